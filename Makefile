@@ -1,0 +1,43 @@
+# Two commands for a machine with python3 (3.11 or newer), pip and make:
+#   make demo   train the embedded model with E-SPL and show the result
+#   make test   run the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint types compare clean
+
+demo: $(VENV)/.installed
+	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
+	$(BIN)/espl-bench table $(OUT)
+	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/pyright
+
+# The comparison behind the README's first table: five methods, five seeds.
+compare: $(VENV)/.installed
+	$(BIN)/espl-bench compare --env rulebook --methods base,rl_only,reflection_only,evolution_only,espl --seeds 5 --jobs 2 --out runs/rulebook
+
+# torch's CPU build is enough; where an index offers only CUDA builds, that one is installed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

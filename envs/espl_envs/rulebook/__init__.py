@@ -1,0 +1,1 @@
+"""The rulebook family: chains of digits under operators whose meanings are hidden."""

@@ -1,0 +1,19 @@
+"""How the harness knows `rulebook`."""
+
+from espl_bench.env import EnvironmentSpec
+from espl_envs.lab import MODEL
+
+RULEBOOK = EnvironmentSpec(
+    name="rulebook",
+    gym_id="espl/Rulebook-v0",
+    entry_point="espl_envs.rulebook.env:RulebookEnv",
+    summary="digits under operators of hidden meaning: short chains to train on, longer ones to be tested on",
+    dialect="compact",
+    model=str(MODEL),
+    defaults={
+        "lr": 1e-3,
+        "temperature": 1.0,
+        "max_tokens": 48,
+        "editor_max_tokens": 192,
+    },
+)

@@ -1,0 +1,216 @@
+"""The command line: what can be typed, and how errors are told. What a command does stands in commands/.
+
+Nothing heavy is imported here: a command imports its own module when it runs, so `espl-bench --help` answers at once.
+An error that a user can mend is one line on stderr: exit code 2 for what was asked wrongly, 1 for what went wrong.
+Any other exception is a bug and keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from espl_bench import __version__
+from espl_bench.commands.options import Chosen, takes_run_options
+from espl_bench.errors import EsplError, UsageError, unknown
+
+PROGRAM = "espl-bench"
+STOPPED_BY_CTRL_C = 130
+"""Exit code that typer turns a KeyboardInterrupt into."""
+
+
+class _Commands(TyperGroup):
+    """Names the nearest command for one that does not exist."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class; raises UsageError."""
+        if args and args[0] not in self.commands:
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result, no progress.", rich_help_panel="Output")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.", rich_help_panel="Output")]
+Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
+Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Does evolving system prompts help RL on your task? Runs, compares and tabulates the answers."""
+
+
+@app.command()
+@takes_run_options
+def run(
+    *,
+    method: Method = "espl",
+    env: Env = "rulebook",
+    seed: Annotated[int, typer.Option("--seed", help="Names every random draw.", rich_help_panel="What runs", metavar="N")] = 0,
+    chosen: Chosen,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Run directory. Default: runs/ENV-METHOD-sSEED.", rich_help_panel="Output", metavar="DIR", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be spent, and stop.", rich_help_panel="Output")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run one method on one environment with one seed.
+
+    Defaults are the paper's, or the environment's where it sets its own.
+    """
+    from espl_bench.commands import run as command
+
+    config = command.configure(method, env, seed, chosen)
+    if dry_run:
+        command.dry_run(config, as_json)
+    else:
+        command.start(config, out or command.default_folder(config), quiet, as_json)
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Go on with a run that was stopped, to the same end as an unbroken one."""
+    from espl_bench.commands import run as command
+
+    command.go_on(folder, quiet, as_json)
+
+
+@app.command()
+@takes_run_options
+def compare(
+    *,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="With commas between. Default: every registered method.",
+            rich_help_panel="What runs",
+            metavar="A,B,…",
+            show_default=False,
+        ),
+    ] = None,
+    env: Env = "rulebook",
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Seeds 0 … N-1. Default: 3.", rich_help_panel="What runs", metavar="N", min=1, show_default=False),
+    ] = None,
+    seed_list: Annotated[
+        str | None, typer.Option("--seed-list", help="These seeds instead.", rich_help_panel="What runs", metavar="0,1,…")
+    ] = None,
+    chosen: Chosen,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs and the table.", rich_help_panel="Output", metavar="DIR")],
+    jobs: Annotated[int, typer.Option("--jobs", help="Runs at a time.", rich_help_panel="Output", metavar="N", min=1)] = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run several methods with several seeds, and print the table.
+
+    Finished runs in the folder are kept and unfinished ones resumed, so the same command goes on after a stop.
+    """
+    from espl_bench.commands import compare as command
+
+    plan = command.make_plan(methods, env, command.parse_seeds(seeds, seed_list), chosen, out)
+    raise typer.Exit(command.carry_out(plan, jobs, quiet, as_json))
+
+
+@app.command()
+def table(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs.")],
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="NAME", help="Method that differences are taken against. Default: base.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    at_splits: Annotated[bool, typer.Option("--at-splits", help="Also the validation and test score at every evaluated step.")] = False,
+) -> None:
+    """Tabulate finished runs with intervals and paired differences."""
+    from espl_bench.commands import table as command
+
+    command.print_table(paths, against, as_json, markdown, at_splits)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    prompts: Annotated[bool, typer.Option("--prompts", help="Every prompt's principles and their evidence.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="The whole lineage.")] = False,
+    rollout: Annotated[int | None, typer.Option("--rollout", metavar="N", help="Rollout N of a step. Default: 0.")] = None,
+    step: Annotated[int | None, typer.Option("--step", metavar="S", help="Of step S. Default: the last.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+) -> None:
+    """Look into a run: its prompts, their ratings and lineage, and what the model wrote."""
+    from espl_bench.commands import show as command
+
+    command.show_run(folder, prompts, tree, rollout, step, as_json)
+
+
+@app.command()
+def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the methods that can be run."""
+    from espl_bench.commands import catalogue as command
+
+    command.list_methods(as_json)
+
+
+@app.command()
+def envs(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the environments that can be run on."""
+    from espl_bench.commands import catalogue as command
+
+    command.list_environments(as_json)
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run a command line and tell its errors; returns the exit code."""
+    try:
+        code = app(list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _complain(_hint(error), error.exit_code)
+    except EsplError as error:
+        return _complain(str(error), 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:  # whoever read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if code == STOPPED_BY_CTRL_C:
+        return _complain("interrupted", STOPPED_BY_CTRL_C)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _hint(error: typer.TyperException) -> str:
+    """Typer's message in one line, ending in where to look."""
+    possibilities: list[str] = getattr(error, "possibilities", None) or []
+    name = getattr(error, "option_name", None)
+    meant = f"; did you mean '{possibilities[0]}'?" if possibilities else ";"
+    context = getattr(error, "ctx", None)
+    place = context.command_path if context else PROGRAM
+    message = f"unknown option '{name}'" if hasattr(error, "possibilities") else error.format_message().rstrip(".")
+    return f"{message}{meant} see {place} --help"

@@ -1,0 +1,205 @@
+"""The options that make up a run, declared once and shared by `run` and `compare`.
+
+Every default is None, "the environment's or the paper's": the value itself stands in config.py, and the help repeats it.
+This module must stay light, because `--help` imports it: what it repeats from config.py is compared with it by a test.
+"""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from espl_bench.errors import UsageError, unknown
+
+Scalar = str | int | float | bool | None
+Command = TypeVar("Command", bound=Callable[..., None])
+
+CHOSEN = "chosen"
+"""The parameter through which a command gets the run options that were given."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOption:
+    """One field of RunConfig or Method that the command line may set."""
+
+    field: str
+    kind: type[str] | type[int] | type[float]
+    panel: str
+    help: str
+    default: str
+    """As the help says it."""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """As typed."""
+        return f"--{self.field.replace('_', '-')}"
+
+
+ROLLOUTS = "Rollouts"
+WEIGHTS = "Learning weights"
+WORDS = "Learning words"
+EVALUATION = "Evaluation and checkpoints"
+OWN = "the method's own"
+BY_LOSS = "the loss's own"
+
+RUN_OPTIONS: tuple[RunOption, ...] = (
+    RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
+    RunOption("engine", str, "What runs", "What samples and trains.", "hf", ("hf",)),
+    RunOption("steps", int, "What runs", "Iterations.", "100"),
+    RunOption("num_prompts", int, ROLLOUTS, "K: prompts per iteration.", "3"),
+    RunOption("batch_size", int, ROLLOUTS, "P: problems per iteration.", "10"),
+    RunOption("group_size", int, ROLLOUTS, "G: rollouts per problem and prompt.", "5"),
+    RunOption("temperature", float, ROLLOUTS, "Of rollouts and evaluations.", "1.0"),
+    RunOption("top_p", float, ROLLOUTS, "Below 1 the loss corrects for another distribution than was sampled.", "1.0"),
+    RunOption("max_tokens", int, ROLLOUTS, "Tokens per turn.", "1024"),
+    RunOption("lr", float, WEIGHTS, "Adam's learning rate.", "4e-5"),
+    RunOption("loss", str, WEIGHTS, "Policy-gradient loss.", "importance_sampling", ("importance_sampling", "ppo", "cispo")),
+    RunOption("clip_low", float, WEIGHTS, "Lower bound of the probability ratio (ppo, cispo).", BY_LOSS),
+    RunOption("clip_high", float, WEIGHTS, "Upper bound of the probability ratio (ppo, cispo).", BY_LOSS),
+    RunOption("grad_clip", float, WEIGHTS, "Upper bound of the gradient's norm; 0: none.", "1.0"),
+    RunOption("baseline", str, WEIGHTS, "What a reward is compared with.", OWN, ("per_prompt", "across_prompts")),
+    RunOption("lora_rank", int, WEIGHTS, "Rank of the adapter.", "32"),
+    RunOption("lora_alpha", float, WEIGHTS, "Scale of the adapter.", "32.0"),
+    RunOption("token_budget", int, WEIGHTS, "Tokens of one training micro-batch.", "16384"),
+    RunOption("selector", str, WORDS, "Which prompts are rolled out.", OWN, ("top_plus_random", "softmax", "ucb", "lucb", "uniform")),
+    RunOption("population_size", int, WORDS, "Newest prompts that live.", OWN),
+    RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),
+    RunOption("editor", str, WORDS, "Whose weights write the reflections.", OWN, ("reference", "current")),
+    RunOption("editor_temperature", float, WORDS, "Of reflections.", "1.0"),
+    RunOption("editor_max_tokens", int, WORDS, "Tokens of one reflection.", "1024"),
+    RunOption("max_edits", int, WORDS, "Edits that one problem's critique may propose.", "2"),
+    RunOption("max_principle_words", int, WORDS, "Words of one principle.", "32"),
+    RunOption("sigma_growth", float, WORDS, "Added doubt about a child's rating.", "1.0"),
+    RunOption("tie", float, WORDS, "Mean rewards this close are a draw.", "0.01"),
+    RunOption("placement", str, WORDS, "Message that holds the principles.", "system", ("system", "user")),
+    RunOption("dialect", str, WORDS, "Templates: a built-in name or a folder.", "the environment's"),
+    RunOption("shown", str, EVALUATION, "Prompt that stands for the method.", OWN, ("best", "newest")),
+    RunOption("eval_every", int, EVALUATION, "Iterations between validations; 0: only at the end.", "10"),
+    RunOption("test_every", int, EVALUATION, "Iterations between tests, which steer nothing; 0: only at the end.", "0"),
+    RunOption("eval_samples", int, EVALUATION, "k: samples per item.", "4"),
+    RunOption("checkpoint_every", int, EVALUATION, "Iterations between points a resume can start from.", "10"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The run options that were given."""
+
+    values: Mapping[str, Scalar]
+    """By field of RunConfig or Method; only those given."""
+    env_options: tuple[str, ...]
+    """``KEY=VALUE`` as typed."""
+    principles: tuple[str, ...]
+    """The root prompt's principles."""
+
+    def choices(self) -> dict[str, Any]:
+        """As `config.resolve` takes them. Raises UsageError for an environment option without a value."""
+        options = {"env_options": parse_pairs(self.env_options)} if self.env_options else {}
+        principles = {"root_principles": self.principles} if self.principles else {}
+        return {**self.values, **options, **principles}
+
+    def arguments(self) -> list[str]:
+        """The same options as they would be typed."""
+        flags = {option.field: option.flag for option in RUN_OPTIONS}
+        typed = [f"{flags[field]}={value}" for field, value in self.values.items()]
+        pairs = [f"--env-option={pair}" for pair in self.env_options]
+        return [*typed, *pairs, *(f"--principle={principle}" for principle in self.principles)]
+
+
+def takes_run_options(command: Command) -> Command:
+    """Give a command, whose parameters are keyword-only, every run option as one `Chosen` in its parameter `chosen`.
+
+    Typer reads a command's signature, so the options stand in the signature where `chosen` stood.
+    """
+    own = list(inspect.signature(command).parameters.values())
+    place = [parameter.name for parameter in own].index(CHOSEN)
+    parameters = [*own[:place], *map(_parameter, RUN_OPTIONS), *_repeatable(), *own[place + 1 :]]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        pairs, principles = given.pop("env_option") or (), given.pop("principle") or ()
+        values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
+        chosen = Chosen({name: value for name, value in values.items() if value is not None}, tuple(pairs), tuple(principles))
+        check_choices(chosen.values)
+        command(**given, chosen=chosen)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]  # read by inspect
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper  # pyright: ignore[reportReturnType]  # the same command to whoever calls it by keyword
+
+
+def check_choices(values: Mapping[str, Scalar]) -> None:
+    """Raise UsageError, with the nearest choice, for a value that an option does not have."""
+    for option in RUN_OPTIONS:
+        value = values.get(option.field)
+        if option.choices and isinstance(value, str) and value not in option.choices:
+            raise unknown(f"{option.flag} value", value, option.choices)
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Scalar]:
+    """``world=7`` → {"world": 7}: a value is a JSON scalar if it reads as one, else text. Raises UsageError without "="."""
+    parsed: dict[str, Scalar] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--env-option takes KEY=VALUE, not '{pair}'")
+        parsed[key] = _scalar(value)
+    return parsed
+
+
+def _scalar(text: str) -> Scalar:
+    try:
+        value = json.loads(text, parse_constant=_not_json)
+    except ValueError:
+        return text
+    return text if isinstance(value, dict | list) else value
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _parameter(option: RunOption) -> inspect.Parameter:
+    info = typer.Option(
+        option.flag,
+        help=f"{_with_choices(option)} Default: {option.default}.",
+        rich_help_panel=option.panel,
+        show_default=False,
+        metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X"}[option.kind],
+    )
+    kind = option.kind | None
+    return inspect.Parameter(option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+
+
+def _with_choices(option: RunOption) -> str:
+    """E.g. ``Policy-gradient loss: importance_sampling, ppo or cispo.``, the choices behind the help."""
+    if len(option.choices) < 2:
+        return option.help
+    return f"{option.help.rstrip('.')}: {', '.join(option.choices[:-1])} or {option.choices[-1]}."
+
+
+def _repeatable() -> list[inspect.Parameter]:
+    pairs = typer.Option(
+        "--env-option",
+        metavar="KEY=VALUE",
+        help="Option of the environment; may be repeated. The value is a JSON scalar, else text.",
+        rich_help_panel="What runs",
+        show_default=False,
+    )
+    principle = typer.Option(
+        "--principle",
+        metavar="TEXT",
+        help="Principle of the root prompt; may be repeated. Default: none.",
+        rich_help_panel=WORDS,
+        show_default=False,
+    )
+    named = {"env_option": pairs, "principle": principle}
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[list[str] | None, info])
+        for name, info in named.items()
+    ]

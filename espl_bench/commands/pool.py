@@ -1,0 +1,147 @@
+"""Runs as processes, a few at a time: start them, hand them a stop, and say what became of each.
+
+Each child has a process group of its own, so that Ctrl-C reaches it once, through us, and not a second time from the
+terminal: upon one SIGINT a run saves and stops, upon a second it ends at once.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that are handed to the children as SIGINT."""
+THREADS = "OMP_NUM_THREADS"
+
+
+class Fate(StrEnum):
+    """What became of one run."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run as a process."""
+
+    folder: Path
+    command: tuple[str, ...]
+    """The program and its arguments."""
+    iterations: int
+    """Steps it will make in all."""
+
+    @property
+    def name(self) -> str:
+        """As its folder is called."""
+        return self.folder.name
+
+    @property
+    def log(self) -> Path:
+        """What the process says on stderr."""
+        return self.folder.with_name(f"{self.name}.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run's end."""
+
+    job: Job
+    fate: Fate
+    reason: str = ""
+    """Why it did not finish, in one line."""
+
+
+class Watcher(Protocol):
+    """Is told when runs start and end."""
+
+    def started(self, job: Job) -> None:
+        """A process runs."""
+        ...
+
+    def ended(self, result: Result) -> None:
+        """A process ended."""
+        ...
+
+
+def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[Result]:
+    """Run every job. Results of those that were started, in the order they ended; all of them unless stopped."""
+    return asyncio.run(_Pool(at_a_time, watcher).run(jobs))
+
+
+def with_threads(environment: Mapping[str, str], at_a_time: int) -> dict[str, str]:
+    """An environment that shares the cores out, unless the caller has set the number of threads."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return {THREADS: str(max(1, cores // at_a_time)), **environment}
+
+
+class _Pool:
+    def __init__(self, at_a_time: int, watcher: Watcher) -> None:
+        self._at_a_time = at_a_time
+        self._watcher = watcher
+        self._running: set[asyncio.subprocess.Process] = set()
+        self._stopping = False
+        self._results: list[Result] = []
+
+    async def run(self, jobs: Sequence[Job]) -> list[Result]:
+        loop = asyncio.get_running_loop()
+        for number in STOPPING:
+            loop.add_signal_handler(number, self._stop)
+        waiting = deque(jobs)
+        try:
+            await asyncio.gather(*(self._work_off(waiting) for _ in range(self._at_a_time)))
+        finally:
+            for number in STOPPING:
+                loop.remove_signal_handler(number)
+        return self._results
+
+    async def _work_off(self, waiting: deque[Job]) -> None:
+        while waiting and not self._stopping:
+            job = waiting.popleft()
+            result = await self._run(job)
+            self._results.append(result)
+            self._watcher.ended(result)
+
+    async def _run(self, job: Job) -> Result:
+        with job.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *job.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                env=with_threads(os.environ, self._at_a_time),
+                process_group=0,
+            )
+        self._running.add(process)
+        self._watcher.started(job)
+        if self._stopping:
+            process.send_signal(signal.SIGINT)
+        code = await process.wait()
+        self._running.discard(process)
+        reason = _reason(job, code)
+        if not job.log.stat().st_size:
+            job.log.unlink()
+        if code == 0:
+            return Result(job, Fate.FINISHED)
+        return Result(job, Fate.STOPPED if self._stopping else Fate.FAILED, reason)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for process in self._running:
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
+
+
+def _reason(job: Job, code: int) -> str:
+    """The last line a process said, or how it ended."""
+    said = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = [line.strip() for line in said if line.strip()]
+    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return lines[-1].removeprefix("espl-bench: ") if lines and code > 0 else ended

@@ -1,0 +1,102 @@
+"""`run` and `resume`: one run, watched, and its result."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+
+from espl_bench.commands.options import Chosen
+from espl_bench.config import RunConfig, resolve
+from espl_bench.dialect import Dialect
+from espl_bench.display import result_line, result_panel, watching
+from espl_bench.errors import EsplError, UsageError
+from espl_bench.estimate import Estimate, estimate
+from espl_bench.registry import find_environment, make_environment
+from espl_bench.reporter import Reporter
+from espl_bench.run_dir import CONFIG
+from espl_bench.screen import count, duration, err_console, out_console, plain
+from espl_bench.summary import Summary
+from espl_bench.types import Split
+
+TYPICAL_SPEED = 1000.0
+"""Tokens per second at which a dry run turns tokens into time."""
+
+
+def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
+    """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
+    config = resolve(method, env, {**chosen.choices(), "seed": seed})
+    Dialect.load(config.dialect)
+    return config
+
+
+def default_folder(config: RunConfig) -> Path:
+    """Where a run goes if `--out` does not say."""
+    return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
+
+
+def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool) -> None:
+    """Run, and print the result. Raises EsplError."""
+    from espl_bench import runner  # loads torch; a mistyped option should not wait for it
+
+    _watch(lambda reporter: runner.run(config, folder, reporter), folder, quiet, as_json)
+
+
+def go_on(folder: Path, quiet: bool, as_json: bool) -> None:
+    """Resume, and print the result. Raises EsplError."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} does not exist; name a run directory")
+    from espl_bench import runner
+
+    _watch(lambda reporter: runner.resume(folder, reporter), folder, quiet, as_json)
+
+
+def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool) -> None:
+    try:
+        with watching(err_console(), quiet) as reporter:
+            summary = work(reporter)
+    except KeyboardInterrupt as error:  # outside the iterations, where the loop does not take the signal
+        if not (folder / CONFIG).exists():
+            raise
+        raise EsplError(f"interrupted, the last commit is kept; go on with: espl-bench resume {shlex.quote(str(folder))}") from error
+    if as_json:
+        sys.stdout.write(summary.to_json())
+    elif quiet:
+        sys.stdout.write(result_line(summary, folder) + "\n")
+    else:
+        out_console().print(result_panel(summary, folder))
+
+
+def dry_run(config: RunConfig, as_json: bool) -> None:
+    """Print what the run would spend; nothing is sampled and no model is loaded."""
+    env = make_environment(find_environment(config.env), config.env_options)
+    sizes = {split: env.size(split) for split in Split}
+    work = estimate(config, sizes)
+    if as_json:
+        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in _facts(config, sizes, work):
+        grid.add_row(plain(name, "dim"), plain(value))
+    console = out_console()
+    console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
+    console.print(grid)
+
+
+def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
+    shape = f"{config.num_prompts} prompts x {min(config.batch_size, sizes[Split.TRAIN])} problems x {config.group_size} rollouts"
+    evaluations = ", ".join(f"{split} {times} x {sizes[Split(split)]} items" for split, times in work.evaluations.items())
+    return [
+        ("steps", f"{work.steps:,}"),
+        ("rollouts", f"{work.rollouts:,}  ({shape} per step)"),
+        ("generated tokens", f"at most {count(work.max_generated_tokens)}  ({config.max_tokens:,} per turn)"),
+        ("evaluation rollouts", f"{work.eval_rollouts:,}  ({evaluations}, {config.eval_samples} samples each)"),
+        ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
+        ("reflection calls", f"at most {work.max_reflection_calls:,}"),
+        ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),
+        ("sampling time", f"at most {duration(work.seconds_at(TYPICAL_SPEED))} at {TYPICAL_SPEED:,.0f} tokens/s, training steps apart"),
+    ]

@@ -1,0 +1,125 @@
+"""The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench.dialect import Placement
+from espl_bench.engines.protocol import LossName
+from espl_bench.errors import UsageError
+from espl_bench.method import Method
+from espl_bench.registry import find_environment, find_method
+
+EngineName = Literal["hf"]
+
+
+class RunConfig(BaseModel):
+    """Every choice of a run. Defaults are the paper's (section 4) unless the docstring says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always")
+
+    method: Method
+    env: str
+    env_options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the environment, e.g. rulebook's `world`."""
+    model: str
+    """Folder or hub id of a causal language model with a chat template."""
+    engine: EngineName = "hf"
+    steps: int = Field(default=100, ge=0)
+    """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
+    seed: int = Field(default=0, ge=0)
+
+    num_prompts: int = Field(default=3, ge=1)
+    """K: prompts per iteration."""
+    batch_size: int = Field(default=10, ge=1)
+    """P: problems per iteration."""
+    group_size: int = Field(default=5, ge=1)
+    """G: rollouts per problem and prompt."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    """Of rollouts and evaluations. The paper samples at 0.6 to 0.7."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Below 1 the sampler's distribution is not the one the loss corrects for; the paper uses 0.95."""
+    max_tokens: int = Field(default=1024, ge=1)
+    """Per turn. The paper allows 15,000."""
+
+    lr: float = Field(default=4e-5, ge=0)
+    loss: LossName = "importance_sampling"
+    clip_low: float | None = None
+    """None: the loss's own default."""
+    clip_high: float | None = None
+    grad_clip: float = Field(default=1.0, ge=0)
+    lora_rank: int = Field(default=32, ge=1)
+    lora_alpha: float = Field(default=32.0, gt=0)
+    token_budget: int = Field(default=4_096, ge=1)
+    """Tokens, padding included, of one training micro-batch."""
+    gradient_checkpointing: bool = False
+
+    dialect: str = "compact"
+    placement: Placement = Placement.SYSTEM
+    root_principles: tuple[str, ...] = ()
+    """The root prompt's principles."""
+    editor_temperature: float = Field(default=1.0, ge=0)
+    editor_max_tokens: int = Field(default=1024, ge=1)
+    max_edits: int = Field(default=2, ge=1)
+    """K_ops: edits that one problem's critique may propose."""
+    max_principle_words: int = Field(default=32, ge=1)
+    sigma_growth: float = Field(default=1.0, ge=0)
+    """Δσ of a child's rating."""
+    tie: float = Field(default=0.01, ge=0)
+    """Mean rewards this close are a draw."""
+
+    eval_every: int = Field(default=10, ge=0)
+    """Iterations between validations; 0: only at the end."""
+    test_every: int = Field(default=0, ge=0)
+    """Iterations between tests, which are reported and steer nothing; 0: only at the end."""
+    eval_samples: int = Field(default=4, ge=1)
+    """k: samples per item."""
+    checkpoint_every: int = Field(default=10, ge=1)
+    """Iterations between commits that a resume can start from."""
+
+    @property
+    def iterations(self) -> int:
+        """Steps that will really be made: none if nothing learns."""
+        return 0 if self.method.is_static else self.steps
+
+
+METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
+"""Fields of Method that an option may override."""
+
+
+def resolve(method: str, env: str, choices: Mapping[str, Any]) -> RunConfig:
+    """Defaults, then the environment's, then `choices` (those that are not None). Raises UsageError in one line."""
+    spec = find_environment(env)
+    given = {name: value for name, value in choices.items() if value is not None}
+    row = find_method(method).varied(**{name: given.pop(name) for name in METHOD_CHOICES if name in given})
+    values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults, **given}
+    values.setdefault("model", spec.model)
+    if values["model"] is None:
+        raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
+    return _validated({**values, "method": row, "env": env}, source="options")
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration a run was started with. Raises UsageError naming the file."""
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); is this a run directory?") from error
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a configuration: {_first(error)}; restore it or start a new run") from error
+
+
+def _validated(values: Mapping[str, Any], source: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{source}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"{where}: {first['msg']}"

@@ -1,0 +1,86 @@
+"""Dialects: how prompts and reflections are worded for one kind of model.
+
+A dialect is a folder of Jinja templates, one per message the harness ever writes. The policy's prompt is rendered by one
+function, `Dialect.prompt_messages`, in training and in evaluation alike, so that no method is tested on a text it never
+met. Templates only word things; what is said is decided by the loop and the operators.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from jinja2 import StrictUndefined, TemplateNotFound
+from jinja2 import TemplateError as JinjaError
+from jinja2.loaders import FileSystemLoader
+from jinja2.sandbox import SandboxedEnvironment
+
+from espl_bench.errors import TemplateError, unknown
+from espl_bench.types import Message
+
+BUILT_IN = Path(__file__).parent / "operators" / "templates"
+
+
+class Placement(StrEnum):
+    """Where the principles stand. The paper says system; its reference code puts them into the user message."""
+
+    SYSTEM = "system"
+    USER = "user"
+
+
+class TemplateName(StrEnum):
+    """The messages a dialect must be able to word."""
+
+    SYSTEM = "system"
+    PROBLEM = "problem"
+    SUMMARY = "summary"
+    CRITIQUE = "critique"
+    AGGREGATE = "aggregate"
+    CROSSOVER = "crossover"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A folder of templates. `Dialect.load("compact")`, or the path of a folder of one's own."""
+
+    folder: Path
+
+    @classmethod
+    def load(cls, name: str) -> "Dialect":
+        """A built-in dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
+        folder = Path(name) if "/" in name else BUILT_IN / name
+        if not folder.is_dir():
+            raise unknown("dialect", name, (path.name for path in BUILT_IN.iterdir() if path.is_dir()))
+        for template in TemplateName:
+            if not (folder / f"{template}.jinja").is_file():
+                raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
+        return cls(folder)
+
+    @cached_property
+    def _environment(self) -> SandboxedEnvironment:
+        return SandboxedEnvironment(loader=FileSystemLoader(self.folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+    def render(self, template: TemplateName, **context: object) -> str:
+        """The wording of one message. Raises TemplateError naming the file and, where known, the line."""
+        file = self.folder / f"{template}.jinja"
+        try:
+            return self._environment.get_template(f"{template}.jinja").render(**context).strip()
+        except TemplateNotFound as error:
+            raise TemplateError(f"{file} is missing; restore it or choose another dialect") from error
+        except (JinjaError, TypeError, UnicodeDecodeError) as error:
+            line = getattr(error, "lineno", None)
+            where = f"{file}:{line}" if line else f"{file}"
+            raise TemplateError(f"{where} does not render: {error}; compare it with the built-in dialects") from error
+
+    def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
+        """What the policy is shown for one problem under one system prompt: in training, validation and test."""
+        system = self.render(TemplateName.SYSTEM, principles=principles)
+        problem = self.render(TemplateName.PROBLEM, question=question)
+        if placement is Placement.USER:
+            return (Message("user", f"{system}\n\n{problem}"),)
+        return (Message("system", system), Message("user", problem))
+
+    def reflection_messages(self, template: TemplateName, context: Mapping[str, object]) -> tuple[Message, ...]:
+        """One request to the editor, as a single user message."""
+        return (Message("user", self.render(template, **context)),)

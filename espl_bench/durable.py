@@ -1,0 +1,125 @@
+"""Writing to disk so that a file is whole or absent, also after a crash or on a full disk.
+
+Everything here raises plain ``OSError``; who calls knows which run is meant and says so (run_dir.py).
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+PART = ".part-"
+"""Prefix of everything unfinished. What bears it may be deleted at any time."""
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The disk, the user's quota, or the largest allowed file is full."""
+
+_RUST_ERRNO = re.compile(r"os error (\d+)")
+
+
+def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
+    """Replace a file: readers see the old bytes or the new, never a mixture. Durable on return."""
+    part = path.with_name(f"{PART}{path.name}")
+    try:
+        with part.open("wb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append all of `data` or, if that fails, nothing. Handed to the operating system, not yet durable (`sync`)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file to `size` bytes, making an empty one if there is none. Durable on return."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync` a folder and everything below it, deepest first."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder so that a crash half-way leaves it whole or under a `PART` name, never damaged."""
+    part = path.with_name(f"{PART}old-{path.name}")
+    if part.exists():
+        remove(part)
+    path.replace(part)
+    sync(path.parent)
+    remove(part)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a crash left unfinished directly inside a folder."""
+    for path in folder.glob(f"{PART}*"):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, at once or bit by bit."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def sha256(path: Path) -> str:
+    """The hex digest of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def indented(record: Mapping[str, Any]) -> bytes:
+    """JSON for people: two spaces, keys sorted, a newline at the end."""
+    return encode_text(json.dumps(dict(record), indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8; a lone surrogate, which UTF-8 has no bytes for, becomes JSON's own escape."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def errno_of(error: Exception) -> int | None:
+    """The operating system's error number, also of a library that only puts it into its message (safetensors)."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _RUST_ERRNO.search(str(error))
+    return int(found[1]) if found else None

@@ -1,0 +1,74 @@
+"""From a folder or hub id to a model and its tokenizer; whatever is wrong with them becomes one line."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from espl_bench.errors import ModelError, UsageError, unknown
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; without one cuda, else mps, else cpu.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name is None:
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        return torch.device(next(device for device, there in available.items() if there))
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without cuda asserts
+        raise UsageError(f"device '{name}' cannot be used ({_first_line(error)}); leave it out to have one chosen") from error
+    return device
+
+
+def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name; without one bfloat16 on cuda, else float32.
+
+    Raises:
+        UsageError: weights cannot be held in that dtype.
+    """
+    if name is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise unknown("dtype", name, DTYPES)
+    return DTYPES[name]
+
+
+def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The causal LM and the tokenizer of a local folder or hub id, untyped as transformers' types are not strict.
+
+    Raises:
+        ModelError: there is no such folder or hub id, or what is there cannot be loaded.
+    """
+    folder = Path(model)
+    if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
+        raise ModelError(f"model folder '{model}' does not exist; give a folder with a config.json, or a hub id")
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
+        raise ModelError(f"cannot load model '{model}': {_first_line(error)}; {remedy}") from error
+
+
+def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The ids that end an assistant turn, by the generation config and by the tokenizer."""
+    configured = model.generation_config.eos_token_id
+    several = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

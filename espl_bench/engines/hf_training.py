@@ -1,0 +1,149 @@
+"""One optimiser step of LoRA weights on a set of trajectories, in micro-batches that fit a token budget.
+
+The loss is a sum over data and tokens, so how the data are split changes nothing but rounding. Nothing here draws random
+numbers (the adapter has no dropout, and the model stays in eval mode), so a checkpoint needs no RNG state.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from espl_bench.engines.hf_packing import MicroBatch, micro_batches
+from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.types import Datum
+
+NOTHING_TRAINED: Mapping[str, float] = {
+    "loss": 0.0,
+    "grad_norm": 0.0,
+    "ratio_mean": 1.0,
+    "kl_sampler": 0.0,
+    "clip_fraction": 0.0,
+    "entropy": 0.0,
+    "skipped_steps": 0.0,
+}
+"""Metrics of a step without data; the keys are those of every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What one micro-batch leaves behind, without gradients; the fields of shape (N,) in the order of the data."""
+
+    loss: float
+    logprobs_N: Tensor
+    sampler_N: Tensor
+    entropy_N: Tensor
+
+
+class Trainer:
+    """Optimises the adapter of one module tree. Not thread-safe: the engine holds a lock around it."""
+
+    def __init__(self, model: Any, *, token_budget: int, gradient_checkpointing: bool) -> None:
+        """Set up the optimiser.
+
+        Args:
+            model: a peft model; the parameters that require gradients are trained.
+            token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows.
+            gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and prompts are
+                read once per trajectory instead of once per group.
+        """
+        self.model = model
+        self.parameters: dict[str, torch.nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
+        self._token_budget = token_budget
+        self._share_prompts = not gradient_checkpointing  # a layer whose forward runs twice cannot fill a cache
+        model.eval()
+        if gradient_checkpointing:
+            _checkpoint_activations(model)
+
+    def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
+        """One optimiser step on the sum over data and tokens.
+
+        Returns:
+            ``loss`` (the sum), ``grad_norm`` (before clipping), the means of `learning.losses.mismatch`, and
+            ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no weight has changed.
+        """
+        trainable = [datum for datum in data if any(datum.mask_T)]
+        if not trainable:
+            return dict(NOTHING_TRAINED)
+        self.optimizer.zero_grad(set_to_none=True)
+        batches = micro_batches(trainable, self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
+        measured = [self._backward(batch, loss) for batch in batches]
+        total = math.fsum(part.loss for part in measured)
+        bound = adam.grad_clip if adam.grad_clip > 0 else math.inf
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), bound).item()
+        finite = math.isfinite(total) and math.isfinite(grad_norm)
+        if finite:
+            self._update(adam)
+        self.optimizer.zero_grad(set_to_none=True)
+        logprobs_N, sampler_N, entropy_N = (
+            torch.cat([getattr(part, name) for part in measured]) for name in ("logprobs_N", "sampler_N", "entropy_N")
+        )
+        metrics = mismatch(logprobs_N, sampler_N, entropy_N, loss)
+        return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
+
+    def _update(self, adam: AdamParams) -> None:
+        for group in self.optimizer.param_groups:
+            group.update(lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps)
+        self.optimizer.step()
+
+    def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
+        """Add one micro-batch's gradient."""
+        logits_BSV = self._logits(batch)
+        logits_NV = logits_BSV[batch.row_N, batch.column_N].float() / batch.temperature_N[:, None]
+        logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
+        logprobs_N = logprobs_NV.gather(-1, batch.target_N[:, None])[:, 0]
+        loss = LOSSES[spec.name](logprobs_N, batch.sampler_N, batch.advantage_N, spec)
+        loss.backward()
+        with torch.no_grad():
+            entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+        return _Measured(loss.item(), logprobs_N.detach(), batch.sampler_N, entropy_N)
+
+    def _logits(self, batch: MicroBatch) -> Tensor:
+        """Logits at the kept columns of the rests, (B, S, V).
+
+        The rests meet their prefixes through a KV cache, as in sampling; the gradient flows through it.
+        """
+        cache = None
+        if batch.prefix_UP.shape[1]:
+            cache = DynamicCache(config=self.model.config)
+            self.model(
+                input_ids=batch.prefix_UP,
+                attention_mask=batch.prefix_seen_UP,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache.batch_select_indices(batch.index_B)
+        return self.model(
+            input_ids=batch.rest_BT,
+            attention_mask=batch.seen_BL,
+            position_ids=batch.position_BT,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=batch.keep_S,
+        ).logits
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Switch gradient checkpointing on, leaving every dropout off.
+
+    transformers checkpoints a layer only while that layer's ``training`` flag is set; setting it on the layer but not
+    on what is inside it keeps attention and MLP dropouts in eval mode.
+    """
+    with warnings.catch_warnings():  # transformers is renaming the method
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable", category=FutureWarning)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True

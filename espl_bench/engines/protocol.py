@@ -1,0 +1,101 @@
+"""What the harness asks of an engine. The words are Tinker's: sampling client, training client, datum.
+
+An engine owns one base model and one adapter. *Current* weights are base plus adapter; *reference* weights are the
+base alone. The loop never sees a tensor: tokens go in, tokens and log-probabilities come out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from espl_bench.types import Completion, Datum, Message, SampleRequest
+
+LossName = Literal["importance_sampling", "ppo", "cispo"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """Which policy-gradient loss, and where its ratio is clipped (learning/losses.py has the formulas)."""
+
+    name: LossName = "importance_sampling"
+    clip_low: float = 0.8
+    """Lower bound of the probability ratio (ppo: 0.8, cispo: 0.0); unused by importance_sampling."""
+    clip_high: float = 1.2
+    """Upper bound of the probability ratio (ppo: 1.2, cispo: 4.0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdamParams:
+    """One optimiser step's settings (paper, section 4: betas 0.9 and 0.95)."""
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    grad_clip: float = 1.0
+    """Upper bound of the gradient's global norm; 0 switches clipping off."""
+
+
+class Chat(Protocol):
+    """A model's own chat format and tokenizer."""
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of the rendered messages, ending where the assistant is to speak."""
+        ...
+
+    def continuation(self, message: Message) -> tuple[int, ...]:
+        """Ids to append after a completed assistant turn: the message, then the assistant's opening (multi-turn)."""
+        ...
+
+    def decode(self, tokens_T: Sequence[int]) -> str:
+        """The text of sampled tokens, special tokens left out."""
+        ...
+
+
+class SamplingClient(Protocol):
+    """Samples from fixed weights."""
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order. Deterministic given weights and the list of requests."""
+        ...
+
+
+class TrainingClient(Protocol):
+    """Changes the current weights."""
+
+    async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        """One optimiser step on the sum over data and tokens.
+
+        Returns metrics; keys are stable per engine: ``loss``, ``grad_norm``, ``ratio_mean``, ``kl_sampler``,
+        ``clip_fraction``, ``entropy``, ``skipped_steps``.
+        """
+        ...
+
+    async def save(self, folder: Path) -> None:
+        """Write adapter, optimiser and RNG state into an existing empty folder. A full disk is an OSError."""
+        ...
+
+    async def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote. Raises CheckpointError naming the file that is missing or broken."""
+        ...
+
+
+class Engine(TrainingClient, Protocol):
+    """Both clients over one model."""
+
+    chat: Chat
+    isolates_snapshots: bool
+    """True if the reference client may sample while ``train_step`` runs, without either seeing the other."""
+
+    async def current(self) -> SamplingClient:
+        """A client of the current weights. Ask anew after every train step: an older client may serve old weights."""
+        ...
+
+    async def reference(self) -> SamplingClient:
+        """A client of the base weights, adapter off."""
+        ...
+
+    async def close(self) -> None:
+        """Free what the engine holds."""
+        ...

@@ -1,0 +1,118 @@
+"""The contract of an environment: Gymnasium, with text in and text out.
+
+Write a subclass of `SingleTurnEnv` with three methods (`size`, `problem`, `grade`), or of `TextEnv` for several turns,
+describe it by an `EnvironmentSpec`, and name the spec under the entry point group `espl_bench.envs`.
+"""
+
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Text
+
+from espl_bench.errors import EnvironmentFault
+from espl_bench.types import Outcome, Problem, Split
+
+Info = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a grader found in one response."""
+
+    outcome: Outcome
+    reward: float
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> "Verdict":
+        """1 for a correct response, 0 for any other."""
+        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0)
+
+
+class TextEnv(gymnasium.Env[str, str], ABC):
+    """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
+
+    The last step's info holds ``outcome`` (an `Outcome`). Item `index` of a split is a pure function of the
+    environment's own options, never of the seed; without options, `reset` draws a training item.
+    """
+
+    max_response_chars: ClassVar[int] = 20_000
+    """A longer response ends the episode as truncated, unread."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
+    charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
+
+    def __init__(self) -> None:
+        """Spaces are texts."""
+        self.observation_space = Text(max_length=100_000, min_length=0, charset=self.charset)
+        self.action_space = Text(max_length=self.max_response_chars, min_length=0, charset=self.charset)
+        self.current: Problem | None = None
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Number of items of a split."""
+
+    @abstractmethod
+    def problem(self, split: Split, index: int) -> Problem:
+        """Item `index` of a split, always the same."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        """Start an episode. Raises EnvironmentFault for an item that does not exist."""
+        super().reset(seed=seed)
+        options = options or {}
+        split = Split(options.get("split", Split.TRAIN))
+        index = int(options["index"]) if "index" in options else int(self.np_random.integers(self.size(split)))
+        if not 0 <= index < self.size(split):
+            raise EnvironmentFault(f"{type(self).__name__} has no item {index} in {split}: it has {self.size(split)}")
+        self.current = self.problem(split, index)
+        return self.current.question, {"problem_id": self.current.id}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+        """Take the policy's text. Raises ResetNeeded before `reset` and after the end."""
+        if self.current is None:
+            raise ResetNeeded(f"{type(self).__name__}.step called outside an episode; call reset first")
+        if len(action) > self.max_response_chars:
+            self.current = None
+            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED}
+        return self.respond(self.current, action)
+
+    @abstractmethod
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
+        """One step within the limits; sets `self.current` to None when the episode ends."""
+
+
+class SingleTurnEnv(TextEnv):
+    """One question, one response, one grade."""
+
+    @abstractmethod
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        """Grade a response: pure, bounded in time, never evaluating what a model wrote."""
+
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
+        """Grade and end."""
+        self.current = None
+        verdict = self.grade(problem, action)
+        return "", verdict.reward, True, False, {"outcome": verdict.outcome}
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What the harness needs to know of an environment by name."""
+
+    name: str
+    """As in `--env`."""
+    gym_id: str
+    """As in `gymnasium.make`, versioned."""
+    entry_point: str
+    """``module:Class`` of the TextEnv."""
+    summary: str
+    dialect: str
+    """Which templates word its prompts, e.g. compact or full."""
+    model: str | None = None
+    """Default model: a folder or a hub id; None: `--model` must be given."""
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Defaults of run options that fit this environment, by RunConfig field; the command line overrides them."""

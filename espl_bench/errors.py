@@ -1,0 +1,40 @@
+"""Errors a user may meet. Each is one line that names the thing and the remedy; the CLI prints it without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EsplError(Exception):
+    """Something outside the harness went wrong: exit code 1."""
+
+
+class UsageError(EsplError):
+    """The command line or a configuration asks for something that does not exist or cannot be: exit code 2."""
+
+
+class ModelError(EsplError):
+    """A model folder is missing, incomplete, or lacks a chat template."""
+
+
+class CheckpointError(EsplError):
+    """A checkpoint cannot be read."""
+
+
+class RunDirError(EsplError):
+    """A run directory is missing, locked, damaged, or belongs to another configuration."""
+
+
+class TemplateError(EsplError):
+    """A prompt template does not render."""
+
+
+class EnvironmentFault(EsplError):
+    """An environment broke its own contract."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """``unknown method 'esp'; did you mean 'espl'? known: base, espl, …``."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else ";"
+    return UsageError(f"unknown {kind} '{name}'{hint} known: {', '.join(known) or 'none'}")

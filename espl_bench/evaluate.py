@@ -1,0 +1,63 @@
+"""Evaluation on a held-out split: every item, k samples each, the same seeds for every method.
+
+The seeds name run seed, split, item and sample, and nothing else: two methods of one seed meet the same items with the
+same draws, which is what makes their difference a paired one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from espl_bench.engines.protocol import SamplingClient
+from espl_bench.rollout import Task, outcome_rates, roll_out
+from espl_bench.types import Outcome, Problem, Split, SystemPrompt
+
+CHUNK = 512
+"""Episodes sampled between two words to the reporter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One prompt and one state of the weights on one split."""
+
+    step: int
+    split: Split
+    prompt_id: int
+    scores_IG: tuple[tuple[float, ...], ...]
+    """Rewards, items x samples. A failure of the grader counts 0 here and shows in `outcomes`."""
+    outcomes: dict[Outcome, float]
+
+    @property
+    def item_scores(self) -> tuple[float, ...]:
+        """Mean reward of each item."""
+        return tuple(sum(row) / len(row) for row in self.scores_IG)
+
+    @property
+    def score(self) -> float:
+        """avg@k: the mean over items of the mean over samples."""
+        return sum(self.item_scores) / len(self.item_scores)
+
+
+async def evaluate(
+    client: SamplingClient,
+    task: Task,
+    prompt: SystemPrompt,
+    problems: Sequence[Problem],
+    samples: int,
+    step: int,
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    """Roll the prompt out on all problems of one split. `progress(done, total)` counts episodes."""
+    split = problems[0].split
+    size = max(1, CHUNK // samples)
+    groups = []
+    for start in range(0, len(problems), size):
+        progress(start * samples, len(problems) * samples)
+        chunk = problems[start : start + size]
+        groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value))
+    return Evaluation(
+        step=step,
+        split=split,
+        prompt_id=prompt.id,
+        scores_IG=tuple(tuple(rollout.reward for rollout in group.trajectories_G) for group in groups),
+        outcomes=outcome_rates([rollout for group in groups for rollout in group.trajectories_G]),
+    )

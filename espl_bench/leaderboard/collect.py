@@ -1,0 +1,84 @@
+"""Find the runs that a table is made of: summary files, run directories, or folders of these."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espl_bench.errors import RunDirError
+from espl_bench.leaderboard.table import Entry
+from espl_bench.run_dir import PROVENANCE, SUMMARY
+from espl_bench.summary import Summary, read_summary
+
+LEVELS = ("", "*/", "*/*/")
+"""Where runs are looked for below a named directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies under the given paths."""
+
+    entries: tuple[Entry, ...]
+    unfinished: tuple[Path, ...]
+    """Run directories without a summary: they are in no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    summary: Summary
+    path: Path
+
+
+def collect(paths: Sequence[Path]) -> Found:
+    """Every finished run under the paths, each once. Raises RunDirError where a path holds none."""
+    files: dict[Path, Path] = {}
+    unfinished: dict[Path, Path] = {}
+    for path in paths:
+        summaries, without = _look(path)
+        if not summaries and not without:
+            raise RunDirError(f"{path} holds no run (no {SUMMARY} there or two levels below); name a run or a folder of runs")
+        files.update({file.resolve(): file for file in summaries})
+        unfinished.update({folder.resolve(): folder for folder in without})
+    runs = [_Run(read_summary(file), file) for file in files.values()]
+    return Found(entries=_labelled(_distinct(runs)), unfinished=tuple(unfinished.values()))
+
+
+def _look(path: Path) -> tuple[list[Path], list[Path]]:
+    """Summary files, and run directories without one, at or under a path."""
+    if path.is_file():
+        return [path], []
+    if not path.is_dir():
+        raise RunDirError(f"{path} does not exist; name a run directory, a {SUMMARY} or a folder of runs")
+    summaries = [file for level in LEVELS for file in sorted(path.glob(level + SUMMARY))]
+    finished = {file.parent for file in summaries}
+    begun = [file.parent for level in LEVELS for file in sorted(path.glob(level + PROVENANCE))]
+    return summaries, [folder for folder in begun if folder not in finished]
+
+
+def _distinct(runs: Iterable[_Run]) -> list[_Run]:
+    """A copy of a summary (the same run id and content) counts once."""
+    distinct: dict[str, _Run] = {}
+    for run in runs:
+        distinct.setdefault(run.summary.to_json(), run)
+    return list(distinct.values())
+
+
+def _labelled(runs: Sequence[_Run]) -> tuple[Entry, ...]:
+    """Rows by method; a method that has one seed twice on the same test gets a row per folder of runs instead."""
+    cells: dict[tuple[object, ...], int] = {}
+    for run in runs:
+        cells[_cell(run.summary)] = cells.get(_cell(run.summary), 0) + 1
+    doubled = {run.summary.method for run in runs if cells[_cell(run.summary)] > 1}
+    return tuple(
+        Entry(f"{run.summary.method} ({_folder(run.path)})" if run.summary.method in doubled else run.summary.method, run.summary)
+        for run in runs
+    )
+
+
+def _cell(summary: Summary) -> tuple[object, ...]:
+    return (summary.environment, summary.model, summary.k, summary.n_items, summary.method, summary.seed)
+
+
+def _folder(path: Path) -> str:
+    """The folder that a run directory (or a loose summary file) lies in."""
+    run = path.parent if path.name == SUMMARY else path
+    return run.resolve().parent.name

@@ -1,0 +1,55 @@
+"""What stands in the way of reading a table's rows against each other, in one line each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+
+from espl_bench.screen import percent
+from espl_bench.summary import Summary
+from espl_bench.types import Outcome
+
+Runs = Mapping[int, Summary]
+
+
+def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:
+    """The notes of one table, the gravest first."""
+    return tuple(chain(_budgets(methods), _seeds(methods, reference), _failures(methods)))
+
+
+def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:
+    """Methods that trained must have trained alike; those that made no rollout are static and have no budget."""
+    trained = {label: [run for run in runs.values() if run.ledger.rollouts] for label, runs in methods.items()}
+    kinds: tuple[tuple[str, Callable[[Summary], int]], ...] = (
+        ("step counts", lambda run: run.steps),
+        ("training rollouts", lambda run: run.ledger.rollouts),
+    )
+    for kind, value in kinds:
+        found = {label: {value(run) for run in runs} for label, runs in trained.items() if runs}
+        if len(set[int]().union(*found.values())) > 1:
+            listed = "; ".join(f"{label} {_numbers(values)}" for label, values in found.items())
+            yield f"{kind} differ, so this compares no equal budgets: {listed}"
+    engines = {run.engine for runs in methods.values() for run in runs.values()}
+    if len(engines) > 1:
+        yield f"engines differ: {', '.join(sorted(engines))}"
+
+
+def _seeds(methods: Mapping[str, Runs], reference: str) -> Iterator[str]:
+    every = {seed for runs in methods.values() for seed in runs}
+    for label, runs in methods.items():
+        if missing := every - runs.keys():
+            yield f"{label} has no finished run for seed {_numbers(missing)}; differences use the seeds that both methods have"
+        if label != reference and not runs.keys() & methods[reference].keys():
+            yield f"{label} shares no seed with {reference}: no paired difference"
+    if len(every) == 1:
+        yield "one seed only: the intervals cover the test items and say nothing of other training runs"
+
+
+def _failures(methods: Mapping[str, Runs]) -> Iterator[str]:
+    for label, runs in methods.items():
+        shares = {kind: sum(run.outcomes.get(kind, 0.0) for run in runs.values()) / len(runs) for kind in (Outcome.ERROR, Outcome.TIMEOUT)}
+        if any(shares.values()):
+            listed = ", ".join(f"{kind.value} {percent(share)}" for kind, share in shares.items() if share)
+            yield f"{label}: test samples that could not be graded count as 0: {listed}"
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(f"{value:,}" for value in sorted(values))

@@ -1,0 +1,85 @@
+"""The policy-gradient losses, one function each with its formula, and how far the trainer is from the sampler.
+
+Notation: for each sampled token, p is its probability under the weights being trained, q the one the sampler drew it
+with, both at the sampling temperature; A is the advantage of its trajectory; ratio = p / q. All losses are *summed* over
+tokens (paper, section 3: policy gradient summed over tokens), and none has a KL term (paper: beta = 0).
+
+Every function takes tensors of shape (N,), N being all sampled tokens of some trajectories.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from espl_bench.engines.protocol import LossName, LossSpec
+from espl_bench.errors import unknown
+
+Loss = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]
+"""(trainer's log p, sampler's log q, advantage, spec) -> the summed loss, a scalar to minimise."""
+
+
+def importance_sampling(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
+    """L = -sum ratio * A. Its gradient is the policy gradient, corrected for sampler and trainer not being the same."""
+    del spec  # nothing is clipped
+    return -(torch.exp(logprobs_N - sampler_N) * advantages_N).sum()
+
+
+def ppo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
+    """L = -sum min(ratio * A, clip(ratio, low, high) * A) (PPO, arXiv 1707.06347, equation 7)."""
+    ratio_N = torch.exp(logprobs_N - sampler_N)
+    clipped_N = ratio_N.clamp(spec.clip_low, spec.clip_high)
+    return -torch.minimum(ratio_N * advantages_N, clipped_N * advantages_N).sum()
+
+
+def cispo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
+    """L = -sum stopgrad(clip(ratio, low, high)) * A * log p (CISPO, arXiv 2506.13585): every token keeps a gradient."""
+    weight_N = torch.exp(logprobs_N.detach() - sampler_N).clamp(spec.clip_low, spec.clip_high)
+    return -(weight_N * advantages_N * logprobs_N).sum()
+
+
+LOSSES: Mapping[LossName, Loss] = {"importance_sampling": importance_sampling, "ppo": ppo, "cispo": cispo}
+
+DEFAULTS: Mapping[LossName, LossSpec] = {
+    "importance_sampling": LossSpec("importance_sampling"),
+    "ppo": LossSpec("ppo", clip_low=0.8, clip_high=1.2),
+    "cispo": LossSpec("cispo", clip_low=0.0, clip_high=4.0),
+}
+"""Each loss with its usual clips (paper, section 3: CISPO clips the ratio to 0…4)."""
+
+
+def default_loss(name: LossName) -> LossSpec:
+    """The loss of that name with its usual clips.
+
+    Raises:
+        UsageError: there is no loss of that name.
+    """
+    if name not in DEFAULTS:
+        raise unknown("loss", name, DEFAULTS)
+    return DEFAULTS[name]
+
+
+def mismatch(logprobs_N: Tensor, sampler_N: Tensor, entropy_N: Tensor, spec: LossSpec) -> dict[str, float]:
+    """How far the trainer's probabilities are from the sampler's, as means over N >= 1 sampled tokens.
+
+    Args:
+        logprobs_N: the trainer's log p.
+        sampler_N: the sampler's log q.
+        entropy_N: the entropy of each token's distribution in the trainer, in nats.
+        spec: the loss, for its clips.
+
+    Returns:
+        ``ratio_mean``: mean of p / q; 1 when the two agree.
+        ``kl_sampler``: mean of log q - log p, an estimate of KL(sampler || trainer) in nats; may be slightly negative.
+        ``clip_fraction``: share of ratios outside the clips (for importance_sampling, which clips nothing: would lie).
+        ``entropy``: mean entropy in nats.
+    """
+    with torch.no_grad():
+        ratio_N = torch.exp(logprobs_N - sampler_N)
+        outside_N = (ratio_N < spec.clip_low) | (ratio_N > spec.clip_high)
+        return {
+            "ratio_mean": ratio_N.mean().item(),
+            "kl_sampler": (sampler_N - logprobs_N).mean().item(),
+            "clip_fraction": outside_N.float().mean().item(),
+            "entropy": entropy_N.mean().item(),
+        }

@@ -1,0 +1,144 @@
+"""The one loop of every method.
+
+Each iteration lets every selected prompt meet every problem with the current weights; then weights and words learn from
+the same groups, side by side. How this departs from the paper and its reference code:
+
+1. Advantages are centred per baseline set and not divided by a standard deviation (as the paper); RL-only's copies of the
+   root prompt form one set of K·G by default (the reference code: K sets of G).
+2. The prompt is rendered by one function in training and in evaluation.
+3. The test split is reported and steers nothing: no best checkpoint, no resume by test score.
+4. Before the first and after the last step, and every `eval_every` steps between, the shown prompt is validated.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from espl_bench.batches import training_batch, whole_split
+from espl_bench.config import RunConfig
+from espl_bench.engines.protocol import AdamParams, Engine, LossSpec, SamplingClient
+from espl_bench.env import TextEnv
+from espl_bench.evaluate import Evaluation, evaluate
+from espl_bench.evolve import Generation, evolve
+from espl_bench.learning.advantages import centre
+from espl_bench.learning.datums import to_datum
+from espl_bench.ledger import Ledger, MeteredClient, Purpose, metered_train_step
+from espl_bench.method import EditorChoice
+from espl_bench.operators.proposal import Limits
+from espl_bench.operators.reflection import Editor
+from espl_bench.population import Population
+from espl_bench.records import Recorder
+from espl_bench.rollout import Task, roll_out
+from espl_bench.seeding import rng_for
+from espl_bench.selection import SELECTORS
+from espl_bench.stopping import Interrupted, StopSignal
+from espl_bench.types import Split, TrajectoryGroup
+
+
+@dataclass(frozen=True)
+class State:
+    """All that changes besides the weights."""
+
+    step: int
+    """Iterations finished."""
+    population: Population
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run's parts, opened."""
+
+    config: RunConfig
+    env: TextEnv
+    task: Task
+    engine: Engine
+    ledger: Ledger
+    loss: LossSpec
+    limits: Limits
+
+    async def policy(self, purpose: Purpose) -> SamplingClient:
+        """The current weights, metered."""
+        return MeteredClient(await self.engine.current(), self.ledger, purpose)
+
+
+async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
+    """One iteration: act, then learn weights and words from the same groups."""
+    config, method, step = bench.config, bench.config.method, state.step
+    started = time.monotonic()
+    rng = rng_for(config.seed, "selection", step)
+    prompts_K = SELECTORS[method.selector].select(state.population.members, config.num_prompts, rng)
+    problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
+    policy = await bench.policy(Purpose.ROLLOUT)
+    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step)
+    bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
+
+    if bench.engine.isolates_snapshots and method.editor is EditorChoice.REFERENCE:
+        generation, learned = await asyncio.gather(learn_words(bench, state, groups_KP), learn_weights(bench, groups_KP))
+    else:  # an editor with the current weights must write before they move
+        generation = await learn_words(bench, state, groups_KP)
+        learned = await learn_weights(bench, groups_KP)
+    shown = method.shown_prompt(generation.population)
+    recorder.iteration(step + 1, groups_KP, generation, shown, learned, time.monotonic() - started)
+    return State(step + 1, generation.population)
+
+
+async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) -> Mapping[str, float]:
+    """One policy-gradient step, if the method's weights learn."""
+    config = bench.config
+    if not config.method.learns_weights:
+        return {}
+    data = [to_datum(s.trajectory, s.advantage, config.temperature) for s in centre(groups_KP, config.method.baseline)]
+    return await metered_train_step(bench.engine, bench.ledger, data, bench.loss, AdamParams(lr=config.lr, grad_clip=config.grad_clip))
+
+
+async def learn_words(bench: Bench, state: State, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:
+    """One generation of prompts, if the method breeds them."""
+    config = bench.config
+    source = bench.engine.reference if config.method.editor is EditorChoice.REFERENCE else bench.engine.current
+    editor = Editor(
+        client=MeteredClient(await source(), bench.ledger, Purpose.REFLECTION),
+        chat=bench.engine.chat,
+        dialect=bench.task.dialect,
+        run_seed=config.seed,
+        step=state.step,
+        temperature=config.editor_temperature,
+        max_tokens=config.editor_max_tokens,
+    )
+    rng = rng_for(config.seed, "operators", state.step)
+    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng)
+
+
+async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) -> Evaluation:
+    """Evaluate the shown prompt with the current weights on a held-out split."""
+    policy = await bench.policy(Purpose.EVALUATION)
+    result = await evaluate(
+        policy,
+        bench.task,
+        bench.config.method.shown_prompt(state.population),
+        whole_split(bench.env, split),
+        bench.config.eval_samples,
+        state.step,
+        lambda done, total: recorder.reporter.evaluating(split, done, total),
+    )
+    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.eval_samples)
+    recorder.evaluation(result)
+    return result
+
+
+async def learn(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> State:
+    """Iterate to the configured end, evaluating and committing on the way. Raises Interrupted after saving."""
+    config = bench.config
+    if state.step == 0:
+        await recorder.commit(state.step, state.population, bench.engine)
+    while state.step < config.iterations:
+        if config.eval_every and state.step % config.eval_every == 0:
+            await examine(bench, state, Split.VALIDATION, recorder)
+        if config.test_every and state.step % config.test_every == 0:
+            await examine(bench, state, Split.TEST, recorder)
+        state = await iterate(bench, state, recorder)
+        if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:
+            await recorder.commit(state.step, state.population, bench.engine)
+        if stop.wanted and state.step < config.iterations:
+            raise Interrupted(state.step, recorder.folder)
+    return state

@@ -1,0 +1,56 @@
+"""What an operator returns: a child that is to be born, with the evidence for every edit that made it."""
+
+from dataclasses import dataclass
+
+from espl_bench.operators.edits import Edit, Merge, Modify, Remove
+from espl_bench.types import Lineage, Rating
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that both operators respect."""
+
+    max_edits: int
+    """Edits that one problem's critique may propose (K_ops)."""
+    max_words: int
+    """Words of a principle; a longer one is refused, never cut."""
+    attempts: int
+    """Rollouts of one problem that a critique sees."""
+    sigma_growth: float
+    """Δσ: how much less is known of a child than of its parents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One edit and what it was based on, in plain words for the record."""
+
+    op: str
+    ids: tuple[int, ...]
+    """Numbers of the principles concerned, in the list the editor saw."""
+    principle: str
+    source: str
+    """A problem's id, or the stage that decided it."""
+    reason: str
+    """What the editor itself gave as evidence; may be empty."""
+
+    @classmethod
+    def of(cls, edit: Edit, source: str) -> "Evidence":
+        """The record of one edit."""
+        match edit:
+            case Merge(ids=ids):
+                pass
+            case Modify(id=index) | Remove(id=index):
+                ids = (index,)
+            case _:
+                ids = ()
+        return cls(edit.op, ids, getattr(edit, "principle", ""), source, edit.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A prompt that is ready to join the population."""
+
+    principles: tuple[str, ...]
+    rating: Rating
+    lineage: Lineage
+    evidence: tuple[Evidence, ...]

@@ -1,0 +1,91 @@
+"""What the editor is shown, and the editor itself: a language model that reflects on rollouts.
+
+The editor is the frozen reference model by default (paper, section 2.5: the drifting policy edits worse). The views below
+are all that a template may use, so a dialect cannot leak anything else into a reflection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from espl_bench.dialect import Dialect, TemplateName
+from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.seeding import seed_for
+from espl_bench.types import Problem, SampleRequest
+
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One labelled attempt at a problem."""
+
+    correct: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that critiques ask for, identical ones counted together."""
+
+    index: int
+    """The principle it changes; for an addition, the number the new principle would have."""
+    principle: str
+    votes: int
+    """How many problems' critiques ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentView:
+    """One parent of a crossover and the problems on which it alone did best."""
+
+    label: str
+    principles: tuple[str, ...]
+    best_on: tuple[str, ...]
+
+
+def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
+    """Context of the summary template."""
+    return {"question": problem.question, "response": response}
+
+
+def critique_context(principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView]) -> Mapping[str, object]:
+    """Context of the critique template."""
+    return {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
+
+
+def aggregate_context(principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal]) -> Mapping[str, object]:
+    """Context of the aggregation template."""
+    return {"principles": principles, "added": added, "changes": changes}
+
+
+def crossover_context(parents: Sequence[ParentView]) -> Mapping[str, object]:
+    """Context of the crossover template; the first parent is set A, the one that is edited."""
+    return {"parents": parents}
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Writes reflections. One instance serves one iteration; its seeds are derived from the run's seed and the step."""
+
+    client: SamplingClient
+    chat: Chat
+    dialect: Dialect
+    run_seed: int
+    step: int
+    temperature: float
+    max_tokens: int
+
+    async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
+        """One text per context, in order. All go to the engine in one call."""
+        requests = [
+            SampleRequest(
+                prompt_T=self.chat.encode(self.dialect.reflection_messages(template, context)),
+                seed=seed_for(self.run_seed, "reflection", self.step, template.value, row),
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+            )
+            for row, context in enumerate(contexts)
+        ]
+        if not requests:
+            return []
+        return [completion.text for completion in await self.client.sample(requests)]

@@ -1,0 +1,55 @@
+"""One writer per run directory, by a POSIX record lock: the kernel drops it when its process dies, however it dies.
+
+Unlike ``flock`` it is not inherited by forked workers, so an orphaned worker of a killed run does not keep it. It belongs
+to the process, not to a descriptor; therefore a second lock in the same process is refused here, by `_held`.
+"""
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from espl_bench.errors import RunDirError
+
+NAME = ".lock"
+
+_held: set[tuple[int, int]] = set()
+"""Device and inode of the folders that this process has locked."""
+
+
+@contextmanager
+def held(folder: Path) -> Generator[None]:
+    """Hold the lock of a run directory. Raises RunDirError naming the process that has it."""
+    status = folder.stat()
+    key = (status.st_dev, status.st_ino)
+    if key in _held:  # not even opened: closing any descriptor of the file would give up the lock
+        raise _taken(folder, f"process {os.getpid()}, this one")
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RunDirError(f"cannot write {folder / NAME} ({error.strerror}); make the folder writable or choose another --out") from error
+    try:
+        _acquire(folder, descriptor)
+        _held.add(key)
+        yield
+    finally:
+        _held.discard(key)
+        os.close(descriptor)
+
+
+def _acquire(folder: Path, descriptor: int) -> None:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        pid = os.pread(descriptor, 32, 0).decode("ascii", errors="replace").strip()
+        raise _taken(folder, f"process {pid}" if pid else "another process") from error
+    except OSError as error:
+        raise RunDirError(f"{folder} cannot be locked ({error.strerror}); choose --out on another file system") from error
+    with suppress(OSError):  # on a full disk the lock holds all the same, only without the holder's number
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+
+
+def _taken(folder: Path, holder: str) -> RunDirError:
+    return RunDirError(f"{folder} is being written by {holder}; wait for it, stop it, or choose another --out")

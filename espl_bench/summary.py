@@ -1,0 +1,100 @@
+"""`summary.json`: what a finished run says of itself, the unit that tables and comparisons are made of."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench.errors import RunDirError
+
+SCHEMA = "espl-bench/summary/1"
+
+
+class LedgerTotals(BaseModel):
+    """What a run spent. Evaluation is priced apart from learning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollouts: int
+    """Training episodes."""
+    generated_tokens: int
+    """Tokens sampled in training episodes."""
+    prompt_tokens: int
+    """Prompt tokens of training episodes, counted per request."""
+    reflection_tokens: int
+    """Tokens the editor wrote."""
+    reflection_prompt_tokens: int
+    reflection_calls: int
+    train_tokens: int
+    """Tokens, prompts included, that went through a training step."""
+    eval_rollouts: int
+    eval_tokens: int
+    """Tokens sampled in evaluations."""
+    wall_s: float
+    """Seconds from start to end, interruptions left out."""
+    device_s: float
+    """Seconds of these during which the engine was sampling or training."""
+
+
+class CurvePoint(BaseModel):
+    """One evaluation on the way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    split: Literal["validation", "test"]
+    score: float
+
+
+class Summary(BaseModel):
+    """One run's result. Unknown keys are refused, so that a table never mixes schemas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["espl-bench/summary/1"] = Field(default=SCHEMA, alias="schema")
+    run_id: str
+    method: str
+    env: str
+    env_options: dict[str, Any]
+    """What the environment was made with, where it differs from its defaults; part of what makes runs comparable."""
+    model: str
+    engine: str
+    seed: int
+    steps: int
+    score: float
+    """Test avg@k in 0..1."""
+    k: int
+    n_items: int
+    ci95: tuple[float, float]
+    """Bootstrap over items (and their samples) of this one run; it knows nothing of other seeds."""
+    validation_score: float
+    outcomes: dict[str, float]
+    """Share of each outcome among the test samples."""
+    item_scores: tuple[float, ...]
+    """Mean reward of each test item in order: what paired comparisons need."""
+    ledger: LedgerTotals
+    curve: tuple[CurvePoint, ...]
+    shown_prompt: tuple[str, ...]
+    """The principles the final test was made with."""
+
+    @property
+    def environment(self) -> str:
+        """The environment with its options, as in ``rulebook(world=3)``: runs compare only within one."""
+        options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
+        return f"{self.env}({options})" if options else self.env
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary file. Raises RunDirError in one line that names the file."""
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read ({error.strerror}); a run writes it when it ends: resume the run first") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise RunDirError(f"{path} is not a summary: {where}: {first['msg']}; remove it and resume the run to write it anew") from error

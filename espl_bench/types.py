@@ -1,0 +1,223 @@
+"""The nouns of the harness, as frozen data. This module imports nothing but the standard library.
+
+Axis suffixes used in names throughout the project:
+
+    _K  system prompts rolled out in parallel      _P  problems of one batch
+    _G  rollouts per problem and prompt (a group)  _T  tokens of one sequence
+    _B  rows of one batch inside an engine
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Split(StrEnum):
+    """The three parts of an environment. Only TRAIN teaches; only VALIDATION may steer a choice."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class StopReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    """The model wrote its end-of-turn token."""
+    LENGTH = "length"
+    """The token limit was reached first."""
+
+
+class Outcome(StrEnum):
+    """What a grader found. A score never stands without the rates of these beside it."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    """The text ended of itself and holds no answer."""
+    TRUNCATED = "truncated"
+    """The text was cut at a limit before it held an answer."""
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    """The grader or the environment failed: never the model's fault, never silently a zero."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether the outcome says something about the policy; a timeout or an error of ours does not."""
+        return self not in (Outcome.TIMEOUT, Outcome.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item of an environment: a row, without behaviour."""
+
+    id: str
+    """Unique within the environment, e.g. ``train/17``."""
+    split: Split
+    index: int
+    question: str
+    """What the policy is shown."""
+    answer: str
+    """The truth: shown to graders and to the editor, never to the policy."""
+    gold: str
+    """A full response that must be graded CORRECT; the environment's own proof of its grader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a sampling client returns for one request."""
+
+    tokens_T: tuple[int, ...]
+    """The sampled ids, the end-of-turn token included when one was sampled."""
+    logprobs_T: tuple[float, ...]
+    """Natural log-probability of each sampled token at the sampling temperature, before any top-p truncation."""
+    text: str
+    """The decoded tokens without special tokens."""
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange of a trajectory: the tokens appended before the policy spoke, and what it then said."""
+
+    observation_T: tuple[int, ...]
+    """First turn: the whole rendered prompt. Later turns: only what was appended. Never re-tokenised."""
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One episode of one problem under one system prompt."""
+
+    problem: Problem
+    prompt_id: int
+    sample: int
+    """Which of the group's rollouts this is; with the run's seed it names the sampler's seed."""
+    turns: tuple[Turn, ...]
+    reward: float
+    outcome: Outcome
+    error: str | None = None
+    """Set when the outcome is ERROR or TIMEOUT: what failed, in one line."""
+
+    @property
+    def text(self) -> str:
+        """Everything the policy said, turn by turn."""
+        return "\n".join(turn.completion.text for turn in self.turns)
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens sampled from the policy in this episode."""
+        return sum(len(turn.completion.tokens_T) for turn in self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryGroup:
+    """The G rollouts of one problem under one system prompt."""
+
+    problem: Problem
+    prompt_id: int
+    trajectories_G: tuple[Trajectory, ...]
+
+    @property
+    def graded_rewards(self) -> tuple[float, ...]:
+        """The rewards in the order of the samples, failures of the grader or the environment left out."""
+        return tuple(trajectory.reward for trajectory in self.trajectories_G if trajectory.outcome.graded)
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A TrueSkill rating: belief about a prompt's skill, a normal distribution."""
+
+    mu: float = 25.0
+    sigma: float = 25.0 / 3.0
+
+
+class Origin(StrEnum):
+    """How a system prompt came to be."""
+
+    ROOT = "root"
+    MUTATION = "mutation"
+    CROSSOVER = "crossover"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a system prompt comes from."""
+
+    origin: Origin
+    parent_ids: tuple[int, ...] = ()
+    """Mutation: one parent. Crossover: the best prompt first, then the others."""
+    born_step: int = 0
+    """The iteration whose rollouts it was written from; 0 for the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompt:
+    """A numbered list of principles (shown as G0, G1, …) with its rating and its past."""
+
+    id: int
+    """Unique within the run; the root is 0; a child's id is larger than its parents'."""
+    principles: tuple[str, ...]
+    rating: Rating
+    lineage: Lineage
+    matches: int = 0
+    """Rankings it has taken part in."""
+
+
+RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A child that was not born, and why. Recorded, never swallowed."""
+
+    step: int
+    origin: Origin
+    parent_ids: tuple[int, ...]
+    reason: RejectionReason
+    detail: str = ""
+    """One line, at most a few hundred characters: e.g. the start of the text that could not be parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One completion wanted from a sampling client."""
+
+    prompt_T: tuple[int, ...]
+    seed: int
+    """Names the random draw; same weights, prompt and seed give the same tokens."""
+    max_tokens: int
+    temperature: float
+    """0 means greedy."""
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One trajectory as the trainer sees it: one token sequence, of which the policy sampled a part."""
+
+    tokens_T: tuple[int, ...]
+    mask_T: tuple[bool, ...]
+    """True where the token was sampled by the policy; prompt, user and tool tokens are False."""
+    logprobs_T: tuple[float, ...]
+    """The sampler's log-probability of each token; 0.0 where the mask is False."""
+    advantage: float
+    temperature: float
+    """The temperature the tokens were drawn at; the trainer divides its logits by it."""
+
+
+def all_equal(values: Sequence[float]) -> bool:
+    """Whether a group carries no contrast, so that its centred rewards are all zero."""
+    return all(value == values[0] for value in values)
