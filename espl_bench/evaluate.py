@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.rollout import Task, outcome_rates, roll_out
-from espl_bench.types import Outcome, Problem, Split, SystemPrompt
+from espl_bench.types import Outcome, Problem, Split, SystemPrompt, TrajectoryGroup
 
 CHUNK = 512
 """Episodes sampled between two words to the reporter."""
@@ -49,11 +49,12 @@ async def evaluate(
     """Roll the prompt out on all problems of one split. `progress(done, total)` counts episodes."""
     split = problems[0].split
     size = max(1, CHUNK // samples)
-    groups = []
+    groups: list[TrajectoryGroup] = []
     for start in range(0, len(problems), size):
         progress(start * samples, len(problems) * samples)
         chunk = problems[start : start + size]
         groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value))
+    progress(len(problems) * samples, len(problems) * samples)
     return Evaluation(
         step=step,
         split=split,

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class StopSignal:
 
 
 @contextmanager
-def listening() -> Iterator[StopSignal]:
+def listening() -> Generator[StopSignal]:
     """Turn SIGINT and SIGTERM into a request while a run is on. Outside the main thread signals are left alone."""
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():

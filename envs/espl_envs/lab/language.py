@@ -59,8 +59,10 @@ def draw_chain(rng: random.Random, steps: int) -> Chain:
 
 
 def draw_beliefs(rng: random.Random, world: Mapping[str, str], known: float, wrong: float) -> list[tuple[str, str]]:
-    """A principle list as (symbol, meaning): each operator stated with probability `known`, wrongly with probability
-    `wrong` of those, in random order; one in seven lists states some operator twice.
+    """A principle list as (symbol, meaning), in random order.
+
+    Each operator is stated with probability `known`, wrongly with probability `wrong` of those; one in seven lists states
+    some operator twice.
     """
     pairs = [(symbol, rng.choice(NAMES) if rng.random() < wrong else meaning) for symbol, meaning in world.items() if rng.random() < known]
     if pairs and rng.random() < 0.15:
@@ -143,8 +145,10 @@ class Vote:
 
 
 def settle(rng: random.Random, symbol: str, standing: Sequence[Vote], changes: Sequence[Vote]) -> Finding:
-    """Aggregation for one operator: `standing` are the principles about it (old ones with no votes, added ones with
-    theirs), `changes` the proposals to reword one of them. The meaning with most votes stays, in one principle.
+    """Aggregation for one operator: the meaning with most votes stays, in one principle.
+
+    `standing` are the principles about it (old ones with no votes, added ones with theirs), `changes` the proposals to
+    reword one of them.
     """
     tally: Counter[str] = Counter()
     for vote in (*standing, *changes):
@@ -171,8 +175,10 @@ class Champion:
 
 
 def judge_parents(first: Champion, rivals: Sequence[Champion]) -> Finding:
-    """Crossover: where a rival differs from set A about an operator and won more problems with it than A did, A takes the
-    rival's view: its meaning if A had none (add) or another (modify), nothing if the rival does without (remove).
+    """Crossover: what set A should take from its rivals.
+
+    Where a rival differs from A about an operator and won more problems with it than A did, A takes the rival's view: its
+    meaning if A had none (add) or another (modify), nothing if the rival does without (remove).
     """
     edits: list[Edit] = []
     own = as_stated(first.pairs)

@@ -159,7 +159,7 @@ def measure(model: Path, items: int, temperature: float) -> list[Rate]:
 
 def main() -> None:
     """Parse the command line and print the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--items", type=int, default=2000, help="examples per skill")
     parser.add_argument("--temperature", type=float, default=1.0)

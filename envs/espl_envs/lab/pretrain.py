@@ -7,6 +7,9 @@ The loss is the mean over the tokens that are to be written; prompts are not lea
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
 """
 
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (a tokenizer's ids and outputs are unions of every kind it could have)
+
 import argparse
 import json
 import math
@@ -211,7 +214,7 @@ def _with_bar(loader: DataLoader[list[MicroBatch]], first: int, steps: int) -> I
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the model; an unfinished one is continued")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--lookup-steps", type=int, default=Recipe.lookup_steps)
