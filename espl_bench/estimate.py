@@ -26,10 +26,6 @@ class Estimate:
     """Requests to the editor if every problem has contrast at every step and every crossover happens."""
     max_reflection_tokens: int
 
-    def seconds_at(self, tokens_per_second: float) -> float:
-        """Time to sample all of it at a measured speed, training steps left out: an upper bound on sampling alone."""
-        return (self.max_generated_tokens + self.max_eval_tokens + self.max_reflection_tokens) / tokens_per_second
-
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int]) -> Estimate:
     """Count a run's work. `sizes` holds the number of items of each split."""

@@ -231,7 +231,6 @@ def test_estimate_of_the_defaults():
     assert work.eval_rollouts == 2 * (3 * 64 + 1 * 100)
     assert work.max_reflection_calls == 20 * (10 * 5 + 10 + 1 + 1)
     assert work.max_reflection_tokens == work.max_reflection_calls * 4
-    assert work.seconds_at(10.0) == (work.max_generated_tokens + work.max_eval_tokens + work.max_reflection_tokens) / 10
 
 
 def test_estimate_of_methods_that_do_less():

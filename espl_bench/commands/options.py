@@ -65,7 +65,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("baseline", str, WEIGHTS, "What a reward is compared with.", OWN, ("per_prompt", "across_prompts")),
     RunOption("lora_rank", int, WEIGHTS, "Rank of the adapter.", "32"),
     RunOption("lora_alpha", float, WEIGHTS, "Scale of the adapter.", "32.0"),
-    RunOption("token_budget", int, WEIGHTS, "Tokens of one training micro-batch.", "16384"),
+    RunOption("token_budget", int, WEIGHTS, "Tokens of one training micro-batch.", "4096"),
     RunOption("selector", str, WORDS, "Which prompts are rolled out.", OWN, ("top_plus_random", "softmax", "ucb", "lucb", "uniform")),
     RunOption("population_size", int, WORDS, "Newest prompts that live.", OWN),
     RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),

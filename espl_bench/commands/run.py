@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -22,9 +23,8 @@ from espl_bench.screen import count, duration, err_console, out_console, plain
 from espl_bench.summary import Summary
 from espl_bench.types import Split
 
-TYPICAL_SPEED = 1000.0
-"""Tokens per second at which a dry run turns tokens into time."""
-
+if TYPE_CHECKING:
+    from espl_bench.probe import Speed
 
 def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
     """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
@@ -71,23 +71,27 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
 
 
 def dry_run(config: RunConfig, as_json: bool) -> None:
-    """Print what the run would spend; nothing is sampled and no model is loaded."""
+    """Print what the run would spend. Counts are computed; the time is measured on two steps in a temporary folder."""
+    from espl_bench.probe import probe
+
     env = make_environment(find_environment(config.env), config.env_options)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes)
+    speed = probe(config)
     if as_json:
-        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}
+        measured = {**asdict(speed), "seconds": speed.seconds(work)}
+        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "measured": measured}
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     grid = Table.grid(padding=(0, 2))
-    for name, value in _facts(config, sizes, work):
+    for name, value in _facts(config, sizes, work, speed):
         grid.add_row(plain(name, "dim"), plain(value))
     console = out_console()
     console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
     console.print(grid)
 
 
-def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
+def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate, speed: "Speed") -> list[tuple[str, str]]:
     shape = f"{config.num_prompts} prompts x {min(config.batch_size, sizes[Split.TRAIN])} problems x {config.group_size} rollouts"
     evaluations = ", ".join(f"{split} {times} x {sizes[Split(split)]} items" for split, times in work.evaluations.items())
     return [
@@ -98,5 +102,6 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
         ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
         ("reflection calls", f"at most {work.max_reflection_calls:,}"),
         ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),
-        ("sampling time", f"at most {duration(work.seconds_at(TYPICAL_SPEED))} at {TYPICAL_SPEED:,.0f} tokens/s, training steps apart"),
+        ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
+        ("time", f"about {duration(speed.seconds(work))}  ({speed.step_s:.2g} s per step, measured on this machine)"),
     ]
