@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types compare clean
+.PHONY: demo test lint types compare readme clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -38,6 +38,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
+
+# Put the tables of results/ into the README.
+readme: $(VENV)/.installed
+	$(BIN)/python docs/refresh_readme.py
 
 clean:
 	rm -rf $(VENV)

@@ -11,7 +11,7 @@ from espl_bench.operators.mutation import mutate
 from espl_bench.operators.proposal import Child, Limits
 from espl_bench.operators.reflection import Editor
 from espl_bench.population import Population
-from espl_bench.types import Origin, Rejected, SystemPrompt, TrajectoryGroup
+from espl_bench.types import Origin, Rating, Rejected, SystemPrompt, TrajectoryGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Generation:
     population: Population
     means: dict[int, float]
     """Mean reward of each prompt of the batch."""
+    ratings: dict[int, Rating]
+    """What the same prompts were rated afterwards, those included that a child then displaced."""
     born: tuple[tuple[SystemPrompt, Child], ...]
     rejected: tuple[Rejected, ...]
 
@@ -45,9 +47,10 @@ async def evolve(
     """Rate, then let each operator of the method propose one child from the same groups; then admit the children."""
     means = mean_rewards(groups_KP)
     if not method.operators or not means:
-        return Generation(population, means, (), ())
+        return Generation(population, means, {prompt: population.get(prompt).rating for prompt in means}, (), ())
     population = population.rate(means, tie)
-    ranked = sorted((population.get(prompt) for prompt in means), key=lambda prompt: (-means[prompt.id], -prompt.rating.mu))
+    rated = {prompt: population.get(prompt) for prompt in means}
+    ranked = sorted(rated.values(), key=lambda prompt: (-means[prompt.id], -prompt.rating.mu))
     best = ranked[0]
     proposals: list[Child | Rejected] = []
     for operator in method.operators:
@@ -65,4 +68,5 @@ async def evolve(
         if isinstance(child, Child):
             population = population.admit(child.principles, child.rating, child.lineage)
             born.append((population.newest, child))
-    return Generation(population, means, tuple(born), tuple(child for child in proposals if isinstance(child, Rejected)))
+    ratings = {prompt: member.rating for prompt, member in rated.items()}
+    return Generation(population, means, ratings, tuple(born), tuple(child for child in proposals if isinstance(child, Rejected)))

@@ -28,7 +28,7 @@ class Recorder:
         self.run_dir = run_dir
         self.ledger = ledger
         self.reporter = reporter
-        self._tokens_before = 0
+        self._tokens_before = _sampled(ledger)
 
     @property
     def folder(self) -> Path:
@@ -67,8 +67,7 @@ class Recorder:
                 "train": dict(learned),
             },
         )
-        totals = self.ledger.totals()
-        tokens = totals.generated_tokens + totals.reflection_tokens
+        tokens = _sampled(self.ledger)
         speed = (tokens - self._tokens_before) / seconds
         self._tokens_before = tokens
         self.run_dir.append(Log.TIMING, {"step": step, "seconds": seconds, "tokens_per_second": speed})
@@ -88,7 +87,7 @@ class Recorder:
 
     def _population(self, step: int, generation: Generation) -> None:
         """Every rating, every child born and every child rejected."""
-        rated = {str(m.id): [m.rating.mu, m.rating.sigma] for m in generation.population.members if m.id in generation.means}
+        rated = {str(prompt): [rating.mu, rating.sigma] for prompt, rating in generation.ratings.items()}
         means = {str(prompt): mean for prompt, mean in generation.means.items()}
         self.run_dir.append(Log.POPULATION, {"event": "rated", "step": step, "means": means, "ratings": rated})
         for prompt, child in generation.born:
@@ -137,6 +136,11 @@ def _born(step: int, prompt: SystemPrompt, child: Child | None) -> dict[str, Any
         "sigma": prompt.rating.sigma,
         "evidence": [asdict(edit) for edit in child.evidence] if child else [],
     }
+
+
+def _sampled(ledger: Ledger) -> int:
+    totals = ledger.totals()
+    return totals.generated_tokens + totals.reflection_tokens
 
 
 def _plain(outcomes: Mapping[Outcome, float]) -> dict[str, float]:

@@ -82,6 +82,9 @@ class _Episode:
         if terminated or truncated:
             self._end(reward, _outcome(info["outcome"], completion.stop_reason), info.get("error"))
             return
+        if completion.stop_reason is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
+            self._end(reward, Outcome.TRUNCATED, None)
+            return
         self.observation_T = self.task.chat.continuation(Message("user", observation))
         self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
 

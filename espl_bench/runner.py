@@ -48,15 +48,16 @@ def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None) ->
         run_dir.refuse_changes(wanted)
     with run_dir.lock():
         bench = open_bench(run_dir.config())
-        recorder = Recorder(run_dir, bench.ledger, reporter)
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
+            recorder = Recorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])
             return asyncio.run(_finish(bench, State(0, population), recorder))
         run_dir.rewind(commit)
         bench.ledger.restore(commit.ledger)
+        recorder = Recorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
         return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder))
 

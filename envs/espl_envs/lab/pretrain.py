@@ -1,7 +1,8 @@
 """Pre-train the lab model: `python -m espl_envs.lab.pretrain --out FOLDER`.
 
-A few hundred steps of look-up come first (one-step problems, a handful of principles, no slips): the circuit that finds a
-word in the context forms there within minutes and hardly at all in the full mixture. Then all five skills are mixed.
+The first lesson is look-up: one-step problems, a handful of principles, no slips. The circuit that finds a word in the context
+forms there within minutes and hardly at all in the full mixture. One example in twenty is already of the mixture, or its
+first batch would come as a shock that undoes the lesson. Then the mixture of all five skills takes over little by little.
 The loss is the mean over the tokens that are to be written; prompts are not learned, they are random by design.
 
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
@@ -29,26 +30,44 @@ from espl_envs.lab.skills import Example, draw, lookup
 from espl_envs.lab.tokenizer import build_tokenizer
 
 IGNORED = -100
+
+Row = tuple[list[int], list[int]]
+"""Token ids of a prompt and of what is to be written."""
+
 LOOKUP_LEARNED = 0.08
-"""Loss below which the first lesson counts as learned; guessing among the stated meanings costs about 0.12."""
+"""Loss on look-up below which the first lesson counts as learned; guessing among the stated meanings costs about 0.12."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 3900
-    lookup_steps: int = 900
+    steps: int = 3700
+    lookup_steps: int = 1000
+    """Length of the first lesson."""
+    blend_steps: int = 400
+    """Steps over which the mixture takes over from it."""
     batch_size: int = 128
     """Examples per optimiser step."""
-    micro_batches: int = 8
-    """The batch is sorted by length and cut into so many pieces, which saves padding; gradients are summed."""
+    micro_tokens: int = 2048
+    """The batch is sorted by length and cut into pieces of about so many tokens; gradients are summed."""
     lr: float = 1.5e-3
     warmup: int = 100
     width: int = 128
     layers: int = 4
     heads: int = 4
     seed: int = 0
+
+    def mixture_share(self, step: int) -> float:
+        """Share of examples of the full mixture: 5 % in the first lesson, 90 % after the blend; the rest is look-up."""
+        return 0.05 + 0.85 * min(1.0, max(0.0, (step - self.lookup_steps) / self.blend_steps))
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, constant through the first lesson, then a cosine down to a twentieth."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        progress = max(0, step - self.lookup_steps) / max(1, self.steps - self.lookup_steps)
+        return self.lr * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -75,14 +94,6 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         return LlamaForCausalLM(config)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine down to a twentieth."""
-    if step < recipe.warmup:
-        return recipe.lr * (step + 1) / recipe.warmup
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.lr * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
-
-
 @dataclass(frozen=True)
 class MicroBatch:
     """Right-padded rows: `tokens_BT` and, IGNORED outside the target, `labels_BT` (already shifted by one)."""
@@ -106,12 +117,26 @@ class Curriculum(Dataset[list[MicroBatch]]):
     def __getitem__(self, step: int) -> list[MicroBatch]:
         """The micro-batches of one step, shortest rows first."""
         rng = random.Random(seed_for(self.recipe.seed, "pretrain", step))
-        skill = lookup if step < self.recipe.lookup_steps else draw
-        rows = sorted(self._encode([skill(rng) for _ in range(self.recipe.batch_size)]), key=lambda row: len(row[0]))
-        size = math.ceil(len(rows) / self.recipe.micro_batches)
-        return [self._pad(rows[start : start + size]) for start in range(0, len(rows), size)]
+        mixed = self.recipe.mixture_share(step)
+        examples = [draw(rng) if rng.random() < mixed else lookup(rng) for _ in range(self.recipe.batch_size)]
+        return self.batch(examples)
 
-    def _encode(self, examples: Sequence[Example]) -> list[tuple[list[int], list[int]]]:
+    def batch(self, examples: Sequence[Example]) -> list[MicroBatch]:
+        """Examples as micro-batches, shortest rows first."""
+        rows = sorted(self._encode(examples), key=lambda row: len(row[0]) + len(row[1]))
+        return [self._pad(piece) for piece in self._pieces(rows)]
+
+    def _pieces(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Consecutive rows, so many that their padded size stays near the limit."""
+        piece: list[Row] = []
+        for row in rows:
+            if piece and (len(piece) + 1) * (len(row[0]) + len(row[1])) > self.recipe.micro_tokens:
+                yield piece
+                piece = []
+            piece.append(row)
+        yield piece
+
+    def _encode(self, examples: Sequence[Example]) -> list[Row]:
         prompts = [
             self.tokenizer.apply_chat_template(
                 [{"role": message.role, "content": message.content} for message in example.messages],
@@ -124,7 +149,7 @@ class Curriculum(Dataset[list[MicroBatch]]):
         target_ids = self.tokenizer([f"{example.target} <|end|>" for example in examples], add_special_tokens=False)["input_ids"]
         return list(zip(prompt_ids, target_ids, strict=True))
 
-    def _pad(self, rows: Sequence[tuple[list[int], list[int]]]) -> MicroBatch:
+    def _pad(self, rows: Sequence[Row]) -> MicroBatch:
         length = max(len(prompt) + len(target) for prompt, target in rows) - 1
         tokens_BT = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         labels_BT = torch.full((len(rows), length), IGNORED)
@@ -135,16 +160,20 @@ class Curriculum(Dataset[list[MicroBatch]]):
         return MicroBatch(tokens_BT, labels_BT)
 
 
+def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tensor:
+    """Summed over the tokens that are to be written, in nats."""
+    tokens_BT, labels_BT = micro.tokens_BT.to(device), micro.labels_BT.to(device)
+    hidden = model.model(input_ids=tokens_BT).last_hidden_state  # right padding needs no mask under a causal one
+    written = labels_BT != IGNORED
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[written]), labels_BT[written], reduction="sum")
+
+
 def train_step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Sequence[MicroBatch], device: str) -> float:
     """One optimiser step; returns the mean loss per written token, in nats."""
     count = sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
     total = 0.0
     for micro in batch:
-        tokens_BT, labels_BT = micro.tokens_BT.to(device), micro.labels_BT.to(device)
-        hidden = model.model(input_ids=tokens_BT).last_hidden_state  # right padding needs no mask under a causal one
-        written = labels_BT != IGNORED
-        logits = model.lm_head(hidden[written])
-        loss = torch.nn.functional.cross_entropy(logits, labels_BT[written], reduction="sum") / count
+        loss = _loss(model, micro, device) / count
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -162,8 +191,13 @@ def save(folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer
     part.replace(folder / "state.pt")
 
 
-def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250) -> LlamaForCausalLM:
-    """Train, or go on where `out` was left, and write the model there. Raises SystemExit if `out` holds another recipe."""
+def pretrain(
+    recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250, lookup_loss: float = LOOKUP_LEARNED
+) -> LlamaForCausalLM:
+    """Train, or go on where `out` was left, and write the model there.
+
+    Raises SystemExit if `out` holds another recipe, or if the first lesson leaves a loss on look-up above `lookup_loss`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer).to(device)
@@ -182,10 +216,10 @@ def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_e
     with (out / "log.jsonl").open("a") as log:
         for step, batch in enumerate(_with_bar(loader, first, recipe.steps), start=first):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
+                group["lr"] = recipe.learning_rate(step)
             loss = train_step(model, optimizer, batch, device)
             if step + 1 == recipe.lookup_steps:
-                _require_lookup(loss)
+                require_lookup(model, curriculum, device, lookup_loss)
             if step % 50 == 0:
                 log.write(json.dumps({"step": step, "loss": round(loss, 4), "seconds": round(time.monotonic() - started, 1)}) + "\n")
                 log.flush()
@@ -197,9 +231,14 @@ def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_e
     return model
 
 
-def _require_lookup(loss: float) -> None:
-    """Stop early, and say so, when the first lesson was not learned: nothing after it would be either."""
-    if loss > LOOKUP_LEARNED:
+def require_lookup(model: LlamaForCausalLM, curriculum: Curriculum, device: str, enough: float) -> None:
+    """Raise SystemExit when the first lesson was not learned: nothing after it would be either."""
+    rng = random.Random(seed_for(curriculum.recipe.seed, "pretrain", "lookup test"))
+    batch = curriculum.batch([lookup(rng) for _ in range(256)])
+    with torch.no_grad():
+        loss = sum(float(_loss(model, micro, device)) for micro in batch)
+    loss /= sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
+    if loss > enough:
         raise SystemExit(f"the first lesson was not learned (loss {loss:.3f}); use more --lookup-steps or another --seed")
 
 
@@ -221,10 +260,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--lookup-loss", type=float, default=LOOKUP_LEARNED, help="stop if the first lesson leaves a higher one")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw examples")
     options = parser.parse_args()
     recipe = Recipe(steps=options.steps, lookup_steps=options.lookup_steps, batch_size=options.batch_size, seed=options.seed)
-    pretrain(recipe, options.out, device=options.device, workers=options.workers)
+    pretrain(recipe, options.out, device=options.device, workers=options.workers, lookup_loss=options.lookup_loss)
 
 
 if __name__ == "__main__":
