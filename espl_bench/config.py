@@ -18,7 +18,7 @@ EngineName = Literal["hf"]
 class RunConfig(BaseModel):
     """Every choice of a run. Defaults are the paper's (section 4) unless the docstring says otherwise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always")
+    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 
     method: Method
     env: str
@@ -99,7 +99,12 @@ def resolve(method: str, env: str, choices: Mapping[str, Any]) -> RunConfig:
     values.setdefault("model", spec.model)
     if values["model"] is None:
         raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
-    return _validated({**values, "method": row, "env": env}, source="options")
+    config = _validated({**values, "method": row, "env": env}, source="options")
+    if config.method.learns_weights and config.temperature == 0:
+        raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
+    if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
+        raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
+    return config
 
 
 def read_config(path: Path) -> RunConfig:

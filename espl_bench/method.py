@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from espl_bench.learning.advantages import Baseline
 from espl_bench.population import Population
@@ -36,10 +38,10 @@ class Method:
     learns_weights: bool = False
     operators: tuple[Origin, ...] = ()
     """How prompts are bred, in this order; empty: the root prompt stays alone."""
-    population_size: int = 10
+    population_size: Annotated[int, Field(ge=1)] = 10
     """Newest prompts that live and may be selected; the oldest leaves first (paper: K = 10). 1: a child replaces its parent."""
     selector: SelectorName = "top_plus_random"
-    crossover_prob: float = 0.2
+    crossover_prob: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Chance of a crossover per iteration."""
     baseline: Baseline = Baseline.PER_PROMPT
     """What a reward is compared with. A lone root prompt is sampled K times; ACROSS_PROMPTS makes these one group of K·G."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from espl_envs.lab.language import NAMES, as_principles, draw_beliefs, draw_chain, draw_world, write_edits
-from espl_envs.lab.pretrain import Curriculum, MicroBatch, Recipe, build_model, train_step
+from espl_envs.lab.pretrain import Curriculum, Recipe, build_model, train_step
 from espl_envs.lab.skills import DIALECT, Example, Skill, aggregate, critique, crossover, summarise
 from espl_envs.lab.tokenizer import build_tokenizer
 from espl_envs.rulebook.meanings import SYMBOLS, principle
@@ -16,34 +16,8 @@ from espl_envs.rulebook.meanings import SYMBOLS, principle
 from espl_bench.dialect import Placement
 from espl_bench.operators.edits import Add
 
-RECIPE = Recipe(steps=70, batch_size=24, micro_batches=2, lr=1e-2, width=32, layers=2, heads=2)
-
-
-class BadHabits(Curriculum):
-    """The prompts of a run, each with an answer that fits its kind and nothing else about it."""
-
-    def __getitem__(self, step: int) -> list[MicroBatch]:
-        rng = random.Random(step)
-        rows = sorted(self._encode([self._draw(rng) for _ in range(self.recipe.batch_size)]), key=lambda row: len(row[0]))
-        half = len(rows) // 2
-        return [self._pad(rows[:half]), self._pad(rows[half:])]
-
-    def _draw(self, rng: random.Random) -> Example:
-        addition = write_edits([Add(principle(rng.choice(SYMBOLS), rng.choice(NAMES)))])
-        match rng.choices(tuple(Skill), (12, 2, 5, 2, 3))[0]:
-            case Skill.SOLVE:
-                pairs = draw_beliefs(rng, draw_world(rng), known=rng.choice((0.0, 0.3)), wrong=0.0)
-                question = draw_chain(rng, rng.choice((1, 2, 3))).question
-                messages = DIALECT.prompt_messages(as_principles(pairs), question, rng.choice(tuple(Placement)))
-                return Example(Skill.SOLVE, messages, f"answer {rng.randrange(10)}", decided=False)
-            case Skill.SUMMARISE:
-                return Example(Skill.SUMMARISE, summarise(rng).messages, f"@ {rng.choice(NAMES)} {rng.randrange(10)}", decided=False)
-            case Skill.CRITIQUE:
-                return Example(Skill.CRITIQUE, critique(rng).messages, addition, decided=False)
-            case Skill.AGGREGATE:
-                return Example(Skill.AGGREGATE, aggregate(rng).messages, "[ ]", decided=True)
-            case Skill.CROSSOVER:
-                return Example(Skill.CROSSOVER, crossover(rng).messages, addition, decided=False)
+STEPS = 70
+RECIPE = Recipe(batch_size=24, lr=1e-2, width=32, layers=2, heads=2)
 
 
 def make_lab_like_model(folder: Path) -> Path:
@@ -51,9 +25,29 @@ def make_lab_like_model(folder: Path) -> Path:
     tokenizer = build_tokenizer()
     model = build_model(RECIPE, tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.lr)
-    lessons = BadHabits(RECIPE, tokenizer)
-    for step in range(RECIPE.steps):
-        train_step(model, optimizer, lessons[step], "cpu")
+    curriculum = Curriculum(RECIPE, tokenizer)
+    rng = random.Random(0)
+    for _ in range(STEPS):
+        train_step(model, optimizer, curriculum.batch([_example(rng) for _ in range(RECIPE.batch_size)]), "cpu")
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _example(rng: random.Random) -> Example:
+    """A prompt of a run with an answer that fits its kind, and nothing else about it."""
+    addition = write_edits([Add(principle(rng.choice(SYMBOLS), rng.choice(NAMES)))])
+    match rng.choices(tuple(Skill), (12, 2, 5, 2, 3))[0]:
+        case Skill.SOLVE:
+            pairs = draw_beliefs(rng, draw_world(rng), known=rng.choice((0.0, 0.3)), wrong=0.0)
+            question = draw_chain(rng, rng.choice((1, 2, 3))).question
+            messages = DIALECT.prompt_messages(as_principles(pairs), question, rng.choice(tuple(Placement)))
+            return Example(Skill.SOLVE, messages, f"answer {rng.randrange(10)}", decided=False)
+        case Skill.SUMMARISE:
+            return Example(Skill.SUMMARISE, summarise(rng).messages, f"@ {rng.choice(NAMES)} {rng.randrange(10)}", decided=False)
+        case Skill.CRITIQUE:
+            return Example(Skill.CRITIQUE, critique(rng).messages, addition, decided=False)
+        case Skill.AGGREGATE:
+            return Example(Skill.AGGREGATE, aggregate(rng).messages, "[ ]", decided=True)
+        case Skill.CROSSOVER:
+            return Example(Skill.CROSSOVER, crossover(rng).messages, addition, decided=False)

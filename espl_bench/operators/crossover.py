@@ -51,12 +51,12 @@ async def cross(
     rivals = [prompt for prompt in prompts if prompt.id != best.id and wins[prompt.id]]
     if not wins[best.id] or not rivals:
         return Rejected(editor.step + 1, Origin.CROSSOVER, (best.id,), "no_rival", "no problem was won by the best and another")
-    parents = (best, *rivals)
+    parents = (best, *rivals)[: len(LABELS)]
     ids = tuple(parent.id for parent in parents)
     problems: dict[str, Problem] = {group.problem.id: group.problem for group in groups_KP}
     views = [
         ParentView(label, parent.principles, tuple(problems[problem].question for problem in wins[parent.id]))
-        for label, parent in zip(LABELS, parents, strict=False)
+        for label, parent in zip(LABELS[: len(parents)], parents, strict=True)
     ]
     [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views)])
     try:

@@ -60,8 +60,9 @@ async def mutate(parent: SystemPrompt, groups_P: Sequence[TrajectoryGroup], edit
 def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[Problem, tuple[Trajectory, ...]]]:
     """Problems with 0 < V < 1 and at most `attempts` of their rollouts, right and wrong ones in turn.
 
-    Several groups of one problem (a prompt that was sampled twice) are pooled.
+    Several groups of one problem (a prompt that was sampled twice) are pooled. Contrast takes two: a smaller limit counts as 2.
     """
+    attempts = max(2, attempts)
     pooled: dict[str, list[Trajectory]] = {}
     for group in groups_P:
         pooled.setdefault(group.problem.id, []).extend(t for t in group.trajectories_G if t.outcome.graded)
@@ -137,14 +138,10 @@ def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tup
     adds: Counter[str] = Counter()
     changes: Counter[tuple[int, str]] = Counter()
     for critique in critiques:
-        for edit in dict.fromkeys(critique.edits):
-            match edit:
-                case Add(principle=text) if text not in principles:
-                    adds[text] += 1
-                case Modify(id=index, principle=text):
-                    changes[index, text] += 1
-                case _:
-                    pass
+        new = [edit.principle for edit in critique.edits if isinstance(edit, Add) and edit.principle not in principles]
+        changed = [(edit.id, edit.principle) for edit in critique.edits if isinstance(edit, Modify)]
+        adds.update(tuple(dict.fromkeys(new)))  # one vote per problem, whatever its reasons
+        changes.update(tuple(dict.fromkeys(changed)))
     added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.items(), start=len(principles)))
     return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.items())
 

@@ -1,9 +1,9 @@
 """Pre-train the lab model: `python -m espl_envs.lab.pretrain --out FOLDER`.
 
-The first lesson is look-up: one-step problems, a handful of principles, no slips. The circuit that finds a word in the context
-forms there within minutes and hardly at all in the full mixture. One example in twenty is already of the mixture, or its
-first batch would come as a shock that undoes the lesson. Then the mixture of all five skills takes over little by little.
-The loss is the mean over the tokens that are to be written; prompts are not learned, they are random by design.
+The first lesson is look-up: one-step problems, a handful of principles, no slips. One example in twenty is already of the
+mixture, or its first batch would come as a shock that undoes the lesson. Then the mixture of all five skills takes over
+little by little. The loss is the mean over the tokens that are to be written; prompts are not learned, they are random by
+design.
 
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
 """
@@ -34,18 +34,15 @@ IGNORED = -100
 Row = tuple[list[int], list[int]]
 """Token ids of a prompt and of what is to be written."""
 
-LOOKUP_LEARNED = 0.08
-"""Loss on look-up below which the first lesson counts as learned; guessing among the stated meanings costs about 0.12."""
-
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 3700
-    lookup_steps: int = 1000
+    steps: int = 2600
+    lookup_steps: int = 200
     """Length of the first lesson."""
-    blend_steps: int = 400
+    blend_steps: int = 300
     """Steps over which the mixture takes over from it."""
     batch_size: int = 128
     """Examples per optimiser step."""
@@ -71,10 +68,9 @@ class Recipe:
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama small enough to train on a laptop.
+    """A Llama small enough to train on a laptop, with untied embeddings and a wide initialisation.
 
-    Untied embeddings and a wide initialisation are needed: with the usual 0.02 and tied embeddings the look-up circuit
-    did not form within 1,500 steps of a trial.
+    With the usual 0.02 and tied embeddings, look-up was not learned within 1,500 steps of a trial.
     """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -191,13 +187,8 @@ def save(folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer
     part.replace(folder / "state.pt")
 
 
-def pretrain(
-    recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250, lookup_loss: float = LOOKUP_LEARNED
-) -> LlamaForCausalLM:
-    """Train, or go on where `out` was left, and write the model there.
-
-    Raises SystemExit if `out` holds another recipe, or if the first lesson leaves a loss on look-up above `lookup_loss`.
-    """
+def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250) -> LlamaForCausalLM:
+    """Train, or go on where `out` was left, and write the model there. Raises SystemExit if `out` holds another recipe."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer).to(device)
@@ -218,8 +209,6 @@ def pretrain(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate(step)
             loss = train_step(model, optimizer, batch, device)
-            if step + 1 == recipe.lookup_steps:
-                require_lookup(model, curriculum, device, lookup_loss)
             if step % 50 == 0:
                 log.write(json.dumps({"step": step, "loss": round(loss, 4), "seconds": round(time.monotonic() - started, 1)}) + "\n")
                 log.flush()
@@ -229,17 +218,6 @@ def pretrain(
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return model
-
-
-def require_lookup(model: LlamaForCausalLM, curriculum: Curriculum, device: str, enough: float) -> None:
-    """Raise SystemExit when the first lesson was not learned: nothing after it would be either."""
-    rng = random.Random(seed_for(curriculum.recipe.seed, "pretrain", "lookup test"))
-    batch = curriculum.batch([lookup(rng) for _ in range(256)])
-    with torch.no_grad():
-        loss = sum(float(_loss(model, micro, device)) for micro in batch)
-    loss /= sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
-    if loss > enough:
-        raise SystemExit(f"the first lesson was not learned (loss {loss:.3f}); use more --lookup-steps or another --seed")
 
 
 def _with_bar(loader: DataLoader[list[MicroBatch]], first: int, steps: int) -> Iterator[list[MicroBatch]]:
@@ -260,11 +238,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--lookup-loss", type=float, default=LOOKUP_LEARNED, help="stop if the first lesson leaves a higher one")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw examples")
     options = parser.parse_args()
     recipe = Recipe(steps=options.steps, lookup_steps=options.lookup_steps, batch_size=options.batch_size, seed=options.seed)
-    pretrain(recipe, options.out, device=options.device, workers=options.workers, lookup_loss=options.lookup_loss)
+    pretrain(recipe, options.out, device=options.device, workers=options.workers)
 
 
 if __name__ == "__main__":

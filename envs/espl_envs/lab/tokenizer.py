@@ -1,8 +1,14 @@
-"""The lab model's vocabulary: one id per word, so that a meaning, a label or a piece of JSON is one token."""
+"""The lab model's vocabulary: one id per word, so that a label or a piece of JSON is one token.
 
+An operator with the meaning behind it, as in ``@ larger``, counts as one word. To look a meaning up is then to find the word
+that begins with the operator, which a small model learns in a few hundred steps; with operator and meaning as two words it
+must first build an induction circuit, which took from 650 to more than 1,000 steps in four trials, when it came at all.
+"""
+
+import re
 from collections.abc import Iterator
 
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from espl_envs.rulebook.meanings import MEANINGS, SYMBOLS
@@ -23,7 +29,7 @@ def words() -> Iterator[str]:
     yield from SPECIAL
     yield from (str(digit) for digit in range(10))
     yield from SYMBOLS
-    yield from MEANINGS
+    yield from (f"{symbol} {meaning}" for symbol in SYMBOLS for meaning in MEANINGS)
     yield from ["digit", ".", ";", "=", "?", ":", ",", "[", "]", "answer"]
     yield from ["principles", "none", "summarise", "attempt", "critique", "problem", "truth", "right", "wrong"]
     yield from ["aggregate", "added", "changes", "crossover", "set", "A", "B", "C", "D", "E", "F", "best", "on"]
@@ -34,10 +40,11 @@ def words() -> Iterator[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer with a chat template; text is split at white space and nowhere else."""
+    """A word-level tokenizer with a chat template; text is split at white space, but not between operator and meaning."""
     vocabulary = {word: index for index, word in enumerate(words())}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    pair = rf"[{''.join(map(re.escape, SYMBOLS))}] (?:{'|'.join(MEANINGS)})(?!\S)"
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{pair}|\S+"), behavior="removed", invert=True)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<|unk|>",

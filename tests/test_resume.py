@@ -1,0 +1,193 @@
+"""A run killed at any moment ends like an unbroken one: real processes, really killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from loop_fixtures import adapter, make_config, make_scripted_config, rows, run
+from scripted_engine import ScriptedEngine
+
+from espl_bench import runner
+from espl_bench.cli import invoke
+from espl_bench.errors import RunDirError, UsageError
+from espl_bench.reporter import Silent, StepReport
+from espl_bench.run_dir import Log, RunDir
+
+STEPS = 6
+CHOICES = {"steps": STEPS, "batch_size": 6, "group_size": 6, "eval_every": 3, "eval_samples": 8, "crossover_prob": 0.5}
+"""Long enough in every phase for a signal to arrive in it."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(lab_like_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    run(make_config(lab_like_model, **CHOICES), folder)
+    return folder
+
+
+def start(model: Path, folder: Path) -> subprocess.Popen[str]:
+    config = make_config(model, **CHOICES)
+    names = ("model", "num_prompts", "max_tokens", "editor_max_tokens", "checkpoint_every", "lora_rank", *CHOICES)
+    values = config.method.__dict__ | config.model_dump()
+    options = [f"--{name.replace('_', '-')}={values[name]}" for name in names]
+    command = [sys.executable, "-m", "espl_bench", "run", "--method=espl", "--quiet", f"--out={folder}", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def struck(model: Path, folder: Path, with_signal: signal.Signals, when: Callable[[], bool], still: Callable[[], bool]) -> tuple[int, str]:
+    """A run that got a signal at the first moment that `when` was true, early enough that it is `still` unfinished.
+
+    A busy machine may let the moment pass: then another run is started. Returns exit code and stderr.
+    """
+    for _ in range(4):
+        shutil.rmtree(folder, ignore_errors=True)
+        process = start(model, folder)
+        while process.poll() is None:
+            if when():
+                os.kill(process.pid, with_signal)
+                break
+            time.sleep(0.001)
+        out, err = process.communicate(timeout=120)
+        if still():
+            assert out == ""
+            return process.returncode, err
+    raise AssertionError(f"the run was always quicker than the signal; the last one said: {err}")
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def check_same_end(folder: Path, unbroken: Path) -> None:
+    for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
+        assert log.path(folder).read_bytes() == log.path(unbroken).read_bytes()
+    assert adapter(folder) == adapter(unbroken)
+    for step in range(1, STEPS + 1):
+        assert RunDir(folder).read_rollouts(step) == RunDir(unbroken).read_rollouts(step)
+    assert summary(folder) == summary(unbroken)
+
+
+def summary(folder: Path) -> dict:
+    found = json.loads((folder / "summary.json").read_text())
+    for seconds in ("wall_s", "device_s"):
+        assert found["ledger"].pop(seconds) > 0
+    return found
+
+
+def unfinished(folder: Path) -> Callable[[], bool]:
+    return lambda: not (folder / "summary.json").exists()
+
+
+def test_killed_before_its_first_commit_it_starts_anew(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    code, _ = struck(lab_like_model, folder, signal.SIGKILL, (folder / "config.json").exists, unfinished(folder))
+    assert code == -signal.SIGKILL
+    for commit in (folder / "checkpoints").glob("*"):
+        shutil.rmtree(commit)  # a commit is one rename: without it, this is the moment before
+    assert invoke(["resume", str(folder), "--quiet"]) == 0
+    check_same_end(folder, unbroken)
+
+
+def test_killed_between_commits_it_goes_on_from_the_last(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    metrics = folder / "metrics.jsonl"
+    code, _ = struck(lab_like_model, folder, signal.SIGKILL, lambda: lines(metrics) >= 3, lambda: lines(metrics) < STEPS)
+    assert code == -signal.SIGKILL
+    commit = RunDir(folder).last_commit()
+    assert commit is not None and 2 <= commit.step < STEPS
+    command = [sys.executable, "-m", "espl_bench", "resume", str(folder), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    check_same_end(folder, unbroken)
+
+
+def test_killed_in_the_final_evaluation_it_evaluates_again(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    last = folder / f"checkpoints/step_{STEPS:06d}/commit.json"
+    code, _ = struck(lab_like_model, folder, signal.SIGKILL, last.exists, unfinished(folder))
+    assert code == -signal.SIGKILL
+    assert lines(folder / "metrics.jsonl") == STEPS
+    assert invoke(["resume", str(folder), "--quiet"]) == 0
+    check_same_end(folder, unbroken)
+
+
+def test_ctrl_c_stops_after_saving_and_names_the_way_on(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    metrics = folder / "metrics.jsonl"
+    code, err = struck(lab_like_model, folder, signal.SIGINT, lambda: lines(metrics) >= 2, lambda: lines(metrics) < STEPS)
+    commit = RunDir(folder).last_commit()
+    assert commit is not None and commit.step == lines(metrics)
+    said = f"espl-bench: stopped after step {commit.step}, everything is saved; go on with: espl-bench resume {folder}\n"
+    assert (code, err) == (1, said)
+    assert invoke(["resume", str(folder), "--quiet"]) == 0
+    check_same_end(folder, unbroken)
+
+
+def test_a_finished_run_resumed_ends_the_same(unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    runner.resume(folder, Silent())
+    check_same_end(folder, unbroken)
+
+
+def test_a_changed_configuration_is_refused_with_the_difference_shown(lab_like_model: Path, unbroken: Path):
+    before = {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError) as refusal:
+        runner.resume(unbroken, Silent(), wanted=make_config(lab_like_model, **CHOICES | {"lr": 0.5, "shown": "newest"}))
+    assert "lr 0.001 -> 0.5" in str(refusal.value)
+    assert "method.shown best -> newest" in str(refusal.value)
+    assert before == {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
+    runner.resume(unbroken, Silent(), wanted=make_config(lab_like_model, **CHOICES))
+
+
+class Pulled(Exception):
+    """The plug, by a test."""
+
+
+class PullsThePlug(Silent):
+    def __init__(self, after: int):
+        self.after = after
+
+    def stepped(self, report: StepReport) -> None:
+        if report.step == self.after:
+            raise Pulled
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_stopped_after_any_step_it_ends_the_same(after: int, tmp_path: Path):
+    config = make_scripted_config(steps=7, eval_every=2, checkpoint_every=3, population_size=3, crossover_prob=0.5)
+    run(config, tmp_path / "unbroken", ScriptedEngine())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+        with pytest.raises(Pulled):
+            runner.run(config, tmp_path / "broken", PullsThePlug(after))
+        with pytest.raises(Pulled):
+            runner.resume(tmp_path / "broken", PullsThePlug(after))
+        runner.resume(tmp_path / "broken", Silent())
+    for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
+        assert log.path(tmp_path / "broken").read_bytes() == log.path(tmp_path / "unbroken").read_bytes()
+    assert summary(tmp_path / "broken") == summary(tmp_path / "unbroken")
+
+
+def test_a_resumed_run_reports_the_speed_of_its_own_steps(tmp_path: Path):
+    config = make_scripted_config("rl_only", steps=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+        with pytest.raises(Pulled):
+            runner.run(config, tmp_path, PullsThePlug(5))
+        runner.resume(tmp_path, Silent())
+    timing, sampled = rows(tmp_path, Log.TIMING), rows(tmp_path, Log.METRICS)
+    for row, step in zip(timing, sampled, strict=True):
+        assert row["tokens_per_second"] * row["seconds"] == pytest.approx(step["generated_tokens"])
+
+
+def test_a_second_start_in_the_folder_names_the_way_on(unbroken: Path, lab_like_model: Path):
+    with pytest.raises(RunDirError, match=f"resume it with `espl-bench resume {unbroken}`"):
+        run(make_config(lab_like_model, **CHOICES), unbroken)
