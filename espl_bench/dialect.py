@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import StrictUndefined, TemplateNotFound
+from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2 import TemplateError as JinjaError
 from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
@@ -20,6 +20,7 @@ from espl_bench.errors import TemplateError, unknown
 from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "operators" / "templates"
+REMEDY = "compare it with the built-in dialects"
 
 
 class Placement(StrEnum):
@@ -55,23 +56,37 @@ class Dialect:
         for template in TemplateName:
             if not (folder / f"{template}.jinja").is_file():
                 raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
-        return cls(folder)
+        dialect = cls(folder)
+        for template in TemplateName:
+            dialect.compiled(template)
+        return dialect
 
     @cached_property
     def _environment(self) -> SandboxedEnvironment:
         return SandboxedEnvironment(loader=FileSystemLoader(self.folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
     def render(self, template: TemplateName, **context: object) -> str:
-        """The wording of one message. Raises TemplateError naming the file and, where known, the line."""
-        file = self.folder / f"{template}.jinja"
+        """The wording of one message. Raises TemplateError naming the file."""
+        compiled = self.compiled(template)
         try:
-            return self._environment.get_template(f"{template}.jinja").render(**context).strip()
+            return compiled.render(**context).strip()
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # what an expression can raise
+            raise TemplateError(f"{self._file(template)} does not render: {error}; {REMEDY}") from error
+
+    def compiled(self, template: TemplateName) -> Template:
+        """The template, its syntax checked. Raises TemplateError naming the file and the line."""
+        file = self._file(template)
+        try:
+            return self._environment.get_template(file.name)
         except TemplateNotFound as error:
             raise TemplateError(f"{file} is missing; restore it or choose another dialect") from error
-        except (JinjaError, TypeError, UnicodeDecodeError) as error:
-            line = getattr(error, "lineno", None)
-            where = f"{file}:{line}" if line else f"{file}"
-            raise TemplateError(f"{where} does not render: {error}; compare it with the built-in dialects") from error
+        except TemplateSyntaxError as error:
+            raise TemplateError(f"{file}:{error.lineno} is not a template: {error}; {REMEDY}") from error
+        except UnicodeDecodeError as error:
+            raise TemplateError(f"{file} is not UTF-8 text; {REMEDY}") from error
+
+    def _file(self, template: TemplateName) -> Path:
+        return self.folder / f"{template}.jinja"
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
         """What the policy is shown for one problem under one system prompt: in training, validation and test."""

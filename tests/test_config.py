@@ -28,7 +28,14 @@ def test_options_override_the_environment_which_overrides_the_defaults():
 
 @pytest.mark.parametrize("name", METHOD_CHOICES)
 def test_choices_of_a_method_change_the_row_and_nothing_else(name: str):
-    value = {"selector": "ucb", "crossover_prob": 0.7, "baseline": "across_prompts", "editor": "current", "shown": "newest", "population_size": 3}
+    value = {
+        "selector": "ucb",
+        "crossover_prob": 0.7,
+        "baseline": "across_prompts",
+        "editor": "current",
+        "shown": "newest",
+        "population_size": 3,
+    }
     config = resolve("espl", "rulebook", {name: value[name]})
     plain = resolve("espl", "rulebook", {})
     assert getattr(config.method, name) == value[name] != getattr(plain.method, name)
@@ -85,7 +92,13 @@ def test_a_method_or_environment_that_is_nearly_right_is_named():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), ("", "not a configuration"), ("{", "not a configuration"), ("[]", "not a configuration"), ('{"steps": 3}', "method")],
+    [
+        (None, "cannot be read"),
+        ("", "not a configuration"),
+        ("{", "not a configuration"),
+        ("[]", "not a configuration"),
+        ('{"steps": 3}', "method"),
+    ],
 )
 def test_a_damaged_file_is_named_in_one_line(content: str | None, words: str, tmp_path: Path):
     path = tmp_path / "config.json"

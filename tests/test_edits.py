@@ -387,3 +387,8 @@ def test_application(edits, result, ignored):
 def test_an_id_outside_the_list_is_refused(edit):
     with pytest.raises(ValueError, match="4 principles"):
         apply_edits(ORIGINAL, [edit])
+
+
+def test_a_principle_that_edits_made_equal_to_an_earlier_one_is_dropped():
+    applied = apply_edits(("a", "b", "c"), [Modify(2, "a"), Add("z")])
+    assert applied.principles == ("a", "b", "z")

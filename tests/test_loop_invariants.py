@@ -90,7 +90,9 @@ def test_looking_at_the_test_split_steers_nothing(lab_like_model: Path, tmp_path
     [("espl", {}), ("espl", {"population_size": 2, "crossover_prob": 1.0}), ("evolution_only", {"selector": "softmax"}), ("rl_only", {})],
 )
 @pytest.mark.parametrize("kind", ["real", "scripted"])
-def test_every_rating_and_every_birth_follows_from_the_rollouts(kind: str, method: str, choices: dict, lab_like_model: Path, tmp_path: Path):
+def test_every_rating_and_every_birth_follows_from_the_rollouts(
+    kind: str, method: str, choices: dict, lab_like_model: Path, tmp_path: Path
+):
     if kind == "real":
         run(make_config(lab_like_model, method, steps=6, **choices), tmp_path)
     else:

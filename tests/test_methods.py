@@ -118,7 +118,9 @@ def test_the_current_weights_as_editor_run_on_the_real_model(lab_like_model: Pat
     assert len(events(tmp_path, "born")) > 1
 
 
-@pytest.mark.parametrize("choices", [{"group_size": 1}, {"num_prompts": 1}, {"batch_size": 1}, {"batch_size": 1000, "num_prompts": 1, "steps": 1}])
+@pytest.mark.parametrize(
+    "choices", [{"group_size": 1}, {"num_prompts": 1}, {"batch_size": 1}, {"batch_size": 1000, "num_prompts": 1, "steps": 1}]
+)
 def test_small_and_large_batches_run(choices: dict, tmp_path: Path):
     summary = run(make_scripted_config(**choices), tmp_path, ScriptedEngine())
     shape = SHAPE | choices

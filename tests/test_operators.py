@@ -63,6 +63,9 @@ def prompt(prompt_id: int, *principles: str, mu: float = 25.0, sigma: float = 4.
     return SystemPrompt(prompt_id, principles, Rating(mu, sigma), Lineage(Origin.ROOT))
 
 
+EMPTY = prompt(0)
+
+
 @dataclass
 class Answers:
     """A sampling client that says the given texts in order, the last of each kind again and again."""
@@ -93,9 +96,9 @@ def add(text: str, evidence: str = "") -> str:
     return f'{{"op":"add","principle":"{text}","evidence":"{evidence}"}}'
 
 
-def mutated(groups, parent: SystemPrompt = prompt(0), limits: Limits = LIMITS, **texts: list[str]) -> tuple[Child | Rejected, Answers]:
+def mutated(groups, parent: SystemPrompt = EMPTY, **texts: list[str]) -> tuple[Child | Rejected, Answers]:
     client = Answers({"aggregate": ["[ ]"]} | texts)
-    return asyncio.run(mutate(parent, groups, editor(client), limits)), client
+    return asyncio.run(mutate(parent, groups, editor(client), LIMITS)), client
 
 
 def crossed(prompts, groups, text: str) -> tuple[Child | Rejected, Answers]:
@@ -171,7 +174,9 @@ def test_each_stage_sees_what_the_one_before_said():
         "summarise 1 @ 5 = ? attempt : @ larger 1 5 = 1",
         "summarise 1 @ 5 = ? attempt : @ smaller 1 5 = 0",
     ], "right ones first"
-    assert [seen.replace("<|unk|>", "").split("problem")[0] for seen in client.prompts["critique"]] == [f"critique principles : [G0] {SUM} "]
+    assert [seen.replace("<|unk|>", "").split("problem")[0] for seen in client.prompts["critique"]] == [
+        f"critique principles : [G0] {SUM} "
+    ]
     assert "truth : 5 right :" in client.prompts["critique"][0]
     assert client.prompts["aggregate"] == [f"aggregate principles : [G0] {SUM} added : [G1] {LARGER} 1"]
 
@@ -241,7 +246,11 @@ def test_one_broken_critique_does_not_silence_the_others():
 REJECTIONS = {
     "no_contrast": ([group(1, RIGHT, RIGHT)], {}, "none of 1 problems had both right and wrong rollouts"),
     "no_edits": ([group(1, RIGHT, WRONG)], {"critique": ["[ ]"]}, ""),
-    "unparseable": ([group(1, RIGHT, WRONG)], {"critique": ["Sorry,\nno."]}, "critique of train/1: no complete JSON object in: 'Sorry, no.'"),
+    "unparseable": (
+        [group(1, RIGHT, WRONG)],
+        {"critique": ["Sorry,\nno."]},
+        "critique of train/1: no complete JSON object in: 'Sorry, no.'",
+    ),
     "unchanged": ([group(1, RIGHT, WRONG)], {"critique": [f"[{add(SUM)}]"]}, "left the parent's principles as they were"),
 }
 
@@ -297,7 +306,13 @@ def wins(**by_problem: str) -> list[TrajectoryGroup]:
 
 
 def test_the_score_matrix_pools_a_prompt_that_was_sampled_twice():
-    groups = [group(1, RIGHT, WRONG), group(1, RIGHT, RIGHT), group(2, FAILED, RIGHT), group(1, WRONG, prompt_id=1), group(2, RIGHT, prompt_id=1)]
+    groups = [
+        group(1, RIGHT, WRONG),
+        group(1, RIGHT, RIGHT),
+        group(2, FAILED, RIGHT),
+        group(1, WRONG, prompt_id=1),
+        group(2, RIGHT, prompt_id=1),
+    ]
     assert score_matrix(groups) == {0: {"train/1": 0.75, "train/2": 1.0}, 1: {"train/1": 0.0, "train/2": 1.0}}
 
 

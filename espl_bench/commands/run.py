@@ -26,6 +26,7 @@ from espl_bench.types import Split
 if TYPE_CHECKING:
     from espl_bench.probe import Speed
 
+
 def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
     """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
     config = resolve(method, env, {**chosen.choices(), "seed": seed})

@@ -57,10 +57,14 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        pair: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, output_loading_info=True)
+        loaded, report = pair
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
         raise ModelError(f"cannot load model '{model}': {_first_line(error)}; {remedy}") from error
+    if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
+        raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
+    return loaded, tokenizer
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

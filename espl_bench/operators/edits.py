@@ -148,7 +148,8 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
 
     The first edit of a principle wins and later ones are ignored; a merge is ignored if any of its ids is taken. A
     merged text stands at the smallest of its ids. Additions go to the end in order; one whose text, white space folded,
-    stands in the edited list already is ignored. Raises ValueError for an id outside the list.
+    stands in the edited list already is ignored. A principle that the edits made equal to an earlier one is dropped: said
+    twice it says no more. Raises ValueError for an id outside the list.
     """
     slots: list[str | None] = list(principles)
     taken: set[int] = set()
@@ -164,8 +165,11 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
                 slots[target] = None
             if not isinstance(edit, Remove):
                 slots[min(targets)] = edit.principle
-    result = [text for text in slots if text is not None]
-    standing = {fold(text) for text in result}
+    once: dict[str, str] = {}
+    for text in slots:
+        if text is not None:
+            once.setdefault(fold(text), text)
+    result, standing = list(once.values()), set(once)
     for place, edit in enumerate(edits):
         if isinstance(edit, Add):
             accepted[place] = fold(edit.principle) not in standing

@@ -1,0 +1,152 @@
+"""Dialects: one rendering of the prompt, complete folders, and failures that name file and line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from espl_envs.lab.tokenizer import build_tokenizer
+
+from espl_bench.dialect import BUILT_IN, Dialect, Placement, TemplateName
+from espl_bench.errors import TemplateError, UsageError
+from espl_bench.operators.reflection import (
+    AttemptView,
+    ParentView,
+    Proposal,
+    aggregate_context,
+    critique_context,
+    crossover_context,
+    summary_context,
+)
+from espl_bench.types import Message, Problem, Split
+
+DIALECTS = sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())
+PRINCIPLES = ("@ larger digit .", "# sum digit .")
+PROBLEM = Problem("train/1", Split.TRAIN, 1, "3 @ 5 = ?", "TRUTH", gold="GOLD")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A dialect of one's own, to be spoilt."""
+    return Path(shutil.copytree(BUILT_IN / "compact", tmp_path / "own"))
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("placement", list(Placement))
+def test_the_prompt_holds_principles_with_their_numbers_and_the_question_once(name: str, placement: Placement):
+    messages = Dialect.load(name).prompt_messages(PRINCIPLES, "QUESTION", placement)
+    assert [message.role for message in messages] == (["system", "user"] if placement is Placement.SYSTEM else ["user"])
+    text = "\n".join(message.content for message in messages)
+    assert all(text.count(f"[G{index}] {principle}") == 1 for index, principle in enumerate(PRINCIPLES))
+    assert text.count("QUESTION") == 1
+    assert text.index("[G0]") < text.index("[G1]") < text.index("QUESTION")
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_prompt_without_principles_is_worded_too_and_differs(name: str):
+    empty, full = (Dialect.load(name).prompt_messages(p, "QUESTION", Placement.SYSTEM) for p in ((), PRINCIPLES))
+    assert empty[0].content and "[G0]" not in empty[0].content
+    assert empty[1] == full[1]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_truth_is_shown_to_the_critic_and_to_nobody_else(name: str):
+    dialect = Dialect.load(name)
+    shown = {
+        TemplateName.SUMMARY: summary_context(PROBLEM, "RESPONSE"),
+        TemplateName.CRITIQUE: critique_context(PRINCIPLES, PROBLEM, [AttemptView(True, "GOOD"), AttemptView(False, "BAD")]),
+        TemplateName.AGGREGATE: aggregate_context(PRINCIPLES, [Proposal(2, "NEW", 3)], [Proposal(0, "CHANGED", 1)]),
+        TemplateName.CROSSOVER: crossover_context([ParentView("A", PRINCIPLES, ("Q1", "Q2")), ParentView("B", ("OTHER",), ("Q3",))]),
+    }
+    texts = {name: dialect.reflection_messages(name, context)[0].content for name, context in shown.items()}
+    assert {name for name, text in texts.items() if "TRUTH" in text} == {TemplateName.CRITIQUE}
+    assert not any("GOLD" in text for text in texts.values())
+    wanted = {
+        TemplateName.SUMMARY: [PROBLEM.question, "RESPONSE"],
+        TemplateName.CRITIQUE: [*PRINCIPLES, PROBLEM.question, "GOOD", "BAD"],
+        TemplateName.AGGREGATE: [*PRINCIPLES, "[G2] NEW", "[G0] CHANGED"],
+        TemplateName.CROSSOVER: [*PRINCIPLES, "OTHER", "Q1", "Q2", "Q3"],
+    }
+    for template, words in wanted.items():
+        assert all(word in texts[template] for word in words)
+        assert dialect.reflection_messages(template, shown[template])[0].role == "user"
+    assert texts[TemplateName.CRITIQUE].index("GOOD") < texts[TemplateName.CRITIQUE].index("BAD")
+
+
+def test_rendering_takes_what_models_write_literally(own: Path):
+    nasty = "{{ 7 * 7 }} {% raw %} <b> & \u202e √2"
+    [system, user] = Dialect.load(str(own)).prompt_messages((nasty,), nasty, Placement.SYSTEM)
+    assert f"[G0] {nasty}" in system.content
+    assert user == Message("user", nasty)
+
+
+def test_the_compact_dialect_speaks_the_laboratorys_vocabulary():
+    tokenizer = build_tokenizer()
+    contexts = {
+        TemplateName.CRITIQUE: critique_context((), Problem("x", Split.TRAIN, 0, "3 @ 5 = ?", "5", ""), [AttemptView(True, "@ larger 5")]),
+        TemplateName.AGGREGATE: aggregate_context((), [Proposal(0, PRINCIPLES[0], 12)], []),
+        TemplateName.CROSSOVER: crossover_context([ParentView(label, PRINCIPLES, ("3 @ 5 = ?",)) for label in "ABCDEF"]),
+    }
+    for name, context in contexts.items():
+        [message] = Dialect.load("compact").reflection_messages(name, context)
+        assert tokenizer.unk_token_id not in tokenizer(message.content)["input_ids"], message.content
+
+
+def test_a_name_that_is_nearly_right_is_named():
+    with pytest.raises(UsageError, match="unknown dialect 'compat'; did you mean 'compact'"):
+        Dialect.load("compat")
+    with pytest.raises(UsageError, match=r"unknown dialect '\./nowhere'"):
+        Dialect.load("./nowhere")
+
+
+@pytest.mark.parametrize("name", list(TemplateName))
+def test_a_folder_that_lacks_a_template_is_refused_by_its_name(name: TemplateName, own: Path):
+    (own / f"{name}.jinja").unlink()
+    with pytest.raises(TemplateError) as error:
+        Dialect.load(str(own))
+    assert str(error.value).startswith(f"{own / name}.jinja is missing")
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        (b"a\n{% for x in %}", ":2 is not a template: Expected an expression"),
+        (b"{{ unfinished", ":1 is not a template: unexpected end"),
+        (b"\xff\xfe", " is not UTF-8 text"),
+    ],
+)
+@pytest.mark.parametrize("name", list(TemplateName))
+def test_a_file_that_is_no_template_is_refused_when_it_is_loaded(name: TemplateName, template: bytes, complaint: str, own: Path):
+    (own / f"{name}.jinja").write_bytes(template)
+    with pytest.raises(TemplateError) as error:
+        Dialect.load(str(own))
+    assert str(error.value).startswith(f"{own / name}.jinja{complaint}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("a\n\n{{ questoin }}", "'questoin' is undefined"),
+        ("{{ question.nothing() }}", "nothing"),
+        ("{{ 1 + question }}", "unsupported operand"),
+        ("{{ question.__class__.__mro__ }}", "unsafe"),
+        ("{% include 'other.jinja' %}", "other.jinja"),
+        ("{{ 1 / 0 }}", "division"),
+        ("{{ '%d' % question }}", "a real number is required"),
+    ],
+)
+def test_a_template_that_fails_is_named_in_one_line(template: str, why: str, own: Path):
+    file = own / "problem.jinja"
+    file.write_text(template)
+    with pytest.raises(TemplateError) as error:
+        Dialect.load(str(own)).prompt_messages((), "3 @ 5 = ?", Placement.SYSTEM)
+    said = str(error.value)
+    assert said.startswith(f"{file} does not render: ") and why in said
+    assert "\n" not in said
+
+
+def test_a_template_that_vanishes_is_named(own: Path):
+    dialect = Dialect.load(str(own))
+    (own / "critique.jinja").unlink()
+    with pytest.raises(TemplateError, match=r"critique\.jinja is missing; restore it"):
+        dialect.reflection_messages(TemplateName.CRITIQUE, {})
