@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types compare readme clean
+.PHONY: demo test lint types compare publish clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -39,8 +39,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
-# Put the tables of results/ into the README.
-readme: $(VENV)/.installed
+# Publish the comparison: its summaries and table into results/, and the table into the README.
+publish: $(VENV)/.installed
+	for run in runs/rulebook/*-s*/; do \
+	  mkdir -p results/rulebook/$$(basename $$run) && cp $$run/summary.json results/rulebook/$$(basename $$run)/; \
+	done
+	$(BIN)/espl-bench table results/rulebook --markdown > results/rulebook/table.md
 	$(BIN)/python docs/refresh_readme.py
 
 clean:

@@ -32,7 +32,7 @@ def main() -> None:
     before = readme.read_text(encoding="utf-8")
     after = refreshed(before)
     if options.check and before != after:
-        sys.exit("README.md is stale; run: make readme")
+        sys.exit("README.md is stale; run: make publish")
     readme.write_text(after, encoding="utf-8")
 
 

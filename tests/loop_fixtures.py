@@ -11,7 +11,7 @@ from scripted_engine import Call
 from espl_bench import registry, runner
 from espl_bench.commits import newest
 from espl_bench.config import RunConfig, resolve
-from espl_bench.method import Method
+from espl_bench.method import Method, Shown
 from espl_bench.reporter import Silent
 from espl_bench.run_dir import Log, RunDir
 
@@ -150,6 +150,9 @@ def check_population(folder: Path) -> None:
             ratings[prompt] = (row["mu"], row["sigma"])
             assert ratings[prompt] == pytest.approx(_newborn(row["origin"], [ratings[parent] for parent in parents], config.sigma_growth))
             living = [*living, prompt][-config.method.population_size :]
+    if living and (steps := rows(folder, Log.METRICS)):
+        best = max(living, key=lambda prompt: ratings[prompt][0] - 2 * ratings[prompt][1])
+        assert steps[-1]["shown"] == (best if config.method.shown is Shown.BEST else living[-1])
     members = last_commit(folder).population["members"]
     assert [member["id"] for member in members] == living
     for member in members:

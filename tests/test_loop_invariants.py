@@ -20,6 +20,7 @@ from loop_fixtures import (
 )
 from scripted_engine import ScriptedEngine
 
+from espl_bench.batches import training_batch
 from espl_bench.dialect import Placement
 from espl_bench.engines.opening import open_engine
 from espl_bench.evaluate import evaluate
@@ -253,6 +254,33 @@ def test_no_two_rollouts_of_a_run_share_a_draw(tmp_path: Path):
     run(make_scripted_config(), tmp_path, engine)
     seeds = [request.seed for call in engine.calls for request in call.requests]
     assert len(seeds) == len(set(seeds)) > 300
+
+
+def test_a_problem_that_comes_again_is_drawn_anew(tmp_path: Path):
+    engine = ScriptedEngine()
+    run(make_scripted_config("rl_only", steps=2, batch_size=256, num_prompts=1, group_size=1), tmp_path, engine)
+    first, second, *_ = ([(question_in(engine, request), request.seed) for request in call.requests] for call in engine.calls)
+    assert {question for question, _ in first} == {question for question, _ in second}
+    assert not {seed for _, seed in first} & {seed for _, seed in second}
+
+
+# Which problems a step meets
+
+
+@pytest.mark.parametrize("size", [1, 30, 100, 256, 1000])
+def test_an_epoch_meets_no_problem_twice_and_leaves_few_out(size: int):
+    env = RulebookEnv()
+    per_epoch = max(1, 256 // size)
+    for epoch in range(2):
+        met = [problem.index for step in range(per_epoch) for problem in training_batch(env, 5, epoch * per_epoch + step, size)]
+        assert len(met) == len(set(met)) > 256 - min(size, 256)
+
+
+def test_epochs_and_seeds_shuffle_differently():
+    env = RulebookEnv()
+    orders = [tuple(problem.index for problem in training_batch(env, seed, step, 256)) for seed, step in ((0, 0), (0, 1), (1, 0))]
+    assert len(set(orders)) == 3
+    assert orders[0] == tuple(problem.index for problem in training_batch(env, 0, 0, 256))
 
 
 @pytest.mark.parametrize("editor", list(EditorChoice))

@@ -40,7 +40,7 @@ from espl_bench.types import (
 CHAT = make_chat()
 LIMITS = Limits(max_edits=2, max_words=32, attempts=4, sigma_growth=1.0)
 RIGHT, WRONG, FAILED = Outcome.CORRECT, Outcome.WRONG, Outcome.ERROR
-LARGER, SUM, GAP = "@ larger digit .", "# sum digit .", "@ gap digit ."
+LARGER, SUM, GAP, NEXT = "@ larger digit .", "# sum digit .", "@ gap digit .", "$ next digit ."
 
 
 def problem(number: int) -> Problem:
@@ -207,8 +207,8 @@ def test_one_problem_has_one_vote_for_a_text():
 
 def test_aggregation_may_reword_and_merge_what_stands_and_what_is_new():
     merge = f'{{"op":"merge","ids":["G0","G1"],"principle":"{LARGER}"}}'
-    result, _ = mutated([group(1, RIGHT, WRONG)], prompt(0, GAP, SUM), critique=[f"[{add(LARGER)}]"], aggregate=[f"[{merge}]"])
-    assert born(result).principles == (LARGER, LARGER), "G0 and G1 became one; the addition is G2"
+    result, _ = mutated([group(1, RIGHT, WRONG)], prompt(0, GAP, SUM), critique=[f"[{add(NEXT)}]"], aggregate=[f"[{merge}]"])
+    assert born(result).principles == (LARGER, NEXT), "G0 and G1 became one; the addition is G2"
     modify = f'{{"op":"modify","id":"G1","principle":"{GAP}"}}'
     result, _ = mutated([group(1, RIGHT, WRONG)], prompt(0, SUM), critique=[f"[{add(LARGER)}]"], aggregate=[f"[{modify}]"])
     assert born(result).principles == (SUM, GAP)

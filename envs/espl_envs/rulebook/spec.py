@@ -15,5 +15,6 @@ RULEBOOK = EnvironmentSpec(
         "temperature": 1.0,
         "max_tokens": 48,
         "editor_max_tokens": 192,
+        "editor_temperature": 0.3,  # the lab model's edits are right more often than at 1.0 (its card)
     },
 )
