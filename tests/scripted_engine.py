@@ -5,6 +5,7 @@ weights are one number, `practice`, that every training step raises and that mak
 weights, prompt and seed. The reference has no practice.
 """
 
+import asyncio
 import json
 import random
 import re
@@ -51,6 +52,7 @@ class ScriptedEngine:
     chat: HfChat = field(default_factory=make_chat)
 
     async def current(self):
+        await asyncio.sleep(0)  # as a real engine would, this lets whoever else is waiting go first
         return ScriptedClient(self, "current", self.practice)
 
     async def reference(self):

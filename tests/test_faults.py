@@ -141,6 +141,15 @@ def test_a_template_that_does_not_render_is_found_before_anything_is_spent(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_prompt_that_does_not_render_is_found_before_anything_is_spent(
+    espl_bench: CommandLine, dialect: Path, model: Path, tmp_path: Path
+):
+    (dialect / "problem.jinja").write_text("{{ questoin }}")
+    said = espl_bench.fails("run", *options(model, tmp_path / "run", dialect=dialect))
+    assert f"{dialect / 'problem.jinja'} does not render: 'questoin' is undefined" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_template_that_breaks_in_mid_run_costs_no_commit(espl_bench: CommandLine, dialect: Path, model: Path, tmp_path: Path):
     """It refers to what only some reflections hold."""
     sound = (dialect / "crossover.jinja").read_text()

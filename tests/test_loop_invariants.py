@@ -293,8 +293,10 @@ def test_reflections_are_written_by_the_chosen_weights_before_these_move(editor:
     practice = [call.practice for call in rollouts]
     assert practice == sorted(practice) and practice[-1] > practice[1] > 0
     if editor is EditorChoice.CURRENT:
-        order = [call for call in engine.calls if call in rollouts or call in reflections]
-        assert [call.practice for call in order] == sorted(call.practice for call in order)
+        batch = rollouts[0]
+        for call in engine.calls[: engine.calls.index(rollouts[-1])]:
+            batch = call if any(call is each for each in rollouts) else batch
+            assert call.practice == batch.practice, "the weights of the rollouts that are reflected on"
 
 
 def asked_of_policy(engine, call) -> bool:

@@ -97,10 +97,10 @@ def test_what_evolution_learns_is_true_more_often_than_chance(tmp_path: Path):
 
 @pytest.mark.parametrize("loss", get_args(LossName))
 def test_every_loss_trains_the_real_model(loss: str, lab_like_model: Path, tmp_path: Path):
-    run(make_config(lab_like_model, "espl", loss=loss, steps=2), tmp_path)
+    run(make_config(lab_like_model, "espl", loss=loss, steps=2, lr=0.005), tmp_path)
     trained = [row["train"] for row in rows(tmp_path, Log.METRICS)]
     assert all(step["grad_norm"] > 0 and step["skipped_steps"] == 0 for step in trained)
-    assert all(step["ratio_mean"] == pytest.approx(1, abs=1e-3) for step in trained), "on-policy: sampler and trainer agree"
+    assert all(step["ratio_mean"] == pytest.approx(1, abs=1e-4) for step in trained), "sampler and trainer have the same weights"
 
 
 @pytest.mark.parametrize("selector", get_args(SelectorName))

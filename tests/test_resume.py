@@ -19,6 +19,7 @@ from espl_bench.cli import invoke
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.reporter import Silent, StepReport
 from espl_bench.run_dir import Log, RunDir
+from espl_bench.stopping import Interrupted
 
 STEPS = 6
 CHOICES = {"steps": STEPS, "batch_size": 6, "group_size": 6, "eval_every": 3, "eval_samples": 8, "crossover_prob": 0.5}
@@ -145,6 +146,27 @@ def test_a_changed_configuration_is_refused_with_the_difference_shown(lab_like_m
     assert "method.shown best -> newest" in str(refusal.value)
     assert before == {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
     runner.resume(unbroken, Silent(), wanted=make_config(lab_like_model, **CHOICES))
+
+
+class Interrupts(Silent):
+    def stepped(self, report: StepReport) -> None:
+        if report.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path):
+    config = make_scripted_config(steps=9, checkpoint_every=100)
+    run(config, tmp_path / "unbroken", ScriptedEngine())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+        with pytest.raises(Interrupted) as stop:
+            runner.run(config, tmp_path / "stopped", Interrupts())
+        assert 3 <= stop.value.step <= 4
+        commit = RunDir(tmp_path / "stopped").last_commit()
+        assert commit is not None and commit.step == stop.value.step
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "signals are as they were"
+        runner.resume(tmp_path / "stopped", Silent())
+    assert summary(tmp_path / "stopped") == summary(tmp_path / "unbroken")
 
 
 class Pulled(Exception):

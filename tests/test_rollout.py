@@ -217,13 +217,23 @@ def test_a_failure_of_the_environment_is_an_outcome_with_its_message():
     assert failed.graded_rewards == ()
 
 
+class Moody(Sums):
+    """Its grader fails on some responses."""
+
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        if response == "answer 2":
+            raise EnvironmentFault("not this one")
+        return super().grade(problem, response)
+
+
 def test_a_failure_of_the_environment_enters_no_mean_and_no_advantage():
-    groups = rolled(Says(("answer 1PLACE",)), Falters, (prompt(0), prompt(1)), count=2, group_size=5)
-    assert {t.outcome for t in groups[0].trajectories_G} == {Outcome.WRONG}
-    assert mean_rewards(groups) == {0: 0.0, 1: 0.0}
-    assert outcome_rates([t for group in groups for t in group.trajectories_G]) == {Outcome.WRONG: 0.5, Outcome.ERROR: 0.5}
-    for baseline in Baseline:
-        assert all(scored.trajectory.outcome is not Outcome.ERROR for scored in centre(groups, baseline))
+    groups = rolled(Says(("answer PLACE",)), Moody, (prompt(0), prompt(1)), count=1, group_size=5)
+    assert [t.outcome.value for t in groups[0].trajectories_G] == ["wrong", "wrong", "error", "wrong", "correct"]
+    assert mean_rewards(groups) == {0: 0.25, 1: 0.0}
+    assert outcome_rates(groups[0].trajectories_G) == {Outcome.CORRECT: 0.2, Outcome.WRONG: 0.6, Outcome.ERROR: 0.2}
+    advantages = {baseline: [scored.advantage for scored in centre(groups, baseline)] for baseline in Baseline}
+    assert advantages[Baseline.PER_PROMPT] == pytest.approx([-0.25, -0.25, -0.25, 0.75])
+    assert advantages[Baseline.ACROSS_PROMPTS] == pytest.approx([-1 / 9] * 3 + [8 / 9] + [-1 / 9] * 5)
 
 
 def test_a_bug_in_an_environment_is_no_failure_and_stops_the_run():

@@ -11,6 +11,7 @@ RULEBOOK = EnvironmentSpec(
     dialect="compact",
     model=str(MODEL),
     defaults={
+        "steps": 40,
         "lr": 1e-3,
         "temperature": 1.0,
         "max_tokens": 48,
