@@ -25,7 +25,7 @@ ALL = frozenset({"add", "modify", "merge", "remove"})
 
 
 def parse(text, allowed=ALL, num_principles=5, max_edits=None, max_words=32):
-    return parse_edits(text, allowed, num_principles, max_edits, max_words)
+    return parse_edits(text, allowed, [f"principle {index}" for index in range(num_principles)], max_edits, max_words)
 
 
 def test_the_wire_form_of_every_operation():
@@ -392,3 +392,17 @@ def test_an_id_outside_the_list_is_refused(edit):
 def test_a_principle_that_edits_made_equal_to_an_earlier_one_is_dropped():
     applied = apply_edits(("a", "b", "c"), [Modify(2, "a"), Add("z")])
     assert applied.principles == ("a", "b", "z")
+
+
+@pytest.mark.parametrize("quoted", ["principle 1", "  principle   1 ", "[G1] principle 1"])
+def test_an_edit_may_name_a_principle_by_its_text(quoted: str):
+    parsed = parse_edits(json.dumps([{"op": "modify", "id": quoted, "principle": "new"}]), {"modify"}, ["zero", "principle 1"], None, 9)
+    assert parsed.edits == (Modify(1, "new"),)
+
+
+def test_a_quoted_principle_may_hold_commas_and_must_be_whole():
+    shown = ["first, add", "then, carry"]
+    text = json.dumps([{"op": "merge", "ids": ["first, add", "then, carry"], "principle": "both"}, {"op": "remove", "id": "first"}])
+    parsed = parse_edits(text, {"merge", "remove"}, shown, None, 9)
+    assert parsed.edits == (Merge((0, 1), "both"),)
+    assert len(parsed.problems) == 1

@@ -60,7 +60,7 @@ async def cross(
     ]
     [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views)])
     try:
-        parsed = parse_edits(text, {"add", "modify", "remove"}, len(best.principles), None, limits.max_words)
+        parsed = parse_edits(text, {"add", "modify", "remove"}, best.principles, None, limits.max_words)
     except UnparseableEdits as error:
         return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unparseable", f"crossover: {error}")
     if not parsed.edits:

@@ -1,7 +1,7 @@
 """Typed edits of a list of principles, from JSON that a language model wrote.
 
 On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove", "id": "G3", "ids": ["G1", "G2"], "principle": "...",
-"evidence": "..."}``. Reading is forgiving about form (:mod:`espl_bench.operators.lenient_json`) and strict about
+"evidence": "..."}``; an id may also quote the principle's text. Reading is forgiving about form (:mod:`espl_bench.operators.lenient_json`) and strict about
 meaning: an edit that is unknown, not allowed at this stage, incomplete, too long or about a principle that does not
 exist is left out whole, and a line in ``problems`` says so. Nothing is cut to fit.
 """
@@ -90,7 +90,8 @@ class _Rules:
     """What is allowed where the text was written."""
 
     allowed: frozenset[OpName]
-    num_principles: int
+    principles: Sequence[str]
+    """What the model was shown, white space folded."""
     max_words: int
 
 
@@ -98,13 +99,13 @@ class _Refused(Exception):
     """An object is no valid edit; the message says why."""
 
 
-def parse_edits(text: str, allowed: Collection[OpName], num_principles: int, max_edits: int | None, max_words: int) -> ParsedEdits:
+def parse_edits(text: str, allowed: Collection[OpName], principles: Sequence[str], max_edits: int | None, max_words: int) -> ParsedEdits:
     """Read the edits a model wrote.
 
     Args:
         text: the model's whole answer, prose and fences included.
         allowed: the operations of this stage, e.g. ``{"add", "modify"}`` for a critique.
-        num_principles: how many principles (G0, G1, ...) the model was shown.
+        principles: the principles (G0, G1, ...) the model was shown. An edit may name one by its label or by quoting it.
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
         max_words: a principle with more words is dropped, never cut (paper, section 4: 32).
 
@@ -119,7 +120,7 @@ def parse_edits(text: str, allowed: Collection[OpName], num_principles: int, max
     recovered = recover_objects(text)
     if not recovered.objects and not recovered.empty_list:
         raise UnparseableEdits(f"no complete JSON object in: {quote(text, 200)}")
-    rules = _Rules(frozenset(allowed), num_principles, max_words)
+    rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words)
     problems = list(recovered.damaged)
     edits: list[Edit] = []
     for number, proposed in enumerate(proposals(recovered.objects), start=1):
@@ -294,9 +295,13 @@ def _labels(ids: Sequence[int]) -> str:
 
 
 def _known_id(label: str, rules: _Rules) -> int | None:
+    """The principle's place in the list: by its label, or by its own text in full; of equal texts, the first."""
     number = id_number(label)
-    return number if number is not None and number < rules.num_principles else None
+    if number is None:
+        text = clean_principle(label)
+        return rules.principles.index(text) if text in rules.principles else None
+    return number if number < len(rules.principles) else None
 
 
 def _range(rules: _Rules) -> str:
-    return f"G0 to G{rules.num_principles - 1}" if rules.num_principles else "none"
+    return f"G0 to G{len(rules.principles) - 1}" if rules.principles else "none"

@@ -98,7 +98,7 @@ async def _criticise(
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
     for (problem, _), text in zip(cases, texts, strict=True):
         try:
-            parsed = parse_edits(text, {"add", "modify"}, len(parent.principles), limits.max_edits, limits.max_words)
+            parsed = parse_edits(text, {"add", "modify"}, parent.principles, limits.max_edits, limits.max_words)
         except UnparseableEdits as error:
             broken.append(f"critique of {problem.id}: {error}")
             continue
@@ -113,7 +113,7 @@ async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
-        final = parse_edits(text, {"modify", "merge"}, len(candidates), None, limits.max_words)
+        final = parse_edits(text, {"modify", "merge"}, candidates, None, limits.max_words)
     except UnparseableEdits as error:
         return _rejected(parent, editor, "unparseable", f"aggregation: {error}")
     principles = apply_edits(candidates, final.edits).principles

@@ -70,10 +70,12 @@ def _holds_object(item: JsonValue) -> bool:
 
 
 def id_labels(value: JsonValue) -> list[str]:
-    """A single id or a list of them, as labels; ``"G1, G2"`` names two. What is no label is kept to be reported."""
+    """A single id or a list of them; ``"G1, G2"`` names two. What is no label is kept whole: it may quote a principle."""
     labels: list[str] = []
     for item in value if isinstance(value, list) else [value]:
-        labels.extend(item.split(",") if isinstance(item, str) else [json.dumps(item)])
+        text = item if isinstance(item, str) else json.dumps(item)
+        parts = text.split(",")
+        labels.extend(parts if any(id_number(part) is not None for part in parts) else [text])
     return labels
 
 
