@@ -100,6 +100,7 @@ class HfEngine:
             UsageError: the device or the dtype does not exist.
         """
         place = hf_loading.pick_device(device)
+        hf_loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(seed)
             plain, tokenizer = hf_loading.load_model(str(model), hf_loading.pick_dtype(dtype, place))

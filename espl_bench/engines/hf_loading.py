@@ -45,6 +45,17 @@ def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
+def require_determinism(device: torch.device) -> None:
+    """On the CPU, have every operation add in a fixed order, so that a resumed run equals an unbroken one bit for bit.
+
+    By default the gradients of gathers are summed in whatever order the threads finish. Elsewhere this is not asked for: CUDA
+    would need a work space setting and some of its kernels have no such form.
+    """
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result of ours
+
+
 def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """The causal LM and the tokenizer of a local folder or hub id, untyped as transformers' types are not strict.
 

@@ -1,9 +1,10 @@
 """Typed edits of a list of principles, from JSON that a language model wrote.
 
 On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove", "id": "G3", "ids": ["G1", "G2"], "principle": "...",
-"evidence": "..."}``; an id may also quote the principle's text. Reading is forgiving about form (:mod:`espl_bench.operators.lenient_json`) and strict about
-meaning: an edit that is unknown, not allowed at this stage, incomplete, too long or about a principle that does not
-exist is left out whole, and a line in ``problems`` says so. Nothing is cut to fit.
+"evidence": "..."}``; an id may also quote the principle's text. Reading is forgiving about form
+(:mod:`espl_bench.operators.lenient_json`) and strict about meaning: an edit that is unknown, not allowed at this stage,
+incomplete, too long or about a principle that does not exist is left out whole, and a line in ``problems`` says so. Nothing is
+cut to fit.
 """
 
 import json
