@@ -213,9 +213,10 @@ ALL = {"add", "modify", "merge", "remove"}
 @settings(max_examples=150, deadline=None)
 @given(edit_lists())
 def test_written_edits_are_read_back_as_they_were(edits: tuple):
-    parsed = parse_edits(write_edits(edits), ALL, 8, None, 32)
+    shown = [f"principle {index}" for index in range(8)]
+    parsed = parse_edits(write_edits(edits), ALL, shown, None, 32)
     assert (parsed.edits, parsed.problems) == (edits, ())
-    assert parse_edits(render_edits(edits), ALL, 8, None, 32).edits == edits
+    assert parse_edits(render_edits(edits), ALL, shown, None, 32).edits == edits
 
 
 @settings(max_examples=100, deadline=None)
@@ -265,7 +266,7 @@ def test_targets_are_edits_that_the_operators_accept(skill: Skill):
         shown = example.messages[0].content
         stated = re.findall(r"\[G(\d+)\]", shown.partition("set B")[0] if skill is Skill.CROSSOVER else shown)
         count = max((int(index) + 1 for index in stated), default=0)
-        parsed = parse_edits(example.target, allowed, count, limit, 32)
+        parsed = parse_edits(example.target, allowed, ["x"] * count, limit, 32)
         assert not parsed.problems
         assert write_edits(parsed.edits) == example.target
         apply_edits(["x"] * count, parsed.edits)
