@@ -16,7 +16,7 @@ EngineName = Literal["hf"]
 
 
 class RunConfig(BaseModel):
-    """Every choice of a run. Defaults are the paper's (section 4) unless the docstring says otherwise."""
+    """Every choice of a run. Defaults are the paper's unless the docstring says otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 

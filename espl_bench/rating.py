@@ -1,7 +1,7 @@
 """TrueSkill ratings of system prompts: how a ranking moves them, and what a child inherits.
 
 The update itself is the package ``trueskill``, used through an environment object of our own (never its global
-one). Settings: paper, section 4. The inheritance rules are Algorithm 1 and appendix B of the paper.
+one). Settings: paper. The inheritance rules are Algorithm 1 and appendix B of the paper.
 """
 
 import math
@@ -76,7 +76,7 @@ def mutation_child(parent: Rating, growth: float) -> Rating:
     """The rating of a mutated child: mu of the parent, sigma' = sqrt(sigma^2 + growth^2).
 
     Paper, appendix B (and the reference code); Algorithm 1 prints sigma + growth, which this project does not follow.
-    ``growth`` is the paper's delta sigma (section 4: 1.0), in rating points.
+    ``growth`` is the paper's delta sigma (it sets 1.0), in rating points.
     """
     return Rating(mu=parent.mu, sigma=math.sqrt(parent.sigma**2 + growth**2))
 

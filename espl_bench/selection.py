@@ -17,7 +17,7 @@ from espl_bench.rating import conservative, optimistic
 from espl_bench.types import SystemPrompt
 
 WIDTH: Final = 2.0
-"""The paper's lambda (section 4): how many sigmas the bounds stand from mu."""
+"""The paper's lambda: how many sigmas the bounds stand from mu."""
 
 
 class Selector(Protocol):

@@ -27,7 +27,7 @@ class LossSpec:
 
 @dataclass(frozen=True, slots=True)
 class AdamParams:
-    """One optimiser step's settings (paper, section 4: betas 0.9 and 0.95)."""
+    """One optimiser step's settings (paper: betas 0.9 and 0.95)."""
 
     lr: float
     beta1: float = 0.9

@@ -2,7 +2,7 @@
 
 Notation: for each sampled token, p is its probability under the weights being trained, q the one the sampler drew it
 with, both at the sampling temperature; A is the advantage of its trajectory; ratio = p / q. All losses are *summed* over
-tokens (paper, section 3: policy gradient summed over tokens), and none has a KL term (paper: beta = 0).
+tokens (paper: policy gradient summed over tokens), and none has a KL term (paper: beta = 0).
 
 Every function takes tensors of shape (N,), N being all sampled tokens of some trajectories.
 """
@@ -45,7 +45,7 @@ DEFAULTS: Mapping[LossName, LossSpec] = {
     "ppo": LossSpec("ppo", clip_low=0.8, clip_high=1.2),
     "cispo": LossSpec("cispo", clip_low=0.0, clip_high=4.0),
 }
-"""Each loss with its usual clips (paper, section 3: CISPO clips the ratio to 0…4)."""
+"""Each loss with its usual clips (paper: CISPO clips the ratio to 0…4)."""
 
 
 def default_loss(name: LossName) -> LossSpec:

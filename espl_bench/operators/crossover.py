@@ -1,4 +1,4 @@
-"""Crossover: the best prompt learns from those that beat it somewhere (paper, section 2.4).
+"""Crossover: the best prompt learns from those that beat it somewhere (paper).
 
 The score matrix Φ (prompts × problems, mean rewards) gives each problem its unique winner, if it has one. Parents are the
 best prompt, set A, and every other prompt that won a problem; without a win of A and of at least one other there is no

@@ -108,7 +108,7 @@ def parse_edits(text: str, allowed: Collection[OpName], principles: Sequence[str
         allowed: the operations of this stage, e.g. ``{"add", "modify"}`` for a critique.
         principles: the principles (G0, G1, ...) the model was shown. An edit may name one by its label or by quoting it.
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
-        max_words: a principle with more words is dropped, never cut (paper, section 4: 32).
+        max_words: a principle with more words is dropped, never cut (paper: 32).
 
     Returns:
         The valid edits in the order written. None at all is a valid answer: an empty list, or only problems.

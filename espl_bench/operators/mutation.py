@@ -1,4 +1,4 @@
-"""Mutation: the best prompt of an iteration reflects on its own rollouts (paper, section 2.4; four stages).
+"""Mutation: the best prompt of an iteration reflects on its own rollouts (paper; four stages).
 
 1. Each rollout of a problem with contrast (some right, some wrong) is summarised.
 2. Each such problem is criticised: labelled summaries, the truth and the principles go in, at most `max_edits` edits come out.

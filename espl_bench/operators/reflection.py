@@ -1,6 +1,6 @@
 """What the editor is shown, and the editor itself: a language model that reflects on rollouts.
 
-The editor is the frozen reference model by default (paper, section 2.5: the drifting policy edits worse). The views below
+The editor is the frozen reference model by default (paper: the drifting policy edits worse). The views below
 are all that a template may use, so a dialect cannot leak anything else into a reflection.
 """
 

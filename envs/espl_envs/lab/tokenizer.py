@@ -2,7 +2,7 @@
 
 An operator with the meaning behind it, as in ``@ larger``, counts as one word. To look a meaning up is then to find the word
 that begins with the operator, which a small model learns in a few hundred steps; with operator and meaning as two words it
-must first build an induction circuit, which took from 650 to more than 1,000 steps in four trials, when it came at all.
+must first build an induction circuit, which had not come after 1,000 steps in some trials and came after 650 in others.
 """
 
 import re
