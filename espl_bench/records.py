@@ -50,7 +50,8 @@ class Recorder:
     ) -> None:
         """One finished iteration; `step` counts it."""
         rollouts = [rollout for group in groups_KP for rollout in group.trajectories_G]
-        reward = sum(rollout.reward for rollout in rollouts) / len(rollouts)
+        graded = [reward for group in groups_KP for reward in group.graded_rewards]
+        reward = sum(graded) / len(graded) if graded else 0.0
         outcomes = outcome_rates(rollouts)
         self.run_dir.write_rollouts(step, rollout_rows(groups_KP))
         self._population(step, generation)

@@ -54,9 +54,9 @@ class _Episode:
     prompt_id: int
     sample: int
     seed_keys: tuple[str | int, ...]
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...] = ()
     """Everything so far, ending where the policy is to speak."""
-    observation_T: tuple[int, ...]
+    observation_T: tuple[int, ...] = ()
     """What was appended since the policy spoke last."""
     turns: list[Turn] = field(default_factory=list[Turn])
     result: Trajectory | None = None
@@ -77,18 +77,19 @@ class _Episode:
         try:
             observation, reward, terminated, truncated, info = self.env.step(completion.text)
         except EnvironmentFault as fault:
-            self._end(0.0, Outcome.ERROR, str(fault))
+            self.end(0.0, Outcome.ERROR, str(fault))
             return
         if terminated or truncated:
-            self._end(reward, _outcome(info["outcome"], completion.stop_reason), info.get("error"))
+            self.end(reward, _outcome(info["outcome"], completion.stop_reason), info.get("error"))
             return
         if completion.stop_reason is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
-            self._end(reward, Outcome.TRUNCATED, None)
+            self.end(reward, Outcome.TRUNCATED, None)
             return
         self.observation_T = self.task.chat.continuation(Message("user", observation))
         self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
 
-    def _end(self, reward: float, outcome: Outcome, error: str | None) -> None:
+    def end(self, reward: float, outcome: Outcome, error: str | None) -> None:
+        """Set the result."""
         self.result = Trajectory(self.problem, self.prompt_id, self.sample, tuple(self.turns), reward, outcome, error)
 
 
@@ -121,7 +122,7 @@ async def roll_out(
         for problem in problems_P
         for episode in _begin(task, prompt, problem, group_size, (*seed_keys, slot, problem.id))
     ]
-    live = episodes
+    live = [episode for episode in episodes if episode.result is None]
     while live:
         completions = await client.sample([episode.request() for episode in live])
         for episode, completion in zip(live, completions, strict=True):
@@ -135,14 +136,20 @@ async def roll_out(
 
 
 def _begin(task: Task, prompt: SystemPrompt, problem: Problem, group_size: int, seed_keys: tuple[str | int, ...]) -> list[_Episode]:
-    """The G episodes of one group, at their first turn. The prompt is rendered once."""
+    """The G episodes of one group, at their first turn, or ended by a fault. The prompt is rendered once."""
     episodes: list[_Episode] = []
     tokens: tuple[int, ...] = ()
     for sample in range(group_size):
         env = task.make_env()
-        question, _ = env.reset(options={"split": problem.split, "index": problem.index})
-        tokens = tokens or task.prompt_tokens(prompt.principles, question)
-        episodes.append(_Episode(task, env, problem, prompt.id, sample, seed_keys, tokens, tokens))
+        episode = _Episode(task, env, problem, prompt.id, sample, seed_keys)
+        try:
+            question, _ = env.reset(options={"split": problem.split, "index": problem.index})
+        except EnvironmentFault as fault:
+            episode.end(0.0, Outcome.ERROR, str(fault))
+        else:
+            tokens = tokens or task.prompt_tokens(prompt.principles, question)
+            episode.tokens = episode.observation_T = tokens
+        episodes.append(episode)
     return episodes
 
 
@@ -171,7 +178,7 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
                 "response": trajectory.text,
                 "reward": trajectory.reward,
                 "outcome": trajectory.outcome.value,
-                "stop_reason": trajectory.turns[-1].completion.stop_reason.value,
+                "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
                 "generated_tokens": trajectory.generated_tokens,
                 "error": trajectory.error,
             }

@@ -316,6 +316,12 @@ def test_the_score_matrix_pools_a_prompt_that_was_sampled_twice():
     assert score_matrix(groups) == {0: {"train/1": 0.75, "train/2": 1.0}, 1: {"train/1": 0.0, "train/2": 1.0}}
 
 
+def test_a_problem_that_was_not_graded_under_some_prompt_has_no_winner():
+    groups = [group(1, FAILED, FAILED), group(2, RIGHT), group(1, RIGHT, prompt_id=1), group(2, WRONG, prompt_id=1)]
+    assert score_matrix(groups) == {0: {"train/2": 1.0}, 1: {"train/2": 0.0}}
+    assert unique_wins(score_matrix(groups)) == {0: ["train/2"], 1: []}
+
+
 def test_only_unique_winners_win():
     scores = {0: {"p": 0.5, "q": 1.0, "r": 0.1 + 0.2}, 1: {"p": 0.5, "q": 0.5, "r": 0.3}, 2: {"p": 0.1, "q": 0.0, "r": 0.0}}
     assert unique_wins(scores) == {0: ["q"], 1: [], 2: []}, "rounding makes no winner"

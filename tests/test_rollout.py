@@ -217,6 +217,26 @@ def test_a_failure_of_the_environment_is_an_outcome_with_its_message():
     assert failed.graded_rewards == ()
 
 
+class Sleepy(Sums):
+    """It cannot begin with its second item."""
+
+    def reset(self, *, seed=None, options=None):
+        if options and options.get("index") == 1:
+            raise EnvironmentFault("the problem server is down")
+        return super().reset(seed=seed, options=options)
+
+
+def test_an_episode_that_cannot_begin_is_an_outcome_too():
+    client = Says()
+    sound, failed = rolled(client, Sleepy)
+    assert {t.outcome for t in sound.trajectories_G} == {Outcome.CORRECT}
+    assert [len(call) for call in client.calls] == [3], "nothing is sampled for it"
+    for trajectory in failed.trajectories_G:
+        assert (trajectory.turns, trajectory.outcome, trajectory.error) == ((), Outcome.ERROR, "the problem server is down")
+    assert [row["stop_reason"] for row in rollout_rows([failed])] == [None] * 3
+    assert centre([failed], Baseline.PER_PROMPT) == []
+
+
 class Moody(Sums):
     """Its grader fails on some responses."""
 

@@ -15,10 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from espl_bench.types import Outcome, Trajectory, TrajectoryGroup, all_equal
-
-UNGRADED = frozenset({Outcome.ERROR, Outcome.TIMEOUT})
-"""Outcomes that are failures of the harness, not of the policy."""
+from espl_bench.types import Trajectory, TrajectoryGroup, all_equal
 
 
 class Baseline(StrEnum):
@@ -64,7 +61,7 @@ def _baseline_sets(groups_KP: Sequence[TrajectoryGroup], baseline: Baseline) -> 
 
 
 def _centre_set(rollouts: Sequence[Trajectory]) -> list[Scored]:
-    graded = [rollout for rollout in rollouts if rollout.outcome not in UNGRADED]
+    graded = [rollout for rollout in rollouts if rollout.outcome.graded]
     rewards = [rollout.reward for rollout in graded]
     if all_equal(rewards):
         return []

@@ -19,12 +19,16 @@ MARGIN = 1e-9
 
 
 def score_matrix(groups_KP: Sequence[TrajectoryGroup]) -> dict[int, dict[str, float]]:
-    """Φ: prompt id → problem id → mean reward; groups of a prompt that was sampled twice are pooled."""
+    """Φ: prompt id → problem id → mean reward; groups of a prompt that was sampled twice are pooled.
+
+    A problem that could not be graded under some prompt compares nothing: it is in no row.
+    """
     pooled: dict[int, dict[str, list[float]]] = {}
     for group in groups_KP:
         pooled.setdefault(group.prompt_id, {}).setdefault(group.problem.id, []).extend(group.graded_rewards)
+    ungraded = {problem for row in pooled.values() for problem, rewards in row.items() if not rewards}
     return {
-        prompt: {problem: sum(rewards) / len(rewards) if rewards else 0.0 for problem, rewards in row.items()}
+        prompt: {problem: sum(rewards) / len(rewards) for problem, rewards in row.items() if problem not in ungraded}
         for prompt, row in pooled.items()
     }
 
