@@ -67,7 +67,8 @@ class Summary(BaseModel):
     n_items: int
     ci95: tuple[float, float]
     """Bootstrap over items (and their samples) of this one run; it knows nothing of other seeds."""
-    validation_score: float
+    validation_score: float | None
+    """None for an environment without a validation split."""
     outcomes: dict[str, float]
     """Share of each outcome among the test samples."""
     item_scores: tuple[float, ...]
