@@ -141,6 +141,7 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         ledger=bench.ledger.totals(),
         curve=tuple(curve),
         shown_prompt=config.method.shown_prompt(state.population).principles,
+        data_identity=dict(bench.env.data_identity()),
     )
 
 

@@ -93,6 +93,18 @@ def test_a_resume_on_other_data_is_refused_in_one_line(tmp_path: Path):
     assert runner.resume(tmp_path / "run", Silent()).score == 0.25
 
 
+def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
+    files = both()
+    first = runner.run(configure("base", **files), tmp_path / "one", Silent())
+    sums("train.jsonl", 100, 40)
+    other = runner.run(configure("rl_only", **files), tmp_path / "two", Silent())
+    [table] = build_tables([Entry("base", first), Entry("rl_only", other)])
+    hashes = [run.data_identity["train"][:12] for run in (first, other)]
+    assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
+    [table] = build_tables([Entry("base", first), Entry("rl_only", first)])
+    assert not any("items differ" in note for note in table.notes)
+
+
 def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path: Path):
     sums("test.jsonl", 500, 8)
     with pytest.raises(UsageError, match="environment 'jsonl' is for evaluation only, and espl learns; use --method base"):

@@ -121,8 +121,8 @@ def _splits(splits: Sequence[SplitReport]) -> Table:
 def _findings(split: SplitReport) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if split.unaccepted:
-        lines.append(plain(f"{split.split}: the grader does not accept the item's own answer", "bold"))
-        lines.extend(plain(f"    {each.id}  {each.outcome}  {each.answer[:START]}") for each in split.unaccepted[:PAIRS])
+        lines.append(plain(f"{split.split}: answers that the grader does not accept (own), or cannot compare with another (other)", "bold"))
+        lines.extend(plain(f"    {each.id}  {each.response}: {each.outcome}  {each.answer[:START]}") for each in split.unaccepted[:PAIRS])
         lines.append(Text())
     if split.repetitions:
         lines.append(plain(f"{split.split}: problems that stand twice", "bold"))

@@ -8,6 +8,7 @@ may hold another benchmark's test.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final
 
 from espl_bench.data.loading import import_command
 from espl_bench.data.overlap import Pair, Text, overlaps, repetitions
@@ -16,6 +17,9 @@ from espl_bench.data.store import is_stored, load
 from espl_bench.env import EnvironmentSpec, TextEnv
 from espl_bench.env_checker import play
 from espl_bench.types import Outcome, Problem, Split
+
+OTHERS: Final = 2
+"""Gold responses of other items that are tried on an item. One may fail for its own sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,15 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class Unaccepted:
-    """An item whose own answer the grader does not accept."""
+    """An item that the grader cannot deal with."""
 
     id: str
     answer: str
     outcome: str
+    """What it found instead."""
+    response: str
+    """``own``: in the item's own gold response. ``other``: in the gold responses of other items, which it should find wrong; it
+    cannot read the item's answer then, or not compare it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +144,21 @@ def _source_report(env: str, data: DataSpec, split: Split, source: Source) -> So
 
 
 def _split_report(env: TextEnv, split: Split, problems: Sequence[Problem], identity: str) -> SplitReport:
-    endings = ((problem, play(env, problem, problem.gold)) for problem in problems)
-    unaccepted = [
-        Unaccepted(problem.id, problem.answer, str(ending.outcome)) for problem, ending in endings if ending.outcome is not Outcome.CORRECT
-    ]
-    return SplitReport(split.value, len(problems), identity, tuple(repetitions(_texts(problems))), tuple(unaccepted))
+    unaccepted = tuple(found for place in range(len(problems)) if (found := _unaccepted(env, problems, place)))
+    return SplitReport(split.value, len(problems), identity, tuple(repetitions(_texts(problems))), unaccepted)
+
+
+def _unaccepted(env: TextEnv, problems: Sequence[Problem], place: int) -> Unaccepted | None:
+    """Try the item's own gold response, and those of others: an answer that is only recognised as the same text is no use."""
+    problem = problems[place]
+    own = play(env, problem, problem.gold).outcome
+    if own is not Outcome.CORRECT:
+        return Unaccepted(problem.id, problem.answer, str(own), "own")
+    others = [other for other in (*problems[place + 1 :], *problems[:place]) if other.answer != problem.answer]
+    found = [play(env, problem, other.gold).outcome for other in others[:OTHERS]]
+    if len(found) == OTHERS and not any(isinstance(outcome, Outcome) and outcome.graded for outcome in found):
+        return Unaccepted(problem.id, problem.answer, str(found[0]), "other")
+    return None
 
 
 def _elsewhere(spec: EnvironmentSpec, against: Sequence[EnvironmentSpec]) -> tuple[OverlapReport, ...]:

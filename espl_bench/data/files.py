@@ -11,7 +11,7 @@ from espl_bench.errors import DataError, UsageError, unknown
 
 Record = dict[str, Any]
 BATCH: Final = 4_096
-"""Rows of a Parquet file that are in memory at a time."""
+"""Rows of a table that are in memory as records at a time."""
 
 
 def read_records(path: Path) -> Iterator[Record]:

@@ -2,13 +2,14 @@
 
 import logging
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns
+from espl_bench.data.files import BATCH, Record
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.spec import Source
 from espl_bench.data.store import Origin
@@ -37,8 +38,14 @@ def fetch(source: Source, remedy: str) -> tuple[Intake, Origin]:
         columns = choose_columns(rows[0], source.columns, None, None, source.hub_id) if len(rows) else None
         used = {column.split(".")[0] for column in (columns.problem, columns.answer)} if columns else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
-        intake = take_in(slim, source.hub_id, source)
+        intake = take_in(_records(slim), source.hub_id, source)
     return intake, Origin(hub_id=source.hub_id, revision=revision)
+
+
+def _records(rows: Any) -> Iterator[Record]:
+    """The rows as plain records, many at a time: a set may have millions."""
+    for table in rows.with_format("arrow").iter(batch_size=BATCH):
+        yield from table.to_pylist()
 
 
 def _commit(source: Source) -> str | None:

@@ -112,19 +112,21 @@ def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None) 
         known = ", ".join(source.name for source in row.data.train) or "none, it is for evaluation only"
         raise UsageError(f"{dataset}: sources takes names of training sets with commas between; there are: {known}")
     stored = load_data(dataset, row.data, chosen)
-    splits, facts = _published(dataset, holdout, stored[Split.TRAIN], stored[Split.TEST])
-    return MathEnv(splits, facts)
+    return MathEnv(*_published(dataset, holdout, stored[Split.TRAIN], stored[Split.VALIDATION], stored[Split.TEST]))
 
 
 @lru_cache(maxsize=32)
-def _published(dataset: str, holdout: int, train: tuple[Stored, ...], test: tuple[Stored, ...]) -> tuple[Splits, Mapping[str, Any]]:
+def _published(
+    dataset: str, holdout: int, train: tuple[Stored, ...], validation: tuple[Stored, ...], test: tuple[Stored, ...]
+) -> tuple[Splits, Mapping[str, Any]]:
     """Put together once: a run makes an environment for every episode."""
-    rows = _rows(train)
+    kept, held = _rows(train), _rows(validation)
     if (selection := ROWS[dataset].selection) is not None:
-        rows = selection.of(rows)
-    kept, held = hold_out(rows, holdout, dataset) if rows else ([], [])
+        kept = selection.of(kept)
+    if kept and not held:
+        kept, held = hold_out(kept, holdout, dataset)
     splits = Splits.of({Split.TRAIN: kept, Split.VALIDATION: held, Split.TEST: _rows(test)})
-    return splits, {"sets": [stored.facts() for stored in (*train, *test)]}
+    return splits, {"sets": [stored.facts() for stored in (*train, *validation, *test)]}
 
 
 def _rows(sets: tuple[Stored, ...]) -> list[Row]:
@@ -151,8 +153,7 @@ def own_files(
         raise UsageError("jsonl needs a file to test on: --data test=FILE (and --data train=FILE to learn from)")
     named = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
     files = tuple((split, _stamped(split, str(file))) for split, file in named.items() if file is not None)
-    splits, facts = _own(files, problem_column, answer_column, holdout)
-    return MathEnv(splits, facts)
+    return MathEnv(*_own(files, problem_column, answer_column, holdout))
 
 
 _Stamped = tuple[Path, int, int]
