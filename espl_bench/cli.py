@@ -9,31 +9,23 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from espl_bench import __version__
+from espl_bench.cli_data import data_app
+from espl_bench.cli_group import Commands
 from espl_bench.commands.options import Chosen, takes_run_options
-from espl_bench.errors import EsplError, UsageError, unknown
+from espl_bench.errors import EsplError, UsageError
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
 """Exit code that typer turns a KeyboardInterrupt into."""
 
 
-class _Commands(TyperGroup):
-    """Names the nearest command for one that does not exist."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As the base class; raises UsageError."""
-        if args and args[0] not in self.commands:
-            raise unknown("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
-app = typer.Typer(cls=_Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app.add_typer(data_app, name="data")
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result, no progress.", rich_help_panel="Output")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.", rich_help_panel="Output")]

@@ -10,6 +10,7 @@ from espl_bench.dialect import Placement
 from espl_bench.engines.protocol import LossName
 from espl_bench.errors import UsageError
 from espl_bench.method import Method
+from espl_bench.presets import find_preset
 from espl_bench.registry import find_environment, find_method
 
 EngineName = Literal["hf"]
@@ -90,12 +91,19 @@ METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "
 """Fields of Method that an option may override."""
 
 
-def resolve(method: str, env: str, choices: Mapping[str, Any]) -> RunConfig:
-    """Defaults, then the environment's, then `choices` (those that are not None). Raises UsageError in one line."""
+def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+    """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line."""
     spec = find_environment(env)
+    row = find_method(method)
     given = {name: value for name, value in choices.items() if value is not None}
-    row = find_method(method).varied(**{name: given.pop(name) for name in METHOD_CHOICES if name in given})
-    values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults, **given}
+    own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
+    values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults}
+    if preset is not None:
+        named = find_preset(preset)
+        values |= named.config
+        own = named.method_choices(row) | own
+    row = row.varied(**own)
+    values |= given
     values.setdefault("model", spec.model)
     if values["model"] is None:
         raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")

@@ -5,11 +5,13 @@ function, `Dialect.prompt_messages`, in training and in evaluation alike, so tha
 met. Templates only word things; what is said is decided by the loop and the operators.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2 import TemplateError as JinjaError
@@ -21,6 +23,7 @@ from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "operators" / "templates"
 REMEDY = "compare it with the built-in dialects"
+_BACKTICKS = re.compile("`+")
 
 
 class Placement(StrEnum):
@@ -39,6 +42,15 @@ class TemplateName(StrEnum):
     CRITIQUE = "critique"
     AGGREGATE = "aggregate"
     CROSSOVER = "crossover"
+
+
+def fenced(text: str) -> str:
+    """A foreign text between two fences that it cannot close, because they are longer than any run of backticks in it.
+
+    A filter of every template: ``{{ question | fenced }}``. The text itself stays as it is, to the character.
+    """
+    fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,10 @@ class Dialect:
 
     @cached_property
     def _environment(self) -> SandboxedEnvironment:
-        return SandboxedEnvironment(loader=FileSystemLoader(self.folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        loader = FileSystemLoader(self.folder)
+        environment = SandboxedEnvironment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        cast(Any, environment).filters["fenced"] = fenced
+        return environment
 
     def render(self, template: TemplateName, **context: object) -> str:
         """The wording of one message. Raises TemplateError naming the file."""

@@ -14,6 +14,7 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
+from espl_bench.data.spec import DataSpec
 from espl_bench.errors import EnvironmentFault
 from espl_bench.types import Outcome, Problem, Split
 
@@ -26,18 +27,20 @@ class Verdict:
 
     outcome: Outcome
     reward: float
+    error: str | None = None
+    """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
 
     @classmethod
-    def of(cls, outcome: Outcome) -> "Verdict":
+    def of(cls, outcome: Outcome, error: str | None = None) -> "Verdict":
         """1 for a correct response, 0 for any other."""
-        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0)
+        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error)
 
 
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
 
     The last step's info holds ``outcome`` (an `Outcome`). Item `index` of a split is a pure function of the
-    environment's own options, never of the seed; without options, `reset` draws a training item.
+    environment's own options, never of the seed; without options, `reset` draws an item of the first split that has any.
     """
 
     max_response_chars: ClassVar[int] = 20_000
@@ -60,11 +63,28 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     def problem(self, split: Split, index: int) -> Problem:
         """Item `index` of a split, always the same."""
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that have items, declared so that an empty one is no accident. TEST is always among them.
+
+        Without TRAIN the environment is for evaluation only: a method that learns refuses it. Without VALIDATION runs are not
+        validated.
+        """
+        return tuple(Split)
+
+    def data_identity(self) -> Mapping[str, str]:
+        """What names the environment's items beyond its options: split → hash. A run resumes on nothing else."""
+        return {}
+
+    def data_facts(self) -> Mapping[str, Any]:
+        """What a run's provenance keeps of the data besides, e.g. origin and revision; JSON values."""
+        return {}
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         """Start an episode. Raises EnvironmentFault for an item that does not exist."""
         super().reset(seed=seed)
         options = options or {}
-        split = Split(options.get("split", Split.TRAIN))
+        split = Split(options.get("split", self.splits[0]))
         index = int(options["index"]) if "index" in options else int(self.np_random.integers(self.size(split)))
         if not 0 <= index < self.size(split):
             raise EnvironmentFault(f"{type(self).__name__} has no item {index} in {split}: it has {self.size(split)}")
@@ -96,7 +116,7 @@ class SingleTurnEnv(TextEnv):
         """Grade and end."""
         self.current = None
         verdict = self.grade(problem, action)
-        return "", verdict.reward, True, False, {"outcome": verdict.outcome}
+        return "", verdict.reward, True, False, {"outcome": verdict.outcome, "error": verdict.error}
 
 
 @dataclass(frozen=True)
@@ -108,7 +128,7 @@ class EnvironmentSpec:
     gym_id: str
     """As in `gymnasium.make`, versioned."""
     entry_point: str
-    """``module:Class`` of the TextEnv."""
+    """``module:name`` of what makes the TextEnv: its class, or a function."""
     summary: str
     dialect: str
     """Which templates word its prompts, e.g. compact or full."""
@@ -116,3 +136,7 @@ class EnvironmentSpec:
     """Default model: a folder or a hub id; None: `--model` must be given."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Defaults of run options that fit this environment, by RunConfig field; the command line overrides them."""
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the entry point is always called with, besides the environment's options: which of several it is to make."""
+    data: DataSpec = field(default_factory=DataSpec)
+    """The data sets it needs; none for an environment that makes its items itself."""

@@ -46,7 +46,7 @@ class _Subject:
 
     def sampled(self) -> Iterator[Problem]:
         """At most `samples` items of each split, evenly spread."""
-        for split in Split:
+        for split in self.env.splits:
             size = self.env.size(split)
             count = min(self.samples, size)
             yield from (self.env.problem(split, place * size // count) for place in range(count))
@@ -123,11 +123,16 @@ def _pickles(subject: _Subject) -> Iterator[str]:
 
 
 def _filed(subject: _Subject) -> Iterator[str]:
-    """Every split has items; each carries its own split and index; ids are unique."""
+    """Every declared split has items, TEST is declared; each item carries its own split and index; ids are unique."""
     seen: set[str] = set()
+    if Split.TEST not in subject.env.splits:
+        yield f"{Split.TEST} is not among its splits; every environment needs one"
     for split in Split:
-        if subject.env.size(split) < 1:
-            yield f"{split} is empty; every split needs items"
+        declared = split in subject.env.splits
+        if declared and subject.env.size(split) < 1:
+            yield f"{split} is empty; every split needs items, or is left out of `splits`"
+        if not declared and subject.env.size(split) > 0:
+            yield f"{split} has items and is not among its splits; declare it in `splits`"
         for index, problem in enumerate(subject.all_items(split)):
             if (problem.split, problem.index) != (split, index):
                 yield f"item {index} of {split} says it is item {problem.index} of {problem.split}"

@@ -28,6 +28,10 @@ class TemplateError(EsplError):
     """A prompt template does not render."""
 
 
+class DataError(EsplError):
+    """A data set is missing, cannot be read, or is not the one that was recorded."""
+
+
 class EnvironmentFault(EsplError):
     """An environment broke its own contract."""
 

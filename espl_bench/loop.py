@@ -132,7 +132,7 @@ async def learn(bench: Bench, state: State, recorder: Recorder, stop: StopSignal
     if state.step == 0:
         await recorder.commit(state.step, state.population, bench.engine)
     while state.step < config.iterations:
-        if config.eval_every and state.step % config.eval_every == 0:
+        if config.eval_every and state.step % config.eval_every == 0 and Split.VALIDATION in bench.env.splits:
             await examine(bench, state, Split.VALIDATION, recorder)
         if config.test_every and state.step % config.test_every == 0:
             await examine(bench, state, Split.TEST, recorder)

@@ -49,8 +49,8 @@ def find_environment(name: str) -> "EnvironmentSpec":
 def make_environment(spec: "EnvironmentSpec", options: Mapping[str, Any]) -> "TextEnv":
     """An instance of the environment. Raises UsageError if it does not take the options."""
     module, _, attribute = spec.entry_point.partition(":")
-    cls = getattr(importlib.import_module(module), attribute)
+    make = getattr(importlib.import_module(module), attribute)
     try:
-        return cls(**options)
+        return make(**spec.arguments, **options)
     except TypeError as error:
         raise UsageError(f"environment '{spec.name}' does not take these options: {error}") from error

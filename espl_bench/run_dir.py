@@ -33,8 +33,14 @@ __all__ = ["Commit", "Log", "RunDir"]
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
+DATA_FACTS = "data"
+"""Key of provenance's facts under which an environment's data stand."""
+IDENTITY = "identity"
+"""Key inside these: split → hash."""
 SHOWN_WIDTH = 60
 """Characters of a value in a message."""
+SHOWN_HASH = 12
+"""Digits of a hash in a message."""
 
 _ROLLOUTS = re.compile(r"step_(\d{6,})\.jsonl")
 
@@ -94,6 +100,29 @@ class RunDir:
         if changed:
             remedy = "resume it without these options, or start a new run with another --out"
             raise UsageError(f"{self.path} was started with another configuration: {', '.join(changed)}; {remedy}")
+
+    def refuse_other_data(self, identity: Mapping[str, str]) -> None:
+        """Raise UsageError, naming each split that differs, unless the run was started on these items.
+
+        Args:
+            identity: as `TextEnv.data_identity` gives it; empty for an environment that makes its items itself.
+        """
+        if not identity:
+            return
+        path = self.path / PROVENANCE
+        try:
+            facts = json.loads(path.read_bytes()).get("facts", {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
+        recorded: Mapping[str, str] = facts.get(DATA_FACTS, {}).get(IDENTITY, {})
+        changed = [
+            f"{split} {recorded.get(split, '(none)')[:SHOWN_HASH]} -> {identity.get(split, '(none)')[:SHOWN_HASH]}"
+            for split in dict.fromkeys([*recorded, *identity])
+            if recorded.get(split) != identity.get(split)
+        ]
+        if changed:
+            remedy = "bring the recorded data back, or start a new run with another --out"
+            raise UsageError(f"{self.path} was started on other data: {', '.join(changed)}; {remedy}")
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out. Raises RunDirError naming the process that is writing already."""

@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from espl_bench.config import RunConfig
 from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_engine
 from espl_bench.engines.protocol import LossSpec
+from espl_bench.env import TextEnv
+from espl_bench.errors import UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
@@ -19,7 +22,7 @@ from espl_bench.records import Recorder
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
-from espl_bench.run_dir import Log, RunDir
+from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
 from espl_bench.seeding import rng_for
 from espl_bench.stats import bootstrap_ci
 from espl_bench.stopping import listening
@@ -30,7 +33,7 @@ from espl_bench.types import Split
 def run(config: RunConfig, folder: Path, reporter: Reporter) -> Summary:
     """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal."""
     bench = open_bench(config)  # before the folder is made: what cannot be loaded leaves nothing behind
-    run_dir = RunDir.create(folder, config, collect(config.model))
+    run_dir = RunDir.create(folder, config, collect(config.model, facts=data_facts(bench.env)))
     with run_dir.lock():
         population = Population.start(config.root_principles, config.method.population_size)
         recorder = Recorder(run_dir, bench.ledger, reporter)
@@ -48,6 +51,7 @@ def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None) ->
         run_dir.refuse_changes(wanted)
     with run_dir.lock():
         bench = open_bench(run_dir.config())
+        run_dir.refuse_other_data(bench.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
@@ -66,6 +70,8 @@ def open_bench(config: RunConfig) -> Bench:
     """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
     spec = find_environment(config.env)
     env = make_environment(spec, config.env_options)
+    if Split.TRAIN not in env.splits and not config.method.is_static:
+        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
     dialect = Dialect.load(config.dialect)
     engine = open_engine(config)
     task = Task(
@@ -78,9 +84,15 @@ def open_bench(config: RunConfig) -> Bench:
         max_tokens=config.max_tokens,
         run_seed=config.seed,
     )
-    task.prompt_tokens(config.root_principles, env.problem(Split.TRAIN, 0).question)  # a template that fails, fails now
+    task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
     return Bench(config, env, task, engine, Ledger(), _loss(config), limits)
+
+
+def data_facts(env: TextEnv) -> dict[str, Any]:
+    """What provenance keeps of an environment's data; empty for one that makes its items itself."""
+    identity = dict(env.data_identity())
+    return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
 
 
 def _loss(config: RunConfig) -> LossSpec:
@@ -95,7 +107,8 @@ async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
     recorder.reporter.started(bench.config, recorder.folder, state.step)
     with listening() as stop:
         state = await learn(bench, state, recorder, stop)
-    validation = await examine(bench, state, Split.VALIDATION, recorder)
+    validated = Split.VALIDATION in bench.env.splits
+    validation = await examine(bench, state, Split.VALIDATION, recorder) if validated else None
     test = await examine(bench, state, Split.TEST, recorder)
     summary = summarise(bench, state, validation, test, recorder.run_dir)
     recorder.run_dir.write_summary(summary)
@@ -104,7 +117,7 @@ async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
     return summary
 
 
-def summarise(bench: Bench, state: State, validation: Evaluation, test: Evaluation, run_dir: RunDir) -> Summary:
+def summarise(bench: Bench, state: State, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
     """The run's result."""
     config = bench.config
     curve = [CurvePoint(step=row["step"], split=row["split"], score=row["score"]) for row in run_dir.read_log(Log.EVALUATIONS)]
@@ -122,12 +135,13 @@ def summarise(bench: Bench, state: State, validation: Evaluation, test: Evaluati
         k=config.eval_samples,
         n_items=len(test.scores_IG),
         ci95=(low, high),
-        validation_score=validation.score,
+        validation_score=validation.score if validation else None,
         outcomes=_rates(test),
         item_scores=test.item_scores,
         ledger=bench.ledger.totals(),
         curve=tuple(curve),
         shown_prompt=config.method.shown_prompt(state.population).principles,
+        data_identity=dict(bench.env.data_identity()),
     )
 
 

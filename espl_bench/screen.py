@@ -29,9 +29,9 @@ def plain(text: str, style: str = "") -> Text:
     return Text(clean(text), style=style)
 
 
-def percent(share: float) -> str:
-    """``62.5 %``."""
-    return f"{share * 100:.1f} %"
+def percent(share: float | None) -> str:
+    """``62.5 %``; a dash where there is none."""
+    return DASH if share is None else f"{share * 100:.1f} %"
 
 
 def points(share: float) -> str:

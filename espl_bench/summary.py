@@ -67,7 +67,8 @@ class Summary(BaseModel):
     n_items: int
     ci95: tuple[float, float]
     """Bootstrap over items (and their samples) of this one run; it knows nothing of other seeds."""
-    validation_score: float
+    validation_score: float | None
+    """None for an environment without a validation split."""
     outcomes: dict[str, float]
     """Share of each outcome among the test samples."""
     item_scores: tuple[float, ...]
@@ -76,6 +77,8 @@ class Summary(BaseModel):
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
     """The principles the final test was made with."""
+    data_identity: dict[str, str] = Field(default_factory=dict)
+    """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
 
     @property
     def environment(self) -> str:

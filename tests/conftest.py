@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,3 +10,37 @@ def lab_like_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_lab import make_lab_like_model  # imports torch, which most tests do without
 
     return make_lab_like_model(tmp_path_factory.mktemp("lab-like"))
+
+
+@pytest.fixture(scope="session")
+def imported_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data home with every set of the test data. Not to be changed."""
+    from data_fixtures import TEST_DATA, import_all
+
+    if not TEST_DATA.is_dir():
+        pytest.skip("no test data: set ESPL_BENCH_TEST_DATA")
+    home = tmp_path_factory.mktemp("imported")
+    import_all(home)
+    return home
+
+
+@pytest.fixture
+def real_data(imported_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mathematics environments with their data, and the stand-in grader."""
+    from data_fixtures import know_math, stand_in_grader
+
+    know_math(monkeypatch)
+    stand_in_grader(monkeypatch)
+    monkeypatch.setenv("ESPL_BENCH_DATA", str(imported_data))
+    return imported_data
+
+
+@pytest.fixture
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty data home; the mathematics environments are known."""
+    from data_fixtures import know_math, stand_in_grader
+
+    know_math(monkeypatch)
+    stand_in_grader(monkeypatch)
+    monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
+    yield tmp_path / "home"

@@ -2,8 +2,9 @@
 
 import gymnasium
 
+from espl_envs.math.spec import MATH
 from espl_envs.rulebook.spec import RULEBOOK
 
-for _spec in (RULEBOOK,):
+for _spec in (RULEBOOK, *MATH):
     if _spec.gym_id not in gymnasium.registry:
-        gymnasium.register(id=_spec.gym_id, entry_point=_spec.entry_point)
+        gymnasium.register(id=_spec.gym_id, entry_point=_spec.entry_point, kwargs=dict(_spec.arguments))

@@ -53,18 +53,23 @@ def _learns(method: Method) -> list[str]:
 def _environment_record(name: str) -> Record:
     try:
         spec = find_environment(name)
-        env = make_environment(spec, {})
     except EsplError as error:
         return {"name": name, "error": str(error)}
-    return {
+    record: Record = {
         "name": name,
         "gym_id": spec.gym_id,
-        "items": {split.value: env.size(split) for split in Split},
+        "items": None,
         "model": spec.model,
         "dialect": spec.dialect,
         "defaults": dict(spec.defaults),
+        "data": [{"split": split.value, "set": source.name, "licence": source.licence.short} for split, source in spec.data],
         "summary": spec.summary,
     }
+    try:
+        env = make_environment(spec, {})
+    except EsplError as error:  # its data are missing, or it needs an option
+        return {**record, "needs": str(error)}
+    return {**record, "items": {split.value: env.size(split) for split in Split}}
 
 
 def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_json: bool) -> None:
@@ -86,6 +91,11 @@ def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_j
         fault = record.get("error")
         text = plain(record["name"], "bold").append_text(plain(f": {fault or record['summary']}", "red" if fault else ""))
         console.print(text)
+        if data := record.get("data"):
+            licences = ", ".join(f"{each['set']} {each['licence']}" for each in data)
+            console.print(plain(f"    data: {licences}", "dim"))
+        if needs := record.get("needs"):
+            console.print(plain(f"    {needs}", "yellow"))
 
 
 def _cell(value: str | Sequence[str] | Mapping[str, int] | None) -> str:

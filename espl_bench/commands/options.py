@@ -9,15 +9,18 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from espl_bench.errors import UsageError, unknown
+from espl_bench.types import Split
 
 Scalar = str | int | float | bool | None
 Command = TypeVar("Command", bound=Callable[..., None])
 
+SPLITS = tuple(split.value for split in Split)
 CHOSEN = "chosen"
 """The parameter through which a command gets the run options that were given."""
 
@@ -96,10 +99,14 @@ class Chosen:
     """``KEY=VALUE`` as typed."""
     principles: tuple[str, ...]
     """The root prompt's principles."""
+    data: tuple[str, ...] = ()
+    """``SPLIT=FILE`` as typed: files of the user's own, which become environment options named by the split."""
+    preset: str | None = None
 
     def choices(self) -> dict[str, Any]:
-        """As `config.resolve` takes them. Raises UsageError for an environment option without a value."""
-        options = {"env_options": parse_pairs(self.env_options)} if self.env_options else {}
+        """As `config.resolve` takes them. Raises UsageError for an environment option without a value, or data of no split."""
+        pairs = {**parse_pairs(self.env_options), **parse_data(self.data)}
+        options = {"env_options": pairs} if pairs else {}
         principles = {"root_principles": self.principles} if self.principles else {}
         return {**self.values, **options, **principles}
 
@@ -108,7 +115,9 @@ class Chosen:
         flags = {option.field: option.flag for option in RUN_OPTIONS}
         typed = [f"{flags[field]}={value}" for field, value in self.values.items()]
         pairs = [f"--env-option={pair}" for pair in self.env_options]
-        return [*typed, *pairs, *(f"--principle={principle}" for principle in self.principles)]
+        files = [f"--data={pair}" for pair in self.data]
+        preset = [f"--preset={self.preset}"] if self.preset is not None else []
+        return [*preset, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles)]
 
 
 def takes_run_options(command: Command) -> Command:
@@ -118,13 +127,15 @@ def takes_run_options(command: Command) -> Command:
     """
     own = list(inspect.signature(command).parameters.values())
     place = [parameter.name for parameter in own].index(CHOSEN)
-    parameters = [*own[:place], *map(_parameter, RUN_OPTIONS), *_repeatable(), *own[place + 1 :]]
+    parameters = [*own[:place], *map(_parameter, RUN_OPTIONS), *_others(), *own[place + 1 :]]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
-        pairs, principles = given.pop("env_option") or (), given.pop("principle") or ()
+        pairs, files, preset = given.pop("env_option") or (), given.pop("data") or (), given.pop("preset")
+        principles = _root_principles(given.pop("principle") or (), given.pop("root_prompt"))
         values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
-        chosen = Chosen({name: value for name, value in values.items() if value is not None}, tuple(pairs), tuple(principles))
+        values = {name: value for name, value in values.items() if value is not None}
+        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset)
         check_choices(chosen.values)
         command(**given, chosen=chosen)
 
@@ -150,6 +161,32 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Scalar]:
             raise UsageError(f"--env-option takes KEY=VALUE, not '{pair}'")
         parsed[key] = _scalar(value)
     return parsed
+
+
+def parse_data(pairs: Sequence[str]) -> dict[str, Scalar]:
+    """``train=a.jsonl`` → {"train": "a.jsonl"}. Raises UsageError for what names no split, and for a split that is named twice."""
+    parsed: dict[str, Scalar] = {}
+    for pair in pairs:
+        split, equals, file = pair.partition("=")
+        if not file or not equals:
+            raise UsageError(f"--data takes SPLIT=FILE, e.g. test=problems.jsonl, not '{pair}'")
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if split in parsed:
+            raise UsageError(f"--data names two files for {split}; put the problems into one")
+        parsed[split] = file
+    return parsed
+
+
+def _root_principles(principles: Sequence[str], file: Path | None) -> tuple[str, ...]:
+    """The root prompt, from the command line or from a file. Raises UsageError for both."""
+    if file is None:
+        return tuple(principles)
+    if principles:
+        raise UsageError("--root-prompt and --principle both name the root prompt; give one of them")
+    from espl_bench.root_prompt import read_principles  # not needed for --help
+
+    return read_principles(file)
 
 
 def _scalar(text: str) -> Scalar:
@@ -183,11 +220,26 @@ def _with_choices(option: RunOption) -> str:
     return f"{option.help.rstrip('.')}: {', '.join(option.choices[:-1])} or {option.choices[-1]}."
 
 
-def _repeatable() -> list[inspect.Parameter]:
+def _others() -> list[inspect.Parameter]:
+    """The options that are no single field of a run."""
+    preset = typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Named hyper-parameters, which any other option overrides: paper or reference-code. Default: none.",
+        rich_help_panel="What runs",
+        show_default=False,
+    )
     pairs = typer.Option(
         "--env-option",
         metavar="KEY=VALUE",
         help="Option of the environment; may be repeated. The value is a JSON scalar, else text.",
+        rich_help_panel="What runs",
+        show_default=False,
+    )
+    files = typer.Option(
+        "--data",
+        metavar="SPLIT=FILE",
+        help="Problems of your own for an environment that takes them (jsonl); may be repeated.",
         rich_help_panel="What runs",
         show_default=False,
     )
@@ -198,8 +250,21 @@ def _repeatable() -> list[inspect.Parameter]:
         rich_help_panel=WORDS,
         show_default=False,
     )
-    named = {"env_option": pairs, "principle": principle}
+    root_prompt = typer.Option(
+        "--root-prompt",
+        metavar="FILE",
+        help="Text file with the root prompt, one principle a line. Default: none.",
+        rich_help_panel=WORDS,
+        show_default=False,
+    )
+    named = {
+        "preset": (str | None, preset),
+        "env_option": (list[str] | None, pairs),
+        "data": (list[str] | None, files),
+        "principle": (list[str] | None, principle),
+        "root_prompt": (Path | None, root_prompt),
+    }
     return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[list[str] | None, info])
-        for name, info in named.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+        for name, (kind, info) in named.items()
     ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
     """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
-    config = resolve(method, env, {**chosen.choices(), "seed": seed})
+    config = resolve(method, env, {**chosen.choices(), "seed": seed}, chosen.preset)
     Dialect.load(config.dialect)
     return config
 

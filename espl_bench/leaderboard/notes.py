@@ -9,10 +9,25 @@ from espl_bench.types import Outcome
 
 Runs = Mapping[int, Summary]
 
+SHOWN_HASH = 12
+"""Digits of a hash in a note."""
+
 
 def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:
     """The notes of one table, the gravest first."""
-    return tuple(chain(_budgets(methods), _seeds(methods, reference), _failures(methods)))
+    return tuple(chain(_data(methods), _budgets(methods), _seeds(methods, reference), _failures(methods)))
+
+
+def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
+    """Runs of one environment may still have met different items, e.g. other copies of a data set."""
+    every = [(label, run.data_identity) for label, runs in methods.items() for run in runs.values()]
+    for split in dict.fromkeys(split for _, identity in every for split in identity):
+        found: dict[str, list[str]] = {}
+        for label, identity in every:
+            found.setdefault(identity.get(split, "none")[:SHOWN_HASH], []).append(label)
+        if len(found) > 1:
+            listed = "; ".join(f"{hashed} {', '.join(dict.fromkeys(labels))}" for hashed, labels in found.items())
+            yield f"{split} items differ, so these runs do not compare: {listed}"
 
 
 def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:

@@ -58,7 +58,7 @@ SCORES = (
     Column("Δ {reference}", _signed),
     Column("95 % CI", _signed_interval),
     Column("P", _chance),
-    Column("valid.", lambda row: points(row.validation)),
+    Column("valid.", lambda row: DASH if row.validation is None else points(row.validation)),
 )
 COSTS = (
     Column("seeds", lambda row: str(len(row.seeds))),

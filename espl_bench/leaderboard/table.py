@@ -66,7 +66,8 @@ class Row:
     """The seeds of `difference`."""
     below_noise: bool | None
     """Whether the interval of the paired difference to the best method contains 0; None for the best itself, or without a shared seed."""
-    validation: float
+    validation: float | None
+    """Mean over the seeds; None for an environment without a validation split."""
     outcomes: dict[str, float]
     """Mean share of each outcome among the test samples."""
     cost: Cost
@@ -160,7 +161,7 @@ def _row(label: str, methods: Mapping[str, Runs], reference: str, best: str) -> 
         difference=difference,
         paired_seeds=_shared(methods, label, reference) if difference else (),
         below_noise=None if to_best is None else to_best.low <= 0.0 <= to_best.high,
-        validation=_mean(run.validation_score for run in runs.values()),
+        validation=_mean_known([run.validation_score for run in runs.values()]),
         outcomes={outcome: _mean(run.outcomes.get(outcome, 0.0) for run in runs.values()) for outcome in outcomes},
         cost=_cost(tuple(runs.values())),
     )
@@ -216,3 +217,8 @@ def _curve(methods: Mapping[str, Runs]) -> tuple[CurveRow, ...]:
 def _mean(values: Iterable[float]) -> float:
     listed = [float(value) for value in values]
     return sum(listed) / len(listed)
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None

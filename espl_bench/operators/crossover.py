@@ -62,7 +62,7 @@ async def cross(
         ParentView(label, parent.principles, tuple(problems[problem].question for problem in wins[parent.id]))
         for label, parent in zip(LABELS[: len(parents)], parents, strict=True)
     ]
-    [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views)])
+    [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views, limits)])
     try:
         parsed = parse_edits(text, {"add", "modify", "remove"}, best.principles, None, limits.max_words)
     except UnparseableEdits as error:

@@ -92,7 +92,7 @@ async def _criticise(
     limits: Limits,
 ) -> tuple[list[Critique], list[str]]:
     """Stage 2, all problems in one call. Also returns one line per critique that could not be read."""
-    contexts = [critique_context(parent.principles, problem, attempts) for (problem, _), attempts in zip(cases, views, strict=True)]
+    contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
     critiques: list[Critique] = []
     broken: list[str] = []
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
@@ -110,7 +110,7 @@ async def _criticise(
 async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor: Editor, limits: Limits) -> Child | Rejected:
     """Stages 3 and 4."""
     added, changes = count_votes(parent.principles, critiques)
-    [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes)])
+    [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
         final = parse_edits(text, {"modify", "merge"}, candidates, None, limits.max_words)

@@ -8,15 +8,15 @@ from espl_bench.types import Lineage, Rating
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that both operators respect."""
+    """Bounds that both operators respect. Defaults are the paper's."""
 
-    max_edits: int
+    max_edits: int = 2
     """Edits that one problem's critique may propose (K_ops)."""
-    max_words: int
+    max_words: int = 32
     """Words of a principle; a longer one is refused, never cut."""
-    attempts: int
+    attempts: int = 5
     """Rollouts of one problem that a critique sees."""
-    sigma_growth: float
+    sigma_growth: float = 1.0
     """Δσ: how much less is known of a child than of its parents."""
 
 

@@ -6,10 +6,13 @@ are all that a template may use, so a dialect cannot leak anything else into a r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from espl_bench.dialect import Dialect, TemplateName
 from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.operators.proposal import Limits
 from espl_bench.seeding import seed_for
+from espl_bench.thinking import spoken
 from espl_bench.types import Problem, SampleRequest
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,24 +46,33 @@ class ParentView:
     best_on: tuple[str, ...]
 
 
+PAPER: Final = Limits()
+"""The bounds that a template is told of unless a run has others."""
+
+
 def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
-    """Context of the summary template."""
-    return {"question": problem.question, "response": response}
+    """Context of the summary template. Of the response, what it says: the editor is not shown what a model thought."""
+    return {"question": problem.question, "response": spoken(response)}
 
 
-def critique_context(principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView]) -> Mapping[str, object]:
+def critique_context(
+    principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: Limits = PAPER
+) -> Mapping[str, object]:
     """Context of the critique template."""
-    return {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
+    shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
+    return {**shown, "max_edits": limits.max_edits, "max_words": limits.max_words}
 
 
-def aggregate_context(principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal]) -> Mapping[str, object]:
+def aggregate_context(
+    principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: Limits = PAPER
+) -> Mapping[str, object]:
     """Context of the aggregation template."""
-    return {"principles": principles, "added": added, "changes": changes}
+    return {"principles": principles, "added": added, "changes": changes, "max_words": limits.max_words}
 
 
-def crossover_context(parents: Sequence[ParentView]) -> Mapping[str, object]:
+def crossover_context(parents: Sequence[ParentView], limits: Limits = PAPER) -> Mapping[str, object]:
     """Context of the crossover template; the first parent is set A, the one that is edited."""
-    return {"parents": parents}
+    return {"parents": parents, "max_words": limits.max_words}
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class Editor:
     max_tokens: int
 
     async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
-        """One text per context, in order. All go to the engine in one call."""
+        """One text per context, in order, without what a reasoning editor thought. All go to the engine in one call."""
         requests = [
             SampleRequest(
                 prompt_T=self.chat.encode(self.dialect.reflection_messages(template, context)),
@@ -88,4 +100,4 @@ class Editor:
         ]
         if not requests:
             return []
-        return [completion.text for completion in await self.client.sample(requests)]
+        return [spoken(completion.text) for completion in await self.client.sample(requests)]

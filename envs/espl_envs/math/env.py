@@ -1,0 +1,194 @@
+"""The environment, and the two ways to make one: from published sets in the data home, or from files of one's own."""
+
+import string
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gymnasium.spaces import Text
+
+from espl_bench.data.files import read_records
+from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.loading import load_data
+from espl_bench.data.store import Stored
+from espl_bench.durable import sha256
+from espl_bench.env import SingleTurnEnv, Verdict
+from espl_bench.errors import UsageError
+from espl_bench.types import Problem, Split
+from espl_envs.math.grading import judge
+from espl_envs.math.rows import ROWS
+from espl_envs.math.splits import Row, Splits, hold_out
+
+HOLDOUT = 5
+"""One in so many training problems is held out for validation."""
+
+
+class MathEnv(SingleTurnEnv):
+    r"""Competition mathematics: one problem, one response, an answer in a box.
+
+    Description:
+        A problem in words and LaTeX whose answer is a number, a formula, a tuple or a list. Which problems are trained on and
+        which are tested on is the environment's row of choices; its data sets are fetched or imported once with
+        ``espl-bench data`` and are no part of this package.
+
+    Action space:
+        Text. The answer is the content of the last ``\boxed{…}`` after any thinking (``<think>…</think>``).
+
+    Observation space:
+        Text: the problem, without any instruction. How the answer is to be given is the dialect's to say.
+
+    Rewards:
+        1 if the answer equals the truth, as the project's grader finds it, else 0.
+
+    Episode end:
+        Terminated after one response; truncated if that is longer than 200,000 characters.
+
+    Splits:
+        Item i is a function of the imported data and the options alone. Validation is a slice of the training set that a
+        hash of the text holds out, the same for every run; an evaluation-only environment has the test split alone.
+
+    Arguments:
+        holdout: One in so many training problems is held out for validation (default 5); 0: none, and runs are not validated.
+        sources: Names of the training sets to use, with commas between (default: all; published sets only).
+        train, validation, test: Files of one's own, instead of published sets.
+        problem_column, answer_column: Their columns, if not ``problem`` and ``answer``.
+
+    Version history:
+        v1: first version.
+    """
+
+    max_response_chars: ClassVar[int] = 200_000
+
+    def __init__(self, served: Splits, facts: Mapping[str, Any]) -> None:
+        """Serve these problems; `facts` go into provenance."""
+        super().__init__()
+        self.served = served
+        self.facts = facts
+        charset = "".join(sorted(served.characters | set(string.printable)))
+        self.observation_space = Text(max_length=100_000, min_length=0, charset=charset)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those that were given data."""
+        return tuple(self.served.problems)
+
+    def size(self, split: Split) -> int:
+        """Number of items; 0 for a split that the environment does not have."""
+        return len(self.served.problems.get(split, ()))
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """Item `index` of the split."""
+        return self.served.problems[split][index]
+
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        """By the project's grader."""
+        return judge(problem.answer, response)
+
+    def data_identity(self) -> Mapping[str, str]:
+        """Split → hash of its problems and answers in order."""
+        return self.served.identity
+
+    def data_facts(self) -> Mapping[str, Any]:
+        """Where the problems came from."""
+        return self.facts
+
+
+def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None) -> MathEnv:
+    """An environment of published sets.
+
+    Args:
+        dataset: which row of `rows.ROWS`.
+        holdout: see `MathEnv`.
+        sources: see `MathEnv`.
+
+    Raises:
+        UsageError: an option cannot be.
+        DataError: a set is not in the data home, or damaged; names the command that brings it.
+    """
+    row = ROWS[dataset]
+    chosen = None if sources is None else tuple(name.strip() for name in str(sources).split(",") if name.strip())
+    if chosen is not None and not (chosen and row.data.train):
+        known = ", ".join(source.name for source in row.data.train) or "none, it is for evaluation only"
+        raise UsageError(f"{dataset}: sources takes names of training sets with commas between; there are: {known}")
+    stored = load_data(dataset, row.data, chosen)
+    return MathEnv(*_published(dataset, holdout, stored[Split.TRAIN], stored[Split.VALIDATION], stored[Split.TEST]))
+
+
+@lru_cache(maxsize=32)
+def _published(
+    dataset: str, holdout: int, train: tuple[Stored, ...], validation: tuple[Stored, ...], test: tuple[Stored, ...]
+) -> tuple[Splits, Mapping[str, Any]]:
+    """Put together once: a run makes an environment for every episode."""
+    kept, held = _rows(train), _rows(validation)
+    if (selection := ROWS[dataset].selection) is not None:
+        kept = selection.of(kept)
+    if kept and not held:
+        kept, held = hold_out(kept, holdout, dataset)
+    splits = Splits.of({Split.TRAIN: kept, Split.VALIDATION: held, Split.TEST: _rows(test)})
+    return splits, {"sets": [stored.facts() for stored in (*train, *validation, *test)]}
+
+
+def _rows(sets: tuple[Stored, ...]) -> list[Row]:
+    return [Row(stored.manifest.source, item) for stored in sets for item in stored.items]
+
+
+def own_files(
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    problem_column: str | None = None,
+    answer_column: str | None = None,
+    holdout: int = HOLDOUT,
+) -> MathEnv:
+    """An environment of one's own files (``.jsonl``, ``.json``, ``.csv`` or ``.parquet``).
+
+    Without a validation file a slice of the training file is held out; without a training file there is nothing to learn from.
+
+    Raises:
+        UsageError: no test file, a file that does not exist, or a column that it does not have.
+        DataError: a file cannot be read or has rows without a problem or an answer.
+    """
+    if test is None:
+        raise UsageError("jsonl needs a file to test on: --data test=FILE (and --data train=FILE to learn from)")
+    named = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
+    files = tuple((split, _stamped(split, str(file))) for split, file in named.items() if file is not None)
+    return MathEnv(*_own(files, problem_column, answer_column, holdout))
+
+
+_Stamped = tuple[Path, int, int]
+"""A file, its modification time in nanoseconds and its size: what changes when the file does."""
+
+
+def _stamped(split: Split, file: str) -> _Stamped:
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"the {split} file {file} does not exist in {Path.cwd()}; name it as seen from there, or by its full path")
+    found = path.stat()
+    return path, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=8)
+def _own(
+    files: tuple[tuple[Split, _Stamped], ...], problem_column: str | None, answer_column: str | None, holdout: int
+) -> tuple[Splits, Mapping[str, Any]]:
+    """Read once, until a file changes."""
+    taken: dict[Split, Intake] = {}
+    facts: list[dict[str, Any]] = []
+    for split, (path, _, _) in files:
+        intake = take_in(read_records(path), str(path), None, problem_column, answer_column)
+        taken[split] = intake
+        facts.append(
+            {
+                "split": split.value,
+                "file": path.name,
+                "file_sha256": sha256(path),
+                "items": len(intake.items),
+                "duplicates": intake.duplicates,
+                "identity": intake.identity,
+            }
+        )
+    rows = {split: [Row(split.value, item) for item in intake.items] for split, intake in taken.items()}
+    if Split.TRAIN in rows and Split.VALIDATION not in rows:
+        rows[Split.TRAIN], rows[Split.VALIDATION] = hold_out(rows[Split.TRAIN], holdout, "jsonl")
+    return Splits.of(rows), {"files": facts}

@@ -1,0 +1,41 @@
+"""How the harness knows the mathematics environments."""
+
+from espl_bench.data.spec import DataSpec
+from espl_bench.env import EnvironmentSpec
+from espl_envs.math.rows import ROWS
+
+DEFAULTS = {"max_tokens": 15_000, "editor_max_tokens": 8_192}
+"""Tokens per response are the paper's. An editor that reasons needs room for it before it writes its edits."""
+
+
+def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name=name,
+        gym_id=gym_id,
+        entry_point="espl_envs.math.env:published",
+        summary=summary,
+        dialect="full",
+        defaults=DEFAULTS,
+        arguments={"dataset": name},
+        data=ROWS[name].data,
+    )
+
+
+BEYONDAIME = _published("beyondaime", "espl/BeyondAIME-v1", "AIME 2022 to 2024 to train on, BeyondAIME to be tested on")
+BEYONDAIME_AMC = _published("beyondaime-amc", "espl/BeyondAIMEAMC-v1", "AIME and AMC 12 to train on, BeyondAIME to be tested on")
+AIME25 = _published("aime25", "espl/AIME25-v1", "100 problems of DAPO-Math-17k to train on, AIME 2025 to be tested on")
+HMMT25 = _published("hmmt25", "espl/HMMT25-v1", "HMMT February 2023 to 2025 to train on, HMMT November 2025 to be tested on")
+MATH500 = _published("math500", "espl/MATH500-v1", "MATH-500, for evaluation only")
+
+JSONL = EnvironmentSpec(
+    name="jsonl",
+    gym_id="espl/JSONL-v1",
+    entry_point="espl_envs.math.env:own_files",
+    summary="your own problems with an answer in a box: --data train=FILE --data test=FILE",
+    dialect="full",
+    defaults=DEFAULTS,
+    data=DataSpec(split_rule="validation is a slice of the training file unless a file is given for it"),
+)
+
+MATH = (BEYONDAIME, BEYONDAIME_AMC, AIME25, HMMT25, MATH500, JSONL)
+"""Every environment of this folder."""

@@ -1,0 +1,98 @@
+"""Records out of a file: JSON Lines, JSON, CSV or Parquet, by the file's ending. What cannot be read is named with its line."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, cast
+
+from espl_bench.errors import DataError, UsageError, unknown
+
+Record = dict[str, Any]
+BATCH: Final = 4_096
+"""Rows of a table that are in memory as records at a time."""
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a file, in order.
+
+    Raises:
+        UsageError: the file does not exist, or its ending names no known format.
+        DataError: it cannot be read as what its ending says.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise unknown("file format", path.suffix or path.name, READERS)
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist or is no file; name a file with the ending {', '.join(READERS)}")
+    try:
+        yield from reader(path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
+
+
+def _jsonl(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _record(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
+
+
+def _json(path: Path) -> Iterator[Record]:
+    """A list of records, or one object with a list of records as its only list."""
+    content = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
+    inside: list[Any] = list(cast(Record, content).values()) if isinstance(content, dict) else [content]
+    lists = [cast(list[Any], value) for value in inside if isinstance(value, list)]
+    if len(lists) != 1:
+        raise DataError(f"{path} does not hold one list of records; one record a line belongs into a .jsonl file")
+    for number, value in enumerate(lists[0], start=1):
+        yield _record(value, f"{path}: entry {number}")
+
+
+def _csv(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, restkey="", strict=True)
+        try:
+            for row in reader:
+                if "" in row:
+                    raise DataError(f"{path}:{reader.line_num} has more fields than the header; quote fields that hold commas")
+                yield {name: "" if value is None else value for name, value in row.items()}
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num} is not CSV: {error}; quote fields that hold commas or line ends") from error
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    arrow: Any = import_module("pyarrow")  # loads slowly, and has no types
+    parquet: Any = import_module("pyarrow.parquet")
+    broken: type[Exception] = arrow.ArrowException
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH):
+                yield from batch.to_pylist()
+    except broken as error:
+        raise DataError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}; fetch it again") from error
+
+
+READERS: Final[dict[str, Callable[[Path], Iterator[Record]]]] = {
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
+"""By the file's ending."""
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: {error}; mend it or take a fresh copy") from error
+
+
+def _record(value: Any, where: str) -> Record:
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is not a record with named fields but {type(value).__name__}")
+    return cast(Record, value)

@@ -1,0 +1,83 @@
+"""Fetching a data set from the hub with `datasets`, at a commit that is recorded. Loaded only when something is fetched."""
+
+import logging
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, cast
+
+from espl_bench.data.columns import choose_columns
+from espl_bench.data.files import BATCH, Record
+from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.spec import Source
+from espl_bench.data.store import Origin
+from espl_bench.errors import DataError
+
+TIMEOUT: Final = 20.0
+"""Seconds that the hub may take to say which commit is the newest."""
+HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
+"""Libraries under the hub's client, which has changed them between versions, and what they raise without a network."""
+
+
+def fetch(source: Source, remedy: str) -> tuple[Intake, Origin]:
+    """The items of a source and where they came from.
+
+    Args:
+        source: its `hub_id` is asked for at its `revision`, or at the newest commit.
+        remedy: the commands that import what is missing from files, for the message.
+
+    Raises:
+        DataError: the hub cannot be reached, has no such set or revision, or holds something else than expected.
+    """
+    datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
+    with _failures_told(source, remedy, datasets.exceptions.DatasetsError), _quiet():
+        revision = _commit(source)
+        rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
+        columns = choose_columns(rows[0], source.columns, None, None, source.hub_id) if len(rows) else None
+        used = {column.split(".")[0] for column in (columns.problem, columns.answer)} if columns else set[str]()
+        slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
+        intake = take_in(_records(slim), source.hub_id, source)
+    return intake, Origin(hub_id=source.hub_id, revision=revision)
+
+
+def _records(rows: Any) -> Iterator[Record]:
+    """The rows as plain records, many at a time: a set may have millions."""
+    for table in rows.with_format("arrow").iter(batch_size=BATCH):
+        yield from table.to_pylist()
+
+
+def _commit(source: Source) -> str | None:
+    """The commit that is asked for, by its full name; None for a folder, which has none. Fails at once without a network."""
+    if Path(source.hub_id).is_dir():
+        return None
+    from huggingface_hub import HfApi
+
+    return HfApi().dataset_info(source.hub_id, revision=source.revision, timeout=TIMEOUT).sha
+
+
+@contextmanager
+def _failures_told(source: Source, remedy: str, failure: type[Exception]) -> Generator[None]:
+    """Tell what the hub's client and `datasets` (its `failure`) raise as one line with the way around it."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    clients = [cast(type[Exception], getattr(sys.modules[name], error)) for name, error in HTTP_CLIENTS.items() if name in sys.modules]
+    try:
+        yield
+    except (OSError, ValueError, failure, HfHubHTTPError, HFValidationError, *clients) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        what = f"{source.hub_id}{f' at revision {source.revision}' if source.revision else ''}"
+        raise DataError(f"cannot fetch {what} ({reason}); without a network, bring the sets here as files and run: {remedy}") from error
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the client's own words about retries, which the one line says better."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)

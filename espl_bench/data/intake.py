@@ -1,0 +1,144 @@
+"""Records to items: what is read, what is refused, what is removed, and a report of all of it. Nothing is dropped in silence.
+
+A repeated problem (the same text, to the character, once a data set's wrapper is off) stays where it stood first and keeps
+the answer it had last. Comparing before anything is cleaned makes the number and order of items the published ones, on which
+selections such as "shuffle with seed 42, take 100" depend.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from espl_bench.data.columns import choose_columns, text_of, value_at
+from espl_bench.data.spec import USUAL_COLUMNS, Columns, Source
+from espl_bench.data.text import Item, clean, identity_of, repairs
+from espl_bench.errors import DataError
+
+SHOWN: Final = 3
+"""Rows that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The items of one data set and what was done to get them."""
+
+    items: tuple[Item, ...]
+    columns: Columns
+    rows_read: int
+    duplicates: int
+    """Rows that repeated an earlier problem."""
+    conflicts: tuple[int, ...]
+    """Rows, counted from 0, of problems that came with several answers; the last answer counts."""
+    repaired: int
+    """Damaged LaTeX commands that were restored."""
+
+    @property
+    def identity(self) -> str:
+        """See `text.identity_of`."""
+        return identity_of(self.items)
+
+
+class _Refused(Exception):
+    """A row cannot be used; the message says why, in the plural."""
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Rows without which nothing can be imported, by what is wrong with them."""
+
+    rows: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+
+    def add(self, fault: str, row: int) -> None:
+        self.rows.setdefault(fault, []).append(row)
+
+    def check(self, where: str) -> None:
+        """Raise DataError naming the first rows of each kind."""
+        if self.rows:
+            faults = [
+                f"{len(rows)} {fault} (row {', '.join(map(str, rows[:SHOWN]))}{', …' * (len(rows) > SHOWN)})"
+                for fault, rows in self.rows.items()
+            ]
+            raise DataError(f"{where}: {'; '.join(faults)}, counted from 0; nothing was imported: mend or remove these rows")
+
+
+@dataclass(slots=True)
+class _Merged:
+    """The distinct problems so far."""
+
+    answer: str
+    row: int
+    several: bool = False
+    """Whether it came with several answers."""
+
+
+def take_in(
+    records: Iterable[Mapping[str, Any]],
+    where: str,
+    source: Source | None = None,
+    problem_column: str | None = None,
+    answer_column: str | None = None,
+) -> Intake:
+    """Read a data set.
+
+    Args:
+        records: its rows, in order; read once.
+        where: names it in messages.
+        source: how its rows are to be understood; None: as a file of the user's own.
+        problem_column: overrides the columns that the source names.
+        answer_column: the same.
+
+    Raises:
+        UsageError: a column is not there.
+        DataError: there are no rows, or rows without a problem or an answer.
+    """
+    known = USUAL_COLUMNS if source is None else source.columns
+    columns: Columns | None = None
+    merged: dict[str, _Merged] = {}
+    refusals = _Refusals()
+    row = -1
+    for row, record in enumerate(records):
+        columns = columns or choose_columns(record, known, problem_column, answer_column, where)
+        try:
+            problem, answer = _pair(record, columns, source)
+        except _Refused as refused:
+            refusals.add(str(refused), row)
+            continue
+        before = merged.setdefault(problem, _Merged(answer, row))
+        before.several |= before.answer != answer
+        before.answer = answer
+    refusals.check(where)
+    if columns is None:
+        raise DataError(f"{where} has no rows; nothing was imported")
+    return Intake(
+        items=tuple(Item(clean(problem), each.answer, each.row) for problem, each in merged.items()),
+        columns=columns,
+        rows_read=row + 1,
+        duplicates=row + 1 - len(merged),
+        conflicts=tuple(each.row for each in merged.values() if each.several),
+        repaired=sum(map(repairs, merged)),
+    )
+
+
+def _pair(record: Mapping[str, Any], columns: Columns, source: Source | None) -> tuple[str, str]:
+    """Problem, without its wrapper and not yet cleaned, and answer, cleaned. Raises _Refused."""
+    problem, answer = text_of(value_at(record, columns.problem)), text_of(value_at(record, columns.answer))
+    if problem is not None and source is not None and source.wrapper is not None:
+        problem = source.wrapper.unwrap(problem)
+    if problem is None or not clean(problem):
+        raise _Refused("rows have no problem")
+    if answer is None or not (answer := clean(answer)):
+        raise _Refused("rows have no answer")
+    if source is not None and source.answers == "integer":
+        answer = _integer(answer)
+        if answer is None:
+            raise _Refused("answers are no integers")
+    return problem, answer
+
+
+def _integer(answer: str) -> str | None:
+    """``033`` and ``33.0`` as ``33``; None for what is no integer."""
+    whole, _, fraction = answer.partition(".")
+    bare = whole.removeprefix("-")
+    if not (bare.isascii() and bare.isdecimal()) or fraction.strip("0"):
+        return None
+    return str(int(whole))

@@ -1,0 +1,64 @@
+"""An environment's data out of the data home, or one line that says all that is missing and the commands that bring it."""
+
+import shlex
+from collections.abc import Collection, Mapping
+
+from espl_bench.data.spec import DataSpec, Source
+from espl_bench.data.store import Stored, home, is_stored, load
+from espl_bench.errors import DataError, unknown
+from espl_bench.types import Split
+
+
+def get_command(env: str) -> str:
+    """The command that fetches an environment's data from the hub."""
+    return f"espl-bench data get {shlex.quote(env)}"
+
+
+def import_command(env: str, data: DataSpec, split: Split, source: Source) -> str:
+    """The command that imports one set from a file."""
+    named = f" --source {source.name}" if len(data.of(split)) > 1 else ""
+    return f"espl-bench data import {shlex.quote(env)} --split {split.value}{named} --from FILE"
+
+
+def missing(data: DataSpec, chosen: Collection[str] | None = None) -> list[tuple[Split, Source]]:
+    """The sets that an environment needs and the data home lacks; `chosen` as in `load_data`."""
+    return [(split, source) for split, source in _used(data, chosen) if not is_stored(source)]
+
+
+def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -> Mapping[Split, tuple[Stored, ...]]:
+    """Every set of an environment, by split.
+
+    Args:
+        env: names the environment in messages.
+        data: its description.
+        chosen: the training sources to use; None: all.
+
+    Raises:
+        UsageError: a chosen source does not exist.
+        DataError: a set is missing or damaged.
+    """
+    known = [source.name for source in data.train]
+    for name in chosen or ():
+        if name not in known:
+            raise unknown(f"training source of {env}", name, known)
+    if absent := missing(data, chosen):
+        raise DataError(_complaint(env, data, absent, chosen))
+    return {
+        split: tuple(load(source, import_command(env, data, split, source)) for kind, source in _used(data, chosen) if kind is split)
+        for split in Split
+    }
+
+
+def _used(data: DataSpec, chosen: Collection[str] | None) -> list[tuple[Split, Source]]:
+    return [(split, source) for split, source in data if split is not Split.TRAIN or chosen is None or source.name in chosen]
+
+
+def _complaint(env: str, data: DataSpec, absent: list[tuple[Split, Source]], chosen: Collection[str] | None) -> str:
+    """What is missing, how to get it, and for a training set in part how to go on without."""
+    names = ", ".join(f"{source.name} ({split})" for split, source in absent)
+    imports = " ; ".join(import_command(env, data, split, source) for split, source in absent)
+    lacking = {source.name for _, source in absent}
+    there = [source.name for source in data.train if source.name not in lacking]
+    in_part = chosen is None and there and any(split is Split.TRAIN for split, _ in absent)
+    partly = f"; or train on what is there, which is another training set: --env-option sources={','.join(there)}" if in_part else ""
+    return f"{env} needs data that {home()} lacks: {names}; with a network: {get_command(env)} ; without: {imports}{partly}"

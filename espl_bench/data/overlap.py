@@ -1,0 +1,112 @@
+"""Which problems of two collections are the same, exactly or nearly.
+
+Nearly: of the shorter text's n-grams of words, at least three in five stand in the other one. N-grams that many problems share
+("where m and n are relatively prime positive integers. Find m + n") say nothing and are left out; what is left after that is
+what makes a problem this one. Eight words and three fifths were chosen on contest problems: they find the known repetitions
+in other typography (``A B C D`` for ``ABCD``); a template filled with other numbers may be reported at the lower end.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from espl_bench.data.text import match_key, words
+
+WORDS: Final = 8
+"""n of the n-grams."""
+SHARE: Final = 0.6
+"""Share of the shorter text from which on two problems are reported."""
+STOCK: Final = 10
+"""An n-gram that more problems of both collections together have is a stock phrase."""
+
+Gram = int
+"""The hash of n words: within one process as good as the words, and smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One problem to compare."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two problems that are the same, or nearly."""
+
+    first: Text
+    second: Text
+    exact: bool
+    """Whether letters and digits are the same."""
+    containment: float
+    """Shared n-grams as a share of the shorter text's, stock phrases left out; 1 for an exact pair."""
+    jaccard: float
+    """Shared n-grams as a share of both texts' together; 1 for an exact pair."""
+
+
+def overlaps(first: Sequence[Text], second: Sequence[Text]) -> list[Pair]:
+    """Every pair across two collections, the closest first. Time: linear in both, about 3 s for 17,000 x 900 problems."""
+    grams_first, grams_second = [_grams(text) for text in first], [_grams(text) for text in second]
+    frequency = Counter(gram for grams in (*grams_first, *grams_second) for gram in grams)
+    return _join(first, [_distinctive(grams, frequency) for grams in grams_first], _Index(second, grams_second, frequency), after=False)
+
+
+def repetitions(texts: Sequence[Text]) -> list[Pair]:
+    """Every pair within one collection, each once, the closest first."""
+    grams = [_grams(text) for text in texts]
+    frequency = Counter(gram for each in grams for gram in each)
+    return _join(texts, [_distinctive(each, frequency) for each in grams], _Index(texts, grams, frequency), after=True)
+
+
+class _Index:
+    """A collection by what its problems consist of."""
+
+    def __init__(self, texts: Sequence[Text], collection: Sequence[frozenset[Gram]], frequency: Mapping[Gram, int]) -> None:
+        self.texts = texts
+        self.by_key: dict[str, list[int]] = {}
+        """Letters and digits → places in the collection."""
+        self.by_gram: dict[Gram, list[int]] = {}
+        """N-gram → places of the problems that have it; stock phrases left out."""
+        self.sizes: list[int] = []
+        """N-grams that each problem keeps."""
+        for place, (text, grams) in enumerate(zip(texts, collection, strict=True)):
+            kept = _distinctive(grams, frequency)
+            self.sizes.append(len(kept))
+            self.by_key.setdefault(match_key(text.text), []).append(place)
+            for gram in kept:
+                self.by_gram.setdefault(gram, []).append(place)
+
+
+def _join(texts: Sequence[Text], kept: Sequence[Sequence[Gram]], index: _Index, after: bool) -> list[Pair]:
+    """Every pair of a text and an indexed one; with `after`, only of a text and one that stands later in the same collection."""
+    pairs: list[Pair] = []
+    for place, (text, grams) in enumerate(zip(texts, kept, strict=True)):
+        start = place + 1 if after else 0
+        same = [other for other in index.by_key.get(match_key(text.text), ()) if other >= start]
+        pairs.extend(Pair(text, index.texts[other], True, 1.0, 1.0) for other in same)
+        shared = Counter(other for gram in grams for other in index.by_gram.get(gram, ()) if other >= start)
+        pairs.extend(
+            pair
+            for other, count in sorted(shared.items())
+            if other not in same and (pair := _near(text, index.texts[other], count, len(grams), index.sizes[other]))
+        )
+    return sorted(pairs, key=lambda pair: (-pair.containment, -pair.jaccard))
+
+
+def _near(first: Text, second: Text, shared: int, size_first: int, size_second: int) -> Pair | None:
+    containment = shared / min(size_first, size_second)
+    if containment < SHARE:
+        return None
+    return Pair(first, second, False, containment, shared / (size_first + size_second - shared))
+
+
+def _grams(text: Text) -> frozenset[Gram]:
+    """The n-grams of a text; a text of fewer words is one gram."""
+    found = words(text.text)
+    return frozenset(hash(tuple(found[start : start + WORDS])) for start in range(max(1, len(found) - WORDS + 1)))
+
+
+def _distinctive(grams: frozenset[Gram], frequency: Mapping[Gram, int]) -> list[Gram]:
+    return [gram for gram in grams if frequency[gram] <= STOCK]

@@ -1,0 +1,121 @@
+"""What an environment says of its data: where each set comes from, what is expected of it, and under which licence it stands.
+
+A description is written by hand beside the environment and holds no data. Everything else in this package works on
+descriptions alone. This module imports nothing but the standard library and the project's nouns, so that a spec stays light.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from espl_bench.errors import UsageError, unknown
+from espl_bench.types import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A licence as somebody states it. It is reported, never interpreted."""
+
+    name: str
+    """E.g. ``apache-2.0``, or ``not verified``."""
+    stated_by: str
+    """Where it is stated, and what it does not settle."""
+    non_commercial: bool = False
+    """Whether the statement excludes commercial use."""
+
+    @property
+    def short(self) -> str:
+        """The name, with the limit that people must not overlook."""
+        return f"{self.name} (non-commercial)" if self.non_commercial else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where problem and answer stand in a record; dots lead into nested records, as in ``reward_model.ground_truth``."""
+
+    problem: str
+    answer: str
+
+
+USUAL_COLUMNS: tuple[Columns, ...] = (
+    Columns("problem", "answer"),
+    Columns("question", "answer"),
+    Columns("prompt", "reward_model.ground_truth"),
+)
+"""Tried in this order where nobody named the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """Words that a data set puts around every problem, removed when it is read."""
+
+    before: str
+    after: str
+
+    def unwrap(self, text: str) -> str:
+        """The text without them; what does not bear them is left as it is."""
+        return text.replace(self.before, "").replace(self.after, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set, of which an environment uses some or all rows."""
+
+    name: str
+    """Names the set in the data home and in commands, e.g. ``aime-2022-2024``. Environments may share a source."""
+    hub_id: str
+    """Hub id, or the path of a folder that `datasets` can load."""
+    licence: Licence
+    hub_split: str = "train"
+    config: str | None = None
+    """The hub's configuration; None: its default."""
+    revision: str | None = None
+    """The commit to load; None: the newest, whose commit is then recorded."""
+    columns: tuple[Columns, ...] = USUAL_COLUMNS
+    """The pairs that may hold problem and answer; the first that a file has is used."""
+    wrapper: Wrapper | None = None
+    answers: Literal["text", "integer"] = "text"
+    """``integer``: every answer must be one, and is stored without leading zeros and without ``.0``."""
+    expected: int | None = None
+    """Rows after duplicates are removed; None: not known."""
+    identity: str | None = None
+    """The recorded SHA-256 of the set (`text.identity_of`); None: not known."""
+    identity_of: str = ""
+    """Which copy the recorded identity was computed from."""
+    about: str = ""
+    """What is in it, in one line."""
+    caution: str = ""
+    """What whoever uses it must know, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """The data of one environment."""
+
+    train: tuple[Source, ...] = ()
+    validation: tuple[Source, ...] = ()
+    test: tuple[Source, ...] = ()
+    split_rule: str = ""
+    """How the splits come out of the sources, in one line."""
+
+    def of(self, split: Split) -> tuple[Source, ...]:
+        """The sources of a split; empty if it has none of its own."""
+        return {Split.TRAIN: self.train, Split.VALIDATION: self.validation, Split.TEST: self.test}[split]
+
+    def __iter__(self) -> Iterator[tuple[Split, Source]]:
+        """Every source with its split, in the splits' order."""
+        return ((split, source) for split in Split for source in self.of(split))
+
+    def find(self, env: str, split: Split, name: str | None) -> Source:
+        """The source that a command means. Raises UsageError if the split has none, or several and none is named."""
+        sources = {source.name: source for source in self.of(split)}
+        if name is not None:
+            if name not in sources:
+                raise unknown(f"source of {env}'s {split} split", name, sources)
+            return sources[name]
+        if not sources:
+            filled = ", ".join(dict.fromkeys(kind.value for kind, _ in self))
+            raise UsageError(f"the {split} split of {env} takes no data of its own ({self.split_rule}); it needs data for: {filled}")
+        if len(sources) > 1:
+            raise UsageError(f"the {split} split of {env} has several sources; name one with --source: {', '.join(sources)}")
+        return next(iter(sources.values()))

@@ -1,0 +1,199 @@
+"""The data home: every data set once, in one form, with a manifest that says where it came from and what it must be.
+
+    <home>/<source>/manifest.json        replaced last, so that a set is whole or the one before
+    <home>/<source>/rows-3fa2b1c0.jsonl  {"problem": …, "answer": …, "row": …}, named by its identity
+
+Reading compares the file's bytes with the manifest and is cached until either file changes.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench import durable
+from espl_bench.data.intake import Intake
+from espl_bench.data.spec import Columns, Source
+from espl_bench.data.text import Item
+from espl_bench.errors import DataError
+
+HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
+MANIFEST: Final = "manifest.json"
+SCHEMA: Final = "espl-bench/data/1"
+
+_Stamp = tuple[int, int]
+"""Modification time in nanoseconds, and size in bytes."""
+
+
+class Origin(BaseModel):
+    """Where the rows came from: the hub, or a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hub_id: str | None = None
+    revision: str | None = None
+    """The hub's commit that was loaded."""
+    file: str | None = None
+    """The file's name, without its folder."""
+    file_sha256: str | None = None
+
+    def __str__(self) -> str:
+        """In a few words, for people."""
+        if self.hub_id is not None:
+            return f"{self.hub_id} @ {(self.revision or 'no revision')[:12]}"
+        return f"file {self.file}"
+
+
+class Manifest(BaseModel):
+    """What is known of a stored set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["espl-bench/data/1"] = Field(default=SCHEMA, alias="schema")
+    source: str
+    origin: Origin
+    columns: Columns
+    rows_read: int
+    items: int
+    duplicates: int
+    conflicts: tuple[int, ...]
+    repaired: int
+    identity: str
+    rows_file: str
+    rows_sha256: str
+    imported_utc: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A set as it lies in the data home. Compared by identity of the object: one reading, one object."""
+
+    manifest: Manifest
+    items: tuple[Item, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What a run's provenance keeps of it."""
+        kept = ("source", "origin", "items", "duplicates", "identity")
+        return self.manifest.model_dump(mode="json", include=set(kept))
+
+
+def home() -> Path:
+    """The data home: ``ESPL_BENCH_DATA``, or the platform's folder for a user's data. It need not exist yet."""
+    if named := os.environ.get(HOME_VARIABLE):
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "espl-bench"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "espl-bench"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "espl-bench"
+
+
+def save(source: Source, intake: Intake, origin: Origin) -> Manifest:
+    """Put a set into the data home, in the place of the one before. Raises DataError if the home cannot be written."""
+    folder = home() / source.name
+    lines = [
+        durable.encode_text(json.dumps({"problem": item.problem, "answer": item.answer, "row": item.row}, ensure_ascii=False) + "\n")
+        for item in intake.items
+    ]
+    rows_file = f"rows-{intake.identity[:8]}.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write_atomic(folder / rows_file, lines)
+        manifest = Manifest(
+            source=source.name,
+            origin=origin,
+            columns=intake.columns,
+            rows_read=intake.rows_read,
+            items=len(intake.items),
+            duplicates=intake.duplicates,
+            conflicts=intake.conflicts,
+            repaired=intake.repaired,
+            identity=intake.identity,
+            rows_file=rows_file,
+            rows_sha256=durable.sha256(folder / rows_file),
+            imported_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        durable.write_atomic(folder / MANIFEST, [durable.encode_text(manifest.model_dump_json(indent=2, by_alias=True) + "\n")])
+        for old in folder.glob("rows-*.jsonl"):
+            if old.name != rows_file:
+                old.unlink()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error.strerror or error}); set {HOME_VARIABLE} to a folder that can") from error
+    return manifest
+
+
+def is_stored(source: Source) -> bool:
+    """Whether the data home has the set, whole or not."""
+    return (home() / source.name / MANIFEST).is_file()
+
+
+def load(source: Source, remedy: str) -> Stored:
+    """A stored set, its bytes compared with the manifest.
+
+    Args:
+        source: the set.
+        remedy: the command that brings it (back), for messages.
+
+    Raises:
+        DataError: it is missing, or not the one that was stored.
+    """
+    folder = home() / source.name
+    manifest = manifest_of(source, remedy)
+    return _stored(folder, _stamp(folder / MANIFEST, remedy), _stamp(folder / manifest.rows_file, remedy), remedy)
+
+
+def manifest_of(source: Source, remedy: str) -> Manifest:
+    """What is known of a stored set, its rows unread. Raises DataError as `load`."""
+    path = home() / source.name / MANIFEST
+    if not path.is_file():
+        raise DataError(f"the data set {source.name} is not in {home()}; fetch or import it: {remedy}")
+    return _manifest(path, _stamp(path, remedy), remedy)
+
+
+def _stamp(path: Path, remedy: str) -> _Stamp:
+    """What changes when a file does."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=256)
+def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    except ValidationError as error:
+        raise DataError(f"{path} is damaged ({error.errors()[0]['msg']}); bring it back: {remedy}") from error
+
+
+@lru_cache(maxsize=64)
+def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: str) -> Stored:
+    """Read and compared once for as long as neither file changes."""
+    manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
+    path = folder / manifest.rows_file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    if hashlib.sha256(content).hexdigest() != manifest.rows_sha256:
+        raise DataError(f"{path} is not the file that was stored (its SHA-256 differs from the manifest's); bring it back: {remedy}")
+    return Stored(manifest, tuple(_item(json.loads(line)) for line in content.splitlines()))
+
+
+def _unreadable(path: Path, error: OSError, remedy: str) -> DataError:
+    return DataError(f"{path} cannot be read ({error.strerror or error}); bring it back: {remedy}")
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    return Item(row["problem"], row["answer"], row["row"])

@@ -1,0 +1,114 @@
+"""Named hyper-parameters: those the paper states, and those of its reference code. Applied over an environment's defaults, under options.
+
+A preset is not recorded: the resolved configuration is what counts. It sets fields of `RunConfig`, and choices of `Method` where
+they mean something: a baseline only where weights learn, selection only where there is more than one prompt to select from. So
+it changes no method into another one. What a preset cannot say stands in its `unsaid`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from espl_bench.errors import unknown
+from espl_bench.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One named set of values."""
+
+    name: str
+    summary: str
+    config: Mapping[str, Any]
+    """Fields of RunConfig."""
+    training: Mapping[str, Any]
+    """Choices of a Method whose weights learn."""
+    selecting: Mapping[str, Any]
+    """Choices of a Method that breeds prompts and keeps more than one."""
+    unsaid: tuple[str, ...]
+    """What its origin does and this project cannot express or does otherwise on purpose, one line each."""
+
+    def method_choices(self, method: Method) -> dict[str, Any]:
+        """The choices that apply to a method."""
+        selects = bool(method.operators) and method.population_size > 1
+        return {**(self.training if method.learns_weights else {}), **(self.selecting if selects else {})}
+
+
+_SHARED: Final = {
+    "num_prompts": 3,
+    "batch_size": 10,
+    "group_size": 5,
+    "top_p": 0.95,
+    "max_tokens": 15_000,
+    "editor_max_tokens": 15_000,
+    "lr": 4e-5,
+    "loss": "importance_sampling",
+    "lora_rank": 32,
+    "max_edits": 2,
+    "max_principle_words": 32,
+    "sigma_growth": 1.0,
+    "tie": 0.01,
+    "eval_samples": 10,
+}
+"""On which both agree."""
+
+_EPOCHS: Final = (
+    "10 epochs over at most 256 training problems: steps count iterations, so set --steps to 10 x (training problems / 10), "
+    "e.g. 90 for AIME or HMMT with --env-option holdout=0 and 100 for DAPO's 100"
+)
+
+PAPER: Final = Preset(
+    name="paper",
+    summary="the hyper-parameters that the paper states",
+    config={**_SHARED, "temperature": 0.7, "editor_temperature": 0.7, "steps": 100, "placement": "system"},
+    training={"baseline": "per_prompt"},
+    selecting={"selector": "top_plus_random", "population_size": 10, "crossover_prob": 0.2, "editor": "reference"},
+    unsaid=(
+        _EPOCHS,
+        "temperature 0.6 to 0.7, by experiment: 0.7 is set",
+        "which prompt is shown in evaluations is not stated: this project's own choice stays",
+        "the softmax of the selection formula has no stated temperature; the selection that was run is set",
+        "no validation split: hold out nothing with --env-option holdout=0",
+    ),
+)
+
+REFERENCE_CODE: Final = Preset(
+    name="reference-code",
+    summary="the defaults of the paper's reference implementation",
+    config={
+        **_SHARED,
+        "temperature": 0.7,
+        "editor_temperature": 0.7,
+        "steps": 100,
+        "placement": "user",
+        "grad_clip": 0.0,
+        "test_every": 1,
+        "eval_every": 0,
+    },
+    training={"baseline": "per_prompt"},
+    selecting={"selector": "uniform", "population_size": 5, "crossover_prob": 0.0, "editor": "reference", "shown": "newest"},
+    unsaid=(
+        _EPOCHS,
+        "a method without principles is trained on the bare problem and tested under a template that says None: here both are one text",
+        "the checkpoint with the best test score is kept and resumed from: here no test score steers anything",
+        "the last batch of an epoch may be smaller: here an epoch's rest is left out",
+        "a window of 5 prompts slides over a population of 100: here the population is the window, which selects alike",
+        "its summaries are shown the grade and the truth: here only the critique is",
+        "a problem is won by a lead of 0.01 and more: here by any lead",
+        "of two children of one step the mutated one is the newest: here the crossed one is",
+        "its softmax divides by the highest score, and a short window is filled up with its newest prompt: selection.py differs",
+        "its grader accepts answers outside a box: here the answer stands in one",
+        "the wording: dialects are this project's own",
+        "the shuffle of problems is unseeded there",
+    ),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for preset in (PAPER, REFERENCE_CODE)})
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by name. Raises UsageError with the nearest known name."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
