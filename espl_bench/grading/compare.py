@@ -5,6 +5,7 @@ inside one long step; the process has limits that do (worker.py).
 """
 
 import logging
+import re
 import sys
 from functools import lru_cache
 from typing import Any, Final
@@ -25,6 +26,8 @@ _parse: Final[Any] = math_verify.parse
 _verify: Final[Any] = math_verify.verify
 
 _DELIMITERS: Final = ("$", "\\(", "\\[", "\\boxed", "\\fbox", "\\begin")
+_WORDS: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))")
+_UNIT: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))[a-z]*+\s*+\{[^{}]*+\}(?:\s*+\^\s*+\{?[0-9]\}?)?$")
 _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
@@ -56,8 +59,18 @@ def _read(text: str, search: tuple[str, ...]) -> list[Any]:
     """A parsed form, then the text that it came from; either may be missing."""
     if search:
         return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
-    boxed = f"\\boxed{{{text}}}"
+    boxed = f"\\boxed{{{_shielded(text.strip('$ '))}}}"
     return _parse(boxed, [_LATEX], extraction_mode="first_match", parsing_timeout=None, raise_on_error=True)
+
+
+def _shielded(formula: str) -> str:
+    r"""With a thin space behind it, where math-verify would take too much for a unit.
+
+    It cuts off a unit such as ``\text{ cm}^2`` at the end of a formula by removing everything from a ``\text{`` to the
+    last brace, which leaves ``\frac{1}{`` of ``\frac{1}{\text{e}}``.
+    """
+    nested = formula.endswith("}") and _WORDS.search(formula) and not _UNIT.search(formula)
+    return f"{formula}\\," if nested else formula
 
 
 @lru_cache(maxsize=1024)
