@@ -202,7 +202,7 @@ def _progress(total: int, quiet: bool) -> Generator[Callable[[], None]]:
         yield lambda: None
         return
     columns = (TextColumn("grading"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("grading", total=total)
         yield lambda: bar.advance(task)
 

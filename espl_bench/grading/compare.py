@@ -26,6 +26,7 @@ _parse: Final[Any] = math_verify.parse
 _verify: Final[Any] = math_verify.verify
 
 _DELIMITERS: Final = ("$", "\\(", "\\[", "\\boxed", "\\fbox", "\\begin")
+_CONSTANT: Final = re.compile(r"\\mathrm\s*+\{\s*+([ei])\s*+\}")
 _WORDS: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))")
 _UNIT: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))[a-z]*+\s*+\{[^{}]*+\}(?:\s*+\^\s*+\{?[0-9]\}?)?$")
 _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
@@ -59,17 +60,20 @@ def _read(text: str, search: tuple[str, ...]) -> list[Any]:
     """A parsed form, then the text that it came from; either may be missing."""
     if search:
         return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
-    boxed = f"\\boxed{{{_shielded(text.strip('$ '))}}}"
+    boxed = f"\\boxed{{{_as_meant(text)}}}"
     return _parse(boxed, [_LATEX], extraction_mode="first_match", parsing_timeout=None, raise_on_error=True)
 
 
-def _shielded(formula: str) -> str:
-    r"""With a thin space behind it, where math-verify would take too much for a unit.
+def _as_meant(formula: str) -> str:
+    r"""A formula, written so that math-verify reads what is meant, in two cases that are common and that it gets wrong.
 
-    It cuts off a unit such as ``\text{ cm}^2`` at the end of a formula by removing everything from a ``\text{`` to the
-    last brace, which leaves ``\frac{1}{`` of ``\frac{1}{\text{e}}``.
+    An upright ``\mathrm{e}`` or ``\mathrm{i}`` is the constant, not a variable of that name. And a unit such as ``\text{ cm}^2`` is
+    cut off at the end of a formula by removing everything from a ``\text{`` to the last brace, which leaves ``\frac{1}{`` of
+    ``\frac{1}{\text{a}}``; a thin space behind a formula that ends in a brace, and not in a unit, prevents that.
     """
-    nested = formula.endswith("}") and _WORDS.search(formula) and not _UNIT.search(formula)
+    formula = _CONSTANT.sub(r" \1", formula)
+    end = formula.rstrip("$ ")
+    nested = end.endswith("}") and _WORDS.search(end) and not _UNIT.search(end)
     return f"{formula}\\," if nested else formula
 
 

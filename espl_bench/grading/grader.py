@@ -11,9 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from espl_bench.grading.extract import Extracted, extract, has_box, last_box, whole
-from espl_bench.grading.integers import canonical
+from espl_bench.grading.integers import canonical, is_decimal_fraction
 from espl_bench.grading.pool import VerifierPool, shared_pool
-from espl_bench.grading.rules import MAX_ANSWER_CHARS, MAX_SEARCHED_CHARS, Extraction, Grade, GradingRules, How
+from espl_bench.grading.rules import (
+    LENGTH_RATIO,
+    MAX_ANSWER_CHARS,
+    MAX_GOLD_CHARS,
+    MAX_SEARCHED_CHARS,
+    Extraction,
+    Grade,
+    GradingRules,
+    How,
+)
 from espl_bench.grading.wire import Finding, Question, Reply
 from espl_bench.types import Outcome
 
@@ -141,18 +150,23 @@ def _decide(candidate: Candidate) -> Grade | Question:
 def _decide_exactly(gold: str, answer: str) -> Grade | None:
     """Integers, equal texts, and what is too long to be anything else."""
     gold_integer = canonical(gold)
-    if gold_integer is not None and (integer := canonical(answer)) is not None:
-        equal = gold_integer == integer
-        detail = "the integers are equal" if equal else "the integers differ"
-        return Grade(Outcome.CORRECT if equal else Outcome.WRONG, answer, How.INTEGER, detail)
+    if gold_integer is not None:
+        integer = canonical(answer)
+        if integer == gold_integer:
+            return Grade(Outcome.CORRECT, answer, How.INTEGER, "the integers are equal")
+        if integer is not None:
+            return Grade(Outcome.WRONG, answer, How.INTEGER, "the integers differ")
+        if is_decimal_fraction(answer):  # math-verify would round it
+            return Grade(Outcome.WRONG, answer, How.INTEGER, "the gold answer is an integer, the answer is not")
     if _plain(gold) == _plain(answer):
         return Grade(Outcome.CORRECT, answer, How.TEXT, "the texts are equal")
     if not answer.strip("${} \t\r\n"):
         return Grade(Outcome.NO_ANSWER, answer, How.EXTRACTION, "nothing stands in it")
-    if len(answer) > MAX_ANSWER_CHARS:
-        return Grade(Outcome.WRONG, answer, How.EXTRACTION, f"the answer is longer than {MAX_ANSWER_CHARS:,} characters")
-    if len(gold) > MAX_ANSWER_CHARS:
-        return Grade(Outcome.ERROR, answer, How.EXTRACTION, f"the gold answer is longer than {MAX_ANSWER_CHARS:,} characters")
+    if len(gold) > MAX_GOLD_CHARS:
+        return Grade(Outcome.ERROR, answer, How.EXTRACTION, f"the gold answer is longer than {MAX_GOLD_CHARS:,} characters")
+    longest = max(MAX_ANSWER_CHARS, LENGTH_RATIO * len(gold))
+    if len(answer) > longest:
+        return Grade(Outcome.WRONG, answer, How.EXTRACTION, f"the answer is longer than {longest:,} characters")
     return None
 
 

@@ -11,14 +11,14 @@ from typing import Final
 
 _PAIRS: Final = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("{", "}"), ("*", "*"))
 _MAX_WRAPPERS: Final = 8
-_INTEGER = re.compile(
+_NUMBER = re.compile(
     r"""
     (?P<sign>[+\-−–]?)\s*+
     (?P<digits>
         [0-9]{1,3} (?P<separator>\{,\}|,\\!|\\[,:;!\ ]|[,~\ \u00a0\u2009\u202f]) [0-9]{3} (?:(?P=separator)[0-9]{3})*+
       | [0-9]++
     )
-    (?:\.0*+)?
+    (?:\.(?P<decimals>[0-9]*+))?
     """,
     re.VERBOSE,
 )
@@ -29,8 +29,8 @@ def canonical(text: str) -> str | None:
     text = text.strip()
     if text.isascii() and text.isdecimal():
         return text.lstrip("0") or "0"
-    match = _INTEGER.fullmatch(_unwrapped(text))
-    if match is None:
+    match = _NUMBER.fullmatch(_unwrapped(text))
+    if match is None or (match["decimals"] or "").strip("0"):
         return None
     digits = match["digits"]
     if match["separator"]:
@@ -38,6 +38,12 @@ def canonical(text: str) -> str | None:
     digits = digits.lstrip("0") or "0"
     negative = match["sign"] in ("-", "−", "–") and digits != "0"
     return f"-{digits}" if negative else digits
+
+
+def is_decimal_fraction(text: str) -> bool:
+    """Whether it is a number like an integer, but with more than zeros behind its decimal point."""
+    match = _NUMBER.fullmatch(_unwrapped(text))
+    return match is not None and bool((match["decimals"] or "").strip("0"))
 
 
 def _unwrapped(text: str) -> str:

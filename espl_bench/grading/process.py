@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from espl_bench.grading.wire import Finding, Question, Reply, WireFault, WireTimeout, receive, send
@@ -15,6 +16,8 @@ START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 """Variables that an interpreter may need in order to start."""
+_OURS: Final = Path(__file__).resolve().parents[2]
+"""Where this package lies: the process runs the code that started it, even if that was found in the working directory."""
 
 
 class StartFault(Exception):
@@ -121,9 +124,8 @@ class GradingProcess:
 def _environment() -> dict[str, str]:
     """Nothing of ours but where modules are found. Hashes are fixed, because sympy's order of terms depends on them."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path if folder)
     return kept | {
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join([str(_OURS), *(os.path.abspath(folder) for folder in sys.path if folder)]),
         "PYTHONSAFEPATH": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",

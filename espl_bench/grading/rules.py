@@ -11,9 +11,14 @@ from typing import Final
 from espl_bench.errors import UsageError
 from espl_bench.types import Outcome
 
-MAX_ANSWER_CHARS: Final = 2_000
-"""A longer answer is wrong unless it equals the gold answer as an integer or as text. math-verify needs about a second of
-CPU for a formula of this length, and the longest answer of the public sets that the project is tested with has 53 characters."""
+MAX_ANSWER_CHARS: Final = 500
+"""A longer answer is wrong, unless it equals the gold answer as an integer or as text, or is at most `LENGTH_RATIO` times as
+long as that. It is an answer, so it is not missing; it is none that a person would give to a question whose answer is short
+(at most 53 characters in the public sets that the project is tested with); and a loop such as ``x^x^x^…`` would otherwise end
+as a timeout, which no policy learns from."""
+LENGTH_RATIO: Final = 4
+MAX_GOLD_CHARS: Final = 1_000
+"""A longer gold answer is an error in the data, unless an answer equals it as text: math-verify could not read it in time."""
 MAX_SEARCHED_CHARS: Final = 20_000
 """Where math-verify searches a text for the answer, it is given the end of the text, at most this long."""
 CPU_SHARE: Final = 1 / 8
