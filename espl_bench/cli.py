@@ -202,7 +202,7 @@ def grade(
         float | None,
         typer.Option(
             "--timeout",
-            help="Seconds per answer, an eighth in CPU time. Default: 16.",
+            help="Seconds per answer, a twelfth in CPU time. Default: 15.",
             rich_help_panel="How",
             metavar="S",
             show_default=False,

@@ -131,7 +131,7 @@ def test_gold_formulas_answer_themselves(name: str, pool: VerifierPool):
     golds = [row["answer"] for row in rows(f"{name}.jsonl")]
     assert all(found.outcome is C for found in judge_many((Candidate(gold, whole(gold), SHORT) for gold in golds), pool))
     for gold in golds:
-        reply = pool.ask(Question(gold, gold, (), True, False, 6, 15, cpu_s=2.0, memory_mib=256), 16.0)
+        reply = pool.ask(Question(gold, gold, (), True, False, 6, 15, cpu_s=2.0, memory_mib=256), 15.0)
         assert reply.finding == "equal", gold
 
 

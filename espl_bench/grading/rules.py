@@ -21,7 +21,7 @@ MAX_GOLD_CHARS: Final = 1_000
 """A longer gold answer is an error in the data, unless an answer equals it as text: math-verify could not read it in time."""
 MAX_SEARCHED_CHARS: Final = 20_000
 """Where math-verify searches a text for the answer, it is given the end of the text, at most this long."""
-CPU_SHARE: Final = 1 / 8
+CPU_SHARE: Final = 1 / 12
 """CPU seconds that an answer may use, as a share of the seconds it may take: see `GradingRules.timeout_s`."""
 LONGEST_SHOWN: Final = 300
 """Characters of a parsed form, or of what went wrong, that are kept for people to read."""
@@ -67,7 +67,7 @@ class GradingRules:
     """math-verify's: decimals to which a number is rounded when one of the two is a decimal fraction."""
     numeric_precision: int = 15
     """math-verify's: digits to which two formulas are evaluated when their values are compared."""
-    timeout_s: float = 16.0
+    timeout_s: float = 15.0
     """Seconds of wall clock that one attempt at an answer may take; `CPU_SHARE` of it in CPU time. The CPU time is
     what ends an answer that does not end by itself: other work on the machine does not use it up. The clock only guards
     against a process that gets no CPU."""
