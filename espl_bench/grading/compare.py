@@ -10,7 +10,9 @@ import sys
 from functools import lru_cache
 from typing import Any, Final
 
-import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the package ships no types)
+import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
+import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
+from sympy.core.evalf import PrecisionExhausted  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import Finding, Question, Reply
@@ -22,6 +24,10 @@ _TARGETS: Final[dict[str, Any]] = {
     MatchType.EXPR: math_verify.ExprExtractionConfig(),
     MatchType.STRING: math_verify.StringExtractionConfig(),
 }
+sympy: Final[Any] = untyped_sympy
+_INEXACT: Final = (sympy.Float, sympy.UnevaluatedExpr)
+_DIGITS: Final = 20
+_RELATIVE: Final = 1e-9
 _parse: Final[Any] = math_verify.parse
 _verify: Final[Any] = math_verify.verify
 
@@ -103,11 +109,27 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
             except Exception as error:  # noqa: BLE001  # anything may come out of sympy; it is raised again below
                 fault = error
                 continue
-            if equal:
+            if equal and not _far_apart(one, other):
                 return True
     if fault is not None:
         raise fault
     return False
+
+
+def _far_apart(gold: Any, answer: Any) -> bool:
+    """Whether two exact numbers differ by more than a part of themselves, which math-verify overlooks where both are tiny.
+
+    It takes a difference below about 1e-15 for nothing, and so 1/2^98 for 1/2^99. Decimal fractions and percentages stay
+    with its own rules, and so does everything that is no number.
+    """
+    if not all(isinstance(form, sympy.Expr) and form.is_number and not form.has(*_INEXACT) for form in (gold, answer)):
+        return False
+    try:
+        one, other = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))
+    except PrecisionExhausted:  # such as a difference that is exactly 0
+        return False
+    size = max(abs(one), abs(other))
+    return bool(size.is_comparable and abs(one - other) > _RELATIVE * size)
 
 
 def _described(forms: list[Any]) -> str:

@@ -39,7 +39,8 @@ def confine() -> None:
         resource.RLIMIT_NOFILE: _OPEN_FILES,
     }
     for kind, limit in wanted.items():
-        resource.setrlimit(kind, (limit, limit))
+        allowed = _at_most(kind, limit)
+        resource.setrlimit(kind, (allowed, allowed))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     sys.addaudithook(_Watch(_readable_roots()))
@@ -80,12 +81,18 @@ class Memory:
     def limit(self, mib: int) -> None:
         """Let allocations fail far above an answer's memory. Where a platform cannot, only `grown_mib` counts."""
         if self._mapped is not None:
-            soft = self._mapped + HARD_LIMIT_FACTOR * mib * 2**20
-            resource.setrlimit(resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
+            soft = _at_most(resource.RLIMIT_AS, self._mapped + HARD_LIMIT_FACTOR * mib * 2**20)
+            resource.setrlimit(resource.RLIMIT_AS, (soft, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
     def grown_mib(self) -> float:
         """MiB that the process has ever held more than at the beginning."""
         return (_peak_kib() - self._resident) / 1024
+
+
+def _at_most(kind: int, limit: int) -> int:
+    """A limit, or what whoever started us allows if that is less."""
+    _, hard = resource.getrlimit(kind)
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
 
 def _peak_kib() -> float:
