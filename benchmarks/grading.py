@@ -1,14 +1,16 @@
 """What grading costs: `python benchmarks/grading.py [--data FOLDER]`.
 
-Prints a table: integer answers a second in one thread, through a whole response; LaTeX answers a second through two warm grading
-processes; how long such processes take to start; and how long a batch takes of which 5 % hang. With a folder of problem files
-(math500.jsonl, hmmt_*.jsonl), also LaTeX answers of real problems: each gold answer against itself in another spelling, and
-against its neighbour's.
+Prints a table: integer answers a second in one thread, through a whole response; LaTeX answers a second through two warm
+grading processes; how long such processes take to start; whether a busy machine changes an outcome; and how long a batch
+takes of which 5 % hang. With a folder of problem files (math500.jsonl, hmmt_*.jsonl), also LaTeX answers of real problems:
+each gold answer against itself in another spelling, and against its neighbour's.
 """
 
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from espl_bench.grading import COMPETITION_MATHS, VerifierPool, grade, grade_man
 from espl_bench.types import Outcome
 
 PROCESSES = 2
+BUSY = 6
 REASONING = "We expand the square, collect terms, and see that $x^2 - 3x + \\frac{7}{2} > 0$ for {all} $x$. " * 20
 """About 2,000 characters: a response of usual length before its answer."""
 
@@ -104,6 +107,19 @@ def integer_rate(seconds: float = 2.0) -> float:
     return done / (time.perf_counter() - began)
 
 
+def changed_by_load(pairs: Sequence[Pair], pool: VerifierPool) -> int:
+    """How many outcomes differ when `BUSY` other processes want the machine."""
+    quiet = [found.outcome for found in grade_many(pairs, COMPETITION_MATHS, pool)]
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
+    try:
+        busy = [found.outcome for found in grade_many(pairs, COMPETITION_MATHS, pool)]
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    return sum(one is not two for one, two in zip(quiet, busy, strict=True))
+
+
 def show(name: str, figure: str, note: str = "") -> None:
     """One line of the table."""
     print(f"{name:<52} {figure:>12}  {note}")
@@ -129,8 +145,11 @@ def main() -> None:
         timed(list(formulas(100)), pool)
 
         show_rate(f"LaTeX answers, {PROCESSES} warm processes", list(formulas(options.answers)), pool)
+        batch = list(formulas(options.answers))
         if options.data:
             show_rate("LaTeX answers of real problems", list(real(options.data)), pool)
+            batch.extend(real(options.data))
+        show(f"outcomes that {BUSY} busy processes change", f"{changed_by_load(batch, pool)}", f"of {len(batch)}")
 
         for number in (options.answers // 4, options.answers // 2):
             hanging = list(towers(number // 20))

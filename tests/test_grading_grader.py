@@ -67,6 +67,11 @@ def test_verdicts(gold: str, answer: str, outcome: Outcome, how: How, pool: Veri
     assert boxed.outcome is outcome
 
 
+def test_a_backslash_at_the_end_of_an_answer_takes_nothing_with_it(pool: VerifierPool):
+    assert grade_answer("185", "185\\", SHORT, pool).outcome is C
+    assert grade("185", "\\boxed{185\\}", SHORT, pool).outcome is N, "in TeX this brace is printed, and the box is open"
+
+
 def test_a_long_answer_may_answer_a_long_question(pool: VerifierPool):
     gold = "+".join(f"{n}x_{{{n}}}" for n in range(1, 25))
     answer = " + ".join(f"{{{n}}}\\cdot x_{{{n}}}" for n in range(1, 25))

@@ -71,13 +71,14 @@ def _read(text: str, search: tuple[str, ...]) -> list[Any]:
 
 
 def _as_meant(formula: str) -> str:
-    r"""A formula, written so that math-verify reads what is meant, in two cases that are common and that it gets wrong.
+    r"""A formula, written so that math-verify reads what is meant, in cases that are common and that it gets wrong.
 
     An upright ``\mathrm{e}`` or ``\mathrm{i}`` is the constant, not a variable of that name. And a unit such as ``\text{ cm}^2`` is
     cut off at the end of a formula by removing everything from a ``\text{`` to the last brace, which leaves ``\frac{1}{`` of
     ``\frac{1}{\text{a}}``; a thin space behind a formula that ends in a brace, and not in a unit, prevents that.
+    A backslash at the very end means nothing, and would take the brace of the box with it.
     """
-    formula = _CONSTANT.sub(r" \1", formula)
+    formula = _CONSTANT.sub(r" \1", formula.rstrip("\\ "))
     end = formula.rstrip("$ ")
     nested = end.endswith("}") and _WORDS.search(end) and not _UNIT.search(end)
     return f"{formula}\\," if nested else formula
@@ -96,7 +97,7 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
     for one in gold:
         for other in answer:
             try:
-                equal = _verify(
+                equal = not _far_apart(one, other) and _verify(
                     one,
                     other,
                     float_rounding=question.float_rounding,
@@ -109,7 +110,7 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
             except Exception as error:  # noqa: BLE001  # anything may come out of sympy; it is raised again below
                 fault = error
                 continue
-            if equal and not _far_apart(one, other):
+            if equal:
                 return True
     if fault is not None:
         raise fault
@@ -117,10 +118,11 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
 
 
 def _far_apart(gold: Any, answer: Any) -> bool:
-    """Whether two exact numbers differ by more than a part of themselves, which math-verify overlooks where both are tiny.
+    """Whether two exact numbers certainly differ. Then math-verify is not asked.
 
-    It takes a difference below about 1e-15 for nothing, and so 1/2^98 for 1/2^99. Decimal fractions and percentages stay
-    with its own rules, and so does everything that is no number.
+    Where both are tiny it would be wrong: a difference below about 1e-15 is nothing to it, and so 1/2^98 is 1/2^99. Elsewhere
+    this spares it the attempt to simplify the difference to 0, which takes most of the time of wrong answers. Decimal
+    fractions and percentages stay with its own rules, and so does everything that is no number.
     """
     if not all(isinstance(form, sympy.Expr) and form.is_number and not form.has(*_INEXACT) for form in (gold, answer)):
         return False
