@@ -217,23 +217,28 @@ def grade(
 ) -> None:
     """Grade answers: explain one verdict (--gold, --answer), or grade a file (--jsonl).
 
-    A file has one JSON object a line, with [bold]id[/], [bold]gold[/] and [bold]answer[/]. With --json, a line with id and
-    outcome is printed for each, and the counts go to stderr. A line may have [bold]options[/], an object with any of
-    match_types, precision, numeric_precision, strict, allow_set_relation_comp.
+    A file has one JSON object a line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
+    prediction). With --json, a line with id and outcome is printed for
+    each, and the counts go to stderr. A line may have [bold]options[/], an object with any of
+    match_types, precision, numeric_precision, strict,
+    allow_set_relation_comp.
 
     Where the answer stands (--extract):
 
-    [bold]none[/] nowhere else: what was written is the answer, and nothing is looked for in it.
+    [bold]none[/]: what was written is the answer, nothing is looked for in it.
 
-    [bold]boxed[/] in the last box; one that is not closed is no answer.
+    [bold]boxed[/]: in the last box; one that is not closed is no answer.
 
-    [bold]answer_line[/] behind the last "Answer:" that begins a line. [bold]boxed_or_answer_line[/] there if there is no box.
+    [bold]answer_line[/]: behind the last "Answer:" that begins a line.
 
-    [bold]anywhere[/] wherever math-verify finds one.
+    [bold]boxed_or_answer_line[/]: there, if there is no box.
 
-    [bold]auto[/] as boxed if there is a box, else as none.
+    [bold]anywhere[/]: wherever math-verify finds one.
 
-    All but none cut off thinking first. A line whose options have match_types is searched whole, whatever is given here.
+    [bold]auto[/]: as boxed if there is a box, else as none.
+
+    All but none cut off thinking first. A line whose options have
+    match_types is searched whole, whatever is given here.
     """
     from espl_bench.commands import grade as command
 

@@ -20,7 +20,7 @@ from espl_bench.grading.process import GradingProcess, StartFault
 from espl_bench.grading.wire import Finding, Question, Reply
 
 MAX_SIZE: Final = 8
-"""Processes of a pool that was given no size, on a machine with as many cores or more. One takes 90 MB, mostly shared."""
+"""Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
 PATIENCE: Final = 5
 """Times the clock that an attempt gets when it is repeated alone."""
 

@@ -14,7 +14,7 @@ from espl_bench.grading.wire import Finding, Question, Reply, WireFault, WireTim
 
 START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
-_PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
+_PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Variables that an interpreter may need in order to start."""
 _OURS: Final = Path(__file__).resolve().parents[2]
 """Where this package lies: the process runs the code that started it, even if that was found in the working directory."""
