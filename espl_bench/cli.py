@@ -202,7 +202,7 @@ def grade(
         float | None,
         typer.Option(
             "--timeout",
-            help="Seconds per answer, a twelfth in CPU time. Default: 15.",
+            help="Seconds per answer, a fifteenth in CPU time. Default: 15.",
             rich_help_panel="How",
             metavar="S",
             show_default=False,

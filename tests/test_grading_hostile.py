@@ -62,7 +62,7 @@ def test_searching_a_hostile_text_is_bounded_too(tmp_path: Path, pool: VerifierP
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("answer", ["9^{9^{9^{9^9}}}", "1000000000!", "\\operatorname{eye}(30000)"])
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9^9}}}", "\\prod_{n=1}^{10^{9}} n", "\\operatorname{eye}(30000)"])
 def test_the_same_answer_has_the_same_outcome(answer: str, pool: VerifierPool):
     first, second = (grade("42", f"\\boxed{{{answer}}}", SHORT, pool) for _ in range(2))
     assert first == second

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
-from sympy.core.evalf import PrecisionExhausted  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import Finding, Question, Reply
@@ -26,6 +25,8 @@ _TARGETS: Final[dict[str, Any]] = {
 }
 sympy: Final[Any] = untyped_sympy
 _INEXACT: Final = (sympy.Float, sympy.UnevaluatedExpr)
+_NO_VALUE: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
+"""What evaluating a formula raises that has no value, or none to so many digits: a difference that is exactly 0, say."""
 _DIGITS: Final = 20
 _RELATIVE: Final = 1e-9
 _parse: Final[Any] = math_verify.parse
@@ -128,10 +129,11 @@ def _far_apart(gold: Any, answer: Any) -> bool:
         return False
     try:
         one, other = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))
-    except PrecisionExhausted:  # such as a difference that is exactly 0
+        if not (one.is_finite and other.is_finite):
+            return False
+        return bool(abs(one - other) > _RELATIVE * max(abs(one), abs(other)))
+    except _NO_VALUE:
         return False
-    size = max(abs(one), abs(other))
-    return bool(size.is_comparable and abs(one - other) > _RELATIVE * size)
 
 
 def _described(forms: list[Any]) -> str:

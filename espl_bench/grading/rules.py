@@ -21,7 +21,7 @@ MAX_GOLD_CHARS: Final = 1_000
 """A longer gold answer is an error in the data, unless an answer equals it as text: math-verify could not read it in time."""
 MAX_SEARCHED_CHARS: Final = 20_000
 """Where math-verify searches a text for the answer, it is given the end of the text, at most this long."""
-CPU_SHARE: Final = 1 / 12
+CPU_SHARE: Final = 1 / 15
 """CPU seconds that an answer may use, as a share of the seconds it may take: see `GradingRules.timeout_s`."""
 LONGEST_SHOWN: Final = 300
 """Characters of a parsed form, or of what went wrong, that are kept for people to read."""
