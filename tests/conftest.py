@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from espl_bench.grading import VerifierPool
+
 
 @pytest.fixture(scope="session")
 def lab_like_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,3 +46,10 @@ def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     stand_in_grader(monkeypatch)
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
     yield tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[VerifierPool]:
+    """Two real grading processes."""
+    with VerifierPool(2) as pool:
+        yield pool

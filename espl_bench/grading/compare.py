@@ -1,0 +1,171 @@
+"""math-verify, as the grading process uses it. Nothing but that process imports this module: sympy takes a third of a second.
+
+math-verify's own time limits are off. They work by a signal in the main thread, and do not end a computation that is
+inside one long step; the process has limits that do (worker.py).
+"""
+
+import logging
+import re
+import sys
+from functools import lru_cache
+from typing import Any, Final
+
+import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
+import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
+
+from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
+from espl_bench.grading.wire import Finding, Question, Reply
+
+_LATEX: Final[Any] = math_verify.LatexExtractionConfig(boxed_match_priority=0)
+# One object for every use: math-verify keeps the compiled patterns of one configuration only.
+_TARGETS: Final[dict[str, Any]] = {
+    MatchType.LATEX: _LATEX,
+    MatchType.EXPR: math_verify.ExprExtractionConfig(),
+    MatchType.STRING: math_verify.StringExtractionConfig(),
+}
+sympy: Final[Any] = untyped_sympy
+_INEXACT: Final = (sympy.Float, sympy.UnevaluatedExpr)
+_NO_VALUE: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
+"""What evaluating a formula raises that has no value, or none to so many digits: a difference that is exactly 0, say."""
+_DIGITS: Final = 20
+_RELATIVE: Final = 1e-9
+_parse: Final[Any] = math_verify.parse
+_verify: Final[Any] = math_verify.verify
+
+_DELIMITERS: Final = ("$", "\\(", "\\[", "\\boxed", "\\fbox", "\\begin")
+_CONSTANT: Final = re.compile(r"\\mathrm\s*+\{\s*+([ei])\s*+\}")
+_WORDS: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))")
+_UNIT: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))[a-z]*+\s*+\{[^{}]*+\}(?:\s*+\^\s*+\{?[0-9]\}?)?$")
+_ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
+
+
+def compare(question: Question) -> Reply:
+    """What math-verify says. Raises whatever it raises."""
+    gold = _read_gold(question.gold, question.search)
+    answer = _read(question.answer, question.search)
+    if not gold:
+        finding = Finding.NO_GOLD
+    elif not answer:
+        finding = Finding.NO_ANSWER
+    else:
+        finding = Finding.EQUAL if _any_equal(gold, answer, question) else Finding.DIFFERENT
+    if not question.describe:
+        return Reply(finding)
+    return Reply(finding, gold_form=_described(gold), answer_form=_described(answer))
+
+
+def warm_up() -> None:
+    """Read and compare one answer of every common kind, so that the first real one finds everything loaded and compiled."""
+    logging.disable(logging.CRITICAL)
+    sys.set_int_max_str_digits(0)  # the process has its own limits; a refused conversion would pass for a wrong answer
+    for gold, answer in _WARM_UP:
+        for search in ((), tuple(MatchType)):
+            compare(Question(gold, answer, search, True, True, 6, 15, cpu_s=0.0, memory_mib=0, describe=True))
+
+
+def _read(text: str, search: tuple[str, ...]) -> list[Any]:
+    """A parsed form, then the text that it came from; either may be missing."""
+    if search:
+        return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
+    boxed = f"\\boxed{{{_as_meant(text)}}}"
+    return _parse(boxed, [_LATEX], extraction_mode="first_match", parsing_timeout=None, raise_on_error=True)
+
+
+def _as_meant(formula: str) -> str:
+    r"""A formula, written so that math-verify reads what is meant, in cases that are common and that it gets wrong.
+
+    An upright ``\mathrm{e}`` or ``\mathrm{i}`` is the constant, not a variable of that name. And a unit such as ``\text{ cm}^2`` is
+    cut off at the end of a formula by removing everything from a ``\text{`` to the last brace, which leaves ``\frac{1}{`` of
+    ``\frac{1}{\text{a}}``; a thin space behind a formula that ends in a brace, and not in a unit, prevents that.
+    A backslash at the very end means nothing, and would take the brace of the box with it.
+    """
+    formula = _CONSTANT.sub(r" \1", formula.rstrip("\\ "))
+    end = formula.rstrip("$ ")
+    nested = end.endswith("}") and _WORDS.search(end) and not _UNIT.search(end)
+    return f"{formula}\\," if nested else formula
+
+
+@lru_cache(maxsize=1024)
+def _read_gold(text: str, search: tuple[str, ...]) -> list[Any]:
+    """A gold answer is often written bare, which math-verify's search takes for prose: a formula is put into a box."""
+    bare = not any(mark in text for mark in _DELIMITERS) and not _ARITHMETIC.issuperset(text)
+    return _read(text, () if bare and MatchType.LATEX in search else search)
+
+
+def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
+    """Whether some reading of the answer equals some reading of the gold answer; an exception counts if none does."""
+    fault: Exception | None = None
+    for one in gold:
+        for other in answer:
+            try:
+                equal = not _far_apart(one, other) and _verify(
+                    one,
+                    other,
+                    float_rounding=question.float_rounding,
+                    numeric_precision=question.numeric_precision,
+                    strict=question.strict,
+                    allow_set_relation_comp=question.allow_set_relation_comp,
+                    timeout_seconds=None,
+                    raise_on_error=True,
+                )
+            except Exception as error:  # noqa: BLE001  # anything may come out of sympy; it is raised again below
+                fault = error
+                continue
+            if equal:
+                return True
+    if fault is not None:
+        raise fault
+    return False
+
+
+def _far_apart(gold: Any, answer: Any) -> bool:
+    """Whether two exact numbers certainly differ. Then math-verify is not asked.
+
+    Where both are tiny it would be wrong: a difference below about 1e-15 is nothing to it, and so 1/2^98 is 1/2^99. Elsewhere
+    this spares it the attempt to simplify the difference to 0, which takes most of the time of wrong answers. Decimal
+    fractions and percentages stay with its own rules, and so does everything that is no number.
+    """
+    if not all(isinstance(form, sympy.Expr) and form.is_number and not form.has(*_INEXACT) for form in (gold, answer)):
+        return False
+    try:
+        one, other = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))
+        if not (one.is_finite and other.is_finite):
+            return False
+        return bool(abs(one - other) > _RELATIVE * max(abs(one), abs(other)))
+    except _NO_VALUE:
+        return False
+
+
+def _described(forms: list[Any]) -> str:
+    """The first reading, for people."""
+    if not forms:
+        return "nothing"
+    form = forms[0]
+    kind = "text, not parsed" if isinstance(form, str) else type(form).__name__
+    return f"{str(form)[:LONGEST_SHOWN]} ({kind})"
+
+
+_WARM_UP: Final = (
+    ("\\frac{1}{2}", "0.5"),
+    ("\\sqrt{2}+\\sqrt{5}", "\\sqrt{5}+\\sqrt{2}"),
+    ("(3, \\frac{\\pi}{2})", "\\left( 3, \\frac{\\pi}{2} \\right)"),
+    ("[0, 1)", "0 \\le x < 1"),
+    ("\\{1, 2, 3\\}", "1, 2 \\text{ and } 3"),
+    ("x^2 - 2x + 1", "(x-1)^2"),
+    ("\\tan^2(y)+1", "\\sec^2(y)"),
+    ("x = 2, y = 3", "(2, 3)"),
+    ("y = 2x + 3", "2x - y + 3 = 0"),
+    ("\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "\\begin{pmatrix} 1 & 2 \\\\ 3 & 5 \\end{pmatrix}"),
+    ("3 + 4i", "4i + 3"),
+    ("10\\%", "10"),
+    ("90^\\circ", "90"),
+    ("\\text{Evelyn}", "Evelyn"),
+    ("12", "12 \\text{ cm}^2"),
+    ("[-1, 0) \\cup (0, \\infty)", "(-\\infty, 2)"),
+    ("2^{10}", "1024"),
+    ("\\log_2 3 + e^{2}", "e^2 + \\frac{\\ln 3}{\\ln 2}"),
+    ("\\binom{6}{3} \\cdot 3!", "120"),
+    ("2x + 4y - 3 = 0", "y = -\\frac{1}{2}x + \\frac{3}{4}"),
+    ("\\pm 2", "2, -2"),
+    ("A", "B"),
+)

@@ -1,0 +1,149 @@
+r"""Find the answer in a response: the last box, or an answer line. Time is linear in the text, whatever stands in it.
+
+A box that was begun and not closed is the model's last word cut short: it is no answer, and no earlier box is taken in its
+place. Braces are counted as TeX counts them, so ``\{`` and ``\}`` do not open or close anything.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from espl_bench.grading.rules import Extraction
+
+THINK_START: Final = "<think>"
+THINK_END: Final = "</think>"
+
+_BOX_WORDS: Final = ("\\boxed", "\\fbox")
+_BOX_START = re.compile(r"\\(?:boxed|fbox)\s*+\{")
+_TOKEN = re.compile(
+    r"""
+    (?P<box>\\(?:boxed|fbox)\s*+\{)
+  | (?P<bare>\\(?:boxed|fbox)(?![A-Za-z])\s*+)
+  | \\(?:\\(?!boxed|fbox)|[^\\])   # a doubled backslash before a box is a slip: the box is meant
+  | [{}]
+    """,
+    re.VERBOSE,
+)
+_NUMBER = re.compile(r"[+\-−]?[0-9]++(?:[.,][0-9]++)*+")
+_BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
+_ANSWER_LINE = re.compile(
+    r"^[ \t>#*_`-]*+(?:the[ \t]++)?(?:final[ \t]++)?answer(?:[ \t]++is)?[ \t*_`]*+[:：][ \t*_`]*+(?P<answer>[^\n]*+)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """An answer, or why there is none."""
+
+    answer: str | None
+    """Without white space around it, and never empty."""
+    source: str
+    """Where it stood, or what was missing, in a few words of ours."""
+
+
+@dataclass(slots=True)
+class _Box:
+    """A box whose brace was opened."""
+
+    start: int
+    """Where its command stands."""
+    inside: int
+    """Where its content begins."""
+    end: int | None = None
+    """Where its content ends; None: it is not closed."""
+
+
+def extract(response: str, extraction: Extraction) -> Extracted:
+    """The answer of a whole response, thinking cut off."""
+    text = after_thinking(response)
+    if text is None:
+        return Extracted(None, "the thinking was not closed")
+    match extraction:
+        case Extraction.BOXED:
+            return last_box(text)
+        case Extraction.ANSWER_LINE:
+            return last_answer_line(text)
+        case Extraction.BOXED_OR_ANSWER_LINE:
+            return last_box(text) if has_box(text) else last_answer_line(text)
+        case Extraction.ANYWHERE:
+            return whole(text)
+
+
+def after_thinking(response: str) -> str | None:
+    """What follows the last closing tag; None if a thinking block is still open at the end."""
+    _, _, text = response.rpartition(THINK_END)
+    return None if THINK_START in text else text
+
+
+def whole(text: str) -> Extracted:
+    """A text that is itself the answer."""
+    answer = text.strip()
+    return Extracted(answer, "the whole text") if answer else Extracted(None, "the text is empty")
+
+
+def has_box(text: str) -> bool:
+    """Whether a box is at least begun."""
+    return any(_is_box(token) for token in _TOKEN.finditer(text, _first_word(text)))
+
+
+def last_box(text: str) -> Extracted:
+    r"""The content of the last box, ``\boxed 7`` without braces included."""
+    boxes = _find_boxes(text)
+    if not boxes:
+        return Extracted(None, "no box")
+    last = boxes[-1]
+    opened = next((box for box in reversed(boxes) if box.end is None), None)
+    if opened is not None and (opened is last or not _BLANK_LINE.search(text, opened.start, last.start)):
+        return Extracted(None, "the last box is not closed")
+    # A box within a box is part of its content: the outermost of those that end where the last one stands.
+    outer = next(box for box in boxes if box.end is not None and last.end is not None and box.end >= last.end)
+    answer = _BOX_START.sub("{", text[outer.inside : outer.end]).strip()
+    return Extracted(answer, "the last box") if answer else Extracted(None, "the last box is empty")
+
+
+def last_answer_line(text: str) -> Extracted:
+    """What follows the last ``Answer:`` that begins a line; if a box stands there, its content."""
+    line = next(iter(deque(_ANSWER_LINE.finditer(text), maxlen=1)), None)
+    if line is None:
+        return Extracted(None, "no answer line")
+    rest = line["answer"].rstrip().rstrip("*_`").rstrip()
+    if has_box(rest):
+        return last_box(rest)
+    return Extracted(rest, "the last answer line") if rest else Extracted(None, "the last answer line is empty")
+
+
+def _first_word(text: str) -> int:
+    """Where the first box can stand: what precedes it need not be looked at again."""
+    places = [place for word in _BOX_WORDS if (place := text.find(word)) >= 0]
+    return min(places, default=len(text))
+
+
+def _is_box(token: re.Match[str]) -> bool:
+    """A command with a brace; one with a number behind it; or one at the very end, where the text was cut."""
+    if token["bare"] is None:
+        return token["box"] is not None
+    return token.end() == len(token.string) or _NUMBER.match(token.string, token.end()) is not None
+
+
+def _find_boxes(text: str) -> list[_Box]:
+    """All boxes in the order in which they begin."""
+    boxes: list[_Box] = []
+    open_braces: list[_Box | None] = []
+    """A box for its own brace, None for any other."""
+    for token in _TOKEN.finditer(text, _first_word(text)):
+        if _is_box(token):
+            box = _Box(token.start(), token.end())
+            boxes.append(box)
+            if token["box"]:
+                open_braces.append(box)
+            elif number := _NUMBER.match(text, token.end()):
+                box.end = number.end()
+        elif token.group() == "{":
+            open_braces.append(None)
+        elif token.group() == "}" and open_braces:
+            closed = open_braces.pop()
+            if closed is not None:
+                closed.end = token.start()
+    return boxes

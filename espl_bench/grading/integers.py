@@ -1,0 +1,59 @@
+r"""Integers, compared exactly and as text: no number is ever computed, so a million digits cost no more than reading them.
+
+What counts as an integer: ASCII digits with an optional sign; leading zeros; thousands separated by commas or spaces, plain or
+in LaTeX (``1,234``, ``1 234``, ``1{,}234``, ``1\,234``), always the same separator and always groups of three; zeros behind a
+decimal point; and around all that, ``$``, ``\(``, ``\[``, braces, asterisks, white space, and a full stop. Anything else, such as
+``2^{10}``, ``1e3`` or other alphabets' digits, is for math-verify.
+"""
+
+import re
+from typing import Final
+
+_PAIRS: Final = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("{", "}"), ("*", "*"))
+_MAX_WRAPPERS: Final = 8
+_NUMBER = re.compile(
+    r"""
+    (?P<sign>[+\-−–]?)\s*+
+    (?P<digits>
+        [0-9]{1,3} (?P<separator>\{,\}|,\\!|\\[,:;!\ ]|[,~\ \u00a0\u2009\u202f]) [0-9]{3} (?:(?P=separator)[0-9]{3})*+
+      | [0-9]++
+    )
+    (?:\.(?P<decimals>[0-9]*+))?
+    """,
+    re.VERBOSE,
+)
+
+
+def canonical(text: str) -> str | None:
+    """The one way to write an integer, sign and digits; None if the text is not an integer."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return text.lstrip("0") or "0"
+    match = _NUMBER.fullmatch(_unwrapped(text))
+    if match is None or (match["decimals"] or "").strip("0"):
+        return None
+    digits = match["digits"]
+    if match["separator"]:
+        digits = digits.replace(match["separator"], "")
+    digits = digits.lstrip("0") or "0"
+    negative = match["sign"] in ("-", "−", "–") and digits != "0"
+    return f"-{digits}" if negative else digits
+
+
+def is_decimal_fraction(text: str) -> bool:
+    """Whether it is a number like an integer, but with more than zeros behind its decimal point."""
+    match = _NUMBER.fullmatch(_unwrapped(text))
+    return match is not None and bool((match["decimals"] or "").strip("0"))
+
+
+def _unwrapped(text: str) -> str:
+    """Without what stands around a number."""
+    for _ in range(_MAX_WRAPPERS):
+        before = len(text)
+        text = text.removesuffix(".").strip()
+        for left, right in _PAIRS:
+            if len(text) >= len(left) + len(right) and text.startswith(left) and text.endswith(right):
+                text = text[len(left) : -len(right)].strip()
+        if len(text) == before:
+            break
+    return text

@@ -1,0 +1,186 @@
+"""Grading processes shared by many threads, and the rule that makes a verdict independent of the load.
+
+An attempt at an answer is ended by its CPU time, which other work on the machine does not use up. Even CPU time grows a
+little where caches and cores are shared, and a starved process may run out of wall clock before it has computed anything;
+so an attempt that was ended, in whatever way, is repeated once: in a fresh process, with nothing else being graded, and
+with a longer clock. Only the second end counts. What takes less than the limit when it has the pool to itself is never
+reported as a timeout, because beside others it either ends in time too or is repeated.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, Self
+
+from espl_bench.grading.process import GradingProcess, StartFault
+from espl_bench.grading.wire import Finding, Question, Reply
+
+MAX_SIZE: Final = 8
+"""Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
+PATIENCE: Final = 5
+"""Times the clock that an attempt gets when it is repeated alone."""
+
+_pools: "weakref.WeakSet[VerifierPool]" = weakref.WeakSet()
+_shared_lock = threading.Lock()
+_shared: "VerifierPool | None" = None
+
+
+class VerifierPool:
+    """Up to `size` grading processes, started when they are first needed. Any thread may ask."""
+
+    def __init__(self, size: int | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            size: processes at most, from 1; None: one for each core that this process may use, up to `MAX_SIZE`.
+        """
+        self.size = _cores() if size is None else max(1, size)
+        self._reset()
+        _pools.add(self)
+
+    def ask(self, question: Question, limit_s: float) -> Reply:
+        """Compare, wait for the reply, and try again alone if the first attempt was interrupted.
+
+        Args:
+            question: what to compare.
+            limit_s: seconds of wall clock for the first attempt, waiting for a free process not counted.
+        """
+        reply = self._attempt(question, limit_s, alone=False)
+        return self._attempt(question, limit_s * PATIENCE, alone=True) if reply.finding.interrupted else reply
+
+    def close(self) -> None:
+        """End all processes. What is being graded ends as an error, and so does whatever is asked from now on."""
+        with self._changed:
+            self._closed = True
+            processes = list(self._processes)
+        for process in processes:
+            process.kill()
+
+    def pids(self) -> tuple[int, ...]:
+        """The processes that live now."""
+        with self._changed:
+            return tuple(sorted(process.pid for process in self._processes if process.alive))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def forget(self) -> None:
+        """After a fork: the processes belong to the parent; keep nothing of them open here and begin anew."""
+        processes = list(self._processes)
+        self._reset()
+        for process in processes:
+            process.forget()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._processes: set[GradingProcess] = set()
+        """All that were started and not yet found dead."""
+        self._idle: list[GradingProcess] = []
+        self._busy = 0
+        """Attempts under way."""
+        self._lonely = 0
+        """Attempts that wait to be alone; no other begins before them."""
+        self._alone = False
+        """Whether an attempt is under way that is to be alone."""
+        self._closed = False
+
+    def _attempt(self, question: Question, limit_s: float, alone: bool) -> Reply:
+        with self._turn(alone):
+            try:
+                process = self._take()
+            except StartFault as fault:
+                return Reply(Finding.DIED, f"the grading process did not start: {fault}")
+            if process is None:
+                return Reply(Finding.DIED, "the grading pool is closed")
+            try:
+                return process.ask(question, limit_s, fresh=alone)
+            finally:
+                self._give_back(process)
+
+    @contextmanager
+    def _turn(self, alone: bool) -> Generator[None]:
+        """Wait for a free place, or for all places to be free."""
+        with self._changed:
+            if alone:
+                self._lonely += 1
+                try:
+                    self._changed.wait_for(lambda: self._busy == 0)
+                finally:
+                    self._lonely -= 1
+                    self._changed.notify_all()  # if the wait was broken off, others may go on
+                self._alone = True
+            else:
+                self._changed.wait_for(lambda: self._busy < self.size and not self._alone and not self._lonely)
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                if alone:
+                    self._alone = False
+                self._changed.notify_all()
+
+    def _take(self) -> GradingProcess | None:
+        """A living process, newly started if none is idle; None if the pool is closed. Raises StartFault."""
+        while True:
+            with self._changed:
+                if self._closed:
+                    return None
+                process = self._idle.pop() if self._idle else None
+            if process is None:
+                break
+            if process.alive:
+                return process
+            self._drop(process)
+        process = GradingProcess()
+        with self._changed:
+            if not self._closed:
+                self._processes.add(process)
+                return process
+        process.kill()
+        return None
+
+    def _give_back(self, process: GradingProcess) -> None:
+        if not process.alive:
+            self._drop(process)
+            return
+        with self._changed:
+            self._idle.append(process)
+
+    def _drop(self, process: GradingProcess) -> None:
+        process.kill()
+        with self._changed:
+            self._processes.discard(process)
+
+
+def shared_pool() -> VerifierPool:
+    """The pool of this process, started at its first use and closed when the process ends."""
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = VerifierPool()
+            atexit.register(_shared.close)
+        return _shared
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MAX_SIZE)
+
+
+def _after_fork() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for pool in list(_pools):
+        pool.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,163 @@
+"""What a grader and its worker process say to each other: JSON, each message behind its length.
+
+JSON and not pickle, because what comes back was computed from what a model wrote: it is data and nothing else. Lone
+surrogates and control characters travel as escapes.
+"""
+
+import json
+import os
+import select
+import struct
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+_LENGTH: Final = struct.Struct(">I")
+MAX_MESSAGE_BYTES: Final = 1 << 24
+
+
+class WireFault(Exception):
+    """The other side has gone, or does not speak this protocol."""
+
+
+class WireTimeout(Exception):
+    """The other side did not speak, or did not listen, in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One gold answer and one answer, to be compared by math-verify."""
+
+    gold: str
+    answer: str
+    search: tuple[str, ...]
+    """Extractors with which both texts are searched; empty: each is one formula."""
+    strict: bool
+    allow_set_relation_comp: bool
+    float_rounding: int
+    numeric_precision: int
+    cpu_s: float
+    """CPU seconds after which the kernel ends the attempt."""
+    memory_mib: int
+    describe: bool = False
+    """Also say what both were read as: for people, since printing a formula takes time."""
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Question":
+        """As it came over the wire, where tuples are lists."""
+        values: dict[str, Any] = fields | {"search": tuple(fields["search"])}
+        return cls(**values)
+
+
+class Finding(StrEnum):
+    """What became of a question."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    NO_ANSWER = "no_answer"
+    """math-verify found nothing to compare in the answer."""
+    NO_GOLD = "no_gold"
+    """math-verify found nothing to compare in the gold answer."""
+    RAISED = "raised"
+    """math-verify raised an exception."""
+    CPU = "cpu"
+    """The attempt used up its CPU time."""
+    CLOCK = "clock"
+    """The attempt took too long by the clock."""
+    MEMORY = "memory"
+    """The attempt took too much memory."""
+    DIED = "died"
+    """The process ended in another way."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the question was not answered, so that a second attempt may end otherwise."""
+        return self in (Finding.CPU, Finding.CLOCK, Finding.MEMORY, Finding.DIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a question."""
+
+    finding: Finding
+    detail: str = ""
+    gold_form: str = ""
+    """What the gold answer was read as, if that was asked for."""
+    answer_form: str = ""
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Reply":
+        """As it came over the wire, where a finding is its name."""
+        values: dict[str, Any] = fields | {"finding": Finding(fields["finding"])}
+        return cls(**values)
+
+
+def send(descriptor: int, message: dict[str, Any], deadline: float | None = None) -> None:
+    """Write one message.
+
+    Args:
+        descriptor: where to; with a deadline it must not block.
+        message: anything that JSON can hold.
+        deadline: by `time.monotonic`; None waits for ever.
+
+    Raises:
+        WireFault: nobody reads any more.
+        WireTimeout: the deadline has passed.
+    """
+    body = json.dumps(message).encode("ascii")
+    data = memoryview(_LENGTH.pack(len(body)) + body)
+    while data:
+        if deadline is not None:
+            _await(descriptor, select.POLLOUT, deadline)
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            raise WireFault(f"nobody listens ({error.strerror})") from error
+
+
+def receive(descriptor: int, deadline: float | None = None) -> dict[str, Any] | None:
+    """Read one message; None at the end of the stream.
+
+    Args:
+        descriptor: where from.
+        deadline: by `time.monotonic`; None waits for ever.
+
+    Raises:
+        WireFault: the stream ends within a message, or is not of this protocol.
+        WireTimeout: the deadline has passed.
+    """
+    head = _read(descriptor, _LENGTH.size, deadline)
+    if not head:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if length > MAX_MESSAGE_BYTES:
+        raise WireFault(f"a message of {length} bytes was announced")
+    try:
+        return json.loads(_read(descriptor, length, deadline))
+    except ValueError as error:
+        raise WireFault("a message is not JSON") from error
+
+
+def _read(descriptor: int, size: int, deadline: float | None) -> bytes:
+    """So many bytes, or none if the stream ends before the first."""
+    data = b""
+    while len(data) < size:
+        if deadline is not None:
+            _await(descriptor, select.POLLIN, deadline)
+        chunk = os.read(descriptor, size - len(data))
+        if not chunk:
+            if data:
+                raise WireFault("the stream ends within a message")
+            return b""
+        data += chunk
+    return data
+
+
+def _await(descriptor: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise WireTimeout

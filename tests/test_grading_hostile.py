@@ -1,0 +1,69 @@
+"""Every hostile answer ends within its limits, with the right outcome, and leaves nothing behind: no file, no memory."""
+
+import gc
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from grading_fixtures import SHORT, hostile, resident_mib
+
+from espl_bench.grading import Candidate, Extraction, VerifierPool, grade, judge_many
+from espl_bench.grading.extract import extract
+from espl_bench.types import Outcome
+
+
+def test_the_hostile_corpus(tmp_path: Path, pool: VerifierPool):
+    mark = tmp_path / "executed"
+    grade("1/2", "\\boxed{0.5}", SHORT, pool)
+    gc.collect()
+    before = resident_mib() if sys.platform == "linux" else 0.0
+    corpus = list(hostile(mark))
+    assert len(corpus) >= 60
+    assert len({case.name for case in corpus}) == len(corpus)
+
+    began = time.monotonic()
+    candidates = (Candidate(case.gold, extract(case.response, SHORT.extraction), SHORT) for case in corpus)
+    grades = list(judge_many(candidates, pool))
+    lasted = time.monotonic() - began
+    surprises = {
+        case.name: (found.outcome, found.detail) for case, found in zip(corpus, grades, strict=True) if found.outcome not in case.allowed
+    }
+    assert not surprises
+    assert not mark.exists(), "nothing was run as code"
+    assert lasted < len(corpus) * SHORT.timeout_s / 4, "nobody waits for what hangs"
+
+    if sys.platform == "linux":
+        del corpus, grades, candidates
+        gc.collect()
+        assert resident_mib() - before < 50, "MiB of this process"
+
+
+def test_searching_a_hostile_text_is_bounded_too(tmp_path: Path, pool: VerifierPool):
+    mark = tmp_path / "executed"
+    texts = [
+        f"The answer is __import__('os').system('touch {mark}')",
+        "Final answer is $9^{9^{9^{9^9}}}$. I hope",
+        "The final answer is 9**9**9**9**9",
+        "$" * 100_000,
+        "answer " * 100_000,
+        "\\boxed{" * 100_000,
+        "1 " * 100_000 + "x",
+        "(" * 50_000 + "7" + ")" * 50_000,
+        "the number $x_{1}$ is \\(3\\) and so 12 = 7 or [a] $$ " * 2_000,
+        "9" * 1_000_000,
+        "",
+        "\x00\ud800\u202e",
+    ]
+    rules = type(SHORT)(Extraction.ANYWHERE, timeout_s=SHORT.timeout_s)
+    candidates = [Candidate("42", extract(text, Extraction.ANYWHERE), rules) for text in texts]
+    outcomes = [found.outcome for found in judge_many(candidates, pool)]
+    assert Outcome.CORRECT not in outcomes
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9^9}}}", "\\prod_{n=1}^{10^{9}} n", "\\operatorname{eye}(30000)"])
+def test_the_same_answer_has_the_same_outcome(answer: str, pool: VerifierPool):
+    first, second = (grade("42", f"\\boxed{{{answer}}}", SHORT, pool) for _ in range(2))
+    assert first == second
+    assert first.outcome in (Outcome.TIMEOUT, Outcome.ERROR)
