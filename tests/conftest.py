@@ -28,24 +28,16 @@ def imported_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def real_data(imported_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The mathematics environments with their data, and the stand-in grader."""
-    from data_fixtures import know_math, stand_in_grader
-
-    know_math(monkeypatch)
-    stand_in_grader(monkeypatch)
+    """The mathematics environments have their data."""
     monkeypatch.setenv("ESPL_BENCH_DATA", str(imported_data))
     return imported_data
 
 
 @pytest.fixture
-def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty data home; the mathematics environments are known."""
-    from data_fixtures import know_math, stand_in_grader
-
-    know_math(monkeypatch)
-    stand_in_grader(monkeypatch)
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data home."""
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
-    yield tmp_path / "home"
+    return tmp_path / "home"
 
 
 @pytest.fixture(scope="session")

@@ -131,17 +131,17 @@ def test_check_tells_what_is_wrong_with_files_of_ones_own(data_home: Path, capsy
     train = [{"problem": f"How much is {n} and {n}, in all?", "answer": 2 * n} for n in range(30)]
     test = [
         train[3],
-        {"problem": "What, in all, is 7?", "answer": "a grader that fails"},
+        {"problem": "What, in all, is 7?", "answer": "the set {7"},
         train[3] | {"problem": "how much is 3 and 3: in all"},
     ]
     files = [f"--data={name}={write_jsonl(tmp_path / f'{name}.jsonl', each)}" for name, each in (("train", train), ("test", test))]
     found = record(capsys, "check", "jsonl", *files, "--env-option", "holdout=0")
     [_, tested] = found["splits"]
-    assert [(each["id"], each["response"], each["outcome"]) for each in tested["unaccepted"]] == [("test/1", "own", "timeout")]
+    assert [(each["id"], each["response"], each["outcome"]) for each in tested["unaccepted"]] == [("test/1", "own", "no_answer")]
     assert len(tested["repetitions"]) == 1
     assert [len(each["pairs"]) for each in found["overlaps"]] == [2]
     said = run(capsys, "check", "jsonl", *files, "--env-option", "holdout=0")
-    assert "test/1 own: timeout a grader that fails" in said and "train and test: 2 problems the same" in said
+    assert "test/1 own: no_answer the set {7" in said and "train and test: 2 problems the same" in said
 
 
 def test_environments_are_listed_with_licences_whether_their_data_are_there_or_not(real_data: Path, capsys: Capture):

@@ -163,7 +163,25 @@ def test_the_answer_is_read_after_the_thinking(data_home: Path):
     assert answered(env, r"<think>is it \boxed{3}?</think> \boxed{2}") == (1.0, Outcome.CORRECT, None)
     assert answered(env, r"<think>it is \boxed{2}</think> \boxed{3}") == (0.0, Outcome.WRONG, None)
     assert answered(env, r"<think>it is \boxed{2}, surely") == (0.0, Outcome.NO_ANSWER, None)
-    assert answered(env, r"\boxed{a grader that fails}") == (0.0, Outcome.TIMEOUT, "the grader took too long")
+
+
+def test_what_cannot_be_graded_is_an_outcome_with_its_reason(data_home: Path):
+    reward, outcome, error = answered(serve(("1 + 1 = ?", "2")), r"\boxed{9^{9^{9^{9^9}}}}")
+    assert (reward, outcome) == (0.0, Outcome.TIMEOUT) and "CPU" in error
+
+
+def test_where_the_answer_stands_is_a_choice(tmp_path: Path):
+    file = str(write_jsonl(tmp_path / "a.jsonl", [{"problem": "1 + 1 = ?", "answer": 2}]))
+    said = "So it is 2.\nAnswer: 2"
+    for extraction, outcome in (
+        ("boxed", Outcome.NO_ANSWER),
+        ("boxed_or_answer_line", Outcome.CORRECT),
+        ("answer_line", Outcome.CORRECT),
+        ("anywhere", Outcome.CORRECT),
+    ):
+        assert answered(own_files(test=file, extraction=extraction), said)[1] is outcome
+    with pytest.raises(UsageError, match="unknown extraction 'box'; did you mean 'boxed'"):
+        own_files(test=file, extraction="box")
 
 
 def test_problems_in_any_script_are_observations(data_home: Path):

@@ -14,9 +14,9 @@ from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
 from espl_bench.durable import sha256
 from espl_bench.env import SingleTurnEnv, Verdict
-from espl_bench.errors import UsageError
+from espl_bench.errors import UsageError, unknown
+from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.types import Problem, Split
-from espl_envs.math.grading import judge
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import Row, Splits, hold_out
 
@@ -33,7 +33,8 @@ class MathEnv(SingleTurnEnv):
         ``espl-bench data`` and are no part of this package.
 
     Action space:
-        Text. The answer is the content of the last ``\boxed{…}`` after any thinking (``<think>…</think>``).
+        Text. The answer is the content of the last ``\boxed{…}`` after any thinking (``<think>…</think>``), unless the argument
+        `extraction` says otherwise.
 
     Observation space:
         Text: the problem, without any instruction. How the answer is to be given is the dialect's to say.
@@ -49,6 +50,8 @@ class MathEnv(SingleTurnEnv):
         hash of the text holds out, the same for every run; an evaluation-only environment has the test split alone.
 
     Arguments:
+        extraction: Where the answer stands: ``boxed`` (default), ``boxed_or_answer_line``, ``answer_line`` or ``anywhere``,
+            see `espl_bench.grading.Extraction`.
         holdout: One in so many training problems is held out for validation (default 5); 0: none, and runs are not validated.
         sources: Names of the training sets to use, with commas between (default: all; published sets only).
         train, validation, test: Files of one's own, instead of published sets.
@@ -60,11 +63,12 @@ class MathEnv(SingleTurnEnv):
 
     max_response_chars: ClassVar[int] = 200_000
 
-    def __init__(self, served: Splits, facts: Mapping[str, Any]) -> None:
-        """Serve these problems; `facts` go into provenance."""
+    def __init__(self, served: Splits, facts: Mapping[str, Any], rules: GradingRules = COMPETITION_MATHS) -> None:
+        """Serve these problems and grade by these rules; `facts` go into provenance."""
         super().__init__()
         self.served = served
         self.facts = facts
+        self.rules = rules
         charset = "".join(sorted(served.characters | set(string.printable)))
         self.observation_space = Text(max_length=100_000, min_length=0, charset=charset)
 
@@ -82,8 +86,9 @@ class MathEnv(SingleTurnEnv):
         return self.served.problems[split][index]
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """By the project's grader."""
-        return judge(problem.answer, response)
+        """By the project's grader, which cuts off the thinking itself."""
+        found = grade(problem.answer, response, self.rules)
+        return Verdict.of(found.outcome, None if found.outcome.graded else found.detail)
 
     def data_identity(self) -> Mapping[str, str]:
         """Split → hash of its problems and answers in order."""
@@ -94,25 +99,26 @@ class MathEnv(SingleTurnEnv):
         return self.facts
 
 
-def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None) -> MathEnv:
+def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, extraction: str = Extraction.BOXED) -> MathEnv:
     """An environment of published sets.
 
     Args:
         dataset: which row of `rows.ROWS`.
         holdout: see `MathEnv`.
         sources: see `MathEnv`.
+        extraction: see `MathEnv`.
 
     Raises:
         UsageError: an option cannot be.
         DataError: a set is not in the data home, or damaged; names the command that brings it.
     """
-    row = ROWS[dataset]
+    row, rules = ROWS[dataset], _rules(extraction)
     chosen = None if sources is None else tuple(name.strip() for name in str(sources).split(",") if name.strip())
     if chosen is not None and not (chosen and row.data.train):
         known = ", ".join(source.name for source in row.data.train) or "none, it is for evaluation only"
         raise UsageError(f"{dataset}: sources takes names of training sets with commas between; there are: {known}")
     stored = load_data(dataset, row.data, chosen)
-    return MathEnv(*_published(dataset, holdout, stored[Split.TRAIN], stored[Split.VALIDATION], stored[Split.TEST]))
+    return MathEnv(*_published(dataset, holdout, stored[Split.TRAIN], stored[Split.VALIDATION], stored[Split.TEST]), rules)
 
 
 @lru_cache(maxsize=32)
@@ -140,6 +146,7 @@ def own_files(
     problem_column: str | None = None,
     answer_column: str | None = None,
     holdout: int = HOLDOUT,
+    extraction: str = Extraction.BOXED,
 ) -> MathEnv:
     """An environment of one's own files (``.jsonl``, ``.json``, ``.csv`` or ``.parquet``).
 
@@ -153,7 +160,13 @@ def own_files(
         raise UsageError("jsonl needs a file to test on: --data test=FILE (and --data train=FILE to learn from)")
     named = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
     files = tuple((split, _stamped(split, str(file))) for split, file in named.items() if file is not None)
-    return MathEnv(*_own(files, problem_column, answer_column, holdout))
+    return MathEnv(*_own(files, problem_column, answer_column, holdout), _rules(extraction))
+
+
+def _rules(extraction: str) -> GradingRules:
+    if extraction not in list(Extraction):
+        raise unknown("extraction", str(extraction), Extraction)
+    return GradingRules(Extraction(extraction))
 
 
 _Stamped = tuple[Path, int, int]
