@@ -46,6 +46,10 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     max_response_chars: ClassVar[int] = 20_000
     """A longer response ends the episode as truncated, unread."""
 
+    steps_at_once: ClassVar[int] = 1
+    """Instances that may be in `reset` or `step` at the same time, in threads other than the one that made them. More than one
+    lets graders or servers that are waited for work side by side; what instances share must bear it."""
+
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
     charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
 

@@ -1,16 +1,18 @@
 """Rollouts: every prompt meets every problem, G times. Failures of an environment are data, not crashes.
 
-All episodes go turn by turn in lockstep, so that one call samples a whole turn of the batch. Later turns are appended to
-the tokens as sampled; nothing is ever re-tokenised.
+All episodes go turn by turn in lockstep, so that one call samples a whole turn of the batch. Environments answer in threads,
+as many at a time as they allow, so that the event loop never waits for a grader. Later turns are appended to the tokens as
+sampled; nothing is ever re-tokenised.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.env import TextEnv
-from espl_bench.errors import EnvironmentFault
+from espl_bench.episode import Ending, Item, Result, answer, begin, side_by_side
 from espl_bench.seeding import seed_for
 from espl_bench.types import (
     Completion,
@@ -18,7 +20,6 @@ from espl_bench.types import (
     Outcome,
     Problem,
     SampleRequest,
-    StopReason,
     SystemPrompt,
     Trajectory,
     TrajectoryGroup,
@@ -51,7 +52,7 @@ class _Episode:
     task: Task
     env: TextEnv
     problem: Problem
-    prompt_id: int
+    prompt: SystemPrompt
     sample: int
     seed_keys: tuple[str | int, ...]
     tokens: tuple[int, ...] = ()
@@ -71,31 +72,27 @@ class _Episode:
             top_p=self.task.top_p,
         )
 
-    def take(self, completion: Completion) -> None:
-        """Let the environment answer a completion; sets `result` when the episode ends."""
+    def begin(self) -> str | Ending:
+        """Start the environment, whatever the loop does meanwhile."""
+        return begin(self.env, self.problem)
+
+    def answer(self, completion: Completion) -> str | Ending:
+        """Let the environment answer, whatever the loop does meanwhile."""
+        return answer(self.env, completion.text, completion.stop_reason)
+
+    def go_on(self, completion: Completion, answered: str | Ending) -> None:
+        """Append a turn and what was answered; sets `result` when that is the ending."""
         self.turns.append(Turn(self.observation_T, completion))
-        try:
-            observation, reward, terminated, truncated, info = self.env.step(completion.text)
-        except EnvironmentFault as fault:
-            self.end(0.0, Outcome.ERROR, str(fault))
+        if isinstance(answered, Ending):
+            self.end(answered)
             return
-        if terminated or truncated:
-            self.end(reward, _outcome(info["outcome"], completion.stop_reason), info.get("error"))
-            return
-        if completion.stop_reason is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
-            self.end(reward, Outcome.TRUNCATED, None)
-            return
-        self.observation_T = self.task.chat.continuation(Message("user", observation))
+        self.observation_T = self.task.chat.continuation(Message("user", answered))
         self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
 
-    def end(self, reward: float, outcome: Outcome, error: str | None) -> None:
+    def end(self, ending: Ending) -> None:
         """Set the result."""
-        self.result = Trajectory(self.problem, self.prompt_id, self.sample, tuple(self.turns), reward, outcome, error)
-
-
-def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:
-    """A text without an answer that was cut by the token limit is truncated, not unanswered."""
-    return Outcome.TRUNCATED if outcome is Outcome.NO_ANSWER and stop is StopReason.LENGTH else outcome
+        found = (ending.reward, ending.outcome, ending.error)
+        self.result = Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
 
 
 async def roll_out(
@@ -117,16 +114,19 @@ async def roll_out(
         seed_keys: name the phase (and step) in the derived seeds; slot, problem and sample are added.
     """
     episodes = [
-        episode
+        _Episode(task, task.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
         for slot, prompt in enumerate(prompts_K)
         for problem in problems_P
-        for episode in _begin(task, prompt, problem, group_size, (*seed_keys, slot, problem.id))
+        for sample in range(group_size)
     ]
+    await _begin(task, episodes)
     live = [episode for episode in episodes if episode.result is None]
     while live:
         completions = await client.sample([episode.request() for episode in live])
-        for episode, completion in zip(live, completions, strict=True):
-            episode.take(completion)
+        turns = list(zip(live, completions, strict=True))
+        answers = await _off_the_loop(lambda turn: turn[0].answer(turn[1]), turns, live[0].env.steps_at_once)
+        for (episode, completion), answered in zip(turns, answers, strict=True):
+            episode.go_on(completion, answered)
         live = [episode for episode in live if episode.result is None]
     results = [episode.result for episode in episodes if episode.result is not None]
     return tuple(
@@ -135,22 +135,23 @@ async def roll_out(
     )
 
 
-def _begin(task: Task, prompt: SystemPrompt, problem: Problem, group_size: int, seed_keys: tuple[str | int, ...]) -> list[_Episode]:
-    """The G episodes of one group, at their first turn, or ended by a fault. The prompt is rendered once."""
-    episodes: list[_Episode] = []
-    tokens: tuple[int, ...] = ()
-    for sample in range(group_size):
-        env = task.make_env()
-        episode = _Episode(task, env, problem, prompt.id, sample, seed_keys)
-        try:
-            question, _ = env.reset(options={"split": problem.split, "index": problem.index})
-        except EnvironmentFault as fault:
-            episode.end(0.0, Outcome.ERROR, str(fault))
-        else:
-            tokens = tokens or task.prompt_tokens(prompt.principles, question)
-            episode.tokens = episode.observation_T = tokens
-        episodes.append(episode)
-    return episodes
+async def _begin(task: Task, episodes: Sequence[_Episode]) -> None:
+    """Bring all episodes to their first turn, or to their end by a fault. What is the same is rendered once."""
+    rendered: dict[tuple[int, str], tuple[int, ...]] = {}
+    at_once = episodes[0].env.steps_at_once if episodes else 1
+    for episode, question in zip(episodes, await _off_the_loop(_Episode.begin, episodes, at_once), strict=True):
+        if isinstance(question, Ending):
+            episode.end(question)
+            continue
+        same = (episode.prompt.id, question)
+        if same not in rendered:
+            rendered[same] = task.prompt_tokens(episode.prompt.principles, question)
+        episode.tokens = episode.observation_T = rendered[same]
+
+
+async def _off_the_loop(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:
+    """`side_by_side` in threads, while the event loop goes on."""
+    return await asyncio.to_thread(lambda: list(side_by_side(work, items, at_once)))
 
 
 def outcome_rates(trajectories: Sequence[Trajectory]) -> dict[Outcome, float]:
@@ -161,7 +162,7 @@ def outcome_rates(trajectories: Sequence[Trajectory]) -> dict[Outcome, float]:
 
 
 def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
-    """The rollouts as they are stored: enough to re-grade them and to read them."""
+    """The rollouts as they are stored: enough to read them, and to replay them to the environment turn by turn."""
     seen: dict[tuple[int, str], int] = {}
     rows: list[dict[str, object]] = []
     for group in groups_KP:
@@ -175,7 +176,7 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
                 "prompt_id": group.prompt_id,
                 "slot": slot,
                 "sample": trajectory.sample,
-                "response": trajectory.text,
+                "turns": [turn.completion.text for turn in trajectory.turns],
                 "reward": trajectory.reward,
                 "outcome": trajectory.outcome.value,
                 "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,

@@ -103,7 +103,7 @@ def make_rollout(place: int) -> dict[str, Any]:
         "prompt_id": 1,
         "sample": 0,
         "slot": 0,
-        "response": f"rollout {place} {NASTY}",
+        "turns": [f"rollout {place} {NASTY}"],
         "reward": 0.0,
         "outcome": "wrong",
         "stop_reason": "stop",

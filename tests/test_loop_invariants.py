@@ -335,6 +335,6 @@ def test_the_outcomes_of_a_step_are_those_of_its_rollouts(lab_like_model: Path, 
         env = RulebookEnv()
         for rollout in stored:
             split, _, index = rollout["problem_id"].partition("/")
-            verdict = env.grade(env.problem(Split(split), int(index)), rollout["response"])
+            verdict = env.grade(env.problem(Split(split), int(index)), rollout["turns"][0])
             regraded = Outcome.TRUNCATED if verdict.outcome is Outcome.NO_ANSWER and rollout["stop_reason"] == "length" else verdict.outcome
             assert (rollout["outcome"], rollout["reward"]) == (regraded.value, verdict.reward), "a stored rollout can be graded again"

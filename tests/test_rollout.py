@@ -1,6 +1,8 @@
 """Episodes: tokens are appended and never re-tokenised, failures are data, every rollout has its place and its seed."""
 
 import asyncio
+import threading
+import time
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ from test_env_contract import AskTwice, Sums
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.opening import open_engine
 from espl_bench.env import EnvironmentSpec, TextEnv, Verdict
+from espl_bench.episode import replay
 from espl_bench.errors import EnvironmentFault
 from espl_bench.evaluate import Evaluation, evaluate
 from espl_bench.evolve import mean_rewards
@@ -269,9 +272,77 @@ def test_rows_hold_what_is_needed_to_grade_again():
     groups = rolled(Says(("3", "answer PLACE")), AskTwice, (prompt(7), prompt(7)), count=1, group_size=2)
     stored = rollout_rows(groups)
     assert [(row["prompt_id"], row["slot"], row["sample"]) for row in stored] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
-    assert stored[2]["response"] == "3\nanswer 2"
+    assert stored[2]["turns"] == ["3", "answer 2"]
     assert {(row["problem_id"], row["question"], row["answer"]) for row in stored} == {("train/0", "0 + 4 = ?", "4")}
     assert all(row["generated_tokens"] == 2 + 3 for row in stored)
+
+
+# Off the loop
+
+
+class Slow(Sums):
+    """Its grader is waited for, by as many at a time as there are places."""
+
+    steps_at_once = 3
+    together = threading.Barrier(3, timeout=20)
+
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        self.together.wait()
+        return super().grade(problem, response)
+
+
+def test_answers_are_graded_side_by_side_and_keep_their_order():
+    [group] = rolled(Says(("answer PLACE",)), Slow, count=1, group_size=6)
+    assert [t.text for t in group.trajectories_G] == [f"answer {place}" for place in range(6)]
+    assert [t.outcome is Outcome.CORRECT for t in group.trajectories_G] == [place == 4 for place in range(6)]
+
+
+def test_an_environment_that_does_not_ask_for_it_is_stepped_by_one_thread_at_a_time():
+    busy = threading.Lock()
+
+    class Jealous(Sums):
+        def grade(self, problem: Problem, response: str) -> Verdict:
+            assert busy.acquire(blocking=False), "two of them at once"
+            time.sleep(0.002)
+            busy.release()
+            return super().grade(problem, response)
+
+    rolled(Says(), Jealous, count=4, group_size=4)
+
+
+def test_a_slow_grader_does_not_keep_the_loop_from_other_work():
+    graded = threading.Event()
+
+    class Patient(Sums):
+        def grade(self, problem: Problem, response: str) -> Verdict:
+            assert graded.wait(20), "the loop stood still"
+            return super().grade(problem, response)
+
+    async def both():
+        async def other_work():
+            await asyncio.sleep(0.05)
+            graded.set()
+
+        groups, _ = await asyncio.gather(roll_out(Says(), task(Patient), [ROOT], problems(Patient, 1), 2, "rollout", 0), other_work())
+        return groups
+
+    assert {t.outcome for group in asyncio.run(both()) for t in group.trajectories_G} == {Outcome.CORRECT}
+
+
+def test_a_stored_rollout_is_replayed_to_the_same_end():
+    for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
+        groups = rolled(client, AskTwice, count=2, group_size=3)
+        for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
+            ending = replay(AskTwice(), rollout.problem, row["turns"], StopReason(row["stop_reason"]))
+            assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
+
+
+def test_turns_that_do_not_fit_the_environment_are_an_error_of_the_replay():
+    problem = problems(AskTwice, 1)[0]
+    short, long = (replay(AskTwice(), problem, texts, StopReason.STOP) for texts in (["1"], ["1", "answer 4", "and more"]))
+    assert (short.outcome, short.error) == (Outcome.ERROR, "the episode has not ended after turn 1")
+    assert (long.outcome, long.error) == (Outcome.ERROR, "the episode ended before turn 3 of 3")
+    assert replay(Sleepy(), problems(Sums, 2)[1], ["answer 4"], StopReason.STOP).error == "the problem server is down"
 
 
 # Evaluation

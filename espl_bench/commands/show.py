@@ -149,7 +149,7 @@ def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{sample['generated_tokens']} tokens, ended by {sample['stop_reason'] or 'a fault before the first'}"
     title = f"assistant: {sample['outcome']}, reward {sample['reward']:g}, {tokens}"
-    console.print(Panel(plain(sample["response"]), title=plain(title), title_align="left", expand=False))
+    console.print(Panel(plain("\n".join(sample["turns"])), title=plain(title), title_align="left", expand=False))
     console.print(plain(f"answer: {sample['answer']}" + (f"; error: {sample['error']}" if sample.get("error") else "")))
 
 

@@ -16,6 +16,7 @@ from espl_bench.durable import sha256
 from espl_bench.env import SingleTurnEnv, Verdict
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
+from espl_bench.grading.pool import MAX_SIZE
 from espl_bench.types import Problem, Split
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import Row, Splits, hold_out
@@ -62,6 +63,8 @@ class MathEnv(SingleTurnEnv):
     """
 
     max_response_chars: ClassVar[int] = 200_000
+    steps_at_once: ClassVar[int] = MAX_SIZE
+    """As many as the largest pool of grading processes can work on."""
 
     def __init__(self, served: Splits, facts: Mapping[str, Any], rules: GradingRules = COMPETITION_MATHS) -> None:
         """Serve these problems and grade by these rules; `facts` go into provenance."""

@@ -1,0 +1,75 @@
+"""One episode: an environment, and what the policy says to it turn by turn. The same steps make a rollout and replay a stored one.
+
+A failure of the environment is how an episode ends, not a crash; anything else that it raises is a bug and passes through.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from espl_bench.env import TextEnv
+from espl_bench.errors import EnvironmentFault
+from espl_bench.types import Outcome, Problem, StopReason
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an episode ended."""
+
+    reward: float
+    outcome: Outcome
+    error: str | None = None
+    """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+
+
+def begin(env: TextEnv, problem: Problem) -> str | Ending:
+    """The first observation; an ending if the environment cannot begin."""
+    try:
+        question, _ = env.reset(options={"split": problem.split, "index": problem.index})
+    except EnvironmentFault as fault:
+        return Ending(0.0, Outcome.ERROR, str(fault))
+    return question
+
+
+def answer(env: TextEnv, text: str, stop: StopReason) -> str | Ending:
+    """What the environment answers to a turn of the policy: the next observation, or the ending. May take as long as it takes."""
+    try:
+        observation, reward, terminated, truncated, info = env.step(text)
+    except EnvironmentFault as fault:
+        return Ending(0.0, Outcome.ERROR, str(fault))
+    if terminated or truncated:
+        return Ending(reward, _outcome(info["outcome"], stop), info.get("error"))
+    if stop is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
+        return Ending(reward, Outcome.TRUNCATED)
+    return observation
+
+
+def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:
+    """A text without an answer that was cut by the token limit is truncated, not unanswered."""
+    return Outcome.TRUNCATED if outcome is Outcome.NO_ANSWER and stop is StopReason.LENGTH else outcome
+
+
+def replay(env: TextEnv, problem: Problem, texts: Sequence[str], stop: StopReason) -> Ending:
+    """The ending of an episode in which the policy said these texts, the last of which ended by `stop`.
+
+    An episode that ends earlier or later than the texts is an error: the environment is not the one that heard them.
+    """
+    heard = begin(env, problem)
+    for turn, text in enumerate(texts, start=1):
+        if isinstance(heard, Ending):
+            return Ending(0.0, Outcome.ERROR, heard.error or f"the episode ended before turn {turn} of {len(texts)}")
+        heard = answer(env, text, stop if turn == len(texts) else StopReason.STOP)
+    return heard if isinstance(heard, Ending) else Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> Iterator[Result]:
+    """`map` in the order of the items, with at most `at_once` of them under way in threads; one at a time in the caller's own."""
+    if at_once <= 1 or len(items) <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="episode") as threads:
+        yield from threads.map(work, items)
