@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espl_bench.config import RunConfig
+from espl_bench.outcomes import Shares, failure_warning, mean_shares
 from espl_bench.reporter import EvalReport, Reporter, Silent, StepReport
 from espl_bench.screen import DASH, clean, clock, count, duration, percent, plain, points
 from espl_bench.summary import Summary
@@ -26,6 +27,8 @@ from espl_bench.types import Outcome, Split
 
 WINDOW = 10
 """Iterations that the moving mean of the reward spans."""
+LOUD = "bold red"
+"""Style of what must not be overlooked."""
 TENTHS = 10
 """Plain lines about steps in one run."""
 
@@ -53,12 +56,38 @@ def time_left(elapsed: float, done: int, remaining: int) -> float | None:
     return elapsed / done * remaining if done > 0 else None
 
 
+class FailureWatch:
+    """Warns once of training rollouts that could not be graded, when they are too many, and of every such evaluation."""
+
+    def __init__(self, console: Console) -> None:
+        """Nothing seen yet."""
+        self._console = console
+        self._steps: list[Shares] = []
+        self._warned = False
+
+    def stepped(self, report: StepReport) -> None:
+        """Take note of an iteration."""
+        self._steps.append(report.outcomes)
+        warning = None if self._warned else failure_warning(mean_shares(self._steps), f"the rollouts up to step {report.step}")
+        self._warned = self._warned or warning is not None
+        self._say(warning)
+
+    def evaluated(self, report: EvalReport) -> None:
+        """Take note of an evaluation."""
+        self._say(failure_warning(report.outcomes, f"the {report.split.value} answers at step {report.step}"))
+
+    def _say(self, warning: str | None) -> None:
+        if warning:
+            self._console.print(plain(warning, LOUD), soft_wrap=True)
+
+
 class PlainLines:
     """One line per evaluation and per tenth of the steps, each with the time since the start."""
 
     def __init__(self, console: Console, now: Clock = time.monotonic) -> None:
         """Nothing is written before the run starts."""
         self._console = console
+        self._failures = FailureWatch(console)
         self._now = now
         self._began = now()
         self._total = 0
@@ -75,6 +104,7 @@ class PlainLines:
 
     def stepped(self, report: StepReport) -> None:
         """Say so whenever another tenth of the steps is done."""
+        self._failures.stepped(report)
         if report.step * TENTHS // self._total == (report.step - 1) * TENTHS // self._total:
             return
         speed = f"{count(report.tokens_per_second)} tokens/s"
@@ -83,6 +113,7 @@ class PlainLines:
     def evaluated(self, report: EvalReport) -> None:
         """Say the score and what the rest was."""
         self._say(f"step {report.step}  {report.split.value} {percent(report.score)}  ({_rest(report.outcomes)})")
+        self._failures.evaluated(report)
 
     def finished(self, summary: Summary, folder: Path) -> None:
         """Say that it is done; the result itself goes to stdout."""
@@ -98,6 +129,7 @@ class LiveDisplay:
     def __init__(self, console: Console, now: Clock = time.monotonic) -> None:
         """Takes the terminal when the run starts, gives it back on `close`."""
         self._console = console
+        self._failures = FailureWatch(console)
         self._now = now
         self._began = now()
         self._first = 0
@@ -130,6 +162,7 @@ class LiveDisplay:
 
     def stepped(self, report: StepReport) -> None:
         """Move the bar."""
+        self._failures.stepped(report)
         self._last = report
         self._rewards.append(report.reward)
         task = self._steps.tasks[0]
@@ -143,6 +176,7 @@ class LiveDisplay:
         self._scores[report.split] = report
         line = f"step {report.step:>4}  {report.split.value:<10} {percent(report.score):>7}  {_rest(report.outcomes)}"
         self._console.print(plain(line, "dim"), soft_wrap=True)
+        self._failures.evaluated(report)
 
     def finished(self, summary: Summary, folder: Path) -> None:
         """The result is shown by whoever started the run."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from espl_bench.engines.protocol import SamplingClient
-from espl_bench.rollout import Task, outcome_rates, roll_out
+from espl_bench.outcomes import outcome_rates
+from espl_bench.rollout import Task, roll_out
 from espl_bench.types import Outcome, Problem, Split, SystemPrompt, TrajectoryGroup
 
 CHUNK = 512

@@ -13,9 +13,10 @@ from espl_bench.evaluate import Evaluation
 from espl_bench.evolve import Generation
 from espl_bench.ledger import Ledger
 from espl_bench.operators.proposal import Child
+from espl_bench.outcomes import outcome_rates
 from espl_bench.population import Population
 from espl_bench.reporter import EvalReport, Reporter, StepReport
-from espl_bench.rollout import outcome_rates, rollout_rows
+from espl_bench.rollout import rollout_rows
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 

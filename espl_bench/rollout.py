@@ -17,7 +17,6 @@ from espl_bench.seeding import seed_for
 from espl_bench.types import (
     Completion,
     Message,
-    Outcome,
     Problem,
     SampleRequest,
     SystemPrompt,
@@ -152,13 +151,6 @@ async def _begin(task: Task, episodes: Sequence[_Episode]) -> None:
 async def _off_the_loop(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:
     """`side_by_side` in threads, while the event loop goes on."""
     return await asyncio.to_thread(lambda: list(side_by_side(work, items, at_once)))
-
-
-def outcome_rates(trajectories: Sequence[Trajectory]) -> dict[Outcome, float]:
-    """Share of each outcome that occurred, most frequent kinds named in the enum's order."""
-    total = len(trajectories)
-    counts = {outcome: sum(t.outcome is outcome for t in trajectories) for outcome in Outcome}
-    return {outcome: count / total for outcome, count in counts.items() if count}
 
 
 def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
 from espl_bench.loop import Bench, State, examine, learn
 from espl_bench.operators.proposal import Limits
+from espl_bench.outcomes import mean_shares
 from espl_bench.population import Population
 from espl_bench.provenance import collect
 from espl_bench.records import Recorder
@@ -137,6 +138,7 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         ci95=(low, high),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
+        training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),
         item_scores=test.item_scores,
         ledger=bench.ledger.totals(),
         curve=tuple(curve),

@@ -7,10 +7,11 @@ from typing import Any
 
 from espl_bench.config import RunConfig
 from espl_bench.errors import RunDirError
+from espl_bench.outcomes import mean_shares, warnings_of
 from espl_bench.rating import conservative
 from espl_bench.run_dir import SUMMARY, Log, RunDir
 from espl_bench.summary import Summary
-from espl_bench.types import Rating
+from espl_bench.types import Rating, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ class RunView:
     rejected: Mapping[str, int]
     """``mutation: no_contrast`` → how many children were not born for this reason."""
     evaluations: tuple[Mapping[str, Any], ...]
+    training_outcomes: Mapping[str, float]
+    """Share of each outcome among the training rollouts."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the figures, one line each."""
+        tests = [row["outcomes"] for row in self.evaluations if row["split"] == Split.TEST]
+        return warnings_of(tests[-1] if tests else {}, self.training_outcomes)
 
     def prompt(self, prompt_id: int) -> PromptView:
         """A prompt by id. Raises RunDirError if the log does not know it."""
@@ -76,6 +85,7 @@ def read_view(run: RunDir) -> RunView:
         shown_id=shown_id,
         rejected=rejected,
         evaluations=tuple(run.read_log(Log.EVALUATIONS)),
+        training_outcomes=mean_shares([row["outcomes"] for row in metrics]),
     )
 
 

@@ -71,6 +71,8 @@ class Summary(BaseModel):
     """None for an environment without a validation split."""
     outcomes: dict[str, float]
     """Share of each outcome among the test samples."""
+    training_outcomes: dict[str, float] = Field(default_factory=dict)
+    """The same among the training rollouts; empty for a method that makes none."""
     item_scores: tuple[float, ...]
     """Mean reward of each test item in order: what paired comparisons need."""
     ledger: LedgerTotals

@@ -80,6 +80,18 @@ def test_a_run_keeps_what_its_data_were(tmp_path: Path):
     assert [record["file"] for record in data["files"]] == ["train.jsonl", "test.jsonl"]
 
 
+def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_print(capsys: pytest.CaptureFixture[str]):
+    write_jsonl(Path("test.jsonl"), [{"problem": f"What is 0 + {n}?", "answer": "2" if n else "\\frac{1}{0}"} for n in range(4)])
+    common = ["run", "--env=jsonl", "--data=test=test.jsonl", "--method=base", "--model=m", "--eval-samples=2"]
+    for place, how in enumerate(([], ["--quiet"], ["--json"])):
+        assert invoke([*common, *how, f"--out=run{place}"]) == 0
+        warnings = [line for line in capsys.readouterr().err.splitlines() if "could not be graded" in line]
+        assert warnings[-1] == (
+            "! 25.0 % of the test answers could not be graded (error 25.0 %): do not trust these figures; the rollouts say why"
+        )
+    assert RunDir(Path("run0")).summary().score == 0.75
+
+
 def test_a_resume_on_other_data_is_refused_in_one_line(tmp_path: Path):
     runner.run(configure(**both()), tmp_path / "run", Silent())
     (tmp_path / "run" / "summary.json").unlink()

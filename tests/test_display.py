@@ -170,7 +170,7 @@ def chain_view(length: int) -> RunView:
     events += [born(key, key, "mutation", [key - 1], "p") for key in range(1, length)]
     events.append(born(length, length, "mutation", [0], "p"))
     prompts, rejected = replay(events, population_size=3)
-    return RunView(make_config(), None, length, prompts, length, rejected, ())
+    return RunView(make_config(), None, length, prompts, length, rejected, (), {})
 
 
 def test_a_long_line_of_descent_stays_readable():
@@ -248,3 +248,42 @@ def test_an_event_that_is_not_understood_is_one_line(tmp_path: Path, broken: dic
     run.append(Log.POPULATION, broken)
     with pytest.raises(RunDirError, match=r"population\.jsonl holds an event that is not understood"):
         read_view(run)
+
+
+# Answers that could not be graded
+
+
+def failing(step: int, share: float) -> StepReport:
+    return StepReport(step, 0.5, {Outcome.CORRECT: 1 - share, Outcome.TIMEOUT: share}, 3, 1, (), (), 1234.0, 2.0)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_says_loudly_and_once_that_its_rollouts_are_not_graded(terminal: bool):
+    console = paper(width=200, terminal=terminal)
+    reporter = LiveDisplay(console) if terminal else PlainLines(console)
+    reporter.started(make_config(steps=40), FOLDER, 0)
+    for step, share in ((1, 0.0), (2, 0.02), (3, 0.04), (4, 0.5)):
+        reporter.stepped(failing(step, share))
+    reporter.evaluated(EvalReport(4, Split.TEST, 0.5, {Outcome.CORRECT: 0.5, Outcome.ERROR: 0.25, Outcome.TIMEOUT: 0.25}, 0))
+    reporter.evaluated(EvalReport(4, Split.VALIDATION, 0.5, {Outcome.CORRECT: 0.99, Outcome.ERROR: 0.01}, 0))
+    if terminal:
+        reporter.close()
+    warnings = [line for line in clean(written(console)).splitlines() if "could not be graded" in line]
+    assert len(warnings) == 2, "two per cent over three steps is the first time that it is more than one"
+    assert "! 2.0 % of the rollouts up to step 3 could not be graded (timeout 2.0 %): do not trust these figures" in warnings[0]
+    assert "! 50.0 % of the test answers at step 4 could not be graded (error 25.0 %, timeout 25.0 %)" in warnings[1]
+
+
+def test_an_overview_says_it_too_for_a_run_that_is_still_going(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    make_run(tmp_path / "run")
+    assert invoke(["show", str(tmp_path / "run")]) == 0
+    assert "could not be graded" not in capsys.readouterr().out
+    run = RunDir(tmp_path / "run")
+    run.append(Log.METRICS, {"step": 4, "reward": 0.5, "outcomes": {"correct": 0.5, "error": 0.5}, "shown": 2})
+    run.append(Log.EVALUATIONS, {"step": 4, "split": "test", "score": 0.5, "prompt_id": 0, "outcomes": {"timeout": 0.011}})
+    assert invoke(["show", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "! 12.5 % of the training rollouts could not be graded (error 12.5 %): do not trust these figures" in said
+    assert "! 1.1 % of the test answers could not be graded (timeout 1.1 %)" in said
+    assert invoke(["show", str(tmp_path / "run"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["warnings"]) == 2

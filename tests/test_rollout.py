@@ -21,7 +21,8 @@ from espl_bench.evaluate import Evaluation, evaluate
 from espl_bench.evolve import mean_rewards
 from espl_bench.learning.advantages import Baseline, centre
 from espl_bench.learning.datums import to_datum
-from espl_bench.rollout import Task, outcome_rates, roll_out, rollout_rows
+from espl_bench.outcomes import outcome_rates
+from espl_bench.rollout import Task, roll_out, rollout_rows
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import (
     Completion,

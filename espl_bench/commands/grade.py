@@ -15,6 +15,7 @@ from rich.table import Table
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
 from espl_bench.grading.extract import extract, has_box, whole
+from espl_bench.outcomes import LOUD_RATE
 from espl_bench.screen import DASH, err_console, out_console, percent, plain
 from espl_bench.types import Outcome
 
@@ -23,8 +24,6 @@ WHOLE: Final = "none"
 AUTO: Final = "auto"
 """A response to take the last box from, if a box stands in it; else `WHOLE`."""
 EXTRACTIONS: Final = (AUTO, WHOLE, *Extraction)
-LOUD_ERROR_RATE: Final = 0.01
-"""Share of timeouts and errors beyond which the figures are not to be trusted."""
 
 _ANSWER_COLUMNS: Final = ("answer", "prediction")
 _OPTIONS: Final = {
@@ -101,7 +100,7 @@ def grade_file(path: Path, asked: Asked, as_json: bool, quiet: bool) -> None:
     if not (as_json and quiet):
         console.print(plain(_summary(counts)))
     failed = sum(number for outcome, number in counts.items() if not outcome.graded)
-    if failed > LOUD_ERROR_RATE * len(rows):
+    if failed > LOUD_RATE * len(rows):
         share = percent(failed / len(rows))
         warning = (
             f"! {failed:,} of {len(rows):,} answers ({share}) could not be graded: do not trust these figures; look at one with --answer"

@@ -13,9 +13,10 @@ from rich.table import Table
 from espl_bench.commands.options import Chosen
 from espl_bench.config import RunConfig, resolve
 from espl_bench.dialect import Dialect
-from espl_bench.display import result_line, result_panel, watching
+from espl_bench.display import LOUD, result_line, result_panel, watching
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.estimate import Estimate, estimate
+from espl_bench.outcomes import warnings_of
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.run_dir import CONFIG
@@ -69,6 +70,8 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
         sys.stdout.write(result_line(summary, folder) + "\n")
     else:
         out_console().print(result_panel(summary, folder))
+    for warning in warnings_of(summary.outcomes, summary.training_outcomes):
+        err_console().print(plain(warning, LOUD), soft_wrap=True)
 
 
 def dry_run(config: RunConfig, as_json: bool) -> None:

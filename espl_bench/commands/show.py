@@ -16,7 +16,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from espl_bench.dialect import Dialect
-from espl_bench.display import principles_text
+from espl_bench.display import LOUD, principles_text
 from espl_bench.errors import UsageError
 from espl_bench.run_dir import RunDir
 from espl_bench.screen import DASH, out_console, percent, plain, points
@@ -75,6 +75,8 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     if view.rejected:
         grid.add_row(plain("not born", "dim"), plain(", ".join(f"{kind} × {number}" for kind, number in view.rejected.items())))
     console.print(grid)
+    for warning in view.warnings:
+        console.print(plain(warning, LOUD), soft_wrap=True)
     console.print()
     _print_population(console, view)
     shown = view.prompt(view.shown_id)
@@ -186,6 +188,8 @@ def _as_json(folder: Path, view: RunView, sample: Mapping[str, Any] | None) -> s
         "prompts": [asdict(prompt) for prompt in view.prompts],
         "rejected": view.rejected,
         "evaluations": view.evaluations,
+        "training_outcomes": view.training_outcomes,
+        "warnings": view.warnings,
         "rollout": sample,
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
