@@ -23,9 +23,18 @@ class Evaluation:
     step: int
     split: Split
     prompt_id: int
-    scores_IG: tuple[tuple[float, ...], ...]
-    """Rewards, items x samples. A failure of the grader counts 0 here and shows in `outcomes`."""
-    outcomes: dict[Outcome, float]
+    groups_I: tuple[TrajectoryGroup, ...]
+    """One group of samples for each item, in order."""
+
+    @property
+    def scores_IG(self) -> tuple[tuple[float, ...], ...]:
+        """Rewards, items x samples. A failure of the grader counts 0 here and shows in `outcomes`."""
+        return tuple(tuple(rollout.reward for rollout in group.trajectories_G) for group in self.groups_I)
+
+    @property
+    def outcomes(self) -> dict[Outcome, float]:
+        """Share of each outcome among all samples."""
+        return outcome_rates([rollout for group in self.groups_I for rollout in group.trajectories_G])
 
     @property
     def item_scores(self) -> tuple[float, ...]:
@@ -56,10 +65,4 @@ async def evaluate(
         chunk = problems[start : start + size]
         groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value))
     progress(len(problems) * samples, len(problems) * samples)
-    return Evaluation(
-        step=step,
-        split=split,
-        prompt_id=prompt.id,
-        scores_IG=tuple(tuple(rollout.reward for rollout in group.trajectories_G) for group in groups),
-        outcomes=outcome_rates([rollout for group in groups for rollout in group.trajectories_G]),
-    )
+    return Evaluation(step, split, prompt.id, tuple(groups))

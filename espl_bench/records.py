@@ -108,7 +108,8 @@ class Recorder:
             )
 
     def evaluation(self, result: Evaluation) -> None:
-        """One finished evaluation."""
+        """One finished evaluation. Its rollouts first: a row without them could not be verified."""
+        self.run_dir.write_rollouts(result.step, rollout_rows(result.groups_I), result.split)
         self.run_dir.append(
             Log.EVALUATIONS,
             {

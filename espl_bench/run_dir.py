@@ -3,10 +3,12 @@
     config.json  provenance.json     written once, at the start
     metrics.jsonl  timing.jsonl  population.jsonl  evaluations.jsonl     append-only
     rollouts/step_000012.jsonl       one file per iteration, replaced whole
+    rollouts/test_000012.jsonl       one file per evaluation, of the split that it is named after
     checkpoints/step_000012/         see commits.py; the newest two
     summary.json                     written once, at the end
 
-A step N is the state after N iterations; ``rollouts/step_N`` holds the rollouts that led to it, so the first is 1.
+A step N is the state after N iterations; ``rollouts/step_N`` holds the rollouts that led to it, so the first is 1, and
+``rollouts/test_N`` those of an evaluation of it, which comes after its commit.
 A run killed at any moment goes on from its last commit: `rewind` takes back whatever was written since.
 """
 
@@ -27,6 +29,7 @@ from espl_bench.config import RunConfig, read_config
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.logs import Log
 from espl_bench.summary import LedgerTotals, Summary, read_summary
+from espl_bench.types import Split
 
 __all__ = ["Commit", "Log", "RunDir"]
 
@@ -42,7 +45,8 @@ SHOWN_WIDTH = 60
 SHOWN_HASH = 12
 """Digits of a hash in a message."""
 
-_ROLLOUTS = re.compile(r"step_(\d{6,})\.jsonl")
+TRAINING = "step"
+"""What the file names of training rollouts begin with, where those of an evaluation have its split."""
 
 
 class RunDir:
@@ -138,25 +142,26 @@ class RunDir:
         """All rows of a log, in order. Raises RunDirError naming the line that is broken."""
         return logs.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
 
-    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write, or replace, the rollouts of the iteration that ends in `step`."""
-        path = self._rollout_path(step)
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: Split | None = None) -> None:
+        """Write, or replace, the rollouts of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
+        path = self.rollout_path(step, split)
         lines = [logs.encode(row) for row in rows]
         with self._writing(path):
             durable.write_atomic(path, lines)
 
-    def read_rollouts(self, step: int) -> list[dict[str, Any]]:
-        """The rollouts of one iteration. Raises RunDirError if there are none, or a line is broken."""
-        path = self._rollout_path(step)
+    def read_rollouts(self, step: int, split: Split | None = None) -> list[dict[str, Any]]:
+        """The rollouts of one iteration or evaluation. Raises RunDirError if there are none, or a line is broken."""
+        path = self.rollout_path(step, split)
         if not path.exists():
-            known = self.rollout_steps()
+            known = self.rollout_steps(split)
             have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
         return logs.read_rows(path)
 
-    def rollout_steps(self) -> list[int]:
-        """Steps that have rollouts on disk, ascending."""
-        found = (_ROLLOUTS.fullmatch(path.name) for path in self._rollouts.glob("step_*.jsonl"))
+    def rollout_steps(self, split: Split | None = None) -> list[int]:
+        """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""
+        kind = split or TRAINING
+        found = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
         return sorted(int(match[1]) for match in found if match)
 
     async def commit(self, step: int, population: Mapping[str, Any], ledger: LedgerTotals, save: Save) -> None:
@@ -200,9 +205,10 @@ class RunDir:
             logs.check(self.path, sizes)
             commits.discard_after(self._checkpoints, step)
             (self.path / SUMMARY).unlink(missing_ok=True)
-            for later in self.rollout_steps():
-                if later > step:
-                    self._rollout_path(later).unlink()
+            for split in (None, *Split):
+                for later in self.rollout_steps(split):
+                    if later > step or (split and later == step):  # a state is evaluated after its commit
+                        self.rollout_path(later, split).unlink()
             durable.remove_leftovers(self._rollouts)
             durable.remove_leftovers(self.path)
             logs.cut(self.path, sizes)
@@ -221,8 +227,9 @@ class RunDir:
     def _resume(self) -> str:
         return f"`espl-bench resume {shlex.quote(str(self.path))}`"
 
-    def _rollout_path(self, step: int) -> Path:
-        return self._rollouts / f"step_{step:06d}.jsonl"
+    def rollout_path(self, step: int, split: Split | None = None) -> Path:
+        """Where the rollouts of an iteration, or of an evaluation, are or would be."""
+        return self._rollouts / f"{split or TRAINING}_{step:06d}.jsonl"
 
     @contextmanager
     def _writing(self, path: Path) -> Generator[None]:

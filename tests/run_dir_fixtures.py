@@ -13,9 +13,12 @@ from espl_bench.method import ESPL
 from espl_bench.population import Population
 from espl_bench.run_dir import RunDir
 from espl_bench.summary import LedgerTotals
+from espl_bench.types import Split
 
 EVERY = 3
 """Steps between commits."""
+EVALUATED = 2
+"""Steps between evaluations, each of the state as it was committed or not."""
 
 
 def make_config(**changes):
@@ -86,6 +89,8 @@ async def advance(run, steps, on_step=lambda step: None):
         run.rewind(found)
         step, weights = found.step, (found.folder / "adapter.bin").read_bytes()
     while step < steps:
+        if step % EVALUATED == 0:
+            run.write_rollouts(step, rollouts_at(step, weights), Split.TEST)
         step += 1
         weights = next_weights(weights, step)
         run.write_rollouts(step, rollouts_at(step, weights))
@@ -125,6 +130,9 @@ def check_committed(path):
     assert run.rollout_steps() == list(range(1, step + 1))
     for number in run.rollout_steps():
         assert run.read_rollouts(number) == rollouts_at(number, weights_at(number))
+    assert run.rollout_steps(Split.TEST) == list(range(0, step, EVALUATED)), "a state is evaluated after its commit"
+    for number in run.rollout_steps(Split.TEST):
+        assert run.read_rollouts(number, Split.TEST) == rollouts_at(number, weights_at(number))
     if found is not None:
         assert (found.folder / "adapter.bin").read_bytes() == weights_at(step)
         assert found.population == population_at(step)

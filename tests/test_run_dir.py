@@ -15,6 +15,7 @@ from run_dir_fixtures import commit, make_config, rollouts_at, snapshot, start, 
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.logs import Log, encode
 from espl_bench.run_dir import RunDir
+from espl_bench.types import Split
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -214,6 +215,16 @@ def test_rollouts_are_replaced_whole(tmp_path):
     assert run.read_rollouts(12) == rollouts_at(12, weights_at(12))
     assert run.read_rollouts(3) == []
     assert run.rollout_steps() == [3, 12]
+
+
+def test_rollouts_of_evaluations_have_files_of_their_own(tmp_path):
+    run = start(tmp_path)
+    run.write_rollouts(12, [{"of": "training"}])
+    for split in (Split.VALIDATION, Split.TEST):
+        run.write_rollouts(12, [{"of": split.value}], split)
+    assert (tmp_path / "rollouts" / "test_000012.jsonl").exists()
+    assert [run.read_rollouts(12, split) for split in (None, Split.TEST)] == [[{"of": "training"}], [{"of": "test"}]]
+    assert [run.rollout_steps(split) for split in (None, *Split)] == [[12], [], [12], [12]]
 
 
 def test_who_is_reading_while_a_file_is_replaced_reads_the_old_one_to_its_end(tmp_path):
