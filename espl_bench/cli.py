@@ -252,6 +252,14 @@ def grade(
 
 
 @app.command()
+def verify(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Grade a run's stored rollouts again, and compare them with what it says of itself."""
+    from espl_bench.commands import verify as command
+
+    raise typer.Exit(command.verify_run(folder, as_json, quiet))
+
+
+@app.command()
 def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List the methods that can be run."""
     from espl_bench.commands import catalogue as command

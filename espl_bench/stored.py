@@ -1,0 +1,77 @@
+"""Stored rollouts read back: each line of a file as a typed row, or why it cannot be used. They are written by rollout.py."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espl_bench.types import Outcome, StopReason
+
+
+class Unusable(ValueError):
+    """A line that is no stored rollout, and why, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One rollout as its line tells it."""
+
+    problem_id: str
+    question: str
+    answer: str
+    sample: int
+    turns: tuple[str, ...]
+    """What the policy said, turn by turn; nothing if the environment could not begin."""
+    stop: StopReason
+    """How the last turn ended."""
+    reward: float
+    outcome: Outcome
+    error: str | None
+    generated_tokens: int
+
+    @classmethod
+    def of(cls, line: bytes) -> "Stored":
+        """Raises Unusable for a line that was damaged, cut off, or written by something else."""
+        try:
+            row: object = json.loads(line)
+        except ValueError as error:
+            raise Unusable("not JSON") from error
+        if not isinstance(row, dict):
+            raise Unusable("not a JSON object")
+        if not line.endswith(b"\n"):
+            raise Unusable("not written to its end")
+        try:
+            return cls._typed(row)  # pyright: ignore[reportUnknownArgumentType]  (JSON's keys are strings)
+        except KeyError as error:
+            raise Unusable(f"no column {error}") from error
+        except (TypeError, ValueError) as error:
+            raise Unusable(str(error)) from error
+
+    @classmethod
+    def _typed(cls, row: Mapping[str, Any]) -> "Stored":
+        turns = row["turns"]
+        if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):  # pyright: ignore[reportUnknownVariableType]
+            raise TypeError("turns is no list of texts")
+        return cls(
+            problem_id=str(row["problem_id"]),
+            question=str(row["question"]),
+            answer=str(row["answer"]),
+            sample=int(row["sample"]),
+            turns=tuple(turns),  # pyright: ignore[reportUnknownArgumentType]
+            stop=StopReason(row["stop_reason"]) if turns else StopReason.STOP,
+            reward=float(row["reward"]),
+            outcome=Outcome(row["outcome"]),
+            error=row["error"],
+            generated_tokens=int(row["generated_tokens"]),
+        )
+
+
+def read_stored(path: Path) -> Iterator[Stored | Unusable]:
+    """The lines of a file, in order. Raises OSError if there is no such file, or it cannot be read."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield Stored.of(line)
+            except Unusable as fault:
+                yield fault
