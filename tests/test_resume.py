@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loop_fixtures import adapter, make_config, make_scripted_config, rows, run
+from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
@@ -35,7 +35,7 @@ def unbroken(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(model: Path, folder: Path) -> subprocess.Popen[str]:
     config = make_config(model, **CHOICES)
-    names = ("model", "num_prompts", "max_tokens", "editor_max_tokens", "checkpoint_every", "lora_rank", *CHOICES)
+    names = dict.fromkeys(("model", *SHAPE, *CHOICES))
     values = config.method.__dict__ | config.model_dump()
     options = [f"--{name.replace('_', '-')}={values[name]}" for name in names]
     command = [sys.executable, "-m", "espl_bench", "run", "--method=espl", "--quiet", f"--out={folder}", *options]
