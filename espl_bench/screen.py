@@ -1,6 +1,6 @@
 """What every screen shares: how numbers are written, and how text that a model wrote is made harmless.
 
-Principles and responses look like ``[G0] @ larger digit .``, which rich would take for markup, and may hold control
+Principles and responses look like ``[G0] dax larger``, which rich would take for markup, and may hold control
 characters that move a terminal's cursor. Whatever a model wrote goes through :func:`plain`.
 """
 

@@ -46,7 +46,7 @@ def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = 
         "item_scores": tuple(float(value) for value in scores),
         "ledger": LedgerTotals(**ledger),
         "curve": (CurvePoint(step=0, split="validation", score=0.1), CurvePoint(step=40, split="validation", score=score)),
-        "shown_prompt": ("@ larger digit .", "# [sum] digit ."),
+        "shown_prompt": ("dax larger", "fep [sum]"),
     }
     return Summary(**(values | changes))
 
@@ -75,9 +75,9 @@ def make_config(**changes: Any) -> RunConfig:
     return RunConfig(**({"method": ESPL, "env": "rulebook", "model": "lab", "steps": 40} | changes))
 
 
-NASTY = "@ [bold]larger[/bold] digit . \x1b[31m\x07:smile: \u202egnp"
+NASTY = "dax [bold]larger[/bold] . \x1b[31m\x07:smile: \u202egnp"
 """What a model may write: markup, an escape sequence, a bell, an emoji code, a right-to-left override."""
-NASTY_SHOWN = "@ [bold]larger[/bold] digit . [31m:smile: gnp"
+NASTY_SHOWN = "dax [bold]larger[/bold] . [31m:smile: gnp"
 
 
 def make_run(folder: Path, summary: Summary | None = None, **changes: Any) -> Path:
@@ -98,7 +98,7 @@ def make_run(folder: Path, summary: Summary | None = None, **changes: Any) -> Pa
 def make_rollout(place: int) -> dict[str, Any]:
     return {
         "problem_id": f"train/{place}",
-        "question": "3 @ 5 = ?",
+        "question": "3 dax 5 = ?",
         "answer": "5",
         "prompt_id": 1,
         "sample": 0,
@@ -113,7 +113,7 @@ def make_rollout(place: int) -> dict[str, Any]:
 
 
 def born(prompt_id: int, step: int, origin: str, parents: Sequence[int], *principles: str) -> dict[str, Any]:
-    edit = {"op": "merge", "ids": [0, 2], "principle": NASTY, "source": "train/3", "reason": "3 @ 5"}
+    edit = {"op": "merge", "ids": [0, 2], "principle": NASTY, "source": "train/3", "reason": "3 dax 5"}
     base = {"event": "born", "step": step, "id": prompt_id, "origin": origin, "parents": list(parents)}
     return {**base, "principles": list(principles), "mu": 25.0, "sigma": 8.0, "evidence": [edit] if parents else []}
 
@@ -130,5 +130,5 @@ EVENTS = (
     rated(2, {0: 0.2, 1: 0.6}, {0: (22.0, 6.0), 1: (28.0, 6.0)}),
     {"event": "rejected", "step": 2, "origin": "mutation", "parents": [1], "reason": "no_contrast", "detail": ""},
     rated(3, {0: 0.7, 1: 0.4}, {0: (24.0, 5.0), 1: (26.0, 5.0)}),
-    born(2, 3, "crossover", [0, 1], "# sum digit .", NASTY),
+    born(2, 3, "crossover", [0, 1], "fep sum", NASTY),
 )

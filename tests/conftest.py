@@ -2,16 +2,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from espl_envs.lab import MODEL
 
 from espl_bench.grading import VerifierPool
 
 
 @pytest.fixture(scope="session")
-def lab_like_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real model folder, tiny, that answers at random in the laboratory's language."""
-    from tiny_lab import make_lab_like_model  # imports torch, which most tests do without
-
-    return make_lab_like_model(tmp_path_factory.mktemp("lab-like"))
+def lab_model() -> Path:
+    """The small model that ships with the environments. Not to be changed."""
+    return MODEL
 
 
 @pytest.fixture(scope="session")

@@ -20,16 +20,16 @@ SHAPE = {
     "num_prompts": 3,
     "batch_size": 4,
     "group_size": 4,
-    "max_tokens": 6,
-    "editor_max_tokens": 16,
+    "max_tokens": 40,
+    "editor_max_tokens": 128,
     "eval_samples": 1,
     "eval_every": 0,
     "checkpoint_every": 2,
     "lora_rank": 4,
 }
-"""For the tiny model."""
+"""For the lab model."""
 
-SCRIPTED_SHAPE = SHAPE | {"model": "scripted", "max_tokens": 48, "editor_max_tokens": 192, "lr": 0.1}
+SCRIPTED_SHAPE = SHAPE | {"model": "scripted", "lr": 0.1}
 
 
 def make_config(model, method="espl", **choices) -> RunConfig:

@@ -11,18 +11,34 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from espl_envs.lab.language import Champion, Solver, Vote, as_stated, judge_attempts, judge_parents, settle, write_edits
+from espl_envs.lab.language import (
+    Champion,
+    Reading,
+    Solver,
+    as_principles,
+    as_stated,
+    judge_attempts,
+    judge_parents,
+    settle,
+)
 from espl_envs.lab.tokenizer import build_tokenizer
 from espl_envs.rulebook.chains import Chain, Solution
+from espl_envs.rulebook.env import hidden_meanings
+from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.types import Completion, StopReason
 
-SLIP = 0.3
-PRINCIPLE = re.compile(r"\[G(\d+)\] (\S) (\w+) digit \.(?: (\d)(?= |$))?")
-CHAIN = re.compile(r"\d(?: \S \d)+(?= = \?)")
-STEP = re.compile(r"(\S) (\w+) (\d) (\d) = (\d)")
-BELIEF = re.compile(r"(\S) ([a-z]+) (\d)")
+SLIP = 0.15
+HABIT = hidden_meanings(0)
+"""It knows the world, so that right answers are common,"""
+STRAY = 0.7
+"""but as a rule it does something else, so that wrong ones are, too."""
+OPERATOR, MEANING = (f"({'|'.join(words)})" for words in (OPERATORS, MEANINGS))
+PRINCIPLE = re.compile(rf"\[G\d+\] {OPERATOR} {MEANING}")
+CHAIN = re.compile(rf"\d \d(?: (?:{'|'.join(OPERATORS)}) \d \d)+(?= = \?)")
+STEP = re.compile(rf"{OPERATOR} {MEANING} \d \d = (\d) \d \d = (\d)")
+BELIEF = re.compile(rf"{OPERATOR} {MEANING}")
 
 
 def make_chat() -> HfChat:
@@ -102,50 +118,55 @@ def respond(prompt, rng, slip):
     """What the script says to a prompt, by the word it begins with."""
     match prompt.split()[0]:
         case "summarise":
-            return " ".join(f"{symbol} {meaning} {result}" for symbol, meaning, _, _, result in STEP.findall(prompt))
+            return _summary(prompt)
         case "critique":
-            return write_edits(_critique(prompt, rng))
+            return _critique(prompt, rng)
         case "aggregate":
-            return write_edits(_aggregate(prompt, rng))
+            return _aggregate(prompt)
         case "crossover":
-            return write_edits(_cross(prompt))
+            return _cross(prompt)
         case _:
-            solver = Solver(as_stated(read_principles(prompt)), {}, slip, stray=0.0)
+            solver = Solver(as_stated(read_principles(prompt)), HABIT, slip, STRAY)
             return solver.attempt(rng, read_chain(CHAIN.search(prompt)[0])).text
 
 
 def read_principles(text):
-    return [(symbol, meaning) for _, symbol, meaning, _ in PRINCIPLE.findall(text)]
+    return PRINCIPLE.findall(text)
 
 
 def read_chain(question):
     words = question.split()
-    return Chain(tuple(map(int, words[::2])), tuple(words[1::2]))
+    numbers = [(int(words[place]), int(words[place + 1])) for place in range(0, len(words), 3)]
+    return Chain(tuple(numbers), tuple(words[2::3]))
+
+
+def _summary(prompt):
+    chain, steps = read_chain(CHAIN.search(prompt)[0]), STEP.findall(prompt)
+    known = Chain(chain.numbers[: len(steps) + 1], chain.operators[: len(steps)])
+    return Solution(known, tuple(s[1] for s in steps), tuple((int(s[2]), int(s[3])) for s in steps)).summary
 
 
 def _critique(prompt, rng):
     stated, _, rest = prompt.partition(" problem : ")
-    chain = read_chain(CHAIN.search(rest)[0])
-    truth = int(re.search(r"truth : (\d)", rest)[1])
     attempts = []
-    for _, summary in re.findall(r"(right|wrong) : ([^:]*?)(?= right :| wrong :|$)", rest):
-        beliefs = BELIEF.findall(summary)
-        attempts.append(Solution(chain, tuple(b[1] for b in beliefs), tuple(int(b[2]) for b in beliefs)))
-    return judge_attempts(rng, read_principles(stated), truth, attempts).edits
+    for label, summary in re.findall(r"(right|wrong) : ([^:]*?)(?= right :| wrong :|$)", rest):
+        operators, used = zip(*BELIEF.findall(summary), strict=True)
+        attempts.append(Reading(operators, used, label == "right"))
+    beliefs = read_principles(stated)
+    return judge_attempts(rng, beliefs, attempts).text(as_principles(beliefs))
 
 
-def _aggregate(prompt, rng):
-    _, principles, added, changes = re.fullmatch(r"(aggregate principles :)(.*?)(?: added :(.*?))?(?: changes :(.*))?", prompt).groups()
-    standing, proposed = {}, {}
-    for part, found in ((principles, standing), (added, standing), (changes, proposed)):
-        for index, symbol, meaning, votes in PRINCIPLE.findall(part or ""):
-            found.setdefault(symbol, []).append(Vote(int(index), meaning, int(votes or 0)))
-    return [edit for symbol, votes in standing.items() for edit in settle(rng, symbol, votes, proposed.get(symbol, ())).edits]
+def _aggregate(prompt):
+    parts = re.fullmatch(r"aggregate principles :(.*?)(?: added :(.*?))?(?: changes :(.*))?", prompt).groups("")
+    beliefs, added, changes = map(read_principles, parts)
+    return settle(beliefs, added, changes).text(as_principles([*beliefs, *added]))
 
 
 def _cross(prompt):
-    sets = re.findall(r"set (\w) :(.*?) best on :(.*?)(?= set |$)", prompt)
-    first, *rivals = (
-        Champion(label, tuple(read_principles(stated)), tuple(map(read_chain, CHAIN.findall(won)))) for label, stated, won in sets
-    )
-    return judge_parents(first, rivals).edits
+    first, *rivals = (_champion(label, prompt) for label in dict.fromkeys(re.findall(r"(?<= )[A-F](?= )", prompt)))
+    return judge_parents(first, rivals).text(as_principles(first.beliefs))
+
+
+def _champion(label, prompt):
+    won = re.findall(rf"(?<= ){label} won ({CHAIN.pattern})", prompt)
+    return Champion(label, tuple(re.findall(rf"(?<= ){label} {BELIEF.pattern}", prompt)), tuple(map(read_chain, won)))

@@ -209,10 +209,10 @@ def test_options_given_to_a_comparison_reach_its_runs_unchanged(monkeypatch: pyt
 
 
 def test_options_reach_the_configuration():
-    chosen = Chosen({"steps": 3, "selector": "ucb", "crossover_prob": 0.5, "placement": "user"}, ("world=3",), ("@ larger digit .",))
+    chosen = Chosen({"steps": 3, "selector": "ucb", "crossover_prob": 0.5, "placement": "user"}, ("world=3",), ("dax larger",))
     config = run_command.configure("espl", "rulebook", 4, chosen)
     assert (config.steps, config.seed, config.method.selector, config.method.crossover_prob) == (3, 4, "ucb", 0.5)
-    assert (config.env_options, config.root_principles, config.placement.value) == ({"world": 3}, ("@ larger digit .",), "user")
+    assert (config.env_options, config.root_principles, config.placement.value) == ({"world": 3}, ("dax larger",), "user")
     assert str(run_command.default_folder(config)) == "runs/rulebook-espl-s4"
 
 

@@ -23,8 +23,8 @@ from espl_bench.operators.reflection import (
 from espl_bench.types import Message, Problem, Split
 
 DIALECTS = sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())
-PRINCIPLES = ("@ larger digit .", "# sum digit .")
-PROBLEM = Problem("train/1", Split.TRAIN, 1, "3 @ 5 = ?", "TRUTH", gold="GOLD")
+PRINCIPLES = ("dax larger", "fep sum")
+PROBLEM = Problem("train/1", Split.TRAIN, 1, "3 dax 5 = ?", "TRUTH", gold="GOLD")
 
 
 @pytest.fixture
@@ -85,9 +85,11 @@ def test_rendering_takes_what_models_write_literally(own: Path):
 def test_the_compact_dialect_speaks_the_laboratorys_vocabulary():
     tokenizer = build_tokenizer()
     contexts = {
-        TemplateName.CRITIQUE: critique_context((), Problem("x", Split.TRAIN, 0, "3 @ 5 = ?", "5", ""), [AttemptView(True, "@ larger 5")]),
+        TemplateName.CRITIQUE: critique_context(
+            (), Problem("x", Split.TRAIN, 0, "3 dax 5 = ?", "5", ""), [AttemptView(True, "dax larger 5")]
+        ),
         TemplateName.AGGREGATE: aggregate_context((), [Proposal(0, PRINCIPLES[0], 12)], []),
-        TemplateName.CROSSOVER: crossover_context([ParentView(label, PRINCIPLES, ("3 @ 5 = ?",)) for label in "ABCDEF"]),
+        TemplateName.CROSSOVER: crossover_context([ParentView(label, PRINCIPLES, ("3 dax 5 = ?",)) for label in "ABCDEF"]),
     }
     for name, context in contexts.items():
         [message] = Dialect.load("compact").reflection_messages(name, context)
@@ -214,7 +216,7 @@ def test_a_template_that_fails_is_named_in_one_line(template: str, why: str, own
     file = own / "problem.jinja"
     file.write_text(template)
     with pytest.raises(TemplateError) as error:
-        Dialect.load(str(own)).prompt_messages((), "3 @ 5 = ?", Placement.SYSTEM)
+        Dialect.load(str(own)).prompt_messages((), "3 dax 5 = ?", Placement.SYSTEM)
     said = str(error.value)
     assert said.startswith(f"{file} does not render: ") and why in said
     assert "\n" not in said

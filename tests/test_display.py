@@ -42,9 +42,9 @@ def test_control_characters_are_stripped_and_line_breaks_kept():
 
 def test_what_a_model_wrote_is_printed_literally():
     console = paper()
-    console.print(principles_text((NASTY, "@ larger digit .")))
+    console.print(principles_text((NASTY, "dax larger")))
     console.print(plain("[/bold] [link=x]y"))
-    assert written(console) == f"[G0] {NASTY_SHOWN}\n[G1] @ larger digit .\n[/bold] [link=x]y\n"
+    assert written(console) == f"[G0] {NASTY_SHOWN}\n[G1] dax larger\n[/bold] [link=x]y\n"
 
 
 def test_result_panel_prints_principles_literally():
@@ -204,7 +204,7 @@ def test_overview_tells_the_run_literally(tmp_path: Path, capsys: pytest.Capture
     assert "26.0 ± 5.0" in text
     assert f"rollout 0 {NASTY_SHOWN}" in text
     assert "assistant: wrong, reward 0, 9 tokens" in text
-    assert "3 @ 5 = ?" in text and "answer: 5" in text
+    assert "3 dax 5 = ?" in text and "answer: 5" in text
     assert "\x1b" not in text and "\x07" not in text and "\u202e" not in text
 
 
@@ -219,10 +219,10 @@ def test_overview_fits_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_parts_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = str(make_run(tmp_path / "run"))
     prompts = " ".join(shown(capsys, folder, "--prompts").split())
-    assert f"- merge G0 G2: {NASTY_SHOWN} because 3 @ 5 (train/3)" in prompts and "lineage" not in prompts and "rollout" not in prompts
+    assert f"- merge G0 G2: {NASTY_SHOWN} because 3 dax 5 (train/3)" in prompts and "lineage" not in prompts and "rollout" not in prompts
     assert shown(capsys, folder, "--tree").startswith("lineage")
     rollout = shown(capsys, folder, "--rollout", "2")
-    assert "rollout 2 @" in rollout and "lineage" not in rollout
+    assert "rollout 2 dax" in rollout and "lineage" not in rollout
     assert invoke(["show", folder, "--rollout", "4"]) == 2
     assert "step 3 has rollouts 0 to 3" in capsys.readouterr().err
     assert invoke(["show", folder, "--step", "9"]) == 1

@@ -46,9 +46,9 @@ def options(model: Path, out: Path, **choices: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def finished(lab_like_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
-    assert invoke(["run", *options(lab_like_model, folder, eval_every=2)]) == 0
+    assert invoke(["run", *options(lab_model, folder, eval_every=2)]) == 0
     return folder
 
 
@@ -59,9 +59,9 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(lab_like_model: Path, tmp_path: Path) -> Path:
+def model(lab_model: Path, tmp_path: Path) -> Path:
     """A model, to be spoilt."""
-    return Path(shutil.copytree(lab_like_model, tmp_path / "model"))
+    return Path(shutil.copytree(lab_model, tmp_path / "model"))
 
 
 # Models
@@ -237,7 +237,7 @@ def test_another_model_under_the_same_name_does_not_continue_a_run(espl_bench: C
     from espl_envs.lab import pretrain as lab
 
     espl_bench.succeeds("run", *options(model, tmp_path / "run", steps=2))
-    other = lab.build_model(lab.Recipe(width=64, layers=2, heads=2), lab.build_tokenizer())
+    other = lab.build_model(lab.Recipe(width=64, heads=2), lab.build_tokenizer())
     other.save_pretrained(model)
     said = espl_bench.fails("resume", tmp_path / "run")
     assert "adapter_model.safetensors does not fit the model" in said

@@ -18,7 +18,7 @@ from loop_fixtures import (
     splits_by_question,
     with_method,
 )
-from scripted_engine import ScriptedEngine
+from scripted_engine import CHAIN, ScriptedEngine
 
 from espl_bench.batches import training_batch
 from espl_bench.dialect import Placement
@@ -40,8 +40,8 @@ def metrics(folder: Path) -> bytes:
 # One loop
 
 
-def test_espl_without_operators_is_rl_only_bit_for_bit(lab_like_model: Path, tmp_path: Path):
-    rl_only = make_config(lab_like_model, "rl_only")
+def test_espl_without_operators_is_rl_only_bit_for_bit(lab_model: Path, tmp_path: Path):
+    rl_only = make_config(lab_model, "rl_only")
     bare = with_method(rl_only, ESPL.varied(operators=(), baseline=Baseline.ACROSS_PROMPTS))
     run(rl_only, tmp_path / "rl")
     run(bare, tmp_path / "espl")
@@ -53,30 +53,30 @@ def test_espl_without_operators_is_rl_only_bit_for_bit(lab_like_model: Path, tmp
 
 
 @pytest.mark.parametrize("method", ["base", "reflection_only", "evolution_only"])
-def test_frozen_weights_are_bit_for_bit_those_of_the_start(method: str, lab_like_model: Path, tmp_path: Path):
-    config = make_config(lab_like_model, method)
+def test_frozen_weights_are_bit_for_bit_those_of_the_start(method: str, lab_model: Path, tmp_path: Path):
+    config = make_config(lab_model, method)
     asyncio.run(open_engine(config).save(tmp_path))
     run(config, tmp_path / "run")
     assert adapter(tmp_path / "run") == (tmp_path / "adapter_model.safetensors").read_bytes()
 
 
-def test_weights_that_learn_move(lab_like_model: Path, tmp_path: Path):
-    config = make_config(lab_like_model, "rl_only", steps=2)
+def test_weights_that_learn_move(lab_model: Path, tmp_path: Path):
+    config = make_config(lab_model, "rl_only", steps=2)
     asyncio.run(open_engine(config).save(tmp_path))
     run(config, tmp_path / "run")
     assert adapter(tmp_path / "run") != (tmp_path / "adapter_model.safetensors").read_bytes()
 
 
-def test_the_same_configuration_gives_the_same_bytes_and_another_seed_gives_others(lab_like_model: Path, tmp_path: Path):
+def test_the_same_configuration_gives_the_same_bytes_and_another_seed_gives_others(lab_model: Path, tmp_path: Path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run(make_config(lab_like_model, steps=2, seed=seed), tmp_path / name)
+        run(make_config(lab_model, steps=2, seed=seed), tmp_path / name)
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b") != metrics(tmp_path / "c")
     assert adapter(tmp_path / "a") == adapter(tmp_path / "b") != adapter(tmp_path / "c")
 
 
-def test_looking_at_the_test_split_steers_nothing(lab_like_model: Path, tmp_path: Path):
-    run(make_config(lab_like_model), tmp_path / "blind")
-    run(make_config(lab_like_model, test_every=1, eval_every=2), tmp_path / "curious")
+def test_looking_at_the_test_split_steers_nothing(lab_model: Path, tmp_path: Path):
+    run(make_config(lab_model), tmp_path / "blind")
+    run(make_config(lab_model, test_every=1, eval_every=2), tmp_path / "curious")
     assert len(rows(tmp_path / "curious", Log.EVALUATIONS)) == 2 + 4 + 2
     assert metrics(tmp_path / "curious") == metrics(tmp_path / "blind")
     assert adapter(tmp_path / "curious") == adapter(tmp_path / "blind")
@@ -91,11 +91,9 @@ def test_looking_at_the_test_split_steers_nothing(lab_like_model: Path, tmp_path
     [("espl", {}), ("espl", {"population_size": 2, "crossover_prob": 1.0}), ("evolution_only", {"selector": "softmax"}), ("rl_only", {})],
 )
 @pytest.mark.parametrize("kind", ["real", "scripted"])
-def test_every_rating_and_every_birth_follows_from_the_rollouts(
-    kind: str, method: str, choices: dict, lab_like_model: Path, tmp_path: Path
-):
+def test_every_rating_and_every_birth_follows_from_the_rollouts(kind: str, method: str, choices: dict, lab_model: Path, tmp_path: Path):
     if kind == "real":
-        run(make_config(lab_like_model, method, steps=6, **choices), tmp_path)
+        run(make_config(lab_model, method, steps=6, **choices), tmp_path)
     else:
         run(make_scripted_config(method, steps=12, **choices), tmp_path, ScriptedEngine())
     check_population(tmp_path)
@@ -156,12 +154,12 @@ def asked(engine, call) -> Counter:
 
 
 def question_in(engine, request) -> str:
-    return engine.chat.decode(request.prompt_T).rpartition(". ")[2]
+    return f"{CHAIN.search(engine.chat.decode(request.prompt_T))[0]} = ?"
 
 
 @pytest.mark.parametrize("method", ["base", "rl_only", "espl"])
-def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_like_model: Path, tmp_path: Path):
-    config = make_config(lab_like_model, method, eval_every=2, crossover_prob=1.0)
+def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_model: Path, tmp_path: Path):
+    config = make_config(lab_model, method, eval_every=2, crossover_prob=1.0)
     engine = RecordingEngine(open_engine(config))
     ledger = run(config, tmp_path, engine).ledger
     reflections = [call for call in engine.calls if call.weights == "reference"]
@@ -194,7 +192,7 @@ def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_like_
 def test_a_prompt_reads_the_same_in_training_and_in_evaluation(placement: Placement):
     engine = ScriptedEngine()
     bench = open_bench(make_scripted_config(placement=placement), engine)
-    prompt = SystemPrompt(3, ("@ larger digit .", "# sum digit ."), Rating(), Lineage(Origin.ROOT))
+    prompt = SystemPrompt(3, ("dax larger", "fep sum"), Rating(), Lineage(Origin.ROOT))
     problems = [bench.env.problem(Split.TRAIN, index) for index in range(5)]
 
     async def both():
@@ -207,7 +205,7 @@ def test_a_prompt_reads_the_same_in_training_and_in_evaluation(placement: Placem
     assert training == evaluation
     for tokens, problem in zip(training[::2], problems, strict=True):
         text = engine.chat.decode(tokens)
-        assert text == f"principles : [G0] @ larger digit . [G1] # sum digit . {problem.question}"
+        assert text == f"principles : [G0] dax larger [G1] fep sum {problem.question}"
     assert len({request.seed for call in engine.calls for request in call.requests}) == 20, "but not with the same draws"
 
 
@@ -325,8 +323,8 @@ def test_only_what_was_sampled_is_trained_on(tmp_path: Path):
         assert datum.mask_T == (False,) * start + (True,) * (len(datum.tokens_T) - start)
 
 
-def test_the_outcomes_of_a_step_are_those_of_its_rollouts(lab_like_model: Path, tmp_path: Path):
-    run(make_config(lab_like_model, steps=3), tmp_path)
+def test_the_outcomes_of_a_step_are_those_of_its_rollouts(lab_model: Path, tmp_path: Path):
+    run(make_config(lab_model, steps=3), tmp_path)
     for row in rows(tmp_path, Log.METRICS):
         stored = RunDir(tmp_path).read_rollouts(row["step"])
         counts = Counter(rollout["outcome"] for rollout in stored)

@@ -41,9 +41,9 @@ def test_every_registered_method_is_called_by_its_name(name: str):
 
 
 @pytest.mark.parametrize("name", all_methods())
-def test_every_registered_method_runs(name: str, lab_like_model: Path, tmp_path: Path):
+def test_every_registered_method_runs(name: str, lab_model: Path, tmp_path: Path):
     method = find_method(name)
-    summary = run(make_config(lab_like_model, name, steps=2), tmp_path)
+    summary = run(make_config(lab_model, name, steps=2), tmp_path)
     steps = 0 if method.is_static else 2
     assert (summary.method, summary.steps, summary.n_items) == (name, steps, 100)
     assert [row["step"] for row in rows(tmp_path, Log.METRICS)] == list(range(1, steps + 1))
@@ -96,8 +96,8 @@ def test_what_evolution_learns_is_true_more_often_than_chance(tmp_path: Path):
 
 
 @pytest.mark.parametrize("loss", get_args(LossName))
-def test_every_loss_trains_the_real_model(loss: str, lab_like_model: Path, tmp_path: Path):
-    run(make_config(lab_like_model, "espl", loss=loss, steps=2, lr=0.005), tmp_path)
+def test_every_loss_trains_the_real_model(loss: str, lab_model: Path, tmp_path: Path):
+    run(make_config(lab_model, "espl", loss=loss, steps=2, lr=0.005), tmp_path)
     trained = [row["train"] for row in rows(tmp_path, Log.METRICS)]
     assert all(step["grad_norm"] > 0 and step["skipped_steps"] == 0 for step in trained)
     assert all(step["ratio_mean"] == pytest.approx(1, abs=1e-4) for step in trained), "sampler and trainer have the same weights"
@@ -112,8 +112,8 @@ def test_every_selector_runs(selector: str, tmp_path: Path):
         assert str(born[-1]) in row["means"], "the newest is always in the batch"
 
 
-def test_the_current_weights_as_editor_run_on_the_real_model(lab_like_model: Path, tmp_path: Path):
-    run(make_config(lab_like_model, editor="current", steps=3), tmp_path)
+def test_the_current_weights_as_editor_run_on_the_real_model(lab_model: Path, tmp_path: Path):
+    run(make_config(lab_model, editor="current", steps=3), tmp_path)
     check_population(tmp_path)
     assert len(events(tmp_path, "born")) > 1
 
@@ -130,6 +130,6 @@ def test_small_and_large_batches_run(choices: dict, tmp_path: Path):
 
 def test_a_root_with_principles_is_shown_from_the_start(tmp_path: Path):
     engine = ScriptedEngine()
-    summary = run(make_scripted_config("base", root_principles=("@ larger digit .",)), tmp_path, engine)
-    assert summary.shown_prompt == ("@ larger digit .",)
-    assert "[G0] @ larger digit ." in engine.chat.decode(engine.calls[0].requests[0].prompt_T)
+    summary = run(make_scripted_config("base", root_principles=("dax larger",)), tmp_path, engine)
+    assert summary.shown_prompt == ("dax larger",)
+    assert "[G0] dax larger" in engine.chat.decode(engine.calls[0].requests[0].prompt_T)

@@ -40,15 +40,15 @@ from espl_bench.types import (
 CHAT = make_chat()
 LIMITS = Limits(max_edits=2, max_words=32, attempts=4, sigma_growth=1.0)
 RIGHT, WRONG, FAILED = Outcome.CORRECT, Outcome.WRONG, Outcome.ERROR
-LARGER, SUM, GAP, NEXT = "@ larger digit .", "# sum digit .", "@ gap digit .", "$ next digit ."
+LARGER, SUM, GAP, NEXT = "dax larger", "fep sum", "dax minus", "zup next"
 
 
 def problem(number: int) -> Problem:
-    return Problem(f"train/{number}", Split.TRAIN, number, f"{number} @ 5 = ?", "5", gold="answer 5")
+    return Problem(f"train/{number}", Split.TRAIN, number, f"3 {number} dax 5 2 = ?", "5 8", gold="answer 5 8")
 
 
 def trajectory(outcome: Outcome, number: int, prompt_id: int = 0, sample: int = 0, text: str = "") -> Trajectory:
-    said = text or f"@ {'larger' if outcome is RIGHT else 'smaller'} {number} 5 = {sample}"
+    said = text or f"dax {'larger' if outcome is RIGHT else 'smaller'} 3 5 = 5 {number} 2 = {sample}"
     tokens = spell(CHAT, said)
     turn = Turn((1,), Completion(tokens, (0.0,) * len(tokens), said, StopReason.STOP))
     return Trajectory(problem(number), prompt_id, sample, (turn,), float(outcome is RIGHT), outcome)
@@ -171,21 +171,21 @@ def test_the_four_stages_one_call_each():
 def test_each_stage_sees_what_the_one_before_said():
     _, client = mutated([group(1, WRONG, RIGHT)], prompt(0, SUM), summarise=["first", "second"], critique=[f"[{add(LARGER)}]"])
     assert client.prompts["summarise"] == [
-        "summarise 1 @ 5 = ? attempt : @ larger 1 5 = 1",
-        "summarise 1 @ 5 = ? attempt : @ smaller 1 5 = 0",
+        "summarise 3 1 dax 5 2 = ? attempt : dax larger 3 5 = 5 1 2 = 1",
+        "summarise 3 1 dax 5 2 = ? attempt : dax smaller 3 5 = 5 1 2 = 0",
     ], "right ones first"
     assert [seen.replace("<|unk|>", "").split("problem")[0] for seen in client.prompts["critique"]] == [
         f"critique principles : [G0] {SUM} "
     ]
-    assert "truth : 5 right :" in client.prompts["critique"][0]
-    assert client.prompts["aggregate"] == [f"aggregate principles : [G0] {SUM} added : [G1] {LARGER} 1"]
+    assert "truth : 5 8 right :" in client.prompts["critique"][0]
+    assert client.prompts["aggregate"] == [f"aggregate principles : [G0] {SUM} added : 1 [G1] {LARGER}"]
 
 
 def test_votes_of_several_problems_are_counted():
     groups = [group(number, RIGHT, WRONG) for number in (1, 2, 3)]
     critiques = [f"[{add(LARGER)}]", f"[{add(GAP)}, {add(LARGER)}]", f"[{add(LARGER)}, {add(LARGER)}]"]
     result, client = mutated(groups, critique=critiques)
-    assert client.prompts["aggregate"] == [f"aggregate principles : none . added : [G0] {LARGER} 3 [G1] {GAP} 1"]
+    assert client.prompts["aggregate"] == [f"aggregate principles : none . added : 3 [G0] {LARGER} 1 [G1] {GAP}"]
     assert born(result).principles == (LARGER, GAP)
 
 
@@ -217,7 +217,7 @@ def test_aggregation_may_reword_and_merge_what_stands_and_what_is_new():
 def test_a_change_is_made_by_the_aggregation_or_not_at_all():
     modify = f'{{"op":"modify","id":"G0","principle":"{LARGER}"}}'
     result, client = mutated([group(1, RIGHT, WRONG)], prompt(0, GAP), critique=[f"[{modify}]"], aggregate=[f"[{modify}]"])
-    assert client.prompts["aggregate"] == [f"aggregate principles : [G0] {GAP} changes : [G0] {LARGER} 1"]
+    assert client.prompts["aggregate"] == [f"aggregate principles : [G0] {GAP} changes : 1 [G0] {LARGER}"]
     assert born(result).principles == (LARGER,)
     result, _ = mutated([group(1, RIGHT, WRONG)], prompt(0, GAP), critique=[f"[{modify}]"], aggregate=["[ ]"])
     assert refused(result)[0] == "unchanged"
@@ -225,16 +225,16 @@ def test_a_change_is_made_by_the_aggregation_or_not_at_all():
 
 def test_every_edit_of_a_child_has_its_evidence():
     merge = f'{{"op":"merge","ids":["G0","G1"],"principle":"{LARGER}","evidence":"same"}}'
-    result, _ = mutated([group(7, RIGHT, WRONG)], prompt(0, GAP), critique=[f"[{add(LARGER, '7 @ 5')}]"], aggregate=[f"[{merge}]"])
+    result, _ = mutated([group(7, RIGHT, WRONG)], prompt(0, GAP), critique=[f"[{add(LARGER, '3 7 dax 5 2')}]"], aggregate=[f"[{merge}]"])
     first, second = born(result).evidence
-    assert (first.op, first.ids, first.principle, first.source, first.reason) == ("add", (), LARGER, "train/7", "7 @ 5")
+    assert (first.op, first.ids, first.principle, first.source, first.reason) == ("add", (), LARGER, "train/7", "3 7 dax 5 2")
     assert (second.op, second.ids, second.principle, second.source, second.reason) == ("merge", (0, 1), LARGER, "aggregation", "same")
 
 
 def test_a_critique_beyond_its_number_of_edits_is_cut():
-    many = ", ".join(add(f"{symbol} gap digit .") for symbol in "@#$%")
+    many = ", ".join(add(f"{operator} minus") for operator in ("dax", "fep", "zup", "tig"))
     result, _ = mutated([group(1, RIGHT, WRONG)], critique=[f"[{many}]"])
-    assert born(result).principles == ("@ gap digit .", "# gap digit .")
+    assert born(result).principles == ("dax minus", "fep minus")
 
 
 def test_one_broken_critique_does_not_silence_the_others():
@@ -333,7 +333,7 @@ def test_parents_are_the_best_and_whoever_won_something():
     assert child.lineage == Lineage(Origin.CROSSOVER, (4, 7), born_step=5)
     assert child.principles == (LARGER, SUM)
     assert client.prompts["crossover"] == [
-        f"crossover set A : [G0] {LARGER} best on : 1 @ 5 = ? set B : [G0] {SUM} best on : 2 @ 5 = ? 4 @ 5 = ?"
+        f"crossover A {LARGER} A won 3 1 dax 5 2 = ? B {SUM} B won 3 2 dax 5 2 = ? B won 3 4 dax 5 2 = ?"
     ]
     [evidence] = child.evidence
     assert (evidence.op, evidence.principle, evidence.source, evidence.reason) == ("add", SUM, "crossover", "set B")
@@ -395,7 +395,7 @@ def test_both_operators_breed_from_the_best_of_the_batch_and_children_are_admitt
     assert (second.id, second.lineage.parent_ids) == (11, (7, 4))
     assert [member.id for member in found.population.members] == [7, 9, 10, 11], "the oldest left"
     assert found.ratings.keys() == {4, 7, 9}
-    assert all("set A : [G0] # sum" in seen for seen in client.prompts["crossover"])
+    assert all("crossover A fep sum" in seen for seen in client.prompts["crossover"])
 
 
 def test_of_equal_means_the_higher_rated_breeds():
@@ -444,8 +444,8 @@ def test_an_editor_without_work_makes_no_call():
 
 
 def test_the_scripted_editor_finds_the_meaning_that_right_attempts_share():
-    right = trajectory(RIGHT, 3, text="@ larger 3 5 = 5 ; answer 5")
-    wrong = trajectory(WRONG, 3, text="@ gap 3 5 = 2 ; answer 2")
+    right = trajectory(RIGHT, 3, text="dax larger 3 5 = 5 3 2 = 3 ; answer 5 3")
+    wrong = trajectory(WRONG, 3, text="dax minus 3 5 = 8 3 2 = 1 ; answer 8 1")
     groups = [TrajectoryGroup(problem(3), 0, (right, wrong))]
 
     async def mutation():
@@ -461,5 +461,5 @@ def test_more_parents_than_letters_are_cut_to_the_letters():
         group(number, RIGHT if each.id == number else WRONG, prompt_id=each.id) for each, number in itertools.product(prompts, range(30))
     ]
     result, client = crossed(prompts, groups, f"[{add(GAP)}]")
-    assert client.prompts["crossover"][0].count("set") == 26
+    assert client.prompts["crossover"][0].count(" won ") == 26
     assert len(born(result).lineage.parent_ids) == 26

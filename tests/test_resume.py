@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loop_fixtures import adapter, make_config, make_scripted_config, rows, run
+from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
@@ -22,20 +22,20 @@ from espl_bench.run_dir import Log, RunDir
 from espl_bench.stopping import Interrupted
 
 STEPS = 6
-CHOICES = {"steps": STEPS, "batch_size": 6, "group_size": 6, "eval_every": 3, "eval_samples": 8, "crossover_prob": 0.5}
+CHOICES = {"steps": STEPS, "eval_every": 3, "eval_samples": 3, "crossover_prob": 0.5}
 """Long enough in every phase for a signal to arrive in it."""
 
 
 @pytest.fixture(scope="module")
-def unbroken(lab_like_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unbroken(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    run(make_config(lab_like_model, **CHOICES), folder)
+    run(make_config(lab_model, **CHOICES), folder)
     return folder
 
 
 def start(model: Path, folder: Path) -> subprocess.Popen[str]:
     config = make_config(model, **CHOICES)
-    names = ("model", "num_prompts", "max_tokens", "editor_max_tokens", "checkpoint_every", "lora_rank", *CHOICES)
+    names = dict.fromkeys(("model", *SHAPE, *CHOICES))
     values = config.method.__dict__ | config.model_dump()
     options = [f"--{name.replace('_', '-')}={values[name]}" for name in names]
     command = [sys.executable, "-m", "espl_bench", "run", "--method=espl", "--quiet", f"--out={folder}", *options]
@@ -91,9 +91,9 @@ def unfinished(folder: Path) -> Callable[[], bool]:
     return lambda: not (folder / "summary.json").exists()
 
 
-def test_killed_before_its_first_commit_it_starts_anew(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+def test_killed_before_its_first_commit_it_starts_anew(lab_model: Path, unbroken: Path, tmp_path: Path):
     folder = tmp_path / "run"
-    code, _ = struck(lab_like_model, folder, signal.SIGKILL, (folder / "config.json").exists, unfinished(folder))
+    code, _ = struck(lab_model, folder, signal.SIGKILL, (folder / "config.json").exists, unfinished(folder))
     assert code == -signal.SIGKILL
     for commit in (folder / "checkpoints").glob("*"):
         shutil.rmtree(commit)  # a commit is one rename: without it, this is the moment before
@@ -101,10 +101,10 @@ def test_killed_before_its_first_commit_it_starts_anew(lab_like_model: Path, unb
     check_same_end(folder, unbroken)
 
 
-def test_killed_between_commits_it_goes_on_from_the_last(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+def test_killed_between_commits_it_goes_on_from_the_last(lab_model: Path, unbroken: Path, tmp_path: Path):
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
-    code, _ = struck(lab_like_model, folder, signal.SIGKILL, lambda: lines(metrics) >= 3, lambda: lines(metrics) < STEPS)
+    code, _ = struck(lab_model, folder, signal.SIGKILL, lambda: lines(metrics) >= 3, lambda: lines(metrics) < STEPS)
     assert code == -signal.SIGKILL
     commit = RunDir(folder).last_commit()
     assert commit is not None and 2 <= commit.step < STEPS
@@ -114,20 +114,20 @@ def test_killed_between_commits_it_goes_on_from_the_last(lab_like_model: Path, u
     check_same_end(folder, unbroken)
 
 
-def test_killed_in_the_final_evaluation_it_evaluates_again(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+def test_killed_in_the_final_evaluation_it_evaluates_again(lab_model: Path, unbroken: Path, tmp_path: Path):
     folder = tmp_path / "run"
     last = folder / f"checkpoints/step_{STEPS:06d}/commit.json"
-    code, _ = struck(lab_like_model, folder, signal.SIGKILL, last.exists, unfinished(folder))
+    code, _ = struck(lab_model, folder, signal.SIGKILL, last.exists, unfinished(folder))
     assert code == -signal.SIGKILL
     assert lines(folder / "metrics.jsonl") == STEPS
     assert invoke(["resume", str(folder), "--quiet"]) == 0
     check_same_end(folder, unbroken)
 
 
-def test_ctrl_c_stops_after_saving_and_names_the_way_on(lab_like_model: Path, unbroken: Path, tmp_path: Path):
+def test_ctrl_c_stops_after_saving_and_names_the_way_on(lab_model: Path, unbroken: Path, tmp_path: Path):
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
-    code, err = struck(lab_like_model, folder, signal.SIGINT, lambda: lines(metrics) >= 2, lambda: lines(metrics) < STEPS)
+    code, err = struck(lab_model, folder, signal.SIGINT, lambda: lines(metrics) >= 2, lambda: lines(metrics) < STEPS)
     commit = RunDir(folder).last_commit()
     assert commit is not None and commit.step == lines(metrics)
     said = f"espl-bench: stopped after step {commit.step}, everything is saved; go on with: espl-bench resume {folder}\n"
@@ -143,14 +143,14 @@ def test_a_finished_run_resumed_ends_the_same(unbroken: Path, tmp_path: Path):
     check_same_end(folder, unbroken)
 
 
-def test_a_changed_configuration_is_refused_with_the_difference_shown(lab_like_model: Path, unbroken: Path):
+def test_a_changed_configuration_is_refused_with_the_difference_shown(lab_model: Path, unbroken: Path):
     before = {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
     with pytest.raises(UsageError) as refusal:
-        runner.resume(unbroken, Silent(), wanted=make_config(lab_like_model, **CHOICES | {"lr": 0.5, "shown": "newest"}))
+        runner.resume(unbroken, Silent(), wanted=make_config(lab_model, **CHOICES | {"lr": 0.5, "shown": "newest"}))
     assert "lr 0.001 -> 0.5" in str(refusal.value)
     assert "method.shown best -> newest" in str(refusal.value)
     assert before == {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
-    runner.resume(unbroken, Silent(), wanted=make_config(lab_like_model, **CHOICES))
+    runner.resume(unbroken, Silent(), wanted=make_config(lab_model, **CHOICES))
 
 
 class Interrupts(Silent):
@@ -216,6 +216,6 @@ def test_a_resumed_run_reports_the_speed_of_its_own_steps(tmp_path: Path):
         assert row["tokens_per_second"] * row["seconds"] == pytest.approx(step["generated_tokens"])
 
 
-def test_a_second_start_in_the_folder_names_the_way_on(unbroken: Path, lab_like_model: Path):
+def test_a_second_start_in_the_folder_names_the_way_on(unbroken: Path, lab_model: Path):
     with pytest.raises(RunDirError, match=f"resume it with `espl-bench resume {unbroken}`"):
-        run(make_config(lab_like_model, **CHOICES), unbroken)
+        run(make_config(lab_model, **CHOICES), unbroken)

@@ -419,8 +419,8 @@ def asking_twice(monkeypatch: pytest.MonkeyPatch) -> str:
     return "twice"
 
 
-def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, lab_like_model: Path, tmp_path: Path):
-    config = make_config(lab_like_model, "espl", steps=3, batch_size=8).model_copy(update={"env": asking_twice})
+def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, lab_model: Path, tmp_path: Path):
+    config = make_config(lab_model, "espl", steps=3, batch_size=8).model_copy(update={"env": asking_twice})
     summary = run(config, tmp_path)
     assert summary.ledger.rollouts == 3 * 3 * 8 * 4
     failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step) if row["outcome"] == "error"]
@@ -432,8 +432,8 @@ def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, la
     assert len(events(tmp_path, "born")) > 1
 
 
-def test_the_real_engine_continues_from_its_own_tokens(lab_like_model: Path):
-    config = make_config(lab_like_model)
+def test_the_real_engine_continues_from_its_own_tokens(lab_model: Path):
+    config = make_config(lab_model)
     engine = open_engine(config)
 
     async def play():

@@ -1,4 +1,3 @@
-import random
 import subprocess
 import sys
 from collections import Counter
@@ -6,50 +5,52 @@ from collections import Counter
 import pytest
 from espl_envs.rulebook.chains import Chain, Solution
 from espl_envs.rulebook.env import RulebookEnv, hidden_meanings
-from espl_envs.rulebook.meanings import DESCRIPTIONS, MEANINGS, SYMBOLS, coincidence, principle
+from espl_envs.rulebook.meanings import DESCRIPTIONS, MEANINGS, OPERATORS, coincidence, principle
 from hypothesis import given
 from hypothesis import strategies as st
 
 from espl_bench.errors import UsageError
 from espl_bench.types import Outcome, Problem, Split
 
-SEVEN = Problem("test/0", Split.TEST, 0, "3 @ 5 # 2 = ?", "7", gold="answer 7")
+ITEM = Problem("test/0", Split.TEST, 0, "3 8 dax 5 2 fep 1 0 = ?", "6 8", gold="answer 6 8")
 
 
 @pytest.mark.parametrize(
     ("response", "outcome"),
     [
-        ("answer 7", Outcome.CORRECT),
-        ("@ larger 3 5 = 5 ; # sum 5 2 = 7 ; answer 7", Outcome.CORRECT),
-        ("answer\n7\n", Outcome.CORRECT),
-        ("answer 3 ; answer 7", Outcome.CORRECT),
-        ("answer 7 ; answer 3", Outcome.WRONG),
-        ("answer 7 7", Outcome.WRONG),
-        ("answer 7 .", Outcome.WRONG),
-        ("answer 07", Outcome.WRONG),
-        ("answer 7.0", Outcome.WRONG),
-        ("answer ７", Outcome.WRONG),
-        ("answer 8", Outcome.WRONG),
-        ("answer seven", Outcome.WRONG),
-        ("the answer is 7", Outcome.WRONG),
+        ("answer 6 8", Outcome.CORRECT),
+        ("answer 68", Outcome.CORRECT),
+        ("dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8", Outcome.CORRECT),
+        ("answer\n6\n8\n", Outcome.CORRECT),
+        ("answer 3 3 ; answer 6 8", Outcome.CORRECT),
+        ("answer 6 8 ; answer 3 3", Outcome.WRONG),
+        ("answer 6 8 8", Outcome.WRONG),
+        ("answer 6", Outcome.WRONG),
+        ("answer 8 6", Outcome.WRONG),
+        ("answer 6 8 .", Outcome.WRONG),
+        ("answer 06 8", Outcome.WRONG),
+        ("answer 6 8.0", Outcome.WRONG),
+        ("answer ６ 8", Outcome.WRONG),
+        ("answer six eight", Outcome.WRONG),
+        ("the answer is 6 8", Outcome.WRONG),
         ("answer", Outcome.NO_ANSWER),
-        ("7", Outcome.NO_ANSWER),
-        ("answer: 7", Outcome.NO_ANSWER),
-        ("Answer 7", Outcome.NO_ANSWER),
-        ("answer 7 answer", Outcome.NO_ANSWER),
+        ("6 8", Outcome.NO_ANSWER),
+        ("answer: 6 8", Outcome.NO_ANSWER),
+        ("Answer 6 8", Outcome.NO_ANSWER),
+        ("answer 6 8 answer", Outcome.NO_ANSWER),
         ("", Outcome.NO_ANSWER),
         ("   \n\t ", Outcome.NO_ANSWER),
     ],
 )
 def test_grading(response: str, outcome: Outcome):
-    verdict = RulebookEnv().grade(SEVEN, response)
+    verdict = RulebookEnv().grade(ITEM, response)
     assert verdict.outcome is outcome
     assert verdict.reward == float(outcome is Outcome.CORRECT)
 
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_grader(text: str):
-    assert RulebookEnv().grade(SEVEN, text).outcome in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_ANSWER)
+    assert RulebookEnv().grade(ITEM, text).outcome in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_ANSWER)
 
 
 @pytest.mark.parametrize("world", [-1, 1.5, "3", None, True])
@@ -58,13 +59,11 @@ def test_a_world_is_a_whole_number_from_nought(world: object):
         RulebookEnv(world=world)  # pyright: ignore[reportArgumentType]
 
 
-def test_worlds_differ_and_give_every_operator_a_meaning_of_its_own():
+def test_worlds_differ_and_no_operator_has_a_favourite_meaning():
     worlds = [hidden_meanings(world) for world in range(50)]
     assert len({tuple(world.items()) for world in worlds}) == 50
-    for world in worlds:
-        assert tuple(world) == SYMBOLS
-        assert len(set(world.values())) == len(SYMBOLS)
-    assert all(len({world[symbol] for world in worlds}) > 5 for symbol in SYMBOLS), "no symbol has a favourite"
+    assert all(tuple(world) == OPERATORS for world in worlds)
+    assert all(len({world[operator] for world in worlds}) > 5 for operator in OPERATORS)
 
 
 def test_another_world_has_other_questions_and_other_truths():
@@ -73,8 +72,8 @@ def test_another_world_has_other_questions_and_other_truths():
 
 
 def test_published_items_do_not_change():
-    assert RulebookEnv(0).problem(Split.TEST, 0).question == "0 ~ 9 % 3 & 4 = ?"
-    assert RulebookEnv(0).problem(Split.TRAIN, 17).question == "1 ~ 0 & 1 = ?"
+    assert RulebookEnv(0).problem(Split.TEST, 0).question == "0 9 pim 3 4 mib 5 6 nef 9 5 = ?"
+    assert RulebookEnv(0).problem(Split.TRAIN, 17).question == "6 2 rab 2 9 = ?"
 
 
 def test_items_do_not_depend_on_the_process():
@@ -96,32 +95,46 @@ def test_answers_are_those_of_the_hidden_meanings():
         for split in Split:
             for index in range(env.size(split)):
                 problem = env.problem(split, index)
-                words = problem.question.split()
-                value = int(words[0])
-                for symbol, digit in zip(words[1:-2:2], words[2:-2:2], strict=True):
-                    value = MEANINGS[meanings[symbol]](value, int(digit))
-                assert problem.answer == str(value)
+                tens, ones, *words = problem.question.removesuffix(" = ?").split()
+                value = [int(tens), int(ones)]
+                for operator, *digits in zip(words[::3], words[1::3], words[2::3], strict=True):
+                    rule = MEANINGS[meanings[operator]]
+                    value = [rule(left, int(right)) for left, right in zip(value, digits, strict=True)]
+                assert problem.answer == f"{value[0]} {value[1]}"
 
 
 def test_chains_have_the_lengths_of_their_split():
     env = RulebookEnv()
-    lengths = {split: Counter(len(env.problem(split, i).question.split()) // 2 - 1 for i in range(env.size(split))) for split in Split}
-    assert lengths == {Split.TRAIN: {1: 128, 2: 128}, Split.VALIDATION: {1: 32, 2: 32}, Split.TEST: {3: 100}}
+    lengths = {split: Counter((len(env.problem(split, i).question.split()) - 4) // 3 for i in range(env.size(split))) for split in Split}
+    assert lengths == {Split.TRAIN: {1: 128, 2: 64, 3: 64}, Split.VALIDATION: {1: 32, 2: 16, 3: 16}, Split.TEST: {3: 100}}
+
+
+def test_training_shows_every_operator_and_no_question_twice():
+    env = RulebookEnv()
+    questions = [env.problem(Split.TRAIN, index).question for index in range(env.size(Split.TRAIN))]
+    assert len(set(questions)) == len(questions)
+    assert {word for question in questions for word in question.split()} >= set(OPERATORS)
 
 
 def test_a_constant_answer_is_poor():
     answers = Counter(RulebookEnv().problem(Split.TEST, index).answer for index in range(100))
-    assert answers.most_common(1)[0][1] <= 30
+    assert answers.most_common(1)[0][1] <= 10
 
 
 # Chains
 
 
-def test_a_chain_is_worked_out_from_left_to_right():
-    solution = Chain((3, 5, 2), ("@", "#")).solve({"@": "larger", "#": "sum"})
-    assert solution.text == "@ larger 3 5 = 5 ; # sum 5 2 = 7 ; answer 7"
-    assert solution.summary == "@ larger 5 # sum 7"
-    assert (solution.answer, solution.clean) == (7, True)
+def test_a_chain_is_worked_out_from_left_to_right_place_by_place():
+    solution = Chain(((3, 8), (5, 2), (1, 0)), ("dax", "fep")).solve({"dax": "larger", "fep": "sum"})
+    assert solution.text == "dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8"
+    assert solution.summary == "dax larger fep sum"
+    assert solution.answer == "6 8"
+
+
+def test_a_slip_is_carried_on():
+    chain = Chain(((3, 8), (5, 2), (1, 0)), ("dax", "fep"))
+    slipped = Solution(chain, ("larger", "sum"), ((5, 7), (6, 7)))
+    assert slipped.text == "dax larger 3 5 = 5 8 2 = 7 ; fep sum 5 1 = 6 7 0 = 7 ; answer 6 7"
 
 
 @pytest.mark.parametrize(
@@ -130,13 +143,15 @@ def test_a_chain_is_worked_out_from_left_to_right():
         ("larger", (3, 5), 5),
         ("smaller", (3, 5), 3),
         ("sum", (7, 8), 5),
-        ("product", (7, 8), 6),
-        ("gap", (3, 8), 5),
-        ("middle", (3, 8), 5),
-        ("opposite", (3, 8), 6),
-        ("double", (7, 1), 4),
-        ("next", (1, 9), 0),
+        ("minus", (8, 3), 5),
+        ("minus", (3, 8), 5),
         ("blend", (3, 8), 9),
+        ("double", (7, 1), 4),
+        ("reverse", (3, 8), 5),
+        ("reverse", (8, 3), 5),
+        ("triple", (4, 7), 2),
+        ("opposite", (3, 8), 6),
+        ("next", (9, 1), 0),
     ],
 )
 def test_meanings(meaning: str, pair: tuple[int, int], value: int):
@@ -152,20 +167,16 @@ def test_every_meaning_stays_within_the_digits_and_is_described():
 def test_different_meanings_rarely_agree():
     names = list(MEANINGS)
     pairs = [coincidence(a, b) for place, a in enumerate(names) for b in names[:place]]
-    assert max(pairs) <= 0.3 and sum(pairs) / len(pairs) < 0.12
+    assert max(pairs) <= 0.2 and sum(pairs) / len(pairs) < 0.11
+    assert sum(share**2 for share in pairs) / len(pairs) < 0.014, "on two digits"
     assert coincidence("sum", "sum") == 1.0
 
 
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=9), st.randoms(use_true_random=False))
-def test_a_solution_is_clean_until_a_result_is_changed(digits: list[int], rng: random.Random):
-    symbols = tuple(rng.sample(SYMBOLS, len(digits) - 1))
-    meanings = dict(zip(SYMBOLS, rng.sample(tuple(MEANINGS), len(SYMBOLS)), strict=True))
-    solution = Chain(tuple(digits), symbols).solve(meanings)
-    assert solution.clean
-    slips = list(solution.results)
-    slips[-1] = (slips[-1] + 1) % 10
-    assert not Solution(solution.chain, solution.used, tuple(slips)).clean
+def test_no_meaning_ignores_its_left_operand():
+    """Else whatever was believed of the operators before it would seem proven."""
+    for function in MEANINGS.values():
+        assert any(function(a, b) != function(0, b) for a in range(10) for b in range(10))
 
 
 def test_a_principle_states_one_meaning():
-    assert principle("@", "larger") == "@ larger digit ."
+    assert principle("dax", "larger") == "dax larger"

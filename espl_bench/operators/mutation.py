@@ -133,7 +133,7 @@ async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor
 def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
     """Additions (numbered on from the parent's principles) and changes, each with the number of problems that ask for it.
 
-    In order of first mention. An addition that a principle already says is dropped.
+    Most votes first; of equals, the first mentioned. An addition that a principle already says is dropped.
     """
     adds: Counter[str] = Counter()
     changes: Counter[tuple[int, str]] = Counter()
@@ -142,8 +142,8 @@ def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tup
         changed = [(edit.id, edit.principle) for edit in critique.edits if isinstance(edit, Modify)]
         adds.update(tuple(dict.fromkeys(new)))  # one vote per problem, whatever its reasons
         changes.update(tuple(dict.fromkeys(changed)))
-    added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.items(), start=len(principles)))
-    return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.items())
+    added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.most_common(), start=len(principles)))
+    return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.most_common())
 
 
 def _rejected(parent: SystemPrompt, editor: Editor, reason: RejectionReason, detail: str) -> Rejected:

@@ -1,9 +1,8 @@
 """Pre-train the lab model: `python -m espl_envs.lab.pretrain --out FOLDER`.
 
-The first lesson is look-up: one-step problems, a handful of principles, no slips. One example in twenty is already of the
-mixture, or its first batch would come as a shock that undoes the lesson. Then the mixture of all five skills takes over
-little by little. The loss is the mean over the tokens that are to be written; prompts are not learned, they are random by
-design.
+All five skills are taught from the beginning, but in small worlds: with two to four operators and chains of one step there is little
+to look up and much to copy, which is what every skill rests on. Then worlds and chains grow to full size. The loss is the mean
+over the tokens that are to be written; prompts are not learned, they are random by design.
 
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
 """
@@ -13,23 +12,28 @@ Step s draws its examples from (seed, s) alone, so a resumed run sees what an un
 
 import argparse
 import json
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import rich.progress
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from espl_bench.seeding import seed_for
-from espl_envs.lab.skills import Example, draw, lookup
+from espl_envs.lab.skills import FULL, Example, Lesson, draw
 from espl_envs.lab.tokenizer import build_tokenizer
 
 IGNORED = -100
+STATE = "state.pt"
+
+SMALLEST = Lesson(operators=4, steps=1)
+"""What pre-training begins with."""
 
 Row = tuple[list[int], list[int]]
 """Token ids of a prompt and of what is to be written."""
@@ -39,32 +43,36 @@ Row = tuple[list[int], list[int]]
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 2600
-    lookup_steps: int = 200
-    """Length of the first lesson."""
-    blend_steps: int = 300
-    """Steps over which the mixture takes over from it."""
+    steps: int = 1800
+    small_steps: int = 250
+    """Steps in the smallest worlds."""
+    growth_steps: int = 750
+    """Steps over which worlds and chains grow to full size."""
     batch_size: int = 128
     """Examples per optimiser step."""
     micro_tokens: int = 2048
     """The batch is sorted by length and cut into pieces of about so many tokens; gradients are summed."""
     lr: float = 1.5e-3
-    warmup: int = 100
+    """AdamW's, for embeddings, norms and the output layer."""
+    matrix_lr: float = 0.01
+    """Muon's, for the matrices of the layers. It reached the same skill in about half of AdamW's steps."""
+    warmup: int = 50
     width: int = 128
     layers: int = 4
     heads: int = 4
     seed: int = 0
 
-    def mixture_share(self, step: int) -> float:
-        """Share of examples of the full mixture: 5 % in the first lesson, 90 % after the blend; the rest is look-up."""
-        return 0.05 + 0.85 * min(1.0, max(0.0, (step - self.lookup_steps) / self.blend_steps))
+    def lesson(self, step: int) -> Lesson:
+        """How hard the examples of a step may be."""
+        grown = min(1.0, max(0.0, (step - self.small_steps) / self.growth_steps))
+        return Lesson(
+            operators=SMALLEST.operators + round(grown * (FULL.operators - SMALLEST.operators)),
+            steps=SMALLEST.steps + round(grown * (FULL.steps - SMALLEST.steps)),
+        )
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, constant through the first lesson, then a cosine down to a twentieth."""
-        if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
-        progress = max(0, step - self.lookup_steps) / max(1, self.steps - self.lookup_steps)
-        return self.lr * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+    def rate(self, step: int) -> float:
+        """Share of the learning rates: linear warm-up, constant, then linear to zero over the last quarter."""
+        return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (0.25 * self.steps))
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -113,9 +121,8 @@ class Curriculum(Dataset[list[MicroBatch]]):
     def __getitem__(self, step: int) -> list[MicroBatch]:
         """The micro-batches of one step, shortest rows first."""
         rng = random.Random(seed_for(self.recipe.seed, "pretrain", step))
-        mixed = self.recipe.mixture_share(step)
-        examples = [draw(rng) if rng.random() < mixed else lookup(rng) for _ in range(self.recipe.batch_size)]
-        return self.batch(examples)
+        lesson = self.recipe.lesson(step)
+        return self.batch([draw(rng, lesson) for _ in range(self.recipe.batch_size)])
 
     def batch(self, examples: Sequence[Example]) -> list[MicroBatch]:
         """Examples as micro-batches, shortest rows first."""
@@ -164,7 +171,18 @@ def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tens
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[written]), labels_BT[written], reduction="sum")
 
 
-def train_step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Sequence[MicroBatch], device: str) -> float:
+def build_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for everything else."""
+    matrices = [parameter for parameter in model.model.layers.parameters() if parameter.ndim == 2]
+    inside = {id(parameter) for parameter in matrices}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def train_step(model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[MicroBatch], device: str) -> float:
     """One optimiser step; returns the mean loss per written token, in nats."""
     count = sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
     total = 0.0
@@ -173,56 +191,80 @@ def train_step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch:
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return total
 
 
-def save(folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, seconds: float) -> None:
-    """Write a resumable state atomically: a kill leaves the old one or the new one."""
-    part = folder / "state.part"
-    torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds, "recipe": asdict(recipe)}, part
-    )
-    part.replace(folder / "state.pt")
+class Progress:
+    """A pre-training on its way: what is saved, and what a resumed one begins with."""
+
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
+        """Begin at step 0."""
+        self.recipe = recipe
+        self.device = device
+        self.model = build_model(recipe, tokenizer).to(device)
+        self.optimizers = build_optimizers(self.model, recipe)
+        self.schedules = [LambdaLR(optimizer, recipe.rate) for optimizer in self.optimizers]
+        self.step = 0
+        self.seconds = 0.0
+
+    def advance(self, batch: Sequence[MicroBatch]) -> float:
+        """One step; returns the mean loss per written token, in nats."""
+        started = time.monotonic()
+        loss = train_step(self.model, self.optimizers, batch, self.device)
+        for schedule in self.schedules:
+            schedule.step()
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        return loss
+
+    def save(self, folder: Path) -> None:
+        """Write it atomically: a kill leaves the old state or the new one."""
+        part = folder / "state.part"
+        parts = [piece.state_dict() for piece in self._parts()]
+        torch.save({"parts": parts, "recipe": asdict(self.recipe), "step": self.step, "seconds": self.seconds}, part)
+        part.replace(folder / STATE)
+
+    def load(self, folder: Path) -> None:
+        """Go on where `folder` was left. Raises SystemExit if that was another recipe."""
+        state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            raise SystemExit(f"{folder / STATE} was trained by another recipe; choose another --out or remove it")
+        for part, saved in zip(self._parts(), state["parts"], strict=True):
+            part.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _parts(self) -> tuple[LlamaForCausalLM | torch.optim.Optimizer | LambdaLR, ...]:
+        return (self.model, *self.optimizers, *self.schedules)
 
 
 def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250) -> LlamaForCausalLM:
     """Train, or go on where `out` was left, and write the model there. Raises SystemExit if `out` holds another recipe."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
-    model = build_model(recipe, tokenizer).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    first, seconds = 0, 0.0
-    if (out / "state.pt").exists():
-        state = torch.load(out / "state.pt", map_location=device, weights_only=True)
-        if state["recipe"] != asdict(recipe):
-            raise SystemExit(f"{out / 'state.pt'} was trained by another recipe; choose another --out or remove it")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first, seconds = state["step"], state["seconds"]
-    started = time.monotonic() - seconds
-    curriculum = Curriculum(recipe, tokenizer)
-    loader = DataLoader(curriculum, batch_size=None, sampler=range(first, recipe.steps), num_workers=workers)
+    progress = Progress(recipe, tokenizer, device)
+    if (out / STATE).exists():
+        progress.load(out)
+    loader = DataLoader(Curriculum(recipe, tokenizer), batch_size=None, sampler=range(progress.step, recipe.steps), num_workers=workers)
     with (out / "log.jsonl").open("a") as log:
-        for step, batch in enumerate(_with_bar(loader, first, recipe.steps), start=first):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate(step)
-            loss = train_step(model, optimizer, batch, device)
-            if step % 50 == 0:
-                log.write(json.dumps({"step": step, "loss": round(loss, 4), "seconds": round(time.monotonic() - started, 1)}) + "\n")
+        for batch in _with_bar(loader, progress.step, recipe.steps):
+            loss = progress.advance(batch)
+            if progress.step % 50 == 0 or progress.step == recipe.steps:
+                log.write(json.dumps({"step": progress.step, "loss": round(loss, 4), "seconds": round(progress.seconds, 1)}) + "\n")
                 log.flush()
-            if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
-                save(out, model, optimizer, recipe, step + 1, time.monotonic() - started)
-    model.eval()
-    model.save_pretrained(out)
+            if progress.step % save_every == 0 or progress.step == recipe.steps:
+                progress.save(out)
+    progress.model.eval()
+    progress.model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return model
+    return progress.model
 
 
 def _with_bar(loader: DataLoader[list[MicroBatch]], first: int, steps: int) -> Iterator[list[MicroBatch]]:
     clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), *clocks) as progress:
+    with rich.progress.Progress(TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), *clocks) as progress:
         task = progress.add_task("steps", total=steps, completed=first)
         for batch in loader:
             yield batch
@@ -234,13 +276,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the model; an unfinished one is continued")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--lookup-steps", type=int, default=Recipe.lookup_steps)
+    parser.add_argument("--small-steps", type=int, default=Recipe.small_steps)
+    parser.add_argument("--growth-steps", type=int, default=Recipe.growth_steps)
     parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw examples")
     options = parser.parse_args()
-    recipe = Recipe(steps=options.steps, lookup_steps=options.lookup_steps, batch_size=options.batch_size, seed=options.seed)
+    recipe = Recipe(options.steps, options.small_steps, options.growth_steps, options.batch_size, seed=options.seed)
     pretrain(recipe, options.out, device=options.device, workers=options.workers)
 
 

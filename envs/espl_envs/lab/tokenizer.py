@@ -1,17 +1,15 @@
 """The lab model's vocabulary: one id per word, so that a label or a piece of JSON is one token.
 
-An operator with the meaning behind it, as in ``@ larger``, counts as one word. To look a meaning up is then to find the word
-that begins with the operator, which a small model learns in a few hundred steps; with operator and meaning as two words it
-must first build an induction circuit, which had not come after 1,000 steps in some trials and came after 650 in others.
+An operator and its meaning are two words wherever they stand, in principles, solutions and notes: the tables of digits are then
+learned once for each meaning, and copying is one skill for all texts.
 """
 
-import re
 from collections.abc import Iterator
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from espl_envs.rulebook.meanings import MEANINGS, SYMBOLS
+from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 MAX_PRINCIPLES = 32
@@ -28,23 +26,34 @@ def words() -> Iterator[str]:
     """Every word of the language, special words first."""
     yield from SPECIAL
     yield from (str(digit) for digit in range(10))
-    yield from SYMBOLS
-    yield from (f"{symbol} {meaning}" for symbol in SYMBOLS for meaning in MEANINGS)
-    yield from ["digit", ".", ";", "=", "?", ":", ",", "[", "]", "answer"]
-    yield from ["principles", "none", "summarise", "attempt", "critique", "problem", "truth", "right", "wrong"]
-    yield from ["aggregate", "added", "changes", "crossover", "set", "A", "B", "C", "D", "E", "F", "best", "on"]
+    yield from OPERATORS
+    yield from MEANINGS
+    yield from [".", ";", "=", "?", ":", "[", "]", "answer"]
+    yield from [
+        "principles",
+        "none",
+        "summarise",
+        "attempt",
+        "critique",
+        "problem",
+        "truth",
+        "right",
+        "wrong",
+        "stated",
+        "over",
+        "first",
+    ]
+    yield from ["aggregate", "added", "changes", "crossover", "set", "A", "B", "C", "D", "E", "F", "won"]
     yield from (f"[G{index}]" for index in range(MAX_PRINCIPLES))
-    yield from (f"G{index}" for index in range(MAX_PRINCIPLES))
     yield from ('{"op":"add","principle":"', '{"op":"modify","id":"', '{"op":"remove","id":"', '{"op":"merge","ids":["')
     yield from ('"}', '"],"principle":"', '","principle":"', '","evidence":"', '","')
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer with a chat template; text is split at white space, but not between operator and meaning."""
+    """A word-level tokenizer with a chat template; text is split at white space."""
     vocabulary = {word: index for index, word in enumerate(words())}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
-    pair = rf"[{''.join(map(re.escape, SYMBOLS))}] (?:{'|'.join(MEANINGS)})(?!\S)"
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{pair}|\S+"), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<|unk|>",

@@ -1,32 +1,45 @@
-"""Chains of digits and how one is worked out, step by step. Shared by the environment and the small model's pre-training."""
+"""Chains of two-digit numbers and how one is worked out, step by step. Shared by the environment and the small model's pre-training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from espl_envs.rulebook.meanings import MEANINGS
+
+Number = tuple[int, int]
+"""Two digits that are worked on place by place: tens with tens, ones with ones, nothing is carried."""
+
+
+def spell(number: Number) -> str:
+    """``3 8``: a digit is a word."""
+    return f"{number[0]} {number[1]}"
+
+
+def work_out(meaning: str, left: Number, right: Number) -> Number:
+    """The faultless result of one step."""
+    rule = MEANINGS[meaning]
+    return rule(left[0], right[0]), rule(left[1], right[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """``3 @ 5 # 2``: digits joined by operators, worked out from left to right."""
+    """``3 8 dax 5 2 fep 1 0``: numbers joined by operators, worked out from left to right."""
 
-    digits: tuple[int, ...]
-    symbols: tuple[str, ...]
-    """One fewer than the digits, each operator at most once."""
+    numbers: tuple[Number, ...]
+    operators: tuple[str, ...]
+    """One fewer than the numbers, each operator at most once."""
 
     @property
     def question(self) -> str:
         """The problem as text."""
-        tail = " ".join(f"{symbol} {digit}" for symbol, digit in zip(self.symbols, self.digits[1:], strict=True))
-        return f"{self.digits[0]} {tail} = ?"
+        tail = " ".join(f"{operator} {spell(number)}" for operator, number in zip(self.operators, self.numbers[1:], strict=True))
+        return f"{spell(self.numbers[0])} {tail} = ?"
 
     def solve(self, meanings: Mapping[str, str]) -> "Solution":
-        """The faultless solution under the given meanings (symbol → name)."""
-        used = tuple(meanings[symbol] for symbol in self.symbols)
-        value, results = self.digits[0], []
-        for meaning, digit in zip(used, self.digits[1:], strict=True):
-            value = MEANINGS[meaning](value, digit)
+        """The faultless solution under the given meanings (operator → name)."""
+        used = tuple(meanings[operator] for operator in self.operators)
+        value, results = self.numbers[0], []
+        for meaning, number in zip(used, self.numbers[1:], strict=True):
+            value = work_out(meaning, value, number)
             results.append(value)
         return Solution(self, used, tuple(results))
 
@@ -37,32 +50,29 @@ class Solution:
 
     chain: Chain
     used: tuple[str, ...]
-    results: tuple[int, ...]
+    results: tuple[Number, ...]
 
     @property
-    def answer(self) -> int:
+    def lefts(self) -> tuple[Number, ...]:
+        """The left operand of each step: the first number, then what was written before."""
+        return (self.chain.numbers[0], *self.results[:-1])
+
+    @property
+    def answer(self) -> str:
         """The last result."""
-        return self.results[-1]
+        return spell(self.results[-1])
 
     @property
     def text(self) -> str:
-        """How the policy writes it: ``@ larger 3 5 = 5 ; # sum 5 2 = 7 ; answer 7``."""
-        lefts = (self.chain.digits[0], *self.results)
-        rows = zip(self.chain.symbols, self.used, lefts, self.chain.digits[1:], self.results, strict=False)
-        steps = " ; ".join(f"{symbol} {meaning} {left} {right} = {result}" for symbol, meaning, left, right, result in rows)
-        return f"{steps} ; answer {self.answer}"
+        """How the policy writes it: ``dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8``."""
+        rows = zip(self.chain.operators, self.used, self.lefts, self.chain.numbers[1:], self.results, strict=True)
+        steps = (
+            f"{operator} {meaning} {left[0]} {right[0]} = {result[0]} {left[1]} {right[1]} = {result[1]}"
+            for operator, meaning, left, right, result in rows
+        )
+        return f"{' ; '.join(steps)} ; answer {self.answer}"
 
     @property
     def summary(self) -> str:
-        """The short form the editor works with: ``@ larger 5 # sum 7``."""
-        rows = zip(self.chain.symbols, self.used, self.results, strict=True)
-        return " ".join(f"{symbol} {meaning} {result}" for symbol, meaning, result in rows)
-
-    @property
-    def clean(self) -> bool:
-        """Whether every result is what the believed meaning gives, so that the answer really speaks for the meanings."""
-        lefts = (self.chain.digits[0], *self.results)
-        return all(
-            MEANINGS[meaning](left, right) == result
-            for meaning, (left, result), right in zip(self.used, pairwise(lefts), self.chain.digits[1:], strict=True)
-        )
+        """The short form the editor works with: ``dax larger fep sum``."""
+        return " ".join(f"{operator} {meaning}" for operator, meaning in zip(self.chain.operators, self.used, strict=True))

@@ -9,19 +9,20 @@ from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.rulebook.chains import Chain
-from espl_envs.rulebook.meanings import MEANINGS, SYMBOLS
+from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 
 
 class RulebookEnv(SingleTurnEnv):
-    """Chains of digits under eight operators whose meanings are hidden, worked out from left to right.
+    """Chains of two-digit numbers under 24 operators whose meanings are hidden, worked out from left to right.
 
     Description:
-        ``3 @ 5 # 2 = ?`` with, say, ``@`` the larger digit and ``#`` the last digit of the sum has the answer 7. A world
-        gives each operator one of ten meanings, no two alike. Knowing the meanings is declarative and fits into a list
-        of principles; carrying out a long chain without a slip is procedural and has to be practised.
+        ``3 8 dax 5 2 fep 1 0 = ?`` with, say, ``dax`` the larger digit and ``fep`` the last digit of the sum, place by place,
+        has the answer 6 8. A world gives each operator one of ten meanings. Knowing the meanings is declarative and fits into
+        a list of principles; carrying out a long chain without a slip is procedural and has to be practised.
 
     Action space:
-        Text. The answer is what follows the last word ``answer``, to the end of the text: one digit.
+        Text. The answer is what follows the last word ``answer``, to the end of the text: two digits, with or without a blank
+        between them.
 
     Observation space:
         Text: the chain. A chain uses an operator at most once.
@@ -33,8 +34,9 @@ class RulebookEnv(SingleTurnEnv):
         Terminated after one response; truncated if that is longer than 2,000 characters.
 
     Splits:
-        train 256 and validation 64 items of one and two steps, test 100 items of three steps. Item i is a pure function of
-        (world, split, i). Validation chains never occur in train: each question belongs to one side by its hash.
+        train 256 and validation 64 items, half of one step, a quarter each of two and three; test 100 items of three steps. Item
+        i is a pure function of (world, split, i). Validation chains never occur in train: each question belongs to one side
+        by its hash.
 
     Arguments:
         world: Seed of the hidden meanings; every number is another world.
@@ -45,7 +47,7 @@ class RulebookEnv(SingleTurnEnv):
 
     max_response_chars: ClassVar[int] = 2_000
     sizes: ClassVar[dict[Split, int]] = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
-    steps: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1, 2), Split.VALIDATION: (1, 2), Split.TEST: (3,)}
+    steps: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1, 1, 2, 3), Split.VALIDATION: (1, 1, 2, 3), Split.TEST: (3,)}
 
     def __init__(self, world: int = 0) -> None:
         """Raises UsageError unless `world` is a whole number from 0."""
@@ -62,7 +64,7 @@ class RulebookEnv(SingleTurnEnv):
         """Item `index` of the split."""
         chain = _draw(self.world, split, index, self.steps[split])
         solution = chain.solve(hidden_meanings(self.world))
-        return Problem(f"{split}/{index}", split, index, chain.question, str(solution.answer), gold=solution.text)
+        return Problem(f"{split}/{index}", split, index, chain.question, solution.answer, gold=solution.text)
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare the text behind the last ``answer`` with the truth, digit for digit."""
@@ -72,14 +74,14 @@ class RulebookEnv(SingleTurnEnv):
         behind = words[len(words) - words[::-1].index("answer") :]
         if not behind:
             return Verdict.of(Outcome.NO_ANSWER)
-        return Verdict.of(Outcome.CORRECT if behind == [problem.answer] else Outcome.WRONG)
+        return Verdict.of(Outcome.CORRECT if "".join(behind) == "".join(problem.answer.split()) else Outcome.WRONG)
 
 
 @cache
 def hidden_meanings(world: int) -> dict[str, str]:
-    """What the operators mean in a world: symbol → meaning. Known to the environment alone."""
+    """What the operators mean in a world: operator → meaning. Known to the environment alone."""
     rng = random.Random(seed_for(world, "rulebook", "world"))
-    return dict(zip(SYMBOLS, rng.sample(tuple(MEANINGS), len(SYMBOLS)), strict=True))
+    return {operator: rng.choice(tuple(MEANINGS)) for operator in OPERATORS}
 
 
 @cache
@@ -88,7 +90,8 @@ def _draw(world: int, split: Split, index: int, steps: tuple[int, ...]) -> Chain
     rng = random.Random(seed_for(world, "rulebook", split.value, index))
     length = steps[index % len(steps)]
     while True:
-        chain = Chain(tuple(rng.randrange(10) for _ in range(length + 1)), tuple(rng.sample(SYMBOLS, length)))
+        numbers = tuple((rng.randrange(10), rng.randrange(10)) for _ in range(length + 1))
+        chain = Chain(numbers, tuple(rng.sample(OPERATORS, length)))
         held_out = seed_for(0, "rulebook", "side", chain.question) % 4 == 0
         if split is Split.TEST or held_out == (split is Split.VALIDATION):
             return chain

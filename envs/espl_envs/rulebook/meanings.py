@@ -1,48 +1,52 @@
-"""The operators' possible meanings: ten functions of two digits, and the one-line principle that states each.
+"""The operators, their possible meanings, and the principle that states one.
 
-The set is chosen so that two different meanings rarely agree on a pair of digits (`coincidence`), because every agreement
-is a piece of misleading evidence for whoever tries to infer a meaning from results.
+The meanings are chosen so that two of them rarely agree on a pair of digits (`coincidence`), and so that none ignores its left
+operand, which would make whatever stands before it in a chain right: both are misleading evidence for whoever tries to infer
+a meaning from results.
 """
 
 from collections.abc import Callable, Mapping
 
-SYMBOLS: tuple[str, ...] = ("@", "#", "$", "%", "&", "~", "^", "!")
-"""The operators. What each means is a fact of the world, drawn from the world's seed."""
+OPERATORS: tuple[str, ...] = (
+    "dax", "wug", "fep", "zup", "blick", "tig", "lorp", "mib", "nef", "quix", "rab", "sarn",
+    "tov", "vim", "yad", "keb", "jum", "hax", "pim", "gorp", "zib", "cren", "lub", "skiv",
+)  # fmt: skip
+"""Words without a meaning of their own. What each means is a fact of the world, drawn from the world's seed."""
 
 MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "larger": max,
     "smaller": min,
     "sum": lambda a, b: (a + b) % 10,
-    "product": lambda a, b: (a * b) % 10,
-    "gap": lambda a, b: abs(a - b),
-    "middle": lambda a, b: (a + b) // 2,
-    "opposite": lambda a, b: 9 - a,
-    "double": lambda a, b: (2 * a) % 10,
-    "next": lambda a, b: (b + 1) % 10,
+    "minus": lambda a, b: (a - b) % 10,
     "blend": lambda a, b: (a + 2 * b) % 10,
+    "reverse": lambda a, b: (b - a) % 10,
+    "double": lambda a, b: (2 * a) % 10,
+    "triple": lambda a, b: (3 * a) % 10,
+    "opposite": lambda a, b: 9 - a,
+    "next": lambda a, b: (a + 1) % 10,
 }
-"""Name → value of ``a op b``; names stand in principles and in solutions directly behind the operator."""
+"""Name → digit that ``a op b`` gives; names stand in principles and in solutions directly behind the operator."""
 
 DESCRIPTIONS: Mapping[str, str] = {
     "larger": "the larger of the two digits",
     "smaller": "the smaller of the two digits",
     "sum": "the last digit of a + b",
-    "product": "the last digit of a × b",
-    "gap": "the distance |a − b|",
-    "middle": "(a + b) / 2, rounded down",
-    "opposite": "9 − a",
-    "double": "the last digit of 2a",
-    "next": "the digit after b (0 after 9)",
+    "minus": "a − b, or a − b + 10 where that is below 0",
     "blend": "the last digit of a + 2b",
+    "reverse": "b − a, or b − a + 10 where that is below 0",
+    "double": "the last digit of 2a",
+    "triple": "the last digit of 3a",
+    "opposite": "9 − a",
+    "next": "the digit after a (0 after 9)",
 }
 
 
-def principle(symbol: str, meaning: str) -> str:
-    """The principle that states one meaning, e.g. ``@ larger digit .``."""
-    return f"{symbol} {meaning} digit ."
+def principle(operator: str, meaning: str) -> str:
+    """The principle that states one meaning, e.g. ``dax larger``."""
+    return f"{operator} {meaning}"
 
 
 def coincidence(first: str, second: str) -> float:
-    """The share of the 100 digit pairs on which two meanings agree."""
+    """The share of the 100 pairs of digits on which two meanings agree; two places agree with its square."""
     pairs = [(a, b) for a in range(10) for b in range(10)]
     return sum(MEANINGS[first](a, b) == MEANINGS[second](a, b) for a, b in pairs) / len(pairs)

@@ -11,11 +11,11 @@ RULEBOOK = EnvironmentSpec(
     dialect="compact",
     model=str(MODEL),
     defaults={
-        "steps": 40,
+        "steps": 60,
         "lr": 1e-3,
         "temperature": 1.0,
-        "max_tokens": 48,
-        "editor_max_tokens": 192,
+        "max_tokens": 56,
+        "editor_max_tokens": 256,
         "editor_temperature": 0.3,  # the lab model's edits are right more often than at 1.0 (its card)
     },
 )
