@@ -12,6 +12,9 @@ from espl_bench.engines.protocol import AdamParams, LossSpec, SamplingClient, Tr
 from espl_bench.summary import LedgerTotals
 from espl_bench.types import Completion, Datum, SampleRequest
 
+NOT_COUNTED = ("wall_s", "device_s", "cost_usd")
+"""Totals that are no counts of the ledger's own."""
+
 
 class Purpose(StrEnum):
     """What a completion is wanted for."""
@@ -29,7 +32,7 @@ class Ledger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start at nothing; `clock` gives seconds from any origin. Wall time counts from here."""
         self._clock = clock
-        self._counts = dict.fromkeys((name for name in LedgerTotals.model_fields if name not in ("wall_s", "device_s")), 0)
+        self._counts = dict.fromkeys((name for name in LedgerTotals.model_fields if name not in NOT_COUNTED), 0)
         self._wall_s = 0.0
         self._since = clock()
         self._device_s = 0.0
@@ -40,8 +43,9 @@ class Ledger:
         """Count the tokens of one answered call. Raises ValueError unless there is one completion per request."""
         if len(requests) != len(completions):
             raise ValueError(f"{len(requests)} requests, but {len(completions)} completions")
-        prompt = sum(len(request.prompt_T) for request in requests)
-        sampled = sum(len(completion.tokens_T) for completion in completions)
+        asked = zip(requests, completions, strict=True)
+        prompt = sum(completion.usage.prompt if completion.usage else len(request.prompt_T) for request, completion in asked)
+        sampled = sum(completion.sampled_tokens for completion in completions)
         match purpose:
             case Purpose.ROLLOUT:
                 self._add("generated_tokens", sampled)
@@ -52,6 +56,7 @@ class Ledger:
                 self._add("reflection_calls", len(requests))
             case Purpose.EVALUATION:
                 self._add("eval_tokens", sampled)
+                self._add("eval_prompt_tokens", prompt)
 
     def record_episodes(self, purpose: Purpose, count: int) -> None:
         """Count finished episodes. Raises ValueError for reflections, which have none."""

@@ -41,7 +41,11 @@ class Task:
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
-        return self.chat.encode(self.dialect.prompt_messages(principles, question, self.placement))
+        return self.chat.encode(self.prompt_messages(principles, question))
+
+    def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
+        """The same in words."""
+        return self.dialect.prompt_messages(principles, question, self.placement)
 
 
 @dataclass
@@ -56,6 +60,8 @@ class _Episode:
     seed_keys: tuple[str | int, ...]
     tokens: tuple[int, ...] = ()
     """Everything so far, ending where the policy is to speak."""
+    messages: tuple[Message, ...] = ()
+    """The same in words."""
     observation_T: tuple[int, ...] = ()
     """What was appended since the policy spoke last."""
     turns: list[Turn] = field(default_factory=list[Turn])
@@ -69,6 +75,7 @@ class _Episode:
             max_tokens=self.task.max_tokens,
             temperature=self.task.temperature,
             top_p=self.task.top_p,
+            messages=self.messages,
         )
 
     def take(self, completion: Completion) -> None:
@@ -85,7 +92,9 @@ class _Episode:
         if completion.stop_reason is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
             self.end(reward, Outcome.TRUNCATED, None)
             return
-        self.observation_T = self.task.chat.continuation(Message("user", observation))
+        answer = Message("user", observation)
+        self.messages = (*self.messages, Message("assistant", completion.text), answer)
+        self.observation_T = self.task.chat.continuation(answer)
         self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
 
     def end(self, reward: float, outcome: Outcome, error: str | None) -> None:
@@ -139,6 +148,7 @@ def _begin(task: Task, prompt: SystemPrompt, problem: Problem, group_size: int, 
     """The G episodes of one group, at their first turn, or ended by a fault. The prompt is rendered once."""
     episodes: list[_Episode] = []
     tokens: tuple[int, ...] = ()
+    messages: tuple[Message, ...] = ()
     for sample in range(group_size):
         env = task.make_env()
         episode = _Episode(task, env, problem, prompt.id, sample, seed_keys)
@@ -147,8 +157,10 @@ def _begin(task: Task, prompt: SystemPrompt, problem: Problem, group_size: int, 
         except EnvironmentFault as fault:
             episode.end(0.0, Outcome.ERROR, str(fault))
         else:
-            tokens = tokens or task.prompt_tokens(prompt.principles, question)
+            messages = messages or task.prompt_messages(prompt.principles, question)
+            tokens = tokens or task.chat.encode(messages)
             episode.tokens = episode.observation_T = tokens
+            episode.messages = messages
         episodes.append(episode)
     return episodes
 
