@@ -91,7 +91,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         if speed:
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work)}
         if bill:
-            record["endpoints"] = asdict(bill)
+            record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     grid = Table.grid(padding=(0, 2))
