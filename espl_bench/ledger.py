@@ -12,9 +12,6 @@ from espl_bench.engines.protocol import AdamParams, LossSpec, SamplingClient, Tr
 from espl_bench.summary import LedgerTotals
 from espl_bench.types import Completion, Datum, SampleRequest
 
-NOT_COUNTED = ("wall_s", "device_s", "cost_usd")
-"""Totals that are no counts of the ledger's own."""
-
 
 class Purpose(StrEnum):
     """What a completion is wanted for."""
@@ -32,7 +29,7 @@ class Ledger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start at nothing; `clock` gives seconds from any origin. Wall time counts from here."""
         self._clock = clock
-        self._counts = dict.fromkeys((name for name in LedgerTotals.model_fields if name not in NOT_COUNTED), 0)
+        self._counts = dict.fromkeys((name for name in LedgerTotals.model_fields if name not in ("wall_s", "device_s")), 0)
         self._wall_s = 0.0
         self._since = clock()
         self._device_s = 0.0

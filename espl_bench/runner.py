@@ -169,6 +169,7 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
     """The run's result."""
     config = bench.config
     curve = [CurvePoint(step=row["step"], split=row["split"], score=row["score"]) for row in run_dir.read_log(Log.EVALUATIONS)]
+    totals = bench.ledger.totals()
     low, high = bootstrap_ci([test.scores_IG], rng_for(config.seed, "ci95"))
     return Summary(
         run_id=run_id(config),
@@ -187,7 +188,8 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
         item_scores=test.item_scores,
-        ledger=bench.till.purse.bill(bench.ledger.totals()),
+        ledger=totals,
+        cost_usd=bench.till.purse.bill(totals),
         curve=tuple(curve),
         shown_prompt=config.method.shown_prompt(state.population).principles,
         data_identity=dict(bench.env.data_identity()),

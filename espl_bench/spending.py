@@ -147,9 +147,9 @@ class Purse:
         if limits.max_cost is not None and cost is not None and cost >= limits.max_cost:
             raise BudgetSpent(f"the budget of {limits.max_cost:g} USD is spent ({cost:.4f} so far)", "--max-cost")
 
-    def bill(self, totals: LedgerTotals) -> LedgerTotals:
-        """The totals with their cost; None where there is no endpoint, or a model without a price."""
-        return totals.model_copy(update={"cost_usd": self.cost(self._used(totals))})
+    def bill(self, totals: LedgerTotals) -> float | None:
+        """USD for a ledger's tokens, as far as endpoints were asked for them; None as `cost`."""
+        return self.cost(self._used(totals))
 
     def _used(self, totals: LedgerTotals) -> dict[Role, Usage]:
         every = {

@@ -36,8 +36,6 @@ class LedgerTotals(BaseModel):
     """Seconds from start to end, interruptions left out."""
     device_s: float
     """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
-    cost_usd: float | None = None
-    """What endpoints charged for these tokens at list prices; None if no endpoint was asked or its model has no price."""
 
 
 class CurvePoint(BaseModel):
@@ -80,6 +78,8 @@ class Summary(BaseModel):
     item_scores: tuple[float, ...]
     """Mean reward of each test item in order: what paired comparisons need."""
     ledger: LedgerTotals
+    cost_usd: float | None = None
+    """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
     """The principles the final test was made with."""
