@@ -64,6 +64,7 @@ def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None, bu
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
+            bench.till.resume(run_dir.path, 0, bench.ledger.totals())
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
             recorder = Recorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])

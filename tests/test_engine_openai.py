@@ -1,7 +1,7 @@
 """Runs against a real endpoint on the loopback, whole and broken: the result is the same, or the run ends to be resumed.
 
-With ESPL_BENCH_TEST_BASE_URL another endpoint that serves the tests' tiny model takes the place of the one in this process;
-what only the latter can show (seeds that bind, what it was asked) is then skipped.
+With ESPL_BENCH_TEST_BASE_URL another endpoint that serves a laboratory model takes the place of the one in this process. It must
+honour seeds; what only the latter can show (the embedded engine's own draws, what it was asked) is then skipped.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from espl_bench.types import Lineage, Message, Origin, Rating, SampleRequest, Sp
 BASE_URL = os.environ.get("ESPL_BENCH_TEST_BASE_URL")
 KEY = "sk-test-" + "0123456789abcdef" * 2
 own_endpoint = pytest.mark.skipif(BASE_URL is not None, reason="needs the endpoint of this process")
-QUICK = {"steps": 2, "eval_samples": 1, "checkpoint_every": 10, "request_timeout": 1.0}
+QUICK = {"steps": 2, "eval_samples": 1, "checkpoint_every": 10, "request_timeout": 3.0}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,6 @@ def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(
     assert whole["summary"]["ledger"]["eval_prompt_tokens"] > 0
 
 
-@own_endpoint
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_through_faults_ends_as_without(name: str, served: Served, whole: dict, tmp_path: Path):
     every = 40 if name == "slow" else 5
@@ -119,8 +118,8 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
     resumed_elsewhere(tmp_path, proxy.base_url, served.base_url)
     before = len(served.seen)
     runner.resume(tmp_path, Silent())
+    assert outcome(tmp_path) == whole
     if BASE_URL is None:
-        assert outcome(tmp_path) == whole
         paid = whole["summary"]["ledger"]
         requests = paid["rollouts"] + paid["eval_rollouts"] + paid["reflection_calls"]
         assert len(served.seen) - before == requests - 30, "what was answered is not asked again"
@@ -132,7 +131,6 @@ def resumed_elsewhere(folder: Path, before: str, after: str) -> None:
     (folder / "config.json").write_text(text.replace(before, after))
 
 
-@own_endpoint
 def test_killed_it_goes_on_where_it_was_and_pays_nothing_twice(served: Served, whole: dict, tmp_path: Path):
     folder = tmp_path / "run"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in (SHAPE | QUICK).items()]
@@ -151,7 +149,8 @@ def test_killed_it_goes_on_where_it_was_and_pays_nothing_twice(served: Served, w
     assert invoke(["resume", str(folder), "--quiet"]) == 0
     assert outcome(folder) == whole
     ledger = whole["summary"]["ledger"]
-    assert len(served.seen) - before == ledger["rollouts"] + ledger["eval_rollouts"] + ledger["reflection_calls"] - kept
+    if BASE_URL is None:
+        assert len(served.seen) - before == ledger["rollouts"] + ledger["eval_rollouts"] + ledger["reflection_calls"] - kept
 
 
 def write_prices(path: Path, model: str) -> Path:
@@ -159,7 +158,6 @@ def write_prices(path: Path, model: str) -> Path:
     return path
 
 
-@own_endpoint
 @pytest.mark.parametrize("limit", ["tokens", "cost"])
 def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(limit: str, served: Served, whole: dict, tmp_path: Path):
     prices = write_prices(tmp_path / "prices.toml", served.model)
@@ -339,7 +337,6 @@ def test_a_model_that_is_not_served_is_refused_before_the_folder_is_made(served:
     assert not (tmp_path / "run").exists()
 
 
-@own_endpoint
 def test_a_long_retry_after_ends_the_run_and_a_date_is_understood(served: Served):
     def tomorrow(handler, answer):
         handler.refuse(429, "tomorrow", retry_after="90000")
@@ -354,7 +351,6 @@ def test_a_long_retry_after_ends_the_run_and_a_date_is_understood(served: Served
     assert endpoint._retry_after_s("soon") == 0
 
 
-@own_endpoint
 def test_retry_after_is_waited_for(served: Served):
     with breaking(served.base_url, too_many, lambda number: number == 0) as proxy:
         engine = OpenAIEngine.at(proxy.base_url, served.model, None, 5.0, 3)
@@ -364,7 +360,6 @@ def test_retry_after_is_waited_for(served: Served):
     assert completion.stop_reason in StopReason and completion.tokens_T == () == completion.logprobs_T
 
 
-@own_endpoint
 def test_no_more_requests_are_in_flight_than_allowed(served: Served, tmp_path: Path):
     flying, most = 0, 0
 
