@@ -388,3 +388,15 @@ def test_a_dry_run_prints_requests_and_price_and_asks_nothing(served: Served, tm
     assert invoke(["run", "--dry-run", "--method=evolution_only", *options]) == 0
     assert "USD" in capsys.readouterr().out
     assert len(served.seen) == before
+
+
+@own_endpoint
+def test_an_endpoint_that_does_not_count_is_refused_at_once(served: Served):
+    def uncounted(handler, answer):
+        handler.reply(200, json.dumps(json.loads(answer) | {"usage": None}).encode())
+
+    with breaking(served.base_url, uncounted, lambda number: True) as proxy:
+        engine = OpenAIEngine.at(proxy.base_url, served.model, None, 5.0, 3)
+        with pytest.raises(EndpointError, match="does not say what an answer used"):
+            asyncio.run(engine.sample([request()]))
+        assert proxy.faults == 1

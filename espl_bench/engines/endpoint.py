@@ -8,11 +8,11 @@ that is no JSON, no answer in time) is tried again with exponential backoff and 
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import httpx2
 from pydantic import SecretStr
@@ -20,6 +20,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from espl_bench.errors import EndpointError, UsageError
 from espl_bench.masking import MASK, mask_text
+
+Read = TypeVar("Read")
 
 KEY_ENV = "OPENAI_API_KEY"
 """Where the key is looked for unless another variable is named."""
@@ -111,34 +113,39 @@ class Endpoint:
         """Close the connections."""
         await self._client.aclose()
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """A JSON object. Raises as `post`."""
-        return await self._call("GET", path, None)
+    async def get(self, path: str, read: Callable[[dict[str, Any]], Read]) -> Read:
+        """What `read` makes of a JSON object. Raises as `post`."""
+        return await self._call("GET", path, None, read)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send JSON and return the JSON object that comes back.
+    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Read]) -> Read:
+        """Send JSON and return what `read` makes of the JSON object that comes back.
+
+        Args:
+            path: below the endpoint's address.
+            body: what is sent.
+            read: raises Passing for an object that is worth another try.
 
         Raises:
             Refusal: the endpoint will not do this, however often it is asked.
             EndpointError: it did not answer after every try.
         """
-        return await self._call("POST", path, body)
+        return await self._call("POST", path, body, read)
 
     def clean(self, text: str) -> str:
         """A text of the endpoint's without the key, should it have been echoed."""
         return text.replace(self._secret, MASK) if self._secret else text
 
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], Read]) -> Read:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.access.tries), wait=_wait_s, retry=retry_if_exception_type(Passing), reraise=True
         )
         try:
-            return await retrying(self._once, method, path, body)
+            return await retrying(self._once, method, path, body, read)
         except Passing as error:
             tries = f"{self.access.tries} tries" if self.access.tries > 1 else "its only try"
             raise EndpointError(f"{self.access.base_url} did not answer after {tries}, the last: {error}") from error
 
-    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], Read]) -> Read:
         try:
             async with asyncio.timeout(self.access.timeout_s), self._client.stream(method, path, json=body) as response:
                 data = await _read(response, self.access.base_url)
@@ -154,7 +161,7 @@ class Endpoint:
         if response.status_code == 200:
             if found is None:
                 raise Passing("a body that is no JSON object")
-            return found
+            return read(found)
         raise self._failure(response, found, data)
 
     def _failure(self, response: httpx2.Response, found: dict[str, Any] | None, data: bytes) -> Passing | EndpointError:

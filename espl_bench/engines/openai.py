@@ -12,13 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from espl_bench.engines.endpoint import KEY_ENV, Access, Endpoint, Refusal, read_key
+from espl_bench.engines.endpoint import KEY_ENV, Access, Endpoint, Passing, Refusal, read_key
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
 from espl_bench.errors import EndpointError, UsageError, unknown
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason, Usage
-
-MALFORMED_TRIES = 3
-"""Tries of an answer that is JSON, but no chat completion: it is paid for each time."""
 
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH, "content_filter": StopReason.FILTERED}
 """By the wire's ``finish_reason``."""
@@ -44,7 +41,7 @@ class _Answer(BaseModel):
     """The parts of a chat completion that are read."""
 
     choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage
+    usage: _Usage | None = None
 
 
 class _Served(BaseModel):
@@ -150,28 +147,21 @@ class OpenAIEngine:
     async def _ask(self, request: SampleRequest) -> Completion:
         if not request.messages:
             raise ValueError("a request to an endpoint needs its messages")
-        problem = ""
-        for _ in range(MALFORMED_TRIES):
-            body = await self._post(request)
-            if body is None:  # as an engine that takes ids answers a prompt that fills the context
-                return Completion((), (), "", StopReason.LENGTH, Usage(0, 0))
-            try:
-                answer = _Answer.model_validate(body)
-            except ValidationError as error:
-                first = error.errors(include_input=False)[0]
-                problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-                continue
-            choice, usage = answer.choices[0], Usage(answer.usage.prompt_tokens, answer.usage.completion_tokens)
-            text = self._open().clean(choice.message.content or "")
-            return Completion((), (), text, STOP_REASONS[choice.finish_reason], usage)
-        raise EndpointError(f"{self.access.base_url} sends no chat completion with usage ({problem}); is it OpenAI-compatible?")
+        answer = await self._post(request)
+        if answer is None:  # as an engine that takes ids answers a prompt that fills the context
+            return Completion((), (), "", StopReason.LENGTH, Usage(0, 0))
+        if answer.usage is None:
+            raise EndpointError(f"{self.access.base_url} does not say what an answer used, and tokens cannot be counted; use one that does")
+        choice, usage = answer.choices[0], Usage(answer.usage.prompt_tokens, answer.usage.completion_tokens)
+        text = self._open().clean(choice.message.content or "")
+        return Completion((), (), text, STOP_REASONS[choice.finish_reason], usage)
 
-    async def _post(self, request: SampleRequest) -> dict[str, Any] | None:
-        """The answer's JSON, in whatever form the endpoint takes the request; None if the prompt fills the model's context."""
+    async def _post(self, request: SampleRequest) -> _Answer | None:
+        """The answer, in whatever form the endpoint takes the request; None if the prompt fills the model's context."""
         while True:
             form = self._form
             try:
-                return await self._open().post("chat/completions", form.body(self.model, request))
+                return await self._open().post("chat/completions", form.body(self.model, request), _completion)
             except Refusal as refusal:
                 if refusal.code == "context_length_exceeded":
                     return None
@@ -203,11 +193,21 @@ class OpenAIEngine:
         return self._endpoint
 
 
+def _completion(body: dict[str, Any]) -> _Answer:
+    """A chat completion; anything else may be one at the next try."""
+    try:
+        return _Answer.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Passing(f"no chat completion ({where}: {first['msg']})") from error
+
+
 async def _require_model(access: Access, model: str) -> None:
     """Ask the endpoint what it serves, if it tells. Raises UsageError if the model is not among it."""
     endpoint = Endpoint(access)
     try:
-        listed = await endpoint.get("models")
+        listed = await endpoint.get("models", dict)
     except Refusal as refusal:
         if refusal.status in (404, 405, 501):  # an endpoint need not list
             return
