@@ -16,7 +16,7 @@ import typer
 from espl_bench import __version__
 from espl_bench.cli_data import data_app
 from espl_bench.cli_group import Commands
-from espl_bench.commands.options import Chosen, takes_run_options
+from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
 from espl_bench.errors import EsplError, UsageError
 
 PROGRAM = "espl-bench"
@@ -72,17 +72,25 @@ def run(
 
     config = command.configure(method, env, seed, chosen)
     if dry_run:
-        command.dry_run(config, as_json)
+        command.dry_run(config, as_json, chosen.budget())
     else:
-        command.start(config, out or command.default_folder(config), quiet, as_json)
+        command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget())
 
 
 @app.command()
-def resume(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """Go on with a run that was stopped, to the same end as an unbroken one."""
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    max_cost: Annotated[float | None, MAX_COST] = None,
+    max_tokens_total: Annotated[int | None, MAX_TOKENS_TOTAL] = None,
+    prices: Annotated[str | None, PRICES] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was stopped, to the same end as an unbroken one. Limits count what it spent before, too."""
     from espl_bench.commands import run as command
 
-    command.go_on(folder, quiet, as_json)
+    budget = make_budget({"max_cost": max_cost, "max_tokens_total": max_tokens_total, "prices": prices})
+    command.go_on(folder, quiet, as_json, budget)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,8 +12,7 @@ from espl_bench.errors import UsageError
 from espl_bench.method import Method
 from espl_bench.presets import find_preset
 from espl_bench.registry import find_environment, find_method
-
-EngineName = Literal["hf"]
+from espl_bench.sources import EngineName, Source, check_sources
 
 
 class RunConfig(BaseModel):
@@ -26,8 +25,17 @@ class RunConfig(BaseModel):
     env_options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the environment, e.g. rulebook's `world`."""
     model: str
-    """Folder or hub id of a causal language model with a chat template."""
+    """Folder or hub id of a causal language model with a chat template; for an endpoint, the name it is served under."""
     engine: EngineName = "hf"
+    base_url: str | None = None
+    """Of the policy's endpoint."""
+    api_key_env: str | None = None
+    """Name of the variable that holds the key; None: OPENAI_API_KEY, if it is set. The key itself is nowhere written."""
+    concurrency: int = Field(default=16, ge=1)
+    """Requests in flight at endpoints."""
+    request_timeout: float = Field(default=600.0, gt=0)
+    """Seconds of one try of a request."""
+    request_tries: int = Field(default=8, ge=1)
     steps: int = Field(default=100, ge=0)
     """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
     seed: int = Field(default=0, ge=0)
@@ -62,6 +70,14 @@ class RunConfig(BaseModel):
     placement: Placement = Placement.SYSTEM
     root_principles: tuple[str, ...] = ()
     """The root prompt's principles."""
+    editor_model: str | None = None
+    """Who writes the reflections; None: the run's own model."""
+    editor_engine: EngineName | None = None
+    """None: the policy's engine."""
+    editor_base_url: str | None = None
+    """None: the policy's."""
+    editor_api_key_env: str | None = None
+    """None: the policy's."""
     editor_temperature: float = Field(default=1.0, ge=0)
     editor_max_tokens: int = Field(default=1024, ge=1)
     max_edits: int = Field(default=2, ge=1)
@@ -86,6 +102,19 @@ class RunConfig(BaseModel):
         """Steps that will really be made: none if nothing learns."""
         return 0 if self.method.is_static else self.steps
 
+    @property
+    def policy_source(self) -> Source:
+        """The model that is rolled out."""
+        return Source(self.engine, self.model, self.base_url, self.api_key_env)
+
+    @property
+    def editor_source(self) -> Source | None:
+        """The editor's model, if it is another than the policy's."""
+        if self.editor_model is None:
+            return None
+        base_url, key = self.editor_base_url or self.base_url, self.editor_api_key_env or self.api_key_env
+        return Source(self.editor_engine or self.engine, self.editor_model, base_url, key)
+
 
 METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
 """Fields of Method that an option may override."""
@@ -96,6 +125,7 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     spec = find_environment(env)
     row = find_method(method)
     given = {name: value for name, value in choices.items() if value is not None}
+    chosen = frozenset(given)
     own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
     values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults}
     if preset is not None:
@@ -112,6 +142,7 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
         raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
     if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
         raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
+    check_sources(config, chosen)
     return config
 
 

@@ -217,6 +217,8 @@ def result_panel(summary: Summary, folder: Path) -> RenderableType:
     ledger = summary.ledger
     learning = f"{count(ledger.rollouts)} rollouts, {count(ledger.generated_tokens)} tokens generated"
     grid.add_row("spent", f"{learning}, {count(ledger.reflection_tokens)} on reflection, {count(ledger.eval_tokens)} on evaluation")
+    if summary.cost_usd is not None:
+        grid.add_row("price", f"{summary.cost_usd:.4f} USD at list prices")
     grid.add_row("time", f"{duration(ledger.wall_s)} for {summary.steps:,} steps")
     grid.add_row("prompt", principles_text(summary.shown_prompt))
     title = plain(f"{summary.method} · {summary.env} · {summary.model} · seed {summary.seed}")

@@ -32,6 +32,10 @@ class DataError(EsplError):
     """A data set is missing, cannot be read, or is not the one that was recorded."""
 
 
+class EndpointError(EsplError):
+    """An endpoint cannot be used, or did not answer after every try."""
+
+
 class EnvironmentFault(EsplError):
     """An environment broke its own contract."""
 

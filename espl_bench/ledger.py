@@ -40,8 +40,9 @@ class Ledger:
         """Count the tokens of one answered call. Raises ValueError unless there is one completion per request."""
         if len(requests) != len(completions):
             raise ValueError(f"{len(requests)} requests, but {len(completions)} completions")
-        prompt = sum(len(request.prompt_T) for request in requests)
-        sampled = sum(len(completion.tokens_T) for completion in completions)
+        asked = zip(requests, completions, strict=True)
+        prompt = sum(completion.usage.prompt if completion.usage else len(request.prompt_T) for request, completion in asked)
+        sampled = sum(completion.sampled_tokens for completion in completions)
         match purpose:
             case Purpose.ROLLOUT:
                 self._add("generated_tokens", sampled)
@@ -52,6 +53,7 @@ class Ledger:
                 self._add("reflection_calls", len(requests))
             case Purpose.EVALUATION:
                 self._add("eval_tokens", sampled)
+                self._add("eval_prompt_tokens", prompt)
 
     def record_episodes(self, purpose: Purpose, count: int) -> None:
         """Count finished episodes. Raises ValueError for reflections, which have none."""

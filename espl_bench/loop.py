@@ -27,11 +27,13 @@ from espl_bench.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.method import EditorChoice
 from espl_bench.operators.proposal import Limits
 from espl_bench.operators.reflection import Editor
+from espl_bench.paid import Till
 from espl_bench.population import Population
 from espl_bench.records import Recorder
 from espl_bench.rollout import Task, roll_out
 from espl_bench.seeding import rng_for
 from espl_bench.selection import SELECTORS
+from espl_bench.spending import Role
 from espl_bench.stopping import Interrupted, StopSignal
 from espl_bench.types import Split, TrajectoryGroup
 
@@ -53,13 +55,28 @@ class Bench:
     env: TextEnv
     task: Task
     engine: Engine
+    editor: Engine
+    """Another engine than `engine` only if the editor is another model."""
+    till: Till
     ledger: Ledger
     loss: LossSpec
     limits: Limits
 
     async def policy(self, purpose: Purpose) -> SamplingClient:
         """The current weights, metered."""
-        return MeteredClient(await self.engine.current(), self.ledger, purpose)
+        return MeteredClient(self.till.client(await self.engine.current(), Role.POLICY), self.ledger, purpose)
+
+    async def reflecting(self) -> SamplingClient:
+        """The editor's weights, metered: another model's own, or the policy's, frozen or current as the method says."""
+        frozen = self.editor is not self.engine or self.config.method.editor is EditorChoice.REFERENCE
+        client = await (self.editor.reference() if frozen else self.editor.current())
+        return MeteredClient(self.till.client(client, Role.EDITOR), self.ledger, Purpose.REFLECTION)
+
+    @property
+    def learns_side_by_side(self) -> bool:
+        """Whether the editor may write while the weights move: not if it writes with these, or shares what moves."""
+        own_weights = self.config.method.editor is EditorChoice.REFERENCE and self.engine.isolates_snapshots
+        return own_weights or self.editor is not self.engine
 
 
 async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
@@ -73,7 +90,7 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
-    if bench.engine.isolates_snapshots and method.editor is EditorChoice.REFERENCE:
+    if bench.learns_side_by_side:
         generation, learned = await asyncio.gather(learn_words(bench, state, groups_KP), learn_weights(bench, groups_KP))
     else:  # an editor with the current weights must write before they move
         generation = await learn_words(bench, state, groups_KP)
@@ -95,10 +112,9 @@ async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) ->
 async def learn_words(bench: Bench, state: State, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:
     """One generation of prompts, if the method breeds them."""
     config = bench.config
-    source = bench.engine.reference if config.method.editor is EditorChoice.REFERENCE else bench.engine.current
     editor = Editor(
-        client=MeteredClient(await source(), bench.ledger, Purpose.REFLECTION),
-        chat=bench.engine.chat,
+        client=await bench.reflecting(),
+        chat=bench.editor.chat,
         dialect=bench.task.dialect,
         run_seed=config.seed,
         step=state.step,
@@ -126,11 +142,17 @@ async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) 
     return result
 
 
+async def commit(bench: Bench, state: State, recorder: Recorder) -> None:
+    """Make the state permanent."""
+    await recorder.commit(state.step, state.population, bench.engine)
+    bench.till.begin(recorder.folder, state.step)
+
+
 async def learn(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> State:
     """Iterate to the configured end, evaluating and committing on the way. Raises Interrupted after saving."""
     config = bench.config
     if state.step == 0:
-        await recorder.commit(state.step, state.population, bench.engine)
+        await commit(bench, state, recorder)
     while state.step < config.iterations:
         if config.eval_every and state.step % config.eval_every == 0 and Split.VALIDATION in bench.env.splits:
             await examine(bench, state, Split.VALIDATION, recorder)
@@ -138,7 +160,7 @@ async def learn(bench: Bench, state: State, recorder: Recorder, stop: StopSignal
             await examine(bench, state, Split.TEST, recorder)
         state = await iterate(bench, state, recorder)
         if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:
-            await recorder.commit(state.step, state.population, bench.engine)
+            await commit(bench, state, recorder)
         if stop.wanted and state.step < config.iterations:
             raise Interrupted(state.step, recorder.folder)
     return state

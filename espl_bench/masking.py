@@ -6,7 +6,7 @@ from collections.abc import Sequence
 MASK = "***"
 
 _SECRET_NAME = re.compile(r"key|token(?!iz)|secret|passw|credential", re.IGNORECASE)
-_COUNT_NAME = re.compile(r"tokens$|token[-_]?(budget|limit|count)$", re.IGNORECASE)
+_COUNT_NAME = re.compile(r"tokens([-_]total)?$|token[-_]?(budget|limit|count)$", re.IGNORECASE)
 """Options that are about numbers of tokens."""
 
 _SECRET_TEXT = re.compile(

@@ -41,7 +41,11 @@ class Task:
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
-        return self.chat.encode(self.dialect.prompt_messages(principles, question, self.placement))
+        return self.chat.encode(self.prompt_messages(principles, question))
+
+    def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
+        """The same in words."""
+        return self.dialect.prompt_messages(principles, question, self.placement)
 
 
 @dataclass
@@ -56,6 +60,8 @@ class _Episode:
     seed_keys: tuple[str | int, ...]
     tokens: tuple[int, ...] = ()
     """Everything so far, ending where the policy is to speak."""
+    messages: tuple[Message, ...] = ()
+    """The same in words."""
     observation_T: tuple[int, ...] = ()
     """What was appended since the policy spoke last."""
     turns: list[Turn] = field(default_factory=list[Turn])
@@ -69,6 +75,7 @@ class _Episode:
             max_tokens=self.task.max_tokens,
             temperature=self.task.temperature,
             top_p=self.task.top_p,
+            messages=self.messages,
         )
 
     def begin(self) -> str | Ending:
@@ -85,7 +92,9 @@ class _Episode:
         if isinstance(answered, Ending):
             self.end(answered)
             return
-        self.observation_T = self.task.chat.continuation(Message("user", answered))
+        reply = Message("user", answered)
+        self.messages = (*self.messages, Message("assistant", completion.text), reply)
+        self.observation_T = self.task.chat.continuation(reply)
         self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
 
     def end(self, ending: Ending) -> None:
@@ -136,7 +145,7 @@ async def roll_out(
 
 async def _begin(task: Task, episodes: Sequence[_Episode]) -> None:
     """Bring all episodes to their first turn, or to their end by a fault. What is the same is rendered once."""
-    rendered: dict[tuple[int, str], tuple[int, ...]] = {}
+    rendered: dict[tuple[int, str], tuple[tuple[Message, ...], tuple[int, ...]]] = {}
     at_once = episodes[0].env.steps_at_once if episodes else 1
     for episode, question in zip(episodes, await _off_the_loop(_Episode.begin, episodes, at_once), strict=True):
         if isinstance(question, Ending):
@@ -144,8 +153,10 @@ async def _begin(task: Task, episodes: Sequence[_Episode]) -> None:
             continue
         same = (episode.prompt.id, question)
         if same not in rendered:
-            rendered[same] = task.prompt_tokens(episode.prompt.principles, question)
-        episode.tokens = episode.observation_T = rendered[same]
+            messages = task.prompt_messages(episode.prompt.principles, question)
+            rendered[same] = messages, task.chat.encode(messages)
+        episode.messages, episode.tokens = rendered[same]
+        episode.observation_T = episode.tokens
 
 
 async def _off_the_loop(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:

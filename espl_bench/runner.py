@@ -2,39 +2,48 @@
 
 import asyncio
 import hashlib
+import shlex
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from espl_bench.config import RunConfig
 from espl_bench.dialect import Dialect
-from espl_bench.engines.opening import open_engine
+from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import LossSpec
 from espl_bench.env import TextEnv
-from espl_bench.errors import UsageError
+from espl_bench.errors import EndpointError, UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
 from espl_bench.loop import Bench, State, examine, learn
 from espl_bench.operators.proposal import Limits
 from espl_bench.outcomes import mean_shares
+from espl_bench.paid import Till
 from espl_bench.population import Population
-from espl_bench.provenance import collect
+from espl_bench.provenance import collect, fingerprint
 from espl_bench.records import Recorder
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
 from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
 from espl_bench.seeding import rng_for
+from espl_bench.sources import Source
+from espl_bench.spending import Budget, BudgetSpent, Purse, Role, endpoint_models
 from espl_bench.stats import bootstrap_ci
 from espl_bench.stopping import listening
 from espl_bench.summary import CurvePoint, Summary
 from espl_bench.types import Split
 
+UNBOUNDED = Budget()
 
-def run(config: RunConfig, folder: Path, reporter: Reporter) -> Summary:
+
+def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED) -> Summary:
     """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal."""
-    bench = open_bench(config)  # before the folder is made: what cannot be loaded leaves nothing behind
-    run_dir = RunDir.create(folder, config, collect(config.model, facts=data_facts(bench.env)))
+    bench = open_bench(config, budget)  # before the folder is made: what cannot be loaded leaves nothing behind
+    facts = data_facts(bench.env) | source_facts(config, bench.till.purse)
+    run_dir = RunDir.create(folder, config, collect(config.model, facts=facts))
     with run_dir.lock():
         population = Population.start(config.root_principles, config.method.population_size)
         recorder = Recorder(run_dir, bench.ledger, reporter)
@@ -42,8 +51,8 @@ def run(config: RunConfig, folder: Path, reporter: Reporter) -> Summary:
         return asyncio.run(_finish(bench, State(0, population), recorder))
 
 
-def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None) -> Summary:
-    """Go on where a run was left, to the same end as an unbroken one.
+def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None, budget: Budget = UNBOUNDED) -> Summary:
+    """Go on where a run was left, to the same end as an unbroken one. The budget is the whole run's, this part's and the earlier ones'.
 
     With `wanted`, refuses (UsageError, the difference named) unless it is the run's own configuration.
     """
@@ -51,30 +60,34 @@ def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None) ->
     if wanted is not None:
         run_dir.refuse_changes(wanted)
     with run_dir.lock():
-        bench = open_bench(run_dir.config())
+        bench = open_bench(run_dir.config(), budget)
         run_dir.refuse_other_data(bench.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
+            bench.till.resume(run_dir.path, 0, bench.ledger.totals())
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
             recorder = Recorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])
             return asyncio.run(_finish(bench, State(0, population), recorder))
         run_dir.rewind(commit)
         bench.ledger.restore(commit.ledger)
+        bench.till.resume(run_dir.path, commit.step, commit.ledger)
         recorder = Recorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
         return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder))
 
 
-def open_bench(config: RunConfig) -> Bench:
+def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
     """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
     spec = find_environment(config.env)
     env = make_environment(spec, config.env_options)
     if Split.TRAIN not in env.splits and not config.method.is_static:
         raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
     dialect = Dialect.load(config.dialect)
+    till = Till(Purse(endpoint_models(config), budget), config.concurrency)
     engine = open_engine(config)
+    editor = open_editor(config, engine)
     task = Task(
         make_env=lambda: make_environment(spec, config.env_options),
         dialect=dialect,
@@ -87,7 +100,21 @@ def open_bench(config: RunConfig) -> Bench:
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
-    return Bench(config, env, task, engine, Ledger(), _loss(config), limits)
+    return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), limits)
+
+
+def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
+    """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
+    models = {Role.POLICY: config.policy_source, Role.EDITOR: config.editor_source}
+    named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
+    if config.editor_source is None and not purse.models:
+        return {}
+    return {"models": named, "prices": {model: price.model_dump() for model, price in purse.prices.items()}}
+
+
+def _source_fact(source: Source) -> dict[str, Any]:
+    place = {"base_url": source.base_url} if source.is_endpoint else {"fingerprint": fingerprint(Path(source.model))}
+    return {"engine": source.engine, "model": source.model, **place}
 
 
 def data_facts(env: TextEnv) -> dict[str, Any]:
@@ -104,7 +131,30 @@ def _loss(config: RunConfig) -> LossSpec:
 
 
 async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
-    """Learn to the end, evaluate, summarise."""
+    """Bring a run to its end, and free the engines whatever happens."""
+    try:
+        with _resumable(recorder.folder):
+            return await _to_the_end(bench, state, recorder)
+    finally:
+        await bench.engine.close()
+        if bench.editor is not bench.engine:
+            await bench.editor.close()
+
+
+@contextmanager
+def _resumable(folder: Path) -> Generator[None]:
+    """Say how to go on where an endpoint or a budget ended a run."""
+    again = f"every answer is kept; go on with: espl-bench resume {shlex.quote(str(folder))}"
+    try:
+        yield
+    except BudgetSpent as error:
+        raise BudgetSpent(f"{error}; {again} {error.flag} MORE", error.flag) from error
+    except EndpointError as error:
+        raise EndpointError(f"{error}; {again}") from error
+
+
+async def _to_the_end(bench: Bench, state: State, recorder: Recorder) -> Summary:
+    """Learn, evaluate, summarise."""
     recorder.reporter.started(bench.config, recorder.folder, state.step)
     with listening() as stop:
         state = await learn(bench, state, recorder, stop)
@@ -114,7 +164,6 @@ async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
     summary = summarise(bench, state, validation, test, recorder.run_dir)
     recorder.run_dir.write_summary(summary)
     recorder.reporter.finished(summary, recorder.folder)
-    await bench.engine.close()
     return summary
 
 
@@ -122,14 +171,16 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
     """The run's result."""
     config = bench.config
     curve = [CurvePoint(step=row["step"], split=row["split"], score=row["score"]) for row in run_dir.read_log(Log.EVALUATIONS)]
+    totals = bench.ledger.totals()
     low, high = bootstrap_ci([test.scores_IG], rng_for(config.seed, "ci95"))
     return Summary(
         run_id=run_id(config),
         method=config.method.name,
         env=config.env,
         env_options=config.env_options,
-        model=Path(config.model).name if Path(config.model).is_dir() else config.model,
+        model=_short(config.model),
         engine=config.engine,
+        editor_model=_short(config.editor_model) if config.editor_model else None,
         seed=config.seed,
         steps=state.step,
         score=test.score,
@@ -140,11 +191,17 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         outcomes=_rates(test),
         training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),
         item_scores=test.item_scores,
-        ledger=bench.ledger.totals(),
+        ledger=totals,
+        cost_usd=bench.till.purse.bill(totals),
         curve=tuple(curve),
         shown_prompt=config.method.shown_prompt(state.population).principles,
         data_identity=dict(bench.env.data_identity()),
     )
+
+
+def _short(model: str) -> str:
+    """A folder's own name, else the name as it is."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def _rates(evaluation: Evaluation) -> dict[str, float]:

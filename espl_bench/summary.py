@@ -30,10 +30,12 @@ class LedgerTotals(BaseModel):
     eval_rollouts: int
     eval_tokens: int
     """Tokens sampled in evaluations."""
+    eval_prompt_tokens: int = 0
+    """Prompt tokens of evaluations, counted per request; 0 in summaries older than the field."""
     wall_s: float
     """Seconds from start to end, interruptions left out."""
     device_s: float
-    """Seconds of these during which the engine was sampling or training."""
+    """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
 
 
 class CurvePoint(BaseModel):
@@ -59,6 +61,8 @@ class Summary(BaseModel):
     """What the environment was made with, where it differs from its defaults; part of what makes runs comparable."""
     model: str
     engine: str
+    editor_model: str | None = None
+    """Who wrote the reflections, if not the run's own model."""
     seed: int
     steps: int
     score: float
@@ -76,6 +80,8 @@ class Summary(BaseModel):
     item_scores: tuple[float, ...]
     """Mean reward of each test item in order: what paired comparisons need."""
     ledger: LedgerTotals
+    cost_usd: float | None = None
+    """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
     """The principles the final test was made with."""

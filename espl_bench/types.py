@@ -30,6 +30,8 @@ class StopReason(StrEnum):
     """The model wrote its end-of-turn token."""
     LENGTH = "length"
     """The token limit was reached first."""
+    FILTERED = "filtered"
+    """The endpoint's content filter ended the text; only endpoints do this."""
 
 
 class Outcome(StrEnum):
@@ -76,16 +78,31 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request as an endpoint counted them; hidden reasoning is part of `sampled`."""
+
+    prompt: int
+    sampled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What a sampling client returns for one request."""
 
     tokens_T: tuple[int, ...]
-    """The sampled ids, the end-of-turn token included when one was sampled."""
+    """The sampled ids, the end-of-turn token included when one was sampled. Empty from an engine that speaks text."""
     logprobs_T: tuple[float, ...]
     """Natural log-probability of each sampled token at the sampling temperature, before any top-p truncation."""
     text: str
     """The decoded tokens without special tokens."""
     stop_reason: StopReason
+    usage: Usage | None = None
+    """What an engine that speaks text was told of its tokens; None: the ids are there to be counted."""
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens the model wrote."""
+        return self.usage.sampled if self.usage else len(self.tokens_T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,7 @@ class Trajectory:
     @property
     def generated_tokens(self) -> int:
         """Tokens sampled from the policy in this episode."""
-        return sum(len(turn.completion.tokens_T) for turn in self.turns)
+        return sum(turn.completion.sampled_tokens for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +210,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One completion wanted from a sampling client."""
+    """One completion wanted from a sampling client: the conversation so far, as ids and in words."""
 
     prompt_T: tuple[int, ...]
+    """What an engine that takes ids continues: everything as it was seen and sampled. Empty if the engine's chat has no ids."""
     seed: int
     """Names the random draw; same weights, prompt and seed give the same tokens."""
     max_tokens: int
     temperature: float
     """0 means greedy."""
     top_p: float = 1.0
+    messages: tuple[Message, ...] = ()
+    """What an engine that speaks text is sent: the same conversation, one message per turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -27,6 +28,7 @@ from espl_bench.config import METHOD_CHOICES, RunConfig, resolve
 from espl_bench.errors import UsageError
 from espl_bench.estimate import estimate, evaluated
 from espl_bench.method import ESPL, Method
+from espl_bench.spending import Budget
 from espl_bench.summary import Summary
 from espl_bench.types import Split
 
@@ -69,7 +71,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]):
 def test_ctrl_c_outside_the_iterations_names_the_way_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def interrupted(folder: Path, reporter: object) -> Summary:
+    def interrupted(folder: Path, reporter: object, budget: Budget) -> Summary:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("espl_bench.runner.resume", interrupted)
@@ -154,6 +156,8 @@ def test_a_closed_pipe_is_quiet(arguments: list[str]):
 
 
 def known_values(annotation: Any) -> tuple[str, ...]:
+    if NoneType in get_args(annotation):
+        return known_values(get_args(annotation)[0])
     return tuple(str(value) for value in (get_args(annotation) or tuple(annotation)))
 
 
@@ -172,6 +176,8 @@ def test_defaults_of_the_help_are_those_of_the_configuration(option: RunOption):
         assert option.default == "the method's own"
     elif option.default.startswith("the "):
         assert RunConfig.model_fields[option.field].default is None or option.field in ("model", "dialect")
+    elif option.default == "none":
+        assert RunConfig.model_fields[option.field].default is None
     else:
         assert option.kind(option.default) == RunConfig.model_fields[option.field].default
 
@@ -201,9 +207,10 @@ def test_pairs_are_json_scalars_or_text():
 
 def test_options_given_to_a_comparison_reach_its_runs_unchanged(monkeypatch: pytest.MonkeyPatch):
     chosen = Chosen({"steps": 3, "lr": 1e-05, "loss": "ppo", "tie": 0.0, "model": "-odd name"}, ("world=7", "x=a b"), ("[G0] @ -larger .",))
+    chosen = replace(chosen, spending={"max_cost": 1.5, "max_tokens_total": 7, "prices": "p.toml"})
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(run_command, "configure", lambda *given: seen.append(given) or make_config())
-    monkeypatch.setattr(run_command, "dry_run", lambda config, as_json: None)
+    monkeypatch.setattr(run_command, "dry_run", lambda config, as_json, budget: None)
     assert invoke(["run", "--seed=2", "--method=base", *chosen.arguments(), "--dry-run"]) == 0
     assert seen == [("base", "rulebook", 2, chosen)]
 

@@ -76,6 +76,7 @@ def test_the_ledger_equals_what_a_recording_engine_counted():
     assert totals.reflection_prompt_tokens == prompts(Purpose.REFLECTION) > 0
     assert totals.reflection_calls == sum(len(requests) for requests, _ in engines[Purpose.REFLECTION].calls) > 0
     assert totals.eval_tokens == sampled(Purpose.EVALUATION) > 0
+    assert totals.eval_prompt_tokens == prompts(Purpose.EVALUATION) > 0
     assert totals.train_tokens == sum(len(each.tokens_T) for data in trainer.trained for each in data) > 0
     assert totals.rollouts == totals.eval_rollouts == 0
     assert 0 < totals.device_s <= totals.wall_s

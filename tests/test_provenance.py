@@ -185,6 +185,7 @@ def test_a_hooks_git_variables_do_not_mislead(repository, tmp_path, monkeypatch)
         (["openai_key=abc"], [f"openai_key={MASK}"]),
         (["--max-tokens", "64"], ["--max-tokens", "64"]),
         (["--editor-max-tokens=64"], ["--editor-max-tokens=64"]),
+        (["--max-tokens-total", "64"], ["--max-tokens-total", "64"]),
         (["--token-budget", "16384"], ["--token-budget", "16384"]),
         (["--max-tokens", "abc"], ["--max-tokens", MASK]),
         (["--tokenizer", "folder"], ["--tokenizer", "folder"]),

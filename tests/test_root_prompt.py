@@ -48,7 +48,7 @@ def test_a_file_that_holds_none_is_refused_by_name(content: bytes | None, words:
 def test_the_file_becomes_the_root_prompt_of_run_and_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Chosen] = []
     monkeypatch.setattr(command, "configure", lambda method, env, seed, chosen: seen.append(chosen))
-    monkeypatch.setattr(command, "dry_run", lambda config, as_json: None)
+    monkeypatch.setattr(command, "dry_run", lambda config, as_json, budget: None)
     (tmp_path / "root.txt").write_text("1. One.\n2. Two.\n")
     assert invoke(["run", "--root-prompt", str(tmp_path / "root.txt"), "--dry-run"]) == 0
     assert seen[0].principles == ("One.", "Two.") and seen[0].choices()["root_principles"] == ("One.", "Two.")

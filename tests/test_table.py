@@ -233,3 +233,9 @@ def test_paths_without_runs_are_one_line_errors(tmp_path: Path):
     (tmp_path / "summary.json").write_text('{"schema": "espl-bench/summary/9"}')
     with pytest.raises(RunDirError, match=r"summary\.json is not a summary"):
         collect([tmp_path])
+
+
+def test_editors_that_differ_are_noted():
+    own, other = make_summary("espl", 0), make_summary("evolution_only", 0, editor_model="large")
+    [table] = build_tables([Entry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
+    assert "editors differ: large, the run's own model" in table.notes

@@ -69,7 +69,7 @@ def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
     program = (sys.executable, "-m", "espl_bench")
     if (folder / CONFIG).exists():
         RunDir.open(folder).refuse_changes(config)
-        return Job(folder, (*program, "resume", str(folder), "--quiet"), config.iterations)
+        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
     named = ("run", f"--method={method}", f"--env={env}", f"--seed={seed}", f"--out={folder}", "--quiet")
     return Job(folder, (*program, *named, *chosen.arguments()), config.iterations)
 

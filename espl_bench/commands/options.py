@@ -8,14 +8,17 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from espl_bench.errors import UsageError, unknown
 from espl_bench.types import Split
+
+if TYPE_CHECKING:
+    from espl_bench.spending import Budget
 
 Scalar = str | int | float | bool | None
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -47,12 +50,13 @@ ROLLOUTS = "Rollouts"
 WEIGHTS = "Learning weights"
 WORDS = "Learning words"
 EVALUATION = "Evaluation and checkpoints"
+ENDPOINTS = "Endpoints"
 OWN = "the method's own"
 BY_LOSS = "the loss's own"
 
 RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
-    RunOption("engine", str, "What runs", "What samples and trains.", "hf", ("hf",)),
+    RunOption("engine", str, "What runs", "What samples and trains; openai only samples.", "hf", ("hf", "openai")),
     RunOption("steps", int, "What runs", "Iterations.", "100"),
     RunOption("num_prompts", int, ROLLOUTS, "K: prompts per iteration.", "3"),
     RunOption("batch_size", int, ROLLOUTS, "P: problems per iteration.", "10"),
@@ -73,6 +77,10 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("population_size", int, WORDS, "Newest prompts that live.", OWN),
     RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),
     RunOption("editor", str, WORDS, "Whose weights write the reflections.", OWN, ("reference", "current")),
+    RunOption("editor_model", str, WORDS, "Another model that writes the reflections.", "the run's own"),
+    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "openai")),
+    RunOption("editor_base_url", str, WORDS, "Its endpoint.", "the policy's"),
+    RunOption("editor_api_key_env", str, WORDS, "Variable that holds its key.", "the policy's"),
     RunOption("editor_temperature", float, WORDS, "Of reflections.", "1.0"),
     RunOption("editor_max_tokens", int, WORDS, "Tokens of one reflection.", "1024"),
     RunOption("max_edits", int, WORDS, "Edits that one problem's critique may propose.", "2"),
@@ -81,12 +89,46 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("tie", float, WORDS, "Mean rewards this close are a draw.", "0.01"),
     RunOption("placement", str, WORDS, "Message that holds the principles.", "system", ("system", "user")),
     RunOption("dialect", str, WORDS, "Templates: a built-in name or a folder.", "the environment's"),
+    RunOption("base_url", str, ENDPOINTS, "Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.", "none"),
+    RunOption("api_key_env", str, ENDPOINTS, "Variable that holds the key.", "the variable OPENAI_API_KEY"),
+    RunOption("concurrency", int, ENDPOINTS, "Requests in flight.", "16"),
+    RunOption("request_timeout", float, ENDPOINTS, "Seconds of one try.", "600"),
+    RunOption("request_tries", int, ENDPOINTS, "Tries of a request before the run ends, to be resumed.", "8"),
     RunOption("shown", str, EVALUATION, "Prompt that stands for the method.", OWN, ("best", "newest")),
     RunOption("eval_every", int, EVALUATION, "Iterations between validations; 0: only at the end.", "10"),
     RunOption("test_every", int, EVALUATION, "Iterations between tests, which steer nothing; 0: only at the end.", "0"),
     RunOption("eval_samples", int, EVALUATION, "k: samples per item.", "4"),
     RunOption("checkpoint_every", int, EVALUATION, "Iterations between points a resume can start from.", "10"),
 )
+
+
+MAX_COST = typer.Option(
+    "--max-cost",
+    metavar="USD",
+    help="End the run, to be resumed, when its endpoints have cost this. Default: none.",
+    rich_help_panel=ENDPOINTS,
+    show_default=False,
+)
+MAX_TOKENS_TOTAL = typer.Option(
+    "--max-tokens-total",
+    metavar="N",
+    help="The same for tokens, prompts included. Default: none.",
+    rich_help_panel=ENDPOINTS,
+    show_default=False,
+)
+PRICES = typer.Option(
+    "--prices",
+    metavar="FILE",
+    help="TOML file of prices that go before the packaged ones. Default: none.",
+    rich_help_panel=ENDPOINTS,
+    show_default=False,
+)
+SPENDING: Mapping[str, tuple[Any, Any]] = {
+    "max_cost": (float | None, MAX_COST),
+    "max_tokens_total": (int | None, MAX_TOKENS_TOTAL),
+    "prices": (str | None, PRICES),
+}
+"""What a run, a comparison and a resume all take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +144,12 @@ class Chosen:
     data: tuple[str, ...] = ()
     """``SPLIT=FILE`` as typed: files of the user's own, which become environment options named by the split."""
     preset: str | None = None
+    spending: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    """The limits on what endpoints may be asked that were given, by parameter: no part of a run's configuration."""
+
+    def budget(self) -> "Budget":
+        """The limits. Raises UsageError for one that is not above zero."""
+        return make_budget(self.spending)
 
     def choices(self) -> dict[str, Any]:
         """As `config.resolve` takes them. Raises UsageError for an environment option without a value, or data of no split."""
@@ -117,7 +165,23 @@ class Chosen:
         pairs = [f"--env-option={pair}" for pair in self.env_options]
         files = [f"--data={pair}" for pair in self.data]
         preset = [f"--preset={self.preset}"] if self.preset is not None else []
-        return [*preset, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles)]
+        return [*preset, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles), *self.limits()]
+
+    def limits(self) -> list[str]:
+        """The limits alone, as they would be typed: a resume takes these too."""
+        return [f"--{name.replace('_', '-')}={value}" for name, value in self.spending.items()]
+
+
+def make_budget(spending: Mapping[str, Any]) -> "Budget":
+    """``max_cost``, ``max_tokens_total`` and ``prices`` as a budget. Raises UsageError for a limit that is not above zero."""
+    from espl_bench.spending import Budget  # not needed for --help
+
+    for name in ("max_cost", "max_tokens_total"):
+        value = spending.get(name)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+    prices = spending.get("prices")
+    return Budget(spending.get("max_cost"), spending.get("max_tokens_total"), Path(prices) if prices else None)
 
 
 def takes_run_options(command: Command) -> Command:
@@ -134,8 +198,9 @@ def takes_run_options(command: Command) -> Command:
         pairs, files, preset = given.pop("env_option") or (), given.pop("data") or (), given.pop("preset")
         principles = _root_principles(given.pop("principle") or (), given.pop("root_prompt"))
         values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
+        spending = {name: value for name in SPENDING if (value := given.pop(name)) is not None}
         values = {name: value for name, value in values.items() if value is not None}
-        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset)
+        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset, spending)
         check_choices(chosen.values)
         command(**given, chosen=chosen)
 
@@ -263,6 +328,7 @@ def _others() -> list[inspect.Parameter]:
         "data": (list[str] | None, files),
         "principle": (list[str] | None, principle),
         "root_prompt": (Path | None, root_prompt),
+        **SPENDING,
     }
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])

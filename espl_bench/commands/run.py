@@ -16,11 +16,13 @@ from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, result_line, result_panel, watching
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.estimate import Estimate, estimate
+from espl_bench.estimate_bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.outcomes import warnings_of
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.run_dir import CONFIG
 from espl_bench.screen import count, duration, err_console, out_console, plain
+from espl_bench.spending import Budget
 from espl_bench.summary import Summary
 from espl_bench.types import Split
 
@@ -40,20 +42,20 @@ def default_folder(config: RunConfig) -> Path:
     return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
 
 
-def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool) -> None:
+def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
     """Run, and print the result. Raises EsplError."""
     from espl_bench import runner  # loads torch; a mistyped option should not wait for it
 
-    _watch(lambda reporter: runner.run(config, folder, reporter), folder, quiet, as_json)
+    _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json)
 
 
-def go_on(folder: Path, quiet: bool, as_json: bool) -> None:
+def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
     """Resume, and print the result. Raises EsplError."""
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; name a run directory")
     from espl_bench import runner
 
-    _watch(lambda reporter: runner.resume(folder, reporter), folder, quiet, as_json)
+    _watch(lambda reporter: runner.resume(folder, reporter, budget=budget), folder, quiet, as_json)
 
 
 def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool) -> None:
@@ -74,28 +76,36 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
         err_console().print(plain(warning, LOUD), soft_wrap=True)
 
 
-def dry_run(config: RunConfig, as_json: bool) -> None:
-    """Print what the run would spend. Counts are computed; the time is measured on two steps in a temporary folder."""
+def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
+    """Print what the run would spend.
+
+    Counts are computed. The time is measured on two steps in a temporary folder, unless an endpoint would be asked:
+    then nothing is, and requests and their price stand in its place.
+    """
     from espl_bench.probe import probe
 
     env = make_environment(find_environment(config.env), config.env_options)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes)
-    speed = probe(config)
+    bill = estimate_bill(config, env, work, budget)
+    speed = None if bill else probe(config)
     if as_json:
-        measured = {**asdict(speed), "seconds": speed.seconds(work)}
-        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "measured": measured}
+        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}
+        if speed:
+            record["measured"] = {**asdict(speed), "seconds": speed.seconds(work)}
+        if bill:
+            record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     grid = Table.grid(padding=(0, 2))
-    for name, value in _facts(config, sizes, work, speed):
+    for name, value in (*_facts(config, sizes, work), *(_measured(speed, work) if speed else ()), *(_billed(bill) if bill else ())):
         grid.add_row(plain(name, "dim"), plain(value))
     console = out_console()
     console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
     console.print(grid)
 
 
-def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate, speed: "Speed") -> list[tuple[str, str]]:
+def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
     shape = f"{config.num_prompts} prompts x {min(config.batch_size, sizes[Split.TRAIN])} problems x {config.group_size} rollouts"
     evaluations = ", ".join(f"{split} {times} x {sizes[Split(split)]} items" for split, times in work.evaluations.items())
     return [
@@ -106,6 +116,26 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate, speed: "S
         ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
         ("reflection calls", f"at most {work.max_reflection_calls:,}"),
         ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),
+    ]
+
+
+def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
+    return [
         ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
         ("time", f"about {duration(speed.seconds(work))}  ({speed.step_s:.2g} s per step, measured on this machine)"),
     ]
+
+
+def _billed(bill: Bill) -> list[tuple[str, str]]:
+    prompts = f"about {count(bill.prompt_tokens)} of prompts, at {CHARACTERS_PER_TOKEN} characters a token"
+    facts = [
+        ("endpoint requests", f"at most {bill.requests:,}, if an episode is one turn"),
+        ("endpoint tokens", f"at most {count(bill.max_sampled_tokens)} sampled, {prompts}"),
+    ]
+    if bill.max_cost_usd is None:
+        return [
+            *facts,
+            ("price", f"unknown: there is no price for {' and '.join(bill.unpriced)}; put it into a file and name that with --prices"),
+        ]
+    prices = "; ".join(f"{model}: {p.input:g} in, {p.output:g} out per million, {p.date}" for model, p in bill.prices.items())
+    return [*facts, ("price", f"at most about {bill.max_cost_usd:.2f} USD  ({prices})")]

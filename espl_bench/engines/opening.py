@@ -2,20 +2,40 @@
 
 from espl_bench.config import RunConfig
 from espl_bench.engines.protocol import Engine
+from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
+from espl_bench.sources import Source
 
 
 def open_engine(config: RunConfig) -> Engine:
-    """Load the model of a run. Raises ModelError in one line if it cannot be used."""
-    match config.engine:
+    """Load the model of a run, or reach its endpoint. Raises ModelError or EndpointError in one line if it cannot be used."""
+    return _open(config.policy_source, config)
+
+
+def open_editor(config: RunConfig, policy: Engine) -> Engine:
+    """The engine that reflections are asked of: the policy's, or one of its own. Raises as `open_engine`."""
+    source = config.editor_source
+    return policy if source is None else _open(source, config)
+
+
+def _open(source: Source, config: RunConfig) -> Engine:
+    match source.engine:
         case "hf":
             from espl_bench.engines.hf import HfEngine
 
             return HfEngine.from_pretrained(
-                config.model,
+                source.model,
                 lora_rank=config.lora_rank,
                 lora_alpha=config.lora_alpha,
                 seed=seed_for(config.seed, "adapter"),
                 token_budget=config.token_budget,
                 gradient_checkpointing=config.gradient_checkpointing,
             )
+        case "openai":
+            try:
+                from espl_bench.engines.openai import OpenAIEngine
+            except ModuleNotFoundError as error:
+                raise UsageError(f"engine openai needs {error.name}; install it with: pip install 'espl-bench[openai]'") from error
+
+            assert source.base_url is not None, "check_sources requires it"
+            return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)

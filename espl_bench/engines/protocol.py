@@ -2,6 +2,10 @@
 
 An engine owns one base model and one adapter. *Current* weights are base plus adapter; *reference* weights are the
 base alone. The loop never sees a tensor: tokens go in, tokens and log-probabilities come out.
+
+A request carries its conversation twice, as ids and as messages, and an engine reads the form it speaks. One that speaks
+text (an endpoint) has a chat without ids: it returns text and the endpoint's own token counts (`Usage`), no ids and no
+log-probabilities, so nothing can be trained on what it sampled. Such an engine is *frozen*; config.py names the frozen ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +45,7 @@ class Chat(Protocol):
     """A model's own chat format and tokenizer."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of the rendered messages, ending where the assistant is to speak."""
+        """Token ids of the rendered messages, ending where the assistant is to speak; none from an engine that speaks text."""
         ...
 
     def continuation(self, message: Message) -> tuple[int, ...]:
@@ -57,7 +61,10 @@ class SamplingClient(Protocol):
     """Samples from fixed weights."""
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order. Deterministic given weights and the list of requests."""
+        """One completion per request, in order. Deterministic given weights and the list of requests, except from an endpoint.
+
+        Raises EndpointError if an endpoint does not answer.
+        """
         ...
 
 
@@ -68,7 +75,7 @@ class TrainingClient(Protocol):
         """One optimiser step on the sum over data and tokens.
 
         Returns metrics; keys are stable per engine: ``loss``, ``grad_norm``, ``ratio_mean``, ``kl_sampler``,
-        ``clip_fraction``, ``entropy``, ``skipped_steps``.
+        ``clip_fraction``, ``entropy``, ``skipped_steps``. Raises UsageError from a frozen engine.
         """
         ...
 

@@ -45,6 +45,11 @@ def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:
     engines = {run.engine for runs in methods.values() for run in runs.values()}
     if len(engines) > 1:
         yield f"engines differ: {', '.join(sorted(engines))}"
+    editors = {
+        run.editor_model or "the run's own model" for runs in methods.values() for run in runs.values() if run.ledger.reflection_calls
+    }
+    if len(editors) > 1:
+        yield f"editors differ: {', '.join(sorted(editors))}"
 
 
 def _seeds(methods: Mapping[str, Runs], reference: str) -> Iterator[str]:

@@ -89,14 +89,16 @@ class Editor:
 
     async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
         """One text per context, in order, without what a reasoning editor thought. All go to the engine in one call."""
+        conversations = [self.dialect.reflection_messages(template, context) for context in contexts]
         requests = [
             SampleRequest(
-                prompt_T=self.chat.encode(self.dialect.reflection_messages(template, context)),
+                prompt_T=self.chat.encode(messages),
                 seed=seed_for(self.run_seed, "reflection", self.step, template.value, row),
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
+                messages=messages,
             )
-            for row, context in enumerate(contexts)
+            for row, messages in enumerate(conversations)
         ]
         if not requests:
             return []

@@ -1,0 +1,81 @@
+"""What a run would ask of its endpoints, and at most pay: `--dry-run`. Nothing is asked to find it out.
+
+Sampled tokens are bounded by the limits of a request. Prompts are rendered and their characters counted, because an endpoint's
+tokenizer is not at hand; a reflection is taken to be shown attempts as long as they may be, so what it reads is overstated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from espl_bench.config import RunConfig
+from espl_bench.dialect import Dialect, TemplateName
+from espl_bench.env import TextEnv
+from espl_bench.estimate import Estimate
+from espl_bench.operators.proposal import Limits
+from espl_bench.operators.reflection import critique_context, summary_context
+from espl_bench.spending import Budget, Price, Purse, Role, endpoint_models
+from espl_bench.types import Message, Usage
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English in most tokenizers."""
+PROMPTS_RENDERED = 20
+"""Problems whose prompts are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What endpoints would be asked."""
+
+    requests: int
+    max_sampled_tokens: int
+    prompt_tokens: int
+    """An estimate from characters."""
+    prices: Mapping[str, Price]
+    unpriced: tuple[str, ...]
+    max_cost_usd: float | None
+    """At list prices; None if a model has none."""
+
+
+def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budget) -> Bill | None:
+    """The bill; None for a run that asks no endpoint. Raises UsageError as the run would for its budget."""
+    models = endpoint_models(config)
+    purse = Purse(models, budget)
+    if not models:
+        return None
+    calls = {Role.POLICY: work.rollouts + work.eval_rollouts, Role.EDITOR: work.max_reflection_calls}
+    sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
+    read = {
+        Role.POLICY: calls[Role.POLICY] * _prompt_tokens(config, env),
+        Role.EDITOR: calls[Role.EDITOR] * _reflection_tokens(config, env),
+    }
+    used = {role: Usage(read[role], sampled[role]) for role in models}
+    return Bill(
+        requests=sum(calls[role] for role in models),
+        max_sampled_tokens=sum(usage.sampled for usage in used.values()),
+        prompt_tokens=sum(usage.prompt for usage in used.values()),
+        prices=purse.prices,
+        unpriced=tuple(sorted(set(models.values()) - set(purse.prices))),
+        max_cost_usd=purse.cost(used),
+    )
+
+
+def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
+    """Mean over the first problems, under the root prompt."""
+    dialect = Dialect.load(config.dialect)
+    problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
+    lengths = [_tokens(dialect.prompt_messages(config.root_principles, problem.question, config.placement)) for problem in problems]
+    return -(-sum(lengths) // len(lengths))
+
+
+def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
+    """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
+    dialect = Dialect.load(config.dialect)
+    problem = env.problem(env.splits[0], 0)
+    limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
+    summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
+    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), limits))
+    return max(_tokens(summary) + config.max_tokens, _tokens(critique) + config.group_size * config.editor_max_tokens)
+
+
+def _tokens(messages: tuple[Message, ...]) -> int:
+    return -(-sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN)

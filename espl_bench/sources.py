@@ -1,0 +1,89 @@
+"""Where a run's models come from: the policy's, and the editor's if that is another. What cannot be is refused here."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from espl_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from espl_bench.config import RunConfig
+
+EngineName = Literal["hf", "openai"]
+FROZEN: frozenset[EngineName] = frozenset({"openai"})
+"""Engines whose weights are not ours: they sample, and never train."""
+ENDPOINT: EngineName = "openai"
+"""The engine that asks an endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One model and how it is come by."""
+
+    engine: EngineName
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether its answers are asked for over the network and may cost money."""
+        return self.engine == ENDPOINT
+
+
+def check_sources(config: "RunConfig", given: Collection[str]) -> None:
+    """Raise UsageError in one line for sources that cannot be, or for an option that would have no effect.
+
+    Args:
+        config: the resolved configuration.
+        given: names of the fields that were chosen, rather than left to a default.
+    """
+    policy, editor = config.policy_source, config.editor_source
+    if policy.engine in FROZEN and config.method.learns_weights:
+        raise UsageError(
+            f"options: {config.method.name} trains weights, and those of --engine {policy.engine} are the endpoint's; "
+            f"use --engine hf, or a method that freezes weights: {', '.join(_methods_without_training())}"
+        )
+    if policy.is_endpoint and "model" not in given:
+        raise UsageError("options: --engine openai needs --model, the name under which the endpoint serves it")
+    _check_address(policy, "--base-url", "--engine openai")
+    if editor is not None:
+        if "editor" in given and config.method.editor == "current":
+            raise UsageError("options: --editor current means the policy's own weights, --editor-model another model; give one of them")
+        if not config.method.operators:
+            raise UsageError(f"options: {config.method.name} writes no reflections, so --editor-model has no use; leave it out")
+        _check_address(editor, "--editor-base-url", "--editor-engine openai")
+    else:
+        for name in ("editor_engine", "editor_base_url", "editor_api_key_env"):
+            if name in given:
+                raise UsageError(f"options: --{name.replace('_', '-')} is about another editor; name it with --editor-model")
+    for name, source in (("base_url", policy), ("api_key_env", policy), ("editor_base_url", editor), ("editor_api_key_env", editor)):
+        if name in given and source is not None and not source.is_endpoint:
+            raise UsageError(f"options: --{name.replace('_', '-')} is for an endpoint; add --{_engine_option(name)} openai")
+
+
+def _check_address(source: Source, flag: str, engine: str) -> None:
+    if not source.is_endpoint:
+        return
+    if source.base_url is None:
+        raise UsageError(f"options: {engine} needs {flag}, e.g. http://127.0.0.1:8000/v1")
+    try:
+        parts = urlsplit(source.base_url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise UsageError(f"options: {flag} is no address; e.g. http://127.0.0.1:8000/v1") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(f"options: {flag} holds more than an address, and it is written down; put the key into the environment")
+    if not sound:
+        raise UsageError(f"options: {flag} is no address of http or https; e.g. http://127.0.0.1:8000/v1")
+
+
+def _engine_option(name: str) -> str:
+    return "editor-engine" if name.startswith("editor_") else "engine"
+
+
+def _methods_without_training() -> list[str]:
+    from espl_bench.registry import METHOD_GROUP, find_method, names
+
+    return [name for name in names(METHOD_GROUP) if not find_method(name).learns_weights]
