@@ -19,7 +19,6 @@ from espl_bench.rollout import outcome_rates, rollout_rows
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 
-
 SPENT = ("rollouts", "generated_tokens", "reflection_tokens", "train_tokens")
 """Counts of the ledger that stand beside each evaluation; its seconds are in the timing log."""
 

@@ -4,8 +4,8 @@ Axes in names: ``_R`` runs (training seeds), ``_I`` test items, ``_K`` samples o
 
 Runs and items are *crossed*: every run meets the same items. A mean over both varies with the luck of the training
 seeds and with the luck of the items, and three to five seeds say little of the first. A bootstrap that draws seeds with
-replacement is then far too sure of itself (docs/statistics.md measures it), so intervals of means are t intervals on
-estimated variance components, the seeds' part with R - 1 degrees of freedom. Samples of an item are averaged first: the
+replacement is then far too sure of itself (docs/statistics.md measures it), so intervals of means are t intervals on estimated variance
+components, with as few degrees of freedom as the runs leave. Samples of an item are averaged first: the
 spread of the averages holds their noise already. With one run only the items vary; such an interval says nothing about
 other training runs.
 """
@@ -87,10 +87,8 @@ def mean_interval(cells_RI: ArrayLike) -> Interval:
     if math.isinf(squared):
         return 0.0, 1.0
     spread = mean * (1.0 - mean)
-    if spread > 0.0:
-        ratio = squared / spread
-    else:  # all scores 0 or all 1: the items are the independent trials
-        ratio = _t(max(cells.shape) - 1) ** 2 / max(cells.shape)
+    # where all scores are 0 or all are 1, the items count as the independent trials
+    ratio = squared / spread if spread > 0.0 else _t(max(cells.shape) - 1) ** 2 / max(cells.shape)
     centre = (mean + ratio / 2) / (1 + ratio)
     half = math.sqrt(spread * ratio + ratio * ratio / 4) / (1 + ratio)
     return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
@@ -210,11 +208,12 @@ def _pair(a_RI: ArrayLike, b_RI: ArrayLike) -> tuple[Scores, Scores]:
 
 
 def _squared_half_width(cells: Scores) -> float:
-    """The squared half width of the interval of the mean of a crossed (runs, items) matrix.
+    """The squared half width of the interval of the mean of a crossed (runs, items) matrix: the widest of three t intervals.
 
-    With mean squares S of runs, C of items and E of what is left (two-way analysis of variance, random factors), the
-    variance of the mean is estimated by (S - E + C) / RI. The seeds' part S - E has R - 1 degrees of freedom and the items'
-    part I - 1, so each is widened by its own t quantile. The result is never less than the t interval of the R run means.
+    With mean squares S of runs, C of items and E of what is left (two-way analysis of variance, random factors): one from the
+    variance of the mean, (S + C - E) / RI, with Satterthwaite's degrees of freedom; one from the R run means alone, S / RI
+    with R - 1; one from the I item means alone, C / RI with I - 1. The last two keep the first from being too sure where
+    it takes one of the parts for nothing.
     """
     runs, items = cells.shape
     if runs == 1 and items == 1:
@@ -222,12 +221,16 @@ def _squared_half_width(cells: Scores) -> float:
     if runs == 1 or items == 1:
         return _t(cells.size - 1) ** 2 * float(cells.var(ddof=1)) / cells.size
     mean, of_runs, of_items = cells.mean(), cells.mean(axis=1), cells.mean(axis=0)
-    square_runs = items * float(((of_runs - mean) ** 2).sum()) / (runs - 1)
-    square_items = runs * float(((of_items - mean) ** 2).sum()) / (items - 1)
+    by_runs = items * float(((of_runs - mean) ** 2).sum()) / (runs - 1)
+    by_items = runs * float(((of_items - mean) ** 2).sum()) / (items - 1)
     rest = float(((cells - of_runs[:, None] - of_items + mean) ** 2).sum()) / ((runs - 1) * (items - 1))
-    t_runs, t_items = _t(runs - 1) ** 2, _t(items - 1) ** 2
-    both = t_runs * max(square_runs - rest, 0.0) + t_items * square_items
-    return max(both, t_runs * square_runs) / cells.size
+    both = by_runs + by_items - rest
+    spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
+    widths = [_t(runs - 1) ** 2 * by_runs, _t(items - 1) ** 2 * by_items]
+    if both > 0.0:
+        freedom = max(both, by_runs, by_items) ** 2 / spread
+        widths.append(_t(max(freedom, min(runs, items) - 1)) ** 2 * both)
+    return max(widths) / cells.size
 
 
 def _resampled_runs(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
@@ -246,7 +249,7 @@ def _iqm_rows(entries: Scores) -> Scores:
 
 
 @lru_cache(maxsize=1024)
-def _t(freedom: int) -> float:
+def _t(freedom: float) -> float:
     """The quantile of Student's t that a two-sided 95 % interval takes."""
     return float(stdtrit(freedom, 0.5 + LEVEL / 2))
 

@@ -115,7 +115,10 @@ class Summary(BaseModel):
         record = self.model_dump(mode="json", by_alias=True)
         rows = ",\n    ".join(json.dumps(row) for row in record["sample_scores"])
         record["sample_scores"] = []
-        return json.dumps(record, indent=2, ensure_ascii=False).replace('"sample_scores": []', f'"sample_scores": [\n    {rows}\n  ]', 1) + "\n"
+        return (
+            json.dumps(record, indent=2, ensure_ascii=False).replace('"sample_scores": []', f'"sample_scores": [\n    {rows}\n  ]', 1)
+            + "\n"
+        )
 
 
 def read_summary(path: Path) -> Summary:

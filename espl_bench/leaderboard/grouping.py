@@ -106,9 +106,7 @@ def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
 def _method(runs: Runs) -> Method:
     for run in runs.values():
         if len(run.sample_scores) != run.n_items:
-            raise RunDirError(
-                f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary anew"
-            )
+            raise RunDirError(f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary anew")
         if any(len(row) != run.k for row in run.sample_scores):
             raise RunDirError(f"run {run.run_id} has items without {run.k} samples; write its summary anew")
     samples_RIK = np.asarray([run.sample_scores for run in runs.values()], dtype=np.float64)

@@ -89,9 +89,7 @@ def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
     }
     reference = test.reference(wanted)
     rows = [_row(label, scores[label], scores[reference] if label != reference else {}) for label in scores]
-    return Matched(
-        test.env, test.model, budget, amount, split, reference, tuple(sorted(rows, key=lambda row: (-row.score, row.method)))
-    )
+    return Matched(test.env, test.model, budget, amount, split, reference, tuple(sorted(rows, key=lambda row: (-row.score, row.method))))
 
 
 def _points(run: Summary, split: str) -> list[CurvePoint]:
