@@ -114,7 +114,7 @@ COSTS = (
     Column("wall\nmin", lambda row: f"{row.cost.wall_s / 60:.1f}"),
 )
 COLUMNS = (METHOD, *SCORES, *EVIDENCE, *COSTS)
-PARTS = ((0, *range(1, 1 + len(SCORES))), (0, *range(1 + len(SCORES), len(COLUMNS))))
+PARTS = tuple((0, *(place for place, column in enumerate(COLUMNS) if column in part)) for part in (SCORES, EVIDENCE, COSTS))
 
 
 def caption(table: Table) -> str:

@@ -74,7 +74,7 @@ def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
     Raises RunDirError if a run has no such curve, or nobody spent anything of the budget.
     """
     learning = [run for method in test.methods.values() for run in method.runs.values() if run.steps]
-    split = "test" if all(len(_points(run, "test")) > 1 for run in learning) else "validation"
+    split = "test" if learning and all(len(_points(run, "test")) > 1 for run in learning) else "validation"
     for method in test.methods.values():
         for run in method.runs.values():
             if not _points(run, split):
