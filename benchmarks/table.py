@@ -35,9 +35,7 @@ def summary(method: int, env: int, seed: int) -> Summary:
             step=step,
             split="validation",
             score=step / STEPS * scores_IK.mean(),
-            spent=Spent(
-                rollouts=150 * step, generated_tokens=9000 * step, reflection_tokens=90 * step, train_tokens=9000 * step, seconds=step
-            ),
+            spent=Spent(**{name: each * step for name, each in per_step.items()}, seconds=step),
         )
         for step in range(0, STEPS + 1, 10)
     ]
