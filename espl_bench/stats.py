@@ -137,10 +137,10 @@ def permutation_p(differences_I: ArrayLike, rng: np.random.Generator, draws: int
     differences = _scores(differences_I, 1)
     count = len(differences)
     if count <= EXACT_UNTIL:
-        bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+        bits = np.asarray((np.arange(2**count)[:, None] >> np.arange(count)) & 1, dtype=np.float64)
         extra = 0
     else:
-        bits = rng.integers(0, 2, size=(draws, count), dtype=np.int8)
+        bits = np.asarray(rng.integers(0, 2, size=(draws, count), dtype=np.int8), dtype=np.float64)
         extra = 1
     # einsum without BLAS: the same bits whatever the number of threads
     flipped = np.abs(np.einsum("di,i->d", 1.0 - 2.0 * bits, differences, optimize=False))
@@ -169,25 +169,28 @@ def iqm(scores_RE: ArrayLike) -> float:
 
 
 def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: int = 2000) -> Interval:
-    """The 95 % interval of the IQM over environments: IQM ± t · bootstrap standard error.
+    """The 95 % interval of the IQM over environments, from bootstrap variances.
 
     Args:
         cells_E: for each environment a (runs, items) matrix, samples averaged; as many runs in each.
         rng: draws, for each environment, runs with replacement and items with replacement.
         draws: bootstrap replications.
 
-    A bootstrap over R runs sees (R - 1) / R of their variance and takes it for known; the factor R / (R - 1) and the t
-    quantile with E · (R - 1) degrees of freedom mend both. Raises ValueError for unequal numbers of runs.
+    Items alone give one bootstrap variance, runs and items together another; the difference is the runs' part. A bootstrap over
+    R runs sees (R - 1) / R of it and takes it for known: a factor and the t quantile with E · (R - 1) degrees of freedom
+    mend both. Raises ValueError for unequal numbers of runs.
     """
     matrices = [_scores(cells, 2) for cells in cells_E]
     runs = matrices[0].shape[0]
     if any(cells.shape[0] != runs for cells in matrices):
         raise ValueError("every environment needs as many runs")
-    resampled = [_resampled_runs(cells, rng, draws) for cells in matrices]
-    error = float(_iqm_rows(np.concatenate(resampled, axis=1)).std(ddof=1))
-    freedom = len(matrices) * (runs - 1) if runs > 1 else sum(cells.shape[1] - 1 for cells in matrices)
-    half = _t(freedom) * error * math.sqrt(runs / (runs - 1) if runs > 1 else 1.0)
-    centre = iqm(np.stack([cells.mean(axis=1) for cells in matrices], axis=1))
+    on_drawn_items = [_on_drawn_items(cells, rng, draws) for cells in matrices]
+    of_items = _iqm_variance(on_drawn_items)
+    squared = _t(max(1, sum(cells.shape[1] - 1 for cells in matrices))) ** 2 * of_items
+    if runs > 1:
+        of_both = _iqm_variance([np.take_along_axis(means, rng.integers(0, runs, size=means.shape), axis=1) for means in on_drawn_items])
+        squared += _t(len(matrices) * (runs - 1)) ** 2 * max(of_both - of_items, 0.0) * runs / (runs - 1)
+    centre, half = iqm(np.stack([cells.mean(axis=1) for cells in matrices], axis=1)), math.sqrt(squared)
     return centre - half, centre + half
 
 
@@ -233,12 +236,16 @@ def _squared_half_width(cells: Scores) -> float:
     return max(widths) / cells.size
 
 
-def _resampled_runs(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
-    """The (draws, runs) mean scores of runs drawn with replacement, on items drawn with replacement."""
-    runs, items = cells.shape
+def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
+    """The (draws, runs) mean scores on items drawn with replacement, the same for all runs."""
+    items = cells.shape[1]
     counts_DI = rng.multinomial(items, np.full(items, 1.0 / items), size=draws).astype(np.float64)
-    means_DR = np.einsum("di,ri->dr", counts_DI, cells, optimize=False) / items
-    return np.take_along_axis(means_DR, rng.integers(0, runs, size=(draws, runs)), axis=1)
+    return np.asarray(np.einsum("di,ri->dr", counts_DI, cells, optimize=False) / items, dtype=np.float64)
+
+
+def _iqm_variance(means_E: Sequence[Scores]) -> float:
+    """The variance over draws of the IQM, from (draws, runs) scores of each environment."""
+    return float(_iqm_rows(np.concatenate(means_E, axis=1)).var(ddof=1))
 
 
 def _iqm_rows(entries: Scores) -> Scores:
