@@ -5,9 +5,9 @@ import re
 import sys
 from pathlib import Path
 
+from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.render import to_markdown
-from espl_bench.leaderboard.table import build_tables
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- table: (?P<folder>\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -17,8 +17,8 @@ def refreshed(text: str) -> str:
     """The README's text with every table made anew from the summaries that lie in its folder."""
 
     def fill(block: re.Match[str]) -> str:
-        tables = build_tables(collect([ROOT / block["folder"]]).entries)
-        return f"{block[1]}\n{to_markdown(tables).strip()}\n\n{block[3]}"
+        board = build_board(collect([ROOT / block["folder"]]).entries)
+        return f"{block[1]}\n{to_markdown(board).strip()}\n\n{block[3]}"
 
     return BLOCK.sub(fill, text)
 

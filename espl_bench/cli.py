@@ -137,6 +137,17 @@ def table(
     against: Annotated[
         str | None, typer.Option("--against", metavar="NAME", help="Method that differences are taken against. Default: base.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--match",
+            metavar="BUDGET",
+            help="Also scores at equal rollouts, generated_tokens, train_tokens or seconds, read on the learning curves.",
+        ),
+    ] = None,
+    wanted: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="screen, markdown, latex, html, csv or json. Default: screen.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
     at_splits: Annotated[bool, typer.Option("--at-splits", help="Also the validation and test score at every evaluated step.")] = False,
@@ -144,7 +155,8 @@ def table(
     """Tabulate finished runs with intervals and paired differences."""
     from espl_bench.commands import table as command
 
-    command.print_table(paths, against, as_json, markdown, at_splits)
+    form = command.choose_format(wanted, as_json, markdown)
+    command.print_table(paths, against, command.choose_budget(budget), form, at_splits)
 
 
 @app.command()

@@ -20,6 +20,9 @@ from espl_bench.rollout import rollout_rows
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 
+SPENT = ("rollouts", "generated_tokens", "reflection_tokens", "train_tokens")
+"""Counts of the ledger that stand beside each evaluation; its seconds are in the timing log."""
+
 
 class Recorder:
     """Writes one run's records."""
@@ -108,8 +111,9 @@ class Recorder:
             )
 
     def evaluation(self, result: Evaluation) -> None:
-        """One finished evaluation. Its rollouts first: a row without them could not be verified."""
+        """One finished evaluation, with what learning had cost until then. Its rollouts first: a row without them could not be verified."""
         self.run_dir.write_rollouts(result.step, rollout_rows(result.groups_I), result.split)
+        totals = self.ledger.totals()
         self.run_dir.append(
             Log.EVALUATIONS,
             {
@@ -118,6 +122,7 @@ class Recorder:
                 "score": result.score,
                 "prompt_id": result.prompt_id,
                 "outcomes": _plain(result.outcomes),
+                "spent": {name: getattr(totals, name) for name in SPENT},
             },
         )
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))

@@ -13,7 +13,7 @@ from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import LossSpec
 from espl_bench.env import TextEnv
-from espl_bench.errors import EndpointError, UsageError
+from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
@@ -28,12 +28,11 @@ from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
 from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
-from espl_bench.seeding import rng_for
 from espl_bench.sources import Source
 from espl_bench.spending import Budget, BudgetSpent, Purse, Role, endpoint_models
-from espl_bench.stats import bootstrap_ci
+from espl_bench.stats import mean_interval
 from espl_bench.stopping import listening
-from espl_bench.summary import CurvePoint, Summary
+from espl_bench.summary import CurvePoint, Spent, Summary
 from espl_bench.types import Split
 
 UNBOUNDED = Budget()
@@ -170,9 +169,7 @@ async def _to_the_end(bench: Bench, state: State, recorder: Recorder) -> Summary
 def summarise(bench: Bench, state: State, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
     """The run's result."""
     config = bench.config
-    curve = [CurvePoint(step=row["step"], split=row["split"], score=row["score"]) for row in run_dir.read_log(Log.EVALUATIONS)]
     totals = bench.ledger.totals()
-    low, high = bootstrap_ci([test.scores_IG], rng_for(config.seed, "ci95"))
     return Summary(
         run_id=run_id(config),
         method=config.method.name,
@@ -186,16 +183,33 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         score=test.score,
         k=config.eval_samples,
         n_items=len(test.scores_IG),
-        ci95=(low, high),
+        ci95=mean_interval([test.item_scores]),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
         training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),
-        item_scores=test.item_scores,
+        sample_scores=test.scores_IG,
         ledger=totals,
         cost_usd=bench.till.purse.bill(totals),
-        curve=tuple(curve),
+        curve=learning_curve(run_dir),
         shown_prompt=config.method.shown_prompt(state.population).principles,
         data_identity=dict(bench.env.data_identity()),
+    )
+
+
+def learning_curve(run_dir: RunDir) -> tuple[CurvePoint, ...]:
+    """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
+    seconds = {row["step"]: row["seconds"] for row in run_dir.read_log(Log.TIMING)}
+    evaluations = run_dir.read_log(Log.EVALUATIONS)
+    if any("spent" not in row for row in evaluations):
+        raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
+    return tuple(
+        CurvePoint(
+            step=row["step"],
+            split=row["split"],
+            score=row["score"],
+            spent=Spent(**row["spent"], seconds=sum(seconds[step] for step in range(1, row["step"] + 1))),
+        )
+        for row in evaluations
     )
 
 

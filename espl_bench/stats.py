@@ -1,20 +1,31 @@
-"""Statistics of scores: pure functions of arrays, each with the generator passed in.
+"""Statistics of scores: pure functions of arrays, each with the generator passed in where one is needed.
 
-The resampling here treats training seeds and test items as two *crossed* factors: every seed is evaluated on the same
-items, so one draw picks seeds with replacement and items with replacement, and uses the same drawn items for
-all drawn seeds. (Drawing items anew for every seed would average the luck of the items away and make intervals too
-narrow.) Samples of one item are averaged first: the spread of the item means already holds their noise, and drawing
-them again would count it twice. With one seed only the items are resampled; such an interval says nothing about other
-training runs.
+Axes in names: ``_R`` runs (training seeds), ``_I`` test items, ``_K`` samples of an item, ``_E`` environments.
+
+Runs and items are *crossed*: every run meets the same items. A mean over both varies with the luck of the training
+seeds and with the luck of the items, and three to five seeds say little of the first. A bootstrap that draws seeds with
+replacement is then far too sure of itself (docs/statistics.md measures it), so intervals of means are t intervals on estimated variance
+components, with as few degrees of freedom as the runs leave. Samples of an item are averaged first: the
+spread of the averages holds their noise already. With one run only the items vary; such an interval says nothing about
+other training runs.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 Scores = NDArray[np.float64]
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+"""Coverage that every interval aims at."""
+EXACT_UNTIL = 12
+"""Items up to which a permutation test goes through all sign flips instead of drawing some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +35,21 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    """``low`` to ``high`` is the bootstrap interval of the mean difference."""
+    """``low`` to ``high`` is the interval of the mean difference over seeds and items; it decides what counts as better."""
     p_improvement: float
-    """Share of the bootstrap draws in which a's mean is above b's, draws of no difference counting half."""
+    """Chance that a run of a scores above a run of b, ties counting half."""
+    p_permutation: float
+    """Two-sided, over the items: of these training runs, whatever others would do."""
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.low <= 0.0 <= self.high
 
 
-def avg_at_k(outcomes: ArrayLike) -> float:
-    """The mean over items of the mean over samples, of an (items, k) array of outcomes (0/1 or rewards)."""
-    return float(_scores(outcomes, 2).mean(axis=1).mean())
+def avg_at_k(scores_IK: ArrayLike) -> float:
+    """The mean over items of the mean over samples of outcomes (0/1) or rewards."""
+    return float(_scores(scores_IK, 2).mean(axis=1).mean())
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -45,53 +63,202 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def bootstrap_ci(scores: ArrayLike, rng: np.random.Generator, level: float = 0.95, draws: int = 2000) -> tuple[float, float]:
-    """A percentile interval (low, high) of the mean score, over seeds and items.
+def mean_pass_at_k(scores_RIK: ArrayLike, k: int) -> float:
+    """The mean of :func:`pass_at_k` over runs and items; a sample is correct if its reward is 1."""
+    correct_RI = (_scores(scores_RIK, 3) >= 1.0).sum(axis=2)
+    n = np.shape(scores_RIK)[2]
+    by_count = np.asarray([pass_at_k(n, c, k) for c in range(n + 1)])
+    return float(by_count[correct_RI].mean())
 
-    Args:
-        scores: a (seeds, items, samples) array.
-        rng: the generator that draws seeds and items.
-        level: coverage aimed at, between 0 and 1.
-        draws: bootstrap replications.
 
-    Raises:
-        ValueError: wrong number of axes, an empty axis, a value that is not finite, or a bad level or number of draws.
+def mean_interval(cells_RI: ArrayLike) -> Interval:
+    """The 95 % interval of the mean score over training seeds and items; samples averaged.
+
+    Scores in 0..1 get Wilson's form with the effective number of independent trials in place of n, as surveys do for
+    clustered proportions (Korn & Graubard 1998), so that the interval stays inside and covers near the ends. Other scores
+    get the plain mean ± half width.
+
+    Raises ValueError for a wrong number of axes, an empty axis or a value that is not finite.
     """
-    cells = _scores(scores, 3).mean(axis=2)
-    return _interval(_crossed_means(cells, rng, draws), level)
+    cells = _scores(cells_RI, 2)
+    mean, squared = float(cells.mean()), _squared_half_width(cells)
+    if cells.min() < 0.0 or cells.max() > 1.0:
+        return mean - math.sqrt(squared), mean + math.sqrt(squared)
+    if math.isinf(squared):
+        return 0.0, 1.0
+    spread = mean * (1.0 - mean)
+    # where all scores are 0 or all are 1, the items count as the independent trials
+    ratio = squared / spread if spread > 0.0 else _t(max(cells.shape) - 1) ** 2 / max(cells.shape)
+    centre = (mean + ratio / 2) / (1 + ratio)
+    half = math.sqrt(spread * ratio + ratio * ratio / 4) / (1 + ratio)
+    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, level: float = 0.95, draws: int = 2000) -> PairedDifference:
-    """Compare two methods run on the same training seeds and the same items.
+def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator, draws: int = 10_000) -> PairedDifference:
+    """Compare two methods run on the same training seeds and the same items, samples averaged.
 
-    Args:
-        a: a (seeds, items) matrix of scores, samples averaged; row s and column i mean the same in both matrices.
-        b: the same shape.
-        rng: the generator that draws seeds and items, jointly for a and b.
-        level: coverage aimed at, between 0 and 1.
-        draws: bootstrap replications.
-
-    Raises:
-        ValueError: shapes differ, or as for :func:`bootstrap_ci`.
+    Row r and column i mean the same in both matrices. `rng` and `draws` are the permutation test's.
+    Raises ValueError if shapes differ, or as for :func:`mean_interval`.
     """
-    first, second = _scores(a, 2), _scores(b, 2)
-    if first.shape != second.shape:
-        raise ValueError(f"paired matrices must have one shape, got {first.shape} and {second.shape}")
-    difference = first - second
-    means = _crossed_means(difference, rng, draws)
-    low, high = _interval(means, level)
-    p_improvement = (np.count_nonzero(means > 0) + 0.5 * np.count_nonzero(means == 0)) / draws
-    return PairedDifference(mean=float(difference.mean()), low=low, high=high, p_improvement=p_improvement)
+    a, b = _pair(a_RI, b_RI)
+    low, high = difference_interval(a, b)
+    return PairedDifference(
+        mean=float((a - b).mean()),
+        low=low,
+        high=high,
+        p_improvement=p_improvement(a.mean(axis=1)[:, None], b.mean(axis=1)[:, None]),
+        p_permutation=permutation_p((a - b).mean(axis=0), rng, draws),
+    )
 
 
-def iqm(matrix: ArrayLike) -> float:
-    """The interquartile mean of all entries of a (runs, tasks) matrix: the lowest and highest quarter left out.
+def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike) -> Interval:
+    """The 95 % interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
+    a, b = _pair(a_RI, b_RI)
+    difference = a - b
+    mean, half = float(difference.mean()), math.sqrt(_squared_half_width(difference))
+    return mean - half, mean + half
+
+
+def seed_interval(values_R: ArrayLike) -> Interval | None:
+    """The 95 % t interval of the mean over training seeds of one number per run; None for one run. Raises ValueError."""
+    values = _scores(values_R, 1)
+    if len(values) < 2:
+        return None
+    half = _t(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def permutation_p(differences_I: ArrayLike, rng: np.random.Generator, draws: int = 10_000) -> float:
+    """The two-sided p-value of a paired permutation test on the mean of per-item differences.
+
+    Under its null hypothesis the two methods could be swapped on any item. Up to 12 items every sign flip is looked at,
+    beyond that `draws` random ones and the observed one.
+    """
+    differences = _scores(differences_I, 1)
+    count = len(differences)
+    if count <= EXACT_UNTIL:
+        bits = np.asarray((np.arange(2**count)[:, None] >> np.arange(count)) & 1, dtype=np.float64)
+        extra = 0
+    else:
+        bits = np.asarray(rng.integers(0, 2, size=(draws, count), dtype=np.int8), dtype=np.float64)
+        extra = 1
+    # einsum without BLAS: the same bits whatever the number of threads
+    flipped = np.abs(np.einsum("di,i->d", 1.0 - 2.0 * bits, differences, optimize=False))
+    observed = abs(float(differences.sum())) - 1e-9 * float(np.abs(differences).sum())  # sums in another order are ties, too
+    return (int(np.count_nonzero(flipped >= observed)) + extra) / (len(flipped) + extra)
+
+
+def p_improvement(a_RE: ArrayLike, b_RE: ArrayLike) -> float:
+    """Chance that a random run of a scores above a random run of b on a random environment, ties counting half.
+
+    Agarwal et al. 2021 (arXiv 2108.13264). Raises ValueError unless both have the same environments.
+    """
+    a, b = _scores(a_RE, 2), _scores(b_RE, 2)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both need the same environments, got {a.shape[1]} and {b.shape[1]}")
+    above = (a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])
+    return float(above.mean())
+
+
+def iqm(scores_RE: ArrayLike) -> float:
+    """The interquartile mean of all entries of a (runs, environments) matrix: the lowest and highest quarter left out.
 
     Agarwal et al. 2021 (arXiv 2108.13264). A quarter is rounded down to whole entries, as in their library.
     """
-    entries = np.sort(_scores(matrix, 2), axis=None)
-    cut = entries.size // 4
-    return float(entries[cut : entries.size - cut].mean())
+    return float(_iqm_rows(_scores(scores_RE, 2).reshape(1, -1))[0])
+
+
+def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: int = 2000) -> Interval:
+    """The 95 % interval of the IQM over environments, from bootstrap variances.
+
+    Args:
+        cells_E: for each environment a (runs, items) matrix, samples averaged; as many runs in each.
+        rng: draws, for each environment, runs with replacement and items with replacement.
+        draws: bootstrap replications.
+
+    Items alone give one bootstrap variance, runs and items together another; the difference is the runs' part. A bootstrap over
+    R runs sees (R - 1) / R of it and takes it for known: a factor and the t quantile with E · (R - 1) degrees of freedom
+    mend both. Raises ValueError for unequal numbers of runs.
+    """
+    matrices = [_scores(cells, 2) for cells in cells_E]
+    runs = matrices[0].shape[0]
+    if any(cells.shape[0] != runs for cells in matrices):
+        raise ValueError("every environment needs as many runs")
+    on_drawn_items = [_on_drawn_items(cells, rng, draws) for cells in matrices]
+    of_items = _iqm_variance(on_drawn_items)
+    squared = _t(max(1, sum(cells.shape[1] - 1 for cells in matrices))) ** 2 * of_items
+    if runs > 1:
+        of_both = _iqm_variance([np.take_along_axis(means, rng.integers(0, runs, size=means.shape), axis=1) for means in on_drawn_items])
+        squared += _t(len(matrices) * (runs - 1)) ** 2 * max(of_both - of_items, 0.0) * runs / (runs - 1)
+    centre, half = iqm(np.stack([cells.mean(axis=1) for cells in matrices], axis=1)), math.sqrt(squared)
+    return centre - half, centre + half
+
+
+def rank_ranges(better_MM: ArrayLike) -> list[tuple[int, int]]:
+    """The best and the worst rank each of M methods may have, 1 for the best.
+
+    `better_MM[a, b]` says that a is better than b beyond the noise: nobody who is better stands behind, nobody who is worse before.
+    """
+    better = np.asarray(better_MM, dtype=np.bool_)
+    return [(1 + int(better[:, m].sum()), len(better) - int(better[m].sum())) for m in range(len(better))]
+
+
+def _pair(a_RI: ArrayLike, b_RI: ArrayLike) -> tuple[Scores, Scores]:
+    a, b = _scores(a_RI, 2), _scores(b_RI, 2)
+    if a.shape != b.shape:
+        raise ValueError(f"paired matrices must have one shape, got {a.shape} and {b.shape}")
+    return a, b
+
+
+def _squared_half_width(cells: Scores) -> float:
+    """The squared half width of the interval of the mean of a crossed (runs, items) matrix: the widest of three t intervals.
+
+    With mean squares S of runs, C of items and E of what is left (two-way analysis of variance, random factors): one from the
+    variance of the mean, (S + C - E) / RI, with Satterthwaite's degrees of freedom; one from the R run means alone, S / RI
+    with R - 1; one from the I item means alone, C / RI with I - 1. The last two keep the first from being too sure where
+    it takes one of the parts for nothing.
+    """
+    runs, items = cells.shape
+    if runs == 1 and items == 1:
+        return math.inf
+    if runs == 1 or items == 1:
+        return _t(cells.size - 1) ** 2 * float(cells.var(ddof=1)) / cells.size
+    mean, of_runs, of_items = cells.mean(), cells.mean(axis=1), cells.mean(axis=0)
+    by_runs = items * float(((of_runs - mean) ** 2).sum()) / (runs - 1)
+    by_items = runs * float(((of_items - mean) ** 2).sum()) / (items - 1)
+    rest = float(((cells - of_runs[:, None] - of_items + mean) ** 2).sum()) / ((runs - 1) * (items - 1))
+    both = by_runs + by_items - rest
+    spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
+    widths = [_t(runs - 1) ** 2 * by_runs, _t(items - 1) ** 2 * by_items]
+    if both > 0.0:
+        freedom = max(both, by_runs, by_items) ** 2 / spread
+        widths.append(_t(max(freedom, min(runs, items) - 1)) ** 2 * both)
+    return max(widths) / cells.size
+
+
+def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
+    """The (draws, runs) mean scores on items drawn with replacement, the same for all runs."""
+    items = cells.shape[1]
+    counts_DI = rng.multinomial(items, np.full(items, 1.0 / items), size=draws).astype(np.float64)
+    return np.asarray(np.einsum("di,ri->dr", counts_DI, cells, optimize=False) / items, dtype=np.float64)
+
+
+def _iqm_variance(means_E: Sequence[Scores]) -> float:
+    """The variance over draws of the IQM, from (draws, runs) scores of each environment."""
+    return float(_iqm_rows(np.concatenate(means_E, axis=1)).var(ddof=1))
+
+
+def _iqm_rows(entries: Scores) -> Scores:
+    """The interquartile mean of each row."""
+    ordered = np.sort(entries, axis=1)
+    cut = entries.shape[1] // 4
+    return np.asarray(ordered[:, cut : entries.shape[1] - cut].mean(axis=1), dtype=np.float64)
+
+
+@lru_cache(maxsize=1024)
+def _t(freedom: float) -> float:
+    """The quantile of Student's t that a two-sided 95 % interval takes."""
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2))
 
 
 def _scores(values: ArrayLike, axes: int) -> Scores:
@@ -102,24 +269,3 @@ def _scores(values: ArrayLike, axes: int) -> Scores:
     if not np.isfinite(array).all():
         raise ValueError("scores must be finite")
     return array
-
-
-def _crossed_means(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
-    """The (draws,) means of a (seeds, items) matrix under resampling of both axes with replacement."""
-    if draws < 1:
-        raise ValueError(f"a bootstrap needs at least one draw, not {draws}")
-    num_seeds, num_items = cells.shape
-    seed_counts = rng.multinomial(num_seeds, np.full(num_seeds, 1.0 / num_seeds), size=draws).astype(np.float64)
-    item_counts = rng.multinomial(num_items, np.full(num_items, 1.0 / num_items), size=draws).astype(np.float64)
-    # einsum without BLAS: the same bits whatever the number of threads
-    totals = np.einsum("ds,si,di->d", seed_counts, cells, item_counts, optimize=False)
-    return np.asarray(totals / (num_seeds * num_items), dtype=np.float64)
-
-
-def _interval(means: Scores, level: float) -> tuple[float, float]:
-    """The central percentile interval of bootstrap means."""
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"a level lies between 0 and 1, not {level}")
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return float(low), float(high)

@@ -1,5 +1,6 @@
 """`summary.json`: what a finished run says of itself, the unit that tables and comparisons are made of."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.errors import RunDirError
 
-SCHEMA = "espl-bench/summary/1"
+SCHEMA = "espl-bench/summary/2"
 
 
 class LedgerTotals(BaseModel):
@@ -38,6 +39,23 @@ class LedgerTotals(BaseModel):
     """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
 
 
+class Spent(BaseModel):
+    """What learning had cost when an evaluation was made; evaluations themselves are not in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollouts: int
+    """Training episodes."""
+    generated_tokens: int
+    """Tokens sampled in training episodes."""
+    reflection_tokens: int
+    """Tokens the editor wrote."""
+    train_tokens: int
+    """Tokens, prompts included, that went through a training step."""
+    seconds: float
+    """Wall time of the iterations, reflections included."""
+
+
 class CurvePoint(BaseModel):
     """One evaluation on the way."""
 
@@ -46,6 +64,7 @@ class CurvePoint(BaseModel):
     step: int
     split: Literal["validation", "test"]
     score: float
+    spent: Spent
 
 
 class Summary(BaseModel):
@@ -53,7 +72,7 @@ class Summary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    schema_: Literal["espl-bench/summary/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["espl-bench/summary/2"] = Field(default=SCHEMA, alias="schema")
     run_id: str
     method: str
     env: str
@@ -77,8 +96,8 @@ class Summary(BaseModel):
     """Share of each outcome among the test samples."""
     training_outcomes: dict[str, float] = Field(default_factory=dict)
     """The same among the training rollouts; empty for a method that makes none."""
-    item_scores: tuple[float, ...]
-    """Mean reward of each test item in order: what paired comparisons need."""
+    sample_scores: tuple[tuple[float, ...], ...]
+    """Rewards of the test, items x samples, items in order: what intervals, pairs and pass@k need."""
     ledger: LedgerTotals
     cost_usd: float | None = None
     """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""
@@ -94,9 +113,20 @@ class Summary(BaseModel):
         options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
         return f"{self.env}({options})" if options else self.env
 
+    @property
+    def item_scores(self) -> tuple[float, ...]:
+        """Mean reward of each test item."""
+        return tuple(sum(row) / len(row) for row in self.sample_scores)
+
     def to_json(self) -> str:
-        """The file's text."""
-        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+        """The file's text: indented, with one line for the samples of an item."""
+        record = self.model_dump(mode="json", by_alias=True)
+        rows = ",\n    ".join(json.dumps(row) for row in record["sample_scores"])
+        record["sample_scores"] = []
+        return (
+            json.dumps(record, indent=2, ensure_ascii=False).replace('"sample_scores": []', f'"sample_scores": [\n    {rows}\n  ]', 1)
+            + "\n"
+        )
 
 
 def read_summary(path: Path) -> Summary:
@@ -107,5 +137,8 @@ def read_summary(path: Path) -> Summary:
         raise RunDirError(f"{path} cannot be read ({error.strerror}); a run writes it when it ends: resume the run first") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("schema",) and first["type"] == "literal_error":
+            found = f"its schema is '{first['input']}', not '{SCHEMA}'"
+            raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise RunDirError(f"{path} is not a summary: {where}: {first['msg']}; remove it and resume the run to write it anew") from error

@@ -9,12 +9,13 @@ import numpy as np
 from espl_bench.config import RunConfig
 from espl_bench.method import ESPL
 from espl_bench.run_dir import Log, RunDir
-from espl_bench.summary import CurvePoint, LedgerTotals, Summary
+from espl_bench.summary import CurvePoint, LedgerTotals, Spent, Summary
 
 
 def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = (1.0, 0.0, 0.5, 0.5), **changes: Any) -> Summary:
     score = sum(scores) / len(scores)
     trained = method != "base"
+    k = changes.get("k", 4)
     ledger = {
         "rollouts": 6000 if trained else 0,
         "generated_tokens": 181_234 if trained else 0,
@@ -43,12 +44,27 @@ def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = 
         "ci95": (max(0.0, score - 0.1), min(1.0, score + 0.1)),
         "validation_score": score,
         "outcomes": {"correct": score, "wrong": 1 - score},
-        "item_scores": tuple(float(value) for value in scores),
+        "sample_scores": tuple(samples_of(float(value), k) for value in scores),
         "ledger": LedgerTotals(**ledger),
-        "curve": (CurvePoint(step=0, split="validation", score=0.1), CurvePoint(step=40, split="validation", score=score)),
+        "curve": (
+            CurvePoint(step=0, split="validation", score=0.1, spent=spent(0)),
+            CurvePoint(step=40, split="validation", score=score, spent=spent(40 if trained else 0)),
+        ),
         "shown_prompt": ("dax larger", "fep [sum]"),
     }
     return Summary(**(values | changes))
+
+
+def samples_of(mean: float, k: int) -> tuple[float, ...]:
+    """k rewards with this mean: ones first, then what is left, then zeros."""
+    return tuple(min(1.0, max(0.0, mean * k - place)) for place in range(k))
+
+
+def spent(steps: int) -> Spent:
+    """What so many iterations of 150 rollouts cost."""
+    return Spent(
+        rollouts=150 * steps, generated_tokens=4500 * steps, reflection_tokens=300 * steps, train_tokens=12_000 * steps, seconds=4.5 * steps
+    )
 
 
 def make_study(items: int = 100, seeds: int = 3) -> list[Summary]:

@@ -13,6 +13,7 @@ from espl_bench.cli import invoke
 from espl_bench.config import RunConfig, resolve
 from espl_bench.display import result_line, result_panel
 from espl_bench.errors import UsageError
+from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.render import to_markdown
 from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.reporter import Silent
@@ -127,7 +128,7 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
     assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS)] == ["test"]
     assert "validation –" in result_line(summary, tmp_path)
     out_console().print(result_panel(summary, tmp_path))
-    assert "| – |" in to_markdown(build_tables([Entry("base", summary)]))
+    assert "| – |" in to_markdown(build_board([Entry("base", summary)]))
 
 
 def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):

@@ -83,9 +83,7 @@ def whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 @own_endpoint
-def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(
-    served: Served, whole: dict, lab_model: Path, tmp_path: Path
-):
+def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(served: Served, whole: dict, lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, "reflection_only", **QUICK), tmp_path / "hf")
     embedded = outcome(tmp_path / "hf")
     assert embedded == whole, "texts, grades, prompts, and every token count of the ledger"

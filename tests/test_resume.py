@@ -84,6 +84,8 @@ def summary(folder: Path) -> dict:
     found = json.loads((folder / "summary.json").read_text())
     for seconds in ("wall_s", "device_s"):
         assert found["ledger"].pop(seconds) > 0
+    clocks = [point["spent"].pop("seconds") for point in found["curve"]]
+    assert clocks == sorted(clocks) and clocks[-1] > 0
     return found
 
 

@@ -1,10 +1,31 @@
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rliable import metrics
+from scipy import stats as scipy_stats
 
 from espl_bench.seeding import rng_for
-from espl_bench.stats import PairedDifference, avg_at_k, bootstrap_ci, iqm, paired_difference, pass_at_k
+from espl_bench.stats import (
+    PairedDifference,
+    avg_at_k,
+    difference_interval,
+    iqm,
+    iqm_interval,
+    mean_interval,
+    mean_pass_at_k,
+    p_improvement,
+    paired_difference,
+    pass_at_k,
+    permutation_p,
+    rank_ranges,
+    seed_interval,
+)
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import coverage_of_intervals as coverage
 
 
 def test_avg_at_k_is_the_mean():
@@ -37,64 +58,142 @@ def test_iqm_drops_a_quarter_at_each_end():
     assert iqm([[7.0]]) == 7.0
 
 
-def test_interval_of_a_constant_is_a_point():
-    low, high = bootstrap_ci(np.full((3, 5, 2), 0.25), rng_for(0, "ci"))
-    assert (low, high) == pytest.approx((0.25, 0.25))
+def test_mean_pass_at_k_is_the_mean_of_brute_force_over_runs_and_items():
+    scores = (rng_for(0, "pass").random((2, 6, 5)) < 0.3).astype(float)
+    for k in range(1, 6):
+        cases = [any(chosen) for run in scores for item in run for chosen in combinations(item == 1.0, k)]
+        assert mean_pass_at_k(scores, k) == pytest.approx(sum(cases) / len(cases))
+    assert mean_pass_at_k([[[0.5, 0.9]]], 2) == 0.0, "half a reward is not correct"
 
 
-def test_interval_is_reproducible_and_ordered():
-    scores = rng_for(1, "scores").random((3, 20, 4))
-    assert bootstrap_ci(scores, rng_for(0, "ci")) == bootstrap_ci(scores, rng_for(0, "ci"))
-    low, high = bootstrap_ci(scores, rng_for(0, "ci"))
-    assert low < scores.mean() < high
-    narrow = bootstrap_ci(scores, rng_for(0, "ci"), level=0.5)
-    assert low < narrow[0] < narrow[1] < high
+def test_iqm_and_probability_of_improvement_equal_rliable():
+    for trial in range(20):
+        rng = rng_for(trial, "rliable")
+        a, b = np.round(rng.random((5, 4)), 1), np.round(rng.random((3, 4)), 1)  # rounded, so that there are ties
+        assert iqm(a) == pytest.approx(metrics.aggregate_iqm(a))
+        assert p_improvement(a, b) == pytest.approx(metrics.probability_of_improvement(a, b))
 
 
-def test_one_seed_gives_the_bootstrap_over_items():
-    # the mean of n resampled items is normal around the mean with standard deviation s / sqrt(n)
-    items = rng_for(2, "items").random((1, 400, 1))
-    low, high = bootstrap_ci(items, rng_for(0, "ci"), draws=4000)
-    half = 1.96 * items.std() / np.sqrt(400)
-    assert (low, high) == pytest.approx((items.mean() - half, items.mean() + half), abs=0.1 * half)
+def stratified_iqms(scores_RE, draws):
+    """What rliable's StratifiedBootstrap does, in plain loops: for each environment, runs with replacement."""
+    rng = np.random.RandomState(0)
+    runs, environments = scores_RE.shape
+    for _ in range(draws):
+        yield metrics.aggregate_iqm(scores_RE[rng.choice(runs, (runs, environments)), np.arange(environments)])
+
+
+def test_the_bootstrap_of_the_iqm_has_the_spread_of_a_stratified_one():
+    """Items that all agree leave only the runs to draw. (rliable's own class cannot be imported beside pandas 3.)"""
+    scores_RE = rng_for(3, "iqm").random((8, 3))
+    low, high = iqm_interval([np.tile(column[:, None], (1, 5)) for column in scores_RE.T], rng_for(0, "ours"), draws=4000)
+    widened = scipy_stats.t.ppf(0.975, 3 * 7) * np.sqrt(8 / 7)
+    assert (high - low) / 2 == pytest.approx(widened * np.std(list(stratified_iqms(scores_RE, 2000)), ddof=1), rel=0.06)
+    assert (low + high) / 2 == pytest.approx(metrics.aggregate_iqm(scores_RE))
+
+
+def mean_differences(a, b, axis):
+    return (a - b).mean(axis=axis)
+
+
+@pytest.mark.parametrize("items", [5, 9, 12])
+def test_exact_permutation_equals_scipy(items):
+    for trial in range(5):
+        a, b = rng_for(trial, "a", items).random(items), rng_for(trial, "b", items).random(items)
+        expected = scipy_stats.permutation_test((a, b), mean_differences, permutation_type="samples", n_resamples=2**items, vectorized=True)
+        assert permutation_p(a - b, rng_for(0)) == pytest.approx(expected.pvalue)
+
+
+def test_drawn_permutation_is_near_scipys():
+    a, b = rng_for(0, "a").random(40), rng_for(0, "b").random(40) - 0.12
+    rng = np.random.default_rng(0)
+    expected = scipy_stats.permutation_test(
+        (a, b), mean_differences, permutation_type="samples", n_resamples=50_000, vectorized=True, rng=rng
+    )
+    assert 0.01 < expected.pvalue < 0.5
+    assert permutation_p(a - b, rng_for(0), 50_000) == pytest.approx(expected.pvalue, abs=0.01)
+
+
+def test_permutation_counts_ties_whatever_the_order_of_sums():
+    assert permutation_p([0.1, 0.2, -0.3], rng_for(0)) == 1.0
+    assert permutation_p([0.0] * 30, rng_for(0)) == 1.0
+    assert permutation_p([0.1] * 12, rng_for(0)) == 2 / 2**12
+
+
+def test_one_run_gets_the_t_interval_over_items_and_one_item_that_over_runs():
+    values = rng_for(2, "items").normal(5, 1, 40)
+    expected = scipy_stats.t.interval(0.95, 39, values.mean(), scipy_stats.sem(values))
+    assert mean_interval(values[None, :]) == pytest.approx(expected)
+    assert mean_interval(values[:, None]) == pytest.approx(expected)
+    assert seed_interval(values) == pytest.approx(expected)
+    assert seed_interval([0.5]) is None
+
+
+def test_wilsons_form_is_wilsons_interval_where_trials_are_independent():
+    """One run of many items: the effective number of trials is that of the items, and t is nearly normal."""
+    items = (np.arange(5000) < 150).astype(float)
+    expected = scipy_stats.binomtest(150, 5000).proportion_ci(method="wilson")
+    assert mean_interval([items]) == pytest.approx((expected.low, expected.high), rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_or_nothing_is_no_certainty(value):
+    low, high = mean_interval(np.full((3, 30), value))
+    assert 0.05 < high - low < 0.2 and low <= value <= high and low >= 0.0 and high <= 1.0
+    assert mean_interval([[value]]) == (0.0, 1.0)
 
 
 def test_seeds_that_differ_widen_the_interval_although_items_agree():
-    scores = np.array([0.2, 0.4, 0.6, 0.8])[:, None, None] * np.ones((4, 50, 1))
-    low, high = bootstrap_ci(scores, rng_for(0, "ci"))
-    assert low < 0.35
-    assert high > 0.65
+    cells = np.tile(np.array([0.2, 0.4, 0.6, 0.8])[:, None], (1, 50))
+    low, high = mean_interval(cells)
+    assert low < 0.25
+    assert high > 0.75
+    assert difference_interval(cells, np.zeros_like(cells)) == pytest.approx(
+        scipy_stats.t.interval(0.95, 3, 0.5, scipy_stats.sem(cells[:, 0]))
+    )
 
 
 def test_more_seeds_on_the_same_items_do_not_remove_the_luck_of_the_items():
-    item_effects = rng_for(3, "items").random(30)
-    one = np.tile(item_effects, (1, 1))[:, :, None]
-    many = np.tile(item_effects, (20, 1))[:, :, None]
-    low_one, high_one = bootstrap_ci(one, rng_for(0, "ci"))
-    low_many, high_many = bootstrap_ci(many, rng_for(0, "ci"))
-    assert high_many - low_many == pytest.approx(high_one - low_one, rel=0.1)
+    items = rng_for(3, "items").random(30)
+    (low_one, high_one), (low_many, high_many) = mean_interval([items]), mean_interval(np.tile(items, (20, 1)))
+    assert high_many - low_many == pytest.approx(high_one - low_one, rel=0.02)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    covered = 0
+def test_the_interval_holds_the_mean_and_stays_inside():
     for trial in range(200):
-        rng = rng_for(trial, "coverage")
-        scores = rng.random((1, 60, 2)) < rng.random((1, 60, 1))  # true mean 0.5
-        low, high = bootstrap_ci(scores, rng, draws=400)
-        covered += low <= 0.5 <= high
-    assert 0.88 <= covered / 200 <= 0.99
+        rng = rng_for(trial, "inside")
+        cells = (rng.random((rng.integers(1, 5), rng.integers(2, 30), 4)) < rng.random() ** 4).mean(axis=2)
+        low, high = mean_interval(cells)
+        assert 0.0 <= low <= cells.mean() <= high <= 1.0
+
+
+EXPERIMENTS = 400
+SPREAD = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)
+"""Three standard errors of a share of 5 %."""
+
+
+@pytest.mark.parametrize("world", [coverage.World(0.0, 0.0, 2.5), coverage.World(0.0, 1.0, 1.5), coverage.World(-4.5, 0.3, 2.5)])
+def test_intervals_cover_and_equal_methods_are_not_called_different(world):
+    rates = coverage.measure(world, EXPERIMENTS, plain=False)
+    assert 0.93 - SPREAD <= rates.covered <= min(1.0, 0.97 + SPREAD)
+    assert rates.differ <= 0.05 + SPREAD
+    assert rates.better <= 0.025 + SPREAD
+
+
+def test_the_false_positives_of_a_plain_bootstrap_are_seen_by_the_simulation():
+    rates = coverage.measure(coverage.World(0.0, 1.0, 1.5), 100)
+    assert rates.differ_plain > 0.09 and rates.differ_permutation > 0.3
 
 
 def test_equal_methods_differ_by_nothing():
     a = rng_for(4, "a").random((3, 10))
-    assert paired_difference(a, a, rng_for(0, "d")) == PairedDifference(0.0, 0.0, 0.0, 0.5)
+    assert paired_difference(a, a, rng_for(0, "d")) == PairedDifference(0.0, 0.0, 0.0, 0.5, 1.0)
 
 
 def test_a_constant_lead_is_certain_although_items_vary():
     b = rng_for(5, "b").random((4, 25))
     found = paired_difference(b + 0.01, b, rng_for(0, "d"))
     assert (found.mean, found.low, found.high) == pytest.approx((0.01, 0.01, 0.01))
-    assert found.p_improvement == 1.0
+    assert not found.within_noise and found.p_permutation < 0.001
 
 
 def test_swapping_the_methods_mirrors_the_difference():
@@ -102,6 +201,7 @@ def test_swapping_the_methods_mirrors_the_difference():
     forth, back = paired_difference(a, b, rng_for(0, "d")), paired_difference(b, a, rng_for(0, "d"))
     assert (back.mean, back.low, back.high) == pytest.approx((-forth.mean, -forth.high, -forth.low))
     assert back.p_improvement == pytest.approx(1 - forth.p_improvement)
+    assert back.p_permutation == forth.p_permutation
 
 
 def test_the_unlucky_pairing_of_unpaired_data_shows_in_the_interval():
@@ -114,15 +214,24 @@ def test_the_unlucky_pairing_of_unpaired_data_shows_in_the_interval():
     assert shuffled.high - shuffled.low > 10 * (paired.high - paired.low)
 
 
+def test_rank_ranges_say_what_is_left_open():
+    better = np.zeros((3, 3), dtype=bool)
+    assert rank_ranges(better) == [(1, 3)] * 3
+    better[0, 2] = True
+    assert rank_ranges(better) == [(1, 2), (1, 3), (2, 3)]
+    better[0, 1] = better[1, 2] = True
+    assert rank_ranges(better) == [(1, 1), (2, 2), (3, 3)]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: bootstrap_ci(np.zeros((2, 3)), rng_for(0)), "3 axes"),
-        (lambda: bootstrap_ci(np.zeros((2, 0, 1)), rng_for(0)), "non-empty"),
-        (lambda: bootstrap_ci(np.full((1, 2, 1), np.nan), rng_for(0)), "finite"),
-        (lambda: bootstrap_ci(np.zeros((1, 2, 1)), rng_for(0), level=95.0), "level"),
-        (lambda: bootstrap_ci(np.zeros((1, 2, 1)), rng_for(0), draws=0), "draw"),
+        (lambda: mean_interval(np.zeros(3)), "2 axes"),
+        (lambda: mean_interval(np.zeros((2, 0))), "non-empty"),
+        (lambda: mean_interval(np.full((1, 2), np.nan)), "finite"),
         (lambda: paired_difference(np.zeros((2, 3)), np.zeros((3, 2)), rng_for(0)), "one shape"),
+        (lambda: p_improvement(np.zeros((2, 3)), np.zeros((2, 2))), "same environments"),
+        (lambda: iqm_interval([np.zeros((2, 3)), np.zeros((3, 3))], rng_for(0)), "as many runs"),
         (lambda: avg_at_k([1, 0]), "2 axes"),
         (lambda: iqm([[]]), "non-empty"),
     ],

@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ from cli_fixtures import make_study, make_summary, write_run
 from rich.console import Console
 
 from espl_bench.errors import RunDirError, UsageError
+from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.render import LEGEND, to_json, to_markdown, to_screen
+from espl_bench.leaderboard.grid import LEGEND
+from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
 from espl_bench.leaderboard.table import Entry, build_tables
 
 
@@ -27,6 +30,7 @@ def rows_of(table):
 
 STUDY = make_study()
 TABLE = only(build_tables(entries_of(STUDY)))
+BOARD = build_board(entries_of(STUDY))
 
 
 def test_rows_are_sorted_by_score_and_the_score_is_the_mean_over_seeds():
@@ -43,9 +47,9 @@ def test_table_does_not_depend_on_the_order_of_runs():
     assert only(build_tables(entries_of(shuffled))) == TABLE
 
 
-def test_adding_a_method_changes_no_other_row():
+def test_adding_a_method_changes_nothing_of_another_row_but_its_rank():
     fewer = only(build_tables(entries_of(run for run in STUDY if run.method != "evolution_only")))
-    assert all(row == rows_of(TABLE)[row.method] for row in fewer.rows)
+    assert all(row == replace(rows_of(TABLE)[row.method], rank=row.rank) for row in fewer.rows)
 
 
 def test_difference_is_paired_and_against_base():
@@ -60,7 +64,7 @@ def test_difference_is_paired_and_against_base():
 
 def test_pairing_sees_through_the_difficulty_of_items():
     hard_and_easy = [0.0, 1.0] * 50
-    better = [0.05, 1.0] * 50
+    better = [0.25, 1.0] * 50
     runs = [make_summary("base", seed, hard_and_easy) for seed in (0, 1)] + [make_summary("espl", seed, better) for seed in (0, 1)]
     rows = rows_of(only(build_tables(entries_of(runs))))
     assert rows["espl"].ci95[0] < rows["base"].ci95[1], "the intervals of the scores overlap"
@@ -135,15 +139,15 @@ def test_wrong_number_of_item_scores_is_one_line():
         build_tables(entries_of([make_summary("espl", n_items=9)]))
 
 
-def screen(tables, width, curves=False):
+def screen(board, width, curves=False):
     console = Console(width=width, highlight=False, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(to_screen(tables, width, curves))
+    console.print(to_screen(board, width, curves))
     return console.export_text()
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_every_cell_fits_the_screen(width):
-    text = screen([TABLE], width, curves=True)
+    text = screen(BOARD, width, curves=True)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert "rulebook · lab · avg@4 over 100 test items · seeds 0, 1, 2" in text
@@ -157,18 +161,18 @@ def test_every_cell_fits_the_screen(width):
 def test_costs_stand_apart_from_evaluation():
     cost = rows_of(TABLE)["espl"].cost
     assert (cost.rollouts, cost.generated_tokens, cost.reflection_tokens, cost.eval_tokens) == (6000, 181_234, 12_345, 25_000)
-    line = next(line for line in screen([TABLE], 80).splitlines() if line.startswith("espl") and "k" in line)
-    assert line.split() == ["espl", "3", "0.0", "6.00", "k", "181", "k", "12.3", "k", "25.0", "k", "3.2"]
+    line = next(line for line in screen(BOARD, 80).splitlines() if line.startswith("espl") and "k" in line)
+    assert line.split() == ["espl", "6.00", "k", "181", "k", "12.3", "k", "25.0", "k", "3.2"]
 
 
 def test_names_are_printed_literally():
     odd = make_summary("[red]odd|name*")
-    assert "[red]odd|name*" in screen(build_tables(entries_of([odd])), 80)
-    assert "[red]odd\\|name\\*" in to_markdown(build_tables(entries_of([odd])))
+    assert "[red]odd|name*" in screen(build_board(entries_of([odd])), 80)
+    assert "\\[red\\]odd\\|name\\*" in to_markdown(build_board(entries_of([odd])))
 
 
 def test_markdown_rows_have_as_many_cells_as_the_heading():
-    lines = to_markdown([TABLE], curves=True).splitlines()
+    lines = to_markdown(BOARD, curves=True).splitlines()
     blocks = [[]]
     for line in lines:
         if line.startswith("|"):
@@ -177,13 +181,15 @@ def test_markdown_rows_have_as_many_cells_as_the_heading():
             blocks.append([])
     assert [len(set(block)) for block in blocks if block] == [1, 1]
     assert LEGEND in lines
-    assert any(line.startswith(f"| **{TABLE.best}** |") for line in lines)
+    assert not TABLE.separated and not any(line.startswith("| **") for line in lines)
+    alone = build_board(entries_of(run for run in STUDY if run.method != "rl_only"))
+    assert any(line.startswith("| **espl** | **") for line in to_markdown(alone).splitlines())
 
 
 def test_json_holds_what_the_table_holds():
-    record = json.loads(to_json([TABLE]))
+    record = json.loads(to_json(BOARD))
     [table] = record["tables"]
-    assert record["schema"] == "espl-bench/table/1"
+    assert record["schema"] == "espl-bench/table/2"
     assert [row["method"] for row in table["rows"]] == [row.method for row in TABLE.rows]
     assert table["rows"][0]["score"] == TABLE.rows[0].score
     assert record["statistics"]["draws"] > 0
@@ -239,3 +245,14 @@ def test_editors_that_differ_are_noted():
     own, other = make_summary("espl", 0), make_summary("evolution_only", 0, editor_model="large")
     [table] = build_tables([Entry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
     assert "editors differ: large, the run's own model" in table.notes
+
+
+def test_a_summary_of_another_version_is_one_line_that_says_so(tmp_path: Path):
+    old = json.loads(make_summary().to_json()) | {"schema": "espl-bench/summary/1"}
+    (tmp_path / "summary.json").write_text(json.dumps(old))
+    with pytest.raises(RunDirError) as refusal:
+        collect([tmp_path])
+    assert str(refusal.value) == (
+        f"{tmp_path / 'summary.json'} is not a summary of this version: its schema is 'espl-bench/summary/1', "
+        "not 'espl-bench/summary/2'; run it again with this version"
+    )

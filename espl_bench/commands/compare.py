@@ -17,8 +17,9 @@ from espl_bench.commands.pool import Fate, Job, run_all
 from espl_bench.commands.run import configure
 from espl_bench.durable import encode_text, write_atomic
 from espl_bench.errors import EsplError, UsageError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.grouping import Entry
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.registry import METHOD_GROUP, names
 from espl_bench.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.screen import err_console, out_console
@@ -97,12 +98,12 @@ def carry_out(plan: Plan, at_a_time: int, quiet: bool, as_json: bool) -> int:
 
 def _tabulate(plan: Plan, as_json: bool) -> None:
     runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    tables = build_tables([Entry(run.method, run) for run in runs])
-    write_atomic(plan.out / "table.md", [encode_text(to_markdown(tables))])
-    write_atomic(plan.out / "table.json", [encode_text(to_json(tables))])
+    board = build_board([Entry(run.method, run) for run in runs])
+    write_atomic(plan.out / "table.md", [encode_text(to_markdown(board))])
+    write_atomic(plan.out / "table.json", [encode_text(to_json(board))])
     if as_json:
-        sys.stdout.write(to_json(tables))
-    elif tables:
+        sys.stdout.write(to_json(board))
+    elif board.tables:
         console = out_console()
-        console.print(to_screen(tables, console.width))
+        console.print(to_screen(board, console.width))
         console.print(f"written: {plan.out / 'table.md'}, {plan.out / 'table.json'}", soft_wrap=True, markup=False)

@@ -4,29 +4,49 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.errors import RunDirError, UsageError
+from espl_bench.errors import RunDirError, UsageError, unknown
+from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import Found, collect
-from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.leaderboard.table import build_tables
+from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.render import Format, to_screen, to_text
 from espl_bench.screen import err_console, out_console, plain
 
 
-def print_table(paths: Sequence[Path], against: str | None, as_json: bool, markdown: bool, curves: bool) -> None:
+def choose_format(wanted: str | None, as_json: bool, markdown: bool) -> Format:
+    """``--format``, or one of its short forms ``--json`` and ``--markdown``. Raises UsageError for more than one, or no form."""
+    chosen = [*([_format(wanted)] if wanted else []), *([Format.JSON] if as_json else []), *([Format.MARKDOWN] if markdown else [])]
+    if len(chosen) > 1:
+        raise UsageError("--format, --json and --markdown name forms of one table; choose one")
+    return chosen[0] if chosen else Format.SCREEN
+
+
+def choose_budget(wanted: str | None) -> Budget | None:
+    """``--match``. Raises UsageError for what is no budget."""
+    if wanted is None:
+        return None
+    if wanted not in list(Budget):
+        raise unknown("budget", wanted, list(Budget))
+    return Budget(wanted)
+
+
+def _format(wanted: str) -> Format:
+    if wanted not in list(Format):
+        raise unknown("format", wanted, list(Format))
+    return Format(wanted)
+
+
+def print_table(paths: Sequence[Path], against: str | None, budget: Budget | None, wanted: Format, curves: bool) -> None:
     """Find, compute, print. Raises UsageError or RunDirError."""
-    if as_json and markdown:
-        raise UsageError("--json and --markdown are two forms of one table; choose one")
     found = collect(paths)
     _tell_unfinished(found)
     if not found.entries:
         raise RunDirError(f"no finished run; go on with: espl-bench resume {found.unfinished[0]}")
-    tables = build_tables(found.entries, against)
-    if as_json:
-        sys.stdout.write(to_json(tables))
-    elif markdown:
-        sys.stdout.write(to_markdown(tables, curves))
-    else:
+    board = build_board(found.entries, against, budget)
+    if wanted is Format.SCREEN:
         console = out_console()
-        console.print(to_screen(tables, console.width, curves))
+        console.print(to_screen(board, console.width, curves))
+    else:
+        sys.stdout.write(to_text(board, wanted, curves))
 
 
 def _tell_unfinished(found: Found) -> None:

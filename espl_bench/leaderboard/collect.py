@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.table import Entry
+from espl_bench.leaderboard.grouping import Entry
 from espl_bench.run_dir import PROVENANCE, SUMMARY
 from espl_bench.summary import Summary, read_summary
 

@@ -3,14 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
+from espl_bench.leaderboard.grouping import SHOWN_HASH, Runs
 from espl_bench.screen import percent
 from espl_bench.summary import Summary
 from espl_bench.types import Outcome
-
-Runs = Mapping[int, Summary]
-
-SHOWN_HASH = 12
-"""Digits of a hash in a note."""
 
 
 def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:

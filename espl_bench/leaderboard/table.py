@@ -1,8 +1,7 @@
-"""Summaries to tables of methods with statistics: pure functions, nothing is read or printed.
+"""One test's runs to a table of methods with statistics: pure functions, nothing is read or printed.
 
-Runs are comparable only on the same test: one table per (environment, model, samples per item, number of items). Inside
-a table a method's runs are a (seeds, items) matrix of item scores, and stats.py does the rest. Every bootstrap has its
-own generator, named by what it is for, so a table is the same every time and adding a method changes no other row.
+Every random draw has its own generator, named by what it is for, so a table is the same every time and adding a method
+changes no other row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,31 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.errors import RunDirError, UsageError
+from espl_bench.leaderboard.grouping import Entry, Method, Test, group, mean
 from espl_bench.leaderboard.notes import notes_of
 from espl_bench.seeding import rng_for
-from espl_bench.stats import PairedDifference, bootstrap_ci, paired_difference
+from espl_bench.stats import Interval, PairedDifference, difference_interval, mean_interval, mean_pass_at_k, paired_difference, rank_ranges
 from espl_bench.summary import Summary
 
+__all__ = ["Cost", "CurveRow", "Entry", "Row", "Table", "build_tables", "tabulate"]
+
 STATISTICS_SEED = 20_260_226
-"""Seed of every bootstrap of a table. Fixed, so that tables are reproducible."""
+"""Seed of every draw of a table. Fixed, so that tables are reproducible."""
 DRAWS = 10_000
-"""Bootstrap replications."""
-LEVEL = 0.95
-REFERENCE = "base"
-"""The method that differences are taken against unless another is named."""
-
-Runs = Mapping[int, Summary]
-"""The runs of one method, by seed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One run as a table sees it."""
-
-    label: str
-    """The row it belongs to: the method's name, with the folder's added where one name stands for two configurations."""
-    summary: Summary
+"""Sign flips of a permutation test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +44,12 @@ class Row:
     seeds: tuple[int, ...]
     score: float
     """Mean test score over the seeds."""
-    ci95: tuple[float, float]
-    """Bootstrap over seeds and items."""
+    ci95: Interval
+    """Over seeds and items."""
+    pass_at: dict[int, float]
+    """Unbiased pass@k for k = 1, 2, 4, … and the number of samples."""
+    rank: tuple[int, int]
+    """Best and worst rank that the paired intervals leave open."""
     difference: PairedDifference | None
     """This method minus the table's reference on the seeds both have; None for the reference itself or without such a seed."""
     paired_seeds: tuple[int, ...]
@@ -93,6 +83,8 @@ class Table:
     n_items: int
     reference: str
     best: str
+    separated: bool
+    """Whether the best method is better than every other beyond the noise; else nobody is."""
     seeds: tuple[int, ...]
     """Every seed that any method has."""
     rows: tuple[Row, ...]
@@ -107,118 +99,107 @@ def build_tables(entries: Iterable[Entry], reference: str | None = None) -> tupl
 
     Args:
         entries: the runs, in any order.
-        reference: the method that differences are taken against; None: base, or the first label met where there is no base.
+        reference: the method that differences are taken against; None: base, or the first by name where there is no base.
 
-    Raises:
-        UsageError: no table has the reference.
-        RunDirError: two runs share label and seed, or runs of one test disagree about its items.
+    Raises UsageError or RunDirError as :func:`~espl_bench.leaderboard.grouping.group` does.
     """
-    tests: dict[tuple[str, str, int, int], dict[str, dict[int, Summary]]] = {}
-    for entry in entries:
-        summary = entry.summary
-        methods = tests.setdefault((summary.environment, summary.model, summary.k, summary.n_items), {})
-        if methods.setdefault(entry.label, {}).setdefault(summary.seed, summary) is not summary:
-            raise RunDirError(f"two runs of {entry.label} have seed {summary.seed} on the same test; name only one of them")
-    if reference is not None and all(reference not in methods for methods in tests.values()):
-        known = ", ".join(sorted({label for methods in tests.values() for label in methods}))
-        raise UsageError(f"no run of method '{reference}' to compare with; there are: {known or 'none'}")
-    return tuple(_table(*key, methods, reference) for key, methods in sorted(tests.items(), key=lambda item: item[0]))
+    return tuple(tabulate(test, reference) for test in group(entries, reference))
 
 
-def _table(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Runs], wanted: str | None) -> Table:
-    candidates = (wanted, REFERENCE, *methods)
-    reference = next(label for label in candidates if label is not None and label in methods)
-    methods = {label: dict(sorted(runs.items())) for label, runs in methods.items()}
-    means = {label: _mean(run.score for run in runs.values()) for label, runs in methods.items()}
-    ranked = sorted(methods, key=lambda label: (-means[label], label))
-    methods = {label: methods[label] for label in ranked}
+def tabulate(test: Test, wanted: str | None) -> Table:
+    """The table of one test."""
+    reference = test.reference(wanted)
+    better = better_than(test)
+    ranks = dict(zip(test.methods, rank_ranges(better), strict=True))
+    runs = {label: method.runs for label, method in test.methods.items()}
     return Table(
-        env=env,
-        model=model,
-        k=k,
-        n_items=n_items,
+        env=test.env,
+        model=test.model,
+        k=test.k,
+        n_items=test.n_items,
         reference=reference,
-        best=ranked[0],
-        seeds=tuple(sorted({seed for runs in methods.values() for seed in runs})),
-        rows=tuple(_row(label, methods, reference, ranked[0]) for label in ranked),
-        curve=_curve(methods),
-        notes=notes_of(methods, reference),
+        best=next(iter(test.methods)),
+        separated=len(better) > 1 and bool(better[0, 1:].all()),
+        seeds=tuple(sorted({seed for of_method in runs.values() for seed in of_method})),
+        rows=tuple(_row(label, test, reference, ranks[label]) for label in test.methods),
+        curve=_curve(test.methods),
+        notes=notes_of(runs, reference),
     )
 
 
-def _row(label: str, methods: Mapping[str, Runs], reference: str, best: str) -> Row:
-    runs = methods[label]
-    seeds = tuple(sorted(runs))
-    cells = _matrix(runs, seeds)[:, :, None]
-    difference = _difference(label, reference, methods)
-    to_best = _difference(best, label, methods)
-    outcomes = sorted({outcome for run in runs.values() for outcome in run.outcomes})
+def better_than(test: Test) -> NDArray[np.bool_]:
+    """[a, b]: whether the interval of the paired difference a - b lies above 0. False without a shared seed."""
+    labels = list(test.methods)
+    better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
+    for i, a in enumerate(labels):
+        for j, b in enumerate(labels[i + 1 :], start=i + 1):
+            if seeds := test.shared(a, b):
+                low, high = difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds))
+                better[i, j], better[j, i] = low > 0.0, high < 0.0
+    return better
+
+
+def _row(label: str, test: Test, reference: str, rank: tuple[int, int]) -> Row:
+    method = test.methods[label]
+    runs = tuple(method.runs.values())
+    best = next(iter(test.methods))
+    to_best = test.shared(best, label) if label != best else ()
+    seeds = test.shared(label, reference) if label != reference else ()
+    outcomes = sorted({outcome for run in runs for outcome in run.outcomes})
+    known = [run.validation_score for run in runs if run.validation_score is not None]
     return Row(
         method=label,
-        seeds=seeds,
-        score=_mean(run.score for run in runs.values()),
-        ci95=bootstrap_ci(cells, rng_for(STATISTICS_SEED, "score", label), LEVEL, DRAWS),
-        difference=difference,
-        paired_seeds=_shared(methods, label, reference) if difference else (),
-        below_noise=None if to_best is None else to_best.low <= 0.0 <= to_best.high,
-        validation=_mean_known([run.validation_score for run in runs.values()]),
-        outcomes={outcome: _mean(run.outcomes.get(outcome, 0.0) for run in runs.values()) for outcome in outcomes},
-        cost=_cost(tuple(runs.values())),
+        seeds=tuple(method.runs),
+        score=method.score,
+        ci95=mean_interval(method.cells_RI),
+        pass_at={k: mean_pass_at_k(method.samples_RIK, k) for k in _powers(test.k)},
+        rank=rank,
+        difference=_difference(test, label, reference, seeds) if seeds else None,
+        paired_seeds=seeds,
+        below_noise=_within_noise(test.methods[best].on(to_best), method.on(to_best)) if to_best else None,
+        validation=mean(known) if known else None,
+        outcomes={outcome: mean(run.outcomes.get(outcome, 0.0) for run in runs) for outcome in outcomes},
+        cost=_cost(runs),
     )
 
 
-def _difference(a: str, b: str, methods: Mapping[str, Runs]) -> PairedDifference | None:
-    """How much better a is than b on the seeds both have; None for a method and itself, or without such a seed."""
-    seeds = _shared(methods, a, b)
-    if a == b or not seeds:
-        return None
-    rng = rng_for(STATISTICS_SEED, "difference", a, b)
-    return paired_difference(_matrix(methods[a], seeds), _matrix(methods[b], seeds), rng, LEVEL, DRAWS)
+def _difference(test: Test, a: str, b: str, seeds: Sequence[int]) -> PairedDifference:
+    rng = rng_for(STATISTICS_SEED, "permutation", a, b)
+    return paired_difference(test.methods[a].on(seeds), test.methods[b].on(seeds), rng, DRAWS)
 
 
-def _shared(methods: Mapping[str, Runs], a: str, b: str) -> tuple[int, ...]:
-    return tuple(sorted(methods[a].keys() & methods[b].keys()))
+def _within_noise(a_RI: NDArray[np.float64], b_RI: NDArray[np.float64]) -> bool:
+    low, high = difference_interval(a_RI, b_RI)
+    return low <= 0.0 <= high
 
 
-def _matrix(runs: Runs, seeds: Sequence[int]) -> NDArray[np.float64]:
-    """The (seeds, items) scores."""
-    for seed in seeds:
-        if len(runs[seed].item_scores) != runs[seed].n_items:
-            found = len(runs[seed].item_scores)
-            raise RunDirError(f"run {runs[seed].run_id} has {found} item scores for {runs[seed].n_items} items; write its summary anew")
-    return np.asarray([runs[seed].item_scores for seed in seeds], dtype=np.float64)
+def _powers(samples: int) -> list[int]:
+    """1, 2, 4, … below the number of samples, and that number."""
+    return [*(2**power for power in range(samples.bit_length()) if 2**power < samples), samples]
 
 
 def _cost(runs: Sequence[Summary]) -> Cost:
     return Cost(
-        steps=_mean(run.steps for run in runs),
-        rollouts=_mean(run.ledger.rollouts for run in runs),
-        generated_tokens=_mean(run.ledger.generated_tokens for run in runs),
-        reflection_tokens=_mean(run.ledger.reflection_tokens for run in runs),
-        eval_tokens=_mean(run.ledger.eval_tokens for run in runs),
-        wall_s=_mean(run.ledger.wall_s for run in runs),
+        steps=mean(run.steps for run in runs),
+        rollouts=mean(run.ledger.rollouts for run in runs),
+        generated_tokens=mean(run.ledger.generated_tokens for run in runs),
+        reflection_tokens=mean(run.ledger.reflection_tokens for run in runs),
+        eval_tokens=mean(run.ledger.eval_tokens for run in runs),
+        wall_s=mean(run.ledger.wall_s for run in runs),
     )
 
 
-def _curve(methods: Mapping[str, Runs]) -> tuple[CurveRow, ...]:
+def _curve(methods: Mapping[str, Method]) -> tuple[CurveRow, ...]:
     """Mean score of each method at each evaluation that all its seeds have."""
     cells: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for label, runs in methods.items():
-        for run in runs.values():
+    for label, method in methods.items():
+        for run in method.runs.values():
             for point in run.curve:
                 cells.setdefault((point.split, point.step), {}).setdefault(label, []).append(point.score)
     order = sorted(cells, key=lambda key: (key[0] == "test", key[1]))
     return tuple(
-        CurveRow(step, split, {label: _mean(scores) for label, scores in cells[split, step].items() if len(scores) == len(methods[label])})
+        CurveRow(
+            step, split, {label: mean(scores) for label, scores in cells[split, step].items() if len(scores) == len(methods[label].runs)}
+        )
         for split, step in order
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = [float(value) for value in values]
-    return sum(listed) / len(listed)
-
-
-def _mean_known(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return _mean(known) if known else None

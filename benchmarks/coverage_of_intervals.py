@@ -1,0 +1,162 @@
+"""How often the intervals of a table hold the truth, in simulated experiments whose truth is known.
+
+    python benchmarks/coverage_of_intervals.py [--experiments 1000]
+
+An experiment is (runs x items x samples) of 0/1 rewards. The log-odds of a reward are a level plus an effect of the run,
+an effect of the item, and one of both; the truth is the mean over all runs and items there could be. Printed for each
+world: how often the table's interval and a plain bootstrap (seeds, then items, then samples; percentiles) hold it; and for
+two methods of equal truth on the same items, how often each says that they differ. Nothing depends on the time or the machine.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espl_bench.seeding import rng_for
+from espl_bench.stats import difference_interval, iqm, iqm_interval, mean_interval, permutation_p
+
+Array = NDArray[np.float64]
+BOTH = 0.5
+"""Standard deviation of the effect that belongs to one run on one item, in log-odds."""
+OWN = 0.5
+"""Standard deviation, in log-odds, of what an item is harder for one method than for the other."""
+PLAIN_DRAWS = 500
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true. Standard deviations are in log-odds."""
+
+    level: float
+    seed_sd: float
+    item_sd: float
+    runs: int = 3
+    items: int = 30
+    samples: int = 10
+
+    @property
+    def name(self) -> str:
+        """A row's first cells."""
+        return f"{self.runs} × {self.items} × {self.samples} | {self.truth:.2f} | {self.seed_sd:.1f} | {self.item_sd:.1f}"
+
+    @property
+    def truth(self) -> float:
+        """The mean reward: a Riemann sum over the normal sum of all effects."""
+        variance = self.seed_sd**2 + self.item_sd**2 + (self.item_sd > 0) * (BOTH**2 + OWN**2)
+        nodes = np.linspace(-8.0, 8.0, 2001)
+        weights = np.exp(-(nodes**2) / 2)
+        return float((weights * odds(self.level + np.sqrt(variance) * nodes)).sum() / weights.sum())
+
+    def draw(self, rng: np.random.Generator, items_I: Array) -> Array:
+        """The (runs, items, samples) rewards of one method on items of these difficulties."""
+        effects = self.seed_sd * rng.standard_normal((self.runs, 1)) + items_I
+        if self.item_sd > 0:
+            effects = effects + OWN * rng.standard_normal(self.items) + BOTH * rng.standard_normal((self.runs, self.items))
+        chance_RI = odds(self.level + effects)
+        return (rng.random((self.runs, self.items, self.samples)) < chance_RI[:, :, None]).astype(np.float64)
+
+    def difficulties(self, rng: np.random.Generator) -> Array:
+        """Items as they come."""
+        return self.item_sd * rng.standard_normal(self.items)
+
+
+LEVELS = (-4.5, 0.0, 4.5)
+OURS = tuple(World(level, seed_sd, item_sd) for level in LEVELS for seed_sd in (0.0, 0.3, 1.0) for item_sd in (1.5, 2.5))
+CORNERS = tuple(World(level, seed_sd, 0.0) for level in (-3.0, 0.0) for seed_sd in (0.0, 0.3, 1.0))
+LARGER = tuple(World(0.0, seed_sd, 2.0, runs, items, 4) for runs, items in ((1, 30), (2, 30), (5, 100)) for seed_sd in (0.0, 0.3, 1.0))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of experiments."""
+
+    covered: float
+    covered_plain: float
+    differ: float
+    """Two equal methods: the interval of the paired difference excludes 0."""
+    better: float
+    """Of these: it lies above 0, so that the first is called better."""
+    differ_plain: float
+    differ_permutation: float
+    """p < 0.05 in the permutation test over items."""
+
+
+def odds(logit: Array) -> Array:
+    """Log-odds to chances."""
+    return 1.0 / (1.0 + np.exp(-logit))
+
+
+def plain_bootstrap(scores_RIK: Array, rng: np.random.Generator, draws: int) -> tuple[float, float]:
+    """Percentiles of means over seeds, items and samples drawn with replacement. Samples: the noise they add, as a normal."""
+    runs, items, samples = scores_RIK.shape
+    seeds = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
+    drawn = rng.multinomial(items, np.full(items, 1 / items), size=draws) / items
+    means = np.einsum("dr,ri,di->d", seeds, scores_RIK.mean(axis=2), drawn)
+    noise = np.einsum("dr,ri,di->d", seeds**2, scores_RIK.var(axis=2) / samples, drawn**2)
+    low, high = np.quantile(means + np.sqrt(noise) * rng.standard_normal(draws), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def measure(world: World, experiments: int, plain: bool = True) -> Rates:
+    """Simulate one world; `plain` = False leaves the plain bootstrap out, and its shares at 0."""
+    rng, truth = rng_for(0, "coverage", world.name), world.truth
+    found = np.asarray([_experiment(world, truth, rng, PLAIN_DRAWS if plain else 0) for _ in range(experiments)], dtype=np.float64)
+    return Rates(*found.mean(axis=0))
+
+
+def _experiment(world: World, truth: float, rng: np.random.Generator, plain_draws: int) -> tuple[bool, ...]:
+    items_I = world.difficulties(rng)
+    a, b = world.draw(rng, items_I), world.draw(rng, items_I)
+    low, high = difference_interval(a.mean(axis=2), b.mean(axis=2))
+    return (
+        _holds(mean_interval(a.mean(axis=2)), truth),
+        plain_draws > 0 and _holds(plain_bootstrap(a, rng, plain_draws), truth),
+        not low <= 0.0 <= high,
+        low > 0.0,
+        plain_draws > 0 and not _holds(plain_bootstrap(a - b, rng, plain_draws), 0.0),
+        permutation_p((a - b).mean(axis=(0, 2)), rng, 500) < 0.05,
+    )
+
+
+def iqm_coverage(runs: int, environments: int, experiments: int) -> float:
+    """How often the interval of the IQM holds the mean of all IQMs that were found, in environments of different levels."""
+    rng = rng_for(0, "iqm coverage", runs, environments)
+    worlds = [World(level, 0.3, 2.0, runs) for level in np.linspace(-2.0, 2.0, environments)]
+    cells = [[world.draw(rng, world.difficulties(rng)).mean(axis=2) for world in worlds] for _ in range(experiments)]
+    centres = [iqm(np.stack([matrix.mean(axis=1) for matrix in each], axis=1)) for each in cells]
+    truth = float(np.mean(centres))
+    return float(np.mean([_holds(iqm_interval(each, rng, 300), truth) for each in cells]))
+
+
+def _holds(interval: tuple[float, float], value: float) -> bool:
+    return interval[0] <= value <= interval[1]
+
+
+def lines(experiments: int) -> Iterator[str]:
+    """The Markdown table of docs/statistics.md."""
+    heads = ("runs × items × samples", "truth", "seed sd", "item sd", "covered", "plain bootstrap covers")
+    of_two = ("equal: called different", "equal: called better", "plain bootstrap: different", "permutation: p < 0.05")
+    yield f"| {' | '.join((*heads, *of_two))} |"
+    yield f"| --- |{' ---: |' * 9}"
+    for world in (*OURS, *CORNERS, *LARGER):
+        rates = measure(world, experiments)
+        cells = (rates.covered, rates.covered_plain, rates.differ, rates.better, rates.differ_plain, rates.differ_permutation)
+        yield f"| {world.name} | {' | '.join(f'{share:.1%}' for share in cells)} |"
+    yield ""
+    for runs, environments in ((3, 3), (3, 6), (5, 4)):
+        yield f"IQM over {environments} environments, {runs} runs of each: covered {iqm_coverage(runs, environments, experiments):.1%}"
+
+
+def main() -> None:
+    """Parse the command line, simulate and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--experiments", type=int, default=1000)
+    for line in lines(parser.parse_args().experiments):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

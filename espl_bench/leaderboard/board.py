@@ -1,0 +1,43 @@
+"""Everything one `table` command computes: a table per test, the overview of several, and scores at equal budget."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from espl_bench.leaderboard.grid import Sheet, matched_sheet, overview_sheet, table_sheet
+from espl_bench.leaderboard.grouping import Entry, group
+from espl_bench.leaderboard.match import Budget, Matched, match
+from espl_bench.leaderboard.overview import Overview, overview
+from espl_bench.leaderboard.table import Table, tabulate
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What was computed from a set of runs."""
+
+    tables: tuple[Table, ...]
+    """One per test, in order of environment and model."""
+    overview: Overview | None
+    """None for a single test."""
+    matched: tuple[Matched, ...]
+    """One per test if a budget was named, else none."""
+
+    def sheets(self, curves: bool = False) -> list[Sheet]:
+        """What is shown: the overview first, then each test; `curves` adds the score of every evaluation."""
+        first = [overview_sheet(self.overview)] if self.overview else []
+        return [*first, *(table_sheet(table, curves) for table in self.tables), *map(matched_sheet, self.matched)]
+
+
+def build_board(entries: Iterable[Entry], reference: str | None = None, budget: Budget | None = None) -> Board:
+    """Compute everything.
+
+    Args:
+        entries: the runs, in any order.
+        reference: the method that differences are taken against; None: base, or the first by name where there is no base.
+        budget: what scores are to be matched by, too.
+
+    Raises UsageError or RunDirError as `group` and `match` do.
+    """
+    tests = group(entries, reference)
+    tables = tuple(tabulate(test, reference) for test in tests)
+    matched = tuple(match(test, budget, reference) for test in tests) if budget else ()
+    return Board(tables, overview(tests, tables, reference), matched)

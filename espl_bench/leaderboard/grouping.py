@@ -1,0 +1,119 @@
+"""Runs in groups that may be compared: the same test, a method's runs by seed, their scores as arrays."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espl_bench.errors import RunDirError, UsageError
+from espl_bench.summary import Summary
+
+REFERENCE = "base"
+"""The method that differences are taken against unless another is named."""
+SHOWN_HASH = 12
+"""Digits of a hash in a message."""
+
+Runs = Mapping[int, Summary]
+"""The runs of one method, by seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run as a table sees it."""
+
+    label: str
+    """The row it belongs to: the method's name, with the folder's added where one name stands for two configurations."""
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """All runs of one method on one test."""
+
+    runs: Runs
+    """By seed, ascending."""
+    samples_RIK: NDArray[np.float64]
+    cells_RI: NDArray[np.float64]
+    """Samples averaged."""
+
+    @property
+    def score(self) -> float:
+        """Mean over runs, items and samples."""
+        return mean(run.score for run in self.runs.values())
+
+    def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """The rows of `cells_RI` of these seeds."""
+        place = {seed: row for row, seed in enumerate(self.runs)}
+        return self.cells_RI[[place[seed] for seed in seeds]]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """The runs that met the same items as often under the same model."""
+
+    env: str
+    model: str
+    k: int
+    n_items: int
+    methods: Mapping[str, Method]
+    """By label; best mean score first."""
+
+    def shared(self, a: str, b: str) -> tuple[int, ...]:
+        """The seeds that both methods have."""
+        return tuple(sorted(self.methods[a].runs.keys() & self.methods[b].runs.keys()))
+
+    def reference(self, wanted: str | None) -> str:
+        """The method that differences are taken against here: the wanted one, else base, else the first by name."""
+        return next(label for label in (wanted, REFERENCE, *sorted(self.methods)) if label is not None and label in self.methods)
+
+
+def group(entries: Iterable[Entry], reference: str | None = None) -> tuple[Test, ...]:
+    """One Test for each environment (with its options), model, number of samples and number of items, in that order.
+
+    Raises:
+        UsageError: `reference` is in no test.
+        RunDirError: two runs share label and seed, or runs of one test disagree about its items.
+    """
+    found: dict[tuple[str, str, int, int], dict[str, dict[int, Summary]]] = {}
+    for entry in entries:
+        summary = entry.summary
+        methods = found.setdefault((summary.environment, summary.model, summary.k, summary.n_items), {})
+        if methods.setdefault(entry.label, {}).setdefault(summary.seed, summary) is not summary:
+            raise RunDirError(f"two runs of {entry.label} have seed {summary.seed} on the same test; name only one of them")
+    if reference is not None and all(reference not in methods for methods in found.values()):
+        known = ", ".join(sorted({label for methods in found.values() for label in methods}))
+        raise UsageError(f"no run of method '{reference}' to compare with; there are: {known or 'none'}")
+    return tuple(_test(*key, methods) for key, methods in sorted(found.items(), key=lambda item: item[0]))
+
+
+def _test(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Mapping[int, Summary]]) -> Test:
+    _refuse_other_items(env, methods)
+    made = {label: _method(dict(sorted(runs.items()))) for label, runs in methods.items()}
+    return Test(env, model, k, n_items, {label: made[label] for label in sorted(made, key=lambda label: (-made[label].score, label))})
+
+
+def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
+    found: dict[str, set[str]] = {}
+    for label, runs in methods.items():
+        for run in runs.values():
+            found.setdefault(run.data_identity.get("test", "none"), set()).add(label)
+    if len(found) > 1:
+        listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(found.items()))
+        raise RunDirError(f"runs on {env} met different test items and do not compare: {listed}; make a table of each")
+
+
+def _method(runs: Runs) -> Method:
+    for run in runs.values():
+        if len(run.sample_scores) != run.n_items:
+            raise RunDirError(f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary anew")
+        if any(len(row) != run.k for row in run.sample_scores):
+            raise RunDirError(f"run {run.run_id} has items without {run.k} samples; write its summary anew")
+    samples_RIK = np.asarray([run.sample_scores for run in runs.values()], dtype=np.float64)
+    return Method(runs, samples_RIK, samples_RIK.mean(axis=2))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean, summed in the order given."""
+    listed = [float(value) for value in values]
+    return sum(listed) / len(listed)

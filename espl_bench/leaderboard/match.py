@@ -1,0 +1,117 @@
+"""Scores at equal budget: what each method had reached when it had spent as much as the others.
+
+A run's learning curve is read between its evaluations by straight lines. The budget is the largest that every run that
+learns has reached. Generated tokens hold what the editor wrote, and seconds the time it wrote; evaluations are in no budget.
+A method that learns nothing has its one score at any budget.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from espl_bench.errors import RunDirError
+from espl_bench.leaderboard.grouping import Test, mean
+from espl_bench.stats import Interval, seed_interval
+from espl_bench.summary import CurvePoint, Spent, Summary
+
+
+class Budget(StrEnum):
+    """What is held equal."""
+
+    ROLLOUTS = "rollouts"
+    GENERATED_TOKENS = "generated_tokens"
+    TRAIN_TOKENS = "train_tokens"
+    SECONDS = "seconds"
+
+    def of(self, spent: Spent) -> float:
+        """How much of it was spent."""
+        match self:
+            case Budget.ROLLOUTS:
+                return spent.rollouts
+            case Budget.GENERATED_TOKENS:
+                return spent.generated_tokens + spent.reflection_tokens
+            case Budget.TRAIN_TOKENS:
+                return spent.train_tokens
+            case Budget.SECONDS:
+                return spent.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedRow:
+    """One method at the budget."""
+
+    method: str
+    seeds: tuple[int, ...]
+    score: float
+    ci95: Interval | None
+    """Over training seeds, on these items; None for one seed."""
+    difference: float | None
+    """To the reference on the seeds both have."""
+    difference95: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The methods of one test at one budget."""
+
+    env: str
+    model: str
+    budget: Budget
+    amount: float
+    split: Literal["validation", "test"]
+    """Whose learning curve was read."""
+    reference: str
+    rows: tuple[MatchedRow, ...]
+    """Best score first."""
+
+
+def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
+    """The methods of one test at the largest budget that all have reached.
+
+    The test's own curve is read if every run that learns was tested on the way, else the validation curve.
+    Raises RunDirError if a run has no such curve, or nobody spent anything of the budget.
+    """
+    learning = [run for method in test.methods.values() for run in method.runs.values() if run.steps]
+    split = "test" if learning and all(len(_points(run, "test")) > 1 for run in learning) else "validation"
+    for method in test.methods.values():
+        for run in method.runs.values():
+            if not _points(run, split):
+                raise RunDirError(f"run {run.run_id} has no {split} score on the way, so nothing to match budgets on; use --test-every")
+    reached = [max(budget.of(point.spent) for point in _points(run, split)) for run in learning]
+    spending = [most for most in reached if most > 0]
+    if not spending:
+        raise RunDirError(f"no run on {test.env} spent any {budget.value}; match another budget")
+    amount = min(spending)
+    scores = {
+        label: {seed: _score_at(run, split, budget, amount) for seed, run in method.runs.items()} for label, method in test.methods.items()
+    }
+    reference = test.reference(wanted)
+    rows = [_row(label, scores[label], scores[reference] if label != reference else {}) for label in scores]
+    return Matched(test.env, test.model, budget, amount, split, reference, tuple(sorted(rows, key=lambda row: (-row.score, row.method))))
+
+
+def _points(run: Summary, split: str) -> list[CurvePoint]:
+    return [point for point in run.curve if point.split == split]
+
+
+def _score_at(run: Summary, split: str, budget: Budget, amount: float) -> float:
+    """The curve at one amount, straight between evaluations, level behind the last."""
+    points = sorted(
+        {budget.of(point.spent): point.score for point in _points(run, split)}.items()
+    )  # of evaluations at one amount, the last
+    return float(np.interp(amount, [spent for spent, _ in points], [score for _, score in points]))
+
+
+def _row(label: str, scores: dict[int, float], reference: dict[int, float]) -> MatchedRow:
+    values = [scores[seed] for seed in sorted(scores)]
+    gaps = [scores[seed] - reference[seed] for seed in sorted(scores.keys() & reference.keys())]
+    return MatchedRow(
+        method=label,
+        seeds=tuple(sorted(scores)),
+        score=mean(values),
+        ci95=seed_interval(values),
+        difference=mean(gaps) if gaps else None,
+        difference95=seed_interval(gaps) if gaps else None,
+    )

@@ -1,0 +1,124 @@
+"""Several environments at once: methods by environments, the IQM over them, and who is better on the whole.
+
+Environments are the given ones, not a sample of all there could be: intervals cover other training runs and other items.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espl_bench.leaderboard.grouping import Test
+from espl_bench.leaderboard.table import STATISTICS_SEED, Table, better_than
+from espl_bench.seeding import rng_for
+from espl_bench.stats import Interval, difference_interval, iqm, iqm_interval, p_improvement, rank_ranges
+
+
+@dataclass(frozen=True, slots=True)
+class OverallRow:
+    """One method on all environments. Scores are shares in 0..1."""
+
+    method: str
+    scores_E: tuple[float | None, ...]
+    """None where nobody ran the method."""
+    below_noise_E: tuple[bool, ...]
+    """Whether the gap to the environment's best is within the noise."""
+    best_E: tuple[bool, ...]
+    """Whether the method is the environment's best, beyond the noise."""
+    iqm: float | None
+    """Over runs and environments; None for a method that lacks an environment or has no run in common seeds."""
+    iqm95: Interval | None
+    difference: Interval | None
+    """95 % interval of the mean over environments of the paired difference to the reference; None without all pairs."""
+    p_improvement: float | None
+    """Chance that a run scores above a run of the reference on a random environment."""
+    rank: tuple[int, int] | None
+    """Among the methods that have every environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Methods by environments."""
+
+    environments: tuple[str, ...]
+    reference: str
+    rows: tuple[OverallRow, ...]
+    """Highest IQM first, methods that lack an environment last."""
+    notes: tuple[str, ...]
+
+
+def overview(tests: Sequence[Test], tables: Sequence[Table], wanted: str | None) -> Overview | None:
+    """The overview of two or more tests; None for fewer."""
+    if len(tests) < 2:
+        return None
+    labels = sorted({label for test in tests for label in test.methods})
+    whole = [label for label in labels if all(label in test.methods for test in tests)]
+    reference = next(label for label in (wanted, tests[0].reference(None), *labels) if label in labels)
+    ranks = dict(zip(whole, rank_ranges(_better(tests, whole)), strict=True)) if whole else {}
+    rows = [_row(label, tests, tables, reference, ranks.get(label)) for label in labels]
+    missing = [label for label in labels if label not in whole]
+    note = (f"no IQM, difference or rank for methods that lack an environment: {', '.join(missing)}",) if missing else ()
+    models = {test.model for test in tests}
+    names = [f"{test.env} · {test.model}" if len(models) > 1 else test.env for test in tests]
+    named = [name if names.count(name) == 1 else f"{name} avg@{test.k}/{test.n_items}" for name, test in zip(names, tests, strict=True)]
+    ordered = sorted(rows, key=lambda row: (row.iqm is None, -(row.iqm or 0.0), row.method))
+    return Overview(tuple(named), reference, tuple(ordered), note)
+
+
+def _row(label: str, tests: Sequence[Test], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:
+    cells = [{row.method: row for row in table.rows}.get(label) for table in tables]
+    common = _common(tests, label)
+    here = [test.methods[label].on(seeds) for test, seeds in zip(tests, common, strict=True)] if common else []
+    other = _common(tests, reference)
+    there = [test.methods[reference].on(seeds) for test, seeds in zip(tests, other, strict=True)] if other else []
+    compared = bool(here and there) and label != reference
+    return OverallRow(
+        method=label,
+        scores_E=tuple(row.score if row else None for row in cells),
+        below_noise_E=tuple(bool(row and row.below_noise) for row in cells),
+        best_E=tuple(table.separated and table.best == label for table in tables),
+        iqm=iqm(_run_scores(here)) if here else None,
+        iqm95=iqm_interval(here, rng_for(STATISTICS_SEED, "iqm", label)) if here else None,
+        difference=_difference(tests, label, reference) if compared else None,
+        p_improvement=p_improvement(_run_scores(here), _run_scores(there)) if compared else None,
+        rank=rank,
+    )
+
+
+def _common(tests: Sequence[Test], label: str) -> list[tuple[int, ...]]:
+    """As many seeds of the method in every environment, its lowest; empty if it lacks an environment."""
+    if not all(label in test.methods for test in tests):
+        return []
+    number = min(len(test.methods[label].runs) for test in tests)
+    return [tuple(test.methods[label].runs)[:number] for test in tests]
+
+
+def _run_scores(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The (runs, environments) mean scores."""
+    return np.stack([cells.mean(axis=1) for cells in matrices], axis=1)
+
+
+def _difference(tests: Sequence[Test], a: str, b: str) -> Interval | None:
+    """The interval of the mean difference: environments are independent, so squared half widths add."""
+    intervals: list[Interval] = []
+    for test in tests:
+        if not (seeds := test.shared(a, b)):
+            return None
+        intervals.append(difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds)))
+    centre = sum(low + high for low, high in intervals) / 2 / len(tests)
+    half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(tests)
+    return centre - half, centre + half
+
+
+def _better(tests: Sequence[Test], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """[a, b]: whether a is better than b on the mean over environments, beyond the noise."""
+    if len(tests) == 1:
+        return better_than(tests[0])
+    better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
+    for i, a in enumerate(labels):
+        for j, b in enumerate(labels[i + 1 :], start=i + 1):
+            if interval := _difference(tests, a, b):
+                better[i, j], better[j, i] = interval[0] > 0.0, interval[1] < 0.0
+    return better
