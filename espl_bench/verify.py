@@ -17,8 +17,7 @@ from espl_bench.env import TextEnv
 from espl_bench.episode import Ending, replay, side_by_side
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.run_dir import SUMMARY, Log, RunDir
-from espl_bench.seeding import rng_for
-from espl_bench.stats import bootstrap_ci
+from espl_bench.stats import mean_interval
 from espl_bench.stored import Stored, Unusable, read_stored
 from espl_bench.summary import Summary
 from espl_bench.types import Problem, Split
@@ -193,7 +192,7 @@ def _compare_summary(
     for place, (recorded, again) in enumerate(zip(summary.item_scores, item_scores, strict=False)):
         found.compare(SUMMARY, f"score of item {place}", recorded, again)
     if {len(samples) for samples in scores} == {summary.k}:
-        found.compare(SUMMARY, "95 % CI", summary.ci95, bootstrap_ci([scores], rng_for(found.run_dir.config().seed, "ci95")))
+        found.compare(SUMMARY, "95 % CI", summary.ci95, mean_interval([item_scores]))
 
 
 def _shares(regraded: Sequence[Regraded]) -> dict[str, float]:
