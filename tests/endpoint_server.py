@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint on 127.0.0.1 that serves a model folder for real, and a proxy that breaks what passes through it.
 
-The server samples with transformers through this project's own sampler, so it honours seeds. The proxy works in front of any
-endpoint. Both speak HTTP/1.1 over real sockets.
+The server samples with transformers through this project's own sampler, so it honours seeds; a request it has answered it answers
+from memory. The proxy works in front of any endpoint. Both speak HTTP/1.1 over real sockets.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from espl_bench.engines.hf import HfEngine
-from espl_bench.types import Message, SampleRequest
+from espl_bench.types import Completion, Message, SampleRequest
 
 CHAT = "/v1/chat/completions"
 
@@ -88,6 +89,10 @@ def serve(folder: Path, name: str = "tiny-lab") -> Iterator[Served]:
     client = asyncio.run(engine.reference())
     served = Served("", name)
 
+    @cache
+    def sample(request: SampleRequest) -> Completion:
+        return asyncio.run(client.sample([request]))[0]
+
     class Model(Handler):
         def do_GET(self) -> None:
             if self.authorised():
@@ -108,7 +113,7 @@ def serve(folder: Path, name: str = "tiny-lab") -> Iterator[Served]:
             limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
             prompt = engine.chat.encode(messages)
             request = SampleRequest(prompt, asked.get("seed", 0), limit, asked["temperature"], asked.get("top_p", 1.0))
-            [said] = asyncio.run(client.sample([request]))
+            said = sample(request)
             choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": said.stop_reason.value}
             usage = {"prompt_tokens": len(prompt), "completion_tokens": len(said.tokens_T)}
             self.reply(200, json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
