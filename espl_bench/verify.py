@@ -189,8 +189,8 @@ def _compare_summary(
     found.compare(SUMMARY, "outcomes", summary.outcomes, _shares(test))
     found.compare(SUMMARY, "items", summary.n_items, len(scores))
     found.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
-    for place, (recorded, again) in enumerate(zip(summary.item_scores, item_scores, strict=False)):
-        found.compare(SUMMARY, f"score of item {place}", recorded, again)
+    for place, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
+        found.compare(SUMMARY, f"rewards of item {place}", list(recorded), again)
     if {len(samples) for samples in scores} == {summary.k}:
         found.compare(SUMMARY, "95 % CI", summary.ci95, mean_interval([item_scores]))
 

@@ -190,10 +190,12 @@ def test_after_the_advice_was_followed_the_run_ends_as_it_had(espl_bench: Comman
 
 def test_a_damaged_line_of_a_log_is_named_by_its_number(espl_bench: CommandLine, folder: Path):
     metrics = folder / "metrics.jsonl"
-    lines = metrics.read_bytes().split(b"\n")
+    whole = metrics.read_bytes()
+    lines = whole.split(b"\n")
     lines[1] = lines[1].replace(b'"step":2', b'"step":2"')
     metrics.write_bytes(b"\n".join(lines))
     assert f"{metrics}, line 2: not JSON" in espl_bench.fails("show", folder)
+    metrics.write_bytes(whole)
     evaluations = folder / "evaluations.jsonl"
     evaluations.write_bytes(b"x" + evaluations.read_bytes()[1:])
     said = espl_bench.fails("resume", folder, "--quiet")

@@ -91,7 +91,7 @@ def test_a_response_that_was_changed_moves_all_that_rests_on_it(folder: Path, ca
     place = next(place for place, row in enumerate(rows) if row["outcome"] == "correct")
     change(folder / "rollouts/test_000003.jsonl", place, lambda row: row | {"turns": ["answer ?"]})
     whats = {what for _, what, *_ in differences(capsys, folder)}
-    assert {"test score", "test score, graded again", "outcomes", f"score of item {place // 2}"} <= whats
+    assert {"test score", "test score, graded again", "outcomes", f"rewards of item {place // 2}"} <= whats
 
 
 def test_a_training_rollout_is_looked_at_like_any_other(folder: Path, capsys: Capture):
@@ -136,9 +136,9 @@ def test_rollouts_that_were_left_out_are_missed(folder: Path, capsys: Capture):
 def test_a_result_that_was_polished_is_found(folder: Path, capsys: Capture):
     record = json.loads((folder / "summary.json").read_text())
     record["score"] += 0.1
-    record["item_scores"][7] += 0.5
+    record["sample_scores"][7][0] += 0.5
     (folder / "summary.json").write_text(json.dumps(record))
-    assert {what for place, what, *_ in differences(capsys, folder)} == {"test score", "test score, graded again", "score of item 7"}
+    assert {what for place, what, *_ in differences(capsys, folder)} == {"test score", "test score, graded again", "rewards of item 7"}
 
 
 def test_what_is_no_run_and_other_data_are_one_line(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch):
