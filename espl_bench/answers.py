@@ -41,13 +41,18 @@ class Answers:
         """
         self._path = run / FOLDER / f"step_{step:06d}.jsonl"
         self._kept = {}
-        for old in set(self._path.parent.glob("step_*.jsonl")) - {self._path}:
-            old.unlink()
         used: list[tuple[Role, Usage]] = []
-        for row in self._read():
-            completion = _completion(row)
-            self._kept.setdefault(row["key"], deque()).append(completion)
-            used.append((Role(row["role"]), completion.usage or Usage(0, 0)))
+        try:
+            for old in set(self._path.parent.glob("step_*.jsonl")) - {self._path}:
+                old.unlink()
+            for row in self._read():
+                completion = _completion(row)
+                self._kept.setdefault(row["key"], deque()).append(completion)
+                used.append((Role(row["role"]), completion.usage or Usage(0, 0)))
+        except OSError as error:
+            raise RunDirError(f"cannot read or write {error.filename or self._path} ({error.strerror})") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunDirError(f"{self._path} holds a row that is no answer; remove the file, and what it held is asked again") from error
         return used
 
     def take(self, key: str) -> Completion | None:

@@ -15,7 +15,8 @@ import typer
 
 from espl_bench import __version__
 from espl_bench.cli_data import data_app
-from espl_bench.cli_group import Commands
+from espl_bench.cli_grade import grade
+from espl_bench.cli_group import AsJson, Commands, Quiet
 from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
 from espl_bench.errors import EsplError, UsageError
 
@@ -27,8 +28,6 @@ STOPPED_BY_CTRL_C = 130
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result, no progress.", rich_help_panel="Output")]
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.", rich_help_panel="Output")]
 Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
 Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
 
@@ -174,101 +173,7 @@ def show(
     command.show_run(folder, prompts, tree, rollout, step, as_json)
 
 
-@app.command()
-def grade(
-    *,
-    gold: Annotated[
-        str | None, typer.Option("--gold", help="The true answer.", rich_help_panel="What is graded", metavar="G", show_default=False)
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option("--answer", help="What a model wrote.", rich_help_panel="What is graded", metavar="A", show_default=False)
-    ] = None,
-    jsonl: Annotated[
-        Path | None,
-        typer.Option("--jsonl", help="A file of answers.", rich_help_panel="What is graded", metavar="FILE", show_default=False),
-    ] = None,
-    extract: Annotated[
-        str, typer.Option("--extract", help="Where the answer stands; see above.", rich_help_panel="How", metavar="WHERE")
-    ] = "auto",
-    match_types: Annotated[
-        str | None,
-        typer.Option(
-            "--match-types",
-            help="Search anywhere, for these: latex, expr, string.",
-            rich_help_panel="How",
-            metavar="A,B,…",
-            show_default=False,
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict/--no-strict", help="Variables matter; a set is no tuple.", rich_help_panel="How")
-    ] = True,
-    set_relations: Annotated[
-        bool, typer.Option("--set-relations", help="An inequality may answer for a set.", rich_help_panel="How")
-    ] = False,
-    precision: Annotated[
-        int | None,
-        typer.Option("--precision", help="Decimals compared. Default: 6.", rich_help_panel="How", metavar="N", min=0, show_default=False),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            help="Seconds per answer, a fifteenth in CPU time. Default: 15.",
-            rich_help_panel="How",
-            metavar="S",
-            show_default=False,
-        ),
-    ] = None,
-    memory: Annotated[
-        int | None,
-        typer.Option("--memory", help="MiB per answer. Default: 256.", rich_help_panel="How", metavar="MIB", min=1, show_default=False),
-    ] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Grade answers: explain one verdict (--gold, --answer), or grade a file (--jsonl).
-
-    A file has one JSON object a line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
-    prediction). With --json, a line with id and outcome is printed for
-    each, and the counts go to stderr. A line may have [bold]options[/], an object with any of
-    match_types, precision, numeric_precision, strict,
-    allow_set_relation_comp.
-
-    Where the answer stands (--extract):
-
-    [bold]none[/]: what was written is the answer, nothing is looked for in it.
-
-    [bold]boxed[/]: in the last box; one that is not closed is no answer.
-
-    [bold]answer_line[/]: behind the last "Answer:" that begins a line.
-
-    [bold]boxed_or_answer_line[/]: there, if there is no box.
-
-    [bold]anywhere[/]: wherever math-verify finds one.
-
-    [bold]auto[/]: as boxed if there is a box, else as none.
-
-    All but none cut off thinking first. A line whose options have
-    match_types is searched whole, whatever is given here.
-    """
-    from espl_bench.commands import grade as command
-
-    asked = command.configure(
-        extract,
-        match_types,
-        strict=strict,
-        allow_set_relation_comp=set_relations,
-        float_rounding=precision,
-        timeout_s=timeout,
-        memory_mib=memory,
-    )
-    if jsonl is not None and gold is None and answer is None:
-        command.grade_file(jsonl, asked, as_json, quiet)
-    elif gold is not None and answer is not None and jsonl is None:
-        command.explain_one(gold, answer, asked, as_json)
-    else:
-        raise UsageError("give either --gold and --answer, or --jsonl")
+app.command()(grade)
 
 
 @app.command()

@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli_group import Commands
+from espl_bench.cli_group import AsJson, Commands
 
 data_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="See [bold]envs[/].", show_default=False)]
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="One of several data sets; see [bold]data status[/].")]
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
 @data_app.callback()

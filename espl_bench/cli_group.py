@@ -1,10 +1,14 @@
-"""The kind of command group that names the nearest command for one that does not exist."""
+"""What the groups of commands share: a nearest name for a command that does not exist, and the options that most commands have."""
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperGroup
 
 from espl_bench.errors import unknown
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result, no progress.", rich_help_panel="Output")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.", rich_help_panel="Output")]
 
 
 class Commands(TyperGroup):

@@ -89,7 +89,7 @@ class Summary(BaseModel):
     k: int
     n_items: int
     ci95: tuple[float, float]
-    """Bootstrap over items (and their samples) of this one run; it knows nothing of other seeds."""
+    """Over the items of this one run (`stats.mean_interval`); it knows nothing of other seeds."""
     validation_score: float | None
     """None for an environment without a validation split."""
     outcomes: dict[str, float]

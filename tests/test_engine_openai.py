@@ -23,12 +23,13 @@ from loop_fixtures import SHAPE, events, make_config, rows, run
 from test_env_contract import AskTwice
 
 from espl_bench import runner
+from espl_bench.answers import Answers
 from espl_bench.cli import invoke
 from espl_bench.config import resolve
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines import endpoint
 from espl_bench.engines.openai import Form, OpenAIEngine, TextChat
-from espl_bench.errors import EndpointError, UsageError
+from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.reporter import Silent
 from espl_bench.rollout import Task, roll_out
 from espl_bench.run_dir import Log, RunDir
@@ -229,7 +230,7 @@ def test_a_form_is_learned_from_refusals(served: Served, whole: dict, tmp_path: 
 
 
 def request(**changes) -> SampleRequest:
-    asked = {"prompt_T": (), "seed": 3, "max_tokens": 4, "temperature": 1.0, "messages": (Message("user", "3 @ 5 = ?"),)}
+    asked = {"prompt_T": (), "seed": 3, "max_tokens": 4, "temperature": 1.0, "messages": (Message("user", "3 8 dax 5 2 = ?"),)}
     return SampleRequest(**asked | changes)
 
 
@@ -237,7 +238,7 @@ def test_a_form_says_what_is_asked_for():
     body = Form().body("m", request(top_p=0.5))
     assert body == {
         "model": "m",
-        "messages": [{"role": "user", "content": "3 @ 5 = ?"}],
+        "messages": [{"role": "user", "content": "3 8 dax 5 2 = ?"}],
         "max_tokens": 4,
         "temperature": 1.0,
         "top_p": 0.5,
@@ -400,3 +401,13 @@ def test_an_endpoint_that_does_not_count_is_refused_at_once(served: Served):
         with pytest.raises(EndpointError, match="does not say what an answer used"):
             asyncio.run(engine.sample([request()]))
         assert proxy.faults == 1
+
+
+@pytest.mark.parametrize("row", ["{}", '{"key": "k", "role": "nobody"}', '{"key": "k", "role": "policy", "text": "t"}'])
+def test_a_kept_answer_that_is_none_is_one_line_with_the_remedy(row: str, tmp_path: Path):
+    (tmp_path / "answers").mkdir()
+    file = tmp_path / "answers/step_000003.jsonl"
+    file.write_text(row + "\n")
+    with pytest.raises(RunDirError) as refused:
+        Answers().begin(tmp_path, 3)
+    assert str(refused.value) == f"{file} holds a row that is no answer; remove the file, and what it held is asked again"
