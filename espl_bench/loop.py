@@ -91,7 +91,7 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
     if bench.learns_side_by_side:
-        generation, learned = await asyncio.gather(learn_words(bench, state, groups_KP), learn_weights(bench, groups_KP))
+        learned, generation = await asyncio.gather(learn_weights(bench, groups_KP), learn_words(bench, state, groups_KP))
     else:  # an editor with the current weights must write before they move
         generation = await learn_words(bench, state, groups_KP)
         learned = await learn_weights(bench, groups_KP)

@@ -105,6 +105,7 @@ class HfEngine:
             torch.default_generator.manual_seed(seed)
             plain, tokenizer = hf_loading.load_model(str(model), hf_loading.pick_dtype(dtype, place))
             plain.to(place).requires_grad_(False).eval()
+            hf_loading.limit_threads(plain)
             policy, reference = hf_trees.twin(plain), hf_trees.twin(plain)
             trained = hf_trees.with_adapter(plain, lora_rank, lora_alpha)
         hf_trees.adapt(policy, trained)

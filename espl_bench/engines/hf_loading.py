@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from espl_bench.errors import ModelError, UsageError, unknown
+
+SMALL = 5_000_000
+"""Parameters of a model whose operations are not worth more than one thread."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -54,6 +58,17 @@ def require_determinism(device: torch.device) -> None:
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
         setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # untyped; filling costs time for nothing
+
+
+def limit_threads(model: Any) -> None:
+    """Have a small model on the CPU compute with one thread per operation, unless OMP_NUM_THREADS says how many.
+
+    Its operations take less time than handing out their parts, the more so as rollouts, reflections and weight updates run in
+    different Python threads, each with helpers of its own. Measured on the lab model (0.9 M parameters) on two cores: see
+    benchmarks/loop.py and the README.
+    """
+    if model.device.type == "cpu" and model.num_parameters() < SMALL and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:

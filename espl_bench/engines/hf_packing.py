@@ -1,59 +1,70 @@
 """Trajectories to micro-batches of tensors that fit a token budget.
 
-The rollouts of a group share their prompt, so a micro-batch is packed in two parts: each different *prefix* (a prompt
-without its last token) once, and one *rest* per trajectory (that last token, then everything after it). Every token to be
-predicted lies in a rest. On rollouts shorter than their prompt this is most of the work of a training step saved.
+The rollouts of a group share their prompt, so a trajectory is cut in two: its *prefix* (the prompt without its last token) and
+its *rest*: that last token, then everything before the last sampled token, which is predicted and need not be read. A
+micro-batch reads each different prefix once, and what prefixes have in common once (`hf_levels`), then the rests. Every token to
+be predicted follows one of a rest. On rollouts shorter than their prompt this is most of the work of a training step saved.
 
-Both parts are padded on the right; positions are counted without padding.
+Rests are of different lengths, and padding costs as much as tokens do. Where it pays they are read in two levels: the first w
+tokens of all, then the remainder of those that are longer.
+
+Everything is padded on the right; positions are counted without padding.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from espl_bench.engines.hf_levels import WORTH, Cut, Level, Tokens, cut, level, prompt_levels
 from espl_bench.types import Datum
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A trajectory in two parts."""
+    """A trajectory in three parts."""
 
-    prefix: tuple[int, ...]
-    rest: tuple[int, ...]
+    prefix: Cut
+    rest: Tokens
     datum: Datum
+
+    @property
+    def start(self) -> int:
+        """Position of the rest's first token."""
+        return len(self.prefix.stem) + len(self.prefix.tail)
 
     @property
     def order(self) -> tuple[Any, ...]:
         """Neighbours in this order share their prefix or are of a similar length; it is total, as far as it matters."""
-        return len(self.prefix), self.prefix, len(self.rest), self.rest, self.datum.advantage
+        stem, tail = self.prefix
+        return len(stem), stem, len(tail), tail, len(self.rest), self.rest, self.datum.advantage
 
 
 @dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """U prefixes of at most P tokens; B rests of at most T tokens; N sampled tokens in all."""
+class Chunk:
+    """Columns of the rests, those rows that reach them, and what is to be predicted there."""
 
-    prefix_UP: Tensor
-    prefix_seen_UP: Tensor
-    index_B: Tensor
-    """Which prefix a row continues."""
-    rest_BT: Tensor
-    seen_BL: Tensor
-    """Attention mask over prefix and rest, L = P + T."""
-    position_BT: Tensor
-    keep_S: Tensor
-    """Columns of the rests whose logits are needed: those that predict a sampled token in some row."""
+    level: Level
     row_N: Tensor
     column_N: Tensor
-    """Index into ``keep_S``."""
+    """Index into ``level.keep``: those columns that predict a sampled token in some row."""
     target_N: Tensor
     sampler_N: Tensor
     advantage_N: Tensor
     temperature_N: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Prefixes, if any, and one or two levels of rests."""
+
+    prompts: tuple[Level, ...]
+    chunks: tuple[Chunk, ...]
 
 
 def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, device: torch.device) -> Iterator[MicroBatch]:
@@ -61,11 +72,11 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
 
     Args:
         data: each with at least one sampled token. A sampled first token cannot be predicted and is left out.
-        budget: upper bound of U * P + B * T of a micro-batch with more than one row.
+        budget: upper bound of the tokens of a micro-batch with more than one row, padding included.
         share_prompts: False keeps every trajectory whole: all prefixes are empty.
         device: where the tensors are to be.
     """
-    splits = sorted((_split(datum, share_prompts) for datum in data), key=lambda split: split.order, reverse=True)
+    splits = sorted(_splits(data) if share_prompts else _whole(data), key=lambda split: split.order, reverse=True)
     batch: list[Split] = []
     for split in splits:
         if batch and _cost([*batch, split]) > budget:
@@ -76,52 +87,78 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
         yield _collate(batch, device)
 
 
-def _split(datum: Datum, share_prompts: bool) -> Split:
-    cut = max(datum.mask_T.index(True) - 1, 0) if share_prompts else 0
-    return Split(datum.tokens_T[:cut], datum.tokens_T[cut:], datum)
+def _whole(data: Sequence[Datum]) -> Iterator[Split]:
+    return (Split(Cut((), ()), datum.tokens_T[: _end(datum)], datum) for datum in data)
 
 
-def _cost(splits_B: Sequence[Split]) -> int:
-    prefixes = {split.prefix for split in splits_B}
-    return len(prefixes) * max(map(len, prefixes)) + len(splits_B) * max(len(split.rest) for split in splits_B)
-
-
-def _collate(splits_B: Sequence[Split], device: torch.device) -> MicroBatch:
-    unique: dict[tuple[int, ...], int] = {}
-    index_B = torch.tensor([unique.setdefault(split.prefix, len(unique)) for split in splits_B])
-    prefix_UP = _padded([list(prefix) for prefix in unique], 0)
-    prefix_seen_UP = _seen([len(prefix) for prefix in unique])
-    length_B = torch.tensor([len(split.prefix) for split in splits_B])
-    rest_BT = _padded([list(split.rest) for split in splits_B], 0)
-    # column t of the next two speaks of token t + 1, which it predicts
-    mask_BT = _padded([list(split.datum.mask_T[len(split.prefix) + 1 :]) for split in splits_B], False)
-    sampler_BT = _padded([list(split.datum.logprobs_T[len(split.prefix) + 1 :]) for split in splits_B], 0.0)
-    keep_S = mask_BT.any(0).nonzero()[:, 0]
-    row_N, place_N = mask_BT.nonzero(as_tuple=True)
-    advantage_B = torch.tensor([split.datum.advantage for split in splits_B])
-    temperature_B = torch.tensor([split.datum.temperature for split in splits_B])
-    return MicroBatch(
-        prefix_UP=prefix_UP.to(device),
-        prefix_seen_UP=prefix_seen_UP.to(device),
-        index_B=index_B.to(device),
-        rest_BT=rest_BT.to(device),
-        seen_BL=torch.cat([prefix_seen_UP[index_B], _seen([len(split.rest) for split in splits_B])], 1).to(device),
-        position_BT=(length_B[:, None] + torch.arange(rest_BT.shape[1])).to(device),
-        keep_S=keep_S.to(device),
-        row_N=row_N.to(device),
-        column_N=torch.searchsorted(keep_S, place_N).to(device),
-        target_N=rest_BT[row_N, place_N + 1].to(device),
-        sampler_N=sampler_BT[row_N, place_N].to(device),
-        advantage_N=advantage_B[row_N].to(device),
-        temperature_N=temperature_B[row_N].to(device),
+def _splits(data: Sequence[Datum]) -> Iterator[Split]:
+    starts = [max(datum.mask_T.index(True) - 1, 0) for datum in data]
+    prefixes = list(dict.fromkeys(datum.tokens_T[:start] for datum, start in zip(data, starts, strict=True)))
+    cuts = dict(zip(prefixes, cut(prefixes), strict=True))
+    return (
+        Split(cuts[datum.tokens_T[:start]], datum.tokens_T[start : _end(datum)], datum) for datum, start in zip(data, starts, strict=True)
     )
 
 
-def _padded(rows: Sequence[list[int] | list[bool] | list[float]], padding: int | bool | float) -> Tensor:
-    width = max(map(len, rows))
-    dtype = {bool: torch.bool, int: torch.long, float: torch.float32}[type(padding)]
-    return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows], dtype=dtype)
+def _end(datum: Datum) -> int:
+    """Place of the last sampled token."""
+    return len(datum.mask_T) - 1 - datum.mask_T[::-1].index(True)
 
 
-def _seen(lengths: Sequence[int]) -> Tensor:
-    return (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+def _cost(splits_B: Sequence[Split]) -> int:
+    """Tokens to read, padding included, if the rests are one level."""
+    prefixes = {split.prefix for split in splits_B}
+    stems = {prefix.stem for prefix in prefixes}
+    levels = (list(stems), [prefix.tail for prefix in prefixes], [split.rest for split in splits_B])
+    return sum(len(rows) * max(map(len, rows)) for rows in levels)
+
+
+def _collate(splits_B: Sequence[Split], device: torch.device) -> MicroBatch:
+    unique: dict[Cut, int] = {}
+    index = [unique.setdefault(split.prefix, len(unique)) for split in splits_B]
+    bounds = _bounds([len(split.rest) for split in splits_B])
+    chunks = [_chunk(splits_B, index, 0, bounds[0], device)]
+    for start, stop in pairwise(bounds):
+        longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]
+        chunks.append(_chunk([splits_B[row] for row in longer], longer, start, stop, device))
+    prompts = prompt_levels(list(unique), "right", device) if any(prefix.tail for prefix in unique) else ()
+    return MicroBatch(prompts, tuple(chunks))
+
+
+def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
+    """Where each level of rests ends: one level, or two if that saves a quarter of their tokens (and `WORTH` of them)."""
+    longest = max(lengths)
+
+    def tokens(width: int) -> int:
+        return len(lengths) * width + sum(length > width for length in lengths) * (longest - width)
+
+    width = min(sorted(set(lengths)), key=tokens)
+    saved = tokens(longest) - tokens(width)
+    return (width, longest) if saved >= max(WORTH, tokens(longest) / 4) else (longest,)
+
+
+def _chunk(splits_B: Sequence[Split], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
+    """Columns ``start`` to ``stop`` of rests; column t predicts token t + 1."""
+    mask_BT = torch.zeros(len(splits_B), stop - start, dtype=torch.bool)
+    predicted: list[tuple[int, float, float, float]] = []
+    for row, split in enumerate(splits_B):
+        for t in range(start, min(stop, len(split.rest))):
+            token = split.start + t + 1
+            if split.datum.mask_T[token]:
+                mask_BT[row, t - start] = True
+                predicted.append(
+                    (split.datum.tokens_T[token], split.datum.logprobs_T[token], split.datum.advantage, split.datum.temperature)
+                )
+    keep_S = mask_BT.any(0).nonzero()[:, 0]
+    row_N, place_N = mask_BT.nonzero(as_tuple=True)
+    target_N, sampler_N, advantage_N, temperature_N = zip(*predicted, strict=True) if predicted else ((),) * 4
+    rows = [split.rest[start:stop] for split in splits_B]
+    return Chunk(
+        level=level(rows, [split.start + start for split in splits_B], index, device, keep=keep_S),
+        row_N=row_N.to(device),
+        column_N=torch.searchsorted(keep_S, place_N).to(device),
+        target_N=torch.tensor(target_N, dtype=torch.long, device=device),
+        sampler_N=torch.tensor(sampler_N, device=device),
+        advantage_N=torch.tensor(advantage_N, device=device),
+        temperature_N=torch.tensor(temperature_N, device=device),
+    )

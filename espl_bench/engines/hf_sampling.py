@@ -2,7 +2,8 @@
 
 What it does that ``generate`` does not:
 
-1. *A prompt is read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill.
+1. *What prompts share is read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill and
+   its cache (`hf_memory`), and prompts with the same beginning (one system message before many problems) share that.
 2. *A row's randomness is its own.* Each request's seed names a stream of uniforms, drawn before the loop; tokens come
    from them by inverse CDF. A row draws the same numbers wherever it stands in a batch.
 3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped.
@@ -22,8 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
+from espl_bench.engines import hf_attention
+from espl_bench.engines.hf_memory import remember
 from espl_bench.types import SampleRequest, StopReason
 
 _KEEP = 0.75
@@ -49,12 +51,10 @@ class _Rows:
 
     place_B: Tensor
     """Which output the row writes to."""
-    length_B: Tensor
-    """Prompt tokens of the row, padding not counted: the position of its first new token."""
+    length_B1: Tensor
+    """Prompt tokens of the row: the position of its first new token."""
     limit_B: Tensor
     """Tokens it may generate."""
-    seen_BT: Tensor
-    """Attention mask over padding, prompt and all tokens to come."""
     uniform_BT: Tensor
     """In (0, 1], one per token to come."""
     temperature_B1: Tensor
@@ -81,6 +81,7 @@ class BatchSampler:
         self.eos_ids = eos_ids
         self._eos = torch.tensor(sorted(eos_ids), device=model.device)
         self._max_batch_tokens = max_batch_tokens
+        self._shares_prompts = hf_attention.adopt(model)
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     @torch.inference_mode()
@@ -114,9 +115,10 @@ class BatchSampler:
             yield batch
 
     def _decode(self, requests_B: Sequence[SampleRequest]) -> list[Sampled]:
-        logits_BV, cache, rows = self._prefill(requests_B)
+        rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
-        prompt = rows.seen_BT.shape[1] - longest
+        prompts_B = [request.prompt_T for request in requests_B]
+        logits_BV, memory = remember(self.model, prompts_B, longest, share=self._shares_prompts)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)
@@ -136,54 +138,24 @@ class BatchSampler:
             if alive < _KEEP * len(rows.alive_B):
                 index = rows.alive_B.nonzero()[:, 0]
                 rows, token_B1 = rows.select(index), token_B1[index]
-                cache.batch_select_indices(index)
-            logits_BV = self._forward(token_B1, rows.seen_BT[:, : prompt + t + 1], rows.length_B[:, None] + t, cache)
+                memory.select(index)
+            logits_BV = memory.step(token_B1, rows.length_B1 + t)
         return self._collect(tokens_BT, logprobs_BT, count_B)
 
-    def _prefill(self, requests_B: Sequence[SampleRequest]) -> tuple[Tensor, DynamicCache, _Rows]:
-        """Read each different prompt once, padded on the left; then one row per request."""
-        device = self.model.device
-        unique: dict[tuple[int, ...], int] = {}
-        index_B = torch.tensor([unique.setdefault(request.prompt_T, len(unique)) for request in requests_B], device=device)
-        width = max(map(len, unique))
-        ids_UT = torch.tensor([(0,) * (width - len(prompt)) + prompt for prompt in unique], device=device)
-        length_U = torch.tensor([len(prompt) for prompt in unique], device=device)
-        start_U1 = width - length_U[:, None]
-        place_T = torch.arange(width, device=device)
-        cache = DynamicCache(config=self.model.config)
-        logits_UV = self._forward(ids_UT, (place_T >= start_U1).long(), (place_T - start_U1).clamp(min=0), cache)
-        if len(unique) < len(requests_B):
-            cache.batch_select_indices(index_B)
-        rows = self._rows(requests_B, length_U[index_B], width)
-        return logits_UV[index_B], cache, rows
-
-    def _rows(self, requests_B: Sequence[SampleRequest], length_B: Tensor, width: int) -> _Rows:
+    def _rows(self, requests_B: Sequence[SampleRequest]) -> _Rows:
         device = self.model.device
         limits = [self._limit(request) for request in requests_B]
-        total = width + max(limits)
         temperature_B1 = torch.tensor([[request.temperature] for request in requests_B], device=device)
         return _Rows(
             place_B=torch.arange(len(requests_B), device=device),
-            length_B=length_B,
+            length_B1=torch.tensor([[len(request.prompt_T)] for request in requests_B], device=device),
             limit_B=torch.tensor(limits, device=device),
-            seen_BT=(torch.arange(total, device=device) >= (width - length_B)[:, None]).long(),
             uniform_BT=torch.from_numpy(np.stack([uniforms(request.seed, max(limits)) for request in requests_B])).to(device),
             temperature_B1=temperature_B1.where(temperature_B1 > 0, 1.0),
             top_p_B1=torch.tensor([[request.top_p] for request in requests_B], device=device),
             greedy_B=temperature_B1[:, 0] <= 0,
             alive_B=torch.ones(len(requests_B), dtype=torch.bool, device=device),
         )
-
-    def _forward(self, ids_BT: Tensor, seen_BT: Tensor, position_BT: Tensor, cache: DynamicCache) -> Tensor:
-        """Logits after the last id of each row, (B, V)."""
-        return self.model(
-            input_ids=ids_BT,
-            attention_mask=seen_BT,
-            position_ids=position_BT,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
 
     def _collect(self, tokens_BT: Tensor, logprobs_BT: Tensor, count_B: Tensor) -> list[Sampled]:
         stopped_B = torch.isin(tokens_BT.gather(1, count_B[:, None] - 1)[:, 0], self._eos)

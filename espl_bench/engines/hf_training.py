@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from espl_bench.engines.hf_levels import read
 from espl_bench.engines.hf_packing import MicroBatch, micro_batches
 from espl_bench.engines.protocol import AdamParams, LossSpec
 from espl_bench.learning.losses import LOSSES, mismatch
@@ -73,7 +74,7 @@ class Trainer:
             ``loss`` (the sum), ``grad_norm`` (before clipping), the means of `learning.losses.mismatch`, and
             ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no weight has changed.
         """
-        trainable = [datum for datum in data if any(datum.mask_T)]
+        trainable = [datum for datum in data if any(datum.mask_T[1:])]
         if not trainable:
             return dict(NOTHING_TRAINED)
         self.optimizer.zero_grad(set_to_none=True)
@@ -99,40 +100,25 @@ class Trainer:
 
     def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
         """Add one micro-batch's gradient."""
-        logits_BSV = self._logits(batch)
-        logits_NV = logits_BSV[batch.row_N, batch.column_N].float() / batch.temperature_N[:, None]
-        logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
-        logprobs_N = logprobs_NV.gather(-1, batch.target_N[:, None])[:, 0]
-        loss = LOSSES[spec.name](logprobs_N, batch.sampler_N, batch.advantage_N, spec)
+        target_N, sampler_N, advantage_N, temperature_N = (
+            torch.cat([getattr(chunk, name) for chunk in batch.chunks])
+            for name in ("target_N", "sampler_N", "advantage_N", "temperature_N")
+        )
+        logprobs_NV = torch.log_softmax(self._logits(batch).float() / temperature_N[:, None], dim=-1)
+        logprobs_N = logprobs_NV.gather(-1, target_N[:, None])[:, 0]
+        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N, spec)
         loss.backward()
         with torch.no_grad():
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-        return _Measured(loss.item(), logprobs_N.detach(), batch.sampler_N, entropy_N)
+        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N)
 
     def _logits(self, batch: MicroBatch) -> Tensor:
-        """Logits at the kept columns of the rests, (B, S, V).
-
-        The rests meet their prefixes through a KV cache, as in sampling; the gradient flows through it.
-        """
-        cache = None
-        if batch.prefix_UP.shape[1]:
-            cache = DynamicCache(config=self.model.config)
-            self.model(
-                input_ids=batch.prefix_UP,
-                attention_mask=batch.prefix_seen_UP,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache.batch_select_indices(batch.index_B)
-        return self.model(
-            input_ids=batch.rest_BT,
-            attention_mask=batch.seen_BL,
-            position_ids=batch.position_BT,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=batch.keep_S,
-        ).logits
+        """Logits that predict the sampled tokens, (N, V). The rests meet their prefixes through a KV cache, as in sampling."""
+        levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
+        cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
+        logits, _ = read(self.model, levels, cache)
+        kept = zip(batch.chunks, logits[len(batch.prompts) :], strict=True)
+        return torch.cat([logits_RSV[chunk.row_N, chunk.column_N] for chunk, logits_RSV in kept])
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -1,0 +1,172 @@
+"""Token sequences that begin alike, read level by level: what several rows share is computed once.
+
+The prompts of an iteration are few system messages before many problems, and the rollouts of a group share their whole prompt.
+So sequences are cut into levels. Each row of a level continues one row of the level before, through the KV cache: *stems*
+(a beginning that several prompts share), then *tails* (the remainder of each different prompt), then, in training, what a
+trajectory adds to its prompt. A row may be continued many times, or not at all. The rows of a level are padded to one width;
+padding is masked, and positions do not count it.
+
+(Cutting at levels instead of at every branching is what a prefix tree comes down to here, at the price of a few lines.)
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+Tokens = tuple[int, ...]
+
+WORTH = 64
+"""Tokens, padding included, that one more level must save: it is one more pass through the model."""
+
+
+class Cut(NamedTuple):
+    """A prompt in two parts."""
+
+    stem: Tokens
+    tail: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """R rows of at most T tokens."""
+
+    ids_RT: Tensor
+    seen_RT: Tensor
+    """1 where a token is, 0 on padding."""
+    position_RT: Tensor
+    index_R: Tensor
+    """Which row of the level before a row continues; no meaning in a first level."""
+    keep: Tensor | int
+    """Columns whose logits are needed, or how many of the last ones."""
+
+
+def level(
+    rows: Sequence[Tokens],
+    starts: Sequence[int],
+    index: Sequence[int],
+    device: torch.device,
+    *,
+    padding: Literal["left", "right"] = "right",
+    keep: Tensor | int = 1,
+) -> Level:
+    """Pad the rows; ``starts`` are the positions of their first tokens."""
+    width = max(map(len, rows))
+    length_R1 = torch.tensor([[len(row)] for row in rows])
+    first_R1 = width - length_R1 if padding == "left" else torch.zeros_like(length_R1)
+    offset_RT = torch.arange(width) - first_R1
+    blanks = [(0,) * (width - len(row)) for row in rows]
+    ids = [(*blank, *row) if padding == "left" else (*row, *blank) for row, blank in zip(rows, blanks, strict=True)]
+    return Level(
+        ids_RT=torch.tensor(ids).to(device),
+        seen_RT=((offset_RT >= 0) & (offset_RT < length_R1)).long().to(device),
+        position_RT=(torch.tensor(starts)[:, None] + offset_RT.clamp(min=0)).to(device),
+        index_R=torch.tensor(index).to(device),
+        keep=keep if isinstance(keep, int) else keep.to(device),
+    )
+
+
+def prompt_levels(prompts: Sequence[Cut], padding: Literal["left", "right"], device: torch.device) -> tuple[Level, ...]:
+    """Stems and tails, or tails alone where there are no stems.
+
+    Args:
+        prompts: all with a stem or all without; the rows of the last level are in this order.
+        padding: the side on which the last level is padded; stems are padded on the right.
+        device: where the tensors are to be.
+    """
+    stems: dict[Tokens, int] = {}
+    index = [stems.setdefault(prompt.stem, len(stems)) for prompt in prompts]
+    tails = level([prompt.tail for prompt in prompts], [len(prompt.stem) for prompt in prompts], index, device, padding=padding)
+    if not any(stems):
+        return (tails,)
+    return level(list(stems), [0] * len(stems), [0] * len(stems), device), tails
+
+
+def cut(prompts: Sequence[Tokens]) -> list[Cut]:
+    """Cut prompts where the fewest tokens are to be read in all. Every prompt keeps at least its last token as its tail.
+
+    There are no stems unless these at least halve the tokens (and save `WORTH` of them). In lexicographic order, prompts that
+    share a beginning stand together. So the sorted list is cut into runs; a run of n prompts that share m tokens saves (n - 1) m,
+    and dynamic programming finds the best runs.
+    """
+    order = sorted(range(len(prompts)), key=lambda place: prompts[place])
+    common = [_common(prompts[a], prompts[b]) for a, b in pairwise(order)]
+    most = [max(len(prompts[place]) - 1, 0) for place in order]
+    best = [_Run(0, 0, 0)]
+    for stop in range(1, len(order) + 1):
+        best.append(max(_last_runs(stop, most, common, best)))
+    if 2 * best[-1].saved < sum(map(len, prompts)) or best[-1].saved < WORTH or not all(most):
+        return [Cut((), prompt) for prompt in prompts]
+    cuts = [Cut((), ())] * len(prompts)
+    stop = len(order)
+    while stop:
+        run = best[stop]
+        for place in order[run.start : stop]:
+            cuts[place] = Cut(prompts[place][: run.shared], prompts[place][run.shared :])
+        stop = run.start
+    return cuts
+
+
+class _Run(NamedTuple):
+    """The last run of the first n prompts, if these are cut in the best way."""
+
+    saved: int
+    """Tokens, by all runs together."""
+    start: int
+    shared: int
+
+
+def _last_runs(stop: int, most: Sequence[int], common: Sequence[int], best: Sequence[_Run]) -> Iterator[_Run]:
+    """All runs that end before ``stop``. ``most`` is the longest stem of each prompt alone; only a run's first can be its limit."""
+    yield _Run(best[stop - 1].saved, stop - 1, most[stop - 1])
+    shared = sys.maxsize
+    for start in range(stop - 2, -1, -1):
+        shared = min(shared, common[start])
+        if shared == 0:
+            return
+        stem = min(shared, most[start])
+        yield _Run(best[start].saved + (stop - start - 1) * stem, start, stem)
+
+
+def _common(a: Tokens, b: Tokens) -> int:
+    for place, (left, right) in enumerate(zip(a, b, strict=False)):
+        if left != right:
+            return place
+    return min(len(a), len(b))
+
+
+def read(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tuple[list[Tensor], Tensor]:
+    """Read the levels in turn; gradients flow through the cache.
+
+    Args:
+        model: a causal LM of transformers.
+        levels: at least one.
+        cache: an empty one, to be filled with the last level's rows; None will do for a single level.
+
+    Returns:
+        The kept logits of each level (R, S, V), and the attention mask over all that the last level's rows have read (R, L).
+    """
+    seen_RL = levels[0].seen_RT
+    logits: list[Tensor] = []
+    for place, rows in enumerate(levels):
+        if place:
+            assert cache is not None
+            cache.batch_select_indices(rows.index_R)
+            seen_RL = torch.cat([seen_RL[rows.index_R], rows.seen_RT], 1)
+        out = model(
+            input_ids=rows.ids_RT,
+            attention_mask=seen_RL,
+            position_ids=rows.position_RT,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=rows.keep,
+        )
+        logits.append(out.logits)
+    return logits, seen_RL
