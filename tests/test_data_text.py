@@ -83,6 +83,7 @@ def test_every_format_gives_the_same_records(ending: str, tmp_path: Path):
     [
         ("a.txt", b"x", "unknown file format '.txt'; known: .csv, .json, .jsonl, .parquet"),
         ("a.jsonl", b'{"a": 1}\n{', "a.jsonl:2 is not JSON"),
+        ("a.jsonl", b'{"a": 1}\n' + b"[" * 100_000, "a.jsonl:2 is nested too deeply to be read"),
         ("a.jsonl", b"[1]", "a.jsonl:1 is not a record with named fields but list"),
         ("a.jsonl", b"\xff\xfe", "a.jsonl is not UTF-8 text"),
         ("a.json", b"{", "a.json is not JSON"),
@@ -129,6 +130,7 @@ def test_columns_are_found_by_themselves_or_by_name():
 
 def test_values_become_text():
     assert [text_of(value) for value in ("x", 142, 142.0, -0.5, True, None, {})] == ["x", "142", "142", "-0.5", None, None, None]
+    assert text_of(float("nan")) is None and text_of(float("-inf")) is None
     assert text_of(HUB_RECORD["prompt"]) == "one" and text_of([]) is None
     assert value_at(HUB_RECORD, "reward_model.ground_truth") == "34"
 
@@ -157,6 +159,8 @@ def test_a_wrapper_is_taken_off_before_problems_are_compared():
 def test_integers_lose_zeros_and_what_is_none_is_refused():
     intake = take_in(rows(("a", "033"), ("b", "142.0"), ("c", 80.0), ("d", "-04"), ("e", "12345678")), "FILE", INTEGERS)
     assert [item.answer for item in intake.items] == ["33", "142", "80", "-4", "12345678"]
+    [long] = take_in(rows(("a", "-00" + "7" * 5000)), "FILE", INTEGERS).items
+    assert long.answer == "-" + "7" * 5000, "longer than Python reads as a number"
     with pytest.raises(DataError, match=r"FILE: 2 answers are no integers \(row 0, 2\), counted from 0; nothing was imported"):
         take_in(rows(("a", "1/2"), ("b", 3), ("c", "0.5")), "FILE", INTEGERS)
 

@@ -144,10 +144,11 @@ BROKEN = {
     '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": ["latx"]}}': "unknown match type 'latx'; did you mean 'latex'?",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": []}}': "option 'match_types' names nothing",
     '"\udcff"': "is not JSON",
+    '{"id": 1, "gold": "1", "answer": ' + "[" * 100_000: "is nested too deeply to be read; mend or remove it",
 }
 
 
-@pytest.mark.parametrize(("line", "message"), BROKEN.items())
+@pytest.mark.parametrize(("line", "message"), BROKEN.items(), ids=range(len(BROKEN)))
 def test_a_broken_line_is_named_before_anything_is_graded(line: str, message: str, tmp_path: Path, capsys: Captured):
     file = tmp_path / "answers.jsonl"
     file.write_bytes(json.dumps(ROW).encode() + b"\n" + line.encode(errors="surrogateescape") + b"\n")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espl_bench.grading.integers import canonical, is_decimal_fraction
+from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
 
 INTEGERS = {
     "42": "42",
@@ -110,3 +110,26 @@ def test_however_an_integer_is_written(number: int, style: str):
 def test_what_is_read_means_itself(text: str):
     number = canonical(text)
     assert number is None or (canonical(number) == number and str(int(number)) == number)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2516_8", 1358),
+        ("$1f_{16}$", 31),
+        ("1F_ { 16 }.", 31),
+        ("52_{4}", None),
+        ("52_1", None),
+        ("52_37", None),
+        ("52_8x", None),
+        ("x_2", None),
+    ],
+)
+def test_integers_with_a_base(text: str, value: int | None):
+    assert value_in_base(text) == value
+
+
+@given(st.integers(min_value=0, max_value=10**30), st.sampled_from([2, 8, 10]))
+def test_however_a_base_is_written(number: int, base: int):
+    digits = {2: f"{number:b}", 8: f"{number:o}", 10: str(number)}[base]
+    assert value_in_base(f"{digits}_{base}") == (number if len(digits) <= 100 else None) == value_in_base(f"{digits}_{{{base}}}")

@@ -148,6 +148,8 @@ def _row(line: bytes, place: str, asked: Asked) -> Row:
         record = json.loads(line)
     except ValueError as error:
         raise EsplError(f"{place} is not JSON ({error}); mend or remove it") from error
+    except RecursionError as error:
+        raise EsplError(f"{place} is nested too deeply to be read; mend or remove it") from error
     if not isinstance(record, dict):
         raise EsplError(f"{place} is not a JSON object; write one with the columns id, gold and answer")
     columns: dict[str, Any] = record  # pyright: ignore[reportUnknownVariableType]  (JSON's keys are strings)

@@ -4,6 +4,7 @@ A value may be a text, a number, or a chat (a list of messages, of which the las
 column's name lead into nested records.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -54,7 +55,7 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text: a whole number without ``.0``, of a chat the last user message; None if there is none in it."""
+    """A value as text: a whole number without ``.0``, of a chat the last user message; None if there is none in it, as in NaN."""
     match value:
         case str():
             return value
@@ -62,6 +63,8 @@ def text_of(value: Any) -> str | None:
             return None
         case int():
             return str(value)
+        case float() if not math.isfinite(value):
+            return None
         case float():
             return str(int(value)) if value.is_integer() else repr(value)
         case list():

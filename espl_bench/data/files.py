@@ -90,6 +90,8 @@ def _parsed(text: str, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise DataError(f"{where} is not JSON: {error}; mend it or take a fresh copy") from error
+    except RecursionError as error:
+        raise DataError(f"{where} is nested too deeply to be read; mend it or take a fresh copy") from error
 
 
 def _record(value: Any, where: str) -> Record:

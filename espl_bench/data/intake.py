@@ -141,4 +141,5 @@ def _integer(answer: str) -> str | None:
     bare = whole.removeprefix("-")
     if not (bare.isascii() and bare.isdecimal()) or fraction.strip("0"):
         return None
-    return str(int(whole))
+    digits = bare.lstrip("0") or "0"  # as text: Python refuses to read thousands of digits as a number
+    return f"-{digits}" if whole.startswith("-") and digits != "0" else digits

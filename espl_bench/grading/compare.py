@@ -5,7 +5,6 @@ inside one long step; the process has limits that do (worker.py).
 """
 
 import logging
-import re
 import sys
 from functools import lru_cache
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
+from espl_bench.grading.reading import as_meant, before_percent
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import Finding, Question, Reply
 
@@ -25,6 +25,8 @@ _TARGETS: Final[dict[str, Any]] = {
 }
 sympy: Final[Any] = untyped_sympy
 _INEXACT: Final = (sympy.Float, sympy.UnevaluatedExpr)
+_NOTHING: Final = (sympy.nan, sympy.zoo)
+"""What the time ``6:00`` is as a ratio: only its text can be compared."""
 _NO_VALUE: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
 """What evaluating a formula raises that has no value, or none to so many digits: a difference that is exactly 0, say."""
 _DIGITS: Final = 20
@@ -33,9 +35,6 @@ _parse: Final[Any] = math_verify.parse
 _verify: Final[Any] = math_verify.verify
 
 _DELIMITERS: Final = ("$", "\\(", "\\[", "\\boxed", "\\fbox", "\\begin")
-_CONSTANT: Final = re.compile(r"\\mathrm\s*+\{\s*+([ei])\s*+\}")
-_WORDS: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))")
-_UNIT: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))[a-z]*+\s*+\{[^{}]*+\}(?:\s*+\^\s*+\{?[0-9]\}?)?$")
 _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
@@ -67,22 +66,25 @@ def _read(text: str, search: tuple[str, ...]) -> list[Any]:
     """A parsed form, then the text that it came from; either may be missing."""
     if search:
         return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
-    boxed = f"\\boxed{{{_as_meant(text)}}}"
-    return _parse(boxed, [_LATEX], extraction_mode="first_match", parsing_timeout=None, raise_on_error=True)
+    formula = as_meant(text)
+    forms = _parsed(formula)
+    number = before_percent(formula)
+    if number is not None and not any(isinstance(form, sympy.Basic) for form in forms):
+        forms = [_percentage(form) for form in _parsed(number) if _is_number(form)] + forms
+    return [form for form in forms if not (":" in formula and isinstance(form, sympy.Basic) and form.has(*_NOTHING))]
 
 
-def _as_meant(formula: str) -> str:
-    r"""A formula, written so that math-verify reads what is meant, in cases that are common and that it gets wrong.
+def _parsed(formula: str) -> list[Any]:
+    return _parse(f"\\boxed{{{formula}}}", [_LATEX], extraction_mode="first_match", parsing_timeout=None, raise_on_error=True)
 
-    An upright ``\mathrm{e}`` or ``\mathrm{i}`` is the constant, not a variable of that name. And a unit such as ``\text{ cm}^2`` is
-    cut off at the end of a formula by removing everything from a ``\text{`` to the last brace, which leaves ``\frac{1}{`` of
-    ``\frac{1}{\text{a}}``; a thin space behind a formula that ends in a brace, and not in a unit, prevents that.
-    A backslash at the very end means nothing, and would take the brace of the box with it.
-    """
-    formula = _CONSTANT.sub(r" \1", formula.rstrip("\\ "))
-    end = formula.rstrip("$ ")
-    nested = end.endswith("}") and _WORDS.search(end) and not _UNIT.search(end)
-    return f"{formula}\\," if nested else formula
+
+def _percentage(number: Any) -> Any:
+    """As math-verify writes it: it reads a percent sign behind digits, and not behind a fraction."""
+    return sympy.Mul(number, sympy.UnevaluatedExpr(sympy.Rational(1, 100)), evaluate=False)
+
+
+def _is_number(form: Any) -> bool:
+    return isinstance(form, sympy.Expr) and form.is_number
 
 
 @lru_cache(maxsize=1024)
@@ -98,9 +100,8 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
     for one in gold:
         for other in answer:
             try:
-                equal = not _far_apart(one, other) and _verify(
-                    one,
-                    other,
+                equal = not (_far_apart(one, other) or _unlike(one, other)) and _verify(
+                    *_denied(one, other),
                     float_rounding=question.float_rounding,
                     numeric_precision=question.numeric_precision,
                     strict=question.strict,
@@ -118,6 +119,19 @@ def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
     return False
 
 
+def _denied(gold: Any, answer: Any) -> tuple[Any, Any]:
+    r"""What is compared in place of the two. math-verify has no rule for ``x \ne 2``: the equations that are denied decide."""
+    if isinstance(gold, sympy.Ne) and isinstance(answer, sympy.Ne):
+        return tuple(sympy.Eq(form.lhs, form.rhs, evaluate=False) for form in (gold, answer))
+    return gold, answer
+
+
+def _unlike(gold: Any, answer: Any) -> bool:
+    """Whether one of two relations denies an equation, and the other does not."""
+    relations = all(isinstance(form, sympy.Rel) for form in (gold, answer))
+    return relations and isinstance(gold, sympy.Ne) != isinstance(answer, sympy.Ne)
+
+
 def _far_apart(gold: Any, answer: Any) -> bool:
     """Whether two exact numbers certainly differ. Then math-verify is not asked.
 
@@ -125,7 +139,7 @@ def _far_apart(gold: Any, answer: Any) -> bool:
     this spares it the attempt to simplify the difference to 0, which takes most of the time of wrong answers. Decimal
     fractions and percentages stay with its own rules, and so does everything that is no number.
     """
-    if not all(isinstance(form, sympy.Expr) and form.is_number and not form.has(*_INEXACT) for form in (gold, answer)):
+    if not all(_is_number(form) and not form.has(*_INEXACT) for form in (gold, answer)):
         return False
     try:
         one, other = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from espl_bench.grading.extract import Extracted, extract, has_box, last_box, whole
-from espl_bench.grading.integers import canonical, is_decimal_fraction
+from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
 from espl_bench.grading.pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import (
     LENGTH_RATIO,
@@ -135,7 +135,7 @@ def _decide(candidate: Candidate) -> Grade | Question:
     """The grade, where math-verify is not needed; else what to ask it."""
     gold, rules = candidate.gold.strip(), candidate.rules
     answer = candidate.extracted.answer
-    if not gold:
+    if _is_empty(gold):
         return Grade(Outcome.ERROR, answer, How.EXTRACTION, "the gold answer is empty; correct the data")
     if answer is None:
         return Grade(Outcome.NO_ANSWER, None, How.EXTRACTION, candidate.extracted.source)
@@ -158,16 +158,26 @@ def _decide_exactly(gold: str, answer: str) -> Grade | None:
             return Grade(Outcome.WRONG, answer, How.INTEGER, "the integers differ")
         if is_decimal_fraction(answer):  # math-verify would round it
             return Grade(Outcome.WRONG, answer, How.INTEGER, "the gold answer is an integer, the answer is not")
+    if _is_empty(answer):
+        return Grade(Outcome.NO_ANSWER, answer, How.EXTRACTION, "nothing stands in it")
     if _plain(gold) == _plain(answer):
         return Grade(Outcome.CORRECT, answer, How.TEXT, "the texts are equal")
-    if not answer.strip("${} \t\r\n"):
-        return Grade(Outcome.NO_ANSWER, answer, How.EXTRACTION, "nothing stands in it")
+    value, gold_value = value_in_base(answer), value_in_base(gold)
+    if value is not None and gold_value is not None:
+        equal = value == gold_value
+        said = "the integers with their bases are equal" if equal else "the integers with their bases differ"
+        return Grade(Outcome.CORRECT if equal else Outcome.WRONG, answer, How.INTEGER, said)
     if len(gold) > MAX_GOLD_CHARS:
         return Grade(Outcome.ERROR, answer, How.EXTRACTION, f"the gold answer is longer than {MAX_GOLD_CHARS:,} characters")
     longest = max(MAX_ANSWER_CHARS, LENGTH_RATIO * len(gold))
     if len(answer) > longest:
         return Grade(Outcome.WRONG, answer, How.EXTRACTION, f"the answer is longer than {longest:,} characters")
     return None
+
+
+def _is_empty(text: str) -> bool:
+    """Whether it holds nothing but what stands around a formula."""
+    return not text.strip("${} \t\r\n")
 
 
 def _plain(text: str) -> str:

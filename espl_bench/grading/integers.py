@@ -1,4 +1,4 @@
-r"""Integers, compared exactly and as text: no number is ever computed, so a million digits cost no more than reading them.
+r"""Integers, compared exactly and as text: a million digits cost no more than reading them. Only short ones with a base are computed.
 
 What counts as an integer: ASCII digits with an optional sign; leading zeros; thousands separated by commas or spaces, plain or
 in LaTeX (``1,234``, ``1 234``, ``1{,}234``, ``1\,234``), always the same separator and always groups of three; zeros behind a
@@ -24,6 +24,11 @@ _NUMBER = re.compile(
 )
 
 
+_BASED = re.compile(r"(?P<digits>[0-9][0-9A-Za-z]{0,99})\s*+_\s*+(?:\{\s*+(?P<braced>[0-9]{1,2})\s*+\}|(?P<bare>[0-9]{1,2}))")
+_BASES: Final = range(2, 37)
+"""Those that have enough digits and letters."""
+
+
 def canonical(text: str) -> str | None:
     """The one way to write an integer, sign and digits; None if the text is not an integer."""
     text = text.strip()
@@ -44,6 +49,17 @@ def is_decimal_fraction(text: str) -> bool:
     """Whether it is a number like an integer, but with more than zeros behind its decimal point."""
     match = _NUMBER.fullmatch(_unwrapped(text))
     return match is not None and bool((match["decimals"] or "").strip("0"))
+
+
+def value_in_base(text: str) -> int | None:
+    """The value of ``2516_8`` or ``1F_{16}``: at most a hundred digits with their base; None for anything else."""
+    match = _BASED.fullmatch(_unwrapped(text))
+    if match is None or (base := int(match["braced"] or match["bare"])) not in _BASES:
+        return None
+    try:
+        return int(match["digits"], base)
+    except ValueError:  # a digit that the base does not have
+        return None
 
 
 def _unwrapped(text: str) -> str:

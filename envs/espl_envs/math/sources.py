@@ -78,16 +78,32 @@ AIME_2025 = Source(
 )
 
 
-def _hmmt(name: str, hub_id: str, stated_by: str) -> Source:
+def _hmmt(name: str, hub_id: str, stated_by: str, identity: str | None = None, identity_of: str = "") -> Source:
     licence = Licence("cc-by-nc-sa-4.0", f"{stated_by}; {HMMT_PROBLEMS}", non_commercial=True)
-    return Source(name=name, hub_id=hub_id, licence=licence, expected=30)
+    return Source(name=name, hub_id=hub_id, licence=licence, expected=30, identity=identity, identity_of=identity_of)
 
 
-HMMT_FEB_2023 = _hmmt("hmmt-feb-2023", "MathArena/hmmt_feb_2023", "the hub's page of the set")
-HMMT_FEB_2024 = _hmmt("hmmt-feb-2024", "MathArena/hmmt_feb_2024", "the hub's page of the set")
-HMMT_FEB_2025 = _hmmt("hmmt-feb-2025", "MathArena/hmmt_feb_2025", "the hub's page of the set")
+HMMT_FEB_2023 = _hmmt("hmmt-feb-2023", "MathArena/hmmt_feb_2023", HUB_PAGE)
+HMMT_FEB_2024 = _hmmt(
+    "hmmt-feb-2024",
+    "MathArena/hmmt_feb_2024",
+    HUB_PAGE,
+    identity="f1cf3e3648a34e38ef13b3300aff8b5cf82aefd5a361cbb4aa18642c2bf6108c",
+    identity_of="the copy in eth-sri/matharena at 81f103e",
+)
+HMMT_FEB_2025 = _hmmt(
+    "hmmt-feb-2025",
+    "MathArena/hmmt_feb_2025",
+    HUB_PAGE,
+    identity="6618090f391b7d92e11adb18f61dd8833463f55f849fe96187b5b655fd95b448",
+    identity_of="the copy in simular-ai/insight-replay at 39a241f",
+)
 HMMT_NOV_2025 = _hmmt(
-    "hmmt-nov-2025", "MathArena/hmmt_nov_2025", "the hub's pages of MathArena's other HMMT sets, this one's was not at hand"
+    "hmmt-nov-2025",
+    "MathArena/hmmt_nov_2025",
+    "the hub's pages of MathArena's other HMMT sets, this one's was not at hand",
+    identity="bd8e4d8ea8e3f90ecdb85ab411d038eb3fa7065aafa2ecffd8ce5243d1889a5b",
+    identity_of="the copy in simular-ai/insight-replay at 39a241f",
 )
 
 MATH_500 = Source(
