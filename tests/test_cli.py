@@ -262,6 +262,26 @@ def test_dry_run_prints_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: pytest.CaptureFixture[str]):
+    options = ["run", "--dry-run", "--method=rl_only", "--steps=10", "--max-tokens=900", "--batch-size=2", "--group-size=2"]
+    assert invoke([*options, "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["measured"]
+    assert measured["cut_at"] == 256
+    assert measured["most_seconds"] > measured["seconds"] > 0
+    assert invoke(options) == 0
+    assert "cut at 256 to measure" in capsys.readouterr().out
+
+
+def test_a_dry_run_need_not_measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def impatient(config: RunConfig) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("espl_bench.probe.probe", impatient)
+    assert invoke(["run", "--dry-run", "--steps=10"]) == 0
+    out, err = capsys.readouterr()
+    assert "1,500" in out and "not measured" in err
+
+
 def test_methods_and_environments_are_listed(capsys: pytest.CaptureFixture[str]):
     assert invoke(["methods", "--json"]) == 0
     methods = {record["name"]: record for record in json.loads(capsys.readouterr().out)}

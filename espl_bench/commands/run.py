@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,30 +80,49 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
 def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     """Print what the run would spend.
 
-    Counts are computed. The time is measured on two steps in a temporary folder, unless an endpoint would be asked:
-    then nothing is, and requests and their price stand in its place.
+    Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
+    an endpoint would be asked: then nothing is, and requests and their price stand in its place.
     """
-    from espl_bench.probe import probe
-
     env = make_environment(find_environment(config.env), config.env_options)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes)
     bill = estimate_bill(config, env, work, budget)
-    speed = None if bill else probe(config)
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}
-        if speed:
-            record["measured"] = {**asdict(speed), "seconds": speed.seconds(work)}
+        if speed := None if bill else _speed(config):
+            record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
             record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
-    grid = Table.grid(padding=(0, 2))
-    for name, value in (*_facts(config, sizes, work), *(_measured(speed, work) if speed else ()), *(_billed(bill) if bill else ())):
-        grid.add_row(plain(name, "dim"), plain(value))
     console = out_console()
     console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
-    console.print(grid)
+    console.print(_grid(_facts(config, sizes, work)))
+    if bill:
+        console.print(_grid(_billed(bill)))
+    elif speed := _speed(config):
+        console.print(_grid(_measured(speed, work)))
+
+
+def _speed(config: RunConfig) -> "Speed | None":
+    """Measured; None if the user would not wait."""
+    from espl_bench.probe import probe
+
+    console = err_console()
+    try:
+        with console.status("measuring the time on two real steps; Ctrl-C leaves it out") if console.is_terminal else nullcontext():
+            return probe(config)
+    except KeyboardInterrupt:
+        console.print(plain("the time was not measured"))
+        return None
+
+
+def _grid(facts: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(min_width=20)
+    for name, value in facts:
+        grid.add_row(plain(name, "dim"), plain(value))
+    return grid
 
 
 def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
@@ -120,9 +140,18 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
 
 
 def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
+    if speed.cut_at is None:
+        return [
+            ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
+            ("time", f"about {duration(speed.seconds(work))}  ({speed.step_s:.2g} s per step, measured on this machine)"),
+        ]
     return [
-        ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
-        ("time", f"about {duration(speed.seconds(work))}  ({speed.step_s:.2g} s per step, measured on this machine)"),
+        ("tokens per rollout", f"about {speed.rollout_tokens:,.0f} before any training, cut at {speed.cut_at:,} to measure"),
+        (
+            "time",
+            f"from about {duration(speed.seconds(work))}, if completions stay like these, to {duration(speed.most_seconds(work))}, "
+            "if all use all their tokens",
+        ),
     ]
 
 
