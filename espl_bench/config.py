@@ -120,6 +120,11 @@ METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "
 """Fields of Method that an option may override."""
 
 
+def model_name(model: str) -> str:
+    """What people call a model: a folder's own name, else the name as it is."""
+    return Path(model).name if Path(model).is_dir() else model
+
+
 def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
     """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line."""
     spec = find_environment(env)

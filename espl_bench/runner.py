@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from espl_bench.config import RunConfig
+from espl_bench.config import RunConfig, model_name
 from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import LossSpec
@@ -175,9 +175,9 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         method=config.method.name,
         env=config.env,
         env_options=config.env_options,
-        model=_short(config.model),
+        model=model_name(config.model),
         engine=config.engine,
-        editor_model=_short(config.editor_model) if config.editor_model else None,
+        editor_model=model_name(config.editor_model) if config.editor_model else None,
         seed=config.seed,
         steps=state.step,
         score=test.score,
@@ -211,11 +211,6 @@ def learning_curve(run_dir: RunDir) -> tuple[CurvePoint, ...]:
         )
         for row in evaluations
     )
-
-
-def _short(model: str) -> str:
-    """A folder's own name, else the name as it is."""
-    return Path(model).name if Path(model).is_dir() else model
 
 
 def _rates(evaluation: Evaluation) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from espl_bench.config import model_name
 from espl_bench.errors import EsplError
 from espl_bench.method import Method
 from espl_bench.registry import ENV_GROUP, METHOD_GROUP, find_environment, find_method, make_environment, names
@@ -84,7 +85,8 @@ def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_j
     for heading in columns.values():
         grid.add_column(heading, overflow="fold", no_wrap=heading in NEVER_BROKEN)
     for record in records:
-        grid.add_row(*(plain(_cell(record.get(key))) for key in columns))
+        shown = {**record, "model": model_name(record["model"])} if record.get("model") else record
+        grid.add_row(*(plain(_cell(shown.get(key))) for key in columns))
     console.print(grid)
     console.print()
     for record in records:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from espl_bench.commands.options import Chosen
-from espl_bench.config import RunConfig, resolve
+from espl_bench.config import RunConfig, model_name, resolve
 from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, result_line, result_panel, watching
 from espl_bench.errors import EsplError, UsageError
@@ -96,7 +96,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
-    console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     console.print(_grid(_facts(config, sizes, work)))
     if bill:
         console.print(_grid(_billed(bill)))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from espl_bench.config import model_name
 from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, principles_text
 from espl_bench.errors import UsageError
@@ -59,7 +60,7 @@ def _sample(run: RunDir, step: int | None, place: int) -> Mapping[str, Any]:
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     config, summary = view.config, view.summary
-    console.print(plain(f"{config.method.name} · {config.env} · {config.model} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     grid = Table.grid(padding=(0, 2))
     if summary:
         low, high = summary.ci95
