@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types compare publish clean
+.PHONY: demo test test-ray lint types compare publish clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -15,7 +15,11 @@ demo: $(VENV)/.installed
 	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray" $(PYTEST_ARGS)
+
+# Sweeps on a Ray cluster of three nodes on this machine.
+test-ray: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

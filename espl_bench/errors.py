@@ -24,6 +24,10 @@ class RunDirError(EsplError):
     """A run directory is missing, locked, damaged, or belongs to another configuration."""
 
 
+class RunTaken(RunDirError):
+    """Another process is writing the run directory."""
+
+
 class TemplateError(EsplError):
     """A prompt template does not render."""
 

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, RunTaken
 
 NAME = ".lock"
 
@@ -20,7 +20,7 @@ _held: set[tuple[int, int]] = set()
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold the lock of a run directory. Raises RunDirError naming the process that has it."""
+    """Hold the lock of a run directory. Raises RunTaken naming the process that has it."""
     status = folder.stat()
     key = (status.st_dev, status.st_ino)
     if key in _held:  # not even opened: closing any descriptor of the file would give up the lock
@@ -51,5 +51,5 @@ def _acquire(folder: Path, descriptor: int) -> None:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
 
-def _taken(folder: Path, holder: str) -> RunDirError:
-    return RunDirError(f"{folder} is being written by {holder}; wait for it, stop it, or choose another --out")
+def _taken(folder: Path, holder: str) -> RunTaken:
+    return RunTaken(f"{folder} is being written by {holder}; wait for it, stop it, or choose another --out")

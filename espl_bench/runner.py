@@ -31,15 +31,15 @@ from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
 from espl_bench.sources import Source
 from espl_bench.spending import Budget, BudgetSpent, Purse, Role, endpoint_models
 from espl_bench.stats import mean_interval
-from espl_bench.stopping import listening
+from espl_bench.stopping import StopSignal, listening
 from espl_bench.summary import CurvePoint, Spent, Summary
 from espl_bench.types import Split
 
 UNBOUNDED = Budget()
 
 
-def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED) -> Summary:
-    """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal."""
+def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED, stop: StopSignal | None = None) -> Summary:
+    """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal, or by `stop`."""
     bench = open_bench(config, budget)  # before the folder is made: what cannot be loaded leaves nothing behind
     facts = data_facts(bench.env) | source_facts(config, bench.till.purse)
     run_dir = RunDir.create(folder, config, collect(config.model, facts=facts))
@@ -47,10 +47,16 @@ def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UN
         population = Population.start(config.root_principles, config.method.population_size)
         recorder = Recorder(run_dir, bench.ledger, reporter)
         recorder.root(population.members[0])
-        return asyncio.run(_finish(bench, State(0, population), recorder))
+        return asyncio.run(_finish(bench, State(0, population), recorder, stop))
 
 
-def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None, budget: Budget = UNBOUNDED) -> Summary:
+def resume(
+    folder: Path,
+    reporter: Reporter,
+    wanted: RunConfig | None = None,
+    budget: Budget = UNBOUNDED,
+    stop: StopSignal | None = None,
+) -> Summary:
     """Go on where a run was left, to the same end as an unbroken one. The budget is the whole run's, this part's and the earlier ones'.
 
     With `wanted`, refuses (UsageError, the difference named) unless it is the run's own configuration.
@@ -68,13 +74,13 @@ def resume(folder: Path, reporter: Reporter, wanted: RunConfig | None = None, bu
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
             recorder = Recorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])
-            return asyncio.run(_finish(bench, State(0, population), recorder))
+            return asyncio.run(_finish(bench, State(0, population), recorder, stop))
         run_dir.rewind(commit)
         bench.ledger.restore(commit.ledger)
         bench.till.resume(run_dir.path, commit.step, commit.ledger)
         recorder = Recorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
-        return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder))
+        return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder, stop))
 
 
 def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
@@ -129,11 +135,11 @@ def _loss(config: RunConfig) -> LossSpec:
     return LossSpec(config.loss, low, high)
 
 
-async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
+async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSignal | None) -> Summary:
     """Bring a run to its end, and free the engines whatever happens."""
     try:
         with _resumable(recorder.folder):
-            return await _to_the_end(bench, state, recorder)
+            return await _to_the_end(bench, state, recorder, stop or StopSignal())
     finally:
         await bench.engine.close()
         if bench.editor is not bench.engine:
@@ -152,10 +158,10 @@ def _resumable(folder: Path) -> Generator[None]:
         raise EndpointError(f"{error}; {again}") from error
 
 
-async def _to_the_end(bench: Bench, state: State, recorder: Recorder) -> Summary:
+async def _to_the_end(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> Summary:
     """Learn, evaluate, summarise."""
     recorder.reporter.started(bench.config, recorder.folder, state.step)
-    with listening() as stop:
+    with listening(stop):
         state = await learn(bench, state, recorder, stop)
     validated = Split.VALIDATION in bench.env.splits
     validation = await examine(bench, state, Split.VALIDATION, recorder) if validated else None

@@ -37,9 +37,8 @@ class StopSignal:
 
 
 @contextmanager
-def listening() -> Generator[StopSignal]:
+def listening(stop: StopSignal) -> Generator[StopSignal]:
     """Turn SIGINT and SIGTERM into a request while a run is on. Outside the main thread signals are left alone."""
-    stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -1,6 +1,7 @@
 """How a comparison looks while its runs go on: one bar over all of them and what is running, or a line per run."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,13 +85,17 @@ class CompareDisplay:
 
     def _render(self) -> RenderableType:
         made = {job.name: steps_made(job.folder) for job in self._jobs if job not in self._ended}
+        running = "  ·  ".join(f"{job.name} {made[job.name]}/{job.iterations}" for job in self._running)
+        return Group(self._advance(made), Text(running, style="cyan", no_wrap=True, overflow="ellipsis"))
+
+    def _advance(self, made: Mapping[str, int]) -> Progress:
+        """The bar over all runs; `made` holds the steps of those that have not ended."""
         done = sum(map(_work, self._ended)) + sum(made.values())
         total = sum(_work(job) for job in self._jobs)
         left = time_left(time.monotonic() - self._began, done - self._before, total - done)
         note = f"{len(self._ended)}/{len(self._jobs)}" + (f"  {clock(left)} left" if left else "")
         self._bar.update(self._task, completed=done, note=note)
-        running = "  ·  ".join(f"{job.name} {made[job.name]}/{job.iterations}" for job in self._running)
-        return Group(self._bar, Text(running, style="cyan", no_wrap=True, overflow="ellipsis"))
+        return self._bar
 
 
 def _work(job: Job) -> int:

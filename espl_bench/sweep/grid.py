@@ -1,0 +1,261 @@
+"""A grid in a TOML file: methods, environments, models and seeds, and what differs in some of its cells.
+
+    methods = ["rl_only", "espl"]
+    environments = ["rulebook", { name = "rulebook", label = "rulebook-w3", options = { world = 3 } }]
+    models = ["Qwen/Qwen3-4B"]      # default: each environment's own
+    seeds = 3                       # or [0, 1, 2]
+    out = "s3://bucket/sweep"       # or --out
+
+    [options]                       # of every run, named as on the command line
+    steps = 40
+
+    [resources]                     # of every cell
+    gpus = 0.5
+
+    [[overrides]]                   # later ones win
+    when = { method = "espl", seed = [1, 2] }
+    options = { lr = 2e-5 }
+    resources = { gpus = 1 }
+
+    [[exclusions]]
+    method = "rl_only"
+    environment = "rulebook-w3"
+
+Every cell is resolved before the first one starts, so that a mistake in the last cell is told at once.
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from espl_bench.config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.dialect import Dialect
+from espl_bench.errors import UsageError, unknown
+from espl_bench.sweep.resources import SIZES, Resources, read_resources
+
+AXES = frozenset({"method", "env", "env_options", "model", "seed"})
+"""Fields of a run that a grid's axes set."""
+OPTIONS = frozenset(RunConfig.model_fields) - AXES | frozenset(METHOD_CHOICES) | frozenset(SIZES)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Environment(_Table):
+    """An environment with options; several entries may name the same one."""
+
+    name: str
+    label: str = ""
+    """What its cells are called by; default: the name with its options."""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """The label, or the name with the options' values."""
+        parts = [self.name, *(f"{key}{value}" for key, value in sorted(self.options.items()))]
+        return self.label or "-".join(_slug(part) for part in parts)
+
+
+class When(_Table):
+    """Cells that agree with every axis that is given; an axis may list several values."""
+
+    method: str | tuple[str, ...] | None = None
+    environment: str | tuple[str, ...] | None = None
+    """By label."""
+    model: str | tuple[str, ...] | None = None
+    seed: int | tuple[int, ...] | None = None
+
+    def matches(self, place: "Place") -> bool:
+        """Whether a cell is meant."""
+        found = {"method": place.method, "environment": place.environment.called, "model": place.model, "seed": place.seed}
+        return all(wanted is None or found[axis] in _several(wanted) for axis, wanted in self)
+
+    def __str__(self) -> str:
+        """As in ``method = espl, seed = 1``."""
+        return ", ".join(f"{axis} = {value}" for axis, value in self if value is not None) or "every cell"
+
+
+class Override(_Table):
+    """What differs in the cells that `when` names."""
+
+    when: When
+    options: dict[str, Any] = Field(default_factory=dict)
+    resources: dict[str, float] = Field(default_factory=dict)
+
+
+class Limits(_Table):
+    """What the endpoints of one cell may be asked."""
+
+    max_cost: float | None = Field(default=None, gt=0)
+    """USD."""
+    max_tokens_total: int | None = Field(default=None, gt=0)
+    prices: str | None = None
+    """A file of prices."""
+
+
+class Grid(_Table):
+    """A whole file."""
+
+    methods: tuple[str, ...] = Field(min_length=1)
+    environments: tuple[Environment, ...] = Field(min_length=1)
+    models: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    preset: str | None = None
+    out: str | None = None
+    retries: int = Field(default=3, ge=0)
+    """Times in a row that a cell may lose its worker without a new commit in between."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    resources: dict[str, float] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    overrides: tuple[Override, ...] = ()
+    exclusions: tuple[When, ...] = ()
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"name": each} if isinstance(each, str) else each for each in cast(list[Any], value)]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        return range(value) if isinstance(value, int) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point of the grid."""
+
+    method: str
+    environment: Environment
+    model: str | None
+    """None: the environment's own."""
+    seed: int
+
+    def name(self, with_model: bool) -> str:
+        """What its folder is called."""
+        model = [_slug(Path(self.model).name)] if with_model and self.model else []
+        return "-".join([self.environment.called, *model, self.method, f"s{self.seed}"])
+
+
+class Cell(_Table):
+    """One run of a sweep, resolved."""
+
+    name: str
+    """Of its folder; unique in the sweep."""
+    config: RunConfig
+    resources: Resources
+
+    @property
+    def work(self) -> int:
+        """Training episodes: a guess at how long it takes, for starting long cells first."""
+        config = self.config
+        return config.iterations * config.num_prompts * config.batch_size * config.group_size
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a file. Raises UsageError naming the file and what in it is wrong."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); name a TOML file with a grid") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    try:
+        for name in values:
+            if name not in Grid.model_fields:
+                raise unknown("key", name, Grid.model_fields)
+        grid = Grid.model_validate(values)
+        for options in (grid.options, *(override.options for override in grid.overrides)):
+            _check_options(options)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return grid
+
+
+def make_cells(grid: Grid) -> tuple[Cell, ...]:
+    """Resolve every cell, seeds outermost, so that an unfinished sweep has whole comparisons.
+
+    Raises UsageError for what cannot be, for two cells of one name, and for an override or exclusion that meets no cell.
+    """
+    points = list(_points(grid))
+    for kind, whens in (("override", [each.when for each in grid.overrides]), ("exclusion", grid.exclusions)):
+        if idle := next((when for when in whens if not any(map(when.matches, points))), None):
+            raise UsageError(f"the {kind} for {idle} meets no cell; environments are meant by label: {_labels(points)}")
+    kept = [point for point in points if not any(when.matches(point) for when in grid.exclusions)]
+    if not kept:
+        raise UsageError("the exclusions leave no cell")
+    names = Counter(point.name(len(grid.models) > 1) for point in kept)
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        raise UsageError(f"two cells would be called {twice}; give one of the environments a label")
+    return tuple(_cell(grid, point, name) for point, name in zip(kept, names, strict=True))
+
+
+def _points(grid: Grid) -> Iterable[Place]:
+    axes = (dict.fromkeys(grid.seeds), grid.environments, grid.models or (None,), dict.fromkeys(grid.methods))
+    for seed, environment, model, method in product(*axes):
+        yield Place(method, environment, model, seed)
+
+
+def _cell(grid: Grid, point: Place, name: str) -> Cell:
+    met = [override for override in grid.overrides if override.when.matches(point)]
+    options = dict(grid.options)
+    stated: dict[str, Any] = dict(grid.resources)
+    for override in met:
+        options |= override.options
+        stated |= override.resources
+    axes = {"seed": point.seed, "model": point.model}
+    env_options = {"env_options": point.environment.options} if point.environment.options else {}
+    try:
+        resources = read_resources(stated, options)
+        config = resolve(point.method, point.environment.name, {**_known(options), **axes, **env_options}, grid.preset)
+        Dialect.load(config.dialect)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(f"cell {name}: resources: {first['msg']}") from error
+    except ValueError as error:
+        raise UsageError(f"cell {name}: resources: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"cell {name}: {error}") from error
+    return Cell(name=name, config=config, resources=resources)
+
+
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options a run of this version has: an engine of one device knows no parallel sizes, and then they must be 1."""
+    foreign = [name for name in SIZES if name in options and name not in RunConfig.model_fields]
+    for name in foreign:
+        if options[name] != 1:
+            raise UsageError(f"{name} {options[name]}: no engine of this version spreads a model over devices; leave it out")
+    return {name: value for name, value in options.items() if name not in foreign}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in AXES:
+            raise UsageError(f"option {name} is an axis of the grid; it stands at the top of the file")
+        if name not in OPTIONS:
+            raise unknown("option", name, OPTIONS)
+
+
+def _labels(points: Sequence[Place]) -> str:
+    return ", ".join(dict.fromkeys(point.environment.called for point in points))
+
+
+def _several(value: object) -> tuple[object, ...]:
+    return cast(tuple[object, ...], value) if isinstance(value, tuple) else (value,)
+
+
+def _slug(text: str) -> str:
+    """Text as part of a folder's name."""
+    return "".join(char if char.isalnum() or char in "._" else "-" for char in text).strip("-.")

@@ -1,0 +1,87 @@
+"""What became of each cell: its attempts, as the driver saw them. Written by one process, a small file per cell.
+
+The journal decides nothing: a cell is finished when it has a summary and unfinished otherwise. It says where a cell ran, how
+often it was lost, and why it failed.
+"""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espl_bench.commands.pool import Job, Result
+from espl_bench.sweep.storage import ATTEMPTS, Storage
+
+Outcome = Literal["finished", "failed", "stopped", "lost"]
+LOST: Outcome = "lost"
+NOWHERE = ""
+"""Node of an attempt that no node had room for."""
+
+
+class Attempt(BaseModel):
+    """One process that carried a cell on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: str
+    """Machine and process, as in ``node07/4711``."""
+    started: datetime
+    ended: datetime | None = None
+    """None: it goes on, or its driver was killed."""
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["espl-bench/attempts/1"] = "espl-bench/attempts/1"
+    attempts: tuple[Attempt, ...] = ()
+
+
+def read_attempts(storage: Storage, cell: str) -> tuple[Attempt, ...]:
+    """A cell's attempts, oldest first; none if the file is missing or is not one, because it decides nothing."""
+    data = storage.read(_name(cell))
+    try:
+        return _Record.model_validate_json(data).attempts if data else ()
+    except ValidationError:
+        return ()
+
+
+class Journal:
+    """Writes down what a pool tells."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Cells' earlier attempts are read when they are placed."""
+        self._storage = storage
+        self._attempts: dict[str, tuple[Attempt, ...]] = {}
+
+    def placed(self, job: Job, node: str) -> None:
+        """An attempt runs on this machine."""
+        self._write(job.name, (*self._earlier(job.name), Attempt(node=node, started=datetime.now(UTC))))
+
+    def lost(self, job: Job, reason: str) -> None:
+        """The attempt's process is gone."""
+        self._close(job.name, LOST, reason)
+
+    def ended(self, result: Result) -> None:
+        """The cell is through, for this driver."""
+        if result.job.name not in self._attempts:  # it could not be placed
+            self.placed(result.job, NOWHERE)
+        self._close(result.job.name, result.fate.value, result.reason)
+
+    def _earlier(self, cell: str) -> tuple[Attempt, ...]:
+        return self._attempts[cell] if cell in self._attempts else read_attempts(self._storage, cell)
+
+    def _close(self, cell: str, outcome: Outcome, reason: str) -> None:
+        *earlier, last = self._attempts[cell]
+        closed = last.model_copy(update={"ended": datetime.now(UTC), "outcome": outcome, "reason": reason})
+        self._write(cell, (*earlier, closed))
+
+    def _write(self, cell: str, attempts: tuple[Attempt, ...]) -> None:
+        self._attempts[cell] = attempts
+        self._storage.write(_name(cell), _Record(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
+
+
+def _name(cell: str) -> str:
+    return f"{ATTEMPTS}/{cell}.json"

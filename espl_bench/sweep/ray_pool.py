@@ -1,0 +1,208 @@
+"""Cells on a Ray cluster: placed as their resources allow, resumed elsewhere when a worker or node dies, stopped on request.
+
+Every attempt is an actor of its own (actor.py), and retries are this module's, not Ray's, because a lost attempt is only
+worth another one as long as the cell gets on: `retries` counts losses in a row without a new commit between them.
+All cells are handed to Ray at once, long ones first, and Ray's scheduler packs them; only this process decides what runs
+again, and a cell that has its summary is never handed out.
+"""
+
+# Ray is typed in part:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import NodeDiedError, RayActorError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from espl_bench import __version__
+from espl_bench.commands.pool import STOPPING, Fate, Job, Result
+from espl_bench.errors import EsplError, UsageError
+from espl_bench.screen import clean
+from espl_bench.sweep.actor import CellActor, Ending, Errand
+from espl_bench.sweep.grid import Cell, Limits
+from espl_bench.sweep.resources import CPU, GPU, Bundle
+from espl_bench.sweep.storage import Storage
+
+LOST = (RayActorError, NodeDiedError, WorkerCrashedError)
+"""The attempt's process or node is gone, or cannot be reached."""
+
+
+class ClusterWatcher(Protocol):
+    """Is told where cells are placed, when they are lost, and how they end."""
+
+    def placed(self, job: Job, node: str) -> None:
+        """A process of the cell runs on this machine."""
+        ...
+
+    def lost(self, job: Job, reason: str) -> None:
+        """The process is gone; the cell waits for another."""
+        ...
+
+    def ended(self, result: Result) -> None:
+        """The cell is through; it may never have been placed."""
+        ...
+
+
+@dataclass(frozen=True)
+class RayPool:
+    """How cells are carried out on a cluster."""
+
+    storage: Storage
+    limits: Limits
+    retries: int
+    progress: Callable[[Job], int]
+    """The newest step of a cell that a resume could start from, or about: more of it than before means that the cell gets on."""
+    address: str | None = None
+    """Of a running cluster; None: Ray is started on this machine."""
+    growing: bool = False
+    """Whether the cluster may yet get nodes that it does not have: cells that fit none then wait."""
+
+    def run(self, jobs: Sequence[Job], cells: Mapping[str, Cell], watcher: ClusterWatcher) -> list[Result]:
+        """Run every job. Results of those that ended, in that order; all of them unless stopped. Raises UsageError without a cluster."""
+        self._connect()
+        try:
+            return asyncio.run(_Round(self, cells, watcher).run(jobs))
+        finally:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        if ray.is_initialized():
+            raise EsplError("this process is connected to a cluster already; run one sweep at a time")
+        try:
+            ray.init(
+                address=self.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if not self.address else None,
+            )
+        except ConnectionError as error:
+            raise UsageError(f"there is no Ray cluster at {self.address}: {error}; start one with `ray start --head`") from error
+
+
+@dataclass
+class _Attempt:
+    """A process that was asked for."""
+
+    actor: Any
+    group: PlacementGroup | None
+    placed: bool = False
+
+
+@dataclass
+class _Round:
+    """One call of `RayPool.run`."""
+
+    pool: RayPool
+    cells: Mapping[str, Cell]
+    watcher: ClusterWatcher
+    attempts: dict[str, _Attempt] = field(default_factory=dict[str, _Attempt])
+    begun: set[str] = field(default_factory=set[str])
+    stops: int = 0
+    results: list[Result] = field(default_factory=list[Result])
+
+    async def run(self, jobs: Sequence[Job]) -> list[Result]:
+        """All of them side by side; what runs at a time is Ray's business."""
+        loop = asyncio.get_running_loop()
+        for number in STOPPING:
+            loop.add_signal_handler(number, self._stop)
+        try:
+            await asyncio.gather(*(self._see_through(job) for job in sorted(jobs, key=lambda job: -self.cells[job.name].work)))
+        finally:
+            for number in STOPPING:
+                loop.remove_signal_handler(number)
+        return self.results
+
+    async def _see_through(self, job: Job) -> None:
+        """One cell, to an end of whatever kind."""
+        cell = self.cells[job.name]
+        reason = None if self.pool.growing else cell.resources.lacking(_nodes())
+        if reason is not None:
+            self._end(Result(job, Fate.FAILED, reason))
+            return
+        losses, before = 0, self.pool.progress(job)
+        while not self.stops:
+            ending = await self._attempt(job, cell)
+            if ending is not None:
+                self._end(Result(job, ending.fate, ending.reason))
+                return
+            if self.stops and job.name in self.begun:
+                self._end(Result(job, Fate.STOPPED, "ended at once, the last commit is kept"))
+            if self.stops:
+                return
+            now = await asyncio.to_thread(self.pool.progress, job)
+            losses, before = (1 if now > before else losses + 1), max(now, before)
+            if losses > self.pool.retries:
+                self._end(Result(job, Fate.FAILED, f"lost {losses} times in a row without a new commit; see {job.log}"))
+                return
+
+    async def _attempt(self, job: Job, cell: Cell) -> Ending | None:
+        """How the cell ended; None if its process was lost, or never placed because of a stop."""
+        errand = Errand(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
+        attempt = _place(errand)
+        self.attempts[job.name] = attempt
+        try:
+            node = await attempt.actor.where.remote()
+            attempt.placed = True
+            self.begun.add(job.name)
+            self.watcher.placed(job, node)
+            if self.stops:
+                attempt.actor.stop.remote()
+            return await attempt.actor.run.remote()
+        except LOST as error:
+            if attempt.placed:
+                self.watcher.lost(job, _line(error))
+            return None
+        except RayTaskError as error:  # a bug, or an error of a library: the traceback is the cell's log
+            await asyncio.to_thread(self.pool.storage.write, job.log.name, clean(str(error)).encode("utf-8", "backslashreplace"))
+            return Ending(Fate.FAILED, f"{_line(error.cause)} (all of it: {job.log.name})")
+        except RuntimeEnvSetupError as error:
+            return Ending(Fate.FAILED, _line(error))
+        finally:
+            del self.attempts[job.name]
+            ray.kill(attempt.actor)
+            if attempt.group is not None:
+                remove_placement_group(attempt.group)
+
+    def _end(self, result: Result) -> None:
+        self.results.append(result)
+        self.watcher.ended(result)
+
+    def _stop(self) -> None:
+        """The first time, let cells save and begin no others; the second time, end their processes."""
+        self.stops += 1
+        for attempt in self.attempts.values():
+            if attempt.placed and self.stops == 1:
+                attempt.actor.stop.remote()
+            else:
+                ray.kill(attempt.actor)
+
+
+def _place(errand: Errand) -> _Attempt:
+    """Ask for a process. Two threads: the run's, and one in which a stop can arrive."""
+    resources = errand.cell.resources
+    options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 2, "max_restarts": 0}
+    group = None
+    if resources.needs_group():
+        bundles = resources.bundles(_nodes())
+        group = placement_group(bundles, strategy="STRICT_PACK" if len(bundles) == 1 else "PACK")
+        options["num_gpus"] = bundles[0].get(GPU, 0)
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
+    return _Attempt(ray.remote(CellActor).options(**options).remote(errand), group)
+
+
+def _nodes() -> list[Bundle]:
+    """What each living node has in all."""
+    return [{name: node["Resources"].get(name, 0.0) for name in (CPU, GPU)} for node in ray.nodes() if node["Alive"]]
+
+
+def _line(error: BaseException) -> str:
+    """An error's kind and its last line that says anything."""
+    lines = [line.strip() for line in clean(str(error)).split("\n") if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

@@ -1,0 +1,181 @@
+"""Where a sweep lies: a folder that every node shares, or any place that fsspec reaches (s3://, gs://, hdfs://, …).
+
+    sweep.json                 the resolved cells
+    attempts/CELL.json         who carried a cell out, and how each attempt ended; written by the driver alone
+    CELL/                      its run directory, summary.json last
+    CELL.log                   what a failing cell said
+    table.md  table.json
+
+In a folder runs are written where they lie. Elsewhere each is written on its node's disk and mirrored (mirror.py), and whoever
+looks at the sweep reads through a `view`: a local folder that holds the small files of each run as they were last fetched.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Literal, cast
+
+from fsspec.core import url_to_fs as _url_to_fs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # it has none
+from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espl_bench import durable, run_lock
+from espl_bench.commits import RECORD
+from espl_bench.errors import RunDirError, RunTaken, UsageError
+from espl_bench.logs import Log
+from espl_bench.run_dir import CONFIG, PROVENANCE, SUMMARY
+from espl_bench.sweep.grid import Cell, Grid, Limits
+
+url_to_fs = cast(Callable[[str], tuple[Any, str]], _url_to_fs)
+SWEEP = "sweep.json"
+ATTEMPTS = "attempts"
+DRIVER = ".driver"
+VIEWED = (CONFIG, PROVENANCE, SUMMARY)
+"""Files of a run that are fetched once."""
+
+
+class SweepFile(BaseModel):
+    """The content of sweep.json: all that a resume needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["espl-bench/sweep/1"] = "espl-bench/sweep/1"
+    retries: int
+    limits: Limits
+    cells: tuple[Cell, ...]
+
+    @classmethod
+    def of(cls, grid: Grid, cells: tuple[Cell, ...]) -> "SweepFile":
+        """A grid's."""
+        return cls(retries=grid.retries, limits=grid.limits, cells=cells)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One sweep's place."""
+
+    url: str
+    fs: Any
+    """Of fsspec."""
+    root: str
+    """The sweep's folder as `fs` names it."""
+
+    @classmethod
+    def open(cls, url: str) -> "Storage":
+        """A place by path or URL; nothing is written. Raises UsageError for a kind of place that is not known or not installed."""
+        try:
+            fs, root = url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"{url} cannot be used as storage: {error}; name a folder or a URL that fsspec knows") from error
+        return cls(url, fs, root.rstrip("/"))
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether runs are written where they lie."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    @cached_property
+    def view(self) -> Path:
+        """The sweep as a local folder: itself, or what has been fetched of it."""
+        return Path(self.root) if self.is_folder else Path(mkdtemp(prefix="espl-bench-view-"))
+
+    def place(self, name: str) -> str:
+        """A file or folder of the sweep as `fs` names it."""
+        return f"{self.root}/{name}" if self.root else name
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a small file. In a folder readers see the old bytes or the new."""
+        path = self.place(name)
+        try:
+            self.fs.makedirs(path.rpartition("/")[0] or self.root, exist_ok=True)
+            if self.is_folder:
+                durable.write_atomic(Path(path), [data])
+            else:
+                self.fs.pipe_file(path, data)
+        except OSError as error:
+            raise RunDirError(f"{self.url} cannot be written ({error}); make it writable or choose another --out") from error
+
+    def read(self, name: str) -> bytes | None:
+        """A small file; None if there is none."""
+        try:
+            return self.fs.cat_file(self.place(name))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RunDirError(f"{self.url} cannot be read ({error}); try again when it can be reached") from error
+
+    def fetch(self, cell: str) -> None:
+        """Bring the view of a cell up to date. A file that cannot be read now is left as it was."""
+        if self.is_folder:
+            return
+        for name in (*VIEWED, Log.METRICS.path(Path()).name):
+            there = self.view / cell / name
+            if name in VIEWED and there.exists():
+                continue
+            data = self.read(f"{cell}/{name}")
+            if data is not None:
+                there.parent.mkdir(parents=True, exist_ok=True)
+                durable.write_atomic(there, [data])
+
+    @contextmanager
+    def kept_for_one_driver(self) -> Generator[None]:
+        """Refuse a second driver: two would hand out the same cells. Raises RunTaken naming the one there is.
+
+        In a folder the kernel knows whether the other lives. Elsewhere a mark says who it is; on the same machine a mark whose
+        process is gone counts as none, on another only a person can tell.
+        """
+        if self.is_folder:
+            with run_lock.held(self.view):
+                yield
+            return
+        data = self.read(DRIVER)
+        if data is not None:
+            host, _, pid = data.decode("utf-8", "replace").partition("/")
+            if host != socket.gethostname() or _lives(int(pid)):
+                gone = f"if it is gone, delete {self.url}/{DRIVER}"
+                raise RunTaken(f"{self.url} is being run by process {pid} on {host}; wait for it, or, {gone}")
+        self.write(DRIVER, here().encode())
+        try:
+            yield
+        finally:
+            self.fs.rm_file(self.place(DRIVER))
+
+    def committed(self, cell: str) -> int:
+        """The newest step that a resume of a cell would start from; -1 if there is none."""
+        try:
+            found: list[str] = self.fs.glob(self.place(f"{cell}/checkpoints/step_*/{RECORD}"))
+        except OSError:
+            return -1
+        return max((int(name.split("/")[-2].removeprefix("step_")) for name in found), default=-1)
+
+    def sweep(self) -> SweepFile:
+        """What is being run here. Raises UsageError if nothing is, or the file is damaged."""
+        data = self.read(SWEEP)
+        if data is None:
+            raise UsageError(f"{self.url} holds no sweep (it has no {SWEEP}); name what `espl-bench sweep run --out` was given")
+        try:
+            return SweepFile.model_validate_json(data)
+        except ValidationError as error:
+            first: Mapping[str, Any] = {**error.errors(include_url=False)[0]}
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {where}: {first['msg']}; run the grid again") from error
+
+
+def here() -> str:
+    """This machine and process, as in ``node07/4711``."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
