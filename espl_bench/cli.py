@@ -202,6 +202,14 @@ def envs(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     command.list_environments(as_json)
 
 
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Tell what this machine can run: devices, versions, sizes of models, and the command to begin with."""
+    from espl_bench.commands import doctor as command
+
+    command.diagnose(as_json)
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Run a command line and tell its errors; returns the exit code."""
     try:

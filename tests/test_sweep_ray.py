@@ -1,8 +1,6 @@
 """Sweeps on a real Ray cluster of three nodes on this machine: a node is killed, a driver is stopped, cells do not fit."""
 
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator

@@ -1,0 +1,182 @@
+"""What a long history costs the harness: `python benchmarks/history.py`; needs about 4 GB of disk.
+
+A run of E-SPL that has bred 10^5 prompts and made 10^7 rollouts is laid out on disk through the harness's own writer, and
+resumed by the real loop; beside it a young run of the same shape. The engine is the tests' scripted one, which answers by rules
+and keeps nothing, so that what is measured is the harness: seconds of an iteration outside the engine, memory of the process,
+and the once-only costs of opening and of closing a run. Then the same with 10^5 prompts alive instead of ten.
+Each run is a process of its own.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+ITERATIONS = 30
+PER_STEP = 150
+"""Rollouts of an iteration: 3 prompts, 10 problems, 5 samples."""
+
+
+def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
+    """Lay out a history, resume it for some iterations, print what was measured as one JSON line."""
+    from scripted_engine import ScriptedClient, ScriptedEngine
+
+    from espl_bench import runner
+    from espl_bench.config import resolve
+    from espl_bench.reporter import Silent
+
+    class Forgetful(ScriptedEngine):
+        """Keeps nothing of what it was asked; counts the seconds that it took."""
+
+        seconds = 0.0
+
+        async def current(self):
+            return Timed(await super().current())
+
+        async def reference(self):
+            return Timed(await super().reference())
+
+        async def train_step(self, data, loss, adam):
+            learned = await super().train_step(data, loss, adam)
+            self.trained.clear()
+            return learned
+
+    class Timed(ScriptedClient):
+        def __init__(self, client):
+            super().__init__(client.engine, client.weights, client.practice)
+
+        async def sample(self, requests):
+            began = time.perf_counter()
+            completions = await super().sample(requests)
+            self.engine.calls.clear()
+            Forgetful.seconds += time.perf_counter() - began
+            return completions
+
+    class Watch(Silent):
+        """Seconds of each iteration outside the engine, and the memory after it."""
+
+        def __init__(self):
+            self.harness: list[float] = []
+            self.rss: list[float] = []
+            self.began = self.opened = time.perf_counter()
+            self.engine = 0.0
+
+        def started(self, config, folder, step):
+            self.opened = self.last = time.perf_counter()
+            self.engine = Forgetful.seconds
+
+        def stepped(self, report):
+            now = time.perf_counter()
+            self.harness.append(now - self.last - (Forgetful.seconds - self.engine))
+            self.rss.append(memory())
+            self.last, self.engine = now, Forgetful.seconds
+
+    done = rollouts // PER_STEP
+    choices = {"model": "scripted", "steps": done + ITERATIONS, "eval_every": 0, "eval_samples": 1, "population_size": alive, "seed": 1}
+    config = resolve("espl", "rulebook", {**choices, "checkpoint_every": 10, "editor_max_tokens": 128})
+    runner.open_engine = lambda config: Forgetful()
+    lay_out(folder, config, done, prompts, alive)
+    watch = Watch()
+    runner.resume(folder, watch)
+    closed = time.perf_counter() - watch.last
+    print(
+        json.dumps(
+            {
+                "iteration": statistics.median(watch.harness),
+                "slowest": max(watch.harness),
+                "open": watch.opened - watch.began,
+                "close": closed,
+                "rss": watch.rss[-1],
+                "grown": watch.rss[-1] - watch.rss[4],
+                "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+            }
+        )
+    )
+
+
+def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
+    """The past of a run: its logs, rollouts and last commit."""
+    from scripted_engine import ScriptedEngine
+
+    from espl_bench.logs import Log, encode
+    from espl_bench.population import Population
+    from espl_bench.run_dir import RunDir
+    from espl_bench.summary import LedgerTotals
+    from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+
+    run = RunDir.create(folder, config, {"facts": {}})
+    principles = ["dax larger", "fep sum", "wug smaller"]
+    members = []
+    with Log.POPULATION.path(folder).open("ab") as log:
+        for number in range(prompts):
+            step = number * max(steps, 1) // prompts
+            origin = Origin.MUTATION if number else Origin.ROOT
+            parents = [number - 1] if number else []
+            row = {"event": "born", "step": step, "id": number, "origin": origin.value, "parents": parents, "principles": principles}
+            log.write(encode({**row, "mu": 25.0, "sigma": 3.0, "evidence": []}))
+            if number >= prompts - alive:
+                lineage = Lineage(origin, tuple(parents))
+                members.append(SystemPrompt(number, tuple(principles), Rating(20 + number % 100 / 10, 3.0), lineage))
+        for step in range(1, steps + 1):
+            log.write(encode({"event": "rated", "step": step, "means": {"1": 0.5}, "ratings": {"1": [25.0, 3.0]}}))
+    outcomes = {"correct": 0.5, "wrong": 0.5}
+    with Log.METRICS.path(folder).open("ab") as metrics, Log.TIMING.path(folder).open("ab") as timing:
+        for step in range(1, steps + 1):
+            row = {"step": step, "reward": 0.5, "rewards": {"1": 0.5}, "outcomes": outcomes, "population": alive, "shown": 1}
+            metrics.write(encode({**row, "generated_tokens": 4000, "train": {"loss": 0.1}}))
+            timing.write(encode({"step": step, "seconds": 1.0, "tokens_per_second": 1.0}))
+    turn = "3 dax 5 = 5 . " * 8
+    row = {"problem_id": "train/1", "question": "3 dax 5 = ?", "answer": "5", "prompt_id": 1, "sample": 0, "slot": 0, "turns": [turn]}
+    line = encode({**row, "reward": 1.0, "outcome": "correct", "stop_reason": "stop", "generated_tokens": 30, "error": None})
+    for step in range(1, steps + 1):
+        run.rollout_path(step).write_bytes(line * PER_STEP)
+    population = Population(tuple(members), prompts, alive)
+    totals = LedgerTotals(**dict.fromkeys(LedgerTotals.model_fields, 0) | {"rollouts": steps * PER_STEP})
+    asyncio.run(run.commit(steps, population.to_json(), totals, ScriptedEngine().save))
+
+
+def memory() -> float:
+    """MiB of this process that are in main memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(name: str, rollouts: int, prompts: int, alive: int) -> None:
+    """One process, one line."""
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--child", str(Path(folder) / "run"), *map(str, (rollouts, prompts, alive))]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(f"{name}: {prompts:,} prompts bred, {alive:,} alive at most, {rollouts:,} rollouts")
+    print(
+        f"    an iteration outside the engine: median {found['iteration'] * 1e3:.0f} ms, slowest, with a commit, {found['slowest'] * 1e3:.0f} ms"
+    )
+    print(f"    memory {found['rss']:.0f} MiB, {found['grown']:+.1f} MiB over {ITERATIONS - 5} iterations, at most {found['peak']:.0f} MiB")
+    print(f"    once: opening {found['open']:.1f} s, the last evaluation and the summary {found['close']:.1f} s", flush=True)
+
+
+def main() -> None:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--rollouts", type=int, default=10_000_000)
+    parser.add_argument("--prompts", type=int, default=100_000)
+    parser.add_argument("--child", nargs=4, metavar=("FOLDER", "ROLLOUTS", "PROMPTS", "ALIVE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        folder, *numbers = options.child
+        child(Path(folder), *map(int, numbers))
+        return
+    measure("young", PER_STEP * 10, 10, 10)
+    measure("old", options.rollouts, options.prompts, 10)
+    measure("old, all alive", options.rollouts, options.prompts, options.prompts)
+
+
+if __name__ == "__main__":
+    main()
