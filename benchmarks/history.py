@@ -2,8 +2,8 @@
 
 A run of E-SPL that has bred 10^5 prompts and made 10^7 rollouts is laid out on disk through the harness's own writer, and
 resumed by the real loop; beside it a young run of the same shape. The engine is the tests' scripted one, which answers by rules
-and keeps nothing, so that what is measured is the harness: seconds of an iteration outside the engine, memory of the process,
-and the once-only costs of opening and of closing a run. Then the same with 10^5 prompts alive instead of ten.
+and keeps nothing, so that what is measured is the harness: processor seconds of an iteration outside the engine, memory of the
+process, and the once-only costs of opening and of closing a run. Then the same with 10^5 prompts alive instead of ten.
 Each run is a process of its own.
 """
 
@@ -35,7 +35,7 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     from espl_bench.reporter import Silent
 
     class Forgetful(ScriptedEngine):
-        """Keeps nothing of what it was asked; counts the seconds that it took."""
+        """Keeps nothing of what it was asked; counts the processor seconds that it took."""
 
         seconds = 0.0
 
@@ -55,27 +55,27 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
             super().__init__(client.engine, client.weights, client.practice)
 
         async def sample(self, requests):
-            began = time.perf_counter()
+            began = time.process_time()
             completions = await super().sample(requests)
             self.engine.calls.clear()
-            Forgetful.seconds += time.perf_counter() - began
+            Forgetful.seconds += time.process_time() - began
             return completions
 
     class Watch(Silent):
-        """Seconds of each iteration outside the engine, and the memory after it."""
+        """Processor seconds of each iteration outside the engine, and the memory after it."""
 
         def __init__(self):
             self.harness: list[float] = []
             self.rss: list[float] = []
-            self.began = self.opened = time.perf_counter()
+            self.began = self.opened = time.process_time()
             self.engine = 0.0
 
         def started(self, config, folder, step):
-            self.opened = self.last = time.perf_counter()
+            self.opened = self.last = time.process_time()
             self.engine = Forgetful.seconds
 
         def stepped(self, report):
-            now = time.perf_counter()
+            now = time.process_time()
             self.harness.append(now - self.last - (Forgetful.seconds - self.engine))
             self.rss.append(memory())
             self.last, self.engine = now, Forgetful.seconds
@@ -87,7 +87,7 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     lay_out(folder, config, done, prompts, alive)
     watch = Watch()
     runner.resume(folder, watch)
-    closed = time.perf_counter() - watch.last
+    closed = time.process_time() - watch.last
     print(
         json.dumps(
             {
@@ -155,11 +155,10 @@ def measure(name: str, rollouts: int, prompts: int, alive: int) -> None:
         command = [sys.executable, __file__, "--child", str(Path(folder) / "run"), *map(str, (rollouts, prompts, alive))]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(f"{name}: {prompts:,} prompts bred, {alive:,} alive at most, {rollouts:,} rollouts")
-    print(
-        f"    an iteration outside the engine: median {found['iteration'] * 1e3:.0f} ms, slowest, with a commit, {found['slowest'] * 1e3:.0f} ms"
-    )
+    costs = f"{found['iteration'] * 1e3:.0f} ms, at most, with a commit, {found['slowest'] * 1e3:.0f} ms"
+    print(f"    outside the engine an iteration takes {costs} of the processor")
     print(f"    memory {found['rss']:.0f} MiB, {found['grown']:+.1f} MiB over {ITERATIONS - 5} iterations, at most {found['peak']:.0f} MiB")
-    print(f"    once: opening {found['open']:.1f} s, the last evaluation and the summary {found['close']:.1f} s", flush=True)
+    print(f"    once: opening {found['open']:.2f} s, the last evaluation and the summary {found['close']:.2f} s", flush=True)
 
 
 def main() -> None:

@@ -277,11 +277,8 @@ def report(name: str, runs: list[Simulation]) -> None:
     causes["nodes without a cell at the end"] = 1 - sum(causes.values())
     del causes["counts"]
     ranked = sorted(causes.items(), key=lambda item: -item[1])
-    print(
-        f"{name}: utilisation {sum(used) / len(used):.1%} (worst of {len(runs)}: {used[0]:.1%}), {hours:.1f} h, {losses:.1f} losses a sweep, ",
-        end="",
-    )
-    print(f"cells lost {missing}, finished twice {twice}")
+    print(f"{name}: utilisation {sum(used) / len(used):.1%} (worst of {len(runs)}: {used[0]:.1%}), {hours:.1f} h")
+    print(f"    {losses:.1f} losses a sweep, cells lost {missing}, finished twice {twice}")
     print("    the rest: " + ", ".join(f"{cause} {share:.2%}" for cause, share in ranked) + f"; bottleneck: {ranked[0][0]}")
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -122,7 +123,7 @@ def measure(folder: Path) -> Calibration:
         steps.extend(seconds)
         starts.append(began - placed)
         rests.append(ended - began - sum(seconds))
-    gaps = [later[0] - earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)]
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
     return Calibration(
         plain_s=alone,
         one_s=one,
@@ -176,12 +177,10 @@ def main() -> None:
     print(f"load average before: {found.load:.1f} on {found.cores} cores")
     print(f"a cell as a plain process: {found.plain_s:.1f} s")
     print(f"{found.cells} cells: one worker {found.one_s:.0f} s, two workers {found.two_s:.0f} s, ratio {found.two_s / found.one_s:.2f}")
-    print(
-        f"the sweep's own overhead: {found.one_s / found.cells - found.plain_s:+.2f} s a cell; driver {found.driver_cpu_s:.2f} s of processor a cell"
-    )
-    print(
-        f"of a cell: {found.between_s:.1f} s until placed, {found.start_s:.1f} s start, {found.step_s:.2f} s a step, {found.evaluation_s:.1f} s the rest"
-    )
+    print(f"the sweep's own overhead: {found.one_s / found.cells - found.plain_s:+.2f} s a cell")
+    print(f"the driver's processor time: {found.driver_cpu_s:.2f} s a cell")
+    print(f"of a cell: {found.between_s:.1f} s until placed, {found.start_s:.1f} s start, ", end="")
+    print(f"{found.step_s:.2f} s a step, {found.evaluation_s:.1f} s the rest")
     if options.write:
         CALIBRATION.write_text(json.dumps(asdict(found), indent=2) + "\n")
 
