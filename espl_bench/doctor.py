@@ -191,7 +191,9 @@ def _version(package: str) -> str | None:
 def _troubles(devices: Sequence[Device], cores: int, versions: dict[str, str | None], cuda_build: bool) -> list[str]:
     found: list[str] = []
     if devices[0].kind == "cpu" and Path("/proc/driver/nvidia/version").exists():
-        why = "its driver is older than this torch needs, or hidden by CUDA_VISIBLE_DEVICES" if cuda_build else "torch is a build for the CPU"
+        why = (
+            "its driver is older than this torch needs, or hidden by CUDA_VISIBLE_DEVICES" if cuda_build else "torch is a build for the CPU"
+        )
         found.append(f"there is an NVIDIA device that torch does not see: {why}; see pytorch.org/get-started")
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads) > cores:

@@ -25,8 +25,8 @@ def diagnose(as_json: bool) -> None:
         console.print(plain(f"! {trouble}", "yellow"), soft_wrap=True)
     console.print()
     console.print(_sizes(machine, found))
-    how = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens; {1 - USABLE:.0%} of the memory left free"
-    console.print(plain(f"Estimates for engine hf on one device: {how}.", "dim"))
+    shape = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens"
+    console.print(plain(f"Estimates for engine hf on one device: {shape}; {1 - USABLE:.0%} of the memory is left free.", "dim"))
     console.print()
     console.print(plain("begin with: ").append_text(plain(recommended(machine, found), "bold")), soft_wrap=True)
 

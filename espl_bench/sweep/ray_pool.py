@@ -30,6 +30,8 @@ from espl_bench.sweep.grid import Cell, Limits
 from espl_bench.sweep.resources import CPU, GPU, Bundle
 from espl_bench.sweep.storage import Storage
 
+LOOK_S = 20.0
+"""Seconds between looks at the nodes while a cell waits for room."""
 LOST = (RayActorError, NodeDiedError, WorkerCrashedError)
 """The attempt's process or node is gone, or cannot be reached."""
 
@@ -75,13 +77,11 @@ class RayPool:
     def _connect(self) -> None:
         if ray.is_initialized():
             raise EsplError("this process is connected to a cluster already; run one sweep at a time")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a sweep
+        own: dict[str, Any] = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        where = own if self.address is None else {"address": self.address}
         try:
-            ray.init(
-                address=self.address or "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=False if not self.address else None,
-            )
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except ConnectionError as error:
             raise UsageError(f"there is no Ray cluster at {self.address}: {error}; start one with `ray start --head`") from error
 
@@ -122,10 +122,6 @@ class _Round:
     async def _see_through(self, job: Job) -> None:
         """One cell, to an end of whatever kind."""
         cell = self.cells[job.name]
-        reason = None if self.pool.growing else cell.resources.lacking(_nodes())
-        if reason is not None:
-            self._end(Result(job, Fate.FAILED, reason))
-            return
         losses, before = 0, self.pool.progress(job)
         while not self.stops:
             ending = await self._attempt(job, cell)
@@ -144,11 +140,17 @@ class _Round:
 
     async def _attempt(self, job: Job, cell: Cell) -> Ending | None:
         """How the cell ended; None if its process was lost, or never placed because of a stop."""
+        if (reason := self._lacking(cell)) is not None:
+            return Ending(Fate.FAILED, reason)
         errand = Errand(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
         attempt = _place(errand)
         self.attempts[job.name] = attempt
         try:
-            node = await attempt.actor.where.remote()
+            placing = asyncio.wrap_future(attempt.actor.where.remote().future())
+            while not (await asyncio.wait({placing}, timeout=LOOK_S))[0]:
+                if (reason := self._lacking(cell)) is not None:  # the only node that could have held it is gone
+                    return Ending(Fate.FAILED, reason)
+            node = placing.result()
             attempt.placed = True
             self.begun.add(job.name)
             self.watcher.placed(job, node)
@@ -169,6 +171,10 @@ class _Round:
             ray.kill(attempt.actor)
             if attempt.group is not None:
                 remove_placement_group(attempt.group)
+
+    def _lacking(self, cell: Cell) -> str | None:
+        """Why no living node can hold the cell, unless others may come."""
+        return None if self.pool.growing else cell.resources.lacking(_nodes())
 
     def _end(self, result: Result) -> None:
         self.results.append(result)
