@@ -4,9 +4,11 @@ It is a tree (every child names its parents), bounded first in, first out: beyon
 leaves, however well it is rated (paper, Algorithm 1).
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,10 +30,10 @@ class Population:
 
     def __post_init__(self) -> None:
         """Check what every method relies on; raises ValueError."""
-        ids = [member.id for member in self.members]
-        if not 1 <= len(ids) <= self.max_size:
-            raise ValueError(f"a population of max_size {self.max_size} cannot hold {len(ids)} prompts")
-        if ids != sorted(set(ids)) or ids[-1] >= self.next_id:
+        if not 1 <= len(self.members) <= self.max_size:
+            raise ValueError(f"a population of max_size {self.max_size} cannot hold {len(self.members)} prompts")
+        if any(one.id >= other.id for one, other in pairwise(self.members)) or self.newest.id >= self.next_id:
+            ids = [member.id for member in self.members]
             raise ValueError(f"prompt ids must ascend and stay below next_id {self.next_id}: {ids}")
 
     @classmethod
@@ -53,10 +55,15 @@ class Population:
 
     def get(self, prompt_id: int) -> SystemPrompt:
         """The member with this id. Raises KeyError when it never lived or was evicted."""
-        for member in self.members:
-            if member.id == prompt_id:
-                return member
-        raise KeyError(f"prompt {prompt_id} is not in the population")
+        place = self._place(prompt_id)
+        if place is None:
+            raise KeyError(f"prompt {prompt_id} is not in the population")
+        return self.members[place]
+
+    def _place(self, prompt_id: int) -> int | None:
+        """Where a member stands; None if there is none. Ids ascend, so a large population is not searched through."""
+        place = bisect_left(self.members, prompt_id, key=lambda member: member.id)
+        return place if place < len(self.members) and self.members[place].id == prompt_id else None
 
     def rate(self, means: Mapping[int, float], tie: float = TIE) -> Self:
         """Rank the prompts of one step by mean reward and update their ratings (:func:`rating.rate_by_means`).
@@ -64,13 +71,14 @@ class Population:
         Every ranked prompt has one match more. One prompt alone is no ranking: nothing changes.
         Raises ValueError for ids that are not in the population.
         """
-        ratings = rate_by_means({member.id: member.rating for member in self.members}, means, tie)
+        places = {prompt_id: place for prompt_id in means if (place := self._place(prompt_id)) is not None}
+        ratings = rate_by_means({prompt_id: self.members[place].rating for prompt_id, place in places.items()}, means, tie)
         if len(means) < 2:
             return self
-        members = tuple(
-            replace(member, rating=ratings[member.id], matches=member.matches + (member.id in means)) for member in self.members
-        )
-        return replace(self, members=members)
+        members = list(self.members)
+        for prompt_id, place in places.items():
+            members[place] = replace(members[place], rating=ratings[prompt_id], matches=members[place].matches + 1)
+        return replace(self, members=tuple(members))
 
     def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
         """Add a child as the newest member, evicting the oldest beyond ``max_size``. The child is then ``newest``.
