@@ -26,6 +26,12 @@ class Plan:
 
     out: Path
     jobs: tuple[Job, ...]
+    place: str = ""
+    """What `out` shows, where it is not the place itself."""
+
+    def __str__(self) -> str:
+        """Where the runs lie."""
+        return self.place or str(self.out)
 
     @property
     def waiting(self) -> list[Job]:
@@ -42,7 +48,7 @@ def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], 
     waiting = plan.waiting
     finished = len(plan.jobs) - len(waiting)
     with display:
-        display.said(f"{len(plan.jobs)} runs in {plan.out}" + (f", {finished} finished already" if finished else ""))
+        display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} finished already" if finished else ""))
         results = execute(waiting)
     if len(results) < len(waiting) or any(result.fate is Fate.STOPPED for result in results):
         again = shlex.join(["espl-bench", *sys.argv[1:]])
@@ -50,7 +56,8 @@ def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], 
     _tabulate(plan, as_json)
     failed = [result for result in results if result.fate is Fate.FAILED]
     for result in failed:
-        sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason} (all of it: {result.job.log})\n")
+        rest = f" (all of it: {result.job.log})" if result.job.log.exists() else ""
+        sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
     return 1 if failed else 0
 
 
@@ -64,4 +71,4 @@ def _tabulate(plan: Plan, as_json: bool) -> None:
     elif board.tables:
         console = out_console()
         console.print(to_screen(board, console.width))
-        console.print(f"written: {', '.join(str(plan.out / name) for name in TABLES)}", soft_wrap=True, markup=False)
+        console.print(f"written: {', '.join(f'{plan}/{name}' for name in TABLES)}", soft_wrap=True, markup=False)

@@ -111,7 +111,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
         if (storage.view / name / CONFIG).exists():
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
-    plan = Plan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells))
+    plan = Plan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
 
     def execute(jobs: Sequence[Job]) -> Sequence[Result]:

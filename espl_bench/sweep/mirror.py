@@ -8,7 +8,7 @@ run claims it; a worker that was given up for dead, but is not, finds the claim 
 import threading
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from espl_bench import commits
@@ -22,6 +22,7 @@ CLAIM = ".claim"
 LOOK_S = 2.0
 """Seconds between looks for a new commit."""
 CHECKPOINTS = "checkpoints"
+ROLLOUTS = "rollouts"
 
 
 class Superseded(RunDirError):
@@ -47,22 +48,27 @@ class Mirror:
         self._storage.write(f"{self._cell}/{CLAIM}", self._token)
 
     def pull(self) -> None:
-        """Fetch what is there. Checkpoints that were not pushed to their end are left out."""
+        """Fetch what a resume needs: all but rollouts, and no checkpoint that was not pushed to its end.
+
+        Rollouts after the last commit stay in the storage until the same iterations write them again.
+        """
+        self._fs.invalidate_cache()
         try:
             found: list[str] = self._fs.find(self._remote)
         except FileNotFoundError:
             return
-        names = [name.rpartition(f"{self._remote}/")[2] for name in found]
+        names = [name.removeprefix(f"{self._remote}/") for name in found]
         whole = {name.rpartition("/")[0] for name in names if name.endswith(f"/{commits.RECORD}")}
         for name in names:
             place = Path(name)
-            if place.name == CLAIM or (place.parts[0] == CHECKPOINTS and "/".join(place.parts[:2]) not in whole):
+            half = place.parts[0] == CHECKPOINTS and "/".join(place.parts[:2]) not in whole
+            if half or place.name == CLAIM or place.parts[0] == ROLLOUTS:
                 continue
             (self._folder / place).parent.mkdir(parents=True, exist_ok=True)
             self._fs.get_file(f"{self._remote}/{name}", str(self._folder / place))
             self._pushed[place] = _stamp(self._folder / place)
         if (self._folder / CONFIG).exists():  # empty folders do not exist in object stores
-            for name in (CHECKPOINTS, "rollouts"):
+            for name in (CHECKPOINTS, ROLLOUTS):
                 (self._folder / name).mkdir(exist_ok=True)
 
     def push(self) -> None:
@@ -147,7 +153,7 @@ class Mirror:
             if Path(*place.parts[:2]) in kept:
                 continue
             target = f"{self._remote}/{place.as_posix()}"
-            if self._fs.exists(target):
+            with suppress(FileNotFoundError):
                 self._fs.rm_file(target)
             del self._pushed[place]
 

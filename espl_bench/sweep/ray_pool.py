@@ -163,7 +163,7 @@ class _Round:
             return None
         except RayTaskError as error:  # a bug, or an error of a library: the traceback is the cell's log
             await asyncio.to_thread(self.pool.storage.write, job.log.name, clean(str(error)).encode("utf-8", "backslashreplace"))
-            return Ending(Fate.FAILED, f"{_line(error.cause)} (all of it: {job.log.name})")
+            return Ending(Fate.FAILED, _line(error.cause))
         except RuntimeEnvSetupError as error:
             return Ending(Fate.FAILED, _line(error))
         finally:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
 from fsspec.core import url_to_fs as _url_to_fs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # it has none
@@ -82,7 +82,12 @@ class Storage:
     @cached_property
     def view(self) -> Path:
         """The sweep as a local folder: itself, or what has been fetched of it."""
-        return Path(self.root) if self.is_folder else Path(mkdtemp(prefix="espl-bench-view-"))
+        return Path(self.root) if self.is_folder else Path(self._fetched.name)
+
+    @cached_property
+    def _fetched(self) -> TemporaryDirectory[str]:
+        """Removed with this object."""
+        return TemporaryDirectory(prefix="espl-bench-view-")
 
     def place(self, name: str) -> str:
         """A file or folder of the sweep as `fs` names it."""
@@ -147,6 +152,7 @@ class Storage:
 
     def committed(self, cell: str) -> int:
         """The newest step that a resume of a cell would start from; -1 if there is none."""
+        self.fs.invalidate_cache()  # of listings: others write there
         try:
             found: list[str] = self.fs.glob(self.place(f"{cell}/checkpoints/step_*/{RECORD}"))
         except OSError:
