@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from espl_bench.commands import carrying
 from espl_bench.commands.carrying import TABLES, Plan
 from espl_bench.commands.pool import Job, Result, run_all
 from espl_bench.commands.sweep_display import State, SweepDisplay, state_of, status_table
-from espl_bench.errors import UsageError
+from espl_bench.errors import RunDirError, UsageError
 from espl_bench.run_dir import CONFIG, RunDir
 from espl_bench.screen import err_console, out_console, plain
 from espl_bench.sweep.grid import Cell, make_cells, read_grid
@@ -87,7 +87,9 @@ def resume(place: str, means: Means, quiet: bool, as_json: bool) -> int:
 def show_status(place: str, as_json: bool) -> None:
     """Print how far every cell is. Raises UsageError where no sweep lies."""
     storage = Storage.open(place)
-    states = [state_of(storage, cell) for cell in storage.sweep().cells]
+    cells = storage.sweep().cells
+    storage.fetch_all(cell.name for cell in cells)
+    states = [state_of(storage, cell) for cell in cells]
     if as_json:
         sys.stdout.write(json.dumps([state.record() for state in states], indent=2) + "\n")
     else:
@@ -106,11 +108,10 @@ def _tally(states: Sequence[State]) -> str:
 def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as_json: bool) -> int:
     on_ray = means.ray
     cells = {cell.name: cell for cell in sweep.cells}
+    storage.fetch_all(cells)
     for name, cell in cells.items():
-        storage.fetch(name)
         if (storage.view / name / CONFIG).exists():
             RunDir.open(storage.view / name).refuse_changes(cell.config)
-    storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
     plan = Plan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
 
@@ -121,6 +122,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
             return _on_ray(storage, sweep, means, jobs, cells, display) if on_ray else run_all(jobs, means.jobs or 1, display)
 
     with storage.kept_for_one_driver():
+        storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
         code = carrying.carry_out(plan, execute, display, as_json)
     if not storage.is_folder:
         for name in TABLES:
@@ -153,8 +155,8 @@ def _refreshed(storage: Storage, display: SweepDisplay) -> Generator[None]:
 
     def look() -> None:
         while not stop.wait(REFRESH_S):
-            for name in display.running:
-                storage.fetch(name)
+            with suppress(RunDirError):  # what cannot be read now is read at the next look
+                storage.fetch_all(display.running)
 
     thread = threading.Thread(target=look, name="view", daemon=True)
     thread.start()

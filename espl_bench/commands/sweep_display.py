@@ -102,8 +102,7 @@ class State:
 
 
 def state_of(storage: Storage, cell: Cell) -> State:
-    """Read how far a cell is. A cell whose driver was killed counts as running: nobody wrote down its end."""
-    storage.fetch(cell.name)
+    """How far a cell is, in a view that has been fetched. If its driver was killed it counts as running: nobody wrote down its end."""
     folder = storage.view / cell.name
     attempts = read_attempts(storage, cell.name)
     summary = read_summary(folder / SUMMARY) if (folder / SUMMARY).exists() else None

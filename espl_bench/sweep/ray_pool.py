@@ -122,7 +122,7 @@ class _Round:
     async def _see_through(self, job: Job) -> None:
         """One cell, to an end of whatever kind."""
         cell = self.cells[job.name]
-        losses, before = 0, self.pool.progress(job)
+        losses, before = 0, None
         while not self.stops:
             ending = await self._attempt(job, cell)
             if ending is not None:
@@ -133,7 +133,8 @@ class _Round:
             if self.stops:
                 return
             now = await asyncio.to_thread(self.pool.progress, job)
-            losses, before = (1 if now > before else losses + 1), max(now, before)
+            losses = 1 if before is not None and now > before else losses + 1
+            before = now
             if losses > self.pool.retries:
                 self._end(Result(job, Fate.FAILED, f"lost {losses} times in a row without a new commit; see {job.log}"))
                 return

@@ -12,7 +12,8 @@ looks at the sweep reads through a `view`: a local folder that holds the small f
 
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,7 @@ url_to_fs = cast(Callable[[str], tuple[Any, str]], _url_to_fs)
 SWEEP = "sweep.json"
 ATTEMPTS = "attempts"
 DRIVER = ".driver"
+READS_AT_ONCE = 16
 VIEWED = (CONFIG, PROVENANCE, SUMMARY)
 """Files of a run that are fetched once."""
 
@@ -60,6 +62,7 @@ class Storage:
     """One sweep's place."""
 
     url: str
+    """Means the same to every process: of a folder, its whole path."""
     fs: Any
     """Of fsspec."""
     root: str
@@ -72,7 +75,8 @@ class Storage:
             fs, root = url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{url} cannot be used as storage: {error}; name a folder or a URL that fsspec knows") from error
-        return cls(url, fs, root.rstrip("/"))
+        root = root.rstrip("/")
+        return cls(root if isinstance(fs, LocalFileSystem) else url, fs, root)
 
     @property
     def is_folder(self) -> bool:
@@ -114,8 +118,14 @@ class Storage:
         except OSError as error:
             raise RunDirError(f"{self.url} cannot be read ({error}); try again when it can be reached") from error
 
+    def fetch_all(self, cells: Iterable[str]) -> None:
+        """`fetch` several, side by side: each read of remote storage is a wait."""
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            for _ in pool.map(self.fetch, cells):
+                pass
+
     def fetch(self, cell: str) -> None:
-        """Bring the view of a cell up to date. A file that cannot be read now is left as it was."""
+        """Bring the view of a cell up to date. Raises RunDirError if the storage cannot be reached."""
         if self.is_folder:
             return
         for name in (*VIEWED, Log.METRICS.path(Path()).name):
@@ -135,6 +145,7 @@ class Storage:
         process is gone counts as none, on another only a person can tell.
         """
         if self.is_folder:
+            self.view.mkdir(parents=True, exist_ok=True)
             with run_lock.held(self.view):
                 yield
             return
