@@ -13,9 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,11 +27,11 @@ OPTIONS = {"steps": 4, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1
 class Calibration:
     """What was measured, in seconds unless it says otherwise."""
 
-    plain_s: float
-    """A cell as a process of its own, mean."""
-    one_s: float
+    plain_s: float | None
+    """A cell as a process of its own, mean; None: not measured, nor the next two."""
+    one_s: float | None
     """All cells on one worker."""
-    two_s: float
+    two_s: float | None
     """All cells on two workers."""
     cells: int
     start_s: float
@@ -43,8 +42,8 @@ class Calibration:
     """An iteration, median over both methods."""
     evaluation_s: float
     """The test at the end of a cell, median: what is left of a cell's time."""
-    driver_cpu_s: float
-    """Processor time of the driver per cell, its start left out."""
+    driver_s: float
+    """The driver's own time for an event: placing, losing or ending a cell."""
     load: float
     """The machine's load average before: above its cores others were computing."""
     cores: int
@@ -66,8 +65,8 @@ def plain(folder: Path) -> float:
     return (time.monotonic() - began) / (SEEDS * len(METHODS))
 
 
-def on_ray(grid: Path, out: Path, workers: int) -> tuple[float, float]:
-    """Seconds of the sweep without the driver's own start and Ray's, and processor seconds of the driver."""
+def on_ray(grid: Path, out: Path, workers: int) -> float:
+    """Seconds of the sweep, the driver's own start and Ray's left out."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers})
@@ -85,12 +84,9 @@ def on_ray(grid: Path, out: Path, workers: int) -> tuple[float, float]:
             cluster.address,
             "--quiet",
         ]
-        before = os.times()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        after = os.times()
         spans = [span for made in attempts(out).values() for span in made]
-        seconds = max(end for _, end in spans) - min(start for start, _ in spans)
-        return seconds, after.children_user + after.children_system - before.children_user - before.children_system
+        return max(end for _, end in spans) - min(start for start, _ in spans)
     finally:
         cluster.shutdown()
 
@@ -111,74 +107,74 @@ def measure(folder: Path) -> Calibration:
     options = "\n".join(f"{name} = {value}" for name, value in OPTIONS.items())
     grid.write_text(f"methods = {json.dumps(METHODS)}\nenvironments = ['rulebook']\nseeds = {SEEDS}\n[options]\n{options}\n")
     alone = plain(folder / "plain")
-    one, cpu = on_ray(grid, folder / "one", 1)
-    two, _ = on_ray(grid, folder / "two", 2)
-    idle_cpu = finished_again(grid, folder / "one")
-    spans = sorted(span for made in attempts(folder / "one").values() for span in made)
+    one = on_ray(grid, folder / "one", 1)
+    two = on_ray(grid, folder / "two", 2)
+    return replace(calibrate(folder / "one"), plain_s=alone, one_s=one, two_s=two, load=load)
+
+
+def calibrate(out: Path) -> Calibration:
+    """What a finished, undisturbed sweep tells of its cells."""
     steps, rests, starts = [], [], []
-    for cell, [(placed, ended)] in attempts(folder / "one").items():
-        run = folder / "one" / cell
-        seconds = [json.loads(line)["seconds"] for line in (run / "timing.jsonl").read_text().splitlines()]
-        began = (run / "checkpoints").stat().st_ctime if not seconds else (run / "rollouts/step_000001.jsonl").stat().st_mtime - seconds[0]
+    for cell, [(placed, ended)] in attempts(out).items():
+        seconds = [json.loads(line)["seconds"] for line in (out / cell / "timing.jsonl").read_text().splitlines()]
+        began = (out / cell / "rollouts/step_000001.jsonl").stat().st_mtime - seconds[0]
         steps.extend(seconds)
         starts.append(began - placed)
         rests.append(ended - began - sum(seconds))
-    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
     return Calibration(
-        plain_s=alone,
-        one_s=one,
-        two_s=two,
-        cells=len(spans),
+        plain_s=None,
+        one_s=None,
+        two_s=None,
+        cells=len(starts),
         start_s=statistics.median(starts),
-        between_s=statistics.median(gaps),
+        between_s=statistics.median(gaps(out)),
         step_s=statistics.median(steps),
         evaluation_s=statistics.median(rests),
-        driver_cpu_s=max(0.0, cpu - idle_cpu) / len(spans),
-        load=load,
+        driver_s=driver(),
+        load=os.getloadavg()[0],
         cores=len(os.sched_getaffinity(0)),
     )
 
 
-def finished_again(grid: Path, out: Path) -> float:
-    """Processor seconds of a driver that finds everything finished: its start, and Ray's on this machine."""
-    from ray.cluster_utils import Cluster
+def gaps(out: Path) -> list[float]:
+    """Seconds between the end of a cell and the placing of the one that took its room."""
+    spans = [span for made in attempts(out).values() for span in made]
+    ends = sorted(end for _, end in spans)
+    late = sorted(start for start, _ in spans if start > ends[0])
+    return [start - end for end, start in zip(ends, late, strict=False)]
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        command = [
-            sys.executable,
-            "-m",
-            "espl_bench",
-            "sweep",
-            "run",
-            str(grid),
-            "--out",
-            str(out),
-            "--address",
-            cluster.address,
-            "--quiet",
-        ]
-        before = os.times()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-    finally:
-        cluster.shutdown()
+
+def driver(events: int = 100) -> float:
+    """Seconds in which the driver writes one event down: it does little else."""
+    from espl_bench.commands.pool import Fate, Job, Result
+    from espl_bench.sweep.journal import Journal
+    from espl_bench.sweep.storage import Storage
+
+    with TemporaryDirectory() as folder:
+        journal = Journal(Storage.open(folder))
+        began = time.monotonic()
+        for number in range(events // 2):
+            job = Job(Path(f"cell{number}"), (), 1)
+            journal.placed(job, "node/1")
+            journal.ended(Result(job, Fate.FINISHED))
+        return (time.monotonic() - began) / events
 
 
 def main() -> None:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--write", action="store_true", help=f"store the figures in {CALIBRATION.name}")
+    parser.add_argument("--of", type=Path, metavar="SWEEP", help="measure nothing, read a finished sweep instead; no scaling then")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with TemporaryDirectory() as folder:
-        found = measure(Path(folder))
-    print(f"load average before: {found.load:.1f} on {found.cores} cores")
-    print(f"a cell as a plain process: {found.plain_s:.1f} s")
-    print(f"{found.cells} cells: one worker {found.one_s:.0f} s, two workers {found.two_s:.0f} s, ratio {found.two_s / found.one_s:.2f}")
-    print(f"the sweep's own overhead: {found.one_s / found.cells - found.plain_s:+.2f} s a cell")
-    print(f"the driver's processor time: {found.driver_cpu_s:.2f} s a cell")
+        found = calibrate(options.of) if options.of else measure(Path(folder))
+    print(f"load average: {found.load:.1f} on {found.cores} cores")
+    if found.plain_s and found.one_s and found.two_s:
+        print(f"a cell as a plain process: {found.plain_s:.1f} s")
+        print(f"{found.cells} cells: one worker {found.one_s:.0f} s, two {found.two_s:.0f} s, ratio {found.two_s / found.one_s:.2f}")
+        print(f"the sweep's own overhead: {found.one_s / found.cells - found.plain_s:+.2f} s a cell")
+    print(f"the driver: {found.driver_s * 1e3:.0f} ms an event")
     print(f"of a cell: {found.between_s:.1f} s until placed, {found.start_s:.1f} s start, ", end="")
     print(f"{found.step_s:.2f} s a step, {found.evaluation_s:.1f} s the rest")
     if options.write:

@@ -79,7 +79,7 @@ class RayPool:
             raise EsplError("this process is connected to a cluster already; run one sweep at a time")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a sweep
         own: dict[str, Any] = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        where = own if self.address is None else {"address": self.address}
+        where: dict[str, Any] = own if self.address is None else {"address": self.address}
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except ConnectionError as error:
