@@ -25,7 +25,7 @@ class Duel:
     """Two prompts that met the same problems: how the ratings before them saw the chances, and how it went."""
 
     expected: float
-    """Chance that the favourite scores above the other, by the ratings before the iteration; at least 0.5."""
+    """Chance that the favourite scores above the other, by the ratings before the iteration; above 0.5."""
     won: float
     """1 if it did, 0 if not, 0.5 for a draw."""
 
@@ -51,7 +51,7 @@ def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
 
 
 def duels(events: Sequence[Mapping[str, Any]], tie: float) -> Iterator[Duel]:
-    """Every pair of every ranking. Mean rewards within `tie` are a draw, as in the rating itself."""
+    """Every pair of every ranking in which one was the favourite. Mean rewards within `tie` are a draw, as in the rating itself."""
     past = histories(events)
     for event in events:
         if event["event"] != "rated" or not event["ratings"]:
@@ -64,7 +64,8 @@ def duels(events: Sequence[Mapping[str, Any]], tie: float) -> Iterator[Duel]:
             expected = chance(mine, other)
             margin = event["means"][str(a)] - event["means"][str(b)]
             won = 0.5 if abs(margin) <= tie + 1e-9 else float(margin > 0)
-            yield Duel(expected, won) if expected >= 0.5 else Duel(1.0 - expected, 1.0 - won)
+            if expected != 0.5:
+                yield Duel(expected, won) if expected > 0.5 else Duel(1.0 - expected, 1.0 - won)
 
 
 def chance(a: Rating, b: Rating) -> float:

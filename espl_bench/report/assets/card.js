@@ -14,7 +14,7 @@ export function card(run, detail) {
     ]) : el("p", { class: "soft" }, `${run.steps} of ${run.iterations} steps; the result comes at the end.`)),
     el("section", { "aria-label": "Ledger" }, el("h2", {}, "Ledger"), summary ? facts(Object.entries(summary.ledger).map(([name, value]) => [MEANINGS[name] ?? name, name.endsWith("_s") ? duration(value) : `${whole(value)}${value > 9999 ? ` (${count(value)})` : ""}`])) : el("p", { class: "soft" }, "Written at the end.")),
     el("section", { "aria-label": "Method" }, el("h2", {}, "Method"), values(config.method)),
-    el("section", { "aria-label": "Configuration" }, el("h2", {}, "Configuration"), values(Object.fromEntries(Object.entries(config).filter(([name]) => name !== "method")))),
+    el("section", { "aria-label": "Configuration", class: "broad columns" }, el("h2", {}, "Configuration"), values(Object.fromEntries(Object.entries(config).filter(([name]) => name !== "method")))),
     el("section", { "aria-label": "Provenance", class: "broad" }, el("h2", {}, "Provenance"), values(provenance)));
 }
 

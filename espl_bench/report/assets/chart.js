@@ -79,7 +79,7 @@ function paint(spec, width, cursor, xs, move) {
   const py = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - top);
   const cross = svg("line", { class: "cross", y1: top, y2: bottom });
   const node = svg("svg", { width, height, role: "img", "aria-label": spec.label },
-    ticks(y0, y1, 4).map((y) => [svg("line", { class: "grid", x1: left, x2: right, y1: py(y), y2: py(y) }), svg("text", { class: "tick", x: left - 7, y: py(y) + 4, "text-anchor": "end" }, spec.y.write(y))]),
+    ticks(y0, y1, 4).map((y) => [svg("line", { class: "grid", x1: left, x2: right, y1: py(y), y2: py(y) }), svg("text", { class: "tick", x: left - 7, y: py(y) + 4, "text-anchor": "end" }, (spec.y.tick ?? spec.y.write)(y))]),
     ticks(x0, x1, Math.max(2, width / 90)).map((x) => svg("text", { class: "tick", x: px(x), y: bottom + 16, "text-anchor": "middle" }, spec.x.write(x))),
     svg("text", { class: "axis", x: right, y: height - 3, "text-anchor": "end" }, spec.x.title),
     spec.series.filter((each) => each.band).map((each) => svg("path", { class: each.stacked ? "stack" : "band", fill: each.colour, d: bandPath(each.band, px, py) })),

@@ -41,5 +41,5 @@ function testCurves(test) {
     band: band.low && band.x.length > 1 ? band.x.map((x, place) => [x, band.low[place], band.high[place]]) : null,
   }));
   const write = chosen.axis === "seconds" ? duration : count;
-  return el("section", { "aria-label": title }, lineChart({ label: `${chosen.split} score in percent over ${chosen.axis.replace("_", " ")}, ${title}`, title, series, x: { title: AXES.find((each) => each.value === chosen.axis).text, write }, y: { write: (share) => points(share), min: 0 }, height: 340 }));
+  return el("section", { "aria-label": title }, lineChart({ label: `${chosen.split} score in percent over ${chosen.axis.replace("_", " ")}, ${title}`, title, series, x: { title: AXES.find((each) => each.value === chosen.axis).text, write }, y: { write: (share) => points(share), tick: (share) => points(share, 0), min: 0 }, height: 340 }));
 }

@@ -1,6 +1,6 @@
 // What a model wrote, cut into parts that are read differently: what it says, what it thinks, and what it calls. Text stays text.
 
-const PARTS = /<(think|thinking|search|tool_call|tool|function_call|information|result)\b[^<>]{0,200}>([\s\S]*?)<\/\1>/g;
+const PARTS = /<(think|thinking|search|tool_call|tool_response|tool|function_call|information|result)\b[^<>]{0,200}>([\s\S]*?)<\/\1>/g;
 const THOUGHTS = new Set(["think", "thinking"]);
 
 // Parts { kind: "say" | "think" | "call", name, start, end } that cover the text without a gap.

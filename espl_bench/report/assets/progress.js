@@ -9,7 +9,7 @@ export function progress(run, detail) {
   const told = detail.progress;
   const x = { title: "step", write: String };
   const over = (values) => told.step.map((step, place) => [step, values[place] ?? null]);
-  const share = { write: (value) => points(value, 0), min: 0 };
+  const share = { write: (value) => points(value), tick: (value) => points(value, 0), min: 0 };
   const line = (title, series, y, height = 190) => lineChart({ label: `${title}, ${run.name}`, title, series, x, y, height });
   const found = [];
   const scores = ["validation", "test"].map((split, place) => ({ name: split, colour: `var(--m${place + 1})`, dash: place ? "7 3" : "", points: told.evaluations.filter((row) => row.split === split).map((row) => [row.step, row.score]) })).filter((each) => each.points.length);

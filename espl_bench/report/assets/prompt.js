@@ -42,11 +42,18 @@ function parentDiff(path, detail, prompt, id) {
   const parent = detail.prompts.find((each) => each.id === id);
   if (!parent) return null;
   const changes = principles(parent.principles, prompt.principles);
+  const kept = changes.filter((step) => step.kind === "same");
   const counts = ["new", "changed", "gone", "same"].map((kind) => [kind, changes.filter((step) => step.kind === kind).length]).filter(([, number]) => number);
   const told = counts.map(([kind, number]) => `${number} ${SPOKEN[kind]}`).join(", ") || "nothing to compare";
   return el("section", { class: "diff", "aria-label": `Difference to prompt ${id}` },
     el("h3", {}, "Against ", link(hash([...path, "tree"], { prompt: id }), {}, `#${id}`), el("span", { class: "soft" }, ` · ${told}`)),
-    el("ul", {}, changes.map((step) => el("li", { class: step.kind }, el("span", { class: "sign", "aria-label": SPOKEN[step.kind], role: "img" }, SIGNS[step.kind]), el("span", { class: "said" }, step.kind === "changed" ? reworded(step) : step.text)))));
+    el("ul", {}, changes.filter((step) => step.kind !== "same").map(change)),
+    kept.length ? folded(`${kept.length} kept`, false, el("ul", {}, kept.map(change))) : null);
+}
+
+function change(step) {
+  const number = `G${step.to ?? step.from}`;
+  return el("li", { class: step.kind }, el("span", { class: "sign", "aria-label": SPOKEN[step.kind], role: "img" }, SIGNS[step.kind]), el("span", { class: "number" }, number), el("span", { class: "said" }, step.kind === "changed" ? reworded(step) : step.text));
 }
 
 function reworded(step) {

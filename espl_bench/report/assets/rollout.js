@@ -20,7 +20,7 @@ export function rolloutPanel(run, detail, item, text, draw) {
   const colouring = options.find((each) => each.value === look.colouring && !each.disabled) ? look.colouring : "none";
   return el("section", { class: "panel", "aria-label": "Rollout" },
     el("h2", {}, line(item.problem, 80), el("span", { class: "soft" }, ` · ${item.split} · step ${item.step} · sample ${item.sample}`)),
-    el("p", { class: "facts-line" }, badge(item.outcome), el("span", {}, `reward ${decimals(item.reward)}`), known(item.advantage) ? el("span", {}, `advantage ${item.advantage < 0 ? "" : "+"}${decimals(item.advantage)}`) : null, el("span", {}, plural(item.tokens, "token")), el("span", {}, `ended by ${text.stop ?? "a fault before the first word"}`)),
+    el("p", { class: "facts-line" }, badge(item.outcome), el("span", {}, `reward ${decimals(item.reward)}`), known(item.advantage) ? el("span", {}, `advantage ${item.advantage > 0 ? "+" : ""}${decimals(item.advantage)}`) : null, el("span", {}, plural(item.tokens, "token")), el("span", {}, `ended by ${text.stop ?? "a fault before the first word"}`)),
     text.error ? el("p", { class: "notice said" }, text.error) : null,
     prompt ? folded(`system prompt #${prompt.id}, ${plural(prompt.principles.length, "principle")}`, false,
       el("ol", { class: "principles", start: 0 }, prompt.principles.map((each, place) => el("li", {}, el("span", { class: "number" }, `G${place}`), el("span", { class: "said" }, each)))),
@@ -40,10 +40,10 @@ function turn(text, said, place, colouring, item) {
     if (part.kind === "say") return el("div", { class: "said say" }, nodes);
     return folded(`${part.name}, ${plural(part.end - part.start, "character")}`, false, el("div", { class: `said ${part.kind}` }, nodes));
   });
-  const reply = text.replies[place];
+  const heard = text.heard[place] ?? [];
   return [
     el("h3", {}, text.turns.length > 1 ? `Response, turn ${place + 1}` : "Response"),
     el("div", { class: "turn" }, pieces),
-    known(reply) ? folded(`the environment answers, ${plural(reply.length, "character")}`, false, el("pre", { class: "said reply" }, reply)) : null,
+    heard.map((reply) => folded(`${reply.tool === null ? "the environment" : line(reply.tool, 40)} answers, ${plural(reply.text.length, "character")}`, false, el("pre", { class: "said reply" }, reply.text))),
   ];
 }

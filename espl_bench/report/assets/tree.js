@@ -6,7 +6,7 @@ import { scale } from "./colour.js";
 import { descent, promptPanel } from "./prompt.js";
 import { note, route } from "./router.js";
 
-const LANE = 26;
+const LANE = 34;
 const PAD = 22;
 const RADIUS = 7;
 const scrolled = new Map();
@@ -37,7 +37,7 @@ function drawn(run, detail, width, nodes, state, choose) {
   const last = Math.max(1, ...prompts.map((prompt) => prompt.born_step));
   const lanes = 1 + Math.max(0, ...prompts.map((prompt) => prompt.lane));
   const step = Math.max((width - 2 * PAD) / last, Math.min(18, 2400 / last));
-  const [x, y] = [(prompt) => PAD + prompt.born_step * step, (prompt) => PAD + spread(prompt, prompts)];
+  const [x, y] = [(prompt) => PAD + prompt.born_step * step, (prompt) => PAD + prompt.lane * LANE];
   const by = new Map(prompts.map((prompt) => [prompt.id, prompt]));
   const range = prompts.map((prompt) => prompt.rating.mu);
   const [low, high] = [Math.min(...range), Math.max(...range)];
@@ -62,16 +62,12 @@ function drawn(run, detail, width, nodes, state, choose) {
   return scroller;
 }
 
-// Children of one step share a column; those in the same lane cannot, so lanes are all that is needed.
-function spread(prompt) {
-  return prompt.lane * LANE;
-}
-
 function edge(parent, child, place, x, y) {
   if (!parent) return null;
   const [x0, y0, x1, y1] = [x(parent), y(parent), x(child), y(child)];
   const middle = (x0 + x1) / 2;
-  return svg("path", { class: place ? "edge other" : child.origin === "crossover" ? "edge crossover" : "edge", d: y0 === y1 && place === 0 ? `M${x0} ${y0}L${x1} ${y1}` : `M${x0} ${y0}C${middle} ${y0} ${middle} ${y1} ${x1} ${y1}` });
+  const bow = y0 === y1 && place ? LANE * 0.55 : 0;  // along a lane it would be lost under the line of descent
+  return svg("path", { class: place ? "edge other" : child.origin === "crossover" ? "edge crossover" : "edge", d: `M${x0} ${y0}C${middle} ${y0 + bow} ${middle} ${y1 + bow} ${x1} ${y1}` });
 }
 
 function stepsShown(last, step) {
