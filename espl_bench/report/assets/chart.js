@@ -113,7 +113,7 @@ function bandPath(band, px, py) {
 
 function valueTable(spec, xs) {
   const shown = xs.length > 200 ? xs.filter((_, place) => place % Math.ceil(xs.length / 200) === 0) : xs;
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${spec.label}, values` }, el("table", { class: "values" },
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${spec.label}, values` }, el("table", { class: "values", "aria-label": `${spec.label}, values` },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, spec.x.title), spec.series.map((each) => el("th", { scope: "col" }, each.name)))),
     el("tbody", {}, shown.map((x) => el("tr", {}, el("th", { scope: "row" }, spec.x.write(x)), spec.series.map((each) => el("td", {}, spec.y.write(valueAt(each, x)))))))));
 }

@@ -68,12 +68,12 @@ export async function rollouts(run, detail) {
   };
   const filter = () => {
     shown = items.filter(wantedBy(new URLSearchParams(filters)));
-    const at = shown.findIndex((item) => item.at === Number(filters.at ?? -1));
+    const asked = shown.findIndex((item) => item.at === Number(filters.at ?? -1));
+    const at = asked < 0 && shown.length && !matchMedia(NARROW).matches ? 0 : asked;
     list = virtualList({ label: "Rollouts", length: shown.length, row: (place) => rowOf(shown[place], textOf(shown[place])), name: (place) => nameOf(shown[place]), choose: open, chosen: at < 0 ? null : at, state: memory });
     found.replaceChildren(list.node);
     summary.textContent = countsOf(index, shown, items);
     if (at >= 0) open(at, true);
-    else if (shown.length && !matchMedia(NARROW).matches) open(0, true);
     else side.replaceChildren();
   };
   const set = (name, value) => {
@@ -96,7 +96,7 @@ function countsOf(index, shown, items) {
 }
 
 function heading() {
-  return el("div", { class: "row head", "aria-hidden": "true" }, ["", "step", "prompt", "problem", "reward", "adv.", "tokens", "response"].map((text, place) => el("span", { class: `c${place}` }, text)));
+  return el("div", { class: "row head", "aria-hidden": "true" }, ["", "step", "under", "problem", "reward", "adv.", "tokens", "response"].map((text, place) => el("span", { class: `c${place}` }, text)));
 }
 
 function rowOf(item, text) {

@@ -18,7 +18,7 @@ export function sortable({ label, columns, rows, sorting, onSort, rowKey }) {
     return el("th", { scope: "col", class: each.text ? "text" : null, "aria-sort": chosen ? (sorting.down ? "descending" : "ascending") : "none" }, button);
   });
   const body = ordered.map((row) => el("tr", {}, columns.map((each, place) => (place ? el("td", { class: each.text ? "text" : null }, each.cell(row)) : el("th", { scope: "row", class: "text" }, each.cell(row))))));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, el("table", { class: "board" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, el("table", { class: "board", "aria-label": label }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
 }
 
 // Missing values stand last, whichever way the rest is sorted.
