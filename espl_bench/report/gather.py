@@ -53,6 +53,7 @@ Known = dict[Path, tuple[Stamp, RunRecord]]
 def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     """Read everything under the paths; runs that have not changed since are taken from `known`.
 
+    So are those that cannot be read now, but could be before: a run that goes on may be in the middle of a line.
     Raises RunDirError where a path holds no run, or none of its runs can be read.
     """
     found = collect(paths)
@@ -63,7 +64,10 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
         try:
             records.append(_read_anew(folder, labels, {} if known is None else known))
         except EsplError as error:
-            unreadable.append(error)
+            if known and folder in known:
+                records.append(known[folder][1])
+            else:
+                unreadable.append(error)
     if not found.entries and not records:
         raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
     ordered = sorted(records, key=lambda record: (record.label, record.view.config.seed, record.name))

@@ -69,7 +69,7 @@ def page(title: str, study: Mapping[str, Any] | None, blobs: Mapping[str, bytes]
         embedded.append(b'<script type="text/plain" data-blob="%s">%s</script>\n' % (html.escape(name).encode(), base64.b64encode(data)))
     # the text is cut at its markers before anything is put in, so that what is put in is never searched for markers
     parts = {
-        "TITLE": html.escape(title).encode(),
+        "TITLE": html.escape(title).encode("utf-8", "replace"),
         "POLICY": policy(connect).encode(),
         "STYLE": style().encode(),
         "SCRIPT": script().encode(),
