@@ -51,11 +51,11 @@ def parts_of(data: bytes) -> dict[str, object]:
 def test_a_report_holds_tables_runs_and_rollouts(folder):
     made = build(gather([folder]), "t", 25 * MIB)
     parts = parts_of(made.page)
-    assert {"study", "run/0", "index/0", "rollouts/0/step_1", "rollouts/0/test_4"} <= parts.keys()
+    assert {"study", "run/espl-s0", "index/espl-s0", "rollouts/espl-s0/step_1", "rollouts/espl-s0/test_4"} <= parts.keys()
     assert parts["study"]["runs"][0]["name"] == "espl-s0"
     assert parts["study"]["boards"]["tests"][0]["rows"][0]["method"] == "espl"
-    assert made.stored == made.kept == len(parts["index/0"]["outcome"]) == 57
-    assert parts["rollouts/0/step_1"][0]["turns"] == ["dax larger 1 answer 0"]
+    assert made.stored == made.kept == len(parts["index/espl-s0"]["outcome"]) == 57
+    assert parts["rollouts/espl-s0/step_1"][0]["turns"] == ["dax larger 1 answer 0"]
     assert made.page == build(gather([folder]), "t", 25 * MIB).page, "the same runs give the same bytes"
 
 
@@ -94,7 +94,7 @@ def test_a_report_that_would_be_too_large_keeps_whole_groups_evenly(tmp_path):
     limit = 200 * 1024
     made = build(study, "t", limit)
     assert len(made.page) <= limit < len(build(study, "t", 25 * MIB).page)
-    index = parts_of(made.page)["index/0"]
+    index = parts_of(made.page)["index/run"]
     assert made.stored == 6001 and 0 < made.kept < made.stored
     kept = [file["kept"] for file in index["files"] if file["split"] == "train"]
     assert max(kept) - min(kept) <= 5 and all(number % 5 == 0 for number in kept), "groups of five, evenly spread"
@@ -166,6 +166,15 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(folder, tmp_path):
 def test_runs_that_do_not_compare_are_still_looked_at(tmp_path):
     entries = [Entry("espl", summary_of(data_identity={"test": "a"})), Entry("base", summary_of("base", data_identity={"test": "b"}))]
     assert "met different test items" in tables_json(entries)["unknown"]
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        make_run(tmp_path / folder / "espl-s0")
+    study = gather([tmp_path])
+    assert list(study.named) == ["espl-s0", "espl-s0~2"]
+    told = study_json(study, None, "t", live=False)
+    assert [run["id"] for run in told["runs"]] == list(study.named)
 
 
 def test_unchanged_runs_are_not_read_again(folder):
@@ -252,9 +261,9 @@ def test_the_viewer_serves_the_page_and_its_parts(viewer):
     assert json.loads(body)["live"] is True
     again, nothing = ask(viewer, "/study", **{"If-None-Match": answer.headers["ETag"]})
     assert (again.status, nothing) == (304, b"")
-    assert len(json.loads(ask(viewer, "/index/0")[1])["outcome"]) == 57
-    assert json.loads(ask(viewer, "/run/0")[1])["shown"] == 1
-    assert len(json.loads(ask(viewer, "/rollouts/0/test_4")[1])) == 1
+    assert len(json.loads(ask(viewer, "/index/espl-s0")[1])["outcome"]) == 57
+    assert json.loads(ask(viewer, "/run/espl-s0")[1])["shown"] == 1
+    assert len(json.loads(ask(viewer, "/rollouts/espl-s0/test_4")[1])) == 1
 
 
 def test_the_viewer_notices_that_a_run_moved_on(viewer, folder):
@@ -270,7 +279,8 @@ def test_the_viewer_notices_that_a_run_moved_on(viewer, folder):
 
 
 @pytest.mark.parametrize(
-    "path", ["/../../etc/passwd", "/run/7", "/run/x", "/rollouts/0/..%2f", "/rollouts/0/step_99", "/favicon.ico", "/index/99999999"]
+    "path",
+    ["/../../etc/passwd", "/run/", "/run/x", "/run/espl-s0/x", "/rollouts/espl-s0/..%2f", "/rollouts/espl-s0/step_99", "/favicon.ico"],
 )
 def test_the_viewer_has_nothing_else(viewer, path):
     assert ask(viewer, path)[0].status == 404

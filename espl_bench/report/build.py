@@ -56,7 +56,7 @@ def build(study: Study, title: str, limit: int, progress: Progress = lambda done
     Raises UsageError if not even the runs without their rollouts fit, RunDirError if rollouts cannot be read.
     """
     document = study_json(study, tables_json(study.entries), title, live=False)
-    runs = {f"run/{place}": pack(run_json(record)) for place, record in enumerate(study.records)}
+    runs = {f"run/{name}": pack(run_json(record)) for name, record in study.named.items()}
     room = limit - len(page(title, document, runs))
     if room < SMALLEST:
         raise UsageError(f"{len(study.records)} runs do not fit into a page of {limit / MIB:.3g} MiB; name fewer, or raise --max-mib")
@@ -73,15 +73,15 @@ def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
     """That share of the rollouts of all runs."""
     blobs: dict[str, bytes] = {}
     stored = kept = 0
-    for place, record in enumerate(study.records):
+    for place, (name, record) in enumerate(study.named.items()):
         progress(place, len(study.records))
         index = Index()
         for sample in read_samples(record.run, record.view.config.method.baseline, share):
             index.add(sample)
             if sample.rows:
-                blobs[f"rollouts/{place}/{sample.file.name}"] = pack(texts(sample.rows))
+                blobs[f"rollouts/{name}/{sample.file.name}"] = pack(texts(sample.rows))
             stored, kept = stored + sample.stored, kept + len(sample.rows)
-        blobs[f"index/{place}"] = pack(index.to_json())
+        blobs[f"index/{name}"] = pack(index.to_json())
     progress(len(study.records), len(study.records))
     return _Rollouts(blobs, stored, kept)
 

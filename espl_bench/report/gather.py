@@ -43,6 +43,15 @@ class Study:
     unreadable: tuple[str, ...]
     """Run directories that are left out because they cannot be read, one line each; a run that is being written may be among them."""
 
+    @property
+    def named(self) -> dict[str, RunRecord]:
+        """The records by a name of their own, which stays the same when other runs join behind: the folder's, numbered if it is taken."""
+        found: dict[str, RunRecord] = {}
+        for record in self.records:
+            same = sum(other.name == record.name for other in found.values())
+            found[f"{record.name}~{same + 1}" if same else record.name] = record
+        return found
+
 
 Stamp = tuple[tuple[int, int], ...]
 """Time and size of each file that a record is read from: equal as long as nothing was written."""

@@ -29,7 +29,7 @@ def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live:
         "live": live,
         "boards": tables,
         "unreadable": list(study.unreadable),
-        "runs": [_header(place, record) for place, record in enumerate(study.records)],
+        "runs": [_header(name, record) for name, record in study.named.items()],
     }
 
 
@@ -43,12 +43,12 @@ def tables_json(entries: Sequence[Entry]) -> dict[str, Any] | None:
         return {"unknown": str(error), "tests": []}
 
 
-def _header(place: int, record: RunRecord) -> dict[str, Any]:
+def _header(name: str, record: RunRecord) -> dict[str, Any]:
     """A line in the list of runs."""
     config, summary = record.view.config, record.view.summary
     return {
-        "id": place,
-        "name": record.name,
+        "id": name,
+        "name": name,
         "label": record.label,
         "method": config.method.name,
         "env": config.env,

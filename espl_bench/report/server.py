@@ -5,7 +5,6 @@ be asked for is a fixed list of things, never a path.
 """
 
 import hashlib
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.grouping import Entry
@@ -24,9 +24,6 @@ from espl_bench.report.rollouts import Index, read_samples, rollout_files, texts
 HOST = "127.0.0.1"
 CONNECT = "'self'"
 HTML, JSON = "text/html; charset=utf-8", "application/json"
-_RUN = re.compile(r"/run/(\d{1,9})")
-_INDEX = re.compile(r"/index/(\d{1,9})")
-_ROLLOUTS = re.compile(r"/rollouts/(\d{1,9})/([a-z]+_\d{1,9})")
 
 
 class Watched:
@@ -59,11 +56,10 @@ class Watched:
             name = hashlib.sha256(repr(sorted(self._seen.items())).encode()).hexdigest()[:32]
             return f'"{name}"', encode(study_json(study, self._tables[1], self.title, live=True))
 
-    def record(self, place: int) -> RunRecord | None:
-        """A run by its place in the document."""
+    def record(self, name: str) -> RunRecord | None:
+        """A run by its name in the document."""
         with self._lock:
-            records = self.study().records
-            return records[place] if place < len(records) else None
+            return self.study().named.get(name)
 
     def _stamps(self) -> dict[Path, Stamp]:
         return {folder: stamp(folder) for folder in run_folders(self._paths)}
@@ -71,16 +67,17 @@ class Watched:
 
 def find(watched: Watched, path: str) -> Any:
     """What is at a path below the page, as plain data; None where nothing is. Raises EsplError if it cannot be read."""
-    if match := _RUN.fullmatch(path):
-        record = watched.record(int(match[1]))
-        return run_json(record) if record else None
-    if match := _INDEX.fullmatch(path):
-        record = watched.record(int(match[1]))
-        return _index(record) if record else None
-    if match := _ROLLOUTS.fullmatch(path):
-        record = watched.record(int(match[1]))
-        return _texts(record, match[2]) if record else None
-    return None
+    kind, *names = (unquote(part) for part in path.removeprefix("/").split("/"))
+    record = watched.record(names[0]) if names else None
+    match kind, names:
+        case "run", [_] if record:
+            return run_json(record)
+        case "index", [_] if record:
+            return _index(record)
+        case "rollouts", [_, file] if record:
+            return _texts(record, file)
+        case _:
+            return None
 
 
 def _index(record: RunRecord) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_curves_switch_axis_and_split_and_read_out_with_keys(open_page, url):
 
 
 def test_a_click_in_the_tree_shows_prompt_diff_evidence_rating_and_rollouts(open_page, url):
-    page = open_page(url + "#/run/0/tree")
+    page = open_page(url + "#/run/espl-s0/tree")
     page.wait_for_selector("#node-2")
     assert page.locator(".node").count() == 3
     assert page.locator(".tree path.edge.crossover").count() == 1 and page.locator(".tree path.edge.other").count() == 1
@@ -123,7 +123,7 @@ def test_a_click_in_the_tree_shows_prompt_diff_evidence_rating_and_rollouts(open
 
 
 def test_the_tree_is_walked_with_arrow_keys(open_page, url):
-    page = open_page(url + "#/run/0/tree?prompt=0")
+    page = open_page(url + "#/run/espl-s0/tree?prompt=0")
     page.wait_for_selector("#node-0[aria-selected=true]")
     page.focus("#node-0")
     page.keyboard.press("ArrowRight")
@@ -140,7 +140,7 @@ def test_the_tree_is_walked_with_arrow_keys(open_page, url):
 
 
 def test_rollouts_are_filtered_by_step_prompt_problem_and_outcome(open_page, url):
-    page = open_page(url + "#/run/0/rollouts")
+    page = open_page(url + "#/run/espl-s0/rollouts")
     count = lambda told: page.wait_for_selector(f"#found-count:has-text('{told} of 57')")  # noqa: E731
     count(57)
     page.select_option("#filter-split", "train")
@@ -163,7 +163,7 @@ def test_rollouts_are_filtered_by_step_prompt_problem_and_outcome(open_page, url
 
 
 def test_a_rollout_shows_what_each_token_was_worth(open_page, url):
-    page = open_page(url + "#/run/0/rollouts?split=train")
+    page = open_page(url + "#/run/espl-s0/rollouts?split=train")
     page.wait_for_selector("#rollout-detail .turn")
     assert texts(page, ".turn .token") == []
     page.check("#colouring-surprisal", force=True)
@@ -188,7 +188,7 @@ def test_thinking_calls_and_answers_are_folded(open_page, tmp_path):
         "heard": [[{"tool": "search", "text": "page: 4"}]],
     }
     RunDir(folder).write_rollouts(1, [row])
-    page = open_page(write_report(tmp_path, gather([folder])) + "#/run/0/rollouts?split=train")
+    page = open_page(write_report(tmp_path, gather([folder])) + "#/run/run/rollouts?split=train")
     page.wait_for_selector("#rollout-detail .turn")
     assert texts(page, "#rollout-detail .turn summary") == ["thinking, 20 characters", "tool call, 41 characters"]
     assert page.locator("#rollout-detail summary:has-text('search answers')").count() == 1
@@ -209,7 +209,7 @@ def big(tmp_path) -> Path:
 
 
 def test_ten_thousand_rollouts_scroll_without_ten_thousand_rows(open_page, big, tmp_path):
-    page = open_page(write_report(tmp_path, gather([big])) + "#/run/0/rollouts")
+    page = open_page(write_report(tmp_path, gather([big])) + "#/run/big/rollouts")
     page.wait_for_selector("#found-count:has-text('10,001 of 10,001')")
     assert page.locator(".list .row").count() < 60
     page.evaluate("document.querySelector('#rollout-list').scrollTop = 5000 * 34")
@@ -226,17 +226,17 @@ def test_a_page_that_keeps_a_share_says_so(open_page, big, tmp_path):
     assert (tmp_path / "report.html").stat().st_size <= 270 * 1024
     page = open_page(url + "#/runs")
     page.wait_for_selector(".notice:has-text('of 10,001 rollouts')")
-    go(page, "#/run/0/rollouts", "#found-count:has-text('whole groups, evenly spread')")
+    go(page, "#/run/big/rollouts", "#found-count:has-text('whole groups, evenly spread')")
 
 
 VIEWS = {
     "leaderboard": "table.board",
     "curves": ".chart svg",
     "runs": "table.board",
-    "run/0/progress": ".chart svg",
-    "run/0/tree": "#node-1",
-    "run/0/rollouts": ".turn",
-    "run/0/card": ".values",
+    "run/espl-s0/progress": ".chart svg",
+    "run/espl-s0/tree": "#node-1",
+    "run/espl-s0/rollouts": ".turn",
+    "run/espl-s0/card": ".values",
 }
 """Where each is, and what is there once it is drawn."""
 
@@ -244,7 +244,7 @@ VIEWS = {
 @pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (1300, "dark"), (390, "light"), (390, "dark")])
 def test_every_view_fits_has_names_and_can_be_looked_at(open_page, url, shots, width, scheme):
     page = open_page(url, width=width, scheme=scheme)
-    views = VIEWS | ({"run/0/rollouts": "#option-0"} if width < 600 else {})
+    views = VIEWS | ({"run/espl-s0/rollouts": "#option-0"} if width < 600 else {})
     for view, until in views.items():
         go(page, f"#/{view}", until)
         page.wait_for_timeout(150)
@@ -256,7 +256,7 @@ def test_every_view_fits_has_names_and_can_be_looked_at(open_page, url, shots, w
 
 
 def test_everything_is_reached_with_the_tab_key(open_page, url):
-    page = open_page(url + "#/run/0/tree")
+    page = open_page(url + "#/run/espl-s0/tree")
     page.wait_for_selector("#node-1")
     met = []
     for _ in range(40):
@@ -295,7 +295,7 @@ def test_view_follows_a_run_live(open_page, served):
     folder, url = served
     page = open_page(url + "#/runs")
     page.wait_for_selector("table.board td:has-text('2 of 4')")
-    go(page, "#/run/0/tree", "#node-1")
+    go(page, "#/run/live/tree", "#node-1")
     assert page.locator(".node").count() == 2
     run = RunDir(folder)
     for event in EVENTS:
@@ -303,7 +303,7 @@ def test_view_follows_a_run_live(open_page, served):
             run.append(Log.POPULATION, event)
     add_step(run, 3)
     page.wait_for_selector("#node-2")
-    go(page, "#/run/0/rollouts?from=3", "#found-count:has-text('16 of 41')")
+    go(page, "#/run/live/rollouts?from=3", "#found-count:has-text('16 of 41')")
     go(page, "#/leaderboard", ".notice:has-text('No run has finished yet')")
     run.append(Log.EVALUATIONS, evaluation_row(4, "test", 0.5))
     run.write_summary(summary_of())

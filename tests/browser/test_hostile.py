@@ -146,7 +146,7 @@ def said(page, selector: str) -> list[str]:
 
 def test_prompts_and_evidence_stand_there_verbatim(hostile_page, canary):
     page, texts = hostile_page, attacks(canary.server_port)
-    go(page, "#/run/0/tree?prompt=1")
+    go(page, "#/run/run/tree?prompt=1")
     assert said(page, ".panel > .principles .said") == [*texts, "one more"]
     assert said(page, ".diff .same .said") == texts
     assert said(page, ".diff .new .said") == ["one more"]
@@ -158,7 +158,7 @@ def test_prompts_and_evidence_stand_there_verbatim(hostile_page, canary):
 
 def test_rollouts_stand_there_verbatim(hostile_page, canary):
     page, texts = hostile_page, attacks(canary.server_port)
-    go(page, "#/run/0/rollouts")
+    go(page, "#/run/run/rollouts")
     for place, text in enumerate(texts):
         page.click(f"#option-{place}")
         page.wait_for_selector(f"#option-{place}[aria-selected=true]")
@@ -183,11 +183,11 @@ def test_names_and_values_stand_everywhere_else(hostile_page, canary):
         "#/leaderboard",
         "#/curves",
         "#/runs",
-        "#/run/0",
-        "#/run/0/card",
+        "#/run/run",
+        "#/run/run/card",
         f"#/{texts[0]}",
         "#/run/__proto__/tree",
-        "#/run/0/constructor",
+        "#/run/run/constructor",
     ):
         go(page, place)
         for detail in page.locator("main summary").all():
@@ -195,7 +195,7 @@ def test_names_and_values_stand_everywhere_else(hostile_page, canary):
     assert page.title() == texts[1]
     go(page, "#/leaderboard")
     assert texts[0] in page.locator("main").text_content()
-    go(page, "#/run/0/card")
+    go(page, "#/run/run/card")
     assert texts[0] in page.locator("main").text_content()
     assert_nothing_happened(page, canary)
 

@@ -1,8 +1,16 @@
-// What is looked at stands in the address, so that it can be kept, shared and gone back to: #/run/0/tree?prompt=12
+// What is looked at stands in the address, so that it can be kept, shared and gone back to: #/run/espl-s0/tree?prompt=12
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {  // typed by hand, with a lone percent sign
+    return part;
+  }
+}
 
 export function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { parts: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(query) };
 }
 
 export function hash(parts, query = {}) {

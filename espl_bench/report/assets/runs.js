@@ -35,7 +35,7 @@ export function runList(draw) {
 
 export async function runPage() {
   const [, id, tab = "progress"] = route().parts;
-  const run = study.runs[Number(id)];
+  const run = study.runs.find((each) => each.id === id);
   if (!run || !VIEWS[tab]) return [el("h1", {}, "Not here"), notice("There is no such run in this report. ", link("runs", {}, "See all runs"), ".")];
   const detail = await part(`run/${run.id}`);
   const tabs = TABS.map(([name, text]) => link(hash(["run", run.id, name]), { id: `tab-${name}`, "aria-current": name === tab ? "page" : null }, text));

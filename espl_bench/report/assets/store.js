@@ -35,10 +35,10 @@ export async function refresh() {
   return true;
 }
 
-// One part, e.g. `run/0`. What is embedded stays embedded until it is asked for.
+// One part, e.g. `run/espl-s0`. What is embedded stays embedded until it is asked for.
 export function part(path) {
   if (!cache.has(path)) {
-    const found = live ? ask(path).then(({ data }) => data) : embeddedPart(path);
+    const found = live ? ask(path.split("/").map(encodeURIComponent).join("/")).then(({ data }) => data) : embeddedPart(path);
     cache.set(path, found);
     found.catch(() => cache.delete(path));
   }
