@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from espl_bench.plots.style import Look, looks, panels
+from espl_bench.plots.style import Look, legend_below, looks, panels
 from espl_bench.report.gather import RunRecord
 from espl_bench.report.ratings import Duel, duels, histories, rating_at
 from espl_bench.screen import clean
@@ -61,7 +61,7 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     right.set_ylabel("share it won, draws half, %")
     right.set_ylim(0, 103)
     right.legend(loc="lower right", fontsize=7.5)
-    left.legend(loc="best", fontsize=7.5)
+    legend_below(figure, left)
     return figure
 
 
