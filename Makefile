@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-ray lint types compare publish clean
+.PHONY: demo test test-browser test-ray lint types compare publish results-page clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -15,11 +15,16 @@ demo: $(VENV)/.installed
 	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not ray" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray" --ignore tests/browser $(PYTEST_ARGS)
 
 # Sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
+
+# The explorer in a real Chromium without a window: CHROMIUM names it, or it is found, or on Debian installed where we may.
+test-browser: $(VENV)/.installed-browser
+	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
+	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -41,6 +46,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
 # Publish the comparison: its summaries and table into results/, and the table into the README.

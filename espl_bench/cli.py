@@ -18,6 +18,7 @@ from espl_bench.cli_data import data_app
 from espl_bench.cli_grade import grade
 from espl_bench.cli_group import AsJson, Commands, Quiet
 from espl_bench.cli_sweep import sweep_app
+from espl_bench.cli_report import plot, report, view
 from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
 from espl_bench.errors import EsplError, UsageError
 
@@ -173,6 +174,10 @@ def show(
     from espl_bench.commands import show as command
 
     command.show_run(folder, prompts, tree, rollout, step, as_json)
+
+
+for looking in (plot, report, view):
+    app.command()(looking)
 
 
 app.command()(grade)

@@ -17,10 +17,11 @@ TIE: Final = 0.01
 TIE_SLACK: Final = 1e-9
 """Room for rounding: 0.31 - 0.30 is a hair more than 0.01 in floating point and still counts as a draw."""
 
+BETA: Final = 25.0 / 6.0
+"""Spread of one performance around the skill."""
+
 # backend=None is the package's own normal distribution, so that an installed scipy or mpmath changes no bit.
-_ENVIRONMENT: Final[Any] = trueskill.TrueSkill(
-    mu=25.0, sigma=25.0 / 3.0, beta=25.0 / 6.0, tau=25.0 / 300.0, draw_probability=0.10, backend=None
-)
+_ENVIRONMENT: Final[Any] = trueskill.TrueSkill(mu=25.0, sigma=25.0 / 3.0, beta=BETA, tau=25.0 / 300.0, draw_probability=0.10, backend=None)
 
 
 def rate_by_means(ratings: Mapping[int, Rating], means: Mapping[int, float], tie: float = TIE) -> dict[int, Rating]:

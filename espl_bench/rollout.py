@@ -6,6 +6,7 @@ sampled; nothing is ever re-tokenised.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,9 @@ from espl_bench.types import (
     TrajectoryGroup,
     Turn,
 )
+
+IMPROBABLE = 99_999
+"""Stands for the surprisal of a token whose log-probability is no finite number."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,10 @@ async def _off_the_loop(work: Callable[[Item], Result], items: Sequence[Item], a
 
 
 def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
-    """The rollouts as they are stored: enough to read them, and to replay them to the environment turn by turn."""
+    """The rollouts as they are stored: enough to read them, token by token too, and to replay them to the environment.
+
+    ``lengths`` are characters of each token of a turn, ``surprisals`` its -log p in hundredths of a nat, both empty if unknown.
+    """
     seen: dict[tuple[int, str], int] = {}
     rows: list[dict[str, object]] = []
     for group in groups_KP:
@@ -180,6 +187,8 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
                 "slot": slot,
                 "sample": trajectory.sample,
                 "turns": [turn.completion.text for turn in trajectory.turns],
+                "lengths": [turn.completion.lengths_T for turn in trajectory.turns],
+                "surprisals": [_surprisals(turn.completion) for turn in trajectory.turns],
                 "reward": trajectory.reward,
                 "outcome": trajectory.outcome.value,
                 "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
@@ -189,3 +198,8 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
             for trajectory in group.trajectories_G
         )
     return rows
+
+
+def _surprisals(completion: Completion) -> list[int]:
+    """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
+    return [round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T]

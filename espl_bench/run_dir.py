@@ -227,6 +227,10 @@ class RunDir:
     def _resume(self) -> str:
         return f"`espl-bench resume {shlex.quote(str(self.path))}`"
 
+    def rollout_paths(self) -> list[Path]:
+        """The files of all stored rollouts."""
+        return [self.rollout_path(step, split) for split in (None, *Split) for step in self.rollout_steps(split)]
+
     def rollout_path(self, step: int, split: Split | None = None) -> Path:
         """Where the rollouts of an iteration, or of an evaluation, are or would be."""
         return self._rollouts / f"{split or TRAINING}_{step:06d}.jsonl"

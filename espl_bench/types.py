@@ -98,6 +98,8 @@ class Completion:
     stop_reason: StopReason
     usage: Usage | None = None
     """What an engine that speaks text was told of its tokens; None: the ids are there to be counted."""
+    lengths_T: tuple[int, ...] = ()
+    """Characters of `text` that each token brought, 0 for one that is not shown; empty from an engine that cannot say."""
 
     @property
     def sampled_tokens(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError as JinjaError
+from tokenizers.decoders import DecodeStream
 
 from espl_bench.errors import ModelError
 from espl_bench.types import Message
@@ -70,6 +71,22 @@ class HfChat:
     def decode(self, tokens_T: Sequence[int]) -> str:
         """The text of sampled tokens, special tokens left out."""
         return self._tokenizer.decode(list(tokens_T), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def lengths(self, tokens_T: Sequence[int], text: str) -> tuple[int, ...]:
+        """How many characters of the decoded `text` each token brought; a character of several tokens comes with its last.
+
+        Empty if the tokens, decoded one after the other, do not make up the text.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return ()
+        stream = DecodeStream(skip_special_tokens=True)
+        pieces = [stream.step(backend, token) or "" for token in tokens_T]
+        joined = "".join(pieces)
+        if not text.startswith(joined):
+            return ()
+        held_back = len(text) - len(joined)  # of a character that was cut off
+        return (*map(len, pieces[:-1]), len(pieces[-1]) + held_back) if pieces else ()
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         conversation = [{"role": message.role, "content": message.content} for message in messages]

@@ -17,7 +17,7 @@ import torch
 
 from espl_bench.engines import hf_checkpoint, hf_loading, hf_trees
 from espl_bench.engines.chat import HfChat
-from espl_bench.engines.hf_sampling import BatchSampler
+from espl_bench.engines.hf_sampling import BatchSampler, Sampled
 from espl_bench.engines.hf_training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
@@ -43,9 +43,12 @@ class HfSamplingClient:
     def _sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
         with self.lock:
             results = self.sampler.sample(requests)
-        return [
-            Completion(result.tokens_T, result.logprobs_T, self._chat.decode(result.tokens_T), result.stop_reason) for result in results
-        ]
+        return [self._completion(result) for result in results]
+
+    def _completion(self, result: Sampled) -> Completion:
+        text = self._chat.decode(result.tokens_T)
+        lengths_T = self._chat.lengths(result.tokens_T, text)
+        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
 
 
 @dataclass(frozen=True, slots=True)

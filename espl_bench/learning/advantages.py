@@ -65,5 +65,10 @@ def _centre_set(rollouts: Sequence[Trajectory]) -> list[Scored]:
     rewards = [rollout.reward for rollout in graded]
     if all_equal(rewards):
         return []
+    return [Scored(rollout, advantage) for rollout, advantage in zip(graded, centred(rewards), strict=True)]
+
+
+def centred(rewards: Sequence[float]) -> list[float]:
+    """The rewards of one baseline set minus their mean."""
     mean = math.fsum(rewards) / len(rewards)
-    return [Scored(rollout, rollout.reward - mean) for rollout in graded]
+    return [reward - mean for reward in rewards]

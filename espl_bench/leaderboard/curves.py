@@ -1,0 +1,102 @@
+"""Learning curves of the methods of one test: means over training seeds with their intervals, over any measure of what was spent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from espl_bench.leaderboard.grouping import Method, Test, mean
+from espl_bench.leaderboard.match import Budget
+from espl_bench.stats import seed_interval
+from espl_bench.summary import CurvePoint, Summary
+
+CurveSplit = Literal["validation", "test"]
+CURVE_SPLITS: tuple[CurveSplit, ...] = ("validation", "test")
+GRID = 60
+"""Points of a curve over a measure that differs between seeds."""
+
+
+class Axis(StrEnum):
+    """What a curve is drawn over."""
+
+    ITERATIONS = "iterations"
+    ROLLOUTS = "rollouts"
+    TOKENS = "tokens"
+    """Generated, the editor's included."""
+    TRAIN_TOKENS = "train_tokens"
+    SECONDS = "seconds"
+    """Of iterations, reflections included."""
+
+    def of(self, point: CurvePoint) -> float:
+        """Where an evaluation stands on this axis."""
+        match self:
+            case Axis.ITERATIONS:
+                return point.step
+            case Axis.ROLLOUTS:
+                return Budget.ROLLOUTS.of(point.spent)
+            case Axis.TOKENS:
+                return Budget.GENERATED_TOKENS.of(point.spent)
+            case Axis.TRAIN_TOKENS:
+                return Budget.TRAIN_TOKENS.of(point.spent)
+            case Axis.SECONDS:
+                return Budget.SECONDS.of(point.spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One method's curve. A method that learns nothing has one point, which holds at any budget."""
+
+    method: str
+    seeds: tuple[int, ...]
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    """Over the seeds, a share in 0..1."""
+    low: tuple[float, ...] | None
+    """With `high` the 95 % t interval over training seeds, cut off at 0 and 1; None for one seed."""
+    high: tuple[float, ...] | None
+
+
+def bands(test: Test, axis: Axis, split: CurveSplit) -> tuple[Band, ...]:
+    """The curves of all methods that were evaluated on the split and can be drawn over the axis, in the order of the test."""
+    found = (_band(label, method, axis, split) for label, method in test.methods.items())
+    return tuple(band for band in found if band)
+
+
+def _band(label: str, method: Method, axis: Axis, split: CurveSplit) -> Band | None:
+    curves_R = [_curve(run, axis, split) for run in method.runs.values()]
+    if not all(curves_R):
+        return None
+    x = _places(curves_R, shared=axis is Axis.ITERATIONS)
+    if not x:
+        return None
+    values_RX = np.stack([np.interp(x, [place for place, _ in curve], [score for _, score in curve]) for curve in curves_R])
+    intervals = [seed_interval(values_RX[:, place]) for place in range(len(x))]
+    known = [interval for interval in intervals if interval]
+    return Band(
+        method=label,
+        seeds=tuple(method.runs),
+        x=tuple(x),
+        mean=tuple(mean(values_RX[:, place]) for place in range(len(x))),
+        low=tuple(max(0.0, low) for low, _ in known) if known else None,
+        high=tuple(min(1.0, high) for _, high in known) if known else None,
+    )
+
+
+def _curve(run: Summary, axis: Axis, split: CurveSplit) -> list[tuple[float, float]]:
+    """(place, score), ascending; of several evaluations at one place, the last. A run that learned nothing has one score, the last."""
+    points = [point for point in run.curve if point.split == split]
+    if not run.steps:
+        return [(0.0, points[-1].score)] if points else []
+    return sorted({axis.of(point): point.score for point in points}.items())
+
+
+def _places(curves_R: Sequence[Sequence[tuple[float, float]]], shared: bool) -> list[float]:
+    """Where the mean is taken: at evaluations that all seeds share, or else evenly as far as all of them reach."""
+    if shared or len(curves_R) == 1:
+        return [place for place, _ in curves_R[0] if all(any(place == other for other, _ in curve) for curve in curves_R)]
+    start, end = max(curve[0][0] for curve in curves_R), min(curve[-1][0] for curve in curves_R)
+    if end < start:
+        return []
+    return [start] if end == start else np.linspace(start, end, GRID).tolist()

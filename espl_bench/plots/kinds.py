@@ -1,0 +1,85 @@
+"""Every kind of picture by name, and what each is drawn from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from espl_bench.leaderboard.curves import Axis, CurveSplit
+from espl_bench.leaderboard.grouping import group
+from espl_bench.plots.bars import draw_bars
+from espl_bench.plots.curves import draw_curves
+from espl_bench.plots.ratings import draw_ratings
+from espl_bench.plots.steps import draw_mismatch, draw_outcomes, draw_prompts
+from espl_bench.plots.tree import draw_tree
+from espl_bench.report.gather import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What can be chosen of a picture."""
+
+    axis: Axis = Axis.ITERATIONS
+    split: CurveSplit = "validation"
+
+
+Drawn = tuple[str, "Figure"]
+"""File name without ending, and the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of picture."""
+
+    summary: str
+    needs: str
+    """What is lacking if nothing can be drawn."""
+    draw: Callable[[Study, Choices], Iterator[Drawn]]
+
+
+def _one(name: str, figure: "Figure | None") -> Iterator[Drawn]:
+    if figure is not None:
+        yield name, figure
+
+
+def _curves(study: Study, choices: Choices) -> Iterator[Drawn]:
+    yield from _one(f"curves-{choices.split}-{choices.axis}", draw_curves(group(study.entries), choices.axis, choices.split))
+
+
+def _bars(study: Study, choices: Choices) -> Iterator[Drawn]:
+    del choices
+    if study.entries:
+        yield "bars", draw_bars(group(study.entries))
+
+
+def _trees(study: Study, choices: Choices) -> Iterator[Drawn]:
+    del choices
+    for record in study.records:
+        yield from _one(f"tree-{record.name}", draw_tree(record))
+
+
+KINDS: dict[str, Kind] = {
+    "curves": Kind("learning curves with bands over seeds", "finished runs with evaluations on the way", _curves),
+    "bars": Kind("methods side by side, per test", "finished runs", _bars),
+    "tree": Kind("the evolution tree of each run", "run directories in which prompts were bred", _trees),
+    "ratings": Kind(
+        "rating against held-out score, and calibration",
+        "run directories with ratings",
+        lambda s, _: _one("ratings", draw_ratings(s.records)),
+    ),
+    "prompts": Kind(
+        "length and diversity of prompts",
+        "run directories in which prompts were bred",
+        lambda s, _: _one("prompts", draw_prompts(s.records)),
+    ),
+    "outcomes": Kind(
+        "the mix of outcomes in training", "run directories with training rollouts", lambda s, _: _one("outcomes", draw_outcomes(s.records))
+    ),
+    "mismatch": Kind(
+        "trainer's against sampler's probabilities",
+        "run directories whose weights learn",
+        lambda s, _: _one("mismatch", draw_mismatch(s.records)),
+    ),
+}

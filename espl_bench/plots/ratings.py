@@ -1,0 +1,98 @@
+"""What ratings are worth: do highly rated prompts score high on held-out items, and do favourites win as often as foretold?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from espl_bench.plots.style import Look, legend_below, looks, panels
+from espl_bench.report.gather import RunRecord
+from espl_bench.report.ratings import Duel, duels, histories, rating_at
+from espl_bench.screen import clean
+from espl_bench.types import Split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BINS = 8
+"""Of chances from a half to one."""
+FEWEST = 5
+"""Duels below which a bin is not drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A prompt that was evaluated: what was believed of it then, and what it scored."""
+
+    mu: float
+    sigma: float
+    score: float
+    split: str
+
+
+def examined(record: RunRecord) -> list[Examined]:
+    """The evaluations of a run whose prompts are rated."""
+    past = histories(record.events)
+    found: list[Examined] = []
+    for row in record.view.evaluations:
+        rating = rating_at(past[row["prompt_id"]], row["step"])
+        if rating and row["step"] > 0:
+            found.append(Examined(rating.mu, rating.sigma, row["score"], row["split"]))
+    return found
+
+
+def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
+    """None where nothing was rated."""
+    rated = [record for record in records if any(event["event"] == "rated" and len(event["means"]) > 1 for event in record.events)]
+    if not rated:
+        return None
+    figure, (left, right) = panels(2, height=3.1)
+    seen = looks({record.label for record in rated}, "")
+    for label in sorted({record.label for record in rated}):
+        of_label = [record for record in rated if record.label == label]
+        _draw_scores(left, [each for record in of_label for each in examined(record)], seen[label], label)
+        _draw_calibration(right, [duel for record in of_label for duel in duels(record.events, record.view.config.tie)], seen[label], label)
+    left.set_title("Rating and held-out score")
+    left.set_xlabel("rating μ when it was evaluated (bars: ± σ)")
+    left.set_ylabel("score, %")
+    left.set_ylim(bottom=0)
+    right.plot([50, 100], [50, 100], color="#59626d", linewidth=0.9, linestyle=(0, (2, 2)), label="as foretold")
+    right.set_title("Calibration")
+    right.set_xlabel("chance of the favourite by the ratings before, %")
+    right.set_ylabel("share it won, draws half, %")
+    right.set_ylim(0, 103)
+    right.legend(loc="lower right", fontsize=7.5)
+    legend_below(figure, left)
+    return figure
+
+
+def _draw_scores(place: Any, points: Sequence[Examined], look: Look, label: str) -> None:
+    for split in Split:
+        of_split = [point for point in points if point.split == split]
+        if not of_split:
+            continue
+        hollow = split is not Split.TEST
+        place.errorbar(
+            [point.mu for point in of_split],
+            [100 * point.score for point in of_split],
+            xerr=[point.sigma for point in of_split],
+            fmt=look.marker,
+            color=look.colour,
+            markersize=4,
+            markerfacecolor="white" if hollow else look.colour,
+            linewidth=0.5,
+            label=f"{clean(label)}, {split}",
+        )
+
+
+def _draw_calibration(place: Any, found: Sequence[Duel], look: Look, label: str) -> None:
+    bins: list[list[Duel]] = [[] for _ in range(BINS)]
+    for duel in found:
+        bins[min(BINS - 1, int((duel.expected - 0.5) * 2 * BINS))].append(duel)
+    full = [duels_ for duels_ in bins if len(duels_) >= FEWEST]
+    expected = [100 * sum(duel.expected for duel in each) / len(each) for each in full]
+    won = [sum(duel.won for duel in each) / len(each) for each in full]
+    error = [196 * (share * (1 - share) / len(each)) ** 0.5 for share, each in zip(won, full, strict=True)]
+    place.errorbar(
+        expected, [100 * share for share in won], yerr=error, fmt=look.marker, linestyle=look.dash, color=look.colour, markersize=4,
+        linewidth=1.0, elinewidth=0.6, label=f"{clean(label)}, {len(found):,} pairs",
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""What is followed iteration by iteration: length and diversity of prompts, the mix of outcomes, trainer against sampler."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from espl_bench.leaderboard.grouping import REFERENCE, mean
+from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Look, legend_below, looks, panels
+from espl_bench.report.gather import RunRecord
+from espl_bench.report.words import words_over_time
+from espl_bench.screen import clean
+from espl_bench.types import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Series = Iterable[tuple[int, float | None]]
+"""(step, value); None where there is none."""
+
+
+def _by_label(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.metrics:
+            found.setdefault(record.label, []).append(record)
+    return dict(sorted(found.items()))
+
+
+def _draw_runs(place: Any, records: Sequence[RunRecord], series: Callable[[RunRecord], Series], look: Look, label: str) -> bool:
+    """Every run as a faint line, their mean as a strong one; False if no run has a value."""
+    at: dict[int, list[float]] = {}
+    for record in records:
+        known = [(step, value) for step, value in series(record) if value is not None]
+        for step, value in known:
+            at.setdefault(step, []).append(value)
+        if len(records) > 1:
+            place.plot([step for step, _ in known], [value for _, value in known], color=look.colour, alpha=0.28, linewidth=0.6)
+    steps = [step for step in sorted(at) if len(at[step]) == len(records)]
+    if steps:
+        place.plot(steps, [mean(at[step]) for step in steps], color=look.colour, linestyle=look.dash, label=clean(label))
+    return bool(steps)
+
+
+def draw_prompts(records: Sequence[RunRecord]) -> "Figure | None":
+    """Words of the shown prompt, and how different the living prompts are. None where no run breeds prompts."""
+    breeding = _by_label([record for record in records if len(record.view.prompts) > 1])
+    if not breeding:
+        return None
+    figure, (left, right) = panels(2)
+    seen = looks(breeding, "")
+    for label, runs in breeding.items():
+        words = {record.run.path: tuple(_words(record)) for record in runs}
+        _draw_runs(
+            left, runs, lambda record, words=words: [(each.step, each.shown_words) for each in words[record.run.path]], seen[label], label
+        )
+        _draw_runs(
+            right, runs, lambda record, words=words: [(each.step, each.diversity) for each in words[record.run.path]], seen[label], label
+        )
+    left.set_title("Length of the shown prompt")
+    left.set_ylabel("words")
+    right.set_title("Diversity of the living prompts")
+    right.set_ylabel("mean share of words not shared")
+    right.set_ylim(0, 1.03)
+    for place in (left, right):
+        place.set_xlabel("iterations")
+    left.set_ylim(bottom=0)
+    legend_below(figure, left)
+    return figure
+
+
+def _words(record: RunRecord) -> Iterable[Any]:
+    return words_over_time(record.view.prompts, record.metrics, record.view.config.method.population_size)
+
+
+def draw_outcomes(records: Sequence[RunRecord]) -> "Figure | None":
+    """The shares of outcomes among training rollouts, a panel per method. None without training rollouts."""
+    methods = _by_label(records)
+    if not methods:
+        return None
+    figure, axes = panels(len(methods), height=2.3, sharey=True)
+    for place, (label, runs) in zip(axes, methods.items(), strict=True):
+        steps, shares = _shares(runs)
+        kinds = [outcome.value for outcome in Outcome if any(row.get(outcome.value) for row in shares)]
+        layers = place.stackplot(
+            steps, *([100 * row.get(kind, 0.0) for row in shares] for kind in kinds),
+            colors=[OUTCOME_COLOURS[kind] for kind in kinds], edgecolor="white", linewidth=0.4, alpha=0.85,
+        )  # fmt: skip
+        for layer, kind in zip(layers, kinds, strict=True):
+            layer.set_hatch(OUTCOME_HATCHES[kind])
+        place.set_title(clean(f"{label}, {len(runs)} run{'s' * (len(runs) > 1)}"))
+        place.set_xlabel("iterations")
+        place.set_ylabel("training rollouts, %")
+        place.set_ylim(0, 100)
+        place.margins(x=0)
+    present = [
+        kind
+        for kind in OUTCOME_COLOURS
+        if any(row["outcomes"].get(kind) for runs in methods.values() for run in runs for row in run.metrics)
+    ]
+    figure.legend([_patch(kind) for kind in present], [kind.replace("_", " ") for kind in present], loc="outside lower center", ncols=6)
+    return figure
+
+
+def _patch(kind: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=OUTCOME_COLOURS[kind], hatch=OUTCOME_HATCHES[kind], edgecolor="white", alpha=0.85)
+
+
+def _shares(runs: Sequence[RunRecord]) -> tuple[list[int], list[Mapping[str, float]]]:
+    """Mean shares over the runs at each step that all of them have made."""
+    steps = [row["step"] for row in min((run.metrics for run in runs), key=len)]
+    rows = [[run.metrics[place]["outcomes"] for run in runs] for place in range(len(steps))]
+    return steps, [{kind: mean(row.get(kind, 0.0) for row in at) for kind in {kind for row in at for kind in row}} for at in rows]
+
+
+MISMATCH: Mapping[str, str] = {
+    "ratio_mean": "mean ratio p / q",
+    "kl_sampler": "log q - log p, nats",
+    "clip_fraction": "share of ratios that clips would cut",
+    "entropy": "entropy, nats",
+}
+
+
+def draw_mismatch(records: Sequence[RunRecord]) -> "Figure | None":
+    """How far the trainer's probabilities are from the sampler's. None where no weights learn."""
+    learning = _by_label(
+        [record for record in records if any(row.get("train", {}).get("ratio_mean") is not None for row in record.metrics)]
+    )
+    if not learning:
+        return None
+    figure, axes = panels(len(MISMATCH), height=2.1)
+    seen = looks(learning, REFERENCE)
+    for place, (name, title) in zip(axes, MISMATCH.items(), strict=True):
+        for label, runs in learning.items():
+            _draw_runs(
+                place,
+                runs,
+                lambda record, name=name: [(row["step"], row.get("train", {}).get(name)) for row in record.metrics],
+                seen[label],
+                label,
+            )
+        place.set_title(title)
+        place.set_xlabel("iterations")
+    legend_below(figure, axes[0])
+    return figure

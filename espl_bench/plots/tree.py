@@ -1,0 +1,73 @@
+"""The evolution tree of one run: time to the right, mutation and crossover edges, each prompt coloured by its rating."""
+
+from typing import TYPE_CHECKING, Any
+
+from espl_bench.lineage import lanes
+from espl_bench.plots.style import WIDTH, panels
+from espl_bench.report.gather import RunRecord
+from espl_bench.screen import clean
+from espl_bench.show import PromptView
+from espl_bench.types import Origin
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CROSSOVER = "#d55e00"
+MUTATION = "#59626d"
+LANE = 0.26
+"""Inches."""
+
+
+def draw_tree(record: RunRecord) -> "Figure | None":
+    """None for a run that bred nothing."""
+    prompts = record.view.prompts
+    if len(prompts) < 2:
+        return None
+    lane = lanes(prompts)
+    by_id = {prompt.id: prompt for prompt in prompts}
+    figure, (place,) = panels(1, height=max(1.8, 0.9 + LANE * (max(lane.values()) + 1)))
+    figure.set_figwidth(WIDTH)
+    for prompt in prompts:
+        for number, parent in enumerate(prompt.parents):
+            _draw_edge(place, by_id[parent], prompt, lane, first=number == 0)
+    faces = place.scatter(
+        [prompt.born_step for prompt in prompts],
+        [lane[prompt.id] for prompt in prompts],
+        c=[prompt.rating.mu for prompt in prompts],
+        cmap="viridis",
+        s=26,
+        linewidths=[1.6 if prompt.id == record.view.shown_id else 0.6 for prompt in prompts],
+        edgecolors="#1c2126",
+        zorder=3,
+    )
+    shown = by_id[record.view.shown_id]
+    place.annotate(f"#{shown.id}", (shown.born_step, lane[shown.id]), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
+    figure.colorbar(faces, ax=place, label="rating μ", pad=0.02, aspect=16)
+    place.plot([], [], color=MUTATION, linewidth=1.0, label="mutation")
+    place.plot([], [], color=CROSSOVER, linewidth=1.3, label="crossover, best parent")
+    place.plot([], [], color=CROSSOVER, linewidth=0.8, linestyle=(0, (2, 2)), label="crossover, others")
+    figure.legend(*place.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+    place.set_title(clean(f"{record.name}: {len(prompts)} prompts"))
+    place.set_xlabel("iteration of birth")
+    place.set_ylim(max(lane.values()) + 0.8, -0.8)
+    place.set_yticks([])
+    place.grid(axis="y", visible=False)
+    place.spines["left"].set_visible(False)
+    return figure
+
+
+def _draw_edge(place: Any, parent: PromptView, child: PromptView, lane: dict[int, int], first: bool) -> None:
+    """A curve that leaves and arrives level; along one lane a flat bow, so that it is not lost under the line of descent."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    x0, y0, x1, y1 = parent.born_step, lane[parent.id], child.born_step, lane[child.id]
+    bow = 0.42 if y0 == y1 and not first else 0.0
+    middle = (x0 + x1) / 2
+    path = Path([(x0, y0), (middle, y0 + bow), (middle, y1 + bow), (x1, y1)], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+    crossed = child.origin == Origin.CROSSOVER
+    width = (1.3 if first else 0.8) if crossed else 1.0
+    style: Any = "solid" if first else (0, (2, 2))
+    place.add_patch(
+        PathPatch(path, facecolor="none", edgecolor=CROSSOVER if crossed else MUTATION, linewidth=width, linestyle=style, zorder=2)
+    )

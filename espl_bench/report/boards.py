@@ -1,0 +1,41 @@
+"""The tables of a study for the page: the numbers themselves, at every budget they can be matched by, and the curves."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from espl_bench.errors import RunDirError
+from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, bands
+from espl_bench.leaderboard.grid import LEGEND
+from espl_bench.leaderboard.grouping import Entry, Test, group
+from espl_bench.leaderboard.match import Budget, match
+from espl_bench.leaderboard.overview import overview
+from espl_bench.leaderboard.table import tabulate
+
+
+def boards(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Everything that finished runs say together. Raises RunDirError if they do not compare."""
+    tests = group(entries)
+    tables = [tabulate(test, None) for test in tests]
+    over = overview(tests, tables, None)
+    return {
+        "legend": LEGEND,
+        "overview": asdict(over) if over else None,
+        "tests": [{**asdict(table), "matched": _matched(test), "curves": _curves(test)} for test, table in zip(tests, tables, strict=True)],
+    }
+
+
+def _matched(test: Test) -> dict[str, Any]:
+    """Budget → the scores at it, or why there are none."""
+    found: dict[str, Any] = {}
+    for budget in Budget:
+        try:
+            found[budget.value] = asdict(match(test, budget, None))
+        except RunDirError as error:
+            found[budget.value] = {"unknown": str(error)}
+    return found
+
+
+def _curves(test: Test) -> dict[str, Any]:
+    """Split → axis → bands."""
+    return {split: {axis.value: [asdict(band) for band in bands(test, axis, split)] for axis in Axis} for split in CURVE_SPLITS}

@@ -1,0 +1,92 @@
+"""A report as one file below a size: if not all rollouts fit, an even share of them is kept, and the page says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from espl_bench.errors import UsageError
+from espl_bench.report.gather import Study
+from espl_bench.report.page import pack, page
+from espl_bench.report.payload import run_json, study_json, tables_json
+from espl_bench.report.rollouts import Index, read_samples, texts
+
+MIB = 1024 * 1024
+BASE64 = 4 / 3
+"""Growth of what is embedded."""
+CAUTION = 0.9
+"""Of the room that a second try aims at, because groups differ in length."""
+SMALLEST = 64 * 1024
+"""Bytes of room for rollouts below which a report is refused."""
+
+Progress = Callable[[int, int], None]
+"""Runs read, runs in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page and what is in it."""
+
+    page: bytes
+    stored: int
+    """Rollouts of the runs."""
+    kept: int
+    """Rollouts in the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rollouts:
+    blobs: dict[str, bytes]
+    stored: int
+    kept: int
+
+    @property
+    def size(self) -> float:
+        """Bytes in the page."""
+        return sum(len(data) for data in self.blobs.values()) * BASE64
+
+
+def build(study: Study, title: str, limit: int, progress: Progress = lambda done, total: None) -> Report:
+    """Make the page.
+
+    Args:
+        study: the runs.
+        title: of the window and the page.
+        limit: bytes that the page may have.
+        progress: called as runs are read.
+
+    Raises UsageError if not even the runs without their rollouts fit, RunDirError if rollouts cannot be read.
+    """
+    document = study_json(study, tables_json(study.entries), title, live=False)
+    runs = {f"run/{name}": pack(run_json(record)) for name, record in study.named.items()}
+    room = limit - len(page(title, document, runs))
+    if room < SMALLEST:
+        raise UsageError(f"{len(study.records)} runs do not fit into a page of {limit / MIB:.3g} MiB; name fewer, or raise --max-mib")
+    share = _first_share(study, room)
+    found = _rollouts(study, share, progress)
+    while found.size > room:
+        share *= CAUTION * room / found.size
+        found = _rollouts(study, share, progress)
+    document["rollouts"] = {"stored": found.stored, "kept": found.kept}
+    return Report(page(title, document, {**runs, **found.blobs}), found.stored, found.kept)
+
+
+def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
+    """That share of the rollouts of all runs."""
+    blobs: dict[str, bytes] = {}
+    stored = kept = 0
+    for place, (name, record) in enumerate(study.named.items()):
+        progress(place, len(study.records))
+        index = Index()
+        for sample in read_samples(record.run, record.view.config.method.baseline, share):
+            index.add(sample)
+            if sample.rows:
+                blobs[f"rollouts/{name}/{sample.file.name}"] = pack(texts(sample.rows))
+            stored, kept = stored + sample.stored, kept + len(sample.rows)
+        blobs[f"index/{name}"] = pack(index.to_json())
+    progress(len(study.records), len(study.records))
+    return _Rollouts(blobs, stored, kept)
+
+
+def _first_share(study: Study, room: int) -> float:
+    """All, unless they are so many that they cannot fit: texts shrink to a twelfth at best."""
+    stored = sum(file.stat().st_size for record in study.records for file in record.run.rollout_paths())
+    return min(1.0, 12 * room / stored) if stored else 1.0

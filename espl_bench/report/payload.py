@@ -1,0 +1,127 @@
+"""What the page is told: one small document about all runs, and for each run one that is loaded when it is opened.
+
+Everything here is plain data. What models and the web wrote goes through as it is, and the page shows it as text.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from espl_bench.errors import EsplError, RunDirError
+from espl_bench.leaderboard.grouping import Entry
+from espl_bench.lineage import lanes
+from espl_bench.report.boards import boards
+from espl_bench.report.gather import RunRecord, Study
+from espl_bench.report.ratings import histories
+from espl_bench.report.words import words_over_time
+from espl_bench.run_dir import PROVENANCE
+
+SCHEMA = "espl-bench/report/1"
+TRAIN_METRICS = ("loss", "grad_norm", "ratio_mean", "kl_sampler", "clip_fraction", "entropy")
+
+
+def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live: bool) -> dict[str, Any]:
+    """The document that the page begins with; `tables` as :func:`tables_json` gives them."""
+    return {
+        "schema": SCHEMA,
+        "title": title,
+        "live": live,
+        "boards": tables,
+        "unreadable": list(study.unreadable),
+        "runs": [_header(name, record) for name, record in study.named.items()],
+    }
+
+
+def tables_json(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """None before the first run has finished; with the reason where runs do not compare."""
+    if not entries:
+        return None
+    try:
+        return boards(entries)
+    except EsplError as error:
+        return {"unknown": str(error), "tests": []}
+
+
+def _header(name: str, record: RunRecord) -> dict[str, Any]:
+    """A line in the list of runs."""
+    config, summary = record.view.config, record.view.summary
+    return {
+        "id": name,
+        "name": name,
+        "label": record.label,
+        "method": config.method.name,
+        "env": config.env,
+        "env_options": config.env_options,
+        "model": summary.model if summary else config.model,
+        "seed": config.seed,
+        "steps": record.view.steps,
+        "iterations": config.iterations,
+        "finished": summary is not None,
+        "score": summary.score if summary else None,
+        "ci95": summary.ci95 if summary else None,
+        "validation": next((row["score"] for row in reversed(record.view.evaluations) if row["split"] == "validation"), None),
+        "prompts": len(record.view.prompts),
+        "warnings": record.view.warnings,
+    }
+
+
+def run_json(record: RunRecord) -> dict[str, Any]:
+    """One run, its rollouts apart."""
+    view = record.view
+    return {
+        "shown": view.shown_id,
+        "rejected": dict(view.rejected),
+        "progress": _progress(record),
+        "prompts": _prompts(record),
+        "card": {
+            "config": view.config.model_dump(mode="json"),
+            "provenance": _provenance(record),
+            "summary": _summary(record),
+        },
+    }
+
+
+def _progress(record: RunRecord) -> dict[str, Any]:
+    metrics = record.metrics
+    words = words_over_time(record.view.prompts, metrics, record.view.config.method.population_size)
+    return {
+        "step": [row["step"] for row in metrics],
+        "reward": [row["reward"] for row in metrics],
+        "outcomes": [row["outcomes"] for row in metrics],
+        "train": {name: [row.get("train", {}).get(name) for row in metrics] for name in TRAIN_METRICS},
+        "speed": [row["tokens_per_second"] for row in record.timing],
+        "words": [asdict(entry) for entry in words],
+        "evaluations": [
+            {"step": row["step"], "split": row["split"], "score": row["score"], "prompt": row["prompt_id"], "outcomes": row["outcomes"]}
+            for row in record.view.evaluations
+        ],
+    }
+
+
+def _prompts(record: RunRecord) -> list[dict[str, Any]]:
+    lane = lanes(record.view.prompts)
+    past = histories(record.events)
+    return [
+        {
+            **asdict(prompt),
+            "lane": lane[prompt.id],
+            "history": [[entry.step, entry.rating.mu, entry.rating.sigma, entry.mean] for entry in past[prompt.id]],
+        }
+        for prompt in record.view.prompts
+    ]
+
+
+def _summary(record: RunRecord) -> dict[str, Any] | None:
+    """Without what stands elsewhere on the page."""
+    if record.view.summary is None:
+        return None
+    return record.view.summary.model_dump(mode="json", by_alias=True, exclude={"sample_scores", "curve", "shown_prompt", "env_options"})
+
+
+def _provenance(record: RunRecord) -> Mapping[str, Any]:
+    path = record.run.path / PROVENANCE
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy") from error
