@@ -16,7 +16,7 @@ from gymnasium.spaces import Text
 
 from espl_bench.data.spec import DataSpec
 from espl_bench.errors import EnvironmentFault
-from espl_bench.types import Outcome, Problem, Split
+from espl_bench.types import Limit, Outcome, Problem, Split
 
 Info = dict[str, Any]
 
@@ -39,8 +39,9 @@ class Verdict:
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
 
-    The last step's info holds ``outcome`` (an `Outcome`). Item `index` of a split is a pure function of the
-    environment's own options, never of the seed; without options, `reset` draws an item of the first split that has any.
+    The last step's info holds ``outcome`` (an `Outcome`), and ``limit`` (a `Limit`) if one was met. Item `index` of a split is a
+    pure function of the environment's own options, never of the seed; without options, `reset` draws an item of the first split
+    that has any.
     """
 
     max_response_chars: ClassVar[int] = 20_000
@@ -101,7 +102,7 @@ class TextEnv(gymnasium.Env[str, str], ABC):
             raise ResetNeeded(f"{type(self).__name__}.step called outside an episode; call reset first")
         if len(action) > self.max_response_chars:
             self.current = None
-            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED}
+            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED, "limit": Limit.RESPONSE}
         return self.respond(self.current, action)
 
     @abstractmethod
