@@ -84,7 +84,7 @@ def replay(
 
     Tools reply what they replied then (`heard`, turn by turn) and are not used. An episode that ends earlier or later than the
     texts is an error: the environment is not the one that heard them. One that its number of tokens ended (`limit`) has no ending of
-    the environment's, and keeps its own.
+    the environment's, and keeps its own; the reply to its last text was left out.
     """
     if isinstance(env, ToolEnv):
         env.recall(heard)
@@ -92,11 +92,11 @@ def replay(
     for turn, text in enumerate(texts, start=1):
         if isinstance(answered, Ending):
             return Ending(0.0, Outcome.ERROR, answered.error or f"the episode ended before turn {turn} of {len(texts)}")
+        if limit is Limit.TOKENS and turn == len(texts):
+            return Ending(0.0, Outcome.TRUNCATED, limit=limit)
         answered = answer(env, text, stop if turn == len(texts) else StopReason.STOP)
     if isinstance(answered, Ending):
         return answered
-    if limit is Limit.TOKENS:
-        return Ending(0.0, Outcome.TRUNCATED, limit=limit)
     return Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
 
 

@@ -193,7 +193,7 @@ def test_arguments_that_a_tool_refuses_are_told():
         ({"turns": 3}, ("<tool_call>",), Limit.TURNS, 3),
         ({"calls": 2}, (call("1"),), Limit.CALLS, 3),
         ({"calls": 2}, (call("1") * 3,), Limit.CALLS, 1),
-        ({"reply_chars": 100, "heard_chars": 150}, (call("long"),), Limit.OBSERVATIONS, 2),
+        ({"reply_chars": 100, "heard_chars": 150}, (call("long"),), Limit.OBSERVATIONS, 3),
         ({}, ("x" * 20_001,), Limit.RESPONSE, 1),
     ],
 )
