@@ -22,16 +22,17 @@ WORDS, VOCABULARY, CHUNK = 100, 200_000, 10_000
 
 
 def words_of(numbers) -> str:
+    """The words of some ranks."""
     return " ".join(f"w{number:x}" for number in numbers)
 
 
 def draw(rng, count: int):
-    """Words by Zipf's law: rank 1 is one word in twelve."""
-    ranks = np.exp(rng.random(count) * np.log(VOCABULARY)).astype(np.int64)
-    return ranks
+    """Words by Zipf's law, by their ranks."""
+    return np.exp(rng.random(count) * np.log(VOCABULARY)).astype(np.int64)
 
 
 def write_corpus(path: Path, passages: int) -> None:
+    """Passages as JSON lines."""
     rng = np.random.default_rng(0)
     with path.open("w") as file:
         for start in range(0, passages, CHUNK):
@@ -42,10 +43,12 @@ def write_corpus(path: Path, passages: int) -> None:
 
 
 def peak_gib() -> float:
+    """The largest this process has been."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def build(corpus: Path) -> None:
+    """Build the index and tell what it took."""
     from espl_bench.retrieval.bm25 import Bm25Retriever
 
     started = time.perf_counter()
@@ -54,6 +57,7 @@ def build(corpus: Path) -> None:
 
 
 def query(corpus: Path) -> None:
+    """Query the built index and tell what it took."""
     from espl_bench.retrieval.bm25 import Bm25Retriever
 
     started = time.perf_counter()
@@ -74,6 +78,7 @@ def query(corpus: Path) -> None:
 
 
 def main() -> None:
+    """Run both parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="folder for corpus and index; default: a temporary one")

@@ -19,6 +19,7 @@ from espl_bench.errors import EnvironmentFault
 from espl_bench.types import Limit, Outcome, Problem, Split
 
 Info = dict[str, Any]
+"""Of a step. See `TextEnv` for what the last one holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,18 @@ class Verdict:
     reward: float
     error: str | None = None
     """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What is reported beside the reward and teaches nothing, e.g. ``f1``."""
 
     @classmethod
-    def of(cls, outcome: Outcome, error: str | None = None) -> "Verdict":
+    def of(cls, outcome: Outcome, error: str | None = None, **measures: float) -> "Verdict":
         """1 for a correct response, 0 for any other."""
-        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error)
+        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error, measures)
+
+    @property
+    def info(self) -> "Info":
+        """As a last step tells it."""
+        return {"outcome": self.outcome, "error": self.error} | ({"measures": self.measures} if self.measures else {})
 
 
 class TextEnv(gymnasium.Env[str, str], ABC):
@@ -76,6 +84,9 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         validated.
         """
         return tuple(Split)
+
+    def prepare(self) -> None:
+        """Get ready what episodes will need, e.g. an index. Called once before a run; what cannot be had is an EsplError then."""
 
     def data_identity(self) -> Mapping[str, str]:
         """What names the environment's items beyond its options: split → hash. A run resumes on nothing else."""
@@ -121,7 +132,7 @@ class SingleTurnEnv(TextEnv):
         """Grade and end."""
         self.current = None
         verdict = self.grade(problem, action)
-        return "", verdict.reward, True, False, {"outcome": verdict.outcome, "error": verdict.error}
+        return "", verdict.reward, True, False, verdict.info
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 A failure of the environment is how an episode ends, not a crash; anything else that it raises is a bug and passes through.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from espl_bench.env import TextEnv
@@ -27,6 +27,8 @@ class Ending:
     """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
     limit: Limit | None = None
     """Which limit was met, where the outcome is TRUNCATED."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the environment reports beside the reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> Reply | Ending:
     if terminated or truncated:
         outcome = _outcome(info["outcome"], stop)
         limit = info.get("limit") or (Limit.TURN if outcome is Outcome.TRUNCATED else None)
-        return Ending(reward, outcome, info.get("error"), limit)
+        return Ending(reward, outcome, info.get("error"), limit, info.get("measures", {}))
     if stop is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
         return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
     exchange = info.get("exchange")

@@ -11,7 +11,6 @@ from espl_bench.config import RunConfig
 from espl_bench.dialect import Dialect, TemplateName
 from espl_bench.env import TextEnv
 from espl_bench.estimate import Estimate
-from espl_bench.operators.proposal import Limits
 from espl_bench.operators.reflection import critique_context, summary_context
 from espl_bench.spending import Budget, Price, Purse, Role, endpoint_models
 from espl_bench.types import Message, Usage
@@ -71,9 +70,8 @@ def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
     """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
     dialect = Dialect.load(config.dialect)
     problem = env.problem(env.splits[0], 0)
-    limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
     summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
-    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), limits))
+    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), config.limits))
     return max(_tokens(summary) + config.max_tokens, _tokens(critique) + config.group_size * config.editor_max_tokens)
 
 

@@ -105,7 +105,7 @@ class _Episode:
 
     def ended(self, ending: Ending) -> Trajectory:
         """The whole of it."""
-        found = (ending.reward, ending.outcome, ending.error, ending.limit)
+        found = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
         return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
 
 
@@ -283,15 +283,16 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
                 "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
                 "generated_tokens": trajectory.generated_tokens,
                 "error": trajectory.error,
-                **_turned(trajectory),
+                **_besides(trajectory),
             }
             for trajectory in group.trajectories_G
         )
     return rows
 
 
-def _turned(trajectory: Trajectory) -> dict[str, object]:
-    """What a rollout of many turns holds besides: what was heard before each, the segments, and the limit that ended it."""
+def _besides(trajectory: Trajectory) -> dict[str, object]:
+    """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
     heard = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
     limit = {"limit": trajectory.limit.value} if trajectory.limit is not None else {}
-    return limit | ({"heard": heard, "segments": len(trajectory.segments)} if heard else {})
+    measures = {"measures": dict(trajectory.measures)} if trajectory.measures else {}
+    return limit | measures | ({"heard": heard, "segments": len(trajectory.segments)} if heard else {})

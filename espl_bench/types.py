@@ -7,8 +7,8 @@ Axis suffixes used in names throughout the project:
     _B  rows of one batch inside an engine
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -173,6 +173,8 @@ class Trajectory:
     """Set when the outcome is ERROR or TIMEOUT: what failed, in one line."""
     limit: Limit | None = None
     """Set when the outcome is TRUNCATED: which limit was met."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the environment reports beside the reward, e.g. ``f1``; teaches nothing."""
 
     @property
     def text(self) -> str:
@@ -245,7 +247,7 @@ class SystemPrompt:
     """Rankings it has taken part in."""
 
 
-RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival"]
+RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival", "too_long"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ several runs share one. Words are lower-cased, freed of accents and stemmed; tit
 
 import json
 import re
-import shutil
-import tempfile
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from espl_bench import durable
 from espl_bench.errors import DataError, UsageError
 from espl_bench.retrieval.corpus import Document, Shelf, read_corpus
-from espl_bench.retrieval.places import corpus_sha256, index_folder, progress_bar
+from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
 
 K1: Final = 0.9
@@ -142,22 +140,9 @@ class Bm25Retriever:
 
 
 def build(corpus: Path, folder: Path, k1: float, b: float) -> None:
-    """Build an index beside its place and move it there whole. Raises DataError if that cannot be done."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=durable.PART, dir=folder.parent))
-    except OSError as error:
-        raise DataError(
-            f"{folder.parent} cannot be written ({error.strerror or error}); set ESPL_BENCH_DATA to a folder that can"
-        ) from error
-    try:
+    """Build an index. Raises DataError if the corpus cannot be read, has no words, or the index cannot be written."""
+    with new_folder(folder, f"the index of {corpus}") as part:
         _build(corpus, part, k1, b)
-        if not folder.exists():  # another run may have built it meanwhile
-            part.rename(folder)
-    except OSError as error:
-        raise DataError(f"the index of {corpus} cannot be written to {folder} ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _build(corpus: Path, part: Path, k1: float, b: float) -> None:

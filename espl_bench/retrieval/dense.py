@@ -7,8 +7,6 @@ once and kept in the data home, under a name made of the corpus's hash and the m
 # (the libraries below are partly untyped)
 
 import json
-import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,7 +21,7 @@ from espl_bench import durable
 from espl_bench.errors import DataError, ModelError, UsageError
 from espl_bench.provenance import fingerprint
 from espl_bench.retrieval.corpus import Shelf, read_corpus
-from espl_bench.retrieval.places import corpus_sha256, index_folder, progress_bar
+from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
 
 VECTORS: Final = "vectors.npy"
@@ -130,14 +128,7 @@ def _embed(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _build(corpus: Path, folder: Path, model: Any) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=durable.PART, dir=folder.parent))
-    except OSError as error:
-        raise DataError(
-            f"{folder.parent} cannot be written ({error.strerror or error}); set ESPL_BENCH_DATA to a folder that can"
-        ) from error
-    try:
+    with new_folder(folder, f"the index of {corpus}") as part:
         texts = [f"{document.title}\n{document.text}"[:MAX_CHARS] for document in Shelf.write(part, read_corpus(corpus))]
         blocks: list[NDArray[np.float32]] = []
         with progress_bar(f"embedding {corpus.name}", len(texts)) as told:
@@ -148,9 +139,3 @@ def _build(corpus: Path, folder: Path, model: Any) -> None:
             raise DataError(f"the corpus {corpus} has no passages")
         np.save(part / VECTORS, np.concatenate(blocks))
         durable.write_atomic(part / COMPLETE, [json.dumps({"passages": len(texts)}).encode()])
-        if not folder.exists():
-            part.rename(folder)
-    except OSError as error:
-        raise DataError(f"the index of {corpus} cannot be written to {folder} ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

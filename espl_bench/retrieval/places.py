@@ -1,15 +1,17 @@
 """Where indexes and recorded retrievals lie in the data home, how a corpus is recognised by its content, and how progress is shown."""
 
 import hashlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 from espl_bench import durable
-from espl_bench.data.store import home
-from espl_bench.errors import UsageError
+from espl_bench.data.store import HOME_VARIABLE, home
+from espl_bench.errors import DataError, UsageError
 
 
 def index_folder(kind: str, key: str) -> Path:
@@ -34,6 +36,24 @@ def corpus_sha256(path: Path) -> str:
 @lru_cache(maxsize=64)
 def _sha256(path: Path, modified_ns: int, size: int) -> str:
     return durable.sha256(path)
+
+
+@contextmanager
+def new_folder(folder: Path, what: str) -> Generator[Path]:
+    """A folder to fill, which is moved to its place whole; gone if filling it fails. Raises DataError if it cannot be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=durable.PART, dir=folder.parent))
+        try:
+            yield part
+            if not folder.exists():  # another run may have filled it meanwhile
+                part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{what} cannot be written to {folder.parent} ({error.strerror or error}); set {HOME_VARIABLE} to a folder that can be"
+        ) from error
 
 
 @contextmanager

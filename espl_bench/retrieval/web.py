@@ -7,6 +7,7 @@ all threads of a process share one limiter, and what is turned away waits, with 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
@@ -132,8 +133,6 @@ class WebRetriever:
         """A result, or the page behind it; a page that cannot be had leaves its snippet."""
         url, text = str(result.get("href", "")), str(result.get("body", ""))
         if self._pages:
-            try:
+            with suppress(RetrievalFault):
                 text = self._read(url, self._timeout_s)[:PAGE_CHARS] or text
-            except RetrievalFault:
-                pass
         return Passage(url, str(result.get("title", "")), text, score)

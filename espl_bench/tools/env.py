@@ -103,7 +103,7 @@ class ToolEnv(TextEnv):
         if not reading.requests:
             self.current = None
             verdict = self.grade(problem, action)
-            return "", verdict.reward, True, False, {"outcome": verdict.outcome, "error": verdict.error}
+            return "", verdict.reward, True, False, verdict.info
         limit = self._count(reading)
         heard = () if limit else self._replies(reading.requests)
         self._heard += sum(len(reply.text) for reply in heard)

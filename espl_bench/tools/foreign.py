@@ -46,6 +46,20 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(0, limit - len(CUT))].rstrip() + CUT
 
 
+_ROLE = re.compile(
+    r"<[|｜][^<>\n]{1,60}[|｜]>"  # <|im_start|>
+    r"|</?(?:start_of_turn|end_of_turn|tool_response|s|bos|eos)>"
+    r"|<</?SYS>>"
+    r"|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT)\]"
+)
+
+
+def role_marker(text: str) -> str | None:
+    """The first thing in a text that chat formats read as the beginning or end of a message or of a tool's reply; None if there is none."""
+    found = _ROLE.search(text)
+    return found[0] if found else None
+
+
 def defuse(text: str, markers: Iterable[str]) -> str:
     """The text without any of these markers: the first character of each occurrence becomes a look-alike."""
     pattern = _pattern(frozenset(markers))
