@@ -79,7 +79,7 @@ def test_a_selection_does_not_depend_on_the_copy():
 def test_sets_that_are_too_small_are_shared_out():
     served = select({"a": items("a", 30)}, {"b": items("b", 5)}, Sizes(20, 20, 20), 0)
     assert [len(served.rows[split]) for split in Split] == [15, 15, 5]
-    with pytest.raises(UsageError, match="none are left for validation"):
+    with pytest.raises(UsageError, match="none are left for train"):
         select({"a": items("a", 1)}, {"b": items("b", 5)}, Sizes(20, 1, 20), 0)
 
 

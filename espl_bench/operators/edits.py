@@ -178,8 +178,10 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
     twice it says no more. The first rewrite stands alone: every other edit is ignored. Raises ValueError for an id outside the list.
     """
     if (whole := next((edit for edit in edits if isinstance(edit, Rewrite)), None)) is not None:
-        blocks = {fold(block): block for block in reversed(whole.blocks)}
-        return Applied(tuple(reversed(blocks.values())), (whole,), tuple(edit for edit in edits if edit is not whole))
+        said: dict[str, str] = {}
+        for block in whole.blocks:
+            said.setdefault(fold(block), block)
+        return Applied(tuple(said.values()), (whole,), tuple(edit for edit in edits if edit is not whole))
     slots: list[str | None] = list(principles)
     taken: set[int] = set()
     accepted: list[bool] = []

@@ -32,7 +32,7 @@ NQ_DEV = Source(
     columns=COLUMNS,
     answers="list",
     expected=3_610,
-    identity="@NQ@",
+    identity="942a26b269c10471b23a2c7651eab090716a57ba0c344361346dc11a9e2e6fd1",
     identity_of="NQ-open.dev.jsonl in google-research-datasets/natural-questions at fb26a30",
     about="its development set, on which everybody reports",
 )
