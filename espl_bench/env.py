@@ -85,6 +85,11 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         """
         return tuple(Split)
 
+    @property
+    def turns(self) -> int:
+        """How often the policy may speak in an episode; what a run may spend is estimated by it."""
+        return 1
+
     def prepare(self) -> None:
         """Get ready what episodes will need, e.g. an index. Called once before a run; what cannot be had is an EsplError then."""
 

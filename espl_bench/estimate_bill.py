@@ -41,7 +41,7 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
     purse = Purse(models, budget)
     if not models:
         return None
-    calls = {Role.POLICY: work.rollouts + work.eval_rollouts, Role.EDITOR: work.max_reflection_calls}
+    calls = {Role.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, Role.EDITOR: work.max_reflection_calls}
     sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
     read = {
         Role.POLICY: calls[Role.POLICY] * _prompt_tokens(config, env),
@@ -59,11 +59,17 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
 
 
 def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
-    """Mean over the first problems, under the root prompt."""
+    """Mean over the first problems, under the root prompt; where an episode has several turns, of the last one, if all are as long as
+    they may be.
+    """
     dialect = Dialect.load(config.dialect)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
     lengths = [_tokens(dialect.prompt_messages(config.root_principles, problem.question, config.placement)) for problem in problems]
-    return -(-sum(lengths) // len(lengths))
+    opening = -(-sum(lengths) // len(lengths))
+    if env.turns == 1:
+        return opening
+    last = opening + env.turns * config.max_tokens  # and what was heard, which only the episode's own limit bounds
+    return min(last, config.max_episode_tokens) if config.max_episode_tokens is not None else last
 
 
 def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:

@@ -18,6 +18,7 @@ from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.env import TextEnv
 from espl_bench.episode import Ending, Reply, answer, begin
+from espl_bench.errors import ModelError
 from espl_bench.pacing import AsTheyCome, Pace
 from espl_bench.seeding import seed_for
 from espl_bench.tools.env import as_text
@@ -129,22 +130,27 @@ class _Context:
     def follow(self, task: Task, completion: Completion, reply: Reply) -> "_Context":
         """The context after a turn and what was replied to it."""
         heard = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.heard)
-        said, replies = _worded(task, completion.text, replace(reply, heard=heard))
-        conversation = (*self.messages, said)
+        try:
+            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=task.native_tools)
+            appended_T = task.chat.continuation(conversation, replies)
+        except ModelError:  # some templates know no more than one call a turn
+            if not task.native_tools:
+                raise
+            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=False)
+            appended_T = task.chat.continuation(conversation, replies)
         messages = (*conversation, *replies)
-        appended_T = task.chat.continuation(conversation, replies)
         fresh = appended_T is None
         observation_T = task.chat.encode(messages) if appended_T is None else appended_T
         tokens_T = observation_T if fresh else (*self.tokens_T, *completion.tokens_T, *observation_T)
         used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
         return _Context(messages, tokens_T, observation_T, _room(task, used), heard, fresh)
 
-
-def _worded(task: Task, text: str, reply: Reply) -> tuple[Message, tuple[Message, ...]]:
-    """What was said and what was replied, as messages."""
-    if task.native_tools and reply.calls and len(reply.calls) == len(reply.heard):
-        return Message("assistant", reply.said, reply.calls), tuple(Message("tool", each.text, tool=each.tool) for each in reply.heard)
-    return Message("assistant", text), (Message("user", as_text(reply.heard)),)
+    def _worded(self, text: str, reply: Reply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """The conversation with what was said, and what was replied. A turn of which a call could not be read is worded as text."""
+        if native and reply.calls and len(reply.calls) == len(reply.heard):
+            said = Message("assistant", reply.said, reply.calls)
+            return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.heard)
+        return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.heard)),)
 
 
 def _room(task: Task, used: int) -> int:

@@ -110,7 +110,7 @@ def test_the_contract_of_environments_holds(name: str, corpus: str):
 @needs_test_data
 def test_the_papers_sizes_and_identity(corpus: str):
     env = make_environment(find_environment("nq-hotpotqa"), {"corpus": corpus})
-    assert [env.size(split) for split in Split] == [136, 44, 64] or [env.size(split) for split in Split][2] == 64
+    assert [env.size(split) for split in Split] == [196, 64, 64]
     assert set(env.data_identity()) == {"train", "validation", "test", "retrieval"}
     assert "bm25" in env.data_identity()["retrieval"]
     assert set(make_environment(find_environment("nq-hotpotqa"), {}).data_identity()) == {"train", "validation", "test"}

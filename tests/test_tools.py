@@ -173,6 +173,14 @@ def test_tools_in_the_models_own_format_are_replied_to_in_it():
     assert "ipython<|end_header_id|>" in chat._tokenizer.decode(list(trajectory.turns[1].observation_T))
 
 
+def test_where_a_template_knows_one_call_a_turn_two_are_worded_as_text():
+    chat = make_chat("llama31").with_tools(TOOLS)
+    both = '[{"name": "look", "parameters": {"names": ["QUERY"]}}, {"name": "look", "parameters": {"names": ["7"]}}]'
+    [trajectory] = played(Says((both, "answer TRIPLE"), chat), count=1, group_size=1, native_tools=True)
+    assert trajectory.outcome is Outcome.CORRECT and len(trajectory.turns[1].heard) == 2
+    assert chat._tokenizer.decode(list(trajectory.turns[1].observation_T)).count("<tool_response>") == 2
+
+
 def test_a_malformed_call_is_answered_with_its_error_and_uses_nothing():
     trajectories = played(Says(("<tool_call>look it up</tool_call>", call("QUERY"), "answer TRIPLE")), count=1)
     for trajectory in trajectories:

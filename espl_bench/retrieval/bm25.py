@@ -7,6 +7,7 @@ several runs share one. Words are lower-cased, freed of accents and stemmed; tit
 # (the libraries below are partly untyped)
 
 import json
+import os
 import re
 import threading
 import unicodedata
@@ -94,6 +95,7 @@ class Bm25Retriever:
         self._words = Words(json.loads((folder / VOCABULARY).read_text(encoding="utf-8")))
         self._index = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
         self._shelf = Shelf(folder)
+        self._scoring = threading.Semaphore(os.cpu_count() or 1)  # a query scores every passage: more at once only take more memory
 
     @classmethod
     def open(cls, corpus: Path, k1: float = K1, b: float = B) -> "Bm25Retriever":
@@ -127,12 +129,18 @@ class Bm25Retriever:
         words = self._words.find(query)
         if not words or top_k < 1:
             return ()
+        with self._scoring:
+            places, scores = self._score(words, top_k)
+        return tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True))
+
+    def _score(self, words: list[int], top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places and scores of the best, both of shape (at most top_k,)."""
         scores: NDArray[np.float32] = self._index.get_scores_from_ids(words)
         few = min(top_k, len(scores))
         least = np.partition(scores, len(scores) - few)[len(scores) - few]
         places = np.flatnonzero(scores >= max(least, np.nextafter(np.float32(0), np.float32(1))))
         best = places[np.argsort(-scores[places], kind="stable")][:few]
-        return tuple(self._passage(int(place), float(scores[place])) for place in best)
+        return best, scores[best]
 
     def _passage(self, place: int, score: float) -> Passage:
         document = self._shelf[place]

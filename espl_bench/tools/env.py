@@ -71,6 +71,11 @@ class ToolEnv(TextEnv):
         self._turns = self._calls = self._heard = 0
         self._recalled: Iterator[Sequence[Heard]] | None = None
 
+    @property
+    def turns(self) -> int:
+        """As limited."""
+        return self.limits.turns
+
     @abstractmethod
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
         """What a tool replies: foreign text, made harmless and cut by whoever called this.
