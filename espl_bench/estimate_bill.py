@@ -59,8 +59,9 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
 
 
 def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
-    """Mean over the first problems, under the root prompt; where an episode has several turns, of the last one, if all are as long as
-    they may be.
+    """Mean over the first problems, under the root prompt.
+
+    Where an episode has several turns, this is what the last one reads, if all before it are as long as they may be.
     """
     dialect = Dialect.load(config.dialect)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
