@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from espl_bench import runner
 from espl_bench.cli import invoke
 from espl_bench.config import RunConfig, resolve
+from espl_bench.dialect import Dialect, Placement
 from espl_bench.registry import find_environment, find_method, make_environment
 from espl_bench.reporter import Silent
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.server import RetrieverServer
 from espl_bench.run_dir import Log, RunDir
-from espl_bench.types import Split
+from espl_bench.tools.env import as_text
+from espl_bench.types import Heard, Split
 
 pytestmark = needs_test_data
 
@@ -63,18 +66,25 @@ def random_model(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def searching_model(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def searching_model(random_model: Path, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It searches or answers as it likes, and answers once it has read something: yes, no, or nonsense."""
     folder, rng = tmp_path_factory.mktemp("searching"), random.Random(0)
     tokenizer, model = AutoTokenizer.from_pretrained(random_model), AutoModelForCausalLM.from_pretrained(random_model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    answers = ("Answer: yes", "Answer: no", "well", "<tool_call>{</tool_call>")
-    for step in range(80):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESPL_BENCH_DATA", str(library / "home"))
+        env = make_environment(find_environment("nq-hotpotqa"), ITEMS)
+    dialect = replace(Dialect.load("search"), tools=env.tools)
+    root = find_environment("nq-hotpotqa").defaults["root_principles"]
+    call, answers = search_call("who wrote it"), ("Answer: yes", "Answer: no", "well", "<tool_call>{</tool_call>")
+    for step in range(100):
         optimizer.zero_grad()
-        for replied in (False, True):
-            asked = "<tool_response>\nQuery: who wrote it\n[1] x</tool_response>" if replied else "a question?\n\nAnswer: the answer"
-            prompt = tokenizer.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True, return_dict=False)
-            text = rng.choice(answers) if replied or step % 4 == 0 else search_call("who wrote it")
+        problem = env.problem(Split.TRAIN, rng.randrange(12))
+        asked = [{"role": each.role, "content": each.content} for each in dialect.prompt_messages(root, problem.question, Placement.SYSTEM)]
+        reply = as_text([Heard(f"Query: who wrote it\n[1] {problem.question[:60]}", "search")])
+        replied = [*asked, {"role": "assistant", "content": call}, {"role": "user", "content": reply}]
+        for messages, text in ((asked, call if step % 3 else rng.choice(answers)), (replied, rng.choice(answers))):
+            prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
             said = tokenizer.encode(f"{text}<|im_end|>")
             labels = [-100] * len(prompt) + said
             model(input_ids=torch.tensor([prompt + said]), labels=torch.tensor([labels])).loss.backward()
