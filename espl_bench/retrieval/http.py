@@ -123,7 +123,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
     date = now_utc()
     try:
         return [
-            Found(query, tuple(_passage(each) for each in cast(list[object], result)[:top_k]), date)
+            Found(query, tuple(_passage(each) for each in result[:top_k]), date)
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:

@@ -6,7 +6,7 @@ refused in words. POST /retrieve as in http.py, GET /health.
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 from espl_bench.retrieval.protocol import Passage, RetrievalFault, Retriever
 
@@ -35,8 +35,8 @@ class RetrieverServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = READ_TIMEOUT_S
-    server_version: ClassVar[str] = "espl-bench"
-    sys_version: ClassVar[str] = ""
+    server_version = "espl-bench"
+    sys_version = ""
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
