@@ -1,11 +1,14 @@
 """The searching environments on real questions: an oracle is right, a guesser gets what it guesses, hostile passages stay data."""
 
 import asyncio
+import tomllib
 from pathlib import Path
 
+import gymnasium
 import pytest
 from chat_models import make_chat
 from data_fixtures import needs_test_data, write_jsonl
+from espl_envs.search import spec as specs
 from espl_envs.search.answers import exact_match, f1, normalised
 from espl_envs.search.rows import Sizes, select
 from search_fixtures import Oracle, import_questions, questions, search_call
@@ -143,6 +146,19 @@ def test_odd_options_are_told_in_one_line(options, says, corpus: str):
 def test_a_run_without_passages_is_refused_before_it_starts(corpus: str):
     with pytest.raises(UsageError, match="needs --corpus"):
         make_environment(find_environment("nq"), {}).prepare()
+
+
+def test_specs_are_complete_and_the_entry_points_name_them():
+    points = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["entry-points"]["espl_bench.envs"]
+    sheet = (Path(specs.__file__).parent / "README.md").read_text()
+    assert sorted(spec.name for spec in specs.SEARCHING) == sorted(ENVS)
+    for spec in specs.SEARCHING:
+        path, _, attribute = points[spec.name].partition(":")
+        assert path == "espl_envs.search.spec" and getattr(specs, attribute) is spec
+        assert spec.gym_id in gymnasium.registry and f"`{spec.gym_id}`" in sheet
+        for _, source in spec.data:
+            assert source.name in sheet and source.hub_id in sheet and source.licence.name in sheet
+            assert source.identity is None or len(source.identity) == 64
 
 
 # Policies
