@@ -8,7 +8,8 @@ batches continuously, requests as they come. Two engines:
   a time, so that the figure is about the harness and not about this machine's processor. Continuously, each request takes its own tokens.
 - `hf`: the embedded engine with a tiny model of random weights on this machine, its tokens real, its texts replaced by the script's.
 
-Busy is the share of the time from the first request to the last answer in which the engine works.
+Busy is the share of the time from the first request to the last answer in which the engine works. Beside it stands the harness's own
+processor time, which does not depend on what else the machine does: on a quiet machine all but a core's worth of it overlaps.
 """
 
 import argparse
@@ -189,24 +190,29 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def measure(url: str, client: Scripted, cohorts: int, max_tokens: int) -> tuple[float, float]:
-    """Share of the time in which the engine is busy, and seconds."""
+def measure(name: str, url: str, client: Scripted, cohorts: int, max_tokens: int) -> None:
+    """Play all episodes and print a line."""
     dialect = Dialect.load("search")
     task = Task(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, cohorts=cohorts)
     task = Task(**{**task.__dict__, "continuous": client.continuous})
     root = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
     problems = [Asks(url).problem(Split.TRAIN, index) for index in range(EPISODES)]
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     groups = asyncio.run(roll_out(client, task, [root], problems, 1, "rollout", 0))
-    seconds = time.perf_counter() - started
+    seconds, processor = time.perf_counter() - started, time.process_time() - used
     assert all(t.outcome is Outcome.CORRECT and len(t.turns) == SEARCHES + 1 for group in groups for t in group.trajectories_G)
-    return client.busy.total / seconds, seconds
+    busy = client.busy.total / seconds
+    print(f"{name}: busy {busy:.1%} of {seconds:.1f} s; engine {client.busy.total:.1f} s, harness {processor:.1f} s of CPU", flush=True)
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ms-per-token", type=float, default=8.0, help="of the timed engine; default: 8")
+    parser.add_argument("--cohorts", type=int, nargs="+", default=(1, 2, 4, 8))
+    parser.add_argument(
+        "--as-they-come", action=argparse.BooleanOptionalAction, default=True, help="also as an engine that batches continuously"
+    )
     parser.add_argument("--hf", action="store_true", help="also the embedded engine")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, slow_retriever() as url:
@@ -216,19 +222,17 @@ def main() -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         chat = HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), "tiny")
         print(f"{EPISODES} episodes of {SEARCHES} searches, retriever of {DELAY_S * 1e3:.0f} ms")
-        for cohorts in (1, 2, 4, 8):
-            share, seconds = measure(url, Scripted(chat, options.ms_per_token, False), cohorts, 64)
-            print(f"timed, {options.ms_per_token:g} ms/token, {cohorts} cohorts: busy {share:.1%} of {seconds:.1f} s", flush=True)
-        share, seconds = measure(url, Scripted(chat, options.ms_per_token, True), 1, 64)
-        print(f"timed, {options.ms_per_token:g} ms/token, as they come: busy {share:.1%} of {seconds:.1f} s", flush=True)
+        speed = options.ms_per_token
+        for cohorts in options.cohorts:
+            measure(f"timed, {speed:g} ms/token, {cohorts} cohorts", url, Scripted(chat, speed, False), cohorts, 64)
+        if options.as_they_come:
+            measure(f"timed, {speed:g} ms/token, as they come", url, Scripted(chat, speed, True), 1, 64)
         if options.hf:
             from espl_bench.engines.hf import HfEngine
 
             engine = HfEngine.from_pretrained(folder, lora_rank=4, lora_alpha=4.0, seed=0)
-            for cohorts in (1, 4):
-                client = Scripted(chat, 0.0, False, asyncio.run(engine.current()))
-                share, seconds = measure(url, client, cohorts, 48)
-                print(f"hf, tiny model, {cohorts} cohorts: busy {share:.1%} of {seconds:.1f} s", flush=True)
+            for cohorts in options.cohorts:
+                measure(f"hf, tiny model, {cohorts} cohorts", url, Scripted(chat, 0.0, False, asyncio.run(engine.current())), cohorts, 48)
 
 
 if __name__ == "__main__":
