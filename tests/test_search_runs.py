@@ -37,7 +37,15 @@ from espl_bench.types import Heard, Split
 pytestmark = needs_test_data
 
 SHAPE = {"steps": 2, "num_prompts": 2, "batch_size": 2, "group_size": 3, "max_tokens": 48, "editor_max_tokens": 16, "lora_rank": 4}
-SHAPE |= {"eval_samples": 1, "eval_every": 0, "checkpoint_every": 1, "lr": 1e-3, "cohorts": 2, "max_episode_tokens": 4000}
+SHAPE |= {
+    "eval_samples": 1,
+    "eval_every": 0,
+    "checkpoint_every": 1,
+    "lr": 1e-3,
+    "cohorts": 2,
+    "max_episode_tokens": 4000,
+    "temperature": 0.7,
+}
 ITEMS = {"train_items": 12, "validation_items": 2, "test_items": 4, "max_turns": 3, "passage_chars": 60, "top_k": 1}
 ROLLOUTS = 2 * 2 * 3
 
@@ -62,7 +70,9 @@ def random_model(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         env = make_environment(find_environment("nq-hotpotqa"), {})
         texts = [env.problem(Split.TRAIN, index).question for index in range(40)]
     root = find_environment("nq-hotpotqa").defaults["root_principles"]
-    return make_tiny_qwen(tmp_path_factory.mktemp("qwen"), [*texts, *root * 4, search_call("who wrote it") * 4, "Answer: yes " * 8])
+    return make_tiny_qwen(
+        tmp_path_factory.mktemp("qwen"), [*texts, *root * 4, *[f"{search_call('who wrote it')} Answer: yes Answer: no"] * 200]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +86,14 @@ def searching_model(random_model: Path, library: Path, tmp_path_factory: pytest.
         env = make_environment(find_environment("nq-hotpotqa"), ITEMS)
     dialect = replace(Dialect.load("search"), tools=env.tools)
     root = find_environment("nq-hotpotqa").defaults["root_principles"]
-    call, answers = search_call("who wrote it"), ("Answer: yes", "Answer: no", "well", "<tool_call>{</tool_call>")
-    for step in range(100):
+    call, answers = search_call("who wrote it"), ("Answer: yes", "Answer: no", "well")
+    for step in range(150):
         optimizer.zero_grad()
         problem = env.problem(Split.TRAIN, rng.randrange(12))
         asked = [{"role": each.role, "content": each.content} for each in dialect.prompt_messages(root, problem.question, Placement.SYSTEM)]
         reply = as_text([Heard(f"Query: who wrote it\n[1] {problem.question[:60]}", "search")])
         replied = [*asked, {"role": "assistant", "content": call}, {"role": "user", "content": reply}]
-        for messages, text in ((asked, call if step % 3 else rng.choice(answers)), (replied, rng.choice(answers))):
+        for messages, text in ((asked, call if step % 4 else rng.choice(answers)), (replied, rng.choice(answers))):
             prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
             said = tokenizer.encode(f"{text}<|im_end|>")
             labels = [-100] * len(prompt) + said
@@ -116,8 +126,11 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
     assert set(found["measures"]) == {"f1"} and found["measures"]["f1"] >= found["score"]
     assert set(found["data_identity"]) == {"train", "validation", "test", "retrieval"}
     assert len(stored(folder)) == found["steps"] * ROLLOUTS
-    turns = [len(each["turns"]) for each in stored(folder) + RunDir(folder).read_rollouts(found["steps"], Split.TEST)]
-    assert max(turns) > 1, "it searched"
+    played = stored(folder) + RunDir(folder).read_rollouts(found["steps"], Split.TEST)
+    turns = [len(each["turns"]) for each in played]
+    assert max(turns) > 1 and any(heard["tool"] == "search" for row in played for turn in row.get("heard", ()) for heard in turn), (
+        "it searched"
+    )
     assert "error" not in found["outcomes"] and not any(each["outcome"] == "error" for each in stored(folder))
     if row.operators:
         check_population(folder)

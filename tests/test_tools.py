@@ -57,8 +57,8 @@ def test_a_call_is_read_in_our_form_and_in_models_own(text):
     [
         ("<tool_call>{nope}</tool_call>", "not JSON"),
         ("<tool_call>[1]</tool_call>", "not a JSON object"),
-        ('<tool_call>{"name": "look"', "without </tool_call>"),
-        ("look </tool_call>", "without <tool_call>"),
+        ('<tool_call>{"name": "look"', "no closing tag behind it"),
+        ("look </tool_call>", "no opening tag before it"),
         ('<tool_call>{"name": "open", "arguments": {}}</tool_call>', "no tool 'open'; the tools are: look"),
         ('<tool_call>{"name": "look", "arguments": {}}</tool_call>', "needs the argument 'names'"),
         ('<tool_call>{"name": "look", "arguments": {"names": "1"}}</tool_call>', "must be a list of strings"),
@@ -186,7 +186,7 @@ def test_a_malformed_call_is_answered_with_its_error_and_uses_nothing():
     for trajectory in trajectories:
         assert trajectory.outcome is Outcome.CORRECT
         [heard] = trajectory.turns[1].heard
-        assert heard.tool == "error" and "not JSON" in heard.text and "＜tool_call>" in heard.text
+        assert heard.tool == "error" and "not JSON" in heard.text and '"arguments": {"names"' in heard.text and "＜" not in heard.text
 
 
 def test_arguments_that_a_tool_refuses_are_told():

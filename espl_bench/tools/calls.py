@@ -63,7 +63,7 @@ def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
     if bare:
         return Reading(tuple(_checked(fields, tools) for fields in bare), "")
     if CLOSE in text:
-        return Reading((_problem(f"{CLOSE} without {OPEN} before it; write {OPEN}{_example(tools)}{CLOSE}"),), text)
+        return Reading((_problem(f"the closing tag of a call has no opening tag before it; {_advice(tools)}"),), text)
     return Reading((), text)
 
 
@@ -75,12 +75,12 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
         body, closed, after = part.partition(CLOSE)
         said.append(after)
         if not closed:
-            requests.append(_problem(f"{OPEN} without {CLOSE} behind it; write {OPEN}{_example(tools)}{CLOSE}"))
+            requests.append(_problem(f"the opening tag of a call has no closing tag behind it; {_advice(tools)}"))
             continue
         try:
             requests.append(_checked(_fields(body), tools))
         except _Unreadable as fault:
-            requests.append(_problem(f"{fault}; write {OPEN}{_example(tools)}{CLOSE}"))
+            requests.append(_problem(f"{fault}; {_advice(tools)}"))
     return Reading(tuple(requests), "".join(said).strip())
 
 
@@ -144,8 +144,9 @@ def _problem(text: str) -> Request:
     return Request(None, {}, text)
 
 
-def _example(tools: Sequence[ToolSpec]) -> str:
-    return tools[0].example() if tools else "{}"
+def _advice(tools: Sequence[ToolSpec]) -> str:
+    """How a call is written, without the tags themselves, which a reply may not hold."""
+    return f"between the two tags stands one JSON object, e.g. {tools[0].example() if tools else '{}'}"
 
 
 def _first_line(error: BaseException) -> str:
