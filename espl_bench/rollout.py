@@ -298,7 +298,12 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]
 
 def _besides(trajectory: Trajectory) -> dict[str, object]:
     """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
-    heard = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
-    limit = {"limit": trajectory.limit.value} if trajectory.limit is not None else {}
-    measures = {"measures": dict(trajectory.measures)} if trajectory.measures else {}
-    return limit | measures | ({"heard": heard, "segments": len(trajectory.segments)} if heard else {})
+    found: dict[str, object] = {}
+    if trajectory.limit is not None:
+        found["limit"] = trajectory.limit.value
+    if trajectory.measures:
+        found["measures"] = dict(trajectory.measures)
+    if len(trajectory.turns) > 1:
+        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
+        found["segments"] = len(trajectory.segments)
+    return found
