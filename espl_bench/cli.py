@@ -17,8 +17,9 @@ from espl_bench import __version__
 from espl_bench.cli_data import data_app
 from espl_bench.cli_grade import grade
 from espl_bench.cli_group import AsJson, Commands, Quiet
-from espl_bench.cli_sweep import sweep_app
 from espl_bench.cli_report import plot, report, view
+from espl_bench.cli_retriever import retriever_app
+from espl_bench.cli_sweep import sweep_app
 from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
 from espl_bench.errors import EsplError, UsageError
 
@@ -30,6 +31,7 @@ STOPPED_BY_CTRL_C = 130
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(retriever_app, name="retriever")
 
 Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
 Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]

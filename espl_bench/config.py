@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,9 +10,13 @@ from espl_bench.dialect import Placement
 from espl_bench.engines.protocol import LossName
 from espl_bench.errors import UsageError
 from espl_bench.method import Method
+from espl_bench.operators.forms import PromptForm
+from espl_bench.operators.proposal import Limits
 from espl_bench.presets import find_preset
 from espl_bench.registry import find_environment, find_method
 from espl_bench.sources import EngineName, Source, check_sources
+
+ToolFormat = Literal["text", "native"]
 
 
 class RunConfig(BaseModel):
@@ -53,6 +57,12 @@ class RunConfig(BaseModel):
     """Below 1 the sampler's distribution is not the one the loss corrects for; the paper uses 0.95."""
     max_tokens: int = Field(default=1024, ge=1)
     """Per turn. The paper allows 15,000."""
+    max_episode_tokens: int | None = Field(default=None, ge=1)
+    """Of an episode of several turns, prompt and observations included; None: what the model's context holds."""
+    cohorts: int = Field(default=1, ge=1)
+    """Groups of episodes that go turn by turn by themselves, so that the engine works for one while another waits for its tools."""
+    tool_format: ToolFormat = "text"
+    """How an environment's tools are worded: as text by the dialect, or in the model's own format by its chat template."""
 
     lr: float = Field(default=4e-5, ge=0)
     loss: LossName = "importance_sampling"
@@ -83,6 +93,10 @@ class RunConfig(BaseModel):
     max_edits: int = Field(default=2, ge=1)
     """K_ops: edits that one problem's critique may propose."""
     max_principle_words: int = Field(default=32, ge=1)
+    prompt_form: PromptForm = PromptForm.PRINCIPLES
+    """What evolves: a list of principles, or a text of numbered blocks."""
+    max_prompt_words: int | None = Field(default=None, ge=1)
+    """Of a whole prompt; None: no limit."""
     sigma_growth: float = Field(default=1.0, ge=0)
     """Δσ of a child's rating."""
     tie: float = Field(default=0.01, ge=0)
@@ -96,6 +110,18 @@ class RunConfig(BaseModel):
     """k: samples per item."""
     checkpoint_every: int = Field(default=10, ge=1)
     """Iterations between commits that a resume can start from."""
+
+    @property
+    def limits(self) -> Limits:
+        """What bounds the operators."""
+        return Limits(
+            max_edits=self.max_edits,
+            max_words=self.max_principle_words,
+            attempts=self.group_size,
+            sigma_growth=self.sigma_growth,
+            form=self.prompt_form,
+            max_prompt_words=self.max_prompt_words,
+        )
 
     @property
     def iterations(self) -> int:

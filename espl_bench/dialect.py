@@ -19,6 +19,7 @@ from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 
 from espl_bench.errors import TemplateError, unknown
+from espl_bench.tools.spec import ToolSpec
 from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "operators" / "templates"
@@ -58,6 +59,8 @@ class Dialect:
     """A folder of templates. `Dialect.load("compact")`, or the path of a folder of one's own."""
 
     folder: Path
+    tools: tuple[ToolSpec, ...] = ()
+    """What the policy is told it may call, and how, in words; none where its chat format does that."""
 
     @classmethod
     def load(cls, name: str) -> "Dialect":
@@ -105,7 +108,7 @@ class Dialect:
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
         """What the policy is shown for one problem under one system prompt: in training, validation and test."""
-        system = self.render(TemplateName.SYSTEM, principles=principles)
+        system = self.render(TemplateName.SYSTEM, principles=principles, tools=self.tools)
         problem = self.render(TemplateName.PROBLEM, question=question)
         if placement is Placement.USER:
             return (Message("user", f"{system}\n\n{problem}"),)

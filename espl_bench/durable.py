@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,19 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
     finally:
         part.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_unique(path: Path, data: bytes) -> None:
+    """Like `write_atomic`, for a file that several processes or threads may write at the same time, each the whole of it."""
+    descriptor, name = tempfile.mkstemp(prefix=PART, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def append(path: Path, data: bytes) -> None:

@@ -16,9 +16,10 @@ from gymnasium.spaces import Text
 
 from espl_bench.data.spec import DataSpec
 from espl_bench.errors import EnvironmentFault
-from espl_bench.types import Outcome, Problem, Split
+from espl_bench.types import Limit, Outcome, Problem, Split
 
 Info = dict[str, Any]
+"""Of a step. See `TextEnv` for what the last one holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,26 @@ class Verdict:
     reward: float
     error: str | None = None
     """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What is reported beside the reward and teaches nothing, e.g. ``f1``."""
 
     @classmethod
-    def of(cls, outcome: Outcome, error: str | None = None) -> "Verdict":
+    def of(cls, outcome: Outcome, error: str | None = None, **measures: float) -> "Verdict":
         """1 for a correct response, 0 for any other."""
-        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error)
+        return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error, measures)
+
+    @property
+    def info(self) -> "Info":
+        """As a last step tells it."""
+        return {"outcome": self.outcome, "error": self.error} | ({"measures": self.measures} if self.measures else {})
 
 
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
 
-    The last step's info holds ``outcome`` (an `Outcome`). Item `index` of a split is a pure function of the
-    environment's own options, never of the seed; without options, `reset` draws an item of the first split that has any.
+    The last step's info holds ``outcome`` (an `Outcome`), and ``limit`` (a `Limit`) if one was met. Item `index` of a split is a
+    pure function of the environment's own options, never of the seed; without options, `reset` draws an item of the first split
+    that has any.
     """
 
     max_response_chars: ClassVar[int] = 20_000
@@ -76,6 +85,14 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         """
         return tuple(Split)
 
+    @property
+    def turns(self) -> int:
+        """How often the policy may speak in an episode; what a run may spend is estimated by it."""
+        return 1
+
+    def prepare(self) -> None:
+        """Get ready what episodes will need, e.g. an index. Called once before a run; what cannot be had is an EsplError then."""
+
     def data_identity(self) -> Mapping[str, str]:
         """What names the environment's items beyond its options: split → hash. A run resumes on nothing else."""
         return {}
@@ -101,7 +118,7 @@ class TextEnv(gymnasium.Env[str, str], ABC):
             raise ResetNeeded(f"{type(self).__name__}.step called outside an episode; call reset first")
         if len(action) > self.max_response_chars:
             self.current = None
-            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED}
+            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED, "limit": Limit.RESPONSE}
         return self.respond(self.current, action)
 
     @abstractmethod
@@ -120,7 +137,7 @@ class SingleTurnEnv(TextEnv):
         """Grade and end."""
         self.current = None
         verdict = self.grade(problem, action)
-        return "", verdict.reward, True, False, {"outcome": verdict.outcome, "error": verdict.error}
+        return "", verdict.reward, True, False, verdict.info
 
 
 @dataclass(frozen=True)

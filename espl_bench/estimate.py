@@ -16,7 +16,7 @@ class Estimate:
     rollouts: int
     """Training episodes, exactly."""
     max_generated_tokens: int
-    """Tokens sampled in training, if every episode is one turn that uses all its tokens."""
+    """Tokens sampled in training, if every episode uses all its turns and tokens."""
     evaluations: Mapping[str, int]
     """How often each held-out split is evaluated, exactly."""
     eval_rollouts: int
@@ -27,8 +27,11 @@ class Estimate:
     max_reflection_tokens: int
 
 
-def estimate(config: RunConfig, sizes: Mapping[Split, int]) -> Estimate:
-    """Count a run's work. `sizes` holds the number of items of each split."""
+def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
+    """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
+    tokens = turns * config.max_tokens
+    if config.max_episode_tokens is not None:
+        tokens = min(tokens, config.max_episode_tokens)
     steps = config.iterations
     problems = min(config.batch_size, sizes[Split.TRAIN])
     rollouts = steps * config.num_prompts * problems * config.group_size
@@ -38,10 +41,10 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int]) -> Estimate:
     return Estimate(
         steps=steps,
         rollouts=rollouts,
-        max_generated_tokens=rollouts * config.max_tokens,
+        max_generated_tokens=rollouts * tokens,
         evaluations={split.value: times for split, times in evaluations.items()},
         eval_rollouts=eval_rollouts,
-        max_eval_tokens=eval_rollouts * config.max_tokens,
+        max_eval_tokens=eval_rollouts * tokens,
         max_reflection_calls=calls,
         max_reflection_tokens=calls * config.editor_max_tokens,
     )

@@ -11,7 +11,6 @@ from espl_bench.config import RunConfig
 from espl_bench.dialect import Dialect, TemplateName
 from espl_bench.env import TextEnv
 from espl_bench.estimate import Estimate
-from espl_bench.operators.proposal import Limits
 from espl_bench.operators.reflection import critique_context, summary_context
 from espl_bench.spending import Budget, Price, Purse, Role, endpoint_models
 from espl_bench.types import Message, Usage
@@ -42,7 +41,7 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
     purse = Purse(models, budget)
     if not models:
         return None
-    calls = {Role.POLICY: work.rollouts + work.eval_rollouts, Role.EDITOR: work.max_reflection_calls}
+    calls = {Role.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, Role.EDITOR: work.max_reflection_calls}
     sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
     read = {
         Role.POLICY: calls[Role.POLICY] * _prompt_tokens(config, env),
@@ -60,20 +59,26 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
 
 
 def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
-    """Mean over the first problems, under the root prompt."""
+    """Mean over the first problems, under the root prompt.
+
+    Where an episode has several turns, this is what the last one reads, if all before it are as long as they may be.
+    """
     dialect = Dialect.load(config.dialect)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
     lengths = [_tokens(dialect.prompt_messages(config.root_principles, problem.question, config.placement)) for problem in problems]
-    return -(-sum(lengths) // len(lengths))
+    opening = -(-sum(lengths) // len(lengths))
+    if env.turns == 1:
+        return opening
+    last = opening + env.turns * config.max_tokens  # and what was heard, which only the episode's own limit bounds
+    return min(last, config.max_episode_tokens) if config.max_episode_tokens is not None else last
 
 
 def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
     """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
     dialect = Dialect.load(config.dialect)
     problem = env.problem(env.splits[0], 0)
-    limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
     summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
-    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), limits))
+    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), config.limits))
     return max(_tokens(summary) + config.max_tokens, _tokens(critique) + config.group_size * config.editor_max_tokens)
 
 

@@ -37,6 +37,13 @@ class Evaluation:
         return outcome_rates([rollout for group in self.groups_I for rollout in group.trajectories_G])
 
     @property
+    def measures(self) -> dict[str, float]:
+        """Mean of each measure over all samples; a sample without it, which ended without an answer, counts 0."""
+        rollouts = [rollout for group in self.groups_I for rollout in group.trajectories_G]
+        names = sorted({name for rollout in rollouts for name in rollout.measures})
+        return {name: sum(rollout.measures.get(name, 0.0) for rollout in rollouts) / len(rollouts) for name in names}
+
+    @property
     def item_scores(self) -> tuple[float, ...]:
         """Mean reward of each item."""
         return tuple(sum(row) / len(row) for row in self.scores_IG)

@@ -22,7 +22,7 @@ from espl_bench.env import TextEnv
 from espl_bench.evaluate import Evaluation, evaluate
 from espl_bench.evolve import Generation, evolve
 from espl_bench.learning.advantages import centre
-from espl_bench.learning.datums import to_datum
+from espl_bench.learning.datums import to_data
 from espl_bench.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.method import EditorChoice
 from espl_bench.operators.proposal import Limits
@@ -105,7 +105,8 @@ async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) ->
     config = bench.config
     if not config.method.learns_weights:
         return {}
-    data = [to_datum(s.trajectory, s.advantage, config.temperature) for s in centre(groups_KP, config.method.baseline)]
+    scored = centre(groups_KP, config.method.baseline)
+    data = [datum for s in scored for datum in to_data(s.trajectory, s.advantage, config.temperature)]
     return await metered_train_step(bench.engine, bench.ledger, data, bench.loss, AdamParams(lr=config.lr, grad_clip=config.grad_clip))
 
 

@@ -123,6 +123,7 @@ class Recorder:
                 "prompt_id": result.prompt_id,
                 "outcomes": _plain(result.outcomes),
                 "spent": {name: getattr(totals, name) for name in SPENT},
+                **({"measures": result.measures} if result.measures else {}),
             },
         )
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from espl_bench.errors import UsageError
+from espl_bench.operators.forms import BadText, split_blocks
 from espl_bench.operators.wire import clean_principle
 
 _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
@@ -16,16 +17,31 @@ _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
 
 def read_principles(file: Path) -> tuple[str, ...]:
     """The principles of a file. Raises UsageError if it cannot be read as text or holds none."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror or error}); --root-prompt takes a text file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
+    text = _text(file)
     principles = tuple(principle for line in text.splitlines() if (principle := parse_principle(line)))
     if not principles:
         raise UsageError(f"{file} holds no principle; write one a line, or leave --root-prompt out to start from none")
     return principles
+
+
+def read_blocks(file: Path) -> tuple[str, ...]:
+    """The blocks of a file: what empty lines separate. Raises UsageError if it cannot be read as text or holds none."""
+    try:
+        blocks = split_blocks(_text(file))
+    except BadText as error:
+        raise UsageError(f"{file} holds a block {error}; take it out") from error
+    if not blocks:
+        raise UsageError(f"{file} holds no text; leave --root-blocks out to start from the environment's own")
+    return blocks
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror or error}); the root prompt is a text file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
 
 
 def parse_principle(line: str) -> str:

@@ -5,20 +5,20 @@ import hashlib
 import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from espl_bench.config import RunConfig, model_name
+from espl_bench.config import RunConfig, ToolFormat, model_name
 from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
-from espl_bench.engines.protocol import LossSpec
+from espl_bench.engines.protocol import Chat, LossSpec
 from espl_bench.env import TextEnv
 from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
 from espl_bench.loop import Bench, State, examine, learn
-from espl_bench.operators.proposal import Limits
 from espl_bench.outcomes import mean_shares
 from espl_bench.paid import Till
 from espl_bench.population import Population
@@ -33,6 +33,7 @@ from espl_bench.spending import Budget, BudgetSpent, Purse, Role, endpoint_model
 from espl_bench.stats import mean_interval
 from espl_bench.stopping import StopSignal, listening
 from espl_bench.summary import CurvePoint, Spent, Summary
+from espl_bench.tools.env import ToolEnv
 from espl_bench.types import Split
 
 UNBOUNDED = Budget()
@@ -89,23 +90,35 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
     env = make_environment(spec, config.env_options)
     if Split.TRAIN not in env.splits and not config.method.is_static:
         raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
-    dialect = Dialect.load(config.dialect)
+    env.prepare()
     till = Till(Purse(endpoint_models(config), budget), config.concurrency)
     engine = open_engine(config)
     editor = open_editor(config, engine)
+    dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
     task = Task(
         make_env=lambda: make_environment(spec, config.env_options),
         dialect=dialect,
         placement=config.placement,
-        chat=engine.chat,
+        chat=chat,
         temperature=config.temperature,
         top_p=config.top_p,
         max_tokens=config.max_tokens,
         run_seed=config.seed,
+        cohorts=config.cohorts,
+        max_episode_tokens=config.max_episode_tokens,
+        native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
-    return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), limits)
+    return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), config.limits)
+
+
+def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
+    """Dialect and chat of which one words the environment's tools, if it has any. Raises EsplError if the chat cannot."""
+    if not isinstance(env, ToolEnv):
+        return dialect, chat
+    if tool_format == "native":
+        return dialect, chat.with_tools(env.tools)
+    return replace(dialect, tools=env.tools), chat
 
 
 def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
@@ -194,6 +207,7 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         outcomes=_rates(test),
         training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),
         sample_scores=test.scores_IG,
+        measures=test.measures,
         ledger=totals,
         cost_usd=bench.till.purse.bill(totals),
         curve=learning_curve(run_dir),

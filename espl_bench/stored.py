@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espl_bench.types import Outcome, StopReason
+from espl_bench.types import Heard, Limit, Outcome, StopReason
 
 
 class Unusable(ValueError):
@@ -29,6 +29,9 @@ class Stored:
     outcome: Outcome
     error: str | None
     generated_tokens: int
+    heard: tuple[tuple[Heard, ...], ...] = ()
+    """What was replied to each turn but the last."""
+    limit: Limit | None = None
 
     @classmethod
     def of(cls, line: bytes) -> "Stored":
@@ -64,6 +67,8 @@ class Stored:
             outcome=Outcome(row["outcome"]),
             error=row["error"],
             generated_tokens=int(row["generated_tokens"]),
+            heard=tuple(tuple(Heard(str(each["text"]), each["tool"]) for each in turn) for turn in row.get("heard", ())),
+            limit=Limit(row["limit"]) if "limit" in row else None,
         )
 
 

@@ -98,6 +98,8 @@ class Summary(BaseModel):
     """The same among the training rollouts; empty for a method that makes none."""
     sample_scores: tuple[tuple[float, ...], ...]
     """Rewards of the test, items x samples, items in order: what intervals, pairs and pass@k need."""
+    measures: dict[str, float] = Field(default_factory=dict)
+    """What the environment reports of the test beside the score, e.g. ``f1``; means over samples."""
     ledger: LedgerTotals
     cost_usd: float | None = None
     """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""

@@ -7,12 +7,12 @@ Axis suffixes used in names throughout the project:
     _B  rows of one batch inside an engine
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Split(StrEnum):
@@ -53,12 +53,51 @@ class Outcome(StrEnum):
         return self not in (Outcome.TIMEOUT, Outcome.ERROR)
 
 
+class Limit(StrEnum):
+    """Which limit ended an episode as TRUNCATED."""
+
+    RESPONSE = "response"
+    """One response had more characters than the environment reads."""
+    TURN = "turn"
+    """One turn had as many tokens as a turn may have, or filled the model's context."""
+    TOKENS = "tokens"
+    """The episode had as many tokens as an episode may have, prompt and observations included."""
+    TURNS = "turns"
+    """The policy spoke as often as it may, without an answer."""
+    CALLS = "calls"
+    """It called tools more often than it may."""
+    OBSERVATIONS = "observations"
+    """Tools had replied with as many characters as an episode may hear, and it called again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool, as the policy wrote it and as far as it could be read."""
+
+    tool: str
+    arguments: str
+    """A JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the policy was answered: by a tool, or by the environment itself."""
+
+    text: str
+    tool: str | None = None
+    """None: the environment itself, speaking as a user does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message."""
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    """Of an assistant that called tools in its model's own format: the calls, which are then no part of the content."""
+    tool: str | None = None
+    """Of a tool's reply in the model's own format: which tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +151,13 @@ class Turn:
     """One exchange of a trajectory: the tokens appended before the policy spoke, and what it then said."""
 
     observation_T: tuple[int, ...]
-    """First turn: the whole rendered prompt. Later turns: only what was appended. Never re-tokenised."""
+    """First turn of a segment: the whole rendered conversation. Later turns: only what was appended. Never re-tokenised."""
     completion: Completion
+    heard: tuple[Heard, ...] = ()
+    """What was appended, in words; nothing before the first turn, which is preceded by the problem."""
+    fresh: bool = False
+    """Whether a later turn begins a segment of its own: the chat template would have changed what stood before, so that the
+    conversation was rendered anew instead of extended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +173,21 @@ class Trajectory:
     outcome: Outcome
     error: str | None = None
     """Set when the outcome is ERROR or TIMEOUT: what failed, in one line."""
+    limit: Limit | None = None
+    """Set when the outcome is TRUNCATED: which limit was met."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the environment reports beside the reward, e.g. ``f1``; teaches nothing."""
 
     @property
     def text(self) -> str:
         """Everything the policy said, turn by turn."""
         return "\n".join(turn.completion.text for turn in self.turns)
+
+    @property
+    def segments(self) -> tuple[tuple[Turn, ...], ...]:
+        """The turns in runs that are one token sequence each; one run, unless the chat template would not extend it."""
+        starts = [place for place, turn in enumerate(self.turns) if place == 0 or turn.fresh]
+        return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
 
     @property
     def generated_tokens(self) -> int:
@@ -195,7 +249,7 @@ class SystemPrompt:
     """Rankings it has taken part in."""
 
 
-RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival"]
+RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival", "too_long"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ class Examiner:
         """How the episode ends now. One in which nothing was said was ended by a fault before that, and stays as it is."""
         if not stored.turns:
             return Regraded(stored, Ending(stored.reward, stored.outcome, stored.error))
-        return Regraded(stored, replay(self.make(), self.problems[stored.problem_id], stored.turns, stored.stop))
+        problem = self.problems[stored.problem_id]
+        return Regraded(stored, replay(self.make(), problem, stored.turns, stored.stop, stored.heard, stored.limit))
 
 
 def verify(run_dir: RunDir, progress: Progress) -> Verification:

@@ -502,15 +502,14 @@ def test_a_continuation_is_what_the_template_puts_between_two_assistant_turns(fo
     said = tuple(AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["w7", "<end>"]))
     for reply in ("w2 w3", "w2 <end> <assistant> w3"):
         whole = chat.encode([*opening, Message("assistant", "w7"), Message("user", reply)])
-        assert chat.encode(opening) + said + chat.continuation(Message("user", reply)) == whole
+        spoken = [*opening, Message("assistant", "w7")]
+        assert chat.encode(opening) + said + chat.continuation(spoken, [Message("user", reply)]) == whole
 
 
-def test_a_template_that_never_ends_a_turn_cannot_continue(tmp_path: Path) -> None:
+def test_a_template_that_never_ends_a_turn_is_not_extended(tmp_path: Path) -> None:
     bare = "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
     chat = load(make_model(tmp_path, chat_template=bare)).chat
-    with pytest.raises(ModelError) as caught:
-        chat.continuation(Message("user", "w2"))
-    one_line(caught.value, "end-of-turn")
+    assert chat.continuation([Message("user", "w1"), Message("assistant", "w7")], [Message("user", "w2")]) is None
 
 
 def test_a_template_that_refuses_a_role_says_so(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from espl_bench.errors import EnvironmentFault
 from espl_bench.evaluate import Evaluation, evaluate
 from espl_bench.evolve import mean_rewards
 from espl_bench.learning.advantages import Baseline, centre
-from espl_bench.learning.datums import to_datum
+from espl_bench.learning.datums import to_data
 from espl_bench.outcomes import outcome_rates
 from espl_bench.rollout import Task, roll_out, rollout_rows
 from espl_bench.run_dir import Log, RunDir
@@ -137,7 +137,7 @@ def test_later_turns_are_appended_to_the_tokens_as_sampled():
         assert after.prompt_T == (*before.prompt_T, *said, *asked)
     for trajectory, opening in zip((t for group in groups for t in group.trajectories_G), first, strict=True):
         assert [turn.observation_T for turn in trajectory.turns] == [opening.prompt_T, asked]
-        datum = to_datum(trajectory, 1.0, 1.0)
+        [datum] = to_data(trajectory, 1.0, 1.0)
         assert datum.tokens_T == (*opening.prompt_T, *said, *asked, *trajectory.turns[1].completion.tokens_T)
         assert [token for token, kept in zip(datum.tokens_T, datum.mask_T, strict=True) if kept] == [
             *said,

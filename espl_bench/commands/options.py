@@ -64,6 +64,9 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("temperature", float, ROLLOUTS, "Of rollouts and evaluations.", "1.0"),
     RunOption("top_p", float, ROLLOUTS, "Below 1 the loss corrects for another distribution than was sampled.", "1.0"),
     RunOption("max_tokens", int, ROLLOUTS, "Tokens per turn.", "1024"),
+    RunOption("max_episode_tokens", int, ROLLOUTS, "Tokens per episode of several turns, prompt and observations included.", "none"),
+    RunOption("cohorts", int, ROLLOUTS, "Groups of episodes, of which one is sampled while others wait for tools.", "1"),
+    RunOption("tool_format", str, ROLLOUTS, "How tools are worded.", "text", ("text", "native")),
     RunOption("lr", float, WEIGHTS, "Adam's learning rate.", "4e-5"),
     RunOption("loss", str, WEIGHTS, "Policy-gradient loss.", "importance_sampling", ("importance_sampling", "ppo", "cispo")),
     RunOption("clip_low", float, WEIGHTS, "Lower bound of the probability ratio (ppo, cispo).", BY_LOSS),
@@ -85,6 +88,8 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("editor_max_tokens", int, WORDS, "Tokens of one reflection.", "1024"),
     RunOption("max_edits", int, WORDS, "Edits that one problem's critique may propose.", "2"),
     RunOption("max_principle_words", int, WORDS, "Words of one principle.", "32"),
+    RunOption("prompt_form", str, WORDS, "What evolves.", "principles", ("principles", "text")),
+    RunOption("max_prompt_words", int, WORDS, "Words of a whole prompt.", "none"),
     RunOption("sigma_growth", float, WORDS, "Added doubt about a child's rating.", "1.0"),
     RunOption("tie", float, WORDS, "Mean rewards this close are a draw.", "0.01"),
     RunOption("placement", str, WORDS, "Message that holds the principles.", "system", ("system", "user")),
@@ -129,6 +134,20 @@ SPENDING: Mapping[str, tuple[Any, Any]] = {
     "prices": (str | None, PRICES),
 }
 """What a run, a comparison and a resume all take."""
+
+
+def _retrieval(flag: str, metavar: str, help: str) -> tuple[Any, Any]:
+    return str | None, typer.Option(flag, metavar=metavar, help=help, rich_help_panel="Retrieval", show_default=False)
+
+
+RETRIEVAL: Mapping[str, tuple[Any, Any]] = {
+    "retriever": _retrieval("--retriever", "NAME", "Of environments that search: bm25, http, ddgs or dense. Default: bm25."),
+    "corpus": _retrieval("--corpus", "FILE", "Passages, for bm25 and dense: .jsonl or .parquet with id, title, text. Default: none."),
+    "retriever_url": _retrieval("--retriever-url", "URL", "Of an http retriever. Default: none."),
+    "embedder": _retrieval("--embedder", "NAME", "sentence-transformers model of dense. Default: none."),
+    "retrieval_cache": _retrieval("--retrieval-cache", "MODE", "off, record or replay. Default: off, for ddgs record."),
+}
+"""Environment options with a flag of their own, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +215,9 @@ def takes_run_options(command: Command) -> Command:
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:
         pairs, files, preset = given.pop("env_option") or (), given.pop("data") or (), given.pop("preset")
-        principles = _root_principles(given.pop("principle") or (), given.pop("root_prompt"))
+        retrieval = [f"{name}={value}" for name in RETRIEVAL if (value := given.pop(name)) is not None]
+        pairs = (*pairs, *retrieval)
+        principles = _root_principles(given.pop("principle") or (), given.pop("root_prompt"), given.pop("root_blocks"))
         values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
         spending = {name: value for name in SPENDING if (value := given.pop(name)) is not None}
         values = {name: value for name, value in values.items() if value is not None}
@@ -243,15 +264,17 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Scalar]:
     return parsed
 
 
-def _root_principles(principles: Sequence[str], file: Path | None) -> tuple[str, ...]:
-    """The root prompt, from the command line or from a file. Raises UsageError for both."""
-    if file is None:
+def _root_principles(principles: Sequence[str], file: Path | None, blocks: Path | None) -> tuple[str, ...]:
+    """The root prompt, from the command line or from a file. Raises UsageError for more than one of these."""
+    named = {"--principle": principles, "--root-prompt": file, "--root-blocks": blocks}
+    given = [flag for flag, value in named.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{given[1]} and {given[0]} both name the root prompt; give one of them")
+    if file is None and blocks is None:
         return tuple(principles)
-    if principles:
-        raise UsageError("--root-prompt and --principle both name the root prompt; give one of them")
-    from espl_bench.root_prompt import read_principles  # not needed for --help
+    from espl_bench.root_prompt import read_blocks, read_principles  # not needed for --help
 
-    return read_principles(file)
+    return read_principles(file) if file is not None else read_blocks(blocks or Path())
 
 
 def _scalar(text: str) -> Scalar:
@@ -322,12 +345,21 @@ def _others() -> list[inspect.Parameter]:
         rich_help_panel=WORDS,
         show_default=False,
     )
+    root_blocks = typer.Option(
+        "--root-blocks",
+        metavar="FILE",
+        help="Text file with the root prompt as free text, an empty line between two blocks. Default: none.",
+        rich_help_panel=WORDS,
+        show_default=False,
+    )
     named = {
         "preset": (str | None, preset),
         "env_option": (list[str] | None, pairs),
         "data": (list[str] | None, files),
         "principle": (list[str] | None, principle),
         "root_prompt": (Path | None, root_prompt),
+        "root_blocks": (Path | None, root_blocks),
+        **RETRIEVAL,
         **SPENDING,
     }
     return [

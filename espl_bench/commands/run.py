@@ -85,7 +85,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     """
     env = make_environment(find_environment(config.env), config.env_options)
     sizes = {split: env.size(split) for split in Split}
-    work = estimate(config, sizes)
+    work = estimate(config, sizes, env.turns)
     bill = estimate_bill(config, env, work, budget)
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}

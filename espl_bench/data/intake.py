@@ -5,9 +5,10 @@ the answer it had last. Comparing before anything is cleaned makes the number an
 selections such as "shuffle with seed 42, take 100" depend.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns, text_of, value_at
 from espl_bench.data.spec import USUAL_COLUMNS, Columns, Source
@@ -121,7 +122,7 @@ def take_in(
 
 def _pair(record: Mapping[str, Any], columns: Columns, source: Source | None) -> tuple[str, str]:
     """Problem, without its wrapper and not yet cleaned, and answer, cleaned. Raises _Refused."""
-    problem, answer = text_of(value_at(record, columns.problem)), text_of(value_at(record, columns.answer))
+    problem, answer = text_of(value_at(record, columns.problem)), _answer(value_at(record, columns.answer), source)
     if problem is not None and source is not None and source.wrapper is not None:
         problem = source.wrapper.unwrap(problem)
     if problem is None or not clean(problem):
@@ -133,6 +134,15 @@ def _pair(record: Mapping[str, Any], columns: Columns, source: Source | None) ->
         if answer is None:
             raise _Refused("answers are no integers")
     return problem, answer
+
+
+def _answer(value: Any, source: Source | None) -> str | None:
+    """An answer as text; where several may be right, all of them that say something, as a JSON list."""
+    if source is None or source.answers != "list":
+        return text_of(value)
+    texts = [text_of(each) for each in cast(list[Any], value)] if isinstance(value, list) else [text_of(value)]
+    said = dict.fromkeys(clean(text) for text in texts if text is not None and clean(text))
+    return json.dumps(list(said), ensure_ascii=False) if said else None
 
 
 def _integer(answer: str) -> str | None:

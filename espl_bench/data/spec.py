@@ -74,8 +74,9 @@ class Source:
     columns: tuple[Columns, ...] = USUAL_COLUMNS
     """The pairs that may hold problem and answer; the first that a file has is used."""
     wrapper: Wrapper | None = None
-    answers: Literal["text", "integer"] = "text"
-    """``integer``: every answer must be one, and is stored without leading zeros and without ``.0``."""
+    answers: Literal["text", "integer", "list"] = "text"
+    """``integer``: every answer must be one, and is stored without leading zeros and without ``.0``. ``list``: every answer is one
+    text or several, any of which is right, and is stored as a JSON list."""
     expected: int | None = None
     """Rows after duplicates are removed; None: not known."""
     identity: str | None = None

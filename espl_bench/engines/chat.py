@@ -1,21 +1,33 @@
 """A transformers tokenizer as the `Chat` of the engine protocol: messages to ids, ids to text.
 
-The format is the model's own chat template; nothing of it is known here. The one subtle thing is `continuation`: later
-turns of an episode are appended to the ids that were sampled, never re-tokenised, so it must yield the ids between one
-assistant turn's end-of-turn token and the next assistant turn's first token, whatever the template is.
+The format is the model's own chat template; nothing of it is known here. The one subtle thing is `continuation`: later turns of
+an episode are appended to the ids that were sampled, never re-tokenised. So it must yield the ids between one assistant turn's
+end-of-turn token and the next assistant turn's first token, whatever the template is, and must say so where there are none such:
+a template may drop earlier thinking, or move the system message, once the conversation goes on.
 """
 
+import json
+import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Self
 
 from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers.decoders import DecodeStream
 
+from espl_bench import thinking
 from espl_bench.errors import ModelError
-from espl_bench.types import Message
+from espl_bench.tools.foreign import defuse
+from espl_bench.tools.spec import ToolSpec
+from espl_bench.types import Message, ToolCall
 
 _OPENING = (Message("user", "a"),)
-_ANSWERED = (*_OPENING, Message("assistant", "a"))
+_SAID = "a"
+_CALL_ID = "call{:05d}"
+"""Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
+_IN_TEMPLATE = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?[A-Za-z_]{2,40}>|\[/?[A-Z][A-Z_ ]{1,30}\]|<<?/?[A-Za-z]{1,10}>>?")
+"""What the text of a template has for markers: those that are no tokens of their own are words all the same to its model."""
 
 
 class HfChat:
@@ -38,7 +50,9 @@ class HfChat:
             raise ModelError(f"model '{model}' names no end-of-turn token; set eos_token_id in its generation_config.json")
         self._tokenizer = tokenizer
         self._model = model
+        self._tools: tuple[ToolSpec, ...] = ()
         self.eos_ids = eos_ids
+        self._ends = tuple(tokenizer.decode([token]) for token in sorted(eos_ids))
         self.encode(_OPENING)  # settles the tokenizer's truncation and padding, which threads must not do at once
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -49,24 +63,53 @@ class HfChat:
         """
         return self._render(messages, assistant_speaks=True)
 
-    def continuation(self, message: Message) -> tuple[int, ...]:
-        """Ids to append after an assistant turn that ended with its end-of-turn token.
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
+        """Ids to append to a conversation that ends with an assistant's turn, which ended with its end-of-turn token.
 
-        Found by rendering a stand-in conversation with the message and cutting it behind the end of the assistant's
-        turn; the turns before it are counted, so that the message's own text cannot move the cut.
+        Found in words: the conversation is rendered as it was when the assistant was to speak, and with the replies. The second
+        must begin with the first, then with what the assistant said (up to white space around it), then end the turn. What
+        assistants said is replaced by stand-ins, so that nothing depends on how the template trims it.
+
+        Returns:
+            None if the template would change what stands before the replies; the conversation is then to be encoded anew.
 
         Raises:
-            ModelError: the template does not close an assistant turn with an end-of-turn token.
+            ModelError: the template refuses the messages.
         """
-        turns_before = sum(token in self.eos_ids for token in self._render(_OPENING, assistant_speaks=False))
-        tokens_T = self._render((*_ANSWERED, message), assistant_speaks=True)
-        ends = [place for place, token in enumerate(tokens_T) if token in self.eos_ids]
-        if len(ends) <= turns_before:
-            raise ModelError(
-                f"the chat template of '{self._model}' does not end an assistant turn with an end-of-turn token; "
-                "use it for single-turn environments only"
-            )
-        return tokens_T[ends[turns_before] + 1 :]
+        stand_ins = [_stand_in(message) for message in conversation]
+        said = stand_ins[-1].content
+        asked = self._text(stand_ins[:-1], assistant_speaks=True)
+        replied = self._text([*stand_ins, *replies], assistant_speaks=True)
+        added = replied[len(asked) :]
+        place, _ = min(((added.find(end), end) for end in self._ends if end in added), default=(-1, ""))
+        spoken = added[: max(place, 0)].strip()
+        exact = spoken.startswith(said) if stand_ins[-1].calls else spoken == said
+        if place < 0 or not replied.startswith(asked) or not exact:
+            return None
+        tokens_T = self._ids(added[place:])  # behind the same token, as it would stand in the whole
+        return tokens_T[1:] if tokens_T[:1] and tokens_T[0] in self.eos_ids else None
+
+    def with_tools(self, tools: Sequence[ToolSpec]) -> Self:
+        """The same chat, whose template is told of tools: it words them, and their replies, in the model's own format.
+
+        Raises:
+            ModelError: the template knows no tools.
+        """
+        chat = type(self)(self._tokenizer, self.eos_ids, self._model)
+        chat._tools = tuple(tools)
+        if chat.encode(_OPENING) == self.encode(_OPENING):
+            raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
+        return chat
+
+    def harmless(self, text: str) -> str:
+        """A foreign text without anything that this tokenizer or template has for a marker."""
+        return defuse(text, self._markers)
+
+    @cached_property
+    def _markers(self) -> frozenset[str]:
+        added = [token for token in self._tokenizer.added_tokens_decoder.values() if token.special or not token.content.strip().isalnum()]
+        in_template = _IN_TEMPLATE.findall(str(self._tokenizer.chat_template))
+        return frozenset(text for text in (*(token.content for token in added), *in_template) if text.strip() and len(text) > 1)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
         """The text of sampled tokens, special tokens left out."""
@@ -89,14 +132,52 @@ class HfChat:
         return (*map(len, pieces[:-1]), len(pieces[-1]) + held_back) if pieces else ()
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
-        conversation = [{"role": message.role, "content": message.content} for message in messages]
+        return self._ids(self._text(messages, assistant_speaks=assistant_speaks))
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _text(self, messages: Sequence[Message], *, assistant_speaks: bool) -> str:
         try:
-            ids = self._tokenizer.apply_chat_template(
-                conversation, add_generation_prompt=assistant_speaks, tokenize=True, return_dict=False
+            return self._tokenizer.apply_chat_template(
+                _conversation(messages),
+                tools=[tool.schema() for tool in self._tools] or None,
+                add_generation_prompt=assistant_speaks,
+                tokenize=False,
             )
         except JinjaError as error:
             roles = ", ".join(message.role for message in messages)
-            raise ModelError(
-                f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try prompt_placement = user"
-            ) from error
-        return tuple(ids)
+            remedy = "--tool-format text" if any(message.role == "tool" for message in messages) else "prompt_placement = user"
+            raise ModelError(f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try {remedy}") from error
+
+
+def _stand_in(message: Message) -> Message:
+    """A message as it is; what an assistant said as a letter, with a thought where it thought."""
+    if message.role != "assistant":
+        return message
+    said = "" if message.calls else _SAID
+    if thinking.CLOSE in message.content:
+        opened = f"{thinking.OPEN}\n" if thinking.OPEN in message.content else ""
+        said = f"{opened}{_SAID}\n{thinking.CLOSE}\n\n{said}".rstrip()
+    return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))
+
+
+def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """As chat templates take it. Calls are numbered on through the conversation, and replies name the call they answer."""
+    rendered: list[dict[str, Any]] = []
+    made = answered = 0
+    for message in messages:
+        record: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.calls:
+            record["tool_calls"] = [_call(call, made + place) for place, call in enumerate(message.calls)]
+            made += len(message.calls)
+        if message.tool is not None:
+            record |= {"name": message.tool, "tool_call_id": _CALL_ID.format(answered)}
+            answered += 1
+        rendered.append(record)
+    return rendered
+
+
+def _call(call: ToolCall, number: int) -> dict[str, Any]:
+    function = {"name": call.tool, "arguments": json.loads(call.arguments)}
+    return {"type": "function", "id": _CALL_ID.format(number), "function": function}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from espl_bench.engines.endpoint import KEY_ENV, Access, Endpoint, Passing, Refusal, read_key
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
 from espl_bench.errors import EndpointError, UsageError, unknown
+from espl_bench.tools.spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason, Usage
 
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH, "content_filter": StopReason.FILTERED}
@@ -94,9 +95,17 @@ class TextChat:
         """No ids."""
         return ()
 
-    def continuation(self, message: Message) -> tuple[int, ...]:
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...]:
         """No ids."""
         return ()
+
+    def with_tools(self, tools: Sequence[ToolSpec]) -> "TextChat":
+        """Refuse: what an endpoint makes of a model's own tool format is the endpoint's affair, and is not seen here."""
+        raise UsageError("engine openai words tools as text; use --tool-format text")
+
+    def harmless(self, text: str) -> str:
+        """The text: which markers the endpoint's model has is not known here, and those in general use are gone already."""
+        return text
 
     def decode(self, tokens_T: Sequence[int]) -> str:
         """The text of no ids."""

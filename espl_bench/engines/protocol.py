@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from espl_bench.tools.spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 LossName = Literal["importance_sampling", "ppo", "cispo"]
@@ -48,8 +49,19 @@ class Chat(Protocol):
         """Token ids of the rendered messages, ending where the assistant is to speak; none from an engine that speaks text."""
         ...
 
-    def continuation(self, message: Message) -> tuple[int, ...]:
-        """Ids to append after a completed assistant turn: the message, then the assistant's opening (multi-turn)."""
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
+        """Ids to append to a conversation that ends with an assistant's completed turn: the replies, then the assistant's opening.
+
+        None if the chat template would change what stands before: the whole is then to be encoded anew, as a new segment.
+        """
+        ...
+
+    def with_tools(self, tools: Sequence[ToolSpec]) -> "Chat":
+        """The same chat with tools in the model's own format. Raises EsplError if it has none."""
+        ...
+
+    def harmless(self, text: str) -> str:
+        """A foreign text without anything that the model would read as a marker of its chat format."""
         ...
 
     def decode(self, tokens_T: Sequence[int]) -> str:

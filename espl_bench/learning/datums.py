@@ -1,20 +1,23 @@
-"""Trajectories to data: one token sequence with a mask, exactly the ids that were seen and sampled.
+"""Trajectories to data: token sequences with a mask, exactly the ids that were seen and sampled.
 
 Nothing is tokenised here. A trajectory with the turns (O1, A1), (O2, A2) becomes the sequence O1 A1 O2 A2 with the mask
-0 1 0 1: the loss sees what the policy sampled, and never the prompt, the user or a tool.
+0 1 0 1: the loss sees what the policy sampled, and never the prompt, the user or a tool. Where a chat template would not
+extend what stood before, the trajectory has segments, and each is a sequence of its own: the loss is a sum over tokens, so every
+sampled token counts once in any case.
 """
 
+from collections.abc import Sequence
 from itertools import chain, repeat
 
 from espl_bench.errors import UsageError
-from espl_bench.types import Datum, Trajectory
+from espl_bench.types import Datum, Trajectory, Turn
 
 
-def to_datum(trajectory: Trajectory, advantage: float, temperature: float) -> Datum:
-    """One trajectory as the trainer sees it.
+def to_data(trajectory: Trajectory, advantage: float, temperature: float) -> tuple[Datum, ...]:
+    """One trajectory as the trainer sees it: one datum for each of its segments.
 
     Args:
-        trajectory: the rollout; its turns are joined in order.
+        trajectory: the rollout; the turns of a segment are joined in order.
         advantage: what every sampled token of it is weighted with.
         temperature: what it was sampled at; the trainer divides its logits by it.
 
@@ -23,7 +26,10 @@ def to_datum(trajectory: Trajectory, advantage: float, temperature: float) -> Da
     """
     if temperature <= 0:
         raise UsageError(f"training needs a sampling temperature above 0, not {temperature}; set it to e.g. 1.0")
-    turns = trajectory.turns
+    return tuple(_joined(segment, advantage, temperature) for segment in trajectory.segments)
+
+
+def _joined(turns: Sequence[Turn], advantage: float, temperature: float) -> Datum:
     return Datum(
         tokens_T=tuple(chain.from_iterable((*turn.observation_T, *turn.completion.tokens_T) for turn in turns)),
         mask_T=tuple(

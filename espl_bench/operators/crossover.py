@@ -64,7 +64,7 @@ async def cross(
     ]
     [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views, limits)])
     try:
-        parsed = parse_edits(text, {"add", "modify", "remove"}, best.principles, None, limits.max_words)
+        parsed = parse_edits(text, limits.edits.crossover, best.principles, None, limits.max_words, limits.edits.clean)
     except UnparseableEdits as error:
         return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unparseable", f"crossover: {error}")
     if not parsed.edits:
@@ -72,6 +72,8 @@ async def cross(
     applied = apply_edits(best.principles, parsed.edits)
     if applied.principles == best.principles:
         return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unchanged", "the edits left set A as it was")
+    if excess := limits.excess(applied.principles):
+        return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "too_long", excess)
     return Child(
         principles=applied.principles,
         rating=crossover_child([parent.rating for parent in parents], limits.sigma_growth),

@@ -1,9 +1,9 @@
 """Typed edits of a list of principles, from JSON that a language model wrote.
 
-On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove", "id": "G3", "ids": ["G1", "G2"], "principle": "...",
-"evidence": "..."}``; an id may also quote the principle's text. Reading is forgiving about form
-(:mod:`espl_bench.operators.lenient_json`) and strict about meaning: an edit that is unknown, not allowed at this stage,
-incomplete, too long or about a principle that does not exist is left out whole, and a line in ``problems`` says so. Nothing is
+On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove"|"rewrite", "id": "G3", "ids": ["G1", "G2"], "principle": "...",
+"evidence": "..."}``, where the principle of a rewrite is the whole text; an id may also quote the principle's text. Reading is
+forgiving about form (:mod:`espl_bench.operators.lenient_json`) and strict about meaning: an edit that is unknown, not allowed at this
+stage, incomplete, too long or about a principle that does not exist is left out whole, and a line in ``problems`` says so. Nothing is
 cut to fit.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
 
+from espl_bench.operators.forms import BadText, split_blocks
 from espl_bench.operators.lenient_json import JsonObject, recover_objects
 from espl_bench.operators.wire import OpName, clean_principle, fold, id_labels, id_number, proposals, quote
 
@@ -60,7 +61,21 @@ class Remove:
     evidence: str = ""
 
 
-Edit: TypeAlias = Add | Modify | Merge | Remove
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Blocks in the place of the whole text; at least one."""
+
+    op: ClassVar[OpName] = "rewrite"
+    blocks: tuple[str, ...]
+    evidence: str = ""
+
+    @property
+    def principle(self) -> str:
+        """The text."""
+        return "\n\n".join(self.blocks)
+
+
+Edit: TypeAlias = Add | Modify | Merge | Remove | Rewrite
 
 
 class UnparseableEdits(ValueError):
@@ -83,7 +98,7 @@ class Applied:
     principles: tuple[str, ...]
     applied: tuple[Edit, ...]
     ignored: tuple[Edit, ...]
-    """Edits of a principle that an earlier edit had taken, and additions that already stood there."""
+    """Edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +109,21 @@ class _Rules:
     principles: Sequence[str]
     """What the model was shown, white space folded."""
     max_words: int
+    clean: Callable[[str], str]
 
 
 class _Refused(Exception):
     """An object is no valid edit; the message says why."""
 
 
-def parse_edits(text: str, allowed: Collection[OpName], principles: Sequence[str], max_edits: int | None, max_words: int) -> ParsedEdits:
+def parse_edits(
+    text: str,
+    allowed: Collection[OpName],
+    principles: Sequence[str],
+    max_edits: int | None,
+    max_words: int,
+    clean: Callable[[str], str] = clean_principle,
+) -> ParsedEdits:
     """Read the edits a model wrote.
 
     Args:
@@ -109,6 +132,7 @@ def parse_edits(text: str, allowed: Collection[OpName], principles: Sequence[str
         principles: the principles (G0, G1, ...) the model was shown. An edit may name one by its label or by quoting it.
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
         max_words: a principle with more words is dropped, never cut (paper: 32).
+        clean: from a text as written to one of the prompt's form (`forms.Form.clean`); what it refuses is left out.
 
     Returns:
         The valid edits in the order written. None at all is a valid answer: an empty list, or only problems.
@@ -121,7 +145,7 @@ def parse_edits(text: str, allowed: Collection[OpName], principles: Sequence[str
     recovered = recover_objects(text)
     if not recovered.objects and not recovered.empty_list:
         raise UnparseableEdits(f"no complete JSON object in: {quote(text, 200)}")
-    rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words)
+    rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words, clean)
     problems = list(recovered.damaged)
     edits: list[Edit] = []
     for number, proposed in enumerate(proposals(recovered.objects), start=1):
@@ -151,8 +175,13 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
     The first edit of a principle wins and later ones are ignored; a merge is ignored if any of its ids is taken. A
     merged text stands at the smallest of its ids. Additions go to the end in order; one whose text, white space folded,
     stands in the edited list already is ignored. A principle that the edits made equal to an earlier one is dropped: said
-    twice it says no more. Raises ValueError for an id outside the list.
+    twice it says no more. The first rewrite stands alone: every other edit is ignored. Raises ValueError for an id outside the list.
     """
+    if (whole := next((edit for edit in edits if isinstance(edit, Rewrite)), None)) is not None:
+        said: dict[str, str] = {}
+        for block in whole.blocks:
+            said.setdefault(fold(block), block)
+        return Applied(tuple(said.values()), (whole,), tuple(edit for edit in edits if edit is not whole))
     slots: list[str | None] = list(principles)
     taken: set[int] = set()
     accepted: list[bool] = []
@@ -165,7 +194,7 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
             taken.update(targets)
             for target in targets:
                 slots[target] = None
-            if not isinstance(edit, Remove):
+            if isinstance(edit, Modify | Merge):
                 slots[min(targets)] = edit.principle
     once: dict[str, str] = {}
     for text in slots:
@@ -231,13 +260,34 @@ def _merge(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
     return Merge(tuple(ids), principle, evidence)
 
 
+def _rewrite(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
+    """A text, or a list of blocks."""
+    value = fields.get("principle")
+    parts = value if isinstance(value, list) else [value]
+    texts = [part for part in parts if isinstance(part, str)]
+    if not texts or len(texts) < len(parts):
+        raise _Refused("rewrite without a text")
+    try:
+        blocks = tuple(block for text in texts for block in split_blocks(text))
+    except BadText as fault:
+        raise _Refused(f"rewrite {fault}") from fault
+    if not blocks:
+        raise _Refused("rewrite without a text")
+    if long := [block for block in blocks if len(block.split()) > rules.max_words]:
+        raise _Refused(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
+    return Rewrite(blocks, _evidence(fields))
+
+
 _Builder: TypeAlias = Callable[[JsonObject, _Rules, list[str]], Edit]
-_BUILDERS: Final[dict[str, _Builder]] = {"add": _add, "modify": _modify, "merge": _merge, "remove": _remove}
+_BUILDERS: Final[dict[str, _Builder]] = {"add": _add, "modify": _modify, "merge": _merge, "remove": _remove, "rewrite": _rewrite}
 
 
 def _principle(fields: JsonObject, op: OpName, rules: _Rules) -> str:
     value = fields.get("principle")
-    principle = clean_principle(value) if isinstance(value, str) else ""
+    try:
+        principle = rules.clean(value) if isinstance(value, str) else ""
+    except BadText as fault:
+        raise _Refused(f"{op} {fault}") from fault
     if not principle:
         raise _Refused(f"{op} without a principle")
     if (words := len(principle.split())) > rules.max_words:
@@ -275,7 +325,7 @@ def _record(edit: Edit) -> dict[str, str | list[str]]:
     record: dict[str, str | list[str]] = {"op": edit.op}
     if isinstance(edit, Merge):
         record["ids"] = [f"G{number}" for number in edit.ids]
-    elif not isinstance(edit, Add):
+    elif isinstance(edit, Modify | Remove):
         record["id"] = f"G{edit.id}"
     if not isinstance(edit, Remove):
         record["principle"] = edit.principle
@@ -286,9 +336,13 @@ def _record(edit: Edit) -> dict[str, str | list[str]]:
 
 def _targets(edit: Edit) -> tuple[int, ...]:
     """The original principles an edit lays claim to."""
-    if isinstance(edit, Add):
-        return ()
-    return edit.ids if isinstance(edit, Merge) else (edit.id,)
+    match edit:
+        case Add() | Rewrite():
+            return ()
+        case Merge():
+            return edit.ids
+        case Modify() | Remove():
+            return (edit.id,)
 
 
 def _labels(ids: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from espl_bench.operators.reflection import (
     aggregate_context,
     critique_context,
     summary_context,
+    transcript,
 )
 from espl_bench.rating import mutation_child
 from espl_bench.types import (
@@ -79,7 +80,7 @@ def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[
 
 async def _summarise(cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor) -> list[tuple[AttemptView, ...]]:
     """Stage 1, all rollouts of all cases in one call."""
-    contexts = [summary_context(problem, rollout.text) for problem, rollouts in cases for rollout in rollouts]
+    contexts = [summary_context(problem, transcript(rollout)) for problem, rollouts in cases for rollout in rollouts]
     texts = iter(await editor.write(TemplateName.SUMMARY, contexts))
     return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
 
@@ -98,7 +99,7 @@ async def _criticise(
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
     for (problem, _), text in zip(cases, texts, strict=True):
         try:
-            parsed = parse_edits(text, {"add", "modify"}, parent.principles, limits.max_edits, limits.max_words)
+            parsed = parse_edits(text, limits.edits.critique, parent.principles, limits.max_edits, limits.max_words, limits.edits.clean)
         except UnparseableEdits as error:
             broken.append(f"critique of {problem.id}: {error}")
             continue
@@ -113,12 +114,14 @@ async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
-        final = parse_edits(text, {"modify", "merge"}, candidates, None, limits.max_words)
+        final = parse_edits(text, limits.edits.aggregate, candidates, None, limits.max_words, limits.edits.clean)
     except UnparseableEdits as error:
         return _rejected(parent, editor, "unparseable", f"aggregation: {error}")
     principles = apply_edits(candidates, final.edits).principles
     if principles == parent.principles:
         return _rejected(parent, editor, "unchanged", "the aggregation left the parent's principles as they were")
+    if excess := limits.excess(principles):
+        return _rejected(parent, editor, "too_long", excess)
     return Child(
         principles=principles,
         rating=mutation_child(parent.rating, limits.sigma_growth),

@@ -1,8 +1,10 @@
 """What an operator returns: a child that is to be born, with the evidence for every edit that made it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espl_bench.operators.edits import Edit, Merge, Modify, Remove
+from espl_bench.operators.forms import FORMS, Form, PromptForm
 from espl_bench.types import Lineage, Rating
 
 
@@ -18,6 +20,21 @@ class Limits:
     """Rollouts of one problem that a critique sees."""
     sigma_growth: float = 1.0
     """Δσ: how much less is known of a child than of its parents."""
+    form: PromptForm = PromptForm.PRINCIPLES
+    max_prompt_words: int | None = None
+    """Words of a whole prompt; a longer child is refused, never cut. None: no limit."""
+
+    @property
+    def edits(self) -> Form:
+        """What editors may do to a prompt of this form."""
+        return FORMS[self.form]
+
+    def excess(self, principles: Sequence[str]) -> str | None:
+        """Why a prompt is too long, in one line; None if it is not."""
+        words = sum(len(principle.split()) for principle in principles)
+        if self.max_prompt_words is None or words <= self.max_prompt_words:
+            return None
+        return f"the prompt would have {words} words, more than {self.max_prompt_words}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.operators.proposal import Limits
 from espl_bench.seeding import seed_for
 from espl_bench.thinking import spoken
-from espl_bench.types import Problem, SampleRequest
+from espl_bench.tools.foreign import cut
+from espl_bench.types import Problem, SampleRequest, Trajectory
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -55,24 +56,41 @@ def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
     return {"question": problem.question, "response": spoken(response)}
 
 
+HEARD_CHARS: Final = 800
+"""Of a tool's reply that an editor is shown."""
+
+
+def transcript(trajectory: Trajectory) -> str:
+    """What was said in an episode, and between it, cut, what tools and the environment replied. Of one turn: what was said."""
+    parts: list[str] = []
+    for turn in trajectory.turns:
+        parts.extend(f"[{each.tool or 'reply'}: {cut(each.text, HEARD_CHARS)}]" for each in turn.heard)
+        parts.append(spoken(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
+    return "\n".join(parts)
+
+
 def critique_context(
     principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: Limits = PAPER
 ) -> Mapping[str, object]:
     """Context of the critique template."""
     shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
-    return {**shown, "max_edits": limits.max_edits, "max_words": limits.max_words}
+    return {**shown, "max_edits": limits.max_edits, **_bounds(limits)}
 
 
 def aggregate_context(
     principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: Limits = PAPER
 ) -> Mapping[str, object]:
     """Context of the aggregation template."""
-    return {"principles": principles, "added": added, "changes": changes, "max_words": limits.max_words}
+    return {"principles": principles, "added": added, "changes": changes, **_bounds(limits)}
 
 
 def crossover_context(parents: Sequence[ParentView], limits: Limits = PAPER) -> Mapping[str, object]:
     """Context of the crossover template; the first parent is set A, the one that is edited."""
-    return {"parents": parents, "max_words": limits.max_words}
+    return {"parents": parents, **_bounds(limits)}
+
+
+def _bounds(limits: Limits) -> Mapping[str, object]:
+    return {"max_words": limits.max_words, "max_prompt_words": limits.max_prompt_words}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 from espl_bench.operators.lenient_json import FoundObject, JsonObject, JsonValue
 
-OpName = Literal["add", "modify", "merge", "remove"]
+OpName = Literal["add", "modify", "merge", "remove", "rewrite"]
 
 _ALIASES: Final = {
     "op": ("op", "operation", "option", "type"),

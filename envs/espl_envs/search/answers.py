@@ -1,0 +1,41 @@
+"""Short answers compared as SQuAD's evaluation compares them: exact match after normalisation, and F1 over words.
+
+Normalisation: lower case, no punctuation, no articles (a, an, the), single blanks. Several answers may be right; the best counts. An
+empty answer is never right. A true answer of which nothing would be left (the letter A) is compared without normalisation.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised(text: str) -> str:
+    """The text as it is compared."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(given: str, truths: Sequence[str]) -> bool:
+    """Whether an answer is one of the true ones."""
+    return any(_pair(given, truth)[0] == _pair(given, truth)[1] != "" for truth in truths)
+
+
+def f1(given: str, truths: Sequence[str]) -> float:
+    """The best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
+    return max((_f1(*_pair(given, truth)) for truth in truths), default=0.0)
+
+
+def _pair(given: str, truth: str) -> tuple[str, str]:
+    """Both sides as they are compared."""
+    if normalised(truth):
+        return normalised(given), normalised(truth)
+    return given.strip().lower(), truth.strip().lower()
+
+
+def _f1(given: str, truth: str) -> float:
+    ours, theirs = given.split(), truth.split()
+    common = sum((Counter(ours) & Counter(theirs)).values())
+    return 2 * common / (len(ours) + len(theirs)) if common else 0.0

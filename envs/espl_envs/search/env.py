@@ -1,0 +1,204 @@
+"""The environment, and how one is made from published sets in the data home."""
+
+import string
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from gymnasium.spaces import Text
+
+from espl_bench.data.loading import load_data
+from espl_bench.data.store import Stored
+from espl_bench.env import Verdict
+from espl_bench.errors import UsageError
+from espl_bench.grading import Extraction
+from espl_bench.grading.extract import extract
+from espl_bench.retrieval.opening import RetrieverOptions, open_retriever
+from espl_bench.retrieval.protocol import Found, Retriever
+from espl_bench.tools.env import ToolEnv, ToolLimits
+from espl_bench.tools.foreign import harmless
+from espl_bench.tools.spec import BadArguments, Parameter, ToolSpec
+from espl_bench.types import Outcome, Problem, Split
+from espl_envs.search.answers import exact_match, f1
+from espl_envs.search.rows import ROWS, Served, Sizes, select
+
+SEED = 0
+"""Of the selection; another seed is another environment."""
+
+SEARCH = ToolSpec(
+    "search",
+    "Searches a collection of passages and returns, for each query, the ones that fit best.",
+    (Parameter("query_list", "list of strings", "Queries, each of which is searched for by itself."),),
+)
+
+
+class SearchEnv(ToolEnv):
+    """Questions whose answers are to be searched for: several turns, a search tool, a short answer.
+
+    Description:
+        A question of Natural Questions or HotpotQA, and a tool that searches a collection of passages, by default a local one.
+        The questions are fetched or imported once with ``espl-bench data``; neither they nor passages are part of this package.
+
+    Action space:
+        Text. A call of ``search`` as ``<tool_call>{"name": "search", "arguments": {"query_list": [...]}}</tool_call>``, or in
+        the model's own format; a text without a call is the answer: what follows the last line that begins with ``Answer:``.
+
+    Observation space:
+        Text: the question; then the tool's replies: passages, or what was wrong with a call.
+
+    Rewards:
+        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation, else 0. Measured beside it: F1.
+
+    Episode end:
+        Terminated by an answer, or by a text that holds neither answer nor call. Truncated, with the limit named, by too many
+        turns, calls or passages, or by a response of more than 20,000 characters. A retriever that fails is an error.
+
+    Splits:
+        A seeded selection: 196 questions to train on, 64 to validate, 64 to test, equally many of each set.
+
+    Arguments:
+        retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.opening`, as for the next ones:
+        corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: of the retriever.
+        top_k: Passages per query (default 3).
+        max_queries: Queries per call (default 3).
+        passage_chars: Characters of a passage that are shown (default 1,000).
+        max_turns, max_calls, max_reply_chars, max_heard_chars: See `espl_bench.tools.env.ToolLimits`.
+        train_items, validation_items, test_items: Questions of each split.
+
+    Version history:
+        v1: first version.
+    """
+
+    tools: ClassVar[tuple[ToolSpec, ...]] = (SEARCH,)
+    steps_at_once: ClassVar[int] = 256
+    """Episodes wait for their retriever side by side."""
+
+    def __init__(
+        self,
+        served: Served,
+        facts: Mapping[str, Any],
+        retrieval: Mapping[str, Any],
+        limits: ToolLimits,
+        top_k: int,
+        max_queries: int,
+        passage_chars: int,
+    ) -> None:
+        """Serve these questions; `retrieval` are the options of the retriever, which is opened when it is first needed."""
+        super().__init__(limits)
+        for name, value in (("top_k", top_k), ("max_queries", max_queries), ("passage_chars", passage_chars)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} must be a whole number from 1, not {value!r}")
+        self.served = served
+        self.facts = facts
+        self.retrieval = retrieval
+        self.top_k = top_k
+        self.max_queries = max_queries
+        self.passage_chars = passage_chars
+        charset = "".join(sorted(served.characters | set(string.printable)))
+        self.observation_space = Text(max_length=100_000, min_length=0, charset=charset)
+
+    @property
+    def retriever(self) -> Retriever:
+        """Shared with all episodes that have the same options. Raises UsageError or DataError if it cannot be had."""
+        return open_retriever(RetrieverOptions(**self.retrieval))
+
+    def prepare(self) -> None:
+        """Open the retriever, and build its index if there is none yet."""
+        _ = self.retriever
+
+    def size(self, split: Split) -> int:
+        """Number of questions."""
+        return len(self.served.problems.get(split, ()))
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """Question `index` of the split."""
+        return self.served.problems[split][index]
+
+    def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Search. Raises BadArguments for too many queries or none, RetrievalFault if the retriever fails."""
+        queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
+        if not 1 <= len(queries) <= self.max_queries:
+            raise BadArguments(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
+        return "\n\n".join(self._told(found) for found in self.retriever.retrieve(queries, self.top_k))
+
+    def _told(self, found: Found) -> str:
+        """One query's passages, each made harmless and cut by itself."""
+        query = harmless(found.query, 200).replace("\n", " ")
+        lines = [f"Query: {query}"]
+        for place, passage in enumerate(found.passages, start=1):
+            title = harmless(passage.title, 200).replace("\n", " ")
+            lines.append(f"[{place}] {title}\n{harmless(passage.text, self.passage_chars)}")
+        return "\n".join(lines if found.passages else [*lines, "Nothing was found."])
+
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        """Exact match, and F1 beside it, of what the last answer line says."""
+        answer = extract(response, Extraction.ANSWER_LINE).answer
+        if answer is None:
+            return Verdict.of(Outcome.NO_ANSWER, None, f1=0.0)
+        truths = self.served.rows[problem.split][problem.index].answers
+        outcome = Outcome.CORRECT if exact_match(answer, truths) else Outcome.WRONG
+        return Verdict.of(outcome, None, f1=f1(answer, truths))
+
+    def data_identity(self) -> Mapping[str, str]:
+        """Split → hash of its questions; and what is searched, once that is known."""
+        complete = self.retrieval.get("corpus") or self.retrieval["retriever"] in ("http", "ddgs")
+        return {**self.served.identity, **({"retrieval": self.retriever.identity} if complete else {})}
+
+    def data_facts(self) -> Mapping[str, Any]:
+        """Where the questions came from."""
+        return self.facts
+
+
+def published(
+    dataset: str,
+    *,
+    retriever: str = "bm25",
+    corpus: str | None = None,
+    retriever_url: str | None = None,
+    retriever_timeout: float = 20.0,
+    embedder: str | None = None,
+    pages: bool = False,
+    retrieval_cache: str | None = None,
+    retrieval_cache_dir: str | None = None,
+    top_k: int = 3,
+    max_queries: int = 3,
+    passage_chars: int = 1_000,
+    max_turns: int = 8,
+    max_calls: int = 6,
+    max_reply_chars: int = 9_000,
+    max_heard_chars: int = 36_000,
+    train_items: int = 196,
+    validation_items: int = 64,
+    test_items: int = 64,
+) -> SearchEnv:
+    """An environment of published sets; for the arguments see `SearchEnv`, `dataset` is which row of `rows.ROWS`.
+
+    Raises:
+        UsageError: an option cannot be.
+        DataError: a set is not in the data home, or damaged; names the command that brings it.
+    """
+    stored = load_data(dataset, ROWS[dataset])
+    served, facts = _published(dataset, stored[Split.TRAIN], stored[Split.TEST], Sizes(train_items, validation_items, test_items))
+    retrieval = {
+        "retriever": retriever,
+        "corpus": corpus,
+        "retriever_url": retriever_url,
+        "retriever_timeout": retriever_timeout,
+        "embedder": embedder,
+        "pages": pages,
+        "retrieval_cache": retrieval_cache,
+        "retrieval_cache_dir": retrieval_cache_dir,
+    }
+    limits = ToolLimits(max_turns, max_calls, max_reply_chars, max_heard_chars)
+    return SearchEnv(served, facts, retrieval, limits, top_k, max_queries, passage_chars)
+
+
+@lru_cache(maxsize=32)
+def _published(dataset: str, train: tuple[Stored, ...], test: tuple[Stored, ...], sizes: Sizes) -> tuple[Served, Mapping[str, Any]]:
+    """Put together once: a run makes an environment for every episode."""
+    facts = {"sets": [stored.facts() for stored in (*train, *test)]}
+    return select(_by_name(train), _by_name(test), sizes, SEED), facts
+
+
+def _by_name(sets: Sequence[Stored]) -> dict[str, Sequence[Any]]:
+    return {stored.manifest.source: stored.items for stored in sets}

@@ -1,0 +1,58 @@
+"""The published sets of questions: where each is, what is known of it, and under which licence it stands. None is part of this package.
+
+The recorded identity was computed from the authors' own repository, not from the hub, and says so.
+"""
+
+from espl_bench.data.spec import Columns, Licence, Source
+
+COLUMNS = (
+    Columns("question", "answer"),
+    Columns("question", "answers"),
+    Columns("question", "golden_answers"),
+)
+"""As on the hub, as in files of one's own, and as in Search-R1's collections."""
+
+_NQ = Licence("cc-by-sa-3.0", "the data's README in google-research-datasets/natural-questions")
+_HOTPOTQA = Licence("cc-by-sa-4.0", "the hub's page of the set")
+
+NQ_TRAIN = Source(
+    name="nq-open-train",
+    hub_id="google-research-datasets/nq_open",
+    hub_split="train",
+    licence=_NQ,
+    columns=COLUMNS,
+    answers="list",
+    about="Natural Questions, open domain: questions asked of a search engine, with short answers",
+)
+NQ_DEV = Source(
+    name="nq-open-dev",
+    hub_id="google-research-datasets/nq_open",
+    hub_split="validation",
+    licence=_NQ,
+    columns=COLUMNS,
+    answers="list",
+    expected=3_610,
+    identity="942a26b269c10471b23a2c7651eab090716a57ba0c344361346dc11a9e2e6fd1",
+    identity_of="NQ-open.dev.jsonl in google-research-datasets/natural-questions at fb26a30",
+    about="its development set, on which everybody reports",
+)
+HOTPOTQA_TRAIN = Source(
+    name="hotpotqa-train",
+    hub_id="hotpotqa/hotpot_qa",
+    config="distractor",
+    hub_split="train",
+    licence=_HOTPOTQA,
+    columns=COLUMNS,
+    answers="list",
+    about="questions that need two Wikipedia articles",
+)
+HOTPOTQA_DEV = Source(
+    name="hotpotqa-dev",
+    hub_id="hotpotqa/hotpot_qa",
+    config="distractor",
+    hub_split="validation",
+    licence=_HOTPOTQA,
+    columns=COLUMNS,
+    answers="list",
+    about="its development set, on which everybody reports: the answers of its test set are not published",
+)

@@ -1,0 +1,175 @@
+"""Back end `bm25`: lexical search in a local corpus with `bm25s`, from an index that is built once and mapped into memory.
+
+The index lies in the data home under a name made of the corpus's hash and the settings, so a changed corpus is another index, and
+several runs share one. Words are lower-cased, freed of accents and stemmed; title and text are searched together.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import json
+import os
+import re
+import threading
+import unicodedata
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espl_bench import durable
+from espl_bench.errors import DataError, UsageError
+from espl_bench.retrieval.corpus import Document, Shelf, read_corpus
+from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
+from espl_bench.retrieval.protocol import Found, Passage, now_utc
+
+K1: Final = 0.9
+B: Final = 0.4
+"""The settings usual for Wikipedia passages (Pyserini's)."""
+FORM: Final = "1"
+"""Of the index; another number, another index."""
+VOCABULARY: Final = "vocabulary.json"
+COMPLETE: Final = "complete.json"
+MAX_QUERY_CHARS: Final = 2_000
+_WORD = re.compile(r"[^\W_]+")
+_SHOWN_EVERY: Final = 2_000
+
+
+def identity_of(corpus_hash: str, k1: float, b: float) -> str:
+    """Settings and the corpus's hash."""
+    return f"bm25(k1={k1:g}, b={b:g}, form {FORM}) of {corpus_hash}"
+
+
+class Words:
+    """Texts to the numbers of their words, for passages and queries alike."""
+
+    def __init__(self, vocabulary: dict[str, int] | None = None) -> None:
+        """Start with no words, or with an index's. Raises UsageError without the packages."""
+        try:
+            stemmer: Any = import_module("Stemmer")
+            stopwords: Any = import_module("bm25s.stopwords")
+        except ModuleNotFoundError as error:
+            raise UsageError(f"retriever bm25 needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
+        self._stem = stemmer.Stemmer("english").stemWord
+        self._stopwords = frozenset(stopwords.STOPWORDS_EN)
+        self.vocabulary: dict[str, int] = {} if vocabulary is None else vocabulary
+        self._known: dict[str, int | None] = {}
+        self._stemming = threading.Lock()  # a stemmer has a cache of its own, which threads must not share
+
+    def learn(self, text: str) -> NDArray[np.int32]:
+        """The words of a passage, new ones numbered on; shape (words,)."""
+        numbers: list[int] = []
+        for word in _split(text):
+            if word not in self._known:
+                self._known[word] = None if word in self._stopwords else self._number(self._stem(word))
+            number = self._known[word]
+            if number is not None:
+                numbers.append(number)
+        return np.asarray(numbers, dtype=np.int32)
+
+    def find(self, text: str) -> list[int]:
+        """The words of a query that some passage has."""
+        with self._stemming:
+            stems = [self._stem(word) for word in _split(text) if word not in self._stopwords]
+        return [self.vocabulary[stem] for stem in stems if stem in self.vocabulary]
+
+    def _number(self, stem: str) -> int:
+        return self.vocabulary.setdefault(stem, len(self.vocabulary))
+
+
+def _split(text: str) -> list[str]:
+    if not text.isascii():
+        text = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return _WORD.findall(text.lower())
+
+
+class Bm25Retriever:
+    """One corpus. Made by `open`."""
+
+    def __init__(self, identity: str, folder: Path) -> None:
+        """Map a complete index. Use `open` instead."""
+        bm25s: Any = import_module("bm25s")
+        self._identity = identity
+        self._words = Words(json.loads((folder / VOCABULARY).read_text(encoding="utf-8")))
+        self._index = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
+        self._shelf = Shelf(folder)
+        self._scoring = threading.Semaphore(os.cpu_count() or 1)  # a query scores every passage: more at once only take more memory
+
+    @classmethod
+    def open(cls, corpus: Path, k1: float = K1, b: float = B) -> "Bm25Retriever":
+        """The retriever of a corpus, its index built if there is none yet.
+
+        Raises:
+            UsageError: the corpus does not exist, or the packages do not.
+            DataError: it cannot be read, or the index cannot be written.
+        """
+        Words()  # the packages, before anything takes time
+        identity = identity_of(corpus_sha256(corpus), k1, b)
+        folder = index_folder("bm25", identity)
+        if not (folder / COMPLETE).is_file():
+            build(corpus, folder, k1, b)
+        try:
+            return cls(identity, folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"the index in {folder} is damaged ({error}); remove the folder to have it built anew") from error
+
+    @property
+    def identity(self) -> str:
+        """Settings and the corpus's hash."""
+        return self._identity
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """The passages with the highest BM25 scores above 0; of equal ones, the first in the corpus."""
+        date = now_utc()
+        return [Found(query, self._best(query[:MAX_QUERY_CHARS], top_k), date) for query in queries]
+
+    def _best(self, query: str, top_k: int) -> tuple[Passage, ...]:
+        words = self._words.find(query)
+        if not words or top_k < 1:
+            return ()
+        with self._scoring:
+            places, scores = self._score(words, top_k)
+        return tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True))
+
+    def _score(self, words: list[int], top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places and scores of the best, both of shape (at most top_k,)."""
+        scores: NDArray[np.float32] = self._index.get_scores_from_ids(words)
+        few = min(top_k, len(scores))
+        least = np.partition(scores, len(scores) - few)[len(scores) - few]
+        places = np.flatnonzero(scores >= max(least, np.nextafter(np.float32(0), np.float32(1))))
+        best = places[np.argsort(-scores[places], kind="stable")][:few]
+        return best, scores[best]
+
+    def _passage(self, place: int, score: float) -> Passage:
+        document = self._shelf[place]
+        return Passage(document.id, document.title, document.text, score)
+
+
+def build(corpus: Path, folder: Path, k1: float, b: float) -> None:
+    """Build an index. Raises DataError if the corpus cannot be read, has no words, or the index cannot be written."""
+    with new_folder(folder, f"the index of {corpus}") as part:
+        _build(corpus, part, k1, b)
+
+
+def _build(corpus: Path, part: Path, k1: float, b: float) -> None:
+    bm25s: Any = import_module("bm25s")
+    words = Words()
+    with progress_bar(f"reading {corpus.name}", None) as told:
+        numbered = [words.learn(text) for text in _texts(Shelf.write(part, read_corpus(corpus)), told)]
+    if not words.vocabulary:
+        raise DataError(f"the corpus {corpus} has no words to search for")
+    index = bm25s.BM25(method="lucene", k1=k1, b=b)
+    with progress_bar(f"indexing {len(numbered):,} passages", None):
+        index.index((numbered, words.vocabulary), create_empty_token=False, show_progress=False)
+    index.save(part, show_progress=False)
+    durable.write_atomic(part / VOCABULARY, [json.dumps(words.vocabulary, ensure_ascii=True).encode()])
+    durable.write_atomic(part / COMPLETE, [json.dumps({"passages": len(numbered), "k1": k1, "b": b}).encode()])
+
+
+def _texts(documents: Iterator[Document], told: Any) -> Iterator[str]:
+    for number, document in enumerate(documents, start=1):
+        if number % _SHOWN_EVERY == 0:
+            told(_SHOWN_EVERY)
+        yield f"{document.title}\n{document.text}"

@@ -1,0 +1,104 @@
+"""Record and replay: every retrieval as a file of its own, named by what was asked, with its content's hash and its date.
+
+    <folder>/3f/3fa2b1c0….json   {"request": {retriever, query, top_k}, "retrieved_utc": …, "passages": […], "sha256": …}
+
+`record` answers from the record what it has, asks for the rest, and keeps it; so a run that goes on meets what it met before.
+`replay` answers from the record alone: no retriever is opened, nothing goes over a network, and what was never asked is refused.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from espl_bench import durable
+from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, Retriever
+
+
+class CacheMode(StrEnum):
+    """What becomes of retrievals."""
+
+    OFF = "off"
+    RECORD = "record"
+    REPLAY = "replay"
+
+
+class CachedRetriever:
+    """A retriever with a record; in `REPLAY`, the record without one."""
+
+    def __init__(self, identity: str, folder: Path, open_inner: Callable[[], Retriever] | None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            identity: of the retriever that is or was asked.
+            folder: of the record. Runs may share it, also at the same time.
+            open_inner: opens the retriever; None: replay.
+        """
+        self._identity = identity
+        self._folder = folder
+        self._inner = open_inner() if open_inner else None
+
+    @property
+    def identity(self) -> str:
+        """The retriever's own: a record changes nothing about what is found."""
+        return self._identity
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """From the record, or from the retriever into the record."""
+        recorded = {query: self._read(query, top_k) for query in dict.fromkeys(queries)}
+        missing = [query for query, found in recorded.items() if found is None]
+        if missing and self._inner is None:
+            raise RetrievalFault(
+                f"the record in {self._folder} has no answer to the query {missing[0][:80]!r} (top {top_k}) by {self._identity}; "
+                "run once with --retrieval-cache record"
+            )
+        if missing and self._inner is not None:
+            for query, found in zip(missing, self._inner.retrieve(missing, top_k), strict=True):
+                self._write(query, top_k, found)
+                recorded[query] = found
+        return [found for query in queries if (found := recorded[query]) is not None]
+
+    def _request(self, query: str, top_k: int) -> dict[str, Any]:
+        return {"retriever": self._identity, "query": query, "top_k": top_k}
+
+    def _path(self, request: Mapping[str, Any]) -> Path:
+        key = hashlib.sha256(_canonical(request)).hexdigest()
+        return self._folder / key[:2] / f"{key}.json"
+
+    def _read(self, query: str, top_k: int) -> Found | None:
+        """What is recorded; None if nothing is. Raises RetrievalFault for an entry that is not what was written."""
+        request = self._request(query, top_k)
+        path = self._path(request)
+        try:
+            entry: dict[str, Any] = json.loads(path.read_bytes())
+            passages, date = entry["passages"], entry["retrieved_utc"]
+            if entry["request"] != request or entry["sha256"] != hashlib.sha256(_canonical(passages)).hexdigest():
+                raise ValueError("its hash differs")
+            return Found(query, tuple(Passage(**passage) for passage in passages), date)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RetrievalFault(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
+
+    def _write(self, query: str, top_k: int, found: Found) -> None:
+        request = self._request(query, top_k)
+        passages = [asdict(passage) for passage in found.passages]
+        entry = {
+            "request": request,
+            "retrieved_utc": found.retrieved_utc,
+            "passages": passages,
+            "sha256": hashlib.sha256(_canonical(passages)).hexdigest(),
+        }
+        path = self._path(request)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_unique(path, json.dumps(entry, ensure_ascii=True).encode("ascii"))
+        except OSError as error:
+            raise RetrievalFault(f"{path} cannot be written ({error.strerror or error}); free space, or name another folder") from error
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode("ascii")

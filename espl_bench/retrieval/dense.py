@@ -1,0 +1,141 @@
+"""Back end `dense`: embeddings of a local corpus by a sentence-transformers model, searched exactly.
+
+Vectors are normalised and compared by their inner product: with FAISS where it is installed, else as one matrix. They are computed
+once and kept in the data home, under a name made of the corpus's hash and the model.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import json
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espl_bench import durable
+from espl_bench.errors import DataError, ModelError, UsageError
+from espl_bench.provenance import fingerprint
+from espl_bench.retrieval.corpus import Shelf, read_corpus
+from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
+from espl_bench.retrieval.protocol import Found, Passage, now_utc
+
+VECTORS: Final = "vectors.npy"
+COMPLETE: Final = "complete.json"
+BATCH: Final = 256
+MAX_CHARS: Final = 2_000
+"""Of a text that is embedded; models read a few hundred words."""
+
+
+def identity_of(corpus_hash: str, embedder: str) -> str:
+    """The model, by its files if it is a folder, and the corpus's hash."""
+    folder = Path(embedder)
+    named = f"{folder.name} {json.dumps(fingerprint(folder), sort_keys=True)}" if folder.is_dir() else embedder
+    return f"dense by {named} of {corpus_hash}"
+
+
+def _load(embedder: str) -> Any:
+    """The model. Raises UsageError without the package, ModelError if it cannot be loaded."""
+    try:
+        package: Any = import_module("sentence_transformers")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"retriever dense needs {error.name}; install it with: pip install 'espl-bench[dense]'") from error
+    try:
+        return package.SentenceTransformer(embedder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"cannot load the embedder '{embedder}': {reason}; give a folder or a hub id with --embedder") from error
+
+
+class DenseRetriever:
+    """One corpus and one model. Made by `open`."""
+
+    def __init__(self, identity: str, folder: Path, model: Any) -> None:
+        """Map complete vectors. Use `open` instead."""
+        self._identity = identity
+        self._model = model
+        self._embedding = threading.Lock()
+        self._shelf = Shelf(folder)
+        self._vectors_ND: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r")
+        self._faiss = _faiss_index(self._vectors_ND)
+
+    @classmethod
+    def open(cls, corpus: Path, embedder: str) -> "DenseRetriever":
+        """The retriever of a corpus, its vectors computed if there are none yet.
+
+        Raises:
+            UsageError: the corpus or a package does not exist.
+            ModelError: the embedder cannot be loaded.
+            DataError: the corpus cannot be read, or the vectors cannot be written.
+        """
+        model = _load(embedder)
+        identity = identity_of(corpus_sha256(corpus), embedder)
+        folder = index_folder("dense", identity)
+        if not (folder / COMPLETE).is_file():
+            _build(corpus, folder, model)
+        try:
+            return cls(identity, folder, model)
+        except (OSError, ValueError) as error:
+            raise DataError(f"the index in {folder} is damaged ({error}); remove the folder to have it built anew") from error
+
+    @property
+    def identity(self) -> str:
+        """Model and the corpus's hash."""
+        return self._identity
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """The passages nearest to each query."""
+        few = min(top_k, len(self._shelf))
+        if not queries or few < 1:
+            return [Found(query, (), now_utc()) for query in queries]
+        with self._embedding:
+            vectors_QD = _embed(self._model, [query[:MAX_CHARS] for query in queries])
+        scores_QK, places_QK = self._nearest(vectors_QD, few)
+        date = now_utc()
+        return [
+            Found(query, tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True)), date)
+            for query, places, scores in zip(queries, places_QK, scores_QK, strict=True)
+        ]
+
+    def _nearest(self, vectors_QD: NDArray[np.float32], few: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if self._faiss is not None:
+            return self._faiss.search(vectors_QD, few)
+        scores_QN = vectors_QD @ self._vectors_ND.T
+        places_QK = np.argsort(-scores_QN, axis=1, kind="stable")[:, :few]
+        return np.take_along_axis(scores_QN, places_QK, axis=1), places_QK
+
+    def _passage(self, place: int, score: float) -> Passage:
+        document = self._shelf[place]
+        return Passage(document.id, document.title, document.text, score)
+
+
+def _faiss_index(vectors_ND: NDArray[np.float32]) -> Any:
+    if find_spec("faiss") is None:
+        return None
+    faiss: Any = import_module("faiss")
+    index = faiss.IndexFlatIP(vectors_ND.shape[1])
+    index.add(np.ascontiguousarray(vectors_ND))
+    return index
+
+
+def _embed(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
+    vectors = model.encode(list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _build(corpus: Path, folder: Path, model: Any) -> None:
+    with new_folder(folder, f"the index of {corpus}") as part:
+        texts = [f"{document.title}\n{document.text}"[:MAX_CHARS] for document in Shelf.write(part, read_corpus(corpus))]
+        blocks: list[NDArray[np.float32]] = []
+        with progress_bar(f"embedding {corpus.name}", len(texts)) as told:
+            for start in range(0, len(texts), BATCH):
+                blocks.append(_embed(model, texts[start : start + BATCH]))
+                told(len(blocks[-1]))
+        if not blocks:
+            raise DataError(f"the corpus {corpus} has no passages")
+        np.save(part / VECTORS, np.concatenate(blocks))
+        durable.write_atomic(part / COMPLETE, [json.dumps({"passages": len(texts)}).encode()])

@@ -1,0 +1,141 @@
+r"""Back end `http`: a retrieval server in the wire format of Search-R1, this project's own (`espl-bench retriever serve`) among them.
+
+    POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}
+    → {"result": [[{"document": {"id": …, "contents": "\"Title\"\\ntext"}, "score": 0.5}, …], …]}
+
+Whatever a server does, slow, down or garbage, is a `RetrievalFault` after a bounded time, and never more than that.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from espl_bench.errors import UsageError
+from espl_bench.retrieval.corpus import split_contents
+from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, now_utc
+
+MAX_BYTES: Final = 16 * 2**20
+"""Of one answer; a longer one is not read to its end."""
+TRIES: Final = 3
+PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another try may help."""
+
+
+def endpoint_of(url: str) -> str:
+    """The endpoint of a server's address, which may name it already."""
+    bare = url.rstrip("/")
+    return bare if bare.endswith("/retrieve") else f"{bare}/retrieve"
+
+
+def identity_of(url: str) -> str:
+    """The address; what stands behind it is not known."""
+    return f"http {endpoint_of(url)}"
+
+
+class HttpRetriever:
+    """One server. Connections are kept open and shared by threads."""
+
+    def __init__(self, url: str, timeout_s: float = 20.0, tries: int = TRIES) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            url: of the server, or of its endpoint.
+            timeout_s: seconds that one try may take.
+            tries: of one retrieval.
+
+        Raises:
+            UsageError: the address is none, or a package is missing.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
+            raise UsageError(f"--retriever-url takes an address of http or https without a login, e.g. http://127.0.0.1:8000, not '{url}'")
+        self.url = endpoint_of(url)
+        self.timeout_s = timeout_s
+        self.tries = tries
+        try:
+            self._httpx: Any = import_module("httpx2")
+            self._tenacity: Any = import_module("tenacity")
+        except ModuleNotFoundError as error:
+            raise UsageError(f"retriever http needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
+        limits = self._httpx.Limits(max_connections=256)
+        self._client: Any = self._httpx.Client(timeout=timeout_s, follow_redirects=False, limits=limits)
+
+    @property
+    def identity(self) -> str:
+        """The address; what stands behind it is not known."""
+        return identity_of(self.url)
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """Ask the server, again after a failure that may pass."""
+        again = self._tenacity.Retrying(
+            stop=self._tenacity.stop_after_attempt(self.tries),
+            wait=self._tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            retry=self._tenacity.retry_if_exception_type(_Passing),
+            reraise=True,
+        )
+        try:
+            answer = again(self._ask, {"queries": list(queries), "topk": top_k, "return_scores": True})
+        except _Passing as fault:
+            raise RetrievalFault(f"{fault}, after {self.tries} tries") from fault
+        return _found(answer, queries, top_k, self.url)
+
+    def _ask(self, body: Mapping[str, Any]) -> object:
+        try:
+            with self._client.stream("POST", self.url, json=body) as response:
+                content = self._read(response)
+        except self._httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise _Passing(f"the retriever at {self.url} does not answer ({reason})") from error
+        if response.status_code in PASSING:
+            raise _Passing(f"the retriever at {self.url} answers with status {response.status_code}")
+        if response.status_code != 200:
+            raise RetrievalFault(f"the retriever at {self.url} answers with status {response.status_code}")
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise RetrievalFault(f"the retriever at {self.url} answers with what is no JSON") from error
+
+    def _read(self, response: Any) -> bytes:
+        """The body, within its bounds of size and, as a whole, of time. Raises RetrievalFault or _Passing."""
+        deadline = time.monotonic() + self.timeout_s
+        content = bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_BYTES:
+                raise RetrievalFault(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
+            if time.monotonic() > deadline:
+                raise _Passing(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
+        return bytes(content)
+
+
+class _Passing(RetrievalFault):
+    """A failure that another try may mend."""
+
+
+def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[Found]:
+    """The wire's answer as results. Raises RetrievalFault for anything else."""
+    results: object = cast(dict[str, object], answer).get("result") if isinstance(answer, dict) else None
+    if not isinstance(results, list) or len(cast(list[object], results)) != len(queries):
+        raise RetrievalFault(f"the retriever at {url} does not answer with one result for each of {len(queries)} queries")
+    date = now_utc()
+    try:
+        return [
+            Found(query, tuple(_passage(each) for each in result[:top_k]), date)
+            for query, result in zip(queries, cast(list[list[object]], results), strict=True)
+        ]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise RetrievalFault(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
+
+
+def _passage(value: object) -> Passage:
+    """A document with its score, or bare. Raises TypeError, KeyError, ValueError or AttributeError for anything else."""
+    fields = cast(dict[str, Any], value)
+    document: dict[str, Any] = fields.get("document", fields)
+    contents: str | None = document.get("contents")
+    title, text = split_contents(contents) if contents is not None else (str(document.get("title") or ""), document["text"])
+    if not isinstance(text, str):
+        raise TypeError("a text that is none")
+    return Passage(str(document.get("id", "")), title, text, float(fields.get("score", 0.0)))

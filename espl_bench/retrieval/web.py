@@ -1,0 +1,138 @@
+"""Back end `ddgs`: the live web, by the package of that name. Never the default, and recorded unless that is switched off.
+
+What the web finds today it may not find tomorrow, so a scored run replays a record. Search services turn away whoever asks too often:
+all threads of a process share one limiter, and what is turned away waits, with jitter, before it asks again.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Final
+
+from espl_bench.errors import UsageError
+from espl_bench.retrieval.fetch import fetch_text
+from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, now_utc
+
+INTERVAL_S: Final = 1.0
+"""Seconds between two questions of a process."""
+TRIES: Final = 6
+LONGEST_WAIT_S: Final = 60.0
+PAGE_CHARS: Final = 4_000
+"""Of a fetched page."""
+
+Search = Callable[[str, int], Sequence[Mapping[str, Any]]]
+
+
+class Limiter:
+    """Lets one caller through per interval, whatever the number of threads, in the order in which they came."""
+
+    def __init__(self, interval_s: float) -> None:
+        """The first caller need not wait."""
+        self._interval_s = interval_s
+        self._turn = threading.Lock()
+        self._next = 0.0
+
+    def wait(self) -> None:
+        """Return when it is the caller's turn."""
+        with self._turn:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + self._interval_s
+        time.sleep(max(0.0, start - now))
+
+
+LIMITER: Final = Limiter(INTERVAL_S)
+"""Of the process."""
+
+
+def identity_of(pages: bool) -> str:
+    """The service and what is taken from it; its index is anybody's guess."""
+    return f"ddgs {'pages' if pages else 'snippets'}"
+
+
+class WebRetriever:
+    """Text search in the live web."""
+
+    def __init__(
+        self,
+        pages: bool = False,
+        timeout_s: float = 20.0,
+        search: Search | None = None,
+        read: Callable[[str, float], str] = fetch_text,
+        limiter: Limiter = LIMITER,
+        longest_wait_s: float = LONGEST_WAIT_S,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            pages: fetch what was found, and return the pages' words instead of snippets.
+            timeout_s: seconds that one question, or one page, may take.
+            search: asks the service for results; None: `ddgs` does.
+            read: fetches a page.
+            limiter: what all questions wait for.
+            longest_wait_s: upper bound of the wait after having been turned away.
+
+        Raises:
+            UsageError: a package is missing.
+        """
+        try:
+            self._tenacity: Any = import_module("tenacity")
+            self._errors: Any = import_module("ddgs.exceptions")
+            self._ddgs: Any = import_module("ddgs")
+        except ModuleNotFoundError as error:
+            raise UsageError(f"retriever ddgs needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
+        self._pages = pages
+        self._timeout_s = timeout_s
+        self._search = search or self._by_ddgs
+        self._read = read
+        self._limiter = limiter
+        self._longest_wait_s = longest_wait_s
+
+    @property
+    def identity(self) -> str:
+        """See `identity_of`."""
+        return identity_of(self._pages)
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """Ask one after another, each when the limiter says so."""
+        return [Found(query, self._passages(query, top_k), now_utc()) for query in queries]
+
+    def _passages(self, query: str, top_k: int) -> tuple[Passage, ...]:
+        if not query.strip():
+            return ()
+        results = list(self._results(query, top_k))[:top_k]
+        return tuple(self._passage(result, 1.0 / place) for place, result in enumerate(results, start=1))
+
+    def _results(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
+        errors = self._errors
+        again = self._tenacity.Retrying(
+            stop=self._tenacity.stop_after_attempt(TRIES),
+            wait=self._tenacity.wait_random_exponential(multiplier=2, max=self._longest_wait_s),
+            retry=self._tenacity.retry_if_exception_type((errors.RatelimitException, errors.TimeoutException)),
+            reraise=True,
+        )
+        try:
+            return again(self._ask, query, top_k)
+        except (errors.RatelimitException, errors.TimeoutException) as error:
+            raise RetrievalFault(f"the web search turned a query away {TRIES} times ({type(error).__name__})") from error
+        except errors.DDGSException as error:
+            if "no results" in str(error).lower():
+                return ()
+            raise RetrievalFault(f"the web search failed ({str(error)[:200]})") from error
+
+    def _ask(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
+        self._limiter.wait()
+        return self._search(query, top_k)
+
+    def _by_ddgs(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
+        return self._ddgs.DDGS(timeout=max(1, int(self._timeout_s))).text(query, max_results=top_k, region="us-en")
+
+    def _passage(self, result: Mapping[str, Any], score: float) -> Passage:
+        """A result, or the page behind it; a page that cannot be had leaves its snippet."""
+        url, text = str(result.get("href", "")), str(result.get("body", ""))
+        if self._pages:
+            with suppress(RetrievalFault):
+                text = self._read(url, self._timeout_s)[:PAGE_CHARS] or text
+        return Passage(url, str(result.get("title", "")), text, score)

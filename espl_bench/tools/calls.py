@@ -1,0 +1,153 @@
+"""Tool calls out of what a policy wrote: our own form, and the forms that models bring with them.
+
+Ours, and that of ChatML models: ``<tool_call>{"name": "search", "arguments": {…}}</tool_call>``, as often as wanted. A model
+whose format marks calls by special tokens leaves, once these are decoded away, bare JSON (Llama: one object with ``parameters``;
+Mistral: a list of objects) or a name before its JSON (newer Mistral: ``search{…}``). Such a text is a call only if nothing
+else is said and the name is that of a tool, so that an answer is never taken for one.
+
+Reading is strict: what cannot be read is a `problem` in words that the policy can act on. Nothing is evaluated. Time is linear.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from espl_bench.tools.spec import BadArguments, ToolSpec, named
+from espl_bench.types import ToolCall
+
+OPEN: Final = "<tool_call>"
+CLOSE: Final = "</tool_call>"
+MAX_CHARACTERS: Final = 20_000
+"""Of one call; a longer one is refused unread."""
+
+_NAMED = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]{0,63})\s*(?P<json>\{.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt at a call, in the order written: a call that can be carried out, or what is wrong with it."""
+
+    call: ToolCall | None
+    arguments: Mapping[str, Any]
+    """Of a sound call; they are what its tool takes."""
+    problem: str | None = None
+    """One line for the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A turn of the policy, read."""
+
+    requests: tuple[Request, ...]
+    """None: the turn calls no tool."""
+    said: str
+    """What stands outside the calls."""
+
+
+class _Unreadable(ValueError):
+    """No call; the message says why, for the policy."""
+
+
+def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
+    """The calls of a turn whose thinking was taken off.
+
+    Args:
+        text: what the policy said.
+        tools: what it may call.
+    """
+    if OPEN in text:
+        return _tagged(text, tools)
+    bare = _bare(text, {tool.name for tool in tools})
+    if bare:
+        return Reading(tuple(_checked(fields, tools) for fields in bare), "")
+    if CLOSE in text:
+        return Reading((_problem(f"the closing tag of a call has no opening tag before it; {_advice(tools)}"),), text)
+    return Reading((), text)
+
+
+def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
+    before, *rest = text.split(OPEN)
+    requests: list[Request] = []
+    said = [before]
+    for part in rest:
+        body, closed, after = part.partition(CLOSE)
+        said.append(after)
+        if not closed:
+            requests.append(_problem(f"the opening tag of a call has no closing tag behind it; {_advice(tools)}"))
+            continue
+        try:
+            requests.append(_checked(_fields(body), tools))
+        except _Unreadable as fault:
+            requests.append(_problem(f"{fault}; {_advice(tools)}"))
+    return Reading(tuple(requests), "".join(said).strip())
+
+
+def _fields(body: str) -> Mapping[str, Any]:
+    """One JSON object. Raises _Unreadable."""
+    if len(body) > MAX_CHARACTERS:
+        raise _Unreadable(f"a call of more than {MAX_CHARACTERS} characters")
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable(f"the call is not JSON ({_first_line(error)})") from error
+    if not isinstance(value, dict):
+        raise _Unreadable("the call is not a JSON object")
+    return cast(Mapping[str, Any], value)
+
+
+def _bare(text: str, names: frozenset[str] | set[str]) -> list[Mapping[str, Any]]:
+    """The calls of a text that is nothing but calls in a model's own format; none if it is anything else."""
+    if len(text) > MAX_CHARACTERS:
+        return []
+    stripped = text.strip()
+    if (match := _NAMED.fullmatch(stripped)) and match["name"] in names:
+        stripped, name = match["json"], match["name"]
+    else:
+        name = None
+    if stripped[:1] not in ("{", "["):
+        return []
+    try:
+        value: object = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return []
+    if name is not None:
+        return [{"name": name, "arguments": value}]
+    objects = cast(list[object], value) if isinstance(value, list) else [value]
+    calls = [cast(Mapping[str, Any], each) for each in objects if isinstance(each, dict)]
+    return calls if calls and len(calls) == len(objects) and all(call.get("name") in names for call in calls) else []
+
+
+def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
+    """A request whose name and arguments were looked at."""
+    name, arguments = fields.get("name"), fields.get("arguments", fields.get("parameters", {}))
+    tool = next((tool for tool in tools if tool.name == name), None)
+    if tool is None:
+        return _problem(f"there is no tool {str(name)[:80]!r}; the tools are: {named(tools)}")
+    if isinstance(arguments, str):  # some models quote the object
+        try:
+            arguments = _fields(arguments)
+        except _Unreadable:
+            return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
+    if not isinstance(arguments, dict):
+        return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
+    checked = cast(Mapping[str, Any], arguments)
+    try:
+        tool.check(checked)
+    except BadArguments as fault:
+        return _problem(str(fault))
+    return Request(ToolCall(tool.name, json.dumps(checked, ensure_ascii=False)), checked)
+
+
+def _problem(text: str) -> Request:
+    return Request(None, {}, text)
+
+
+def _advice(tools: Sequence[ToolSpec]) -> str:
+    """How a call is written, without the tags themselves, which a reply may not hold."""
+    return f"between the two tags stands one JSON object, e.g. {tools[0].example() if tools else '{}'}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
