@@ -17,6 +17,7 @@ from espl_bench import __version__
 from espl_bench.cli_data import data_app
 from espl_bench.cli_grade import grade
 from espl_bench.cli_group import AsJson, Commands, Quiet
+from espl_bench.cli_results import results_app
 from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
 from espl_bench.errors import EsplError, UsageError
 
@@ -27,6 +28,7 @@ STOPPED_BY_CTRL_C = 130
 
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(data_app, name="data")
+app.add_typer(results_app, name="results")
 
 Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
 Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
@@ -132,7 +134,10 @@ def compare(
 
 @app.command()
 def table(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs. Default: results/.", show_default=False),
+    ] = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="NAME", help="Method that differences are taken against. Default: base.")
     ] = None,
@@ -141,7 +146,7 @@ def table(
         typer.Option(
             "--match",
             metavar="BUDGET",
-            help="Also scores at equal rollouts, generated_tokens, train_tokens or seconds, read on the learning curves.",
+            help="Also scores at equal rollouts, generated_tokens, train_tokens, seconds or cost, read on the learning curves.",
         ),
     ] = None,
     wanted: Annotated[
@@ -150,12 +155,19 @@ def table(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
     at_splits: Annotated[bool, typer.Option("--at-splits", help="Also the validation and test score at every evaluated step.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Instead the paper's comparison: what it reports beside what was measured.")
+    ] = False,
 ) -> None:
     """Tabulate finished runs with intervals and paired differences."""
     from espl_bench.commands import table as command
 
     form = command.choose_format(wanted, as_json, markdown)
-    command.print_table(paths, against, command.choose_budget(budget), form, at_splits)
+    chosen = command.choose_paths(paths, paper)
+    if paper:
+        command.print_paper(chosen, form)
+    else:
+        command.print_table(chosen, against, command.choose_budget(budget), form, at_splits)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from espl_bench.control import stand_in
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.env import TextEnv
@@ -38,6 +39,8 @@ class Task:
     top_p: float
     max_tokens: int
     run_seed: int
+    irrelevant: tuple[str, ...] = ()
+    """Principles that the policy is shown in place of a prompt's own; none: it is shown its own."""
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
@@ -45,7 +48,8 @@ class Task:
 
     def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
         """The same in words."""
-        return self.dialect.prompt_messages(principles, question, self.placement)
+        shown = stand_in(principles, self.irrelevant) if self.irrelevant else principles
+        return self.dialect.prompt_messages(shown, question, self.placement)
 
 
 @dataclass

@@ -98,7 +98,7 @@ def carry_out(plan: Plan, at_a_time: int, quiet: bool, as_json: bool) -> int:
 
 def _tabulate(plan: Plan, as_json: bool) -> None:
     runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    board = build_board([Entry(run.method, run) for run in runs])
+    board = build_board([Entry(run.row, run) for run in runs])
     write_atomic(plan.out / "table.md", [encode_text(to_markdown(board))])
     write_atomic(plan.out / "table.json", [encode_text(to_json(board))])
     if as_json:

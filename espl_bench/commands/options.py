@@ -58,6 +58,9 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
     RunOption("engine", str, "What runs", "What samples and trains; openai only samples.", "hf", ("hf", "openai")),
     RunOption("steps", int, "What runs", "Iterations.", "100"),
+    RunOption(
+        "control", str, "What runs", "Take away what is learned from.", "none", ("random-reward", "shuffled-answers", "irrelevant-prompt")
+    ),
     RunOption("num_prompts", int, ROLLOUTS, "K: prompts per iteration.", "3"),
     RunOption("batch_size", int, ROLLOUTS, "P: problems per iteration.", "10"),
     RunOption("group_size", int, ROLLOUTS, "G: rollouts per problem and prompt.", "5"),

@@ -13,13 +13,13 @@ from rich.table import Table
 
 from espl_bench.commands.options import Chosen
 from espl_bench.config import RunConfig, model_name, resolve
+from espl_bench.control import environment_of
 from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, result_line, result_panel, watching
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.estimate import Estimate, estimate
 from espl_bench.estimate_bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.outcomes import warnings_of
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.run_dir import CONFIG
 from espl_bench.screen import count, duration, err_console, out_console, plain
@@ -83,7 +83,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
     an endpoint would be asked: then nothing is, and requests and their price stand in its place.
     """
-    env = make_environment(find_environment(config.env), config.env_options)
+    env = environment_of(config)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes)
     bill = estimate_bill(config, env, work, budget)
