@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
+from espl_bench.cli_analysis import attribute, plan, quotes
 from espl_bench.cli_data import data_app
 from espl_bench.cli_grade import grade
 from espl_bench.cli_group import AsJson, Commands, Quiet
@@ -75,7 +76,7 @@ def run(
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
-        command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget())
+        command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget(), chosen.trackers())
 
 
 @app.command()
@@ -186,6 +187,9 @@ def show(
 
 
 app.command()(grade)
+app.command()(plan)
+app.command()(attribute)
+app.command()(quotes)
 
 
 @app.command()

@@ -87,6 +87,7 @@ class Recorder:
                 rejected=tuple(child.reason for child in generation.rejected),
                 tokens_per_second=speed,
                 seconds=seconds,
+                learned=dict(learned),
             )
         )
 

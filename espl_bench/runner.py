@@ -24,6 +24,7 @@ from espl_bench.outcomes import mean_shares
 from espl_bench.paid import Till
 from espl_bench.population import Population
 from espl_bench.provenance import collect, fingerprint
+from espl_bench.quotes import Quotations, short_form
 from espl_bench.records import Recorder
 from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
@@ -172,6 +173,7 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
     """The run's result."""
     config = bench.config
     totals = bench.ledger.totals()
+    shown = config.method.shown_prompt(state.population).principles
     return Summary(
         run_id=run_id(config),
         method=config.method.name,
@@ -194,7 +196,8 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         ledger=totals,
         cost_usd=bench.till.purse.bill(totals),
         curve=learning_curve(run_dir, bench.till.purse),
-        shown_prompt=config.method.shown_prompt(state.population).principles,
+        shown_prompt=shown,
+        quotes=short_form(Quotations.of(bench.env).in_prompt(shown)) if shown else (),
         data_identity=dict(bench.env.data_identity()),
     )
 

@@ -114,6 +114,8 @@ class Summary(BaseModel):
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
     """The principles the final test was made with."""
+    quotes: tuple[str, ...] = ()
+    """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
     """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
 

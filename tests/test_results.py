@@ -187,4 +187,4 @@ def test_no_folder_of_the_machine_is_published(runs: Path, root: Path):
     add(root, runs)
     assert without_folders({"a": ["/home/me/model", "b/c", 3], "d": "/x"}) == {"a": ["model", "b/c", 3], "d": "x"}
     for path in root.rglob("*"):
-        assert not path.is_file() or str(runs) not in path.read_text() and "/site-packages" not in path.read_text()
+        assert not path.is_file() or (str(runs) not in path.read_text() and "/site-packages" not in path.read_text())

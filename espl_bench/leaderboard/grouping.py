@@ -50,8 +50,15 @@ class Method:
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """The rows of `cells_RI` of these seeds."""
+        return self.cells_RI[self._places(seeds)]
+
+    def samples_on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """The same of `samples_RIK`."""
+        return self.samples_RIK[self._places(seeds)]
+
+    def _places(self, seeds: Sequence[int]) -> list[int]:
         place = {seed: row for row, seed in enumerate(self.runs)}
-        return self.cells_RI[[place[seed] for seed in seeds]]
+        return [place[seed] for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)
