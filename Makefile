@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types compare publish clean
+.PHONY: demo test lint types compare publish check-results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -39,13 +39,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
-# Publish the comparison: its summaries and table into results/, and the table into the README.
+# Publish the comparison: its runs, graded again, into results/ with what is generated from them, and the table into the README.
 publish: $(VENV)/.installed
-	for run in runs/rulebook/*-s*/; do \
-	  mkdir -p results/rulebook/$$(basename $$run) && cp $$run/summary.json results/rulebook/$$(basename $$run)/; \
-	done
-	$(BIN)/espl-bench table results/rulebook --markdown > results/rulebook/table.md
+	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
+
+# Fails if a published result is unsound, or if anything generated from them is stale.
+check-results: $(VENV)/.installed
+	$(BIN)/espl-bench results check
+	$(BIN)/python docs/refresh_readme.py --check
 
 clean:
 	rm -rf $(VENV)
