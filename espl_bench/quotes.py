@@ -41,7 +41,7 @@ class Quotations:
         """Reads every question once."""
         self._items: dict[Run, list[Problem]] = {}
         for problem in problems:
-            for run in set(_runs(words(problem.question))):
+            for run in set(_runs(_words(problem.question))):
                 self._items.setdefault(run, []).append(problem)
         frequency = Counter({run: len({problem.question for problem in found}) for run, found in self._items.items()})
         self._items = {run: found for run, found in self._items.items() if frequency[run] <= STOCK}
@@ -54,7 +54,7 @@ class Quotations:
 
     def in_prompt(self, principles: Sequence[str]) -> list[Quote]:
         """Each pair of principle and item once, in order of principles."""
-        return [quote for place, principle in enumerate(principles) for quote in self._in(place, words(principle))]
+        return [quote for place, principle in enumerate(principles) for quote in self._in(place, _words(principle))]
 
     def _in(self, place: int, said: Sequence[str]) -> Iterator[Quote]:
         seen: set[str] = set()
@@ -65,6 +65,11 @@ class Quotations:
                     if problem.id not in seen:
                         seen.add(problem.id)
                         yield Quote(place, problem.split, problem.id, " ".join(run))
+
+
+def _words(text: str) -> list[str]:
+    """Whatever the case: an editor may shout."""
+    return words(text.casefold())
 
 
 def _runs(said: Sequence[str]) -> Iterator[Run]:

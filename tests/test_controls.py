@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from cli_fixtures import make_study, make_summary
+from espl_envs.rulebook.env import RulebookEnv
 from loop_fixtures import make_scripted_config, rows, run, splits_by_question
 from scripted_engine import ScriptedEngine
 
@@ -15,7 +16,6 @@ from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import Entry
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
-from espl_envs.rulebook.env import RulebookEnv
 
 SHAPE = {"steps": 2, "eval_samples": 1}
 

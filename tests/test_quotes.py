@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from cli_fixtures import born, make_run, make_summary
+from espl_envs.rulebook.env import RulebookEnv
 
 from espl_bench.cli import invoke
 from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.quotes import Quotations, short_form
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Problem, Split
-from espl_envs.rulebook.env import RulebookEnv
 
 LONG = "Find the number of ways to place 66 identical coins on the squares of a 3 by 5 grid without touching"
 STOCK_PHRASE = "where m and n are relatively prime positive integers"
