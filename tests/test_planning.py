@@ -26,7 +26,7 @@ def draw(rng, noise: Noise, gap: float, runs: int, items: int, samples: int):
 
 
 def test_the_noise_is_found_again():
-    rng, noise = rng_for(0, "noise"), replace(NOISE, seeds=0.1**2)  # large enough that no estimate is cut off at 0
+    rng, noise = rng_for(0, "noise"), replace(NOISE, seeds=0.1**2, both=0.3**2)  # large enough that no estimate is cut off at 0
     found = [estimate_noise(*draw(rng, noise, 0.0, 6, 60, 4)) for _ in range(200)]
     for name in ("seeds", "items", "both", "samples"):
         assert np.mean([getattr(each, name) for each in found]) == pytest.approx(getattr(noise, name), rel=0.2)
