@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-browser test-ray lint types compare publish results-page clean
+.PHONY: demo test test-browser test-ray lint types compare publish results-page check-results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -52,13 +52,15 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
-# Publish the comparison: its summaries and table into results/, and the table into the README.
+# Publish the comparison: its runs, graded again, into results/ with what is generated from them, and the table into the README.
 publish: $(VENV)/.installed
-	for run in runs/rulebook/*-s*/; do \
-	  mkdir -p results/rulebook/$$(basename $$run) && cp $$run/summary.json results/rulebook/$$(basename $$run)/; \
-	done
-	$(BIN)/espl-bench table results/rulebook --markdown > results/rulebook/table.md
+	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
+
+# Fails if a published result is unsound, or if anything generated from them is stale.
+check-results: $(VENV)/.installed
+	$(BIN)/espl-bench results check
+	$(BIN)/python docs/refresh_readme.py --check
 
 clean:
 	rm -rf $(VENV)

@@ -14,10 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
+from espl_bench.cli_analysis import attribute, plan, quotes
 from espl_bench.cli_data import data_app
 from espl_bench.cli_grade import grade
 from espl_bench.cli_group import AsJson, Commands, Quiet
 from espl_bench.cli_report import plot, report, view
+from espl_bench.cli_results import results_app
 from espl_bench.cli_retriever import retriever_app
 from espl_bench.cli_sweep import sweep_app
 from espl_bench.commands.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
@@ -32,6 +34,7 @@ app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=F
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
+app.add_typer(results_app, name="results")
 
 Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
 Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
@@ -78,7 +81,7 @@ def run(
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
-        command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget())
+        command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget(), chosen.trackers())
 
 
 @app.command()
@@ -137,7 +140,10 @@ def compare(
 
 @app.command()
 def table(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs. Default: results/.", show_default=False),
+    ] = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="NAME", help="Method that differences are taken against. Default: base.")
     ] = None,
@@ -146,7 +152,7 @@ def table(
         typer.Option(
             "--match",
             metavar="BUDGET",
-            help="Also scores at equal rollouts, generated_tokens, train_tokens or seconds, read on the learning curves.",
+            help="Also scores at equal rollouts, generated_tokens, train_tokens, seconds or cost, read on the learning curves.",
         ),
     ] = None,
     wanted: Annotated[
@@ -155,12 +161,19 @@ def table(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
     at_splits: Annotated[bool, typer.Option("--at-splits", help="Also the validation and test score at every evaluated step.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Instead the paper's comparison: what it reports beside what was measured.")
+    ] = False,
 ) -> None:
     """Tabulate finished runs with intervals and paired differences."""
     from espl_bench.commands import table as command
 
     form = command.choose_format(wanted, as_json, markdown)
-    command.print_table(paths, against, command.choose_budget(budget), form, at_splits)
+    chosen = command.choose_paths(paths, paper)
+    if paper:
+        command.print_paper(chosen, form)
+    else:
+        command.print_table(chosen, against, command.choose_budget(budget), form, at_splits)
 
 
 @app.command()
@@ -183,6 +196,9 @@ for looking in (plot, report, view):
 
 
 app.command()(grade)
+app.command()(plan)
+app.command()(attribute)
+app.command()(quotes)
 
 
 @app.command()

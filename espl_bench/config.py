@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from espl_bench.control import Control
 from espl_bench.dialect import Placement
 from espl_bench.engines.protocol import LossName
 from espl_bench.errors import UsageError
@@ -43,6 +44,8 @@ class RunConfig(BaseModel):
     steps: int = Field(default=100, ge=0)
     """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
     seed: int = Field(default=0, ge=0)
+    control: Control | None = None
+    """What is taken away, so that what still improves did not come from it."""
 
     num_prompts: int = Field(default=3, ge=1)
     """K: prompts per iteration."""
@@ -173,6 +176,8 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
         raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
     if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
         raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
+    if config.method.is_static and config.control in (Control.RANDOM_REWARD, Control.SHUFFLED_ANSWERS):
+        raise UsageError(f"options: {config.method.name} learns from no reward, so --control {config.control} has no use; leave it out")
     check_sources(config, chosen)
     return config
 

@@ -19,10 +19,13 @@ from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 
 from espl_bench.errors import TemplateError, unknown
+from espl_bench.root_prompt import read_principles
 from espl_bench.tools.spec import ToolSpec
 from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "operators" / "templates"
+IRRELEVANT = "irrelevant.txt"
+"""One principle a line; only a control needs it."""
 REMEDY = "compare it with the built-in dialects"
 _BACKTICKS = re.compile("`+")
 
@@ -105,6 +108,10 @@ class Dialect:
 
     def _file(self, template: TemplateName) -> Path:
         return self.folder / f"{template}.jinja"
+
+    def irrelevant(self) -> tuple[str, ...]:
+        """Principles of things that have nothing to do with any task (control irrelevant-prompt). Raises UsageError without the file."""
+        return read_principles(self.folder / IRRELEVANT)
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
         """What the policy is shown for one problem under one system prompt: in training, validation and test."""

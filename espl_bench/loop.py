@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from espl_bench.batches import training_batch, whole_split
 from espl_bench.config import RunConfig
+from espl_bench.control import Control, with_random_rewards
 from espl_bench.engines.protocol import AdamParams, Engine, LossSpec, SamplingClient
 from espl_bench.env import TextEnv
 from espl_bench.evaluate import Evaluation, evaluate
@@ -90,11 +91,12 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
+    believed_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
     if bench.learns_side_by_side:
-        learned, generation = await asyncio.gather(learn_weights(bench, groups_KP), learn_words(bench, state, groups_KP))
+        learned, generation = await asyncio.gather(learn_weights(bench, believed_KP), learn_words(bench, state, believed_KP))
     else:  # an editor with the current weights must write before they move
-        generation = await learn_words(bench, state, groups_KP)
-        learned = await learn_weights(bench, groups_KP)
+        generation = await learn_words(bench, state, believed_KP)
+        learned = await learn_weights(bench, believed_KP)
     shown = method.shown_prompt(generation.population)
     recorder.iteration(step + 1, groups_KP, generation, shown, learned, time.monotonic() - started)
     return State(step + 1, generation.population)

@@ -20,7 +20,7 @@ from espl_bench.rollout import rollout_rows
 from espl_bench.run_dir import Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 
-SPENT = ("rollouts", "generated_tokens", "reflection_tokens", "train_tokens")
+SPENT = ("rollouts", "generated_tokens", "prompt_tokens", "reflection_tokens", "reflection_prompt_tokens", "train_tokens")
 """Counts of the ledger that stand beside each evaluation; its seconds are in the timing log."""
 
 
@@ -87,6 +87,7 @@ class Recorder:
                 rejected=tuple(child.reason for child in generation.rejected),
                 tokens_per_second=speed,
                 seconds=seconds,
+                learned=dict(learned),
             )
         )
 

@@ -1,7 +1,7 @@
 """What a run tells whoever watches it. The loop reports; how it looks is the watcher's business (display.py)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +29,8 @@ class StepReport:
     tokens_per_second: float
     """Tokens sampled in rollouts and reflections, per second of this iteration."""
     seconds: float
+    learned: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the training step measured; empty where weights do not learn."""
 
 
 @dataclass(frozen=True, slots=True)

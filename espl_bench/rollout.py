@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from espl_bench.cohorts import Cohorts
+from espl_bench.control import stand_in
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.env import TextEnv
@@ -64,6 +65,8 @@ class Task:
     """Of an episode, prompt and observations included; None: what the model's context holds."""
     native_tools: bool = False
     """Whether `chat` words calls and replies in the model's own tool format, rather than as text."""
+    irrelevant: tuple[str, ...] = ()
+    """Principles that the policy is shown in place of a prompt's own; none: it is shown its own."""
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
@@ -71,7 +74,8 @@ class Task:
 
     def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
         """The same in words."""
-        return self.dialect.prompt_messages(principles, question, self.placement)
+        shown = stand_in(principles, self.irrelevant) if self.irrelevant else principles
+        return self.dialect.prompt_messages(shown, question, self.placement)
 
 
 @dataclass

@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from espl_bench.config import RunConfig, ToolFormat, model_name
+from espl_bench.control import Control, environment_of, refuse_unmoved
 from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import Chat, LossSpec
@@ -23,8 +24,8 @@ from espl_bench.outcomes import mean_shares
 from espl_bench.paid import Till
 from espl_bench.population import Population
 from espl_bench.provenance import collect, fingerprint
+from espl_bench.quotes import Quotations, short_form
 from espl_bench.records import Recorder
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
 from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
@@ -86,17 +87,18 @@ def resume(
 
 def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
     """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
-    spec = find_environment(config.env)
-    env = make_environment(spec, config.env_options)
+    env = environment_of(config)
     if Split.TRAIN not in env.splits and not config.method.is_static:
         raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
     env.prepare()
+    if config.control is Control.SHUFFLED_ANSWERS:
+        refuse_unmoved(environment_of(config), config.env)
     till = Till(Purse(endpoint_models(config), budget), config.concurrency)
     engine = open_engine(config)
     editor = open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
     task = Task(
-        make_env=lambda: make_environment(spec, config.env_options),
+        make_env=lambda: environment_of(config),
         dialect=dialect,
         placement=config.placement,
         chat=chat,
@@ -107,6 +109,7 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
         cohorts=config.cohorts,
         max_episode_tokens=config.max_episode_tokens,
         native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
+        irrelevant=dialect.irrelevant() if config.control is Control.IRRELEVANT_PROMPT else (),
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), config.limits)
@@ -189,9 +192,11 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
     """The run's result."""
     config = bench.config
     totals = bench.ledger.totals()
+    shown = config.method.shown_prompt(state.population).principles
     return Summary(
         run_id=run_id(config),
         method=config.method.name,
+        control=config.control,
         env=config.env,
         env_options=config.env_options,
         model=model_name(config.model),
@@ -210,27 +215,27 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         measures=test.measures,
         ledger=totals,
         cost_usd=bench.till.purse.bill(totals),
-        curve=learning_curve(run_dir),
-        shown_prompt=config.method.shown_prompt(state.population).principles,
+        curve=learning_curve(run_dir, bench.till.purse),
+        shown_prompt=shown,
+        quotes=short_form(Quotations.of(bench.env).in_prompt(shown)) if shown else (),
         data_identity=dict(bench.env.data_identity()),
     )
 
 
-def learning_curve(run_dir: RunDir) -> tuple[CurvePoint, ...]:
+def learning_curve(run_dir: RunDir, purse: Purse) -> tuple[CurvePoint, ...]:
     """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
     seconds = {row["step"]: row["seconds"] for row in run_dir.read_log(Log.TIMING)}
     evaluations = run_dir.read_log(Log.EVALUATIONS)
     if any("spent" not in row for row in evaluations):
         raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
     return tuple(
-        CurvePoint(
-            step=row["step"],
-            split=row["split"],
-            score=row["score"],
-            spent=Spent(**row["spent"], seconds=sum(seconds[step] for step in range(1, row["step"] + 1))),
-        )
-        for row in evaluations
+        CurvePoint(step=row["step"], split=row["split"], score=row["score"], spent=_spent(row, seconds, purse)) for row in evaluations
     )
+
+
+def _spent(row: Mapping[str, Any], seconds: Mapping[int, float], purse: Purse) -> Spent:
+    spent = Spent(**row["spent"], seconds=sum(seconds[step] for step in range(1, row["step"] + 1)))
+    return spent.model_copy(update={"cost_usd": purse.bill_of_learning(spent)})
 
 
 def _rates(evaluation: Evaluation) -> dict[str, float]:

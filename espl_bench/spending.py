@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.config import RunConfig
 from espl_bench.errors import EsplError, UsageError
-from espl_bench.summary import LedgerTotals
+from espl_bench.summary import LedgerTotals, Spent
 from espl_bench.types import Usage
 
 PACKAGED = Path(__file__).with_name("prices.toml")
@@ -150,6 +150,14 @@ class Purse:
     def bill(self, totals: LedgerTotals) -> float | None:
         """USD for a ledger's tokens, as far as endpoints were asked for them; None as `cost`."""
         return self.cost(self._used(totals))
+
+    def bill_of_learning(self, spent: Spent) -> float | None:
+        """USD for what learning had used at a point of its curve, evaluations left out; None as `cost`."""
+        used = {
+            Role.POLICY: Usage(spent.prompt_tokens, spent.generated_tokens),
+            Role.EDITOR: Usage(spent.reflection_prompt_tokens, spent.reflection_tokens),
+        }
+        return self.cost({role: used[role] for role in self.models})
 
     def _used(self, totals: LedgerTotals) -> dict[Role, Usage]:
         every = {

@@ -11,7 +11,7 @@ other training runs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -117,6 +117,37 @@ def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike) -> Interval:
     difference = a - b
     mean, half = float(difference.mean()), math.sqrt(_squared_half_width(difference))
     return mean - half, mean + half
+
+
+def ratio_interval(part_RI: ArrayLike, whole_RI: ArrayLike) -> Interval | None:
+    """The 95 % interval of mean(part) / mean(whole), by Fieller's argument: every share s for which that of part - s · whole holds 0.
+
+    None where the interval of the whole holds 0: then no share is ruled out. Raises ValueError as :func:`difference_interval`.
+    """
+    part, whole = _pair(part_RI, whole_RI)
+    low, high = difference_interval(whole, np.zeros_like(whole))
+    if low <= 0.0 <= high:
+        return None
+
+    def holds(share: float) -> bool:
+        low, high = difference_interval(part, share * whole)
+        return low <= 0.0 <= high
+
+    centre = float(part.mean()) / float(whole.mean())
+    ends = [_furthest(holds, centre, direction) for direction in (-1.0, 1.0)]
+    return ends[0], ends[1]
+
+
+def _furthest(holds: Callable[[float], bool], centre: float, direction: float) -> float:
+    """How far from the centre a share is still held, to six digits: doubled until it is not, then halved."""
+    step = 1e-3
+    while holds(centre + direction * step) and step < 1e6:
+        step *= 2.0
+    inner, outer = 0.0, step
+    while outer - inner > 1e-7 * max(1.0, outer):
+        middle = (inner + outer) / 2
+        inner, outer = (middle, outer) if holds(centre + direction * middle) else (inner, middle)
+    return centre + direction * inner
 
 
 def seed_interval(values_R: ArrayLike) -> Interval | None:
@@ -227,13 +258,18 @@ def _squared_half_width(cells: Scores) -> float:
     by_runs = items * float(((of_runs - mean) ** 2).sum()) / (runs - 1)
     by_items = runs * float(((of_items - mean) ** 2).sum()) / (items - 1)
     rest = float(((cells - of_runs[:, None] - of_items + mean) ** 2).sum()) / ((runs - 1) * (items - 1))
+    return half_width_of(runs, items, by_runs, by_items, rest) ** 2
+
+
+def half_width_of(runs: int, items: int, by_runs: float, by_items: float, rest: float) -> float:
+    """The half width of the interval from the three mean squares of two or more runs and items, measured or expected."""
     both = by_runs + by_items - rest
     spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
     widths = [_t(runs - 1) ** 2 * by_runs, _t(items - 1) ** 2 * by_items]
     if both > 0.0:
         freedom = max(both, by_runs, by_items) ** 2 / spread
         widths.append(_t(max(freedom, min(runs, items) - 1)) ** 2 * both)
-    return max(widths) / cells.size
+    return math.sqrt(max(widths) / (runs * items))
 
 
 def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:

@@ -1,11 +1,14 @@
 """`summary.json`: what a finished run says of itself, the unit that tables and comparisons are made of."""
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from espl_bench.control import Control
 from espl_bench.errors import RunDirError
 
 SCHEMA = "espl-bench/summary/2"
@@ -54,6 +57,11 @@ class Spent(BaseModel):
     """Tokens, prompts included, that went through a training step."""
     seconds: float
     """Wall time of the iterations, reflections included."""
+    prompt_tokens: int = 0
+    """Prompt tokens of training episodes; 0 in summaries older than the field."""
+    reflection_prompt_tokens: int = 0
+    cost_usd: float | None = None
+    """The tokens until then at the list prices of the endpoints that were asked, reflections included; None without prices."""
 
 
 class CurvePoint(BaseModel):
@@ -75,6 +83,8 @@ class Summary(BaseModel):
     schema_: Literal["espl-bench/summary/2"] = Field(default=SCHEMA, alias="schema")
     run_id: str
     method: str
+    control: Control | None = None
+    """What was taken away, if the run is a control."""
     env: str
     env_options: dict[str, Any]
     """What the environment was made with, where it differs from its defaults; part of what makes runs comparable."""
@@ -106,8 +116,15 @@ class Summary(BaseModel):
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
     """The principles the final test was made with."""
+    quotes: tuple[str, ...] = ()
+    """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
     """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
+
+    @property
+    def row(self) -> str:
+        """Whose row of a table the run belongs to: its method, and what was taken away from it."""
+        return f"{self.method} ({self.control})" if self.control else self.method
 
     @property
     def environment(self) -> str:
@@ -122,13 +139,34 @@ class Summary(BaseModel):
 
     def to_json(self) -> str:
         """The file's text: indented, with one line for the samples of an item."""
-        record = self.model_dump(mode="json", by_alias=True)
-        rows = ",\n    ".join(json.dumps(row) for row in record["sample_scores"])
-        record["sample_scores"] = []
-        return (
-            json.dumps(record, indent=2, ensure_ascii=False).replace('"sample_scores": []', f'"sample_scores": [\n    {rows}\n  ]', 1)
-            + "\n"
-        )
+        return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores",))
+
+
+def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:
+    """JSON with an indent of two, in which each row of the named tables (lists of lists) takes one line.
+
+    The tables are written in where their empty lists stand. Inside a string a quotation mark is escaped, so no text looks like one.
+    """
+    tables: dict[str, Any] = {}
+
+    def emptied(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        items = cast(dict[str, Any], value).items()
+        tables.update((name, item) for name, item in items if name in rows_of)
+        return {name: list[Any]() if name in rows_of else emptied(item) for name, item in items}
+
+    text = json.dumps(emptied(record), indent=2, ensure_ascii=False)
+    for name, table in tables.items():
+        rows = [json.dumps(row, ensure_ascii=False) for row in table]
+        text = re.sub(rf'^( *)"{name}": \[\]', lambda found, rows=rows: _table(found, rows), text, count=1, flags=re.MULTILINE)
+    return text + "\n"
+
+
+def _table(found: re.Match[str], rows: Sequence[str]) -> str:
+    indent = found[1]
+    listed = f",\n{indent}  ".join(rows)
+    return f"{found[0][:-1]}\n{indent}  {listed}\n{indent}]"
 
 
 def read_summary(path: Path) -> Summary:

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from espl_bench.config import RunConfig
+from espl_bench.control import environment_of
 from espl_bench.env import TextEnv
 from espl_bench.episode import Ending, replay, side_by_side
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.run_dir import SUMMARY, Log, RunDir
 from espl_bench.stats import mean_interval
 from espl_bench.stored import Stored, Unusable, read_stored
@@ -71,7 +71,7 @@ class Examiner:
 
     def make(self) -> TextEnv:
         """An instance, as the run made one for every episode."""
-        return make_environment(find_environment(self.config.env), self.config.env_options)
+        return environment_of(self.config)
 
     @cached_property
     def env(self) -> TextEnv:

@@ -63,7 +63,7 @@ def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], 
 
 def _tabulate(plan: Plan, as_json: bool) -> None:
     runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    board = build_board([Entry(run.method, run) for run in runs])
+    board = build_board([Entry(run.row, run) for run in runs])
     for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
         write_atomic(plan.out / name, [encode_text(text)])
     if as_json:

@@ -58,6 +58,9 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
     RunOption("engine", str, "What runs", "What samples and trains; openai only samples.", "hf", ("hf", "openai")),
     RunOption("steps", int, "What runs", "Iterations.", "100"),
+    RunOption(
+        "control", str, "What runs", "Take away what is learned from.", "none", ("random-reward", "shuffled-answers", "irrelevant-prompt")
+    ),
     RunOption("num_prompts", int, ROLLOUTS, "K: prompts per iteration.", "3"),
     RunOption("batch_size", int, ROLLOUTS, "P: problems per iteration.", "10"),
     RunOption("group_size", int, ROLLOUTS, "G: rollouts per problem and prompt.", "5"),
@@ -163,12 +166,22 @@ class Chosen:
     data: tuple[str, ...] = ()
     """``SPLIT=FILE`` as typed: files of the user's own, which become environment options named by the split."""
     preset: str | None = None
+    track: str | None = None
+    """Trackers, with commas between: no part of a run's configuration either."""
     spending: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     """The limits on what endpoints may be asked that were given, by parameter: no part of a run's configuration."""
 
     def budget(self) -> "Budget":
         """The limits. Raises UsageError for one that is not above zero."""
         return make_budget(self.spending)
+
+    def trackers(self) -> tuple[str, ...]:
+        """Their names. Raises UsageError for an unknown one, or one that is not installed."""
+        if self.track is None:
+            return ()
+        from espl_bench.trackers import choose  # not needed for --help
+
+        return choose(self.track)
 
     def choices(self) -> dict[str, Any]:
         """As `config.resolve` takes them. Raises UsageError for an environment option without a value, or data of no split."""
@@ -184,7 +197,8 @@ class Chosen:
         pairs = [f"--env-option={pair}" for pair in self.env_options]
         files = [f"--data={pair}" for pair in self.data]
         preset = [f"--preset={self.preset}"] if self.preset is not None else []
-        return [*preset, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles), *self.limits()]
+        track = [f"--track={self.track}"] if self.track is not None else []
+        return [*preset, *track, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles), *self.limits()]
 
     def limits(self) -> list[str]:
         """The limits alone, as they would be typed: a resume takes these too."""
@@ -217,11 +231,12 @@ def takes_run_options(command: Command) -> Command:
         pairs, files, preset = given.pop("env_option") or (), given.pop("data") or (), given.pop("preset")
         retrieval = [f"{name}={value}" for name in RETRIEVAL if (value := given.pop(name)) is not None]
         pairs = (*pairs, *retrieval)
+        track = given.pop("track")
         principles = _root_principles(given.pop("principle") or (), given.pop("root_prompt"), given.pop("root_blocks"))
         values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
         spending = {name: value for name in SPENDING if (value := given.pop(name)) is not None}
         values = {name: value for name, value in values.items() if value is not None}
-        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset, spending)
+        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset, track, spending)
         check_choices(chosen.values)
         command(**given, chosen=chosen)
 
@@ -350,9 +365,16 @@ def _others() -> list[inspect.Parameter]:
         metavar="FILE",
         help="Text file with the root prompt as free text, an empty line between two blocks. Default: none.",
         rich_help_panel=WORDS,
+    )
+    track = typer.Option(
+        "--track",
+        metavar="A,B",
+        help="Trackers that are told the run's numbers: tensorboard, wandb, trackio. A resume goes on with them. Default: none.",
+        rich_help_panel="Output",
         show_default=False,
     )
     named = {
+        "track": (str | None, track),
         "preset": (str | None, preset),
         "env_option": (list[str] | None, pairs),
         "data": (list[str] | None, files),

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -13,18 +13,19 @@ from rich.table import Table
 
 from espl_bench.commands.options import Chosen
 from espl_bench.config import RunConfig, model_name, resolve
+from espl_bench.control import environment_of
 from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, result_line, result_panel, watching
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.estimate import Estimate, estimate
 from espl_bench.estimate_bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.outcomes import warnings_of
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.reporter import Reporter
 from espl_bench.run_dir import CONFIG
 from espl_bench.screen import count, duration, err_console, out_console, plain
 from espl_bench.spending import Budget
 from espl_bench.summary import Summary
+from espl_bench.tracking import tracked
 from espl_bench.types import Split
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ def default_folder(config: RunConfig) -> Path:
     return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
 
 
-def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
+def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
     """Run, and print the result. Raises EsplError."""
     from espl_bench import runner  # loads torch; a mistyped option should not wait for it
 
-    _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json)
+    _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json, trackers)
 
 
 def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
@@ -59,9 +60,9 @@ def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
     _watch(lambda reporter: runner.resume(folder, reporter, budget=budget), folder, quiet, as_json)
 
 
-def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool) -> None:
+def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool, trackers: Sequence[str] = ()) -> None:
     try:
-        with watching(err_console(), quiet) as reporter:
+        with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers) as reporter:
             summary = work(reporter)
     except KeyboardInterrupt as error:  # outside the iterations, where the loop does not take the signal
         if not (folder / CONFIG).exists():
@@ -83,7 +84,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
     an endpoint would be asked: then nothing is, and requests and their price stand in its place.
     """
-    env = make_environment(find_environment(config.env), config.env_options)
+    env = environment_of(config)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes, env.turns)
     bill = estimate_bill(config, env, work, budget)

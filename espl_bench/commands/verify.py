@@ -23,7 +23,7 @@ SHOWN: Final = 40
 def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
     """Print what was found; 0 if everything agrees, else 1. Raises EsplError for what is no run, or has other data."""
     run_dir = RunDir.open(folder)
-    with _progress(quiet) as progress:
+    with grading_progress(quiet) as progress:
         found = verify.verify(run_dir, progress)
     if as_json:
         record = {
@@ -67,13 +67,19 @@ def _print_differences(found: verify.Verification) -> None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Generator[verify.Progress]:
+def grading_progress(quiet: bool, words: str = "grading again") -> Generator[verify.Progress]:
     """A bar on stderr, if that is a terminal and nobody minds."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda done, total: None
         return
-    columns = (TextColumn("grading again"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("files"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("grading again")
+        task = bar.add_task(words)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""Find the runs that a table is made of: summary files, run directories, or folders of these."""
+"""Find the runs that a table is made of: summary files, published results, run directories, or folders of these."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.grouping import Entry
+from espl_bench.results.record import SUFFIX, read_result
 from espl_bench.run_dir import PROVENANCE, SUMMARY
 from espl_bench.summary import Summary, read_summary
 
@@ -38,7 +39,7 @@ def collect(paths: Sequence[Path]) -> Found:
             raise RunDirError(f"{path} holds no run (no {SUMMARY} there or two levels below); name a run or a folder of runs")
         files.update({file.resolve(): file for file in summaries})
         unfinished.update({folder.resolve(): folder for folder in without})
-    runs = [_Run(read_summary(file), file) for file in files.values()]
+    runs = [_Run(_read(file), file) for file in files.values()]
     return Found(entries=_labelled(_distinct(runs)), unfinished=tuple(unfinished.values()))
 
 
@@ -48,10 +49,14 @@ def _look(path: Path) -> tuple[list[Path], list[Path]]:
         return [path], []
     if not path.is_dir():
         raise RunDirError(f"{path} does not exist; name a run directory, a {SUMMARY} or a folder of runs")
-    summaries = [file for level in LEVELS for file in sorted(path.glob(level + SUMMARY))]
+    summaries = [file for level in LEVELS for name in (SUMMARY, f"*{SUFFIX}") for file in sorted(path.glob(level + name))]
     finished = {file.parent for file in summaries}
     begun = [file.parent for level in LEVELS for file in sorted(path.glob(level + PROVENANCE))]
     return summaries, [folder for folder in begun if folder not in finished]
+
+
+def _read(file: Path) -> Summary:
+    return read_result(file).summary if file.name.endswith(SUFFIX) else read_summary(file)
 
 
 def _distinct(runs: Iterable[_Run]) -> list[_Run]:
@@ -67,15 +72,14 @@ def _labelled(runs: Sequence[_Run]) -> tuple[Entry, ...]:
     cells: dict[tuple[object, ...], int] = {}
     for run in runs:
         cells[_cell(run.summary)] = cells.get(_cell(run.summary), 0) + 1
-    doubled = {run.summary.method for run in runs if cells[_cell(run.summary)] > 1}
+    doubled = {run.summary.row for run in runs if cells[_cell(run.summary)] > 1}
     return tuple(
-        Entry(f"{run.summary.method} ({_folder(run.path)})" if run.summary.method in doubled else run.summary.method, run.summary)
-        for run in runs
+        Entry(f"{run.summary.row} ({_folder(run.path)})" if run.summary.row in doubled else run.summary.row, run.summary) for run in runs
     )
 
 
 def _cell(summary: Summary) -> tuple[object, ...]:
-    return (summary.environment, summary.model, summary.k, summary.n_items, summary.method, summary.seed)
+    return (summary.environment, summary.model, summary.k, summary.n_items, summary.row, summary.seed)
 
 
 def _folder(path: Path) -> str:

@@ -20,6 +20,8 @@ LATEX_SIGNS = {
     "·": r"$\cdot$",
     "×": r"$\times$",
     "Δ": r"$\Delta$",
+    "→": r"$\rightarrow$",
+    "†": r"$\dagger$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 STYLE = (
@@ -30,9 +32,9 @@ STYLE = (
 )
 
 
-def to_markdown(sheets: Sequence[Sheet]) -> str:
+def to_markdown(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
     """GitHub Markdown."""
-    return "\n".join([*(line for sheet in sheets for line in _markdown_lines(sheet)), LEGEND, ""])
+    return "\n".join([*(line for sheet in sheets for line in _markdown_lines(sheet)), legend, ""])
 
 
 def _markdown_lines(sheet: Sheet) -> Iterator[str]:
@@ -54,12 +56,13 @@ def _markdown(text: str, bold: bool) -> str:
     return f"**{escaped}**" if bold else escaped
 
 
-def to_latex(sheets: Sequence[Sheet]) -> str:
+def to_latex(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
     """LaTeX for the package booktabs, one table environment each."""
-    return "\n".join(["% needs \\usepackage{booktabs}", *(line for sheet in sheets for line in _latex_lines(sheet))]) + "\n"
+    lines = (line for sheet in sheets for line in _latex_lines(sheet, legend))
+    return "\n".join(["% needs \\usepackage{booktabs}", *lines]) + "\n"
 
 
-def _latex_lines(sheet: Sheet) -> Iterator[str]:
+def _latex_lines(sheet: Sheet, legend: str) -> Iterator[str]:
     for grid in sheet.grids:
         heading, *rows = _written(grid, _latex)
         yield from (r"\begin{table}", r"\centering", rf"\caption{{{_latex(sheet.caption, bold=False)}}}")
@@ -67,7 +70,7 @@ def _latex_lines(sheet: Sheet) -> Iterator[str]:
         yield from (r"\toprule", rf"{' & '.join(heading)} \\", r"\midrule")
         yield from (rf"{' & '.join(row)} \\" for row in rows)
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}")
-    yield from (f"% {' '.join(clean(note).split())}" for note in (*sheet.notes, LEGEND))
+    yield from (f"% {' '.join(clean(note).split())}" for note in (*sheet.notes, legend))
 
 
 def _latex(text: str, bold: bool) -> str:
@@ -75,7 +78,7 @@ def _latex(text: str, bold: bool) -> str:
     return rf"\textbf{{{escaped}}}" if bold else escaped
 
 
-def to_html(sheets: Sequence[Sheet]) -> str:
+def to_html(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
     """One self-contained page that loads and runs nothing."""
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>espl-bench: table</title>\n'
@@ -84,7 +87,7 @@ def to_html(sheets: Sequence[Sheet]) -> str:
         f"<style>{STYLE}</style>\n</head>\n<body>\n<main>"
     )
     lines = (line for sheet in sheets for line in _html_lines(sheet))
-    return "\n".join([head, *lines, f"<p>{_html(LEGEND, bold=False)}</p>", "</main>", "</body>", "</html>", ""])
+    return "\n".join([head, *lines, f"<p>{_html(legend, bold=False)}</p>", "</main>", "</body>", "</html>", ""])
 
 
 def _html_lines(sheet: Sheet) -> Iterator[str]:

@@ -21,7 +21,11 @@ BUDGETS = {
     Budget.GENERATED_TOKENS: "generated tokens, the editor's included",
     Budget.TRAIN_TOKENS: "training tokens",
     Budget.SECONDS: "of iterations, reflections included",
+    Budget.COST: "at the endpoints' list prices, reflections included",
 }
+
+AMOUNTS: dict[Budget, Callable[[float], str]] = {Budget.SECONDS: duration, Budget.COST: lambda dollars: f"{dollars:.4g} USD"}
+"""How an amount is written; the others are counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,19 @@ class Column:
     cell: Callable[[Row], str]
 
 
-def _signed(share: float | None) -> str:
+def signed_cell(share: float | None) -> str:
+    """A difference in percentage points, with its sign."""
     return DASH if share is None else f"{share * 100:+.1f}"
 
 
-def _interval(interval: Interval | None) -> str:
+def interval_cell(interval: Interval | None) -> str:
+    """Both ends of an interval of shares."""
     return DASH if interval is None else f"{points(interval[0])} … {points(interval[1])}"
 
 
-def _signed_interval(interval: Interval | None) -> str:
-    return DASH if interval is None else f"{_signed(interval[0])} … {_signed(interval[1])}"
+def signed_interval_cell(interval: Interval | None) -> str:
+    """Both ends of an interval of differences."""
+    return DASH if interval is None else f"{signed_cell(interval[0])} … {signed_cell(interval[1])}"
 
 
 def _unanswered(row: Row) -> str:
@@ -93,9 +100,9 @@ def _marked(score: float, below_noise: bool) -> str:
 METHOD = Column("method", lambda row: row.method)
 SCORES = (
     Column("score  ", lambda row: _marked(row.score, bool(row.below_noise))),
-    Column("95 % CI", lambda row: _interval(row.ci95)),
-    Column("Δ {reference}", lambda row: _signed(row.difference.mean if row.difference else None)),
-    Column("95 % CI", lambda row: _signed_interval((row.difference.low, row.difference.high) if row.difference else None)),
+    Column("95 % CI", lambda row: interval_cell(row.ci95)),
+    Column("Δ {reference}", lambda row: signed_cell(row.difference.mean if row.difference else None)),
+    Column("95 % CI", lambda row: signed_interval_cell((row.difference.low, row.difference.high) if row.difference else None)),
     Column("rank", lambda row: _ranks(row.rank)),
     Column("valid.", lambda row: DASH if row.validation is None else points(row.validation)),
 )
@@ -128,7 +135,8 @@ def table_sheet(table: Table, curves: bool) -> Sheet:
     """One test; `curves` adds the score of every evaluation."""
     headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
-    bold = frozenset({(0, 0), (0, 1)} if table.separated else set[tuple[int, int]]())
+    best = next(place for place, row in enumerate(table.rows) if row.method == table.best)
+    bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
     grids = [Grid(headings, rows, bold)]
     if curves and table.curve:
         grids.append(_curves(table))
@@ -160,8 +168,8 @@ def _overall(row: OverallRow) -> tuple[str, ...]:
         row.method,
         *scores,
         DASH if row.iqm is None else points(row.iqm),
-        _interval(row.iqm95),
-        _signed_interval(row.difference),
+        interval_cell(row.iqm95),
+        signed_interval_cell(row.difference),
         DASH if row.p_improvement is None else f"{row.p_improvement:.2f}",
         _ranks(row.rank),
     )
@@ -169,7 +177,7 @@ def _overall(row: OverallRow) -> tuple[str, ...]:
 
 def matched_sheet(matched: Matched) -> Sheet:
     """Methods at one budget."""
-    amount = duration(matched.amount) if matched.budget is Budget.SECONDS else count(matched.amount)
+    amount = AMOUNTS.get(matched.budget, count)(matched.amount)
     title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
     headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
     note = "read between evaluations by straight lines; intervals are over seeds and say nothing of other items"
@@ -177,5 +185,5 @@ def matched_sheet(matched: Matched) -> Sheet:
 
 
 def _matched(row: MatchedRow) -> tuple[str, ...]:
-    difference = (_signed(row.difference), _signed_interval(row.difference95))
-    return (row.method, points(row.score), _interval(row.ci95), *difference, str(len(row.seeds)))
+    difference = (signed_cell(row.difference), signed_interval_cell(row.difference95))
+    return (row.method, points(row.score), interval_cell(row.ci95), *difference, str(len(row.seeds)))

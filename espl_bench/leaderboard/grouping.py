@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from espl_bench.control import Control
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.summary import Summary
 
@@ -38,14 +39,26 @@ class Method:
     """Samples averaged."""
 
     @property
+    def control(self) -> Control | None:
+        """What was taken away from all of its runs."""
+        return next(iter(self.runs.values())).control
+
+    @property
     def score(self) -> float:
         """Mean over runs, items and samples."""
         return mean(run.score for run in self.runs.values())
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """The rows of `cells_RI` of these seeds."""
+        return self.cells_RI[self._places(seeds)]
+
+    def samples_on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """The same of `samples_RIK`."""
+        return self.samples_RIK[self._places(seeds)]
+
+    def _places(self, seeds: Sequence[int]) -> list[int]:
         place = {seed: row for row, seed in enumerate(self.runs)}
-        return self.cells_RI[[place[seed] for seed in seeds]]
+        return [place[seed] for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,12 @@ class Test:
     n_items: int
     methods: Mapping[str, Method]
     """By label; best mean score first."""
+
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """The methods that may be called best: all but controls, or everybody if there are only controls. Best mean score first."""
+        real = tuple(label for label, method in self.methods.items() if method.control is None)
+        return real or tuple(self.methods)
 
     def shared(self, a: str, b: str) -> tuple[int, ...]:
         """The seeds that both methods have."""

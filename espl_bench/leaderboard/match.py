@@ -1,10 +1,12 @@
 """Scores at equal budget: what each method had reached when it had spent as much as the others.
 
 A run's learning curve is read between its evaluations by straight lines. The budget is the largest that every run that
-learns has reached. Generated tokens hold what the editor wrote, and seconds the time it wrote; evaluations are in no budget.
+learns has reached. Generated tokens hold what the editor wrote, seconds the time it wrote, and cost what an endpoint asks for
+its reading and writing; evaluations are in no budget.
 A method that learns nothing has its one score at any budget.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -24,6 +26,7 @@ class Budget(StrEnum):
     GENERATED_TOKENS = "generated_tokens"
     TRAIN_TOKENS = "train_tokens"
     SECONDS = "seconds"
+    COST = "cost"
 
     def of(self, spent: Spent) -> float:
         """How much of it was spent."""
@@ -36,6 +39,8 @@ class Budget(StrEnum):
                 return spent.train_tokens
             case Budget.SECONDS:
                 return spent.seconds
+            case Budget.COST:
+                return spent.cost_usd or 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
         for run in method.runs.values():
             if not _points(run, split):
                 raise RunDirError(f"run {run.run_id} has no {split} score on the way, so nothing to match budgets on; use --test-every")
+    if budget is Budget.COST:
+        _refuse_unpriced(learning, split)
     reached = [max(budget.of(point.spent) for point in _points(run, split)) for run in learning]
     spending = [most for most in reached if most > 0]
     if not spending:
@@ -90,6 +97,12 @@ def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
     reference = test.reference(wanted)
     rows = [_row(label, scores[label], scores[reference] if label != reference else {}) for label in scores]
     return Matched(test.env, test.model, budget, amount, split, reference, tuple(sorted(rows, key=lambda row: (-row.score, row.method))))
+
+
+def _refuse_unpriced(learning: Iterable[Summary], split: str) -> None:
+    for run in learning:
+        if any(point.spent.cost_usd is None for point in _points(run, split)):
+            raise RunDirError(f"run {run.run_id} has no cost: it asked no endpoint, or one without a price; match seconds instead")
 
 
 def _points(run: Summary, split: str) -> list[CurvePoint]:

@@ -8,10 +8,13 @@ from espl_bench.screen import percent
 from espl_bench.summary import Summary
 from espl_bench.types import Outcome
 
+QUOTES_SHOWN = 3
+"""Quotations of one run in a note."""
+
 
 def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:
     """The notes of one table, the gravest first."""
-    return tuple(chain(_data(methods), _budgets(methods), _seeds(methods, reference), _failures(methods)))
+    return tuple(chain(_data(methods), _budgets(methods), _seeds(methods, reference), _failures(methods), _quotes(methods)))
 
 
 def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
@@ -65,6 +68,15 @@ def _failures(methods: Mapping[str, Runs]) -> Iterator[str]:
         if any(shares.values()):
             listed = ", ".join(f"{kind.value} {percent(share)}" for kind, share in shares.items() if share)
             yield f"{label}: test samples that could not be graded count as 0: {listed}"
+
+
+def _quotes(methods: Mapping[str, Runs]) -> Iterator[str]:
+    """A prompt that holds the words of an item may hold its answer, too."""
+    for label, runs in methods.items():
+        for seed, run in runs.items():
+            if run.quotes:
+                more = f" and {len(run.quotes) - QUOTES_SHOWN:,} more" if len(run.quotes) > QUOTES_SHOWN else ""
+                yield f"{label}, seed {seed}: the shown prompt quotes items: {', '.join(run.quotes[:QUOTES_SHOWN])}{more}"
 
 
 def _numbers(values: Iterable[int]) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from espl_bench.leaderboard.controls import control_notes
 from espl_bench.leaderboard.grouping import Test
-from espl_bench.leaderboard.table import STATISTICS_SEED, Table, better_than
+from espl_bench.leaderboard.table import STATISTICS_SEED, Table
 from espl_bench.seeding import rng_for
 from espl_bench.stats import Interval, difference_interval, iqm, iqm_interval, p_improvement, rank_ranges
 
@@ -56,15 +57,17 @@ def overview(tests: Sequence[Test], tables: Sequence[Table], wanted: str | None)
     labels = sorted({label for test in tests for label in test.methods})
     whole = [label for label in labels if all(label in test.methods for test in tests)]
     reference = next(label for label in (wanted, tests[0].reference(None), *labels) if label in labels)
-    ranks = dict(zip(whole, rank_ranges(_better(tests, whole)), strict=True)) if whole else {}
+    ranked = [label for label in whole if all(label in test.contenders for test in tests)]
+    ranks = dict(zip(ranked, rank_ranges(_better(tests, ranked)), strict=True)) if ranked else {}
     rows = [_row(label, tests, tables, reference, ranks.get(label)) for label in labels]
     missing = [label for label in labels if label not in whole]
+    notes = tuple(note for test in tests for note in control_notes(test))
     note = (f"no IQM, difference or rank for methods that lack an environment: {', '.join(missing)}",) if missing else ()
     models = {test.model for test in tests}
     names = [f"{test.env} · {test.model}" if len(models) > 1 else test.env for test in tests]
     named = [name if names.count(name) == 1 else f"{name} avg@{test.k}/{test.n_items}" for name, test in zip(names, tests, strict=True)]
     ordered = sorted(rows, key=lambda row: (row.iqm is None, -(row.iqm or 0.0), row.method))
-    return Overview(tuple(named), reference, tuple(ordered), note)
+    return Overview(tuple(named), reference, tuple(ordered), (*notes, *note))
 
 
 def _row(label: str, tests: Sequence[Test], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:
@@ -114,8 +117,6 @@ def _difference(tests: Sequence[Test], a: str, b: str) -> Interval | None:
 
 def _better(tests: Sequence[Test], labels: Sequence[str]) -> NDArray[np.bool_]:
     """[a, b]: whether a is better than b on the mean over environments, beyond the noise."""
-    if len(tests) == 1:
-        return better_than(tests[0])
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
     for i, a in enumerate(labels):
         for j, b in enumerate(labels[i + 1 :], start=i + 1):

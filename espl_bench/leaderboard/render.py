@@ -37,8 +37,13 @@ class Format(StrEnum):
 
 def to_screen(board: Board, width: int, curves: bool = False) -> RenderableType:
     """For a terminal of `width` columns; `curves` adds the score of every evaluation."""
+    return sheets_to_screen(board.sheets(curves), width, LEGEND)
+
+
+def sheets_to_screen(sheets: Sequence[Sheet], width: int, legend: str) -> RenderableType:
+    """Any sheets, with the words that explain them."""
     parts: list[RenderableType] = []
-    for sheet in board.sheets(curves):
+    for sheet in sheets:
         parts.append(plain(sheet.caption, "bold"))
         for grid in _fitting(sheet, width):
             parts.extend((Text(), _drawn(grid)))
@@ -46,7 +51,7 @@ def to_screen(board: Board, width: int, curves: bool = False) -> RenderableType:
         parts.extend(plain(f"! {note}", "yellow") for note in sheet.notes)
         if sheet.notes:
             parts.append(Text())
-    return Group(*parts, Text(LEGEND, style="dim"))
+    return Group(*parts, Text(legend, style="dim"))
 
 
 def _fitting(sheet: Sheet, width: int) -> list[Grid]:
@@ -101,7 +106,7 @@ def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
             equal = at_budget.get(row.method)
             yield (
                 *(table.env, table.model, table.k, table.n_items, row.method, len(row.seeds), row.score, *row.ci95),
-                *(max(row.pass_at.items())[1], *row.rank, table.reference),
+                *(max(row.pass_at.items())[1], *(row.rank or (None, None)), table.reference),
                 *((gap.mean, gap.low, gap.high, gap.p_improvement, gap.p_permutation) if gap else (None,) * 5),
                 *(row.below_noise, row.validation),
                 *(cost.rollouts, cost.generated_tokens, cost.reflection_tokens, cost.eval_tokens, cost.wall_s),

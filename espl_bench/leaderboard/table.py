@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from espl_bench.leaderboard.controls import control_notes
 from espl_bench.leaderboard.grouping import Entry, Method, Test, group, mean
 from espl_bench.leaderboard.notes import notes_of
 from espl_bench.seeding import rng_for
@@ -48,8 +49,8 @@ class Row:
     """Over seeds and items."""
     pass_at: dict[int, float]
     """Unbiased pass@k for k = 1, 2, 4, … and the number of samples."""
-    rank: tuple[int, int]
-    """Best and worst rank that the paired intervals leave open."""
+    rank: tuple[int, int] | None
+    """Best and worst rank that the paired intervals leave open; None for a control."""
     difference: PairedDifference | None
     """This method minus the table's reference on the seeds both have; None for the reference itself or without such a seed."""
     paired_seeds: tuple[int, ...]
@@ -84,7 +85,7 @@ class Table:
     reference: str
     best: str
     separated: bool
-    """Whether the best method is better than every other beyond the noise; else nobody is."""
+    """Whether the best method is better than every other beyond the noise, on two or more seeds that both have; else nobody is."""
     seeds: tuple[int, ...]
     """Every seed that any method has."""
     rows: tuple[Row, ...]
@@ -110,7 +111,7 @@ def tabulate(test: Test, wanted: str | None) -> Table:
     """The table of one test."""
     reference = test.reference(wanted)
     better = better_than(test)
-    ranks = dict(zip(test.methods, rank_ranges(better), strict=True))
+    ranks = dict(zip(test.contenders, rank_ranges(better), strict=True))
     runs = {label: method.runs for label, method in test.methods.items()}
     return Table(
         env=test.env,
@@ -118,18 +119,24 @@ def tabulate(test: Test, wanted: str | None) -> Table:
         k=test.k,
         n_items=test.n_items,
         reference=reference,
-        best=next(iter(test.methods)),
-        separated=len(better) > 1 and bool(better[0, 1:].all()),
+        best=test.contenders[0],
+        separated=len(better) > 1 and bool(better[0, 1:].all()) and _on_several_seeds(test),
         seeds=tuple(sorted({seed for of_method in runs.values() for seed in of_method})),
-        rows=tuple(_row(label, test, reference, ranks[label]) for label in test.methods),
+        rows=tuple(_row(label, test, reference, ranks.get(label)) for label in test.methods),
         curve=_curve(test.methods),
-        notes=notes_of(runs, reference),
+        notes=(*control_notes(test), *notes_of(runs, reference)),
     )
 
 
+def _on_several_seeds(test: Test) -> bool:
+    """Whether the best and every other method share two seeds: one training run says nothing of another."""
+    best, *others = test.contenders
+    return all(len(test.shared(best, other)) > 1 for other in others)
+
+
 def better_than(test: Test) -> NDArray[np.bool_]:
-    """[a, b]: whether the interval of the paired difference a - b lies above 0. False without a shared seed."""
-    labels = list(test.methods)
+    """[a, b] of the contenders: whether the interval of the paired difference a - b lies above 0. False without a shared seed."""
+    labels = test.contenders
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
     for i, a in enumerate(labels):
         for j, b in enumerate(labels[i + 1 :], start=i + 1):
@@ -139,10 +146,10 @@ def better_than(test: Test) -> NDArray[np.bool_]:
     return better
 
 
-def _row(label: str, test: Test, reference: str, rank: tuple[int, int]) -> Row:
+def _row(label: str, test: Test, reference: str, rank: tuple[int, int] | None) -> Row:
     method = test.methods[label]
     runs = tuple(method.runs.values())
-    best = next(iter(test.methods))
+    best = test.contenders[0]
     to_best = test.shared(best, label) if label != best else ()
     seeds = test.shared(label, reference) if label != reference else ()
     outcomes = sorted({outcome for run in runs for outcome in run.outcomes})

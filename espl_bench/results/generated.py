@@ -1,0 +1,83 @@
+"""What is made from published runs, and never edited by hand: a table per study, the comparison with the paper, and a list of all.
+
+Every file is a function of the records alone, to the byte, so a stale one is found by making it again.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from espl_bench import durable
+from espl_bench.errors import RunDirError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.collect import collect
+from espl_bench.leaderboard.formats import to_markdown
+from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
+from espl_bench.results.adding import Published, published, studies
+from espl_bench.screen import points
+
+TABLE = "table.md"
+COMPARISON = "paper.md"
+OVERVIEW = "README.md"
+REPORTED = "paper.json"
+HEAD = "Generated from the records beside it by `espl-bench results`; never edited by hand.\n\n"
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Every generated file and its text, from the records that lie under `root` now."""
+    found = studies(root)
+    files = {study / TABLE: _table(study) for study in found}
+    entries = collect(found).entries if found else ()
+    if (root / REPORTED).exists():
+        sheets = paper_sheets(compare_with_paper(read_paper(root / REPORTED), entries))
+        files[root / COMPARISON] = HEAD + to_markdown(sheets, LEGEND)
+    return {**files, root / OVERVIEW: _overview(root, found)}
+
+
+def write(root: Path) -> list[Path]:
+    """Make every generated file anew; returns those that changed."""
+    changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
+    for path, text in changed:
+        durable.write_atomic(path, [durable.encode_text(text)])
+    return [path for path, _ in changed]
+
+
+def stale(root: Path) -> Iterator[str]:
+    """Generated files that are not what the records make, one line each."""
+    for path, text in generated(root).items():
+        now = _read(path)
+        if now != text:
+            yield f"{path} is {'missing' if now is None else 'stale'}; make it anew with: espl-bench results check --write"
+
+
+def _table(study: Path) -> str:
+    return to_markdown(build_board(collect([study]).entries).sheets())
+
+
+def _overview(root: Path, found: Sequence[Path]) -> str:
+    lines = ["# Published results", "", HEAD.strip(), ""]
+    for study in found:
+        lines += [f"## {study.relative_to(root).as_posix()}", "", f"[Table]({study.name}/{TABLE})", ""]
+        lines += ["| run | row | seed | score | code | started (UTC) |", "| --- | --- | ---: | ---: | --- | --- |"]
+        lines += [_line(study, each) for each in _in_order(study)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _in_order(study: Path) -> list[Published]:
+    return sorted(published(study), key=lambda each: (each.result.summary.env, each.result.summary.row, each.result.summary.seed))
+
+
+def _line(study: Path, each: Published) -> str:
+    run, origin = each.result.summary, each.result.origin
+    code = (origin.commit or f"version {origin.espl_bench}")[:12] + ("" if origin.diff_sha256 is None else " with changes")
+    cells = (f"[{run.run_id}]({study.name}/{each.path.name})", run.row, str(run.seed), points(run.score), code, origin.started_utc)
+    return f"| {' | '.join(cells)} |"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirError(f"{path} cannot be read ({error}); remove it, it is generated") from error

@@ -1,0 +1,157 @@
+"""Controls take away what a method learns from, and nothing else; a table says where one improves nevertheless."""
+
+from pathlib import Path
+
+import pytest
+from cli_fixtures import make_study, make_summary
+from espl_envs.rulebook.env import RulebookEnv
+from loop_fixtures import make_scripted_config, rows, run, splits_by_question
+from scripted_engine import ScriptedEngine
+
+from espl_bench.cli import invoke
+from espl_bench.control import FEWEST, Control, environment_of, refuse_unmoved, stand_in, with_random_rewards, with_shuffled_answers
+from espl_bench.dialect import BUILT_IN, Dialect
+from espl_bench.errors import UsageError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.grouping import Entry
+from espl_bench.run_dir import Log, RunDir
+from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
+
+SHAPE = {"steps": 2, "eval_samples": 1}
+
+
+def test_other_answers_are_of_other_training_problems_each_used_once_and_nothing_else_moves():
+    plain, shuffled = RulebookEnv(), with_shuffled_answers(RulebookEnv(), seed=3)
+    size = plain.size(Split.TRAIN)
+    own = [plain.problem(Split.TRAIN, index) for index in range(size)]
+    other = [shuffled.problem(Split.TRAIN, index) for index in range(size)]
+    assert [problem.question for problem in own] == [problem.question for problem in other]
+    assert sorted(problem.gold for problem in own) == sorted(problem.gold for problem in other)
+    assert all(a.gold != b.gold for a, b in zip(own, other, strict=True))
+    assert other == [with_shuffled_answers(RulebookEnv(), seed=3).problem(Split.TRAIN, index) for index in range(size)]
+    assert other != [with_shuffled_answers(RulebookEnv(), seed=4).problem(Split.TRAIN, index) for index in range(size)]
+    for split in (Split.VALIDATION, Split.TEST):
+        assert shuffled.problem(split, 5) == plain.problem(split, 5)
+
+
+def test_episodes_are_graded_by_the_other_answer():
+    env = with_shuffled_answers(RulebookEnv(), seed=0)
+    refuse_unmoved(env, "rulebook")
+    truth = RulebookEnv().problem(Split.TRAIN, 0)
+    assert truth.answer != env.problem(Split.TRAIN, 0).answer
+    env.reset(options={"split": "train", "index": 0})
+    assert env.step(truth.gold)[1] == 0.0
+    env.reset(options={"split": "train", "index": 0})
+    assert env.step(env.problem(Split.TRAIN, 0).gold)[1] == 1.0
+
+
+class KnowsItself(RulebookEnv):
+    """Grades by what it knows, whatever its problems say."""
+
+    def grade(self, problem, response):
+        return super().grade(RulebookEnv.problem(self, problem.split, problem.index), response)
+
+
+def test_an_environment_that_grades_by_itself_is_refused():
+    with pytest.raises(UsageError, match="does not grade by its problems' answers"):
+        refuse_unmoved(with_shuffled_answers(KnowsItself(), seed=0), "own")
+
+
+def groups(outcome=Outcome.CORRECT):
+    problem = RulebookEnv().problem(Split.TRAIN, 0)
+    trajectories = tuple(Trajectory(problem, 0, sample, (), 1.0, outcome) for sample in range(400))
+    return [TrajectoryGroup(problem, 0, trajectories), TrajectoryGroup(problem, 0, trajectories)]
+
+
+def test_random_rewards_are_fair_coins_with_names_and_spare_what_was_not_graded():
+    tossed = with_random_rewards(groups(), seed=1, step=2)
+    heads = [[trajectory.reward for trajectory in group.trajectories_G] for group in tossed]
+    assert all(0.4 < sum(each) / len(each) < 0.6 for each in heads) and heads[0] != heads[1]
+    assert all((t.reward == 1.0) == (t.outcome is Outcome.CORRECT) for group in tossed for t in group.trajectories_G)
+    assert tossed == with_random_rewards(groups(), seed=1, step=2) != with_random_rewards(groups(), seed=1, step=3)
+    assert with_random_rewards(groups(Outcome.TIMEOUT), 1, 2) == tuple(groups(Outcome.TIMEOUT))
+
+
+@pytest.mark.parametrize("control", list(Control))
+def test_a_control_is_recorded_and_verifies(control: Control, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "run"
+    summary = run(make_scripted_config(control=control.value, **SHAPE), folder, ScriptedEngine())
+    assert summary.control is control is RunDir(folder).summary().control is RunDir(folder).config().control
+    assert summary.row == f"espl ({control})"
+    assert invoke(["verify", str(folder)]) == 0, capsys.readouterr().out
+
+
+def test_random_rewards_are_learned_from_and_not_written_down(tmp_path: Path):
+    """The rollouts keep their true grades; what prompts are rated by does not follow from them."""
+    run(make_scripted_config(control="random-reward", **SHAPE), tmp_path / "run", ScriptedEngine())
+    for row in rows(tmp_path / "run", Log.METRICS):
+        stored = RunDir(tmp_path / "run").read_rollouts(row["step"])
+        true = sum(each["reward"] for each in stored) / len(stored)
+        assert row["reward"] == pytest.approx(true)
+        assert sum(row["rewards"].values()) / len(row["rewards"]) != pytest.approx(true)
+
+
+@pytest.mark.parametrize("dialect", sorted(path.name for path in BUILT_IN.iterdir() if path.is_dir()))
+def test_every_dialect_has_irrelevant_principles_that_say_nothing_of_the_task(dialect: str):
+    irrelevant = Dialect.load(dialect).irrelevant()
+    assert len(set(irrelevant)) == len(irrelevant) >= FEWEST
+    from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
+
+    assert not {word for principle in irrelevant for word in principle.split()} & {*OPERATORS, *MEANINGS}
+
+
+def test_the_policy_is_shown_as_many_irrelevant_principles_in_training_and_in_the_test(tmp_path: Path):
+    engine = ScriptedEngine()
+    told = ("dax larger", "fep sum", "gnp smaller", "kep first", "lom sum")
+    config = make_scripted_config(control="irrelevant-prompt", root_principles=told, **SHAPE)
+    run(config, tmp_path / "run", engine)
+    wanted = Dialect.load("compact").irrelevant()
+    assert stand_in(told, wanted) == wanted[:5] and len(stand_in((), wanted)) == FEWEST
+    questions = splits_by_question(environment_of(config))
+    asked = [r for call in engine.calls for r in call.requests if any(q in r.messages[-1].content for q in questions)]
+    shown = {request.messages[0].content for request in asked if request.messages[0].role == "system"}
+    assert shown and not any(principle in text for principle in told for text in shown)
+
+
+def test_a_control_of_a_method_that_learns_nothing_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["run", "--method", "base", "--control", "random-reward", "--dry-run"]) == 2
+    assert "base learns from no reward" in capsys.readouterr().err
+    assert invoke(["run", "--control", "random-rewards"]) == 2
+    assert "did you mean 'random-reward'?" in capsys.readouterr().err
+
+
+def controlled(scores: float):
+    return [make_summary("espl", seed, [scores] * 100, control=Control.RANDOM_REWARD) for seed in range(3)]
+
+
+def board(*summaries):
+    return build_board([Entry(summary.row, summary) for summary in summaries])
+
+
+def test_a_table_flags_an_environment_on_which_a_control_improves():
+    [table] = board(*make_study(), *controlled(0.75)).tables
+    [note] = [note for note in table.notes if note.startswith("control improves")]
+    assert "espl (random-reward)" in note and "gains on rulebook may come from something else than rewards" in note
+    [table] = board(*make_study(), *controlled(0.0)).tables
+    assert not any(note.startswith("control improves") for note in table.notes)
+
+
+def test_a_control_is_never_called_best_and_has_no_rank():
+    with_controls, without = (board(*make_study(), *extra).tables[0] for extra in (controlled(1.0), []))
+    assert with_controls.best == without.best and with_controls.separated == without.separated
+    ranks = {row.method: row.rank for row in with_controls.rows}
+    assert ranks.pop("espl (random-reward)") is None
+    assert ranks == {row.method: row.rank for row in without.rows}
+
+
+def test_nobody_is_bold_on_one_seed():
+    clear = [make_summary("espl", 0, [1.0] * 100), make_summary("base", 0, [0.0] * 100)]
+    [table] = board(*clear).tables
+    assert not table.separated and table.rows[0].rank == (1, 1)
+    again = [replace_seed(summary, 1) for summary in clear]
+    [table] = board(*clear, *again).tables
+    assert table.separated
+
+
+def replace_seed(summary, seed):
+    return summary.model_copy(update={"seed": seed, "run_id": f"{summary.method}-{seed}"})
