@@ -69,7 +69,7 @@ def on_ray(grid: Path, out: Path, workers: int) -> float:
     """Seconds of the sweep, the driver's own start and Ray's left out."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, "include_dashboard": False})
     try:
         command = [
             sys.executable,

@@ -32,7 +32,7 @@ def cluster() -> Iterator:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")  # with Ray's 15 a busy machine lets workers starve
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
             made.add_node(num_cpus=1, num_gpus=2)
             yield made

@@ -150,6 +150,7 @@ class _Round:
             placing = asyncio.wrap_future(attempt.actor.where.remote().future())
             while not (await asyncio.wait({placing}, timeout=LOOK_S))[0]:
                 if (reason := self._lacking(cell)) is not None:  # the only node that could have held it is gone
+                    placing.cancel()
                     return Ending(Fate.FAILED, reason)
             node = placing.result()
             attempt.placed = True
