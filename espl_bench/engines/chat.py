@@ -126,10 +126,10 @@ class HfChat:
         stream = DecodeStream(skip_special_tokens=True)
         pieces = [stream.step(backend, token) or "" for token in tokens_T]
         joined = "".join(pieces)
-        if not text.startswith(joined):
+        held_back = text.removeprefix(joined)  # what is left of a character that was cut off
+        if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
             return ()
-        held_back = len(text) - len(joined)  # of a character that was cut off
-        return (*map(len, pieces[:-1]), len(pieces[-1]) + held_back) if pieces else ()
+        return (*map(len, pieces[:-1]), len(pieces[-1]) + len(held_back))
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))
