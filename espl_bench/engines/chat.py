@@ -124,7 +124,10 @@ class HfChat:
         if backend is None:
             return ()
         stream = DecodeStream(skip_special_tokens=True)
-        pieces = [stream.step(backend, token) or "" for token in tokens_T]
+        try:
+            pieces = [stream.step(backend, token) or "" for token in tokens_T]
+        except Exception:  # noqa: BLE001  (some decoders rewrite what they have said; the package has no narrower error for it)
+            return ()
         joined = "".join(pieces)
         held_back = text.removeprefix(joined)  # what is left of a character that was cut off
         if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
