@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-browser test-ray lint types compare publish results-page check-results clean
+.PHONY: demo test test-browser test-ray lint types compare publish check-results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -52,15 +52,17 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
-# Publish the comparison: its runs, graded again, into results/ with what is generated from them, and the table into the README.
-publish: $(VENV)/.installed
+# Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and docs/results.md with its pictures.
+publish: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
+	$(BIN)/python docs/refresh_results.py --runs runs/rulebook
 
 # Fails if a published result is unsound, or if anything generated from them is stale.
-check-results: $(VENV)/.installed
+check-results: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results check
 	$(BIN)/python docs/refresh_readme.py --check
+	$(BIN)/python docs/refresh_results.py --check
 
 clean:
 	rm -rf $(VENV)

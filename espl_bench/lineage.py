@@ -28,8 +28,8 @@ def lanes(prompts: Sequence[PromptView]) -> dict[int, int]:
         lane = _free_lane(near + bool(parents), first, last, busy)
         busy.append((lane, first, last))
         placed |= dict.fromkeys(line, lane)
-        branches = sorted((child for node in line for child in below[node][1:]), key=lambda child: -child)
-        waiting.extend(branches)  # the youngest branch is placed last, so that earlier lines keep near their parents
+        # the youngest branch is placed first and nearest: an older one, farther out, has passed its lane before it begins
+        waiting.extend(sorted(child for node in line for child in below[node][1:]))
     return placed
 
 

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from espl_bench.errors import UsageError, unknown
 from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, CurveSplit
@@ -34,7 +33,7 @@ def choose_split(wanted: str) -> CurveSplit:
     """``--split``. Raises UsageError."""
     if wanted not in CURVE_SPLITS:
         raise unknown("split", wanted, CURVE_SPLITS)
-    return cast(CurveSplit, wanted)
+    return wanted
 
 
 def draw(paths: Sequence[Path], out: Path, kinds: Sequence[str], axis: Axis, split: CurveSplit, quiet: bool, as_json: bool) -> None:

@@ -124,12 +124,15 @@ class HfChat:
         if backend is None:
             return ()
         stream = DecodeStream(skip_special_tokens=True)
-        pieces = [stream.step(backend, token) or "" for token in tokens_T]
-        joined = "".join(pieces)
-        if not text.startswith(joined):
+        try:
+            pieces = [stream.step(backend, token) or "" for token in tokens_T]
+        except Exception:  # noqa: BLE001  (some decoders rewrite what they have said; the package has no narrower error for it)
             return ()
-        held_back = len(text) - len(joined)  # of a character that was cut off
-        return (*map(len, pieces[:-1]), len(pieces[-1]) + held_back) if pieces else ()
+        joined = "".join(pieces)
+        held_back = text.removeprefix(joined)  # what is left of a character that was cut off
+        if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
+            return ()
+        return (*map(len, pieces[:-1]), len(pieces[-1]) + len(held_back))
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))

@@ -6,13 +6,11 @@ The same runs give the same SVG to the byte: no date, no random ids.
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from espl_bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MISSING = "pictures need matplotlib; install it with: pip install 'espl-bench[report]'"
 DPI = 200
@@ -80,15 +78,18 @@ def looks(labels: Collection[str], reference: str) -> dict[str, Look]:
 def drawing() -> Generator[None]:
     """Within, matplotlib draws in the house's style and without a screen. Raises UsageError if it is not installed."""
     try:
-        import matplotlib
+        matplotlib: Any = import_module("matplotlib")
     except ImportError as error:
         raise UsageError(MISSING) from error
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "backend": "agg"}):
         yield
 
 
-def panels(number: int, height: float = 2.6, columns: int = 2, **options: Any) -> "tuple[Figure, list[Any]]":
-    """A figure with that many axes, in rows of `columns`; each is `height` inches high."""
+def panels(number: int, height: float = 2.6, columns: int = 2, **options: Any) -> tuple[Any, list[Any]]:
+    """A figure with that many axes, in rows of `columns`; each is `height` inches high.
+
+    What matplotlib makes is typed too loosely to say more.
+    """
     from matplotlib.figure import Figure
 
     columns = min(columns, number)
@@ -100,7 +101,7 @@ def panels(number: int, height: float = 2.6, columns: int = 2, **options: Any) -
     return figure, axes[:number]
 
 
-def legend_below(figure: "Figure", axes: Any) -> None:
+def legend_below(figure: Any, axes: Any) -> None:
     """One legend for all panels, under them, in as many columns as fit."""
     columns = 5 if figure.get_figwidth() >= WIDTH else 3
     handles, labels = axes.get_legend_handles_labels()
@@ -108,7 +109,7 @@ def legend_below(figure: "Figure", axes: Any) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=2.8)
 
 
-def save(figure: "Figure", stem: Path) -> list[Path]:
+def save(figure: Any, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.svg``; returns both. Raises OSError."""
     made = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
     figure.savefig(made[0], dpi=DPI, metadata={"Software": None})

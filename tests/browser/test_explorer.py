@@ -317,9 +317,12 @@ def test_view_says_when_its_server_was_stopped(open_page, tmp_path):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
     ) as viewer:
-        page = open_page(viewer.stdout.readline().split()[0], strict=False)
-        page.wait_for_selector("table.board")
-        viewer.send_signal(signal.SIGINT)
-        assert viewer.wait(20) == 130
+        try:
+            page = open_page(viewer.stdout.readline().split()[0], strict=False)
+            page.wait_for_selector("table.board")
+            viewer.send_signal(signal.SIGINT)
+            assert viewer.wait(20) == 130
+        finally:
+            viewer.kill()
     page.wait_for_selector("#live.lost")
     assert page.locator("table.board").count() == 1, "what was there stays"

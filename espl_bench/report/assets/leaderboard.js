@@ -12,8 +12,10 @@ const BUDGETS = [
   { value: "generated_tokens", text: "equal tokens" },
   { value: "train_tokens", text: "equal training tokens" },
   { value: "seconds", text: "equal time" },
+  { value: "cost", text: "equal cost" },
 ];
-const WHAT = { rollouts: "training rollouts", generated_tokens: "generated tokens, the editor's included", train_tokens: "training tokens", seconds: "of iterations, reflections included" };
+const WHAT = { rollouts: "training rollouts", generated_tokens: "generated tokens, the editor's included", train_tokens: "training tokens", seconds: "of iterations, reflections included", cost: "at list prices" };
+const AMOUNTS = { seconds: duration, cost: (dollars) => `${dollars.toFixed(2)} USD` };
 const shownAs = { budget: "final", sorting: new Map() };
 
 export function leaderboard(draw) {
@@ -45,7 +47,7 @@ function testTable(test, place, draw) {
   }
   const matched = test.matched[shownAs.budget];
   if (matched.unknown) return el("section", {}, heading, notice(matched.unknown));
-  const amount = shownAs.budget === "seconds" ? duration(matched.amount) : count(matched.amount);
+  const amount = (AMOUNTS[shownAs.budget] ?? count)(matched.amount);
   const told = el("p", { class: "fine" }, `At ${amount} ${WHAT[shownAs.budget]}: the largest budget that every run that learns has reached. Read on the ${matched.split} curves; intervals are over training seeds.`);
   return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env} at equal budget`, columns: matchedColumns(matched, looks), rows: matched.rows }), told, notes);
 }

@@ -36,7 +36,7 @@ function drawn(run, detail, width, nodes, state, choose) {
   const { prompts } = detail;
   const last = Math.max(1, ...prompts.map((prompt) => prompt.born_step));
   const lanes = 1 + Math.max(0, ...prompts.map((prompt) => prompt.lane));
-  const step = Math.max((width - 2 * PAD) / last, Math.min(18, 2400 / last));
+  const step = Math.max((width - 2 * PAD) / last, Math.min(11, 2400 / last));
   const [x, y] = [(prompt) => PAD + prompt.born_step * step, (prompt) => PAD + prompt.lane * LANE];
   const by = new Map(prompts.map((prompt) => [prompt.id, prompt]));
   const range = prompts.map((prompt) => prompt.rating.mu);
