@@ -58,9 +58,10 @@ publish: $(VENV)/.installed
 	$(BIN)/python docs/refresh_readme.py
 
 # Fails if a published result is unsound, or if anything generated from them is stale.
-check-results: $(VENV)/.installed
+check-results: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results check
 	$(BIN)/python docs/refresh_readme.py --check
+	$(BIN)/python docs/refresh_results.py --check
 
 clean:
 	rm -rf $(VENV)
