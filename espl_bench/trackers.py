@@ -6,6 +6,7 @@ It gets no text that a model wrote and decides nothing. Each package is imported
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,12 +72,13 @@ class WandB:
     def __init__(self, run: Tracked) -> None:
         """Continues the run of the same id. Raises EsplError if the service refuses."""
         import wandb
+        from wandb.errors import Error
 
         try:
             self._run = wandb.init(
                 project=run.project, id=run.id, name=run.name, dir=run.folder, config=dict(run.config), resume="allow", reinit="create_new"
             )
-        except wandb.errors.Error as error:
+        except Error as error:
             raise EsplError(f"wandb: {error}; log in, or set WANDB_MODE=offline and sync later") from error
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
@@ -95,8 +97,7 @@ class Trackio:
 
     def __init__(self, run: Tracked) -> None:
         """Continues the run of the same name; trackio knows runs by their names, so the id is part of it."""
-        import trackio
-
+        trackio: Any = import_module("trackio")  # has no types of its own
         self._run = trackio.init(project=run.project, name=f"{run.name}-{run.id}", config=dict(run.config), resume="allow", embed=False)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from espl_bench import durable
 from espl_bench.config import RunConfig
@@ -50,7 +50,7 @@ class Tracking:
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
         """Open the trackers. Raises EsplError if one refuses; the run can be resumed."""
-        record = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
+        record: dict[str, Any] = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
         durable.write_atomic(folder / TRACKING, [durable.indented(record)])
         name = f"{config.env}-{config.method.name}-s{config.seed}"
         run = Tracked(record["id"], PROJECT, name, folder, without_folders(config.model_dump(mode="json")), step)
@@ -103,12 +103,12 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """What tracking.json says; nothing for a run that is not tracked. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
-        found = json.loads(path.read_bytes())
+        found: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
-    known = isinstance(found, dict) and isinstance(found.get("id"), str) and set(found.get("trackers", ())) <= KINDS.keys()
-    if not known:
+    record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
         raise RunDirError(f"{path} names no trackers of this version; delete it to go on without trackers")
-    return found
+    return record

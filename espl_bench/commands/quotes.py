@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def print_quotes(folder: Path, as_json: bool) -> int:
     return 1 if found else 0
 
 
-def _table(found: list[tuple[Mapping[str, Any], Quote]]) -> Table:
+def _table(found: Sequence[tuple[Mapping[str, Any], Quote]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
     for heading in ("prompt", "step", "principle", "quotes", "words"):
         table.add_column(heading, overflow="fold")

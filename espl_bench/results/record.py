@@ -36,7 +36,8 @@ class Origin(BaseModel):
     diff_sha256: str | None
     """Of the uncommitted changes; None if there were none."""
     python: str
-    platform: str
+    system: str
+    """Operating system, without the build of its kernel."""
     packages: dict[str, str | None]
     hardware: dict[str, Any]
     model_sha256: str | None
@@ -56,7 +57,7 @@ class Origin(BaseModel):
             commit=git.get("commit"),
             diff_sha256=hashlib.sha256(diff.encode()).hexdigest() if diff else None,
             python=provenance["python"],
-            platform=provenance["platform"],
+            system=provenance["platform"].partition("-")[0],
             packages=provenance["packages"],
             hardware=provenance["hardware"],
             model_sha256=model.get("sha256"),
