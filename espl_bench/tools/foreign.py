@@ -32,7 +32,7 @@ _LINES = re.compile(r"\n\s*\n+")
 def harmless(text: str, limit: int) -> str:
     """A foreign text without control characters, invisible format characters or chat markers, and of at most `limit` characters.
 
-    Compatibility forms that only look like a marker once they are normalised are normalised first.
+    Invisible characters go first, so that none hides a marker.
     """
     text = text[: 4 * limit + 1000]  # what follows is linear in the text, and need not read what is cut anyhow
     text = text.replace("\r\n", "\n").replace("\r", "\n")
