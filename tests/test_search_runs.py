@@ -267,7 +267,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(search
         ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            assert waiting.wait(150), "its second step searches"
+            assert waiting.wait(600), "its second step searches"
             process.send_signal(signal.SIGKILL)
         finally:
             process.kill()
