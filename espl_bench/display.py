@@ -213,6 +213,8 @@ def result_panel(summary: Summary, folder: Path) -> RenderableType:
     score = Text.assemble((percent(summary.score), "bold"), f"  (95 % CI {points(low)} … {points(high)})")
     grid.add_row(f"test avg@{summary.k}", score.append(f" over {summary.n_items:,} items"))
     grid.add_row("validation", percent(summary.validation_score))
+    for name, value in summary.measures.items():
+        grid.add_row(plain(name), percent(value))
     grid.add_row("outcomes", _shares(summary.outcomes))
     ledger = summary.ledger
     learning = f"{count(ledger.rollouts)} rollouts, {count(ledger.generated_tokens)} tokens generated"

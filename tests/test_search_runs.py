@@ -97,7 +97,8 @@ def searching_model(random_model: Path, library: Path, tmp_path_factory: pytest.
             prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
             said = tokenizer.encode(f"{text}<|im_end|>")
             labels = [-100] * len(prompt) + said
-            model(input_ids=torch.tensor([prompt + said]), labels=torch.tensor([labels])).loss.backward()
+            loss = model(input_ids=torch.tensor([prompt + said]), labels=torch.tensor([labels])).loss
+            (loss * len(said)).backward()  # every token counts alike, or short answers would crowd out calls
         optimizer.step()
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -127,10 +128,8 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
     assert set(found["data_identity"]) == {"train", "validation", "test", "retrieval"}
     assert len(stored(folder)) == found["steps"] * ROLLOUTS
     played = stored(folder) + RunDir(folder).read_rollouts(found["steps"], Split.TEST)
-    turns = [len(each["turns"]) for each in played]
-    assert max(turns) > 1 and any(heard["tool"] == "search" for row in played for turn in row.get("heard", ()) for heard in turn), (
-        "it searched"
-    )
+    heard = [each["tool"] for rollout in played for turn in rollout.get("heard", ()) for each in turn]
+    assert row.is_static or "search" in heard, "it searched"
     assert "error" not in found["outcomes"] and not any(each["outcome"] == "error" for each in stored(folder))
     if row.operators:
         check_population(folder)
@@ -268,7 +267,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(search
         ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            assert waiting.wait(150), "its second step searches"
+            assert waiting.wait(600), "its second step searches"
             process.send_signal(signal.SIGKILL)
         finally:
             process.kill()

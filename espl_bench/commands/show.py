@@ -159,7 +159,14 @@ def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -
         console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
     if not sample["turns"]:
         console.print(Panel(plain(""), title=plain(title), title_align="left", expand=False))
-    console.print(plain(f"answer: {sample['answer']}" + (f"; error: {sample['error']}" if sample.get("error") else "")))
+    console.print(plain(f"answer: {sample['answer']}" + (f"; error: {sample['error']}" if sample.get("error") else "") + _met(sample)))
+
+
+def _met(sample: Mapping[str, Any]) -> str:
+    """The limit that ended a rollout, and into how many token sequences it was split, if into more than one."""
+    limit = f"; ended by the limit on {sample['limit']}" if "limit" in sample else ""
+    segments = sample.get("segments", 1)
+    return limit + (f"; {segments} segments, because the chat template would not extend what stood before" if segments > 1 else "")
 
 
 def _origin(prompt: PromptView) -> str:

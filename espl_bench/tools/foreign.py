@@ -32,11 +32,13 @@ _LINES = re.compile(r"\n\s*\n+")
 def harmless(text: str, limit: int) -> str:
     """A foreign text without control characters, invisible format characters or chat markers, and of at most `limit` characters.
 
-    Compatibility forms that only look like a marker once they are normalised are normalised first.
+    Invisible characters go first, so that none hides a marker.
     """
     text = text[: 4 * limit + 1000]  # what follows is linear in the text, and need not read what is cut anyhow
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _CONTROL.sub(" ", "".join(character for character in text if unicodedata.category(character) != "Cf"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():
+        text = "".join(character for character in unicodedata.normalize("NFC", text) if unicodedata.category(character) != "Cf")
+    text = _CONTROL.sub(" ", text)
     text = _LINES.sub("\n", _SPACES.sub(" ", text)).strip()
     return cut(_MARKER.sub(lambda found: _LOOK_ALIKES[found[0]], text), limit)
 

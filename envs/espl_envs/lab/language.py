@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espl_bench.operators.edits import Add, Edit, Merge, Modify, Remove
+from espl_bench.operators.edits import Add, Edit, Merge, Modify, Remove, Rewrite
 from espl_envs.rulebook.chains import Chain, Solution, work_out
 from espl_envs.rulebook.meanings import MEANINGS, OPERATORS, principle
 
@@ -250,3 +250,5 @@ def write_edit(edit: Edit, shown: Sequence[str]) -> str:
         case Merge(ids=indices, principle=text):
             listed = ' "," '.join(shown[index] for index in indices)
             return f'{{"op":"merge","ids":[" {listed} "],"principle":" {text}{tail}'
+        case Rewrite():
+            raise ValueError("the laboratory's prompts are lists, which are not rewritten as a whole")
