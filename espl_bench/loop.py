@@ -36,6 +36,7 @@ from espl_bench.selection import SELECTORS
 from espl_bench.spending import Role
 from espl_bench.stopping import Interrupted, StopSignal
 from espl_bench.types import Split, TrajectoryGroup
+from espl_bench.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Bench:
         client = await (self.editor.reference() if frozen else self.editor.current())
         return MeteredClient(self.till.client(client, Role.EDITOR), self.ledger, Purpose.REFLECTION)
 
+    def watchdog(self, recorder: Recorder) -> Watchdog:
+        """Tells the reporter of rollouts that are stuck."""
+        return Watchdog(self.config.stuck_after, recorder.reporter.stuck)
+
     @property
     def learns_side_by_side(self) -> bool:
         """Whether the editor may write while the weights move: not if it writes with these, or shares what moves."""
@@ -87,7 +92,8 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     prompts_K = SELECTORS[method.selector].select(state.population.members, config.num_prompts, rng)
     problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
     policy = await bench.policy(Purpose.ROLLOUT)
-    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step)
+    watchdog = bench.watchdog(recorder)
+    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
     if bench.learns_side_by_side:
@@ -105,7 +111,9 @@ async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) ->
     config = bench.config
     if not config.method.learns_weights:
         return {}
-    data = [to_datum(s.trajectory, s.advantage, config.temperature) for s in centre(groups_KP, config.method.baseline)]
+    scored = centre(groups_KP, config.method.baseline)
+    learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
+    data = [to_datum(s.trajectory, s.advantage, config.temperature) for s in learnable]
     return await metered_train_step(bench.engine, bench.ledger, data, bench.loss, AdamParams(lr=config.lr, grad_clip=config.grad_clip))
 
 
@@ -136,6 +144,7 @@ async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) 
         bench.config.eval_samples,
         state.step,
         lambda done, total: recorder.reporter.evaluating(split, done, total),
+        bench.watchdog(recorder),
     )
     bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.eval_samples)
     recorder.evaluation(result)

@@ -1,21 +1,24 @@
 """Rollouts: every prompt meets every problem, G times. Failures of an environment are data, not crashes.
 
-All episodes go turn by turn in lockstep, so that one call samples a whole turn of the batch. Environments answer in threads,
-as many at a time as they allow, so that the event loop never waits for a grader. Later turns are appended to the tokens as
-sampled; nothing is ever re-tokenised.
+An episode is a coroutine: it asks for a turn, lets its environment answer in a thread, and goes on. How the requests of a batch
+reach the engine is the engine's affair (`pacing`). Environments answer as many at a time as they allow, and the event loop
+never waits for a grader. Later turns are appended to the tokens as sampled; nothing is ever re-tokenised.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.env import TextEnv
-from espl_bench.episode import Ending, Item, Result, answer, begin, side_by_side
+from espl_bench.episode import Ending, answer, begin
+from espl_bench.pacing import AsTheyCome, Lockstep, Pace
 from espl_bench.seeding import seed_for
 from espl_bench.types import (
-    Completion,
     Message,
     Problem,
     SampleRequest,
@@ -24,6 +27,7 @@ from espl_bench.types import (
     TrajectoryGroup,
     Turn,
 )
+from espl_bench.watchdog import Place, Watchdog, stop
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Task:
     top_p: float
     max_tokens: int
     run_seed: int
+    continuous: bool = False
+    """Whether the engine batches continuously: it is then asked as episodes go on, and not once per turn of them all."""
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
@@ -58,49 +64,82 @@ class _Episode:
     prompt: SystemPrompt
     sample: int
     seed_keys: tuple[str | int, ...]
-    tokens: tuple[int, ...] = ()
-    """Everything so far, ending where the policy is to speak."""
-    messages: tuple[Message, ...] = ()
-    """The same in words."""
-    observation_T: tuple[int, ...] = ()
-    """What was appended since the policy spoke last."""
     turns: list[Turn] = field(default_factory=list[Turn])
-    result: Trajectory | None = None
+    place: Place = Place.ENVIRONMENT
+    since: float = field(default_factory=time.monotonic)
 
-    def request(self) -> SampleRequest:
+    @property
+    def name(self) -> str:
+        """For whoever looks for it."""
+        return f"{self.problem.id} under prompt {self.prompt.id}, sample {self.sample}, turn {len(self.turns) + 1}"
+
+    def goes(self, place: Place) -> None:
+        """Note where it is from now on."""
+        self.place, self.since = place, time.monotonic()
+
+    def request(self, tokens: tuple[int, ...], messages: tuple[Message, ...]) -> SampleRequest:
         """What to sample next."""
         return SampleRequest(
-            prompt_T=self.tokens,
+            prompt_T=tokens,
             seed=seed_for(self.task.run_seed, *self.seed_keys, self.sample, len(self.turns)),
             max_tokens=self.task.max_tokens,
             temperature=self.task.temperature,
             top_p=self.task.top_p,
-            messages=self.messages,
+            messages=messages,
         )
 
-    def begin(self) -> str | Ending:
-        """Start the environment, whatever the loop does meanwhile."""
-        return begin(self.env, self.problem)
+    def ended(self, ending: Ending) -> Trajectory:
+        """The whole of it."""
+        return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), ending.reward, ending.outcome, ending.error)
 
-    def answer(self, completion: Completion) -> str | Ending:
-        """Let the environment answer, whatever the loop does meanwhile."""
-        return answer(self.env, completion.text, completion.stop_reason)
 
-    def go_on(self, completion: Completion, answered: str | Ending) -> None:
-        """Append a turn and what was answered; sets `result` when that is the ending."""
-        self.turns.append(Turn(self.observation_T, completion))
-        if isinstance(answered, Ending):
-            self.end(answered)
-            return
-        reply = Message("user", answered)
-        self.messages = (*self.messages, Message("assistant", completion.text), reply)
-        self.observation_T = self.task.chat.continuation(reply)
-        self.tokens = (*self.tokens, *completion.tokens_T, *self.observation_T)
+class _Stage:
+    """What the episodes of one batch share: the way to the engine, the threads of their environments, and rendered prompts."""
 
-    def end(self, ending: Ending) -> None:
-        """Set the result."""
-        found = (ending.reward, ending.outcome, ending.error)
-        self.result = Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
+    def __init__(self, task: Task, pace: Pace, threads: ThreadPoolExecutor) -> None:
+        """Nothing is rendered yet."""
+        self._task = task
+        self._pace = pace
+        self._threads = threads
+        self._rendered: dict[tuple[int, str], tuple[tuple[Message, ...], tuple[int, ...]]] = {}
+
+    async def play(self, place: int, episode: _Episode) -> Trajectory:
+        """One episode from its question to its ending."""
+        ending = await self._to_its_end(place, episode)
+        episode.goes(Place.DONE)
+        await self._pace.leave(place)
+        return episode.ended(ending)
+
+    async def _to_its_end(self, place: int, episode: _Episode) -> Ending:
+        question = await self._off_the_loop(episode, begin, episode.env, episode.problem)
+        if isinstance(question, Ending):
+            return question
+        messages, tokens = self._opening(episode, question)
+        observation_T = tokens
+        while True:
+            episode.goes(Place.ENGINE)
+            completion = await self._pace.ask(place, episode.request(tokens, messages))
+            answered = await self._off_the_loop(episode, answer, episode.env, completion.text, completion.stop_reason)
+            episode.turns.append(Turn(observation_T, completion))
+            if isinstance(answered, Ending):
+                return answered
+            reply = Message("user", answered)
+            messages = (*messages, Message("assistant", completion.text), reply)
+            observation_T = self._task.chat.continuation(reply)
+            tokens = (*tokens, *completion.tokens_T, *observation_T)
+
+    async def _off_the_loop(self, episode: _Episode, work: Callable[..., str | Ending], *arguments: Any) -> str | Ending:
+        """What the environment says, while the event loop goes on."""
+        episode.goes(Place.ENVIRONMENT)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _opening(self, episode: _Episode, question: str) -> tuple[tuple[Message, ...], tuple[int, ...]]:
+        """The rendered prompt, in words and as ids. What is the same is rendered once."""
+        same = (episode.prompt.id, question)
+        if same not in self._rendered:
+            messages = self._task.prompt_messages(episode.prompt.principles, question)
+            self._rendered[same] = messages, self._task.chat.encode(messages)
+        return self._rendered[same]
 
 
 async def roll_out(
@@ -110,6 +149,7 @@ async def roll_out(
     problems_P: Sequence[Problem],
     group_size: int,
     *seed_keys: str | int,
+    watchdog: Watchdog | None = None,
 ) -> tuple[TrajectoryGroup, ...]:
     """K·P groups, prompt by prompt and in each problem by problem.
 
@@ -120,6 +160,7 @@ async def roll_out(
         problems_P: the problems.
         group_size: G, rollouts per prompt and problem.
         seed_keys: name the phase (and step) in the derived seeds; slot, problem and sample are added.
+        watchdog: tells of rollouts that are stuck.
     """
     episodes = [
         _Episode(task, task.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
@@ -127,41 +168,35 @@ async def roll_out(
         for problem in problems_P
         for sample in range(group_size)
     ]
-    await _begin(task, episodes)
-    live = [episode for episode in episodes if episode.result is None]
-    while live:
-        completions = await client.sample([episode.request() for episode in live])
-        turns = list(zip(live, completions, strict=True))
-        answers = await _off_the_loop(lambda turn: turn[0].answer(turn[1]), turns, live[0].env.steps_at_once)
-        for (episode, completion), answered in zip(turns, answers, strict=True):
-            episode.go_on(completion, answered)
-        live = [episode for episode in live if episode.result is None]
-    results = [episode.result for episode in episodes if episode.result is not None]
+    at_once = episodes[0].env.steps_at_once if episodes else 1
+    pace = AsTheyCome(client) if task.continuous else Lockstep(client, len(episodes))
+    threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
+    watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
+    try:
+        stage = _Stage(task, pace, threads)
+        results = await _together([stage.play(place, episode) for place, episode in enumerate(episodes)])
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        await stop(watching)
     return tuple(
         TrajectoryGroup(results[start].problem, results[start].prompt_id, tuple(results[start : start + group_size]))
         for start in range(0, len(results), group_size)
     )
 
 
-async def _begin(task: Task, episodes: Sequence[_Episode]) -> None:
-    """Bring all episodes to their first turn, or to their end by a fault. What is the same is rendered once."""
-    rendered: dict[tuple[int, str], tuple[tuple[Message, ...], tuple[int, ...]]] = {}
-    at_once = episodes[0].env.steps_at_once if episodes else 1
-    for episode, question in zip(episodes, await _off_the_loop(_Episode.begin, episodes, at_once), strict=True):
-        if isinstance(question, Ending):
-            episode.end(question)
-            continue
-        same = (episode.prompt.id, question)
-        if same not in rendered:
-            messages = task.prompt_messages(episode.prompt.principles, question)
-            rendered[same] = messages, task.chat.encode(messages)
-        episode.messages, episode.tokens = rendered[same]
-        episode.observation_T = episode.tokens
+_NOBODY = Watchdog(0.0, lambda message: None)
 
 
-async def _off_the_loop(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:
-    """`side_by_side` in threads, while the event loop goes on."""
-    return await asyncio.to_thread(lambda: list(side_by_side(work, items, at_once)))
+async def _together(plays: Sequence[Coroutine[Any, Any, Trajectory]]) -> list[Trajectory]:
+    """The results in order. The first failure ends all and is raised."""
+    tasks = [asyncio.create_task(play) for play in plays]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:

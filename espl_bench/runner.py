@@ -96,6 +96,7 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
         top_p=config.top_p,
         max_tokens=config.max_tokens,
         run_seed=config.seed,
+        continuous=engine.batches_continuously,
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     limits = Limits(config.max_edits, config.max_principle_words, config.group_size, config.sigma_growth)
@@ -126,7 +127,7 @@ def _loss(config: RunConfig) -> LossSpec:
     spec = default_loss(config.loss)
     low = spec.clip_low if config.clip_low is None else config.clip_low
     high = spec.clip_high if config.clip_high is None else config.clip_high
-    return LossSpec(config.loss, low, high)
+    return LossSpec(config.loss, low, high, config.correction, config.correction_cap)
 
 
 async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:

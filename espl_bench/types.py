@@ -134,6 +134,11 @@ class Trajectory:
         return "\n".join(turn.completion.text for turn in self.turns)
 
     @property
+    def was_cut(self) -> bool:
+        """Whether the token limit ended its last turn."""
+        return bool(self.turns) and self.turns[-1].completion.stop_reason is StopReason.LENGTH
+
+    @property
     def generated_tokens(self) -> int:
         """Tokens sampled from the policy in this episode."""
         return sum(turn.completion.sampled_tokens for turn in self.turns)
