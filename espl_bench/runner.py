@@ -13,7 +13,7 @@ from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import LossSpec
 from espl_bench.env import TextEnv
-from espl_bench.errors import EndpointError, RunDirError, UsageError
+from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError, UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
@@ -143,14 +143,17 @@ async def _finish(bench: Bench, state: State, recorder: Recorder) -> Summary:
 
 @contextmanager
 def _resumable(folder: Path) -> Generator[None]:
-    """Say how to go on where an endpoint or a budget ended a run."""
-    again = f"every answer is kept; go on with: espl-bench resume {shlex.quote(str(folder))}"
+    """Say how to go on where an endpoint, a budget or an engine ended a run."""
+    command = f"espl-bench resume {shlex.quote(str(folder))}"
+    again = f"every answer is kept; go on with: {command}"
     try:
         yield
     except BudgetSpent as error:
         raise BudgetSpent(f"{error}; {again} {error.flag} MORE", error.flag) from error
     except EndpointError as error:
         raise EndpointError(f"{error}; {again}") from error
+    except (DeviceMemoryError, EngineFault) as error:
+        raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 
 async def _to_the_end(bench: Bench, state: State, recorder: Recorder) -> Summary:

@@ -13,6 +13,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ class Adapters:
         self._learner = learner
         self._tolerance = TOLERANCE[dtype]
         self._root = _folder()
+        self.close = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        """Removes what was saved; at the end of the process at the latest."""
         self._published = 0
         self.prompt = prompt
         self.newest: Version | None = None
@@ -133,10 +136,6 @@ class Adapters:
             to_base=_distance(policy.logprobs_T, base),
             base_gap=_distance(reference.logprobs_T, alone),
         )
-
-    def close(self) -> None:
-        """Remove what was saved."""
-        shutil.rmtree(self._root, ignore_errors=True)
 
 
 def _datum(prompt: tuple[int, ...], sampled: Sampled) -> Datum:

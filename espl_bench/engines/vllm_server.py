@@ -22,6 +22,9 @@ from espl_bench.types import SampleRequest, StopReason
 
 Found = TypeVar("Found")
 
+SHUTDOWN_S = 20.0
+"""After which vLLM's processes are killed; they then leave their shared memory behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
@@ -137,7 +140,7 @@ class Server:
             self._log.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
-        self._llm.shutdown()
+        self._llm.shutdown(timeout=SHUTDOWN_S)
         await asyncio.sleep(0)  # its own tasks end
 
     def _end_loop(self) -> None:
