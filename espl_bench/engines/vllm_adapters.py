@@ -124,9 +124,7 @@ class Adapters:
     async def _prove(self, version: Version) -> Proof:
         prompt = self.prompt[-(self._server.context - PROBED_TOKENS) :]
         request = SampleRequest(prompt, version.number, PROBED_TOKENS, 1.0)
-        [policy], [reference] = await asyncio.gather(
-            *(self._server.generate([request], (), lora) for lora in (version.lora, None))
-        )
+        [policy], [reference] = await asyncio.gather(*(self._server.generate([request], (), lora) for lora in (version.lora, None)))
         adapted, base = await self._learner.run(lambda: _scores(self._learner.trainer, _datum(prompt, policy)))
         _, alone = await self._learner.run(lambda: _scores(self._learner.trainer, _datum(prompt, reference)))
         return Proof(

@@ -56,7 +56,7 @@ class Server:
         self._thread.start()
         try:
             with vllm_setup.variables(serving.environment()), vllm_setup.heard(self._log):
-                self._llm = asyncio.run_coroutine_threadsafe(_start(serving), self._loop).result()
+                self._llm: Any = asyncio.run_coroutine_threadsafe(_start(serving), self._loop).result()
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             self._end_loop()
             raise vllm_setup.start_failure(serving, self._log, error) from error
@@ -140,7 +140,8 @@ class Server:
             self._log.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
-        self._llm.shutdown(timeout=SHUTDOWN_S)
+        llm, self._llm = self._llm, None  # else its finaliser runs when the interpreter is half gone
+        llm.shutdown(timeout=SHUTDOWN_S)
         await asyncio.sleep(0)  # its own tasks end
 
     def _end_loop(self) -> None:

@@ -28,7 +28,9 @@ def requests(count: int = 24, *, temperature: float = 1.0, top_p: float = 1.0, m
     """Ragged prompts, each asked for three times, with different seeds."""
     rng = random.Random(0)
     prompts = [tuple(rng.randrange(6, 120) for _ in range(rng.randint(2, 70))) for _ in range(count // 3)]
-    return [SampleRequest(prompt, 2**62 + 100 * i + j, max_tokens, temperature, top_p) for i, prompt in enumerate(prompts) for j in range(3)]
+    return [
+        SampleRequest(prompt, 2**62 + 100 * i + j, max_tokens, temperature, top_p) for i, prompt in enumerate(prompts) for j in range(3)
+    ]
 
 
 def sample(engine: VllmEngine, asked: list[SampleRequest]) -> list[Completion]:
