@@ -10,7 +10,7 @@ Everything here speaks vLLM's words; what a policy or a reference is, is the bus
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -106,28 +106,34 @@ class Server:
             async for output in self._llm.generate(prompt, parameters, str(next(self._numbers)), lora_request=lora):
                 found = output.outputs[0]
         except (EngineDeadError, EngineGenerateError) as error:
-            raise self.fault() from error
+            raise self._fault() from error
         reason = StopReason.STOP if found.finish_reason == "stop" else StopReason.LENGTH
         return Sampled(tuple(found.token_ids), tuple(found.logprobs.logprobs), reason)
 
     async def add(self, lora: Any) -> None:
-        """Load an adapter. On the engine's loop. Raises EngineFault if it is refused."""
-        if not await self._llm.add_lora(lora):
-            raise EngineFault(f"vLLM refuses the adapter at {lora.lora_path}; all it said is in {self._log}")
+        """Load an adapter. On the engine's loop. Raises EngineFault if it cannot be served."""
+        await self._have("load the adapter", self._llm.add_lora(lora))
 
     async def remove(self, lora: Any) -> None:
         """Unload an adapter. On the engine's loop."""
-        await self._llm.remove_lora(lora.lora_int_id)
+        await self._have("unload the adapter", self._llm.remove_lora(lora.lora_int_id))
 
     async def sleep(self) -> None:
         """Free the device's memory; the weights go to the host's. On the engine's loop."""
-        await self._llm.sleep(level=1)
+        await self._have("sleep", self._llm.sleep(level=1))
 
     async def wake(self) -> None:
-        """Take the memory again. On the engine's loop."""
-        await self._llm.wake_up()
+        """Take the memory again. On the engine's loop. Raises EngineFault if somebody else has it."""
+        await self._have("wake up", self._llm.wake_up())
 
-    def fault(self) -> EngineFault:
+    async def _have(self, what: str, done: Awaitable[Any]) -> None:
+        """Have something done by vLLM's processes."""
+        try:
+            await done
+        except Exception as error:  # what fails there arrives as a bare Exception
+            raise EngineFault(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
+
+    def _fault(self) -> EngineFault:
         """What to say of an engine that has died."""
         reason = vllm_setup.told(self._log)
         return EngineFault(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
