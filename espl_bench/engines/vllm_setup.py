@@ -92,7 +92,9 @@ class Serving:
     def environment(self) -> dict[str, str]:
         """Variables that vLLM reads while it is imported and started."""
         batching = {"VLLM_BATCH_INVARIANT": "1"} if self.deterministic else {}
-        return {**_QUIET, **batching, SERVES: str(os.getpid())}
+        # on a CPU the engine's process then runs the model itself: one less to start, and none that spins while it waits
+        processes = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if self.on_cpu else {}
+        return {**_QUIET, **batching, **processes, SERVES: str(os.getpid())}
 
 
 @contextmanager

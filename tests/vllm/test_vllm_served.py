@@ -25,8 +25,8 @@ def base_url(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     options = ["--host=127.0.0.1", f"--port={port}", f"--served-model-name={NAME}", "--dtype=float32", "--generation-config=vllm"]
     # a seeded request that is cut into chunks ends vLLM 0.32 on a CPU
     small = ["--no-enable-chunked-prefill", "--kv-cache-memory-bytes=1073741824", "--block-size=32", "--enforce-eager"]
-    environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(lab_model), *options, *small]
+    environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={lab_model}", *options, *small]
     with log.open("w") as words:
         process = subprocess.Popen(command, stdout=words, stderr=words, env=environment, start_new_session=True)
     try:
