@@ -119,6 +119,7 @@ class VllmEngine:
             torch.default_generator.manual_seed(seed)
             plain, tokenizer = hf_loading.load_model(model, hf_loading.pick_dtype(None, place))
             plain.to(place).requires_grad_(False).eval()
+            hf_loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, hf_loading.eos_ids(plain, tokenizer), model)
             trained = hf_trees.with_adapter(plain, lora_rank, lora_alpha)
