@@ -2,13 +2,18 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from engines_fixtures import make_model
+from test_engine_hf import data, load, requests, sample, train, wait
 
-from espl_bench.engines.protocol import LossSpec
+from espl_bench.engines.protocol import AdamParams, LossSpec
 from espl_bench.learning.correction import factors, rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, default_loss
+from espl_bench.types import SampleRequest
 
 RATIOS = (0.5, 1.0, 1.5, 3.0, 8.0, 0.25)
 ROWS = (0, 0, 0, 1, 1, 2)
@@ -65,3 +70,33 @@ def test_the_spread_by_hand() -> None:
     assert found["capped_fraction"] == pytest.approx(2 / 6)
     assert found["sequence_ratio_mean"] == pytest.approx(25 / 3)
     assert found["sequence_capped_fraction"] == pytest.approx(1 / 3)
+
+
+# In the trainer
+
+
+def test_ratios_of_a_rollout_are_multiplied_wherever_its_tokens_are_packed(tmp_path: Path) -> None:
+    """Rollouts of very different lengths are read in two levels; each alone is read in one."""
+    engine = load(make_model(tmp_path))
+    asked = [SampleRequest((5, 6, 7), seed, 60 if seed % 4 == 0 else 4, 1.5) for seed in range(16)]
+    rollouts = [replace(datum, logprobs_T=tuple(q - 0.01 * q for q in datum.logprobs_T)) for datum in data(asked, sample(engine, asked))]
+    assert len({len(datum.tokens_T) for datum in rollouts}) > 2
+    together = train(engine, rollouts, lr=0.0)
+    alone = [train(engine, [datum], lr=0.0)["sequence_ratio_mean"] for datum in rollouts]
+    assert together["sequence_ratio_mean"] == pytest.approx(sum(alone) / len(alone), rel=1e-4)
+    assert max(alone) - min(alone) > 0.01
+    assert 0 < together["logprob_gap"] < 0.2
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_what_is_truncated_moves_the_weights_less(tmp_path: Path, level: Any) -> None:
+    asked = requests()
+    moved = []
+    for correction in (level, "none"):
+        engine = load(make_model(tmp_path / correction))
+        improbable = [replace(d, logprobs_T=tuple(q - 2.0 for q in d.logprobs_T)) for d in data(asked, sample(engine, asked))]
+        spec = replace(SPEC, correction=correction)
+        metrics = wait(engine.train_step(improbable, spec, AdamParams(lr=1e-3, grad_clip=0.0)))
+        assert metrics["capped_fraction"] == 1.0 and metrics["ratio_max"] == pytest.approx(math.exp(2.0), rel=1e-3)
+        moved.append(metrics["grad_norm"])
+    assert 0 < moved[0] < moved[1] / 3, "weights of 2 in place of e squared or more"
