@@ -138,7 +138,7 @@ def test_every_version_has_a_name_and_an_id_of_its_own_and_the_old_one_is_gone(e
         names.append(newest.lora.lora_name)
         numbers.append(newest.lora.lora_int_id)
         assert [folder.name for folder in adapters._root.iterdir()] == [newest.lora.lora_name]
-        assert wait(engine._parts.server.call(engine._parts.server._llm.list_loras())) == {newest.lora.lora_int_id}
+        assert set(wait(engine._parts.server.call(engine._parts.server._llm.list_loras()))) == {newest.lora.lora_int_id}
         assert adapters.proof.version == newest.number
         assert adapters.proof.gap < 1e-4 and adapters.proof.base_gap < 1e-4
         assert adapters.proof.shift > 0.01 and adapters.proof.to_base > 0.01, "and it is not the base model"
