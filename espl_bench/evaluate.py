@@ -11,6 +11,7 @@ from espl_bench.engines.protocol import SamplingClient
 from espl_bench.outcomes import outcome_rates
 from espl_bench.rollout import Task, roll_out
 from espl_bench.types import Outcome, Problem, Split, SystemPrompt, TrajectoryGroup
+from espl_bench.watchdog import Watchdog
 
 CHUNK = 512
 """Episodes sampled between two words to the reporter."""
@@ -62,6 +63,7 @@ async def evaluate(
     samples: int,
     step: int,
     progress: Callable[[int, int], None],
+    watchdog: Watchdog | None = None,
 ) -> Evaluation:
     """Roll the prompt out on all problems of one split. `progress(done, total)` counts episodes."""
     split = problems[0].split
@@ -70,6 +72,6 @@ async def evaluate(
     for start in range(0, len(problems), size):
         progress(start * samples, len(problems) * samples)
         chunk = problems[start : start + size]
-        groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value))
+        groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value, watchdog=watchdog))
     progress(len(problems) * samples, len(problems) * samples)
     return Evaluation(step, split, prompt.id, tuple(groups))

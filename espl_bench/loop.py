@@ -37,6 +37,7 @@ from espl_bench.selection import SELECTORS
 from espl_bench.spending import Role
 from espl_bench.stopping import Interrupted, StopSignal
 from espl_bench.types import Split, TrajectoryGroup
+from espl_bench.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class Bench:
         client = await (self.editor.reference() if frozen else self.editor.current())
         return MeteredClient(self.till.client(client, Role.EDITOR), self.ledger, Purpose.REFLECTION)
 
+    def watchdog(self, recorder: Recorder) -> Watchdog:
+        """Tells the reporter of rollouts that are stuck."""
+        return Watchdog(self.config.stuck_after, recorder.reporter.stuck)
+
     @property
     def learns_side_by_side(self) -> bool:
         """Whether the editor may write while the weights move: not if it writes with these, or shares what moves."""
@@ -88,7 +93,8 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     prompts_K = SELECTORS[method.selector].select(state.population.members, config.num_prompts, rng)
     problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
     policy = await bench.policy(Purpose.ROLLOUT)
-    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step)
+    watchdog = bench.watchdog(recorder)
+    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
     believed_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
@@ -108,7 +114,8 @@ async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) ->
     if not config.method.learns_weights:
         return {}
     scored = centre(groups_KP, config.method.baseline)
-    data = [datum for s in scored for datum in to_data(s.trajectory, s.advantage, config.temperature)]
+    learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
+    data = [datum for s in learnable for datum in to_data(s.trajectory, s.advantage, config.temperature)]
     return await metered_train_step(bench.engine, bench.ledger, data, bench.loss, AdamParams(lr=config.lr, grad_clip=config.grad_clip))
 
 
@@ -139,6 +146,7 @@ async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) 
         bench.config.eval_samples,
         state.step,
         lambda done, total: recorder.reporter.evaluating(split, done, total),
+        bench.watchdog(recorder),
     )
     bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.eval_samples)
     recorder.evaluation(result)

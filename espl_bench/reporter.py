@@ -63,6 +63,10 @@ class Reporter(Protocol):
         """An evaluation ended."""
         ...
 
+    def stuck(self, message: str) -> None:
+        """Rollouts keep the run waiting; the message is one line that names them."""
+        ...
+
     def finished(self, summary: Summary, folder: Path) -> None:
         """The run is complete; summary.json is written."""
         ...
@@ -81,6 +85,9 @@ class Silent:
         """Say nothing."""
 
     def evaluated(self, report: EvalReport) -> None:
+        """Say nothing."""
+
+    def stuck(self, message: str) -> None:
         """Say nothing."""
 
     def finished(self, summary: Summary, folder: Path) -> None:

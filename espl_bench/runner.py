@@ -15,7 +15,7 @@ from espl_bench.dialect import Dialect
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import Chat, LossSpec
 from espl_bench.env import TextEnv
-from espl_bench.errors import EndpointError, RunDirError, UsageError
+from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError, UsageError
 from espl_bench.evaluate import Evaluation
 from espl_bench.learning.losses import default_loss
 from espl_bench.ledger import Ledger
@@ -110,6 +110,7 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
         max_episode_tokens=config.max_episode_tokens,
         native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
         irrelevant=dialect.irrelevant() if config.control is Control.IRRELEVANT_PROMPT else (),
+        continuous=engine.batches_continuously,
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), config.limits)
@@ -148,7 +149,7 @@ def _loss(config: RunConfig) -> LossSpec:
     spec = default_loss(config.loss)
     low = spec.clip_low if config.clip_low is None else config.clip_low
     high = spec.clip_high if config.clip_high is None else config.clip_high
-    return LossSpec(config.loss, low, high)
+    return LossSpec(config.loss, low, high, config.correction, config.correction_cap)
 
 
 async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSignal | None) -> Summary:
@@ -164,14 +165,17 @@ async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSign
 
 @contextmanager
 def _resumable(folder: Path) -> Generator[None]:
-    """Say how to go on where an endpoint or a budget ended a run."""
-    again = f"every answer is kept; go on with: espl-bench resume {shlex.quote(str(folder))}"
+    """Say how to go on where an endpoint, a budget or an engine ended a run."""
+    command = f"espl-bench resume {shlex.quote(str(folder))}"
+    again = f"every answer is kept; go on with: {command}"
     try:
         yield
     except BudgetSpent as error:
         raise BudgetSpent(f"{error}; {again} {error.flag} MORE", error.flag) from error
     except EndpointError as error:
         raise EndpointError(f"{error}; {again}") from error
+    except (DeviceMemoryError, EngineFault) as error:
+        raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 
 async def _to_the_end(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> Summary:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -10,11 +11,24 @@ from espl_bench.errors import UsageError
 if TYPE_CHECKING:
     from espl_bench.config import RunConfig
 
-EngineName = Literal["hf", "openai"]
+EngineName = Literal["hf", "vllm", "openai"]
 FROZEN: frozenset[EngineName] = frozenset({"openai"})
 """Engines whose weights are not ours: they sample, and never train."""
 ENDPOINT: EngineName = "openai"
 """The engine that asks an endpoint."""
+
+
+VLLM_ONLY = ("gpu_memory_utilization", "sleep", "deterministic")
+"""Options that mean nothing to another engine."""
+
+
+def fastest_engine() -> EngineName:
+    """Vllm where it is installed and CUDA is there, else hf. Costs nothing where it is not installed."""
+    if find_spec("vllm") is None:
+        return "hf"
+    import torch  # only asked where vLLM could serve
+
+    return "vllm" if torch.cuda.is_available() else "hf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,12 @@ def check_sources(config: "RunConfig", given: Collection[str]) -> None:
             f"options: {config.method.name} trains weights, and those of --engine {policy.engine} are the endpoint's; "
             f"use --engine hf, or a method that freezes weights: {', '.join(_methods_without_training())}"
         )
+    engines = {source.engine for source in (policy, editor) if source is not None}
+    for name in VLLM_ONLY:
+        if name in given and "vllm" not in engines:
+            raise UsageError(f"options: --{name.replace('_', '-')} is about vLLM; add --engine vllm, or leave it out")
+    if config.sleep and config.train_device is not None:
+        raise UsageError("options: --sleep shares one device, --train-device takes another; give one of them")
     if policy.is_endpoint and "model" not in given:
         raise UsageError("options: --engine openai needs --model, the name under which the endpoint serves it")
     _check_address(policy, "--base-url", "--engine openai")

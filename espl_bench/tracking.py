@@ -79,6 +79,10 @@ class Tracking:
         )
         self._reporter.stepped(report)
 
+    def stuck(self, message: str) -> None:
+        """Told to people only."""
+        self._reporter.stuck(message)
+
     def evaluated(self, report: EvalReport) -> None:
         """Score and outcomes of a held-out split."""
         outcomes = {f"{report.split}/outcome/{outcome.value}": share for outcome, share in report.outcomes.items()}

@@ -190,6 +190,11 @@ class Trajectory:
         return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
 
     @property
+    def was_cut(self) -> bool:
+        """Whether the token limit ended its last turn."""
+        return bool(self.turns) and self.turns[-1].completion.stop_reason is StopReason.LENGTH
+
+    @property
     def generated_tokens(self) -> int:
         """Tokens sampled from the policy in this episode."""
         return sum(turn.completion.sampled_tokens for turn in self.turns)

@@ -175,7 +175,9 @@ def test_defaults_of_the_help_are_those_of_the_configuration(option: RunOption):
     if option.field in METHOD_CHOICES:
         assert option.default == "the method's own"
     elif option.default.startswith("the "):
-        assert RunConfig.model_fields[option.field].default is None or option.field in ("model", "dialect")
+        assert RunConfig.model_fields[option.field].default is None or option.field in ("model", "dialect", "engine")
+    elif option.kind is bool:
+        assert {"on": True, "off": False}[option.default] is RunConfig.model_fields[option.field].default
     elif option.default == "none":
         assert RunConfig.model_fields[option.field].default is None
     else:
@@ -184,7 +186,7 @@ def test_defaults_of_the_help_are_those_of_the_configuration(option: RunOption):
 
 def test_every_choice_of_a_method_and_nearly_every_field_of_a_run_has_an_option():
     offered = {option.field for option in RUN_OPTIONS}
-    elsewhere = {"method", "env", "env_options", "seed", "root_principles", "gradient_checkpointing"}
+    elsewhere = {"method", "env", "env_options", "seed", "root_principles"}
     assert offered | elsewhere == {*RunConfig.model_fields, *METHOD_CHOICES}
     assert not offered & elsewhere
 
@@ -206,7 +208,9 @@ def test_pairs_are_json_scalars_or_text():
 
 
 def test_options_given_to_a_comparison_reach_its_runs_unchanged(monkeypatch: pytest.MonkeyPatch):
-    chosen = Chosen({"steps": 3, "lr": 1e-05, "loss": "ppo", "tie": 0.0, "model": "-odd name"}, ("world=7", "x=a b"), ("[G0] @ -larger .",))
+    flags = {"sleep": True, "mask_truncated": False}
+    values = {"steps": 3, "lr": 1e-05, "loss": "ppo", "tie": 0.0, "model": "-odd name", **flags}
+    chosen = Chosen(values, ("world=7", "x=a b"), ("[G0] @ -larger .",))
     chosen = replace(chosen, spending={"max_cost": 1.5, "max_tokens_total": 7, "prices": "p.toml"})
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(run_command, "configure", lambda *given: seen.append(given) or make_config())

@@ -120,3 +120,44 @@ def test_a_file_with_an_unknown_field_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(("method", "steps"), [("base", 0), ("rl_only", 5), ("espl", 5)])
 def test_what_learns_nothing_is_not_iterated(method: str, steps: int):
     assert resolve(method, "rulebook", {"steps": 5}).iterations == steps
+
+
+# Engines
+
+
+def test_vllm_is_chosen_where_it_and_cuda_are_there(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    from espl_bench import sources
+
+    assert resolve("espl", "rulebook", {}).engine == sources.fastest_engine()
+    for there, cuda, engine in ((True, True, "vllm"), (True, False, "hf"), (False, True, "hf")):
+        monkeypatch.setattr(sources, "find_spec", lambda name, there=there: object() if there else None)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        assert resolve("espl", "rulebook", {}).engine == engine
+        assert resolve("espl", "rulebook", {"engine": "hf"}).engine == "hf", "what is said goes before"
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"engine": "hf", "gpu_memory_utilization": 0.5}, "--gpu-memory-utilization is about vLLM; add --engine vllm, or leave it out"),
+        ({"engine": "hf", "sleep": True}, "--sleep is about vLLM"),
+        ({"engine": "hf", "deterministic": True}, "--deterministic is about vLLM"),
+        ({"engine": "vllm", "sleep": True, "train_device": "cuda:1"}, "--sleep shares one device, --train-device takes another"),
+        ({"engine": "vllm", "gpu_memory_utilization": 1.5}, "gpu_memory_utilization: Input should be less than or equal to 1"),
+        ({"correction_cap": 0.5}, "correction_cap: Input should be greater than or equal to 1"),
+    ],
+)
+def test_options_of_devices_that_cannot_be_are_refused_in_one_line(choices: dict, words: str):
+    with pytest.raises(UsageError) as refusal:
+        resolve("espl", "rulebook", choices)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch):
+    from espl_bench.engines import opening
+
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"engine vllm needs vLLM; install it with: pip install 'espl-bench\[vllm\]'"):
+        opening.open_engine(resolve("espl", "rulebook", {"engine": "vllm"}))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from espl_bench.cli import invoke
 from espl_bench.commands.show import lineage_tree
-from espl_bench.display import LiveDisplay, PlainLines, principles_text, result_line, result_panel, time_left, watching
+from espl_bench.display import LiveDisplay, OnlyAlarms, PlainLines, principles_text, result_line, result_panel, time_left, watching
 from espl_bench.errors import RunDirError
 from espl_bench.reporter import EvalReport, Silent, StepReport
 from espl_bench.run_dir import Log, RunDir
@@ -151,7 +151,16 @@ def test_terminal_is_given_back_when_a_run_fails():
 
 def test_reporter_suits_the_console():
     with watching(paper(terminal=True)) as live, watching(paper()) as lines, watching(paper(), quiet=True) as silent:
-        assert [type(reporter) for reporter in (live, lines, silent)] == [LiveDisplay, PlainLines, Silent]
+        assert [type(reporter) for reporter in (live, lines, silent)] == [LiveDisplay, PlainLines, OnlyAlarms]
+        assert isinstance(silent, Silent)
+
+
+def test_a_stuck_rollout_is_told_even_quietly():
+    for terminal, quiet in ((True, False), (False, False), (False, True)):
+        console = paper(terminal=terminal)
+        with watching(console, quiet) as reporter:
+            reporter.stuck("stuck rollouts, at the engine: train/3")
+        assert "stuck rollouts, at the engine: train/3" in written(console)
 
 
 def test_replay_tells_ratings_matches_and_rejections():

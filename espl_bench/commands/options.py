@@ -33,7 +33,8 @@ class RunOption:
     """One field of RunConfig or Method that the command line may set."""
 
     field: str
-    kind: type[str] | type[int] | type[float]
+    kind: type[str] | type[int] | type[float] | type[bool]
+    """A bool is a flag with a --no- form."""
     panel: str
     help: str
     default: str
@@ -50,13 +51,16 @@ ROLLOUTS = "Rollouts"
 WEIGHTS = "Learning weights"
 WORDS = "Learning words"
 EVALUATION = "Evaluation and checkpoints"
+DEVICES = "Devices"
 ENDPOINTS = "Endpoints"
 OWN = "the method's own"
 BY_LOSS = "the loss's own"
 
 RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
-    RunOption("engine", str, "What runs", "What samples and trains; openai only samples.", "hf", ("hf", "openai")),
+    RunOption(
+        "engine", str, "What runs", "What samples and trains; openai only samples.", "the fastest that is here", ("hf", "vllm", "openai")
+    ),
     RunOption("steps", int, "What runs", "Iterations.", "100"),
     RunOption(
         "control", str, "What runs", "Take away what is learned from.", "none", ("random-reward", "shuffled-answers", "irrelevant-prompt")
@@ -79,12 +83,16 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("lora_rank", int, WEIGHTS, "Rank of the adapter.", "32"),
     RunOption("lora_alpha", float, WEIGHTS, "Scale of the adapter.", "32.0"),
     RunOption("token_budget", int, WEIGHTS, "Tokens of one training micro-batch.", "4096"),
+    RunOption("gradient_checkpointing", bool, WEIGHTS, "Train with less memory, in more time.", "off"),
+    RunOption("correction", str, WEIGHTS, "How ratios of trainer to sampler are truncated.", "token", ("token", "sequence", "none")),
+    RunOption("correction_cap", float, WEIGHTS, "Where they are truncated.", "2.0"),
+    RunOption("mask_truncated", bool, WEIGHTS, "Leave rollouts that were cut out of the loss.", "off"),
     RunOption("selector", str, WORDS, "Which prompts are rolled out.", OWN, ("top_plus_random", "softmax", "ucb", "lucb", "uniform")),
     RunOption("population_size", int, WORDS, "Newest prompts that live.", OWN),
     RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),
     RunOption("editor", str, WORDS, "Whose weights write the reflections.", OWN, ("reference", "current")),
     RunOption("editor_model", str, WORDS, "Another model that writes the reflections.", "the run's own"),
-    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "openai")),
+    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "vllm", "openai")),
     RunOption("editor_base_url", str, WORDS, "Its endpoint.", "the policy's"),
     RunOption("editor_api_key_env", str, WORDS, "Variable that holds its key.", "the policy's"),
     RunOption("editor_temperature", float, WORDS, "Of reflections.", "1.0"),
@@ -97,6 +105,11 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("tie", float, WORDS, "Mean rewards this close are a draw.", "0.01"),
     RunOption("placement", str, WORDS, "Message that holds the principles.", "system", ("system", "user")),
     RunOption("dialect", str, WORDS, "Templates: a built-in name or a folder.", "the environment's"),
+    RunOption("train_device", str, DEVICES, "Where weights are trained, e.g. cuda:1.", "none"),
+    RunOption("gpu_memory_utilization", float, DEVICES, "Share of the memory that vllm takes.", "none"),
+    RunOption("sleep", bool, DEVICES, "Let vllm free its memory while weights are trained, on one card.", "off"),
+    RunOption("deterministic", bool, DEVICES, "Have vllm compute alike whatever it is batched with.", "off"),
+    RunOption("stuck_after", float, DEVICES, "Seconds after which a rollout that does not move is named; 0: never.", "600"),
     RunOption("base_url", str, ENDPOINTS, "Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.", "none"),
     RunOption("api_key_env", str, ENDPOINTS, "Variable that holds the key.", "the variable OPENAI_API_KEY"),
     RunOption("concurrency", int, ENDPOINTS, "Requests in flight.", "16"),
@@ -193,7 +206,7 @@ class Chosen:
     def arguments(self) -> list[str]:
         """The same options as they would be typed."""
         flags = {option.field: option.flag for option in RUN_OPTIONS}
-        typed = [f"{flags[field]}={value}" for field, value in self.values.items()]
+        typed = [_typed(flags[field], value) for field, value in self.values.items()]
         pairs = [f"--env-option={pair}" for pair in self.env_options]
         files = [f"--data={pair}" for pair in self.data]
         preset = [f"--preset={self.preset}"] if self.preset is not None else []
@@ -203,6 +216,15 @@ class Chosen:
     def limits(self) -> list[str]:
         """The limits alone, as they would be typed: a resume takes these too."""
         return [f"--{name.replace('_', '-')}={value}" for name, value in self.spending.items()]
+
+
+def _typed(flag: str, value: Scalar) -> str:
+    """One option as it would be typed."""
+    return (flag if value else _negated(flag)) if isinstance(value, bool) else f"{flag}={value}"
+
+
+def _negated(flag: str) -> str:
+    return f"--no-{flag.removeprefix('--')}"
 
 
 def make_budget(spending: Mapping[str, Any]) -> "Budget":
@@ -306,11 +328,11 @@ def _not_json(constant: str) -> None:
 
 def _parameter(option: RunOption) -> inspect.Parameter:
     info = typer.Option(
-        option.flag,
+        f"{option.flag}/{_negated(option.flag)}" if option.kind is bool else option.flag,
         help=f"{_with_choices(option)} Default: {option.default}.",
         rich_help_panel=option.panel,
         show_default=False,
-        metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X"}[option.kind],
+        metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X", bool: None}[option.kind],
     )
     kind = option.kind | None
     return inspect.Parameter(option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])

@@ -8,15 +8,16 @@ in threads. So ``asyncio.gather(engine.train_step(...), reference.sample(...))``
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from espl_bench.engines import hf_checkpoint, hf_loading, hf_trees
+from espl_bench.engines import hf_loading, hf_trees
 from espl_bench.engines.chat import HfChat
+from espl_bench.engines.hf_learner import Learner
 from espl_bench.engines.hf_sampling import BatchSampler, Sampled
 from espl_bench.engines.hf_training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
@@ -55,21 +56,26 @@ class HfSamplingClient:
 class _Parts:
     """What holds memory: gone after ``close``."""
 
-    trainer: Trainer
+    learner: Learner
     policy: HfSamplingClient
     reference: HfSamplingClient
+
+    @property
+    def trainer(self) -> Trainer:
+        """What the learner holds."""
+        return self.learner.trainer
 
 
 class HfEngine:
     """One base model and one LoRA adapter, on one device. Made by `from_pretrained`."""
 
     isolates_snapshots = True
+    batches_continuously = False
 
     def __init__(self, parts: _Parts, chat: HfChat) -> None:
         """Use `from_pretrained` instead."""
         self.chat: Chat = chat
         self._parts: _Parts | None = parts
-        self._training = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -119,7 +125,7 @@ class HfEngine:
             return HfSamplingClient(BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens), chat)
 
         trainer = Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing)
-        return cls(_Parts(trainer, client(policy), client(reference)), chat)
+        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
 
     async def current(self) -> HfSamplingClient:
         """A client of the current weights. There is one policy tree: calling this brings older clients up to date too."""
@@ -127,7 +133,7 @@ class HfEngine:
 
     def _current(self) -> HfSamplingClient:
         parts = self._open()
-        with self._training, parts.policy.lock:
+        with parts.learner.lock, parts.policy.lock:
             hf_trees.refresh(parts.policy.sampler.model, parts.trainer.model)
         return parts.policy
 
@@ -137,15 +143,11 @@ class HfEngine:
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
         """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`."""
-        return await asyncio.to_thread(self._train_step, tuple(data), loss, adam)
-
-    def _train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
-        with self._training:
-            return self._open().trainer.step(data, loss, adam)
+        return await self._open().learner.train_step(data, loss, adam)
 
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf_checkpoint` names the files)."""
-        await asyncio.to_thread(self._checkpoint, hf_checkpoint.save, folder)
+        await self._open().learner.save(folder)
 
     async def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote; training continues bit for bit. Ask for ``current`` anew afterwards.
@@ -153,11 +155,7 @@ class HfEngine:
         Raises:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
         """
-        await asyncio.to_thread(self._checkpoint, hf_checkpoint.load, folder)
-
-    def _checkpoint(self, action: Callable[[Trainer, Path], None], folder: Path) -> None:
-        with self._training:
-            action(self._open().trainer, folder)
+        await self._open().learner.load(folder)
 
     async def close(self) -> None:
         """Free the weights. The engine and its clients are unusable afterwards."""

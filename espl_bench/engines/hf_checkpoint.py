@@ -28,11 +28,16 @@ OPTIMIZER = "optimizer.safetensors"
 _MUST_MATCH = ("r", "lora_alpha", "target_modules")
 
 
-def save(trainer: Trainer, folder: Path) -> None:
-    """Write adapter and optimiser into an existing folder."""
+def save_adapter(trainer: Trainer, folder: Path) -> None:
+    """Write the adapter alone into an existing folder."""
     model: PeftModel = trainer.model
     save_file(_adapter(model), folder / WEIGHTS, metadata={"format": "pt"})
     model.peft_config[ADAPTER].save_pretrained(str(folder))
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write adapter and optimiser into an existing folder."""
+    save_adapter(trainer, folder)
     state = trainer.optimizer.state
     moments = {
         f"{moment}/{name}": tensor.contiguous()

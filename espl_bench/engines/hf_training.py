@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicCache
 from espl_bench.engines.hf_levels import read
 from espl_bench.engines.hf_packing import MicroBatch, micro_batches
 from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.learning.correction import factors, rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, mismatch
 from espl_bench.types import Datum
 
@@ -29,6 +30,11 @@ NOTHING_TRAINED: Mapping[str, float] = {
     "kl_sampler": 0.0,
     "clip_fraction": 0.0,
     "entropy": 0.0,
+    "logprob_gap": 0.0,
+    "ratio_max": 1.0,
+    "capped_fraction": 0.0,
+    "sequence_ratio_mean": 1.0,
+    "sequence_capped_fraction": 0.0,
     "skipped_steps": 0.0,
 }
 """Metrics of a step without data; the keys are those of every step."""
@@ -36,12 +42,14 @@ NOTHING_TRAINED: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What one micro-batch leaves behind, without gradients; the fields of shape (N,) in the order of the data."""
+    """What one micro-batch leaves behind, without gradients; N sampled tokens of B trajectories."""
 
     loss: float
     logprobs_N: Tensor
     sampler_N: Tensor
     entropy_N: Tensor
+    gap_B: Tensor
+    """log of the product of each trajectory's ratios."""
 
 
 class Trainer:
@@ -71,8 +79,9 @@ class Trainer:
         """One optimiser step on the sum over data and tokens.
 
         Returns:
-            ``loss`` (the sum), ``grad_norm`` (before clipping), the means of `learning.losses.mismatch`, and
-            ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no weight has changed.
+            ``loss`` (the sum), ``grad_norm`` (before clipping), those of `learning.losses.mismatch` and of
+            `learning.correction.spread`, and ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no
+            weight has changed.
         """
         trainable = [datum for datum in data if any(datum.mask_T[1:])]
         if not trainable:
@@ -87,11 +96,17 @@ class Trainer:
         if finite:
             self._update(adam)
         self.optimizer.zero_grad(set_to_none=True)
-        logprobs_N, sampler_N, entropy_N = (
-            torch.cat([getattr(part, name) for part in measured]) for name in ("logprobs_N", "sampler_N", "entropy_N")
+        logprobs_N, sampler_N, entropy_N, gap_B = (
+            torch.cat([getattr(part, name) for part in measured]) for name in ("logprobs_N", "sampler_N", "entropy_N", "gap_B")
         )
-        metrics = mismatch(logprobs_N, sampler_N, entropy_N, loss)
+        metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **spread(logprobs_N, sampler_N, gap_B, loss)}
         return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
+
+    @torch.inference_mode()
+    def score(self, datum: Datum) -> list[float]:
+        """The current log-probability of each sampled token of one trajectory, at its temperature."""
+        [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
+        return self._logprobs(batch).gather(-1, _joined(batch, "target_N")[:, None])[:, 0].tolist()
 
     def _update(self, adam: AdamParams) -> None:
         for group in self.optimizer.param_groups:
@@ -100,17 +115,20 @@ class Trainer:
 
     def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
         """Add one micro-batch's gradient."""
-        target_N, sampler_N, advantage_N, temperature_N = (
-            torch.cat([getattr(chunk, name) for chunk in batch.chunks])
-            for name in ("target_N", "sampler_N", "advantage_N", "temperature_N")
-        )
-        logprobs_NV = torch.log_softmax(self._logits(batch).float() / temperature_N[:, None], dim=-1)
+        target_N, sampler_N, advantage_N = (_joined(batch, name) for name in ("target_N", "sampler_N", "advantage_N"))
+        row_N = _rollouts(batch)
+        logprobs_NV = self._logprobs(batch)
         logprobs_N = logprobs_NV.gather(-1, target_N[:, None])[:, 0]
-        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N, spec)
+        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * factors(logprobs_N, sampler_N, row_N, spec), spec)
         loss.backward()
         with torch.no_grad():
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N)
+            gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
+        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
+
+    def _logprobs(self, batch: MicroBatch) -> Tensor:
+        """Log-probabilities of the whole vocabulary where a sampled token was predicted, (N, V)."""
+        return torch.log_softmax(self._logits(batch).float() / _joined(batch, "temperature_N")[:, None], dim=-1)
 
     def _logits(self, batch: MicroBatch) -> Tensor:
         """Logits that predict the sampled tokens, (N, V). The rests meet their prefixes through a KV cache, as in sampling."""
@@ -119,6 +137,17 @@ class Trainer:
         logits, _ = read(self.model, levels, cache)
         kept = zip(batch.chunks, logits[len(batch.prompts) :], strict=True)
         return torch.cat([logits_RSV[chunk.row_N, chunk.column_N] for chunk, logits_RSV in kept])
+
+
+def _joined(batch: MicroBatch, name: str) -> Tensor:
+    """A field of all chunks, (N,)."""
+    return torch.cat([getattr(chunk, name) for chunk in batch.chunks])
+
+
+def _rollouts(batch: MicroBatch) -> Tensor:
+    """Which trajectory of the micro-batch each predicted token belongs to, (N,): a second level continues rows of the first."""
+    first, *later = batch.chunks
+    return torch.cat([first.row_N, *(chunk.level.index_R[chunk.row_N] for chunk in later)])
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -116,6 +116,7 @@ class OpenAIEngine:
     """One model at one endpoint. Made by `at`; current and reference client are the engine itself."""
 
     isolates_snapshots = True
+    batches_continuously = False  # a request that fails for good must keep the others of its call from being begun
 
     def __init__(self, model: str, access: Access) -> None:
         """Nothing is asked yet."""

@@ -1,5 +1,7 @@
 """From a configuration to an engine. The only place that knows which engines exist; each loads its packages when opened."""
 
+from importlib.util import find_spec
+
 from espl_bench.config import RunConfig
 from espl_bench.engines.protocol import Engine
 from espl_bench.errors import UsageError
@@ -28,8 +30,26 @@ def _open(source: Source, config: RunConfig) -> Engine:
                 lora_rank=config.lora_rank,
                 lora_alpha=config.lora_alpha,
                 seed=seed_for(config.seed, "adapter"),
+                device=config.train_device,
                 token_budget=config.token_budget,
                 gradient_checkpointing=config.gradient_checkpointing,
+            )
+        case "vllm":
+            if find_spec("vllm") is None:
+                raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
+            from espl_bench.engines.vllm import VllmEngine
+
+            return VllmEngine.from_pretrained(
+                source.model,
+                lora_rank=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                seed=seed_for(config.seed, "adapter"),
+                train_device=config.train_device,
+                token_budget=config.token_budget,
+                gradient_checkpointing=config.gradient_checkpointing,
+                gpu_memory_utilization=config.gpu_memory_utilization,
+                sleep=config.sleep,
+                deterministic=config.deterministic,
             )
         case "openai":
             try:

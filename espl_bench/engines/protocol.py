@@ -17,6 +17,7 @@ from espl_bench.tools.spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 LossName = Literal["importance_sampling", "ppo", "cispo"]
+CorrectionLevel = Literal["token", "sequence", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class LossSpec:
     """Lower bound of the probability ratio (ppo: 0.8, cispo: 0.0); unused by importance_sampling."""
     clip_high: float = 1.2
     """Upper bound of the probability ratio (ppo: 1.2, cispo: 4.0)."""
+    correction: CorrectionLevel = "token"
+    """Whose ratio of trainer to sampler is truncated (learning/correction.py)."""
+    correction_cap: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,9 @@ class TrainingClient(Protocol):
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
         """One optimiser step on the sum over data and tokens.
 
-        Returns metrics; keys are stable per engine: ``loss``, ``grad_norm``, ``ratio_mean``, ``kl_sampler``,
-        ``clip_fraction``, ``entropy``, ``skipped_steps``. Raises UsageError from a frozen engine.
+        Returns metrics; keys are stable per engine: ``loss``, ``grad_norm``, those of `learning.losses.mismatch` and of
+        `learning.correction.spread`, and ``skipped_steps``. Raises UsageError from a frozen engine, DeviceMemoryError where
+        the step does not fit.
         """
         ...
 
@@ -106,6 +111,8 @@ class Engine(TrainingClient, Protocol):
     chat: Chat
     isolates_snapshots: bool
     """True if the reference client may sample while ``train_step`` runs, without either seeing the other."""
+    batches_continuously: bool
+    """True if requests are best asked one by one as they come up; False if a whole list at a time."""
 
     async def current(self) -> SamplingClient:
         """A client of the current weights. Ask anew after every train step: an older client may serve old weights."""

@@ -1,0 +1,65 @@
+"""Truncated importance sampling: what keeps a sampler that computes a little differently from leading the trainer astray.
+
+Even with the same weights an engine made for sampling rounds otherwise than the trainer, and a rare token may come out with
+a probability several times too small or too large. Every loss weighs a token by p / q (`learning.losses`); here that ratio
+is truncated from above, per token or per rollout, by a factor on its advantage. A factor is 1 where nothing is truncated,
+so that a sampler that agrees with the trainer changes nothing, not even in the last bit.
+
+Notation as in `learning.losses`; ``row_N`` says which rollout a token belongs to.
+"""
+
+import torch
+from torch import Tensor
+
+from espl_bench.engines.protocol import LossSpec
+
+
+def factors(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:
+    """What each token's advantage is multiplied with, (N,), without a gradient.
+
+    token: min(1, cap / ratio), so that the token weighs min(ratio, cap) (truncated importance sampling, Yao et al. 2025).
+    sequence: the token weighs min(product of its rollout's ratios, cap) instead of its own ratio.
+    none: 1.
+    """
+    with torch.no_grad():
+        gap_N = logprobs_N - sampler_N
+        match spec.correction:
+            case "token":
+                return torch.exp(-gap_N).mul(spec.correction_cap).clamp(max=1.0)
+            case "sequence":
+                return torch.exp(rollout_sums(gap_N, row_N)[row_N] - gap_N).minimum(torch.exp(-gap_N) * spec.correction_cap)
+            case "none":
+                return torch.ones_like(gap_N)
+
+
+def rollout_sums(gap_N: Tensor, row_N: Tensor) -> Tensor:
+    """Log of the product of ratios of each rollout, (B,)."""
+    return gap_N.new_zeros(int(row_N.max()) + 1).index_add(0, row_N, gap_N)
+
+
+def spread(logprobs_N: Tensor, sampler_N: Tensor, sums_B: Tensor, spec: LossSpec) -> dict[str, float]:
+    """How far single tokens and whole rollouts are off, before anything is truncated.
+
+    Args:
+        logprobs_N: the trainer's log p.
+        sampler_N: the sampler's log q.
+        sums_B: log of the product of ratios of each rollout.
+        spec: the loss, for its cap.
+
+    Returns:
+        ``logprob_gap``: mean of |log p - log q| in nats.
+        ``ratio_max``: the largest p / q of a token.
+        ``capped_fraction``: share of tokens whose ratio is above the cap.
+        ``sequence_ratio_mean``: mean over rollouts of the product of their ratios.
+        ``sequence_capped_fraction``: share of rollouts whose product is above the cap.
+    """
+    with torch.no_grad():
+        gap_N = logprobs_N - sampler_N
+        ratio_N, ratio_B = torch.exp(gap_N), torch.exp(sums_B)
+        return {
+            "logprob_gap": gap_N.abs().mean().item(),
+            "ratio_max": ratio_N.max().item(),
+            "capped_fraction": (ratio_N > spec.correction_cap).float().mean().item(),
+            "sequence_ratio_mean": ratio_B.mean().item(),
+            "sequence_capped_fraction": (ratio_B > spec.correction_cap).float().mean().item(),
+        }
