@@ -19,7 +19,7 @@ from espl_bench.engines.hf_learner import Learner
 from espl_bench.engines.hf_training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
 from espl_bench.engines.vllm_adapters import Adapters
-from espl_bench.engines.vllm_server import Server
+from espl_bench.engines.vllm_server import Sampled, Server
 from espl_bench.engines.vllm_setup import Serving
 from espl_bench.errors import UsageError
 from espl_bench.types import Completion, Datum, Message, SampleRequest
@@ -46,9 +46,12 @@ class VllmSamplingClient:
         newest = self._adapters.newest if self._adapters else None
         lora = newest.lora if newest else None
         results = await self._server.call(self._server.generate(requests, self._eos_ids, lora))
-        return [
-            Completion(result.tokens_T, result.logprobs_T, self._chat.decode(result.tokens_T), result.stop_reason) for result in results
-        ]
+        return [self._completion(result) for result in results]
+
+    def _completion(self, result: Sampled) -> Completion:
+        text = self._chat.decode(result.tokens_T)
+        lengths_T = self._chat.lengths(result.tokens_T, text)
+        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
 
 
 @dataclass(slots=True)
