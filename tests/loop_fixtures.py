@@ -94,6 +94,7 @@ class RecordingEngine:
         self.engine = engine
         self.chat = engine.chat
         self.isolates_snapshots = engine.isolates_snapshots
+        self.batches_continuously = engine.batches_continuously
         self.calls = []
         self.trained = []
 

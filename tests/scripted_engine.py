@@ -62,6 +62,7 @@ class ScriptedEngine:
     """An `Engine` that also keeps what passed through it."""
 
     isolates_snapshots: bool = True
+    batches_continuously: bool = False
     practice: float = 0.0
     calls: list = field(default_factory=list)
     trained: list = field(default_factory=list)

@@ -26,6 +26,7 @@ class SaysTwo:
     """An engine whose only thought is that the answer is 2."""
 
     isolates_snapshots = True
+    batches_continuously = False
 
     def __init__(self) -> None:
         self.chat = make_chat()
