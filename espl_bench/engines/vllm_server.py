@@ -8,6 +8,7 @@ Everything here speaks vLLM's words; what a policy or a reference is, is the bus
 # (vLLM is an optional package, and untyped in parts)
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Awaitable, Coroutine, Sequence
@@ -143,12 +144,16 @@ class Server:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
             self._end_loop()
+            gc.collect()  # its finaliser complains if it runs when the interpreter is half gone
             self._log.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
-        llm, self._llm = self._llm, None  # else its finaliser runs when the interpreter is half gone
+        llm, self._llm = self._llm, None
         llm.shutdown(timeout=SHUTDOWN_S)
-        await asyncio.sleep(0)  # its own tasks end
+        own = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
