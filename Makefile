@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not ray" --ignore tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray" --ignore tests/browser --ignore tests/vllm $(PYTEST_ARGS)
 
 # Sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev
