@@ -108,7 +108,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / TRACKING
     try:
         found: Any = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the folder itself, the run says
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
