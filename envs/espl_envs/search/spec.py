@@ -38,7 +38,7 @@ def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
         summary=summary,
         dialect="search",
         defaults=DEFAULTS,
-        presets=dict.fromkeys(("paper", "reference-code"), {"steps": PAPERS_STEPS}) if name == PAPERS else {},
+        presets={preset: {"steps": PAPERS_STEPS} for preset in ("paper", "reference-code")} if name == PAPERS else {},
         arguments={"dataset": name},
         data=ROWS[name],
     )
