@@ -3,13 +3,14 @@
 #   make test   run the tests
 PYTHON ?= python3
 VENV := .venv
+TINKER_VENV := .venv-tinker
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-vllm.txt
 
-.PHONY: demo test test-browser test-ray test-vllm lint types compare publish check-results clean
+.PHONY: demo test test-browser test-ray test-vllm test-tinker lint types compare publish check-results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -31,6 +32,10 @@ test-browser: $(VENV)/.installed-browser
 # Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
+
+# Engine tinker against a self-hosted server on the CPU, for real: docs/tinker.md says how long it takes. The server pins other versions.
+test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
+	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/tinker $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -66,6 +71,13 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM_INSTALL) --editable '.[openai]' hypothesis pytest
 	@touch $@
 
+# skyrl asks for Python 3.12 and runs on 3.11 with the shims of tests/tinker; the list is complete, so nothing is resolved.
+$(TINKER_VENV)/.installed: constraints-tinker.txt
+	$(PYTHON) -m venv $(TINKER_VENV)
+	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-tinker.txt torch
+	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --requirement constraints-tinker.txt
+	@touch $@
+
 # Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and
 # docs/results.md with its pictures.
 publish: $(VENV)/.installed-dev
@@ -80,4 +92,4 @@ check-results: $(VENV)/.installed-dev
 	$(BIN)/python docs/refresh_results.py --check
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV)
+	rm -rf $(VENV) $(VLLM_VENV) $(TINKER_VENV)

@@ -30,17 +30,19 @@ class RunConfig(BaseModel):
     env_options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the environment, e.g. rulebook's `world`."""
     model: str
-    """Folder or hub id of a causal language model with a chat template; for an endpoint, the name it is served under."""
+    """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
     engine: EngineName = "hf"
     base_url: str | None = None
-    """Of the policy's endpoint."""
+    """Of the policy's endpoint or service; a service's is known without one (engines/tinker_service.py)."""
     api_key_env: str | None = None
-    """Name of the variable that holds the key; None: OPENAI_API_KEY, if it is set. The key itself is nowhere written."""
+    """Name of the variable that holds the key; None: OPENAI_API_KEY, if it is set, or a service's TINKER_API_KEY. The key itself is
+    nowhere written."""
     concurrency: int = Field(default=16, ge=1)
     """Requests in flight at endpoints."""
     request_timeout: float = Field(default=600.0, gt=0)
-    """Seconds of one try of a request."""
+    """Seconds of one try of a request; at a service, seconds that it may be out of reach."""
     request_tries: int = Field(default=8, ge=1)
+    """At a service, times the seconds above: how long all requests in flight may stay unanswered."""
     steps: int = Field(default=100, ge=0)
     """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
     seed: int = Field(default=0, ge=0)
@@ -156,8 +158,10 @@ class RunConfig(BaseModel):
         """The editor's model, if it is another than the policy's."""
         if self.editor_model is None:
             return None
-        base_url, key = self.editor_base_url or self.base_url, self.editor_api_key_env or self.api_key_env
-        return Source(self.editor_engine or self.engine, self.editor_model, base_url, key)
+        engine = self.editor_engine or self.engine
+        policy = self.policy_source if engine == self.engine else Source(engine, self.editor_model)
+        base_url, key = self.editor_base_url or policy.base_url, self.editor_api_key_env or policy.api_key_env
+        return Source(engine, self.editor_model, base_url, key)
 
 
 METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
@@ -179,9 +183,11 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults}
     if preset is not None:
         named = find_preset(preset)
-        values |= named.config
+        values |= {**named.config, **spec.presets.get(preset, {})}
         own = named.method_choices(row) | own
     row = row.varied(**own)
+    if "env_options" in given:  # of a preset's, those that were not given stay
+        given["env_options"] = {**values.get("env_options", {}), **given["env_options"]}
     values |= given
     values.setdefault("model", spec.model)
     values.setdefault("engine", fastest_engine())

@@ -1,4 +1,4 @@
-"""What a run would ask of its endpoints, and at most pay: `--dry-run`. Nothing is asked to find it out.
+"""What a run would ask of its endpoints and services, and at most pay: `--dry-run`. Nothing is asked to find it out.
 
 Sampled tokens are bounded by the limits of a request. Prompts are rendered and their characters counted, because an endpoint's
 tokenizer is not at hand; a reflection is taken to be shown attempts as long as they may be, so what it reads is overstated.
@@ -12,7 +12,7 @@ from espl_bench.dialect import Dialect, TemplateName
 from espl_bench.env import TextEnv
 from espl_bench.estimate import Estimate
 from espl_bench.operators.reflection import critique_context, summary_context
-from espl_bench.spending import Budget, Price, Purse, Role, endpoint_models
+from espl_bench.spending import Budget, Price, Role, open_purse
 from espl_bench.types import Message, Usage
 
 CHARACTERS_PER_TOKEN = 4
@@ -23,12 +23,19 @@ PROMPTS_RENDERED = 20
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What endpoints would be asked."""
+    """What endpoints and services would be asked."""
 
     requests: int
+    """For a completion, if an episode is one turn."""
+    training_requests: int
+    """Of a service: two a step, gradients and optimiser, if every step finds something to learn."""
+    saves: int
+    """Of a service: weights to sample with after every step, and checkpoints."""
     max_sampled_tokens: int
     prompt_tokens: int
     """An estimate from characters."""
+    max_trained_tokens: int
+    """Of a service, prompts included, if every rollout has an advantage and uses all its tokens."""
     prices: Mapping[str, Price]
     unpriced: tuple[str, ...]
     max_cost_usd: float | None
@@ -36,25 +43,31 @@ class Bill:
 
 
 def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budget) -> Bill | None:
-    """The bill; None for a run that asks no endpoint. Raises UsageError as the run would for its budget."""
-    models = endpoint_models(config)
-    purse = Purse(models, budget)
+    """The bill; None for a run that asks no endpoint and no service. Raises UsageError as the run would for its budget."""
+    purse = open_purse(config, budget)
+    models = purse.models
     if not models:
         return None
+    prompt = _prompt_tokens(config, env)
     calls = {Role.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, Role.EDITOR: work.max_reflection_calls}
     sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
     read = {
-        Role.POLICY: calls[Role.POLICY] * _prompt_tokens(config, env),
+        Role.POLICY: calls[Role.POLICY] * prompt,
         Role.EDITOR: calls[Role.EDITOR] * _reflection_tokens(config, env),
     }
     used = {role: Usage(read[role], sampled[role]) for role in models}
+    steps = work.steps if purse.trains else 0
+    trained = work.rollouts * prompt + work.max_generated_tokens if purse.trains else 0
     return Bill(
         requests=sum(calls[role] for role in models),
+        training_requests=2 * steps,
+        saves=steps + -(-steps // config.checkpoint_every),
+        max_trained_tokens=trained,
         max_sampled_tokens=sum(usage.sampled for usage in used.values()),
         prompt_tokens=sum(usage.prompt for usage in used.values()),
         prices=purse.prices,
-        unpriced=tuple(sorted(set(models.values()) - set(purse.prices))),
-        max_cost_usd=purse.cost(used),
+        unpriced=purse.unpriced,
+        max_cost_usd=purse.cost(used, trained),
     )
 
 

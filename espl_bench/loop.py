@@ -116,7 +116,10 @@ async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) ->
     scored = centre(groups_KP, config.method.baseline)
     learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
     data = [datum for s in learnable for datum in to_data(s.trajectory, s.advantage, config.temperature)]
-    return await metered_train_step(bench.engine, bench.ledger, data, bench.loss, AdamParams(lr=config.lr, grad_clip=config.grad_clip))
+    adam = AdamParams(lr=config.lr, grad_clip=config.grad_clip)
+    metrics = await metered_train_step(bench.engine, bench.ledger, data, bench.loss, adam)
+    bench.till.purse.pay_training(sum(len(datum.tokens_T) for datum in data))
+    return metrics
 
 
 async def learn_words(bench: Bench, state: State, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:

@@ -1,8 +1,11 @@
-"""Sampling that costs money: every request is answered from what was paid for already, or paid for and written down.
+"""Sampling that costs money: at an endpoint every request is answered from what was paid for already, or paid for and written down.
 
 All paid clients of a run share one `Till`, so that its budget and its bound on requests in flight hold for policy and editor
 together. A request that fails for good, or for which nothing is left, stops those that have not begun; those in flight are
 waited for and kept, because they cost either way.
+
+A service that trains gets its requests many at a time and is asked whether anything is left before each lot; what it has answered
+since the last commit is not kept, because after a resume it comes from weights that are trained anew.
 """
 
 import asyncio
@@ -14,33 +17,56 @@ from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import EsplError
 from espl_bench.spending import Purse, Role
 from espl_bench.summary import LedgerTotals
-from espl_bench.types import Completion, SampleRequest
+from espl_bench.types import Completion, SampleRequest, Usage
 
 
 class Till:
     """The purse and the answers of a run, and the places for requests in flight."""
 
-    def __init__(self, purse: Purse, concurrency: int) -> None:
-        """`concurrency` requests may be in flight."""
+    def __init__(self, purse: Purse, concurrency: int, services: frozenset[Role] = frozenset()) -> None:
+        """`concurrency` requests may be in flight at endpoints; `services` are the roles that a service plays."""
         self.purse = purse
+        self._services = services
+        self.keeps_answers = bool(purse.models.keys() - services)
+        """Whether what was answered is there again after a resume."""
         self.answers = Answers()
         self.places = asyncio.Semaphore(concurrency)
 
     def begin(self, run: Path, step: int) -> None:
         """A commit has been made: what it holds need not be kept any longer."""
-        if self.purse.models:
+        if self.keeps_answers:
             self.answers.begin(run, step)
 
     def resume(self, run: Path, step: int, totals: LedgerTotals) -> None:
         """Go on after the commit of `step`: what was answered after it is known and paid for."""
-        if self.purse.models:
-            self.purse.restore(totals)
+        self.purse.restore(totals)
+        if self.keeps_answers:
             for role, usage in self.answers.begin(run, step):
                 self.purse.pay(role, usage)
 
     def client(self, client: SamplingClient, role: Role) -> SamplingClient:
-        """The client through the till, if an endpoint plays this role; else the client itself."""
+        """The client through the till, if an endpoint or a service plays this role; else the client itself."""
+        if role in self._services:
+            return ServiceClient(client, self.purse, role)
         return PaidClient(client, self, role) if role in self.purse.models else client
+
+
+class ServiceClient:
+    """A service's client in one role."""
+
+    def __init__(self, client: SamplingClient, purse: Purse, role: Role) -> None:
+        """Everything asked through this client is paid for from the purse."""
+        self._client = client
+        self._purse = purse
+        self._role = role
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order. Raises BudgetSpent if nothing more may be asked, and as the client."""
+        self._purse.require()
+        completions = await self._client.sample(requests)
+        prompt = sum(len(request.prompt_T) for request in requests)
+        self._purse.pay(self._role, Usage(prompt, sum(completion.sampled_tokens for completion in completions)))
+        return completions
 
 
 class PaidClient:

@@ -54,8 +54,8 @@ _SHARED: Final = {
 """On which both agree."""
 
 _EPOCHS: Final = (
-    "10 epochs over at most 256 training problems: steps count iterations, so set --steps to 10 x (training problems / 10), "
-    "e.g. 90 for AIME or HMMT with --env-option holdout=0 and 100 for DAPO's 100"
+    "10 epochs over at most 256 training problems: steps count iterations, so that environments of the paper's pairs set them, and "
+    "elsewhere --steps is 10 x (training problems / 10)"
 )
 
 PAPER: Final = Preset(
@@ -69,7 +69,7 @@ PAPER: Final = Preset(
         "temperature 0.6 to 0.7, by experiment: 0.7 is set",
         "which prompt is shown in evaluations is not stated: this project's own choice stays",
         "the softmax of the selection formula has no stated temperature; the selection that was run is set",
-        "no validation split: hold out nothing with --env-option holdout=0",
+        "no validation split: environments of the paper's pairs then hold nothing out, and have none",
     ),
 )
 

@@ -30,7 +30,7 @@ from espl_bench.reporter import Reporter
 from espl_bench.rollout import Task
 from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
 from espl_bench.sources import Source
-from espl_bench.spending import Budget, BudgetSpent, Purse, Role, endpoint_models
+from espl_bench.spending import Budget, BudgetSpent, Purse, Role, open_purse, paid_sources
 from espl_bench.stats import mean_interval
 from espl_bench.stopping import StopSignal, listening
 from espl_bench.summary import CurvePoint, Spent, Summary
@@ -93,7 +93,8 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
     env.prepare()
     if config.control is Control.SHUFFLED_ANSWERS:
         refuse_unmoved(environment_of(config), config.env)
-    till = Till(Purse(endpoint_models(config), budget), config.concurrency)
+    services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
+    till = Till(open_purse(config, budget), config.concurrency, services)
     engine = open_engine(config)
     editor = open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
@@ -129,13 +130,13 @@ def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
     """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
     models = {Role.POLICY: config.policy_source, Role.EDITOR: config.editor_source}
     named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
-    if config.editor_source is None and not purse.models:
+    if config.editor_source is None and not config.policy_source.is_remote:
         return {}
     return {"models": named, "prices": {model: price.model_dump() for model, price in purse.prices.items()}}
 
 
 def _source_fact(source: Source) -> dict[str, Any]:
-    place = {"base_url": source.base_url} if source.is_endpoint else {"fingerprint": fingerprint(Path(source.model))}
+    place = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
     return {"engine": source.engine, "model": source.model, **place}
 
 
@@ -155,7 +156,7 @@ def _loss(config: RunConfig) -> LossSpec:
 async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSignal | None) -> Summary:
     """Bring a run to its end, and free the engines whatever happens."""
     try:
-        with _resumable(recorder.folder):
+        with _resumable(recorder.folder, bench.till.keeps_answers):
             return await _to_the_end(bench, state, recorder, stop or StopSignal())
     finally:
         await bench.engine.close()
@@ -164,10 +165,10 @@ async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSign
 
 
 @contextmanager
-def _resumable(folder: Path) -> Generator[None]:
+def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
     """Say how to go on where an endpoint, a budget or an engine ended a run."""
     command = f"espl-bench resume {shlex.quote(str(folder))}"
-    again = f"every answer is kept; go on with: {command}"
+    again = f"{'every answer' if answers_kept else 'the last commit'} is kept; go on with: {command}"
     try:
         yield
     except BudgetSpent as error:

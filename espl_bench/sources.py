@@ -11,11 +11,15 @@ from espl_bench.errors import UsageError
 if TYPE_CHECKING:
     from espl_bench.config import RunConfig
 
-EngineName = Literal["hf", "vllm", "openai"]
+EngineName = Literal["hf", "vllm", "openai", "tinker"]
 FROZEN: frozenset[EngineName] = frozenset({"openai"})
 """Engines whose weights are not ours: they sample, and never train."""
 ENDPOINT: EngineName = "openai"
 """The engine that asks an endpoint."""
+SERVICE: EngineName = "tinker"
+"""The engine that samples and trains at a service."""
+SERVICE_DECIDES = ("lora_alpha", "token_budget", "gradient_checkpointing", "correction", "correction_cap", "train_device")
+"""Options that a service leaves no choice of."""
 
 
 VLLM_ONLY = ("gpu_memory_utilization", "sleep", "deterministic")
@@ -45,6 +49,16 @@ class Source:
         """Whether its answers are asked for over the network and may cost money."""
         return self.engine == ENDPOINT
 
+    @property
+    def is_service(self) -> bool:
+        """Whether a Tinker service samples and trains it."""
+        return self.engine == SERVICE
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it runs elsewhere, at an address and with a key."""
+        return self.is_endpoint or self.is_service
+
 
 def check_sources(config: "RunConfig", given: Collection[str]) -> None:
     """Raise UsageError in one line for sources that cannot be, or for an option that would have no effect.
@@ -67,6 +81,10 @@ def check_sources(config: "RunConfig", given: Collection[str]) -> None:
         raise UsageError("options: --sleep shares one device, --train-device takes another; give one of them")
     if policy.is_endpoint and "model" not in given:
         raise UsageError("options: --engine openai needs --model, the name under which the endpoint serves it")
+    if policy.is_service:
+        for name in SERVICE_DECIDES:
+            if name in given:
+                raise UsageError(f"options: --{name.replace('_', '-')} is the service's to decide with --engine tinker; leave it out")
     _check_address(policy, "--base-url", "--engine openai")
     if editor is not None:
         if "editor" in given and config.method.editor == "current":
@@ -79,12 +97,12 @@ def check_sources(config: "RunConfig", given: Collection[str]) -> None:
             if name in given:
                 raise UsageError(f"options: --{name.replace('_', '-')} is about another editor; name it with --editor-model")
     for name, source in (("base_url", policy), ("api_key_env", policy), ("editor_base_url", editor), ("editor_api_key_env", editor)):
-        if name in given and source is not None and not source.is_endpoint:
-            raise UsageError(f"options: --{name.replace('_', '-')} is for an endpoint; add --{_engine_option(name)} openai")
+        if name in given and source is not None and not source.is_remote:
+            raise UsageError(f"options: --{name.replace('_', '-')} is for an endpoint; add --{_engine_option(name)} openai or tinker")
 
 
 def _check_address(source: Source, flag: str, engine: str) -> None:
-    if not source.is_endpoint:
+    if not source.is_remote or (source.is_service and source.base_url is None):
         return
     if source.base_url is None:
         raise UsageError(f"options: {engine} needs {flag}, e.g. http://127.0.0.1:8000/v1")

@@ -415,7 +415,7 @@ class AskTwiceInDigits(AskTwice):
 @pytest.fixture
 def asking_twice(monkeypatch: pytest.MonkeyPatch) -> str:
     spec = EnvironmentSpec("twice", "espl/Twice-v0", f"{__name__}:AskTwiceInDigits", "two turns", "compact", None, {"lr": 1e-2})
-    monkeypatch.setattr("espl_bench.runner.find_environment", lambda name: spec)
+    monkeypatch.setattr("espl_bench.registry.find_environment", lambda name: spec)
     return "twice"
 
 

@@ -59,7 +59,12 @@ BY_LOSS = "the loss's own"
 RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
     RunOption(
-        "engine", str, "What runs", "What samples and trains; openai only samples.", "the fastest that is here", ("hf", "vllm", "openai")
+        "engine",
+        str,
+        "What runs",
+        "What samples and trains; openai only samples.",
+        "the fastest that is here",
+        ("hf", "vllm", "openai", "tinker"),
     ),
     RunOption("steps", int, "What runs", "Iterations.", "100"),
     RunOption(
@@ -92,7 +97,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),
     RunOption("editor", str, WORDS, "Whose weights write the reflections.", OWN, ("reference", "current")),
     RunOption("editor_model", str, WORDS, "Another model that writes the reflections.", "the run's own"),
-    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "vllm", "openai")),
+    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "vllm", "openai", "tinker")),
     RunOption("editor_base_url", str, WORDS, "Its endpoint.", "the policy's"),
     RunOption("editor_api_key_env", str, WORDS, "Variable that holds its key.", "the policy's"),
     RunOption("editor_temperature", float, WORDS, "Of reflections.", "1.0"),
@@ -110,8 +115,14 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("sleep", bool, DEVICES, "Let vllm free its memory while weights are trained, on one card.", "off"),
     RunOption("deterministic", bool, DEVICES, "Have vllm compute alike whatever it is batched with.", "off"),
     RunOption("stuck_after", float, DEVICES, "Seconds after which a rollout that does not move is named; 0: never.", "600"),
-    RunOption("base_url", str, ENDPOINTS, "Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.", "none"),
-    RunOption("api_key_env", str, ENDPOINTS, "Variable that holds the key.", "the variable OPENAI_API_KEY"),
+    RunOption(
+        "base_url",
+        str,
+        ENDPOINTS,
+        "Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1, or of a Tinker service.",
+        "none",
+    ),
+    RunOption("api_key_env", str, ENDPOINTS, "Variable that holds the key.", "the variable OPENAI_API_KEY or TINKER_API_KEY"),
     RunOption("concurrency", int, ENDPOINTS, "Requests in flight.", "16"),
     RunOption("request_timeout", float, ENDPOINTS, "Seconds of one try.", "600"),
     RunOption("request_tries", int, ENDPOINTS, "Tries of a request before the run ends, to be resumed.", "8"),

@@ -16,14 +16,17 @@ from espl_bench.config import RunConfig, model_name, resolve
 from espl_bench.control import environment_of
 from espl_bench.dialect import Dialect
 from espl_bench.display import LOUD, result_line, result_panel, watching
-from espl_bench.errors import EsplError, UsageError
+from espl_bench.env import TextEnv
+from espl_bench.errors import DataError, EsplError, UsageError
 from espl_bench.estimate import Estimate, estimate
 from espl_bench.estimate_bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
+from espl_bench.estimate_data import described_environment
 from espl_bench.outcomes import warnings_of
+from espl_bench.registry import find_environment
 from espl_bench.reporter import Reporter
 from espl_bench.run_dir import CONFIG
 from espl_bench.screen import count, duration, err_console, out_console, plain
-from espl_bench.spending import Budget
+from espl_bench.spending import Budget, Price
 from espl_bench.summary import Summary
 from espl_bench.tracking import tracked
 from espl_bench.types import Split
@@ -82,14 +85,15 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     """Print what the run would spend.
 
     Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
-    an endpoint would be asked: then nothing is, and requests and their price stand in its place.
+    an endpoint or a service would be asked: then nothing is, and requests and their price stand in its place. For such a run the data
+    need not be here either, if their description says how many rows there are.
     """
-    env = environment_of(config)
+    env, described = _planned_environment(config)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes, env.turns)
     bill = estimate_bill(config, env, work, budget)
     if as_json:
-        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}}
+        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
         if speed := None if bill else _speed(config):
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
@@ -99,10 +103,23 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     console = out_console()
     console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     console.print(_grid(_facts(config, sizes, work)))
+    if described:
+        console.print(plain(described, "yellow"))
     if bill:
         console.print(_grid(_billed(bill)))
     elif speed := _speed(config):
         console.print(_grid(_measured(speed, work)))
+
+
+def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
+    """The environment; where its data are missing and a plan is possible without them, a stand-in and what to say of it."""
+    try:
+        return environment_of(config), ""
+    except DataError as error:
+        if not config.policy_source.is_remote:
+            raise
+        stand_in = described_environment(find_environment(config.env), error)
+        return stand_in, f"counted from the description of the data, which is not here: {stand_in.assumes}"
 
 
 def _speed(config: RunConfig) -> "Speed | None":
@@ -159,13 +176,23 @@ def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
 def _billed(bill: Bill) -> list[tuple[str, str]]:
     prompts = f"about {count(bill.prompt_tokens)} of prompts, at {CHARACTERS_PER_TOKEN} characters a token"
     facts = [
-        ("endpoint requests", f"at most {bill.requests:,}, if an episode is one turn"),
-        ("endpoint tokens", f"at most {count(bill.max_sampled_tokens)} sampled, {prompts}"),
+        ("requests", f"at most {bill.requests:,}, if an episode is one turn"),
+        ("tokens asked for", f"at most {count(bill.max_sampled_tokens)} sampled, {prompts}"),
     ]
+    if bill.training_requests:
+        facts += [
+            ("training requests", f"at most {bill.training_requests:,}, and weights are saved {bill.saves:,} times"),
+            ("trained tokens", f"at most {count(bill.max_trained_tokens)}, prompts included"),
+        ]
     if bill.max_cost_usd is None:
         return [
             *facts,
             ("price", f"unknown: there is no price for {' and '.join(bill.unpriced)}; put it into a file and name that with --prices"),
         ]
-    prices = "; ".join(f"{model}: {p.input:g} in, {p.output:g} out per million, {p.date}" for model, p in bill.prices.items())
+    prices = "; ".join(f"{model}: {_per_million(price)}, {price.date}" for model, price in bill.prices.items())
     return [*facts, ("price", f"at most about {bill.max_cost_usd:.2f} USD  ({prices})")]
+
+
+def _per_million(price: Price) -> str:
+    trained = "" if price.train is None else f", {price.train:g} trained"
+    return f"{price.input:g} in, {price.output:g} out{trained} per million"

@@ -98,10 +98,19 @@ class DataSpec:
     test: tuple[Source, ...] = ()
     split_rule: str = ""
     """How the splits come out of the sources, in one line."""
+    selected: int | None = None
+    """Rows of the training sources that are used; None: all."""
 
     def of(self, split: Split) -> tuple[Source, ...]:
         """The sources of a split; empty if it has none of its own."""
         return {Split.TRAIN: self.train, Split.VALIDATION: self.validation, Split.TEST: self.test}[split]
+
+    def rows(self, split: Split) -> int | None:
+        """How many rows a split has before anything is held out of it, as described; None if that is not known."""
+        if split is Split.TRAIN and self.selected is not None:
+            return self.selected
+        counts = [source.expected for source in self.of(split)]
+        return None if None in counts else sum(count for count in counts if count is not None)
 
     def __iter__(self) -> Iterator[tuple[Split, Source]]:
         """Every source with its split, in the splits' order."""

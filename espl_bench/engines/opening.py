@@ -10,7 +10,7 @@ from espl_bench.sources import Source
 
 
 def open_engine(config: RunConfig) -> Engine:
-    """Load the model of a run, or reach its endpoint. Raises ModelError or EndpointError in one line if it cannot be used."""
+    """Load the model of a run, or reach its endpoint or service. Raises ModelError or EndpointError in one line if it cannot be used."""
     return _open(config.policy_source, config)
 
 
@@ -59,3 +59,18 @@ def _open(source: Source, config: RunConfig) -> Engine:
 
             assert source.base_url is not None, "check_sources requires it"
             return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
+        case "tinker":
+            try:
+                from espl_bench.engines.tinker import TinkerEngine
+            except ModuleNotFoundError as error:
+                raise UsageError(f"engine tinker needs {error.name}; install it with: pip install 'espl-bench[tinker]'") from error
+
+            return TinkerEngine.at(
+                source.base_url,
+                source.model,
+                source.api_key_env,
+                lora_rank=config.lora_rank,
+                seed=seed_for(config.seed, "adapter"),
+                timeout_s=config.request_timeout,
+                tries=config.request_tries,
+            )

@@ -31,6 +31,7 @@ ROWS: Mapping[str, Choices] = MappingProxyType(
                 train=(sources.DAPO_MATH_17K,),
                 test=(sources.AIME_2025,),
                 split_rule=f"train is shuffled with seed 42 and cut to 100 problems; {HELD_OUT}",
+                selected=100,
             ),
             selection=Selection(seed=42, count=100),
         ),

@@ -2,13 +2,22 @@
 
 from espl_bench.data.spec import DataSpec
 from espl_bench.env import EnvironmentSpec
+from espl_bench.types import Split
 from espl_envs.math.rows import ROWS
 
 DEFAULTS = {"max_tokens": 15_000, "editor_max_tokens": 8_192}
 """Tokens per response are the paper's. An editor that reasons needs room for it before it writes its edits."""
 
 
+PAPERS = ("aime25", "hmmt25", "beyondaime")
+"""The pairs of the paper, which holds nothing out and trains for so many epochs of its training problems."""
+PAPERS_EPOCHS = 10
+PAPERS_BATCH = 10
+
+
 def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
+    rows = ROWS[name].data.rows(Split.TRAIN)
+    experiment = {"steps": PAPERS_EPOCHS * (rows or 0) // PAPERS_BATCH, "env_options": {"holdout": 0}}
     return EnvironmentSpec(
         name=name,
         gym_id=gym_id,
@@ -16,6 +25,7 @@ def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
         summary=summary,
         dialect="full",
         defaults=DEFAULTS,
+        presets=dict.fromkeys(("paper", "reference-code"), experiment) if name in PAPERS else {},
         arguments={"dataset": name},
         data=ROWS[name].data,
     )

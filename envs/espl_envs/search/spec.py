@@ -25,6 +25,11 @@ DEFAULTS = {
 }
 
 
+PAPERS = "nq-hotpotqa"
+"""The pair of the paper, which trains for 10 epochs of 196 problems, 10 at a time."""
+PAPERS_STEPS = 196
+
+
 def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=name,
@@ -33,6 +38,7 @@ def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
         summary=summary,
         dialect="search",
         defaults=DEFAULTS,
+        presets={preset: {"steps": PAPERS_STEPS} for preset in ("paper", "reference-code")} if name == PAPERS else {},
         arguments={"dataset": name},
         data=ROWS[name],
     )

@@ -1,0 +1,36 @@
+"""The chat format and tokenizer of a model that is served elsewhere: no weights are loaded, only its small files."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+from typing import Any
+
+from transformers import AutoTokenizer, GenerationConfig
+
+from espl_bench.engines.chat import HfChat
+from espl_bench.errors import ModelError
+
+
+def load_chat(model: str) -> HfChat:
+    """The chat of a folder or hub id; what ends a turn is what its generation config and its tokenizer say.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or has no chat template.
+    """
+    name = model.partition(":")[0]  # a variant of the service's, e.g. of another context length
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        first = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ModelError(
+            f"cannot load the tokenizer of '{name}': {first}; check the hub id and the network, or name a folder that the service knows too"
+        ) from error
+    return HfChat(tokenizer, frozenset(token for token in (*_configured(name), tokenizer.eos_token_id) if token is not None), name)
+
+
+def _configured(model: str) -> tuple[int, ...]:
+    """Ids that the generation config names; none if there is no such file."""
+    try:
+        ids: Any = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:
+        return ()
+    return tuple(ids) if isinstance(ids, list) else (() if ids is None else (ids,))
