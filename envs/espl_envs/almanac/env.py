@@ -69,6 +69,10 @@ class AlmanacEnv(ToolEnv):
             raise UsageError(f"almanac: world must be a whole number from 0, not {world!r}")
         self.world = world
 
+    def prepare(self) -> None:
+        """Write the world's pages."""
+        open_index(self.world)
+
     def size(self, split: Split) -> int:
         """256, 64 and 100 items."""
         return self.sizes[split]

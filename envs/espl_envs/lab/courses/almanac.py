@@ -135,6 +135,7 @@ class AlmanacCourse(Course):
         *(TRUST, "who", "is", "'s", "nothing"),
         *CALL,
         *("<tool_response>", "</tool_response>", "[search:", ".]"),
+        *map(str, range(10)),  # votes
     )
 
     def world(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
