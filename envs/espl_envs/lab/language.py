@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from espl_bench.operators.edits import Add, Edit, Merge, Modify, Remove
+from espl_bench.operators.edits import Add, Merge, Modify, Remove
 
 Belief = tuple[str, str]
 """A topic and what a principle says of it."""
+
+Written = Add | Modify | Merge | Remove
+"""The edits of a list of principles. A lab model does not rewrite whole texts."""
 
 Choices = Mapping[str, Sequence[str]]
 """Topic → what can be believed of it."""
@@ -74,7 +77,7 @@ class Line:
 
     note: str
     """The evidence, looked up and written down before it is judged: a small model thinks best on paper."""
-    edit: Edit | None = None
+    edit: Written | None = None
     decided: bool = True
     """False where the evidence left a choice open and chance made it."""
 
@@ -86,7 +89,7 @@ class Finding:
     lines: tuple[Line, ...]
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> tuple[Written, ...]:
         """The edits, in the order written."""
         return tuple(line.edit for line in self.lines if line.edit is not None)
 
@@ -208,7 +211,7 @@ def _take_over(first: Champion, rival: Champion, topic: str) -> Line:
     return Line(note, Modify(index, principle(topic, theirs), evidence) if theirs else Remove(index, evidence))
 
 
-def write_edit(edit: Edit, shown: Sequence[str]) -> str:
+def write_edit(edit: Written, shown: Sequence[str]) -> str:
     """The JSON of an edit, spaced so that a word-level vocabulary of fixed pieces can spell it.
 
     A principle is named by quoting it: to copy a text is easier for a small model than to look its label up.

@@ -149,7 +149,8 @@ class Curriculum(Dataset[list[MicroBatch]]):
             )
             for example in examples
         ]
-        return [(ids, self._learned(ids)) for ids in self.tokenizer(conversations, add_special_tokens=False)["input_ids"]]
+        encoded = list[list[int]](self.tokenizer(conversations, add_special_tokens=False)["input_ids"])
+        return [(ids, self._learned(ids)) for ids in encoded]
 
     def _learned(self, ids: Sequence[int]) -> list[bool]:
         """Which words an assistant says, the end of its turn included."""
