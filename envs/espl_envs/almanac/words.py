@@ -8,8 +8,8 @@ NAMES: tuple[str, ...] = (
 """The people whom the almanac is about; whatever is told of one of them is another of them."""
 
 RELATIONS: tuple[str, ...] = (
-    "cook", "guard", "heir", "rival", "tutor", "tailor", "page", "squire", "ward", "smith",
-    "scribe", "envoy", "steward", "piper", "groom", "healer", "porter", "judge", "jester", "weaver",
+    "cook", "guard", "heir", "rival", "tutor", "tailor", "squire", "ward",
+    "smith", "scribe", "envoy", "piper", "healer", "porter", "judge", "weaver",
 )  # fmt: skip
 """What can be asked of a person."""
 
