@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 from espl_envs.almanac.env import AlmanacEnv
-from espl_envs.almanac.index import AlmanacIndex, open_index
-from espl_envs.almanac.pages import FOUND_NOTHING, LUCK, Almanac, Question, hidden_almanac
-from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCES, TRUST
+from espl_envs.almanac.index import AlmanacIndex
+from espl_envs.almanac.pages import LUCK, Almanac, Question, as_reply, hidden_almanac
+from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 from espl_envs.lab.courses.almanac import CALL, CHOICES, AlmanacCourse, Attempt, Searcher, draw_almanac
 from espl_envs.lab.language import as_stated
 from espl_envs.lab.skills import DIALECT
@@ -42,7 +42,7 @@ def search(query: str) -> str:
     ("response", "outcome"),
     [
         ("answer dov", Outcome.CORRECT),
-        ("trust ledger dov answer dov", Outcome.CORRECT),
+        ("ledger says answer dov", Outcome.CORRECT),
         ("answer\ndov\n", Outcome.CORRECT),
         ("answer ben answer dov", Outcome.CORRECT),
         ("answer dov answer ben", Outcome.WRONG),
@@ -126,37 +126,54 @@ def test_the_most_frequent_claim_is_a_poor_guess():
 # Search
 
 
-def test_a_page_is_found_by_person_relation_and_house_word_in_any_order_and_by_nothing_less_true():
+def test_entries_are_found_by_their_whole_heading_in_any_order_and_by_no_other_word():
     almanac, index = hidden_almanac(0), AlmanacIndex(0)
-    word = almanac.house_words["rival"]
+    word, page = almanac.house_words["rival"], almanac.page("ada", "rival")
     other = next(each for each in HOUSE_WORDS if each != word)
-    [found, turned, wrong, unknown, empty] = index.retrieve(
-        [f"ada rival {word}", f"{word} ada rival", f"ada rival {other}", f"ada rival {word} please", " "], top_k=5
-    )
-    assert [passage.text for passage in found.passages] == [almanac.page("ada", "rival").text]
-    assert turned.passages == found.passages
-    assert not (wrong.passages or unknown.passages or empty.passages)
+    queries = [
+        f"ada rival {word}",
+        f"{word} ada rival",
+        f"ada rival {word} source mural",
+        f"ada rival {other}",
+        f"ada rival {word} please",
+        "ada rival",
+        f"ada {word}",
+        " ".join(HOUSE_WORDS),
+        " ",
+    ]
+    every, turned, one, *nothing = index.retrieve(queries, top_k=5)
+    assert [(passage.title, passage.text) for passage in every.passages] == [(entry.source, entry.claim) for entry in page.entries]
+    assert turned.passages == every.passages
+    assert [(passage.title, passage.text) for passage in one.passages] == [("mural", page.told_by("mural").claim)]
+    assert len(nothing) == 6 and not any(found.passages for found in nothing)
 
 
-def test_the_index_finds_what_pre_training_looks_up():
-    almanac, index = hidden_almanac(5), open_index(5)
-    for person in NAMES[:5]:
+def test_the_environment_replies_what_pre_training_looks_up():
+    almanac, env = hidden_almanac(5), AlmanacEnv(5)
+    for person in NAMES[:3]:
         for relation in RELATIONS:
             for word in HOUSE_WORDS:
-                page = almanac.look_up(person, relation, word)
-                [found] = index.retrieve([f"{person} {relation} {word}"], top_k=1)
-                assert [passage.text for passage in found.passages] == ([page.text] if page else [])
+                for source in SOURCES:
+                    page = almanac.look_up(person, relation, word)
+                    said = env.use("search", {"query_list": [f"{person} {relation} {word} source {source}"]})
+                    assert said == as_reply([page.told_by(source)] if page else [])
 
 
-def test_an_episode_hears_the_page_then_answers():
+def test_who_names_no_source_hears_all_of_them():
+    almanac = hidden_almanac(0)
+    said = AlmanacEnv(0).use("search", {"query_list": [f"ada rival {almanac.house_words['rival']}"]})
+    assert said == as_reply(almanac.page("ada", "rival").entries) and said.count(" ; ") == 3
+
+
+def test_an_episode_hears_an_entry_then_answers():
     env, almanac = AlmanacEnv(0), hidden_almanac(0)
     question, _ = env.reset(options={"split": Split.TEST, "index": 0})
     person, first = question.split()[2], question.split()[4]
-    heard, reward, ended, *_ = env.step(search(f"{person} {first} {almanac.house_words[first]}"))
-    assert heard == f"<tool_response>\n{almanac.page(person, first).text}\n</tool_response>"
+    heard, reward, ended, *_ = env.step(search(f"{person} {first} {almanac.house_words[first]} source ledger"))
+    assert heard == f"<tool_response>\nledger {almanac.page(person, first).told_by('ledger').claim} .\n</tool_response>"
     assert (reward, ended) == (0.0, False)
     heard, *_ = env.step(search("nobody"))
-    assert FOUND_NOTHING in heard
+    assert "nothing ." in heard
     assert env.step(env.problem(Split.TEST, 0).gold)[1:3] == (1.0, True)
 
 
@@ -261,20 +278,20 @@ def score(trajectories: list[Trajectory]) -> float:
 
 def test_who_knows_everything_and_does_not_slip_is_always_right():
     everything = as_stated(list(hidden_almanac(0).secrets.items()))
-    assert score(play(Searcher(everything, {}, 0.0, 0.0, 0.0))) == 1.0
-    assert 0.3 < score(play(Searcher(everything, {}, 0.2, 0.1, 0.0))) < 0.75, "practice has something to put right"
+    assert score(play(Searcher(everything, {}, 0.0, 0.0))) == 1.0
+    assert 0.3 < score(play(Searcher(everything, {}, 0.2, 0.0))) < 0.75, "practice has something to put right"
 
 
-@pytest.mark.parametrize("unknown", ["house words", TRUST])
+@pytest.mark.parametrize("unknown", ["house words", SOURCE])
 def test_both_kinds_of_secret_are_needed(unknown: str):
     secrets = hidden_almanac(0).secrets
-    known = {topic: choice for topic, choice in secrets.items() if (topic == TRUST) == (unknown != TRUST)}
-    assert score(play(Searcher(as_stated(list(known.items())), {}, 0.0, 0.0, 0.0))) < 0.3
+    known = {topic: choice for topic, choice in secrets.items() if (topic == SOURCE) == (unknown != SOURCE)}
+    assert score(play(Searcher(as_stated(list(known.items())), {}, 0.0, 0.0))) < 0.3
 
 
 def test_editors_are_shown_what_pre_training_shows_them():
     secrets = as_stated(list(hidden_almanac(0).secrets.items()))
-    searcher = Searcher(secrets, {}, 0.3, 0.2, 0.3)
+    searcher = Searcher(secrets, {}, 0.3, 0.3)
     for trajectory in play(searcher, questions=30):
         _, _, person, *rest = trajectory.problem.question.removesuffix(" ?").split()
         attempt = searcher.attempt(random.Random(person), hidden_almanac(0), Question(person, tuple(rest[1::2])))
@@ -284,7 +301,7 @@ def test_editors_are_shown_what_pre_training_shows_them():
 
 def test_a_rollouts_tokens_are_those_of_pre_training():
     chat, tokenizer = make_chat(), build_tokenizer(COURSE)
-    searcher = Searcher(as_stated(list(hidden_almanac(0).secrets.items())), {}, 0.0, 0.0, 0.0)
+    searcher = Searcher(as_stated(list(hidden_almanac(0).secrets.items())), {}, 0.0, 0.0)
     for trajectory in play(searcher, questions=5):
         tokens: list[int] = []
         for turn in trajectory.turns:
@@ -307,40 +324,41 @@ def attempts(searcher: Searcher, count: int = 400) -> list[tuple[Attempt, Almana
     found = []
     for seed in range(count):
         rng = random.Random(seed)
-        world = {TRUST: "ledger", "rival": "amber", "cook": "onyx"}
+        world = {SOURCE: "ledger", "rival": "amber", "cook": "onyx"}
         almanac = draw_almanac(rng, world)
         found.append((searcher.attempt(rng, almanac, Question("ada", ("rival", "cook"))), almanac))
     return found
 
 
-KNOWN = {TRUST: ("ledger",), "rival": ("amber",), "cook": ("onyx",)}
+KNOWN = {SOURCE: ("ledger",), "rival": ("amber",), "cook": ("onyx",)}
 
 
 def test_an_attempt_says_what_it_does():
-    attempt, almanac = attempts(Searcher(KNOWN, {}, 0.0, 0.0, 0.0), 1)[0]
+    attempt, almanac = attempts(Searcher(KNOWN, {}, 0.0, 0.0), 1)[0]
     rival, cook = almanac.follow(attempt.question)
     assert attempt.turns == (
-        search("ada rival amber"),
-        f"trust ledger {rival} {search(f'{rival} cook onyx')}",
-        f"trust ledger {cook} answer {cook}",
+        search("ada rival amber source ledger"),
+        search(f"{rival} cook onyx source ledger"),
+        f"answer {cook}",
     )
-    assert attempt.summary == "trust ledger rival amber cook onyx"
+    assert attempt.summary == "source ledger rival amber cook onyx"
     assert attempt.reading(cook).right and not attempt.reading("nobody").right
 
 
 def test_who_finds_nothing_gives_up():
-    attempt, _ = attempts(Searcher({"rival": ("onyx",)}, {}, 0.0, 0.0, 0.0), 1)[0]
-    assert attempt.turns == (search("ada rival onyx"), "answer none")
-    assert attempt.summary == "trust none rival onyx cook none"
+    attempt, _ = attempts(Searcher({SOURCE: ("mural",), "rival": ("onyx",)}, {}, 0.0, 0.0), 1)[0]
+    assert attempt.turns == (search("ada rival onyx source mural"), "answer none")
+    assert attempt.replies == ("nothing .",)
+    assert attempt.summary == "source mural rival onyx cook none"
 
 
 def test_slips_are_as_frequent_as_said():
-    right = [attempt.answer == almanac.answer(attempt.question) for attempt, almanac in attempts(Searcher(KNOWN, {}, 0.2, 0.1, 0.0))]
-    assert abs(sum(right) / 400 - (0.9 * (0.8 + 0.2 * LUCK)) ** 2) < 0.08
+    right = [attempt.answer == almanac.answer(attempt.question) for attempt, almanac in attempts(Searcher(KNOWN, {}, 0.2, 0.0))]
+    assert abs(sum(right) / 400 - 0.8**3) < 0.08
 
 
 def test_without_principles_choices_are_chance():
-    used = Counter(attempt.used[0] for attempt, _ in attempts(Searcher({}, {}, 0.0, 0.0, 0.0)))
+    used = Counter(attempt.used[0] for attempt, _ in attempts(Searcher({}, {}, 0.0, 0.0)))
     assert set(used) == set(HOUSE_WORDS) and max(used.values()) < 110
 
 

@@ -26,12 +26,12 @@ def test_plain_transformers_load_it_and_both_models_are_small():
 
 def test_it_follows_stated_principles_and_knows_no_world(writer: Writer):
     rates = {rate.name.split(" (")[0]: rate.value for rate in measure_searching(writer, 150)}
-    assert rates["choices written in the expected form"] >= 0.95
+    assert rates["turns written in the expected form"] >= 0.95
     assert rates["stated house word used"] >= 0.9
-    assert rates["stated source trusted"] >= 0.9
+    assert rates["stated source used"] >= 0.9
     assert rates["true house word without a principle"] <= 0.3
-    assert rates["reliable source without a principle"] <= 0.45
-    assert 0.65 <= rates["took the claim of the source it trusted"] <= 0.95, "reading is imperfect by design"
+    assert rates["true source without a principle"] <= 0.45
+    assert 0.65 <= rates["wrote the person it had arrived at"] <= 0.95, "it slips by design"
     assert 0.2 <= rates["test questions right, everything told"] <= 0.8
 
 

@@ -1,4 +1,4 @@
-"""Whole runs of the almanac with the shipped model: every method searches, answers and is verified; a killed run ends as an unbroken one."""
+"""Whole runs of the almanac with the shipped model: every method searches and answers; a killed run ends as an unbroken one."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from espl_envs.almanac.words import TRUST
+from espl_envs.almanac.words import SOURCE
 from loop_fixtures import adapter, all_methods, check_population, events, rows
 from test_resume import check_same_rollouts, summary
 
@@ -74,11 +74,11 @@ def test_every_method_searches_answers_and_is_verified(method: str, tmp_path: Pa
     assert json.loads(capsys.readouterr().out)["agrees"] is True
 
 
-def test_what_the_words_learn_are_house_words_and_whom_to_trust(tmp_path: Path):
+def test_what_the_words_learn_are_house_words_and_which_source_to_ask(tmp_path: Path):
     config = configure("evolution_only", steps=4, batch_size=10, num_prompts=1)
     runner.run(config, tmp_path / "run", Silent())
     topics = {text.split()[0] for event in events(tmp_path / "run", "born")[1:] for text in event["principles"]}
-    assert TRUST in topics and len(topics) > 1
+    assert SOURCE in topics and len(topics) > 1
 
 
 def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Almanac: by which words does one ask, whom does one believe, and can one look a thing up in two steps without a slip?"""
+"""Almanac: by which words does one ask, and which source, and can one look a thing up in two steps without a slip?"""
 
 import random
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from espl_bench.tools.env import ToolEnv, ToolLimits
 from espl_bench.tools.spec import BadArguments, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.almanac.index import open_index
-from espl_envs.almanac.pages import FOUND_NOTHING, Question, hidden_almanac
-from espl_envs.almanac.words import NAMES, RELATIONS
+from espl_envs.almanac.pages import Entry, Question, as_reply, hidden_almanac
+from espl_envs.almanac.words import NAMES, RELATIONS, SOURCES
 from espl_envs.search.env import SEARCH
 
 SIDES: Mapping[Split, tuple[int, ...]] = {Split.TRAIN: (0, 1), Split.VALIDATION: (2,), Split.TEST: (3,)}
@@ -25,15 +25,15 @@ class AlmanacEnv(ToolEnv):
     """Questions about people, to be looked up by an agent that has to learn how to ask and whom to believe.
 
     Description:
-        ``who is ada 's rival 's cook ?`` takes two searches: who is Ada's rival, and who is that one's cook? The almanac finds a
-        page only if a query calls the relation by the house's word, say ``ada rival amber``, and four sources tell on it,
-        ``ledger ben ; rumour cora ; mural ben ; ballad dov .``, of which one is reliable in a given world. House words and the
-        reliable source are declarative and fit into a list of principles; reading the right entry and asking about the right
-        person, twice in a row, is procedural and has to be practised.
+        ``who is ada 's rival 's cook ?`` takes two searches: who is Ada's rival, and who is that one's cook? The almanac finds
+        something only if a query calls the relation by the house's word, say ``ada rival amber``. Four sources tell, ``ledger
+        ben ; rumour cora ; mural ben ; ballad dov .``, of which one is reliable in a given world; ``ada rival amber source
+        ledger`` asks that one alone. House words and the reliable source are declarative and fit into a list of principles; asking
+        about the right person, twice in a row, and answering with what was read is procedural and has to be practised.
 
     Action space:
-        Text. A call of ``search`` with one query, ``<tool_call>{"name": "search", "arguments": {"query_list": ["ada rival
-        amber"]}}</tool_call>``; a text without a call is the answer: the one word that follows the last word ``answer``.
+        Text. A call of ``search`` with one query, ``<tool_call>{"name": "search", "arguments": {"query_list": ["ada rival amber
+        source ledger"]}}</tool_call>``; a text without a call is the answer: the one word that follows the last word ``answer``.
 
     Observation space:
         Text: the question, then the replies: what the sources tell, ``nothing .``, or what was wrong with a call.
@@ -91,8 +91,8 @@ class AlmanacEnv(ToolEnv):
         queries = arguments["query_list"]
         if len(queries) != 1:
             raise BadArguments(f"query_list holds {len(queries)} queries; give 1")
-        [found] = open_index(self.world).retrieve(queries, top_k=1)
-        return found.passages[0].text if found.passages else FOUND_NOTHING
+        [found] = open_index(self.world).retrieve(queries, top_k=len(SOURCES))
+        return as_reply([Entry(passage.title, passage.text) for passage in found.passages])
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare what follows the last ``answer`` with the truth."""

@@ -1,29 +1,36 @@
-"""The almanac's own search: an index over all pages of a world, behind the protocol that every retriever has.
+"""The almanac's own search: an index over all entries of a world, behind the protocol that every retriever has.
 
-A page is found by a query all of whose words it holds, in any order. Unlike a ranking, this says nothing to a query that calls a
-relation by another word than the house's, which is what there is to learn. It needs no package and is built in milliseconds.
+A page has a heading of three words, a person, a relation and its house word, and is found by these three, in any order. A query may
+also name a ``source``; then only that one's entry is found, else those of all. Unlike a ranking, this says nothing to a query that
+calls a relation by another word than the house's, which is what there is to learn. It needs no package and is built in milliseconds.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
-from espl_envs.almanac.pages import Page, hidden_almanac
-from espl_envs.almanac.words import NAMES, RELATIONS
+from espl_envs.almanac.pages import hidden_almanac
+from espl_envs.almanac.words import NAMES, RELATIONS, SOURCE, SOURCES
+
+_NAMING = frozenset((SOURCE, *SOURCES))
+"""What in a query names a source."""
 
 
 class AlmanacIndex:
-    """A `Retriever` over the pages of one world."""
+    """A `Retriever` over the entries of one world; a passage's title is its source, its text the claim."""
 
     def __init__(self, world: int) -> None:
-        """Write every page, and note which words it is found by."""
+        """Write every page."""
         almanac = hidden_almanac(world)
         self._world = world
-        self._pages: list[Page] = [almanac.page(person, relation) for person in NAMES for relation in RELATIONS]
-        self._holding: dict[str, set[int]] = {}
-        for number, page in enumerate(self._pages):
-            for word in (page.person, page.relation, page.house_word):
-                self._holding.setdefault(word, set()).add(number)
+        self._pages: dict[frozenset[str], tuple[Passage, ...]] = {}
+        for person, relation in product(NAMES, RELATIONS):
+            heading = (person, relation, almanac.house_words[relation])
+            self._pages[frozenset(heading)] = tuple(
+                Passage(f"{' '.join(heading)} {entry.source}", entry.source, entry.claim, score=1.0)
+                for entry in almanac.page(person, relation).entries
+            )
 
     @property
     def identity(self) -> str:
@@ -31,18 +38,12 @@ class AlmanacIndex:
         return f"almanac({self._world})"
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
-        """The first `top_k` pages that hold every word of a query, for each query."""
-        return [self._find(query, top_k) for query in queries]
+        """At most `top_k` entries for each query, in the order of their page."""
+        return [Found(query, self._find(frozenset(query.split()))[:top_k], now_utc()) for query in queries]
 
-    def _find(self, query: str, top_k: int) -> Found:
-        words = query.split()
-        numbers = sorted(set.intersection(*(self._holding.get(word, set()) for word in words)))[:top_k] if words else []
-        passages = [self._passage(number) for number in numbers]
-        return Found(query, tuple(passages), now_utc())
-
-    def _passage(self, number: int) -> Passage:
-        page = self._pages[number]
-        return Passage(str(number), f"{page.person} {page.relation} {page.house_word}", page.text, score=1.0)
+    def _find(self, words: frozenset[str]) -> tuple[Passage, ...]:
+        page = self._pages.get(words - _NAMING, ())
+        return tuple(passage for passage in page if words & _NAMING <= {SOURCE, passage.title})
 
 
 @lru_cache(maxsize=64)

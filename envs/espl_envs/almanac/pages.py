@@ -5,17 +5,15 @@ is about, so that a page can be read without the others being written.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from espl_bench.seeding import seed_for
-from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCES, TRUST
+from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 
 LUCK = 0.1
 """Share of the entries of an unreliable source that happen to be true."""
-FOUND_NOTHING = "nothing ."
-"""The reply to a query that no page holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,15 @@ class Page:
     house_word: str
     entries: tuple[Entry, ...]
 
-    @property
-    def text(self) -> str:
-        """As a search replies it: ``ledger ben ; rumour cora ; mural ben ; ballad dov .``."""
-        told = " ; ".join(f"{entry.source} {entry.claim}" for entry in self.entries)
-        return f"{told} ."
+    def told_by(self, source: str) -> Entry:
+        """What one source tells."""
+        return next(entry for entry in self.entries if entry.source == source)
+
+
+def as_reply(entries: Sequence[Entry]) -> str:
+    """As a search replies it: ``ledger ben .``, or ``ledger ben ; rumour cora ; mural ben ; ballad dov .`` if it named no source."""
+    told = " ; ".join(f"{entry.source} {entry.claim}" for entry in entries)
+    return f"{told} ." if entries else "nothing ."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Almanac:
     @property
     def secrets(self) -> dict[str, str]:
         """Everything that can be stated by a principle: topic → choice."""
-        return {TRUST: self.reliable, **self.house_words}
+        return {SOURCE: self.reliable, **self.house_words}
 
     def truth(self, person: str, relation: str) -> str:
         """Who it really is."""

@@ -19,5 +19,6 @@ HOUSE_WORDS: tuple[str, ...] = ("amber", "coral", "ember", "flint", "hazel", "on
 SOURCES: tuple[str, ...] = ("ledger", "ballad", "rumour", "mural")
 """Who tells; which of them is reliable is a fact of the world."""
 
-TRUST = "trust"
-"""The key of the principle that says whom to believe, e.g. ``trust ledger``. A relation's says its house word: ``cook amber``."""
+SOURCE = "source"
+"""The key by which a query names a source, and of the principle that says which: ``source ledger``. A relation's says its house word:
+``cook amber``."""

@@ -1,8 +1,9 @@
-"""How well a lab model looks things up, in the real environment and by the rollouts of the harness: following, guessing, reading."""
+"""How well a lab model looks things up, in the real environment and by the rollouts of the harness: following, guessing, copying."""
 
 import asyncio
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,8 @@ from espl_bench.rollout import Task, roll_out
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt, Trajectory
 from espl_envs.almanac.env import AlmanacEnv
-from espl_envs.almanac.pages import Almanac, hidden_almanac
-from espl_envs.almanac.words import TRUST
+from espl_envs.almanac.pages import hidden_almanac
+from espl_envs.almanac.words import HOUSE_WORDS, SOURCE, SOURCES
 from espl_envs.lab.courses.almanac import CALL, CHOICES
 from espl_envs.lab.language import Belief, as_principles, as_stated, draw_beliefs
 from espl_envs.lab.skills import DIALECT
@@ -23,35 +24,33 @@ WORLD = 1_000_000
 """The first of the worlds to measure in, far from those that anybody runs in."""
 QUESTIONS = 50
 """Asked in each world."""
-_QUERY = re.compile(f"{re.escape(CALL[0])} (\\S+) (\\S+) (\\S+) {re.escape(CALL[1])}")
-_READ = re.compile(rf"{TRUST} (\S+) (\S+) (?:{re.escape(CALL[0])}|answer )")
-_ENTRY = re.compile(r"(\S+) (\S+) [;.]")
+_SPOKEN = re.compile(rf"{re.escape(CALL[0])} (\S+) (\S+) (\S+) {SOURCE} (\S+) {re.escape(CALL[1])}|answer (\S+)")
+"""A turn of the expected form: a query's person, relation, house word and source; or the answer."""
+_CLAIM = re.compile(r"(\S+) (\S+) \.")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Something that the model wrote where it had a choice."""
+class Turn:
+    """What the model wrote in one turn, as far as it can be read."""
 
-    topic: str
-    choice: str
-    stated: tuple[str, ...]
-    true: bool
-    executed: bool
-    """Asked about the person it had arrived at; took the claim of the source it trusted."""
+    copied: bool | None
+    """Whether the person it wrote is the one it had arrived at; None where nothing was found."""
+    choices: tuple[Belief, ...] = ()
+    """Of a query: its house word and its source."""
 
 
-def read_choices(trajectory: Trajectory, almanac: Almanac, beliefs: Sequence[Belief]) -> Iterator[Choice]:
-    """The choices of an episode that have the expected form."""
-    stated = as_stated(beliefs)
-    person = trajectory.problem.question.split()[2]
-    for turn in trajectory.turns:
-        text = turn.completion.text
-        told = dict(_ENTRY.findall(turn.heard[0].text)) if turn.heard else {}
-        if (read := _READ.search(text)) and read[1] in told:
-            yield Choice(TRUST, read[1], stated.get(TRUST, ()), read[1] == almanac.reliable, read[2] == told[read[1]])
-            person = read[2]
-        if (query := _QUERY.search(text)) and query[2] in almanac.house_words:
-            yield Choice(query[2], query[3], stated.get(query[2], ()), query[3] == almanac.house_words[query[2]], query[1] == person)
+def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
+    """The turns of an episode that have the expected form."""
+    for number, turn in enumerate(trajectory.turns):
+        claim = _CLAIM.search(turn.heard[0].text) if turn.heard else None
+        person = claim[2] if claim else None if number else trajectory.problem.question.split()[2]
+        match _SPOKEN.fullmatch(turn.completion.text):
+            case re.Match() as spoken if spoken[5]:
+                yield Turn(None if person is None else spoken[5] == person)
+            case re.Match() as spoken:
+                yield Turn(None if person is None else spoken[1] == person, ((spoken[2], spoken[3]), (SOURCE, spoken[4])))
+            case _:
+                pass
 
 
 def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, questions: int) -> list[Trajectory]:
@@ -70,27 +69,34 @@ def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, qu
 
 
 def measure_searching(writer: Writer, items: int) -> list[Rate]:
-    """Following, guessing, reading, and whole episodes with everything told."""
-    choices: list[Choice] = []
-    asked = 0
+    """Following, guessing, copying, and whole episodes with everything told."""
+    spoken: list[Turn] = []
+    told = {True: Counter[str](), False: Counter[str]()}
+    hits = {True: Counter[str](), False: Counter[str]()}
+    expected = 0
     for world in range(WORLD, WORLD + max(1, items // QUESTIONS)):
         rng = random.Random(seed_for(0, "measure", "search", world))
-        almanac = hidden_almanac(world)
-        beliefs = draw_beliefs(rng, almanac.secrets, CHOICES, known=0.5, wrong=0.3)
+        secrets = hidden_almanac(world).secrets
+        beliefs = draw_beliefs(rng, secrets, CHOICES, known=0.5, wrong=0.3)
+        stated = as_stated(beliefs)
         for trajectory in play(writer, beliefs, world, Split.TRAIN, QUESTIONS):
-            found = list(read_choices(trajectory, almanac, beliefs))
-            choices += found
-            asked += _expected(trajectory)
-    words = [choice for choice in choices if choice.topic != TRUST]
-    trusts = [choice for choice in choices if choice.topic == TRUST]
+            expected += len(trajectory.turns)
+            for turn in read_turns(trajectory):
+                spoken.append(turn)
+                for topic, choice in turn.choices:
+                    kind = SOURCE if topic == SOURCE else "house word"
+                    told[topic in stated][kind] += 1
+                    hits[topic in stated][kind] += choice in stated.get(topic, (secrets.get(topic),))
+    copied = [turn.copied for turn in spoken if turn.copied is not None]
+    chances = {"house word": len(HOUSE_WORDS), SOURCE: len(SOURCES)}
     return [
-        Rate("choices written in the expected form", len(choices), asked),
-        _followed("stated house word used", words),
-        _followed("stated source trusted", trusts),
-        _guessed(f"true house word without a principle (chance {1 / 6:.0%})", words),
-        _guessed("reliable source without a principle (chance 25%)", trusts),
-        Rate("asked about the person it had arrived at", sum(choice.executed for choice in words), len(words)),
-        Rate("took the claim of the source it trusted", sum(choice.executed for choice in trusts), len(trusts)),
+        Rate("turns written in the expected form", len(spoken), expected),
+        *(Rate(f"stated {kind} used", hits[True][kind], told[True][kind]) for kind in chances),
+        *(
+            Rate(f"true {kind} without a principle (chance {1 / size:.0%})", hits[False][kind], told[False][kind])
+            for kind, size in chances.items()
+        ),
+        Rate("wrote the person it had arrived at", sum(copied), len(copied)),
         measure_told(writer, Split.TRAIN, items // 2),
         measure_told(writer, Split.TEST, items // 2),
     ]
@@ -104,20 +110,3 @@ def measure_told(writer: Writer, split: Split, items: int) -> Rate:
         right += sum(trajectory.outcome is Outcome.CORRECT for trajectory in trajectories)
         total += len(trajectories)
     return Rate(f"{split} questions right, everything told", right, total)
-
-
-def _expected(trajectory: Trajectory) -> int:
-    """Choices that an episode offered: one to begin with, after each page whom to believe, and what to ask next if it is not the end."""
-    steps = trajectory.problem.question.count("'s")
-    pages = sum(len(_ENTRY.findall(turn.heard[0].text)) > 1 for turn in trajectory.turns[1:])
-    return 1 + pages + min(pages, steps - 1)
-
-
-def _followed(name: str, choices: Sequence[Choice]) -> Rate:
-    stated = [choice for choice in choices if choice.stated]
-    return Rate(name, sum(choice.choice in choice.stated for choice in stated), len(stated))
-
-
-def _guessed(name: str, choices: Sequence[Choice]) -> Rate:
-    free = [choice for choice in choices if not choice.stated]
-    return Rate(name, sum(choice.true for choice in free), len(free))

@@ -9,21 +9,19 @@ from espl_bench.dialect import Placement
 from espl_bench.tools.calls import CLOSE, OPEN
 from espl_bench.tools.env import as_text
 from espl_bench.types import Heard, Message
-from espl_envs.almanac.pages import FOUND_NOTHING, Almanac, Page, Question
-from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCES, TRUST
+from espl_envs.almanac.pages import Almanac, Question, as_reply
+from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, draw_beliefs
 from espl_envs.lab.skills import DIALECT, Course, CritiqueCase, Example, Lesson, Skill, believe, habits, summary_messages
 
-MISREAD = 0.2
-"""Share of replies from which the searcher's training text takes another source's claim than that of the one it trusts."""
-MISASK = 0.1
-"""Share of queries in which it asks about a person at random. Both are what practice can put right."""
+SLIP = 0.2
+"""Share of persons that the searcher's training text replaces by one at random, asked about or answered: what practice can put right."""
 STRAY = 0.03
 """Share of choices in which it does not follow a stated principle: what keeps a policy exploring."""
 
 CALL = (f'{OPEN}{{"name":"search","arguments":{{"query_list":["', f'"]}}}}{CLOSE}')
 """What stands before and behind a query: two words of the vocabulary."""
-CHOICES: Choices = {TRUST: SOURCES, **dict.fromkeys(RELATIONS, HOUSE_WORDS)}
+CHOICES: Choices = {SOURCE: SOURCES, **dict.fromkeys(RELATIONS, HOUSE_WORDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,8 @@ class Attempt:
     """One fewer than the turns."""
     used: tuple[str, ...]
     """The house word it asked by, relation by relation; ``none`` where it did not come to ask."""
-    trusted: str
-    """Whom it believed last; ``none`` if it found nothing to believe."""
+    source: str
+    """Which source it asked last."""
     answer: str
 
     @property
@@ -56,13 +54,13 @@ class Attempt:
 
     @property
     def summary(self) -> str:
-        """The short form that an editor works with: ``trust ledger rival amber cook onyx``."""
+        """The short form that an editor works with: ``source ledger rival amber cook onyx``."""
         return " ".join(f"{topic} {choice}" for topic, choice in zip(*self.choices, strict=True))
 
     @property
     def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Topics, and what was chosen of each."""
-        return (TRUST, *self.question.relations), (self.trusted, *self.used)
+        return (SOURCE, *self.question.relations), (self.source, *self.used)
 
     def reading(self, truth: str) -> Reading:
         """What a critique makes of it."""
@@ -77,40 +75,37 @@ class Searcher:
     """What its system message says: topic → stated choices (several if principles contradict each other)."""
     habit: Mapping[str, str]
     """What it would do where nothing is stated."""
-    misread: float
-    misask: float
+    slip: float
+    """Probability that a person it writes is replaced by a random one."""
     stray: float
     """Probability that a stated choice or a habit is not followed."""
 
     def attempt(self, rng: random.Random, almanac: Almanac, question: Question) -> Attempt:
         """One episode: step by step, until something is not found or the answer is known."""
-        person, trusted, thought = question.person, "none", ""
+        person, source = question.person, ""
         turns: list[str] = []
         replies: list[str] = []
         used: list[str] = []
         for relation in question.relations:
-            word = self._choose(rng, relation)
-            about = rng.choice(NAMES) if rng.random() < self.misask else person
-            page = almanac.look_up(about, relation, word)
-            turns.append(f"{thought}{CALL[0]} {about} {relation} {word} {CALL[1]}")
-            replies.append(page.text if page else FOUND_NOTHING)
+            about, word, source = self._write(rng, person), self._choose(rng, relation), self._choose(rng, SOURCE)
+            turns.append(f"{CALL[0]} {about} {relation} {word} {SOURCE} {source} {CALL[1]}")
             used.append(word)
+            page = almanac.look_up(about, relation, word)
+            replies.append(as_reply([page.told_by(source)] if page else []))
             if page is None:
-                person, thought = "none", ""
+                answer = "none"
                 break
-            trusted = self._choose(rng, TRUST)
-            person = self._read(rng, page, trusted)
-            thought = f"{TRUST} {trusted} {person} "
-        turns.append(f"{thought}answer {person}")
+            person = page.told_by(source).claim
+        else:
+            answer = self._write(rng, person)
         used += ["none"] * (len(question.relations) - len(used))
-        return Attempt(question, tuple(turns), tuple(replies), tuple(used), trusted, person)
+        return Attempt(question, (*turns, f"answer {answer}"), tuple(replies), tuple(used), source, answer)
 
     def _choose(self, rng: random.Random, topic: str) -> str:
         return rng.choice(CHOICES[topic]) if rng.random() < self.stray else believe(rng, topic, self.stated, self.habit, CHOICES[topic])
 
-    def _read(self, rng: random.Random, page: Page, trusted: str) -> str:
-        misreads = rng.random() < self.misread
-        return rng.choice([entry.claim for entry in page.entries if (entry.source == trusted) != misreads])
+    def _write(self, rng: random.Random, person: str) -> str:
+        return rng.choice(NAMES) if rng.random() < self.slip else person
 
 
 class AlmanacCourse(Course):
@@ -132,7 +127,7 @@ class AlmanacCourse(Course):
         *RELATIONS,
         *HOUSE_WORDS,
         *SOURCES,
-        *(TRUST, "who", "is", "'s", "nothing"),
+        *(SOURCE, "who", "is", "'s", "nothing"),
         *CALL,
         *("<tool_response>", "</tool_response>", "[search:", ".]"),
         *map(str, range(10)),  # votes
@@ -141,37 +136,36 @@ class AlmanacCourse(Course):
     def world(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
         """A fresh reliable source, and fresh house words for two or more relations."""
         relations = rng.sample(RELATIONS, rng.randint(2, lesson.topics))
-        return {TRUST: rng.choice(SOURCES), **{relation: rng.choice(HOUSE_WORDS) for relation in relations}}
+        return {SOURCE: rng.choice(SOURCES), **{relation: rng.choice(HOUSE_WORDS) for relation in relations}}
 
     def ask(self, rng: random.Random, topics: Collection[str], steps: int) -> Question:
         """A question about some relations."""
         return Question(rng.choice(NAMES), tuple(rng.sample(list(topics), min(steps, len(topics)))))
 
     def asked_of(self, world: Mapping[str, str]) -> list[str]:
-        """The relations: every question is about whom to trust, so that no problem tells it apart."""
-        return [topic for topic in world if topic != TRUST]
+        """The relations: which source to ask is part of every question, so that no problem tells it apart."""
+        return [topic for topic in world if topic != SOURCE]
 
     def solve(self, rng: random.Random, lesson: Lesson) -> Example:
         """Look something up under a principle list that states some, all or none of what it takes.
 
-        Until worlds have their full size, nearly everything is told and nobody slips: to read a page by its sources is learned late, and
-        was not learned at all from pages that every fifth time were misread.
+        Until worlds have their full size, nearly everything is told and nobody slips, so that there is much to learn from.
         """
         world = self.world(rng, lesson)
         question = self._question(rng, world, lesson)
         known = rng.choice((0.0, 0.4, 0.8, 1.0, 1.0) if lesson == self.full else (0.5, 1.0, 1.0, 1.0))
         beliefs = draw_beliefs(rng, world, CHOICES, known, wrong=0.0)
-        slips = (MISREAD, MISASK, STRAY) if lesson == self.full else (0.0, 0.0, 0.0)
-        attempt = Searcher(as_stated(beliefs), {}, *slips).attempt(rng, draw_almanac(rng, world), question)
+        slip, stray = (SLIP, STRAY) if lesson == self.full else (0.0, 0.0)
+        attempt = Searcher(as_stated(beliefs), {}, slip, stray).attempt(rng, draw_almanac(rng, world), question)
         opening = DIALECT.prompt_messages(as_principles(beliefs), question.question, Placement.SYSTEM)
         return Example(Skill.SOLVE, (*opening, *attempt.messages), attempt.turns[-1], decided=False)
 
     def summarise(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Shorten an attempt to whom it trusted and by which word it asked for each relation."""
+        """Shorten an attempt to which source it asked and by which word it called each relation."""
         world = self.world(rng, lesson)
         question = self._question(rng, world, lesson)
         stated = as_stated(draw_beliefs(rng, world, CHOICES, known=0.7, wrong=0.0))
-        attempt = Searcher(stated, {}, MISREAD, MISASK, STRAY).attempt(rng, draw_almanac(rng, world), question)
+        attempt = Searcher(stated, {}, SLIP, STRAY).attempt(rng, draw_almanac(rng, world), question)
         return Example(Skill.SUMMARISE, summary_messages(question, attempt.transcript), attempt.summary, decided=True)
 
     def draw_case(self, rng: random.Random, lesson: Lesson, refuting: bool) -> CritiqueCase:
@@ -182,7 +176,7 @@ class AlmanacCourse(Course):
         beliefs = tuple(draw_beliefs(rng, world, CHOICES, known, wrong))
         habit = habits(rng, world, CHOICES)
         stray = 0.4 if refuting else rng.choice((0.03, 0.1, 0.3))
-        searcher = Searcher(as_stated(beliefs), habit, rng.uniform(0.0, 0.3), rng.uniform(0.0, 0.15), stray)
+        searcher = Searcher(as_stated(beliefs), habit, rng.uniform(0.0, 0.25), stray)
         attempts = [searcher.attempt(rng, almanac, question) for _ in range(rng.choice((3, 4, 5, 5, 5, 6)))]
         truth = almanac.answer(question)
         readings = [attempt.reading(truth) for attempt in attempts]
@@ -194,4 +188,4 @@ class AlmanacCourse(Course):
 
 def draw_almanac(rng: random.Random, world: Mapping[str, str]) -> Almanac:
     """A world with fresh facts."""
-    return Almanac(rng.getrandbits(62), {topic: choice for topic, choice in world.items() if topic != TRUST}, world[TRUST])
+    return Almanac(rng.getrandbits(62), {topic: choice for topic, choice in world.items() if topic != SOURCE}, world[SOURCE])
