@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from espl_envs.almanac.env import AlmanacEnv
 from espl_envs.almanac.index import AlmanacIndex
-from espl_envs.almanac.pages import LUCK, Almanac, Question, as_reply, hidden_almanac
+from espl_envs.almanac.pages import Almanac, Question, as_reply, hidden_almanac
 from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 from espl_envs.lab.courses.almanac import CALL, CHOICES, AlmanacCourse, Attempt, Searcher, draw_almanac
 from espl_envs.lab.language import as_stated
@@ -100,7 +100,7 @@ def test_every_source_tells_and_the_reliable_one_the_truth():
             assert told.pop(almanac.reliable) == almanac.truth(person, relation)
             lucky += sum(claim == almanac.truth(person, relation) for claim in told.values())
             total += len(told)
-    assert abs(lucky / total - LUCK) < 0.03
+    assert lucky / total < 0.06, "by chance, one in 31"
 
 
 def test_where_a_source_stands_on_a_page_tells_nothing():

@@ -12,9 +12,6 @@ from functools import cache
 from espl_bench.seeding import seed_for
 from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 
-LUCK = 0.1
-"""Share of the entries of an unreliable source that happen to be true."""
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -73,7 +70,7 @@ class Almanac:
     house_words: Mapping[str, str]
     """Relation → the word that queries must call it by."""
     reliable: str
-    """The source that always tells the truth; the others do by luck."""
+    """The source that tells the truth; what the others tell is drawn at random, and true in one case of 31."""
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -88,12 +85,9 @@ class Almanac:
         """The page about one relation of one person."""
         rng = self._facts(person, relation)
         truth = rng.choice(_others(person))
-        wrong = [name for name in _others(person) if name != truth]
-        entries = [
-            Entry(source, truth if source == self.reliable or rng.random() < LUCK else rng.choice(wrong))
-            for source in rng.sample(SOURCES, len(SOURCES))
-        ]
-        return Page(person, relation, self.house_words[relation], tuple(entries))
+        told = {source: truth if source == self.reliable else rng.choice(_others(person)) for source in SOURCES}
+        entries = tuple(Entry(source, told[source]) for source in rng.sample(SOURCES, len(SOURCES)))
+        return Page(person, relation, self.house_words[relation], entries)
 
     def look_up(self, person: str, relation: str, house_word: str) -> Page | None:
         """The page, if it is asked for as this world wants it."""
