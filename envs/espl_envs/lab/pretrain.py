@@ -154,7 +154,7 @@ class Curriculum(Dataset[list[MicroBatch]]):
 
     def _learned(self, ids: Sequence[int]) -> list[bool]:
         """Which words an assistant says, the end of its turn included."""
-        opens, closes = self.tokenizer.convert_tokens_to_ids(["<|assistant|>", "<|end|>"])
+        opens, closes = map(self.tokenizer.convert_tokens_to_ids, ("<|assistant|>", "<|end|>"))
         learned, speaking = [], False
         for token in ids:
             learned.append(speaking)
