@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.tokenizer import build_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -69,7 +70,7 @@ NATIVE = ("qwen25", "qwen3", "llama31", "mistral")
 def make_chat(name: str) -> HfChat:
     """The chat of a family."""
     if name == LAB:
-        tokenizer = build_tokenizer()
+        tokenizer = build_tokenizer(RulebookCourse())
         return HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), name)
     return build_chat(name, FAMILIES[name], (FOLDER / f"{name}.jinja").read_text())
 

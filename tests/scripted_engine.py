@@ -11,10 +11,10 @@ import random
 import re
 from dataclasses import dataclass, field
 
+from espl_envs.lab.courses.rulebook import RulebookCourse, Solver
 from espl_envs.lab.language import (
     Champion,
     Reading,
-    Solver,
     as_principles,
     as_stated,
     judge_attempts,
@@ -42,7 +42,7 @@ BELIEF = re.compile(rf"{OPERATOR} {MEANING}")
 
 
 def make_chat() -> HfChat:
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RulebookCourse())
     return HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), "scripted")
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.tokenizer import build_tokenizer
 
 from espl_bench.dialect import BUILT_IN, Dialect, Placement, TemplateName, fenced
@@ -83,7 +84,7 @@ def test_rendering_takes_what_models_write_literally(own: Path):
 
 
 def test_the_compact_dialect_speaks_the_laboratorys_vocabulary():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RulebookCourse())
     contexts = {
         TemplateName.CRITIQUE: critique_context(
             (), Problem("x", Split.TRAIN, 0, "3 dax 5 = ?", "5", ""), [AttemptView(True, "dax larger 5")]

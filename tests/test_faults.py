@@ -239,7 +239,8 @@ def test_another_model_under_the_same_name_does_not_continue_a_run(espl_bench: C
     from espl_envs.lab import pretrain as lab
 
     espl_bench.succeeds("run", *options(model, tmp_path / "run", steps=2))
-    other = lab.build_model(lab.Recipe(width=64, heads=2), lab.build_tokenizer())
+    recipe = lab.Recipe(width=64, heads=2)
+    other = lab.build_model(recipe, lab.build_tokenizer(recipe.taught))
     other.save_pretrained(model)
     said = espl_bench.fails("resume", tmp_path / "run")
     assert "adapter_model.safetensors does not fit the model" in said

@@ -1,5 +1,6 @@
 """The laboratory: what its examples prove, whether its vocabulary can say it, and whether its pre-training can be resumed."""
 
+import hashlib
 import json
 import random
 import re
@@ -13,27 +14,26 @@ from pathlib import Path
 import pytest
 import torch
 from espl_envs.lab import pretrain as lab
+from espl_envs.lab.courses import COURSES
+from espl_envs.lab.courses.rulebook import NAMES, RulebookCourse, Solver, draw_chain, draw_world
 from espl_envs.lab.language import (
-    NAMES,
     Champion,
     Finding,
     Line,
     Reading,
-    Solver,
     as_principles,
     as_stated,
     draw_beliefs,
-    draw_chain,
-    draw_world,
     judge_attempts,
     judge_parents,
+    principle,
     settle,
     write_edit,
 )
-from espl_envs.lab.skills import FULL, MIXTURE, SKILLS, Lesson, Skill, draw_critique, solve
+from espl_envs.lab.skills import Course, Lesson, Skill
 from espl_envs.lab.tokenizer import MAX_PRINCIPLES, build_tokenizer, words
 from espl_envs.rulebook.chains import Chain
-from espl_envs.rulebook.meanings import OPERATORS, principle
+from espl_envs.rulebook.meanings import OPERATORS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -41,8 +41,11 @@ from scripted_engine import MEANING, OPERATOR, make_chat, respond
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from espl_bench.operators.edits import Add, Edit, Merge, Modify, Remove, apply_edits, parse_edits, render_edits
+from espl_bench.seeding import seed_for
 
 EXAMPLES = 150
+RULEBOOK = RulebookCourse()
+every_course = pytest.mark.parametrize("course", COURSES.values(), ids=lambda course: course.name)
 
 
 def rng(seed: int = 0) -> random.Random:
@@ -94,6 +97,10 @@ def test_at_most_two_edits_come_of_one_problem():
     chain = Chain(((3, 8), (5, 2), (1, 0), (4, 4)), ("dax", "fep", "zup"))
     finding = judge_attempts(rng(), [], [reading(True, "larger", "sum", "next", chain=chain)])
     assert finding.edits == (Add("dax larger"), Add("fep sum"))
+
+
+def test_a_principle_states_one_meaning():
+    assert principle("dax", "larger") == "dax larger"
 
 
 # Aggregation and crossover
@@ -192,8 +199,8 @@ def test_worlds_and_beliefs_are_drawn_as_said():
     for seed in range(50):
         world = draw_world(rng(seed))
         assert set(world.values()) <= set(NAMES)
-        assert draw_beliefs(rng(seed), world, known=0.0, wrong=0.5) == []
-        beliefs = draw_beliefs(rng(seed), world, known=1.0, wrong=0.0)
+        assert draw_beliefs(rng(seed), world, RULEBOOK.choices, known=0.0, wrong=0.5) == []
+        beliefs = draw_beliefs(rng(seed), world, RULEBOOK.choices, known=1.0, wrong=0.0)
         assert set(as_stated(beliefs)) == set(OPERATORS)
         assert all(world[operator] in meanings for operator, meanings in as_stated(beliefs).items())
         assert as_principles(beliefs) == tuple(principle(*pair) for pair in beliefs)
@@ -245,13 +252,14 @@ def test_the_vocabulary_can_spell_every_edit(edits: tuple):
 # Examples
 
 
-@pytest.mark.parametrize("lesson", [FULL, Lesson(operators=2, steps=1)])
+@pytest.mark.parametrize("lesson", [None, Lesson(topics=2, steps=1)])
 @pytest.mark.parametrize("skill", Skill)
-def test_every_word_of_every_example_is_in_the_vocabulary(skill: Skill, lesson: Lesson):
-    tokenizer = build_tokenizer()
+@every_course
+def test_every_word_of_every_example_is_in_the_vocabulary(course: Course, skill: Skill, lesson: Lesson | None):
+    tokenizer = build_tokenizer(course)
     generator = rng(1)
     for _ in range(EXAMPLES):
-        example = SKILLS[skill](generator, lesson)
+        example = course.example(skill, generator, lesson or course.full)
         for text in (*(message.content for message in example.messages), example.target):
             ids = tokenizer(text)["input_ids"]
             assert tokenizer.unk_token_id not in ids
@@ -263,27 +271,29 @@ def test_where_the_evidence_decides_the_target_follows_from_what_is_shown(skill:
     chat, generator = make_chat(), rng(2)
     decided = 0
     for seed in range(EXAMPLES):
-        example = SKILLS[skill](generator, FULL)
+        example = RULEBOOK.example(skill, generator, RULEBOOK.full)
         if example.decided:
             decided += 1
             assert respond(chat.decode(chat.encode(example.messages)), rng(seed), 0.0) == example.target
     assert decided > EXAMPLES / 2
 
 
-def stated(skill: Skill, prompt: str) -> list[str]:
+def stated(course: Course, skill: Skill, prompt: str) -> list[str]:
     """The principles that an edit may name."""
     mark = "A" if skill is Skill.CROSSOVER else r"\[G\d+\]"
-    return [principle for principle, *_ in re.findall(rf"{mark} ({OPERATOR} {MEANING})", prompt.partition("changes :")[0])]
+    topics = "|".join(course.choices)
+    return re.findall(rf"{mark} ((?:{topics}) \S+)", prompt.partition("changes :")[0])
 
 
 @pytest.mark.parametrize("skill", [Skill.CRITIQUE, Skill.AGGREGATE, Skill.CROSSOVER])
-def test_targets_are_edits_that_the_operators_accept(skill: Skill):
+@every_course
+def test_targets_are_edits_that_the_operators_accept(course: Course, skill: Skill):
     allowed = {Skill.CRITIQUE: {"add", "modify"}, Skill.AGGREGATE: {"modify", "merge"}, Skill.CROSSOVER: {"add", "modify", "remove"}}[skill]
     generator, limit = rng(3), 2 if skill is Skill.CRITIQUE else None
     kinds = set()
     for _ in range(EXAMPLES):
-        example = SKILLS[skill](generator, FULL)
-        shown = stated(skill, example.messages[0].content)
+        example = course.example(skill, generator, course.full)
+        shown = stated(course, skill, example.messages[0].content)
         parsed = parse_edits(example.target, allowed, shown, limit, 32)
         assert not parsed.problems
         written = "".join(write_edit(edit, shown) for edit in parsed.edits)
@@ -293,13 +303,13 @@ def test_targets_are_edits_that_the_operators_accept(skill: Skill):
     assert kinds == allowed, "every operation of the stage is taught"
 
 
-def test_a_critique_has_contrast_and_its_decided_finding_does_not_hang_on_chance():
+@every_course
+def test_a_critique_has_contrast_and_its_decided_finding_does_not_hang_on_chance(course: Course):
     generator = rng(4)
     for _ in range(EXAMPLES):
-        case = draw_critique(generator)
-        assert 0 < case.right < len(case.attempts)
-        readings = [Reading(case.chain.operators, a.used, a.answer == case.truth) for a in case.attempts]
-        again = judge_attempts(rng(99), case.beliefs, readings)
+        case = course.draw_critique(generator, course.full)
+        assert 0 < case.right < len(case.readings) == len(case.summaries)
+        again = judge_attempts(rng(99), case.beliefs, case.readings)
         assert again.decided == case.finding.decided
         if case.finding.decided:
             assert again.edits == case.finding.edits
@@ -324,7 +334,7 @@ def test_no_example_can_give_a_world_away():
     generator = rng(6)
     meanings: dict[str, Counter[str]] = {operator: Counter() for operator in OPERATORS}
     for _ in range(3000):
-        for operator, meaning in re.findall(rf"{OPERATOR} {MEANING}", solve(generator).target):
+        for operator, meaning in re.findall(rf"{OPERATOR} {MEANING}", RULEBOOK.solve(generator, RULEBOOK.full).target):
             meanings[operator][meaning] += 1
     assert all(max(counts.values()) < 0.25 * counts.total() for counts in meanings.values())
 
@@ -332,25 +342,41 @@ def test_no_example_can_give_a_world_away():
 def test_lessons_grow_from_small_worlds_and_single_steps():
     recipe = lab.Recipe(small_steps=10, growth_steps=20)
     lessons = [recipe.lesson(step) for step in (0, 10, 20, 30, 1000)]
-    assert lessons[0] == lessons[1] == lab.SMALLEST and lessons[3] == lessons[4] == FULL
-    assert lab.SMALLEST.operators < lessons[2].operators < FULL.operators
-    small = [solve(rng(seed), lab.SMALLEST) for seed in range(50)]
+    assert lessons[0] == lessons[1] == RULEBOOK.smallest and lessons[3] == lessons[4] == RULEBOOK.full
+    assert RULEBOOK.smallest.topics < lessons[2].topics < RULEBOOK.full.topics
+    small = [RULEBOOK.solve(rng(seed), RULEBOOK.smallest) for seed in range(50)]
     assert {example.target.count(" ; ") for example in small} == {1}, "one step and the answer"
 
 
-def test_examples_are_a_function_of_the_generator():
+@every_course
+def test_examples_are_a_function_of_the_generator(course: Course):
     for skill in Skill:
-        assert [SKILLS[skill](rng(7), FULL) for _ in range(2)] == [SKILLS[skill](rng(7), FULL)] * 2
-    assert solve(rng(1)) != solve(rng(2))
-    assert sum(MIXTURE.values()) == pytest.approx(1)
+        assert course.example(skill, rng(7), course.full) == course.example(skill, rng(7), course.full)
+    assert course.solve(rng(1), course.full) != course.solve(rng(2), course.full)
+    assert sum(course.mixture.values()) == pytest.approx(1)
+
+
+def test_the_examples_of_the_shipped_rulebook_model_do_not_change():
+    """Its weights came of them; a change of the language is a reason to train it anew."""
+    told = hashlib.sha256()
+    for step in (0, 100, 400, 900, 1500):
+        generator, lesson = random.Random(seed_for(0, "pretrain", step)), lab.Recipe().lesson(step)
+        for _ in range(32):
+            example = RULEBOOK.draw(generator, lesson)
+            told.update(repr((example.skill.value, [message.content for message in example.messages], example.target)).encode())
+    assert told.hexdigest()[:16] == "d16a6f4cf1453c4a"
 
 
 # Tokenizer
 
 
-def test_the_tokenizer_knows_its_words_once_and_speaks_by_a_template():
-    tokenizer = build_tokenizer()
-    assert len(list(words())) == len(set(words())) == len(tokenizer)
+@every_course
+def test_a_tokenizer_knows_its_words_once(course: Course):
+    assert len(list(words(course))) == len(set(words(course))) == len(build_tokenizer(course))
+
+
+def test_the_tokenizer_speaks_by_a_template():
+    tokenizer = build_tokenizer(RULEBOOK)
     chat = make_chat()
     assert chat.eos_ids == {tokenizer.eos_token_id}
     for index in range(MAX_PRINCIPLES):
@@ -359,7 +385,7 @@ def test_the_tokenizer_knows_its_words_once_and_speaks_by_a_template():
 
 
 def test_the_tokenizer_survives_its_file(tmp_path: Path):
-    built = build_tokenizer()
+    built = build_tokenizer(RULEBOOK)
     built.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     text = "principles : [G0] dax larger 3 8 dax 5 2 = ? <|end|>"
@@ -407,7 +433,7 @@ def test_another_recipe_does_not_continue_what_was_begun(tmp_path: Path):
 
 
 def test_pre_training_learns(tmp_path: Path):
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RULEBOOK)
     recipe = lab.Recipe(batch_size=16, width=32, layers=2, heads=2, lr=5e-3, warmup=5)
     model = lab.build_model(recipe, tokenizer)
     optimizers = lab.build_optimizers(model, recipe)
@@ -417,9 +443,9 @@ def test_pre_training_learns(tmp_path: Path):
 
 
 def test_only_what_is_to_be_written_is_learned():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RULEBOOK)
     curriculum = lab.Curriculum(SMALL, tokenizer)
-    example = solve(rng(1))
+    example = RULEBOOK.solve(rng(1), RULEBOOK.full)
     [micro] = curriculum.batch([example])
     learned = micro.labels_BT[0][micro.labels_BT[0] != lab.IGNORED]
     assert tokenizer.decode(learned) == f"{example.target} <|end|>"
@@ -427,8 +453,19 @@ def test_only_what_is_to_be_written_is_learned():
     assert tokenizer.decode(micro.tokens_BT[0][place]) == "<|assistant|>", "labels are shifted by one"
 
 
+def test_of_a_conversation_all_that_the_assistant_says_is_learned_and_no_reply():
+    course = COURSES["almanac"]
+    tokenizer = build_tokenizer(course)
+    curriculum = lab.Curriculum(lab.Recipe(course="almanac"), tokenizer)
+    example = next(found for seed in range(50) if len((found := course.solve(rng(seed), course.full)).messages) == 6)
+    [micro] = curriculum.batch([example])
+    learned = micro.labels_BT[0][micro.labels_BT[0] != lab.IGNORED]
+    said = [message.content for message in example.messages if message.role == "assistant"]
+    assert tokenizer.decode(learned) == " ".join(f"{text} <|end|>" for text in (*said, example.target))
+
+
 def test_how_a_batch_is_cut_changes_only_rounding():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RULEBOOK)
     gradients = []
     for size in (10**6, 200):
         recipe = lab.Recipe(batch_size=12, micro_tokens=size, width=32, layers=2, heads=2)
@@ -444,7 +481,7 @@ def test_how_a_batch_is_cut_changes_only_rounding():
 
 
 def test_a_model_is_drawn_from_its_own_seed_and_leaves_the_global_one_alone():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(RULEBOOK)
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 from espl_envs.lab import MODEL
-from espl_envs.lab.measure import Writer, measure_chains, measure_editing, measure_solving
-from espl_envs.lab.skills import Skill, aggregate, critique, crossover
+from espl_envs.lab.courses import COURSES
+from espl_envs.lab.measure import EDITING, measure_editing
+from espl_envs.lab.measure_chains import measure_chains, measure_solving
+from espl_envs.lab.skills import Skill
+from espl_envs.lab.writer import Writer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
@@ -33,7 +36,7 @@ def test_three_steps_told_everything_are_in_reach_and_not_certain(writer: Writer
     assert 0.2 <= measure_chains(writer, 3, 100).value <= 0.8
 
 
-@pytest.mark.parametrize(("name", "skill"), [(Skill.CRITIQUE, critique), (Skill.AGGREGATE, aggregate), (Skill.CROSSOVER, crossover)])
-def test_as_an_editor_it_writes_what_the_evidence_supports(name: Skill, skill, writer: Writer):
-    whole, *_ = measure_editing(writer, name, skill, 80)
+@pytest.mark.parametrize("skill", EDITING)
+def test_as_an_editor_it_writes_what_the_evidence_supports(skill: Skill, writer: Writer):
+    whole, *_ = measure_editing(writer, COURSES["rulebook"], skill, 80)
     assert whole.value >= 0.8 and whole.total > 60

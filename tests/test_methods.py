@@ -87,8 +87,8 @@ def test_evolution_breeds_by_both_operators(tmp_path: Path):
 
 
 def test_what_evolution_learns_is_true_more_often_than_chance(tmp_path: Path):
+    from espl_envs.lab.language import principle
     from espl_envs.rulebook.env import hidden_meanings
-    from espl_envs.rulebook.meanings import principle
 
     summary = run(make_scripted_config("evolution_only", steps=30, batch_size=10, group_size=5), tmp_path, ScriptedEngine())
     truths = {principle(symbol, meaning) for symbol, meaning in hidden_meanings(0).items()}

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from espl_envs.rulebook.chains import Chain, Solution
 from espl_envs.rulebook.env import RulebookEnv, hidden_meanings
-from espl_envs.rulebook.meanings import DESCRIPTIONS, MEANINGS, OPERATORS, coincidence, principle
+from espl_envs.rulebook.meanings import DESCRIPTIONS, MEANINGS, OPERATORS, coincidence
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,7 +176,3 @@ def test_no_meaning_ignores_its_left_operand():
     """Else whatever was believed of the operators before it would seem proven."""
     for function in MEANINGS.values():
         assert any(function(a, b) != function(0, b) for a in range(10) for b in range(10))
-
-
-def test_a_principle_states_one_meaning():
-    assert principle("dax", "larger") == "dax larger"

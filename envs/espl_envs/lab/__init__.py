@@ -1,8 +1,11 @@
-"""The laboratory: a small language model of our own, its synthetic language, its pre-training and its measured skills.
+"""The laboratory: small language models of our own, their synthetic languages, their pre-training and their measured skills.
 
-`MODEL` is the folder of the shipped model: plain `AutoModelForCausalLM.from_pretrained(MODEL)` loads it.
+`MODEL` and `SEARCH_MODEL` are the folders of the shipped models: plain `AutoModelForCausalLM.from_pretrained(MODEL)` loads one.
 """
 
 from pathlib import Path
 
 MODEL = Path(__file__).parent / "espl-lab-v0"
+"""Works chains out: the model of `rulebook`."""
+SEARCH_MODEL = Path(__file__).parent / "espl-lab-search-v0"
+"""Looks things up: the model of `almanac`."""

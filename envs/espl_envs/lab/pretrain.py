@@ -1,8 +1,8 @@
-"""Pre-train the lab model: `python -m espl_envs.lab.pretrain --out FOLDER`.
+"""Pre-train a lab model: `python -m espl_envs.lab.pretrain --course NAME --out FOLDER`.
 
-All five skills are taught from the beginning, but in small worlds: with two to four operators and chains of one step there is little
-to look up and much to copy, which is what every skill rests on. Then worlds and chains grow to full size. The loss is the mean
-over the tokens that are to be written; prompts are not learned, they are random by design.
+All five skills are taught from the beginning, but in small worlds: with two to four topics and problems of one step there is little
+to look up and much to copy, which is what every skill rests on. Then worlds and problems grow to full size. The loss is the mean
+over the tokens that are to be written; prompts and replies are not learned, they are random by design.
 
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
 """
@@ -26,23 +26,23 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from espl_bench.seeding import seed_for
-from espl_envs.lab.skills import FULL, Example, Lesson, draw
+from espl_envs.lab.courses import COURSES
+from espl_envs.lab.skills import Course, Example, Lesson
 from espl_envs.lab.tokenizer import build_tokenizer
 
 IGNORED = -100
 STATE = "state.pt"
 
-SMALLEST = Lesson(operators=4, steps=1)
-"""What pre-training begins with."""
-
-Row = tuple[list[int], list[int]]
-"""Token ids of a prompt and of what is to be written."""
+Row = tuple[list[int], list[bool]]
+"""Token ids of a conversation, and which of them are to be written."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights."""
 
+    course: str = "rulebook"
+    """What is taught, by its name in `courses.COURSES`."""
     steps: int = 1800
     small_steps: int = 250
     """Steps in the smallest worlds."""
@@ -65,10 +65,12 @@ class Recipe:
     def lesson(self, step: int) -> Lesson:
         """How hard the examples of a step may be."""
         grown = min(1.0, max(0.0, (step - self.small_steps) / self.growth_steps))
-        return Lesson(
-            operators=SMALLEST.operators + round(grown * (FULL.operators - SMALLEST.operators)),
-            steps=SMALLEST.steps + round(grown * (FULL.steps - SMALLEST.steps)),
-        )
+        return self.taught.smallest.grown(self.taught.full, grown)
+
+    @property
+    def taught(self) -> Course:
+        """The course."""
+        return COURSES[self.course]
 
     def rate(self, step: int) -> float:
         """Share of the learning rates: linear warm-up, constant, then linear to zero over the last quarter."""
@@ -122,45 +124,56 @@ class Curriculum(Dataset[list[MicroBatch]]):
         """The micro-batches of one step, shortest rows first."""
         rng = random.Random(seed_for(self.recipe.seed, "pretrain", step))
         lesson = self.recipe.lesson(step)
-        return self.batch([draw(rng, lesson) for _ in range(self.recipe.batch_size)])
+        return self.batch([self.recipe.taught.draw(rng, lesson) for _ in range(self.recipe.batch_size)])
 
     def batch(self, examples: Sequence[Example]) -> list[MicroBatch]:
         """Examples as micro-batches, shortest rows first."""
-        rows = sorted(self._encode(examples), key=lambda row: len(row[0]) + len(row[1]))
+        rows = sorted(self._encode(examples), key=lambda row: len(row[0]))
         return [self._pad(piece) for piece in self._pieces(rows)]
 
     def _pieces(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         """Consecutive rows, so many that their padded size stays near the limit."""
         piece: list[Row] = []
         for row in rows:
-            if piece and (len(piece) + 1) * (len(row[0]) + len(row[1])) > self.recipe.micro_tokens:
+            if piece and (len(piece) + 1) * len(row[0]) > self.recipe.micro_tokens:
                 yield piece
                 piece = []
             piece.append(row)
         yield piece
 
     def _encode(self, examples: Sequence[Example]) -> list[Row]:
-        prompts = [
+        conversations = [
             self.tokenizer.apply_chat_template(
-                [{"role": message.role, "content": message.content} for message in example.messages],
-                add_generation_prompt=True,
+                [*({"role": message.role, "content": message.content} for message in example.messages), _written(example)],
                 tokenize=False,
             )
             for example in examples
         ]
-        prompt_ids = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        target_ids = self.tokenizer([f"{example.target} <|end|>" for example in examples], add_special_tokens=False)["input_ids"]
-        return list(zip(prompt_ids, target_ids, strict=True))
+        encoded = list[list[int]](self.tokenizer(conversations, add_special_tokens=False)["input_ids"])
+        return [(ids, self._learned(ids)) for ids in encoded]
+
+    def _learned(self, ids: Sequence[int]) -> list[bool]:
+        """Which words an assistant says, the end of its turn included."""
+        opens, closes = map(self.tokenizer.convert_tokens_to_ids, ("<|assistant|>", "<|end|>"))
+        learned, speaking = [], False
+        for token in ids:
+            learned.append(speaking)
+            speaking = (speaking or token == opens) and token != closes
+        return learned
 
     def _pad(self, rows: Sequence[Row]) -> MicroBatch:
-        length = max(len(prompt) + len(target) for prompt, target in rows) - 1
+        length = max(len(ids) for ids, _ in rows) - 1
         tokens_BT = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         labels_BT = torch.full((len(rows), length), IGNORED)
-        for row, (prompt, target) in enumerate(rows):
-            sequence = torch.tensor(prompt + target)
+        for row, (ids, learned) in enumerate(rows):
+            sequence = torch.tensor(ids)
             tokens_BT[row, : len(sequence) - 1] = sequence[:-1]
-            labels_BT[row, len(prompt) - 1 : len(sequence) - 1] = sequence[len(prompt) :]
+            labels_BT[row, : len(sequence) - 1] = torch.where(torch.tensor(learned[1:]), sequence[1:], IGNORED)
         return MicroBatch(tokens_BT, labels_BT)
+
+
+def _written(example: Example) -> dict[str, str]:
+    return {"role": "assistant", "content": example.target}
 
 
 def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tensor:
@@ -243,7 +256,7 @@ class Progress:
 def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250) -> LlamaForCausalLM:
     """Train, or go on where `out` was left, and write the model there. Raises SystemExit if `out` holds another recipe."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(recipe.taught)
     progress = Progress(recipe, tokenizer, device)
     if (out / STATE).exists():
         progress.load(out)
@@ -274,6 +287,7 @@ def _with_bar(loader: DataLoader[list[MicroBatch]], first: int, steps: int) -> I
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--course", choices=list(COURSES), default=Recipe.course)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model; an unfinished one is continued")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--small-steps", type=int, default=Recipe.small_steps)
@@ -283,7 +297,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw examples")
     options = parser.parse_args()
-    recipe = Recipe(options.steps, options.small_steps, options.growth_steps, options.batch_size, seed=options.seed)
+    recipe = Recipe(options.course, options.steps, options.small_steps, options.growth_steps, options.batch_size, seed=options.seed)
     pretrain(recipe, options.out, device=options.device, workers=options.workers)
 
 

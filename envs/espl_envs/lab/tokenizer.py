@@ -1,7 +1,7 @@
-"""The lab model's vocabulary: one id per word, so that a label or a piece of JSON is one token.
+"""A lab model's vocabulary: one id per word, so that a label or a piece of JSON is one token.
 
-An operator and its meaning are two words wherever they stand, in principles, solutions and notes: the tables of digits are then
-learned once for each meaning, and copying is one skill for all texts.
+A topic and what is believed of it are two words wherever they stand, in principles, solutions and notes: what a choice means is then
+learned once, and copying is one skill for all texts.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
+from espl_envs.lab.skills import Course
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 MAX_PRINCIPLES = 32
@@ -22,12 +22,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def words() -> Iterator[str]:
-    """Every word of the language, special words first."""
+def words(course: Course) -> Iterator[str]:
+    """Every word of a course's language, special words first, then those that it has for itself."""
     yield from SPECIAL
-    yield from (str(digit) for digit in range(10))
-    yield from OPERATORS
-    yield from MEANINGS
+    yield from course.words
     yield from [".", ";", "=", "?", ":", "[", "]", "answer"]
     yield from [
         "principles",
@@ -49,9 +47,9 @@ def words() -> Iterator[str]:
     yield from ('"}', '"],"principle":"', '","principle":"', '","evidence":"', '","')
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(course: Course) -> PreTrainedTokenizerFast:
     """A word-level tokenizer with a chat template; text is split at white space."""
-    vocabulary = {word: index for index, word in enumerate(words())}
+    vocabulary = {word: index for index, word in enumerate(words(course))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(

@@ -34,6 +34,11 @@ class Chain:
         tail = " ".join(f"{operator} {spell(number)}" for operator, number in zip(self.operators, self.numbers[1:], strict=True))
         return f"{spell(self.numbers[0])} {tail} = ?"
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What one must know to work it out."""
+        return self.operators
+
     def solve(self, meanings: Mapping[str, str]) -> "Solution":
         """The faultless solution under the given meanings (operator → name)."""
         used = tuple(meanings[operator] for operator in self.operators)

@@ -1,4 +1,4 @@
-"""The operators, their possible meanings, and the principle that states one.
+"""The operators and their possible meanings.
 
 The meanings are chosen so that two of them rarely agree on a pair of digits (`coincidence`), and so that none ignores its left
 operand, which would make whatever stands before it in a chain right: both are misleading evidence for whoever tries to infer
@@ -39,11 +39,6 @@ DESCRIPTIONS: Mapping[str, str] = {
     "opposite": "9 − a",
     "next": "the digit after a (0 after 9)",
 }
-
-
-def principle(operator: str, meaning: str) -> str:
-    """The principle that states one meaning, e.g. ``dax larger``."""
-    return f"{operator} {meaning}"
 
 
 def coincidence(first: str, second: str) -> float:

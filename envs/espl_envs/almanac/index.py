@@ -1,0 +1,52 @@
+"""The almanac's own search: an index over all entries of a world, behind the protocol that every retriever has.
+
+A page has a heading of three words, a person, a relation and its house word, and is found by these three, in any order. A query may
+also name a ``source``; then only that one's entry is found, else those of all. Unlike a ranking, this says nothing to a query that
+calls a relation by another word than the house's, which is what there is to learn. It needs no package and is built in milliseconds.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+
+from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_envs.almanac.pages import hidden_almanac
+from espl_envs.almanac.words import NAMES, RELATIONS, SOURCE, SOURCES
+
+_NAMING = frozenset((SOURCE, *SOURCES))
+"""What in a query names a source."""
+
+
+class AlmanacIndex:
+    """A `Retriever` over the entries of one world; a passage's title is its source, its text the claim."""
+
+    def __init__(self, world: int) -> None:
+        """Write every page."""
+        almanac = hidden_almanac(world)
+        self._world = world
+        self._pages: dict[frozenset[str], tuple[Passage, ...]] = {}
+        for person, relation in product(NAMES, RELATIONS):
+            heading = (person, relation, almanac.house_words[relation])
+            self._pages[frozenset(heading)] = tuple(
+                Passage(f"{' '.join(heading)} {entry.source}", entry.source, entry.claim, score=1.0)
+                for entry in almanac.page(person, relation).entries
+            )
+
+    @property
+    def identity(self) -> str:
+        """The world decides everything."""
+        return f"almanac({self._world})"
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        """At most `top_k` entries for each query, in the order of their page."""
+        return [Found(query, self._find(frozenset(query.split()))[:top_k], now_utc()) for query in queries]
+
+    def _find(self, words: frozenset[str]) -> tuple[Passage, ...]:
+        page = self._pages.get(words - _NAMING, ())
+        return tuple(passage for passage in page if words & _NAMING <= {SOURCE, passage.title})
+
+
+@lru_cache(maxsize=64)
+def open_index(world: int) -> AlmanacIndex:
+    """Shared by all episodes of a process."""
+    return AlmanacIndex(world)

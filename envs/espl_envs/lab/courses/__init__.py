@@ -1,0 +1,11 @@
+"""What lab models are taught: a course for each environment of the laboratory, found by its name."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from espl_envs.lab.courses.almanac import AlmanacCourse
+from espl_envs.lab.courses.rulebook import RulebookCourse
+from espl_envs.lab.skills import Course
+
+COURSES: Mapping[str, Course] = MappingProxyType({course.name: course for course in (RulebookCourse(), AlmanacCourse())})
+"""By the environment's name."""

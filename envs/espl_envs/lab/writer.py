@@ -1,0 +1,46 @@
+"""A lab model under measurement: what it writes to prompts, and shares of what was hoped for."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espl_bench.engines.hf import HfEngine
+from espl_bench.seeding import seed_for
+from espl_bench.types import Message, SampleRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share with what it is a share of."""
+
+    name: str
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """In 0..1."""
+        return self.hits / self.total if self.total else 0.0
+
+
+class Writer:
+    """The model under measurement."""
+
+    def __init__(self, model: Path, temperature: float) -> None:
+        """Loads the model."""
+        self.engine = HfEngine.from_pretrained(model, lora_rank=1, lora_alpha=1.0, seed=0)
+        self.temperature = temperature
+
+    def write(self, prompts: Sequence[Sequence[Message]], kind: str) -> list[str]:
+        """One text per prompt."""
+        requests = [
+            SampleRequest(self.engine.chat.encode(messages), seed_for(0, "measure", kind, row), 384, self.temperature)
+            for row, messages in enumerate(prompts)
+        ]
+
+        async def sample() -> list[str]:
+            client = await self.engine.reference()
+            return [completion.text for completion in await client.sample(requests)]
+
+        return asyncio.run(sample())
