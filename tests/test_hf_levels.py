@@ -137,6 +137,33 @@ def test_a_model_of_another_kind_of_attention_is_left_as_it_was() -> None:
     assert model.config._attn_implementation == "sdpa"
 
 
+def with_attention_arguments(monkeypatch: pytest.MonkeyPatch, change: dict[str, object]) -> None:
+    """Have the model's attention layers call with other arguments than Qwen's do."""
+    from espl_bench.engines.hf_attention import NAME, AttentionInterface, _attention
+
+    def called(*args, scaling, **others):
+        return _attention(*args, **{"scaling": scaling, **others, **change})
+
+    monkeypatch.setitem(AttentionInterface._global_mapping, NAME, called)
+
+
+def test_a_model_whose_scores_are_no_plain_products_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_attention_arguments(monkeypatch, {"position_bias": torch.zeros(1, 1, 1, 1)})
+    model = qwen()
+    assert not adopt(model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_that_leaves_the_scaling_out_gets_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_attention_arguments(monkeypatch, {"scaling": None})
+    model, prompt = qwen(), tuple(range(5, 25))
+    assert adopt(model)
+    with torch.inference_mode():
+        _, memory = remember(model, [prompt] * 3, 1, share=True)
+        logits = memory.step(torch.full((3, 1), 7), torch.full((3, 1), 20))
+        torch.testing.assert_close(logits[2], whole_logits(model, (*prompt, 7)), atol=1e-5, rtol=1e-4)
+
+
 def test_a_model_that_keeps_our_argument_to_itself_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     model = qwen()
     forward = type(model.model).forward

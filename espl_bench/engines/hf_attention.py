@@ -22,6 +22,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "espl_shared_prompts"
+_CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
+"""Arguments of transformers' attention functions that make more of the scores than scaled dot products."""
 
 
 class SharedPrompts:
@@ -106,15 +108,15 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    scaling: float,
+    scaling: float | None = None,
     shared_prompts: SharedPrompts | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls; everything but a decode step with shared prompts is left to its own function."""
-    if shared_prompts is None:
+    """What transformers calls; everything but a plain decode step with shared prompts is left to its own function."""
+    if shared_prompts is None or any(others.get(name) is not None for name in _CHANGE_SCORES):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     layer: Any = module.layer_idx
-    return shared_prompts.attend(layer, query, key, value, scaling), None
+    return shared_prompts.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 
 AttentionInterface.register(NAME, _attention)
