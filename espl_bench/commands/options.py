@@ -163,8 +163,56 @@ SPENDING: Mapping[str, tuple[Any, Any]] = {
 """What a run, a comparison and a resume all take."""
 
 
+def _named(kind: Any, flag: str, metavar: str, panel: str, help: str) -> tuple[Any, Any]:
+    return kind, typer.Option(flag, metavar=metavar, help=help, rich_help_panel=panel, show_default=False)
+
+
+NAMED: Mapping[str, tuple[Any, Any]] = {
+    "track": _named(
+        str | None,
+        "--track",
+        "A,B",
+        "Output",
+        "Trackers that are told the run's numbers: tensorboard, wandb, trackio. A resume goes on with them. Default: none.",
+    ),
+    "preset": _named(
+        str | None,
+        "--preset",
+        "NAME",
+        "What runs",
+        "Named hyper-parameters, which any other option overrides: paper or reference-code. Default: none.",
+    ),
+    "env_option": _named(
+        list[str] | None,
+        "--env-option",
+        "KEY=VALUE",
+        "What runs",
+        "Option of the environment; may be repeated. The value is a JSON scalar, else text.",
+    ),
+    "data": _named(
+        list[str] | None,
+        "--data",
+        "SPLIT=FILE",
+        "What runs",
+        "Problems of your own for an environment that takes them (jsonl); may be repeated.",
+    ),
+    "principle": _named(list[str] | None, "--principle", "TEXT", WORDS, "Principle of the root prompt; may be repeated. Default: none."),
+    "root_prompt": _named(
+        Path | None, "--root-prompt", "FILE", WORDS, "Text file with the root prompt, one principle a line. Default: none."
+    ),
+    "root_blocks": _named(
+        Path | None,
+        "--root-blocks",
+        "FILE",
+        WORDS,
+        "Text file with the root prompt as free text, an empty line between two blocks. Default: none.",
+    ),
+}
+"""Options that are read by a rule of their own, by name."""
+
+
 def _retrieval(flag: str, metavar: str, help: str) -> tuple[Any, Any]:
-    return str | None, typer.Option(flag, metavar=metavar, help=help, rich_help_panel="Retrieval", show_default=False)
+    return _named(str | None, flag, metavar, "Retrieval", help)
 
 
 RETRIEVAL: Mapping[str, tuple[Any, Any]] = {
@@ -358,66 +406,7 @@ def _with_choices(option: RunOption) -> str:
 
 def _others() -> list[inspect.Parameter]:
     """The options that are no single field of a run."""
-    preset = typer.Option(
-        "--preset",
-        metavar="NAME",
-        help="Named hyper-parameters, which any other option overrides: paper or reference-code. Default: none.",
-        rich_help_panel="What runs",
-        show_default=False,
-    )
-    pairs = typer.Option(
-        "--env-option",
-        metavar="KEY=VALUE",
-        help="Option of the environment; may be repeated. The value is a JSON scalar, else text.",
-        rich_help_panel="What runs",
-        show_default=False,
-    )
-    files = typer.Option(
-        "--data",
-        metavar="SPLIT=FILE",
-        help="Problems of your own for an environment that takes them (jsonl); may be repeated.",
-        rich_help_panel="What runs",
-        show_default=False,
-    )
-    principle = typer.Option(
-        "--principle",
-        metavar="TEXT",
-        help="Principle of the root prompt; may be repeated. Default: none.",
-        rich_help_panel=WORDS,
-        show_default=False,
-    )
-    root_prompt = typer.Option(
-        "--root-prompt",
-        metavar="FILE",
-        help="Text file with the root prompt, one principle a line. Default: none.",
-        rich_help_panel=WORDS,
-        show_default=False,
-    )
-    root_blocks = typer.Option(
-        "--root-blocks",
-        metavar="FILE",
-        help="Text file with the root prompt as free text, an empty line between two blocks. Default: none.",
-        rich_help_panel=WORDS,
-    )
-    track = typer.Option(
-        "--track",
-        metavar="A,B",
-        help="Trackers that are told the run's numbers: tensorboard, wandb, trackio. A resume goes on with them. Default: none.",
-        rich_help_panel="Output",
-        show_default=False,
-    )
-    named = {
-        "track": (str | None, track),
-        "preset": (str | None, preset),
-        "env_option": (list[str] | None, pairs),
-        "data": (list[str] | None, files),
-        "principle": (list[str] | None, principle),
-        "root_prompt": (Path | None, root_prompt),
-        "root_blocks": (Path | None, root_blocks),
-        **RETRIEVAL,
-        **SPENDING,
-    }
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
-        for name, (kind, info) in named.items()
+        for name, (kind, info) in {**NAMED, **RETRIEVAL, **SPENDING}.items()
     ]
