@@ -61,6 +61,7 @@ class Server:
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             self._end_loop()
             raise vllm_setup.start_failure(serving, self._log, error) from error
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # of this process; the others write into the log
         self.context: int = self._llm.model_config.max_model_len
         """Tokens of prompt and completion together."""
 
@@ -165,6 +166,5 @@ async def _start(serving: Serving) -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()))
-    logging.getLogger("vllm").setLevel(logging.ERROR)  # of this process; the others write into the log
-    return llm
+    # no name for it here: this frame lives on in one of vLLM's, and would keep the engine until the interpreter is half gone
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()))
