@@ -7,7 +7,9 @@ describe it by an `EnvironmentSpec`, and name the spec under the entry point gro
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import gymnasium
@@ -44,6 +46,19 @@ class Verdict:
         return {"outcome": self.outcome, "error": self.error} | ({"measures": self.measures} if self.measures else {})
 
 
+MAX_OBSERVATION_CHARS = 100_000
+
+
+def text_space(max_length: int, charset: str) -> Text:
+    """A space of texts with a generator of its own. Gymnasium's tables of the characters are made once: every episode has spaces."""
+    return copy(_text_space(max_length, charset))
+
+
+@cache
+def _text_space(max_length: int, charset: str) -> Text:
+    return Text(max_length=max_length, min_length=0, charset=charset)
+
+
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
 
@@ -64,8 +79,8 @@ class TextEnv(gymnasium.Env[str, str], ABC):
 
     def __init__(self) -> None:
         """Spaces are texts."""
-        self.observation_space = Text(max_length=100_000, min_length=0, charset=self.charset)
-        self.action_space = Text(max_length=self.max_response_chars, min_length=0, charset=self.charset)
+        self.observation_space = text_space(MAX_OBSERVATION_CHARS, self.charset)
+        self.action_space = text_space(self.max_response_chars, self.charset)
         self.current: Problem | None = None
 
     @abstractmethod

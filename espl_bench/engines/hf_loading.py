@@ -60,8 +60,11 @@ def require_determinism(device: torch.device) -> None:
         setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # untyped; filling costs time for nothing
 
 
-def limit_threads(model: Any) -> None:
+def limit_threads(model: Any) -> int | None:
     """Have a small model on the CPU compute with one thread per operation, unless OMP_NUM_THREADS says how many.
+
+    Returns:
+        How many, or None where torch decides.
 
     Its operations take less time than handing out their parts, the more so as rollouts, reflections and weight updates run in
     different Python threads, each with helpers of its own. Measured on the lab model (0.9 M parameters) on two cores: see
@@ -69,6 +72,8 @@ def limit_threads(model: Any) -> None:
     """
     if model.device.type == "cpu" and model.num_parameters() < SMALL and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+        return 1
+    return None
 
 
 def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:

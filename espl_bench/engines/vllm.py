@@ -122,7 +122,7 @@ class VllmEngine:
             torch.default_generator.manual_seed(seed)
             plain, tokenizer = hf_loading.load_model(model, hf_loading.pick_dtype(None, place))
             plain.to(place).requires_grad_(False).eval()
-            hf_loading.limit_threads(plain)
+            threads = hf_loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, hf_loading.eos_ids(plain, tokenizer), model)
             trained = hf_trees.with_adapter(plain, lora_rank, lora_alpha)
@@ -136,6 +136,7 @@ class VllmEngine:
             gpu_memory_utilization=gpu_memory_utilization,
             sleep=sleep,
             deterministic=deterministic,
+            threads=threads,
         )
         server = Server(serving)
         return cls(_Parts(learner, server, Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE))), chat, sleep)

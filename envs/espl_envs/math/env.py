@@ -6,14 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gymnasium.spaces import Text
 
 from espl_bench.data.files import read_records
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
 from espl_bench.durable import sha256
-from espl_bench.env import SingleTurnEnv, Verdict
+from espl_bench.env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.pool import MAX_SIZE
@@ -73,7 +72,7 @@ class MathEnv(SingleTurnEnv):
         self.facts = facts
         self.rules = rules
         charset = "".join(sorted(served.characters | set(string.printable)))
-        self.observation_space = Text(max_length=100_000, min_length=0, charset=charset)
+        self.observation_space = text_space(MAX_OBSERVATION_CHARS, charset)
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from gymnasium.spaces import Text
 
 from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
-from espl_bench.env import Verdict
+from espl_bench.env import MAX_OBSERVATION_CHARS, Verdict, text_space
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
@@ -95,7 +94,7 @@ class SearchEnv(ToolEnv):
         self.max_queries = max_queries
         self.passage_chars = passage_chars
         charset = "".join(sorted(served.characters | set(string.printable)))
-        self.observation_space = Text(max_length=100_000, min_length=0, charset=charset)
+        self.observation_space = text_space(MAX_OBSERVATION_CHARS, charset)
 
     @property
     def retriever(self) -> Retriever:
