@@ -23,6 +23,8 @@ CPU_CACHE_BYTES = 2 * 2**30
 """KV cache on a CPU unless --gpu-memory-utilization says otherwise: vLLM would take nearly all memory."""
 CPU_BLOCK = 32
 """Tokens of a block of the KV cache on a CPU. vLLM takes 128, and shares no prompt that is shorter."""
+CPU_SEQUENCES = 256
+"""Requests at once on a CPU: what vLLM gives ``LLM``. It would give a server 128, and the rollouts of a step are more."""
 BESIDE_TRAINER, ALONE = 0.45, 0.9
 """Shares of a GPU's memory unless --gpu-memory-utilization says otherwise: beside the trainer, and with the card to itself."""
 
@@ -78,6 +80,7 @@ class Serving:
         return {
             **memory,
             "block_size": CPU_BLOCK,
+            "max_num_seqs": CPU_SEQUENCES,
             "enforce_eager": True,
             # a seeded request that is cut into chunks ends vLLM 0.32 on a CPU, where random generators have no offset
             "enable_chunked_prefill": False,
