@@ -146,12 +146,13 @@ def read(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tup
     """Read the levels in turn; gradients flow through the cache.
 
     Args:
-        model: a causal LM of transformers.
+        model: a causal LM of transformers, or one without its output layer (`hf_vocabulary`).
         levels: at least one.
         cache: an empty one, to be filled with the last level's rows; None will do for a single level.
 
     Returns:
-        The kept logits of each level (R, S, V), and the attention mask over all that the last level's rows have read (R, L).
+        The kept logits of each level (R, S, V), or what an output layer would read, and the attention mask over all that the
+        last level's rows have read (R, L).
     """
     seen_RL = levels[0].seen_RT
     logits: list[Tensor] = []

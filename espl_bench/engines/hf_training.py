@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf_levels import read
 from espl_bench.engines.hf_packing import MicroBatch, micro_batches
+from espl_bench.engines.hf_vocabulary import Vocabulary
 from espl_bench.engines.protocol import AdamParams, LossSpec
 from espl_bench.learning.correction import factors, rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, mismatch
@@ -72,6 +73,7 @@ class Trainer:
         self._token_budget = token_budget
         self._share_prompts = not gradient_checkpointing  # a layer whose forward runs twice cannot fill a cache
         model.eval()
+        self._vocabulary = Vocabulary(model, token_budget)
         if gradient_checkpointing:
             _checkpoint_activations(model)
 
@@ -106,7 +108,7 @@ class Trainer:
     def score(self, datum: Datum) -> list[float]:
         """The current log-probability of each sampled token of one trajectory, at its temperature."""
         [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
-        return self._logprobs(batch).gather(-1, _joined(batch, "target_N")[:, None])[:, 0].tolist()
+        return self._scores(batch)[0].tolist()
 
     def _update(self, adam: AdamParams) -> None:
         for group in self.optimizer.param_groups:
@@ -115,28 +117,26 @@ class Trainer:
 
     def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
         """Add one micro-batch's gradient."""
-        target_N, sampler_N, advantage_N = (_joined(batch, name) for name in ("target_N", "sampler_N", "advantage_N"))
+        sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
         row_N = _rollouts(batch)
-        logprobs_NV = self._logprobs(batch)
-        logprobs_N = logprobs_NV.gather(-1, target_N[:, None])[:, 0]
+        logprobs_N, entropy_N = self._scores(batch)
         loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * factors(logprobs_N, sampler_N, row_N, spec), spec)
         loss.backward()
         with torch.no_grad():
-            entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
             gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
         return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
 
-    def _logprobs(self, batch: MicroBatch) -> Tensor:
-        """Log-probabilities of the whole vocabulary where a sampled token was predicted, (N, V)."""
-        return torch.log_softmax(self._logits(batch).float() / _joined(batch, "temperature_N")[:, None], dim=-1)
+    def _scores(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the sampled tokens and entropies, each (N,)."""
+        return self._vocabulary.scores(self._predicting(batch), _joined(batch, "target_N"), _joined(batch, "temperature_N"))
 
-    def _logits(self, batch: MicroBatch) -> Tensor:
-        """Logits that predict the sampled tokens, (N, V). The rests meet their prefixes through a KV cache, as in sampling."""
+    def _predicting(self, batch: MicroBatch) -> Tensor:
+        """The rows that predict the sampled tokens, (N, …). The rests meet their prefixes through a KV cache, as in sampling."""
         levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
         cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
-        logits, _ = read(self.model, levels, cache)
-        kept = zip(batch.chunks, logits[len(batch.prompts) :], strict=True)
-        return torch.cat([logits_RSV[chunk.row_N, chunk.column_N] for chunk, logits_RSV in kept])
+        read_RS, _ = read(self.model, levels, cache)
+        kept = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
+        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in kept])
 
 
 def _joined(batch: MicroBatch, name: str) -> Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-
 from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
 from espl_bench.env import MAX_OBSERVATION_CHARS, Verdict, text_space

@@ -1,0 +1,81 @@
+"""Log-probabilities over large vocabularies, a piece at a time.
+
+A micro-batch of a few thousand tokens over a vocabulary of 150,000 is gigabytes in float32, several times over while
+gradients are computed, and more than all else that a training step holds. So where a micro-batch may be larger than a piece, the
+model hands out what its output layer would read, and the output layer and the softmax are computed for some tokens at a time,
+and again in the backward pass (`torch.utils.checkpoint`): one more product with the output layer, for memory that does not grow.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+PIECE = 2**25
+"""Logits of a piece at most: 128 MiB in float32."""
+
+
+class Vocabulary:
+    """The end of a model: from the rows that its forward returns to log-probabilities."""
+
+    def __init__(self, model: Any, most_rows: int) -> None:
+        """Take the output layer out of the model's forward if that is worth while, which changes what its forward returns.
+
+        A model that does more to its logits than computing them (a cap, a scale) keeps its output layer.
+
+        Args:
+            model: a peft model without an adapter on its output layer.
+            most_rows: tokens of the largest micro-batch.
+        """
+        base = model.get_base_model()
+        head = base.get_output_embeddings()
+        self._rows = max(1, PIECE // head.weight.shape[0])
+        self._head: nn.Module | None = None
+        if most_rows > self._rows and _is_last(base, head):
+            base.set_output_embeddings(nn.Identity())
+            self._head = head
+
+    def scores(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the targets, and entropies of the distributions they are from, in nats.
+
+        Args:
+            rows_N: what the model's forward returned where a target is predicted, (N, width) or (N, V).
+            target_N: ids.
+            temperature_N: what the logits are divided by.
+
+        Returns:
+            Two of (N,), float32; gradients flow through the first.
+        """
+        if len(rows_N) <= self._rows:
+            return self._piece(rows_N, target_N, temperature_N)
+        pieces = zip(*(of_all.split(self._rows) for of_all in (rows_N, target_N, temperature_N)), strict=True)
+        found = [checkpoint(self._piece, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
+        logprobs, entropies = zip(*found, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
+
+    def _piece(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
+        logits_NV: Tensor = self._head(rows_N) if self._head else rows_N
+        logprobs_NV = torch.log_softmax(logits_NV.float() / temperature_N[:, None], dim=-1)
+        with torch.no_grad():
+            entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+        return logprobs_NV.gather(-1, target_N[:, None])[:, 0], entropy_N
+
+
+@torch.inference_mode()
+def _is_last(base: Any, head: Any) -> bool:
+    """Whether the model's logits are the output layer's output as it is."""
+    computed: list[Tensor] = []
+
+    def keep(_module: nn.Module, _rows: Any, logits: Tensor) -> None:
+        computed.append(logits)
+
+    hook = head.register_forward_hook(keep)
+    try:
+        various = torch.arange(min(64, head.weight.shape[0]), device=base.device)  # a padding id alone may give zeros everywhere
+        logits = base(input_ids=various[None], use_cache=False).logits
+    finally:
+        hook.remove()
+    return torch.equal(logits, computed[-1])
