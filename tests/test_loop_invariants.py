@@ -323,6 +323,19 @@ def test_only_what_was_sampled_is_trained_on(tmp_path: Path):
         assert datum.mask_T == (False,) * start + (True,) * (len(datum.tokens_T) - start)
 
 
+def test_rollouts_that_were_cut_stay_out_of_the_loss_if_asked_and_count_in_the_baseline(lab_model: Path, tmp_path: Path):
+    trained = {}
+    for masked in (False, True):
+        config = make_config(lab_model, "rl_only", steps=1, max_tokens=18, mask_truncated=masked, control="random-reward")
+        engine = RecordingEngine(open_engine(config))
+        run(config, tmp_path / str(masked), engine)
+        [trained[masked]] = engine.trained
+    cut = [datum for datum in trained[False] if sum(datum.mask_T) == 18]
+    assert 0 < len(cut) < len(trained[False])
+    assert trained[True] == tuple(datum for datum in trained[False] if datum not in cut), "with the same advantages"
+    assert rows(tmp_path / "True", Log.METRICS)[0]["outcomes"] == rows(tmp_path / "False", Log.METRICS)[0]["outcomes"]
+
+
 def test_the_outcomes_of_a_step_are_those_of_its_rollouts(lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, steps=3), tmp_path)
     for row in rows(tmp_path, Log.METRICS):
