@@ -51,7 +51,6 @@ def summary(method: int, env: int, seed: int) -> Summary:
         score=float(scores_IK.mean()),
         k=SAMPLES,
         n_items=ITEMS,
-        ci95=(0.0, 1.0),
         validation_score=0.5,
         outcomes={"correct": float(scores_IK.mean()), "wrong": 1 - float(scores_IK.mean())},
         sample_scores=tuple(map(tuple, scores_IK.tolist())),

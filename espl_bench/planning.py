@@ -42,7 +42,8 @@ class Noise:
         rest = self.both + self.samples / samples
         if seeds < 2:
             return math.inf
-        return half_width_of(seeds, items, by_runs=items * self.seeds + rest, by_items=seeds * self.items + rest, rest=rest)
+        of_cells = rest / (seeds * items)
+        return half_width_of(seeds, items, by_runs=self.seeds / seeds + of_cells, by_items=self.items / items + of_cells, rest=of_cells)
 
     def detects(self, seeds: int, items: int, samples: int) -> float:
         """The smallest gap that the design separates with a power of 80 %."""

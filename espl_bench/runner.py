@@ -31,7 +31,6 @@ from espl_bench.rollout import Task
 from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
 from espl_bench.sources import Source
 from espl_bench.spending import Budget, BudgetSpent, Purse, Role, open_purse, paid_sources
-from espl_bench.stats import mean_interval
 from espl_bench.stopping import StopSignal, listening
 from espl_bench.summary import CurvePoint, Spent, Summary
 from espl_bench.tools.env import ToolEnv
@@ -212,7 +211,6 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         score=test.score,
         k=config.eval_samples,
         n_items=len(test.scores_IG),
-        ci95=mean_interval([test.item_scores]),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
         training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),

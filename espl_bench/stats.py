@@ -3,11 +3,12 @@
 Axes in names: ``_R`` runs (training seeds), ``_I`` test items, ``_K`` samples of an item, ``_E`` environments.
 
 Runs and items are *crossed*: every run meets the same items. A mean over both varies with the luck of the training
-seeds and with the luck of the items, and three to five seeds say little of the first. A bootstrap that draws seeds with
-replacement is then far too sure of itself (docs/statistics.md measures it), so intervals of means are t intervals on estimated variance
-components, with as few degrees of freedom as the runs leave. Samples of an item are averaged first: the
-spread of the averages holds their noise already. With one run only the items vary; such an interval says nothing about
-other training runs.
+seeds and with the luck of the items, and three to five seeds say little of the first. The hierarchical bootstrap (seeds,
+then items, then samples) asks the right question, but drawn as it stands it is far too sure of itself with few seeds
+(docs/statistics.md measures it). So intervals are made of its variances, which have a closed form and are widened for the few
+that were drawn from; they are studentised with as few degrees of freedom as the runs leave, and scores in 0..1 get them on
+the log-odds scale. Samples of an item are averaged first: the spread of the averages holds their noise already. With one
+run only the items vary; such an interval says nothing about other training runs.
 """
 
 import math
@@ -17,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import expit, logit, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 Scores = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -74,24 +75,26 @@ def mean_pass_at_k(scores_RIK: ArrayLike, k: int) -> float:
 def mean_interval(cells_RI: ArrayLike) -> Interval:
     """The 95 % interval of the mean score over training seeds and items; samples averaged.
 
-    Scores in 0..1 get Wilson's form with the effective number of independent trials in place of n, as surveys do for
-    clustered proportions (Korn & Graubard 1998), so that the interval stays inside and covers near the ends. Other scores
+    Scores in 0..1 get it on the log-odds scale by the delta method, as surveys do for clustered proportions: it stays inside,
+    reaches further towards the middle, and covers near the ends, where a few hard or easy items decide. Where all scores
+    are 0, or all are 1, it is that of as many independent trials as there are items, or runs if they are more. Other scores
     get the plain mean ± half width.
 
     Raises ValueError for a wrong number of axes, an empty axis or a value that is not finite.
     """
     cells = _scores(cells_RI, 2)
-    mean, squared = float(cells.mean()), _squared_half_width(cells)
+    mean, half = float(cells.mean()), math.sqrt(_squared_half_width(cells))
     if cells.min() < 0.0 or cells.max() > 1.0:
-        return mean - math.sqrt(squared), mean + math.sqrt(squared)
-    if math.isinf(squared):
+        return mean - half, mean + half
+    if math.isinf(half):
         return 0.0, 1.0
-    spread = mean * (1.0 - mean)
-    # where all scores are 0 or all are 1, the items count as the independent trials
-    ratio = squared / spread if spread > 0.0 else _t(max(cells.shape) - 1) ** 2 / max(cells.shape)
-    centre = (mean + ratio / 2) / (1 + ratio)
-    half = math.sqrt(spread * ratio + ratio * ratio / 4) / (1 + ratio)
-    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+    unseen = 1.0 - ((1.0 - LEVEL) / 2) ** (1 / max(cells.shape))  # Clopper and Pearson's, of no success
+    if mean <= 0.0:
+        return 0.0, unseen
+    if mean >= 1.0:
+        return 1.0 - unseen, 1.0
+    centre, half = float(logit(mean)), half / (mean * (1.0 - mean))
+    return min(mean, float(expit(centre - half))), max(mean, float(expit(centre + half)))
 
 
 def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator, draws: int = 10_000) -> PairedDifference:
@@ -241,35 +244,50 @@ def _pair(a_RI: ArrayLike, b_RI: ArrayLike) -> tuple[Scores, Scores]:
     return a, b
 
 
-def _squared_half_width(cells: Scores) -> float:
-    """The squared half width of the interval of the mean of a crossed (runs, items) matrix: the widest of three t intervals.
+def bootstrap_variances(cells_RI: ArrayLike) -> tuple[float, float, float]:
+    """What the hierarchical bootstrap's variance of the mean is made of, in closed form, each part widened for having few to draw from.
 
-    With mean squares S of runs, C of items and E of what is left (two-way analysis of variance, random factors): one from the
-    variance of the mean, (S + C - E) / RI, with Satterthwaite's degrees of freedom; one from the R run means alone, S / RI
-    with R - 1; one from the I item means alone, C / RI with I - 1. The last two keep the first from being too sure where
-    it takes one of the parts for nothing.
+    Drawing R of R runs with replacement varies the mean by V_R, drawing I of I items by V_I, drawing both by V_R + V_I + V_B.
+    A bootstrap of n sees (n - 1) / n of a variance, so the parts returned are V_R · R / (R - 1), V_I · I / (I - 1), and V_B times
+    both factors. In words of a two-way analysis of variance they are its mean squares of runs, of items and of the rest, by RI.
+
+    Raises ValueError for less than two runs or items, or as for :func:`mean_interval`.
     """
+    cells = _scores(cells_RI, 2)
     runs, items = cells.shape
-    if runs == 1 and items == 1:
-        return math.inf
-    if runs == 1 or items == 1:
-        return _t(cells.size - 1) ** 2 * float(cells.var(ddof=1)) / cells.size
+    if min(runs, items) < 2:
+        raise ValueError(f"needs two runs and two items to draw from, got {runs} and {items}")
     mean, of_runs, of_items = cells.mean(), cells.mean(axis=1), cells.mean(axis=0)
-    by_runs = items * float(((of_runs - mean) ** 2).sum()) / (runs - 1)
-    by_items = runs * float(((of_items - mean) ** 2).sum()) / (items - 1)
-    rest = float(((cells - of_runs[:, None] - of_items + mean) ** 2).sum()) / ((runs - 1) * (items - 1))
-    return half_width_of(runs, items, by_runs, by_items, rest) ** 2
+    by_runs = float(((of_runs - mean) ** 2).sum()) / (runs * (runs - 1))
+    by_items = float(((of_items - mean) ** 2).sum()) / (items * (items - 1))
+    rest = float(((cells - of_runs[:, None] - of_items + mean) ** 2).sum()) / (runs * (runs - 1) * items * (items - 1))
+    return by_runs, by_items, rest
 
 
 def half_width_of(runs: int, items: int, by_runs: float, by_items: float, rest: float) -> float:
-    """The half width of the interval from the three mean squares of two or more runs and items, measured or expected."""
+    """The half width of the interval of a mean from the parts of :func:`bootstrap_variances`, measured or expected: the widest of three.
+
+    The variance of the mean is by_runs + by_items - rest, because a cell's own noise is in both of the first two; it gets
+    the t quantile with Satterthwaite's degrees of freedom. by_runs alone with R - 1 and by_items alone with I - 1 keep it
+    from being too sure where it takes the runs' or the items' part for nothing.
+    """
     both = by_runs + by_items - rest
     spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
     widths = [_t(runs - 1) ** 2 * by_runs, _t(items - 1) ** 2 * by_items]
     if both > 0.0:
         freedom = max(both, by_runs, by_items) ** 2 / spread
         widths.append(_t(max(freedom, min(runs, items) - 1)) ** 2 * both)
-    return math.sqrt(max(widths) / (runs * items))
+    return math.sqrt(max(widths))
+
+
+def _squared_half_width(cells: Scores) -> float:
+    """The squared half width of the interval of the mean of a crossed (runs, items) matrix; infinite for one run of one item."""
+    runs, items = cells.shape
+    if runs == 1 and items == 1:
+        return math.inf
+    if runs == 1 or items == 1:
+        return _t(cells.size - 1) ** 2 * float(cells.var(ddof=1)) / cells.size
+    return half_width_of(runs, items, *bootstrap_variances(cells)) ** 2
 
 
 def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from espl_bench.control import Control
 from espl_bench.errors import RunDirError
@@ -98,8 +98,6 @@ class Summary(BaseModel):
     """Test avg@k in 0..1."""
     k: int
     n_items: int
-    ci95: tuple[float, float]
-    """Over the items of this one run (`stats.mean_interval`); it knows nothing of other seeds."""
     validation_score: float | None
     """None for an environment without a validation split."""
     outcomes: dict[str, float]
@@ -120,6 +118,23 @@ class Summary(BaseModel):
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
     """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_interval(cls, record: Any) -> Any:
+        """An interval in the file is that of the version that wrote it; it is computed anew."""
+        return (
+            {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
+        )
+
+    @computed_field
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Over the items of this one run (`stats.mean_interval`), to six digits; it knows nothing of other seeds."""
+        from espl_bench.stats import mean_interval
+
+        low, high = mean_interval([self.item_scores])
+        return round(low, 6), round(high, 6)
 
     @property
     def row(self) -> str:

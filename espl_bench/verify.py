@@ -17,7 +17,6 @@ from espl_bench.control import environment_of
 from espl_bench.env import TextEnv
 from espl_bench.episode import Ending, replay, side_by_side
 from espl_bench.run_dir import SUMMARY, Log, RunDir
-from espl_bench.stats import mean_interval
 from espl_bench.stored import Stored, Unusable, read_stored
 from espl_bench.summary import Summary
 from espl_bench.types import Problem, Split
@@ -192,8 +191,6 @@ def _compare_summary(
     found.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
     for place, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
         found.compare(SUMMARY, f"rewards of item {place}", list(recorded), again)
-    if {len(samples) for samples in scores} == {summary.k}:
-        found.compare(SUMMARY, "95 % CI", summary.ci95, mean_interval([item_scores]))
 
 
 def _shares(regraded: Sequence[Regraded]) -> dict[str, float]:

@@ -41,7 +41,6 @@ def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = 
         "score": score,
         "k": 4,
         "n_items": len(scores),
-        "ci95": (max(0.0, score - 0.1), min(1.0, score + 0.1)),
         "validation_score": score,
         "outcomes": {"correct": score, "wrong": 1 - score},
         "sample_scores": tuple(samples_of(float(value), k) for value in scores),

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from rliable import metrics
 from scipy import stats as scipy_stats
+from scipy.special import logit
 
 from espl_bench.seeding import rng_for
 from espl_bench.stats import (
     PairedDifference,
     avg_at_k,
+    bootstrap_variances,
     difference_interval,
     iqm,
     iqm_interval,
@@ -128,17 +130,53 @@ def test_one_run_gets_the_t_interval_over_items_and_one_item_that_over_runs():
     assert seed_interval([0.5]) is None
 
 
-def test_wilsons_form_is_wilsons_interval_where_trials_are_independent():
-    """One run of many items: the effective number of trials is that of the items, and t is nearly normal."""
+def test_independent_trials_get_the_interval_of_log_odds():
+    """One run of many items: the delta method's, which is near Wilson's where there are many trials."""
     items = (np.arange(5000) < 150).astype(float)
-    expected = scipy_stats.binomtest(150, 5000).proportion_ci(method="wilson")
-    assert mean_interval([items]) == pytest.approx((expected.low, expected.high), rel=1e-3)
+    low, high = mean_interval([items])
+    half = scipy_stats.t.ppf(0.975, 4999) * scipy_stats.sem(items) / (0.03 * 0.97)
+    assert (logit(low), logit(high)) == pytest.approx((logit(0.03) - half, logit(0.03) + half))
+    wilson = scipy_stats.binomtest(150, 5000).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((wilson.low, wilson.high), rel=0.01)
+
+
+def test_the_interval_reaches_further_towards_the_middle():
+    low, high = mean_interval([[0.0] * 27 + [1.0] * 3])
+    assert high - 0.1 > 0.1 - low > 0.0
+
+
+def drawn_means(cells, draws, seeds, items, rng):
+    """The hierarchical bootstrap in plain loops: the mean on runs, items, or both, drawn with replacement."""
+    runs, number = cells.shape
+    for _ in range(draws):
+        rows = rng.choice(runs, runs) if seeds else np.arange(runs)
+        columns = rng.choice(number, number) if items else np.arange(number)
+        yield cells[np.ix_(rows, columns)].mean()
+
+
+def test_the_variances_are_those_of_the_hierarchical_bootstrap():
+    cells = rng_for(8, "cells").random((4, 6)) + rng_for(8, "runs").random((4, 1)) + 0.5 * rng_for(8, "items").random((1, 6))
+    of_runs, of_items, of_both = (np.var(list(drawn_means(cells, 8000, *drawn, rng_for(9, *drawn)))) for drawn in ((1, 0), (0, 1), (1, 1)))
+    by_runs, by_items, rest = bootstrap_variances(cells)
+    assert by_runs == pytest.approx(of_runs * 4 / 3, rel=0.05)
+    assert by_items == pytest.approx(of_items * 6 / 5, rel=0.05)
+    closed = by_runs * 3 / 4 + by_items * 5 / 6 + rest * (3 / 4) * (5 / 6)
+    assert closed == pytest.approx(of_both, rel=0.05)
+
+
+def test_drawing_samples_adds_what_the_spread_of_the_averages_holds_already():
+    """Cells that differ by the luck of their samples alone: their spread is the third stage's variance."""
+    samples = (rng_for(10, "samples").random((40, 60, 4)) < 0.5).astype(float)
+    third_stage = samples.var(axis=2, ddof=1).mean() / 4 / (40 * 60)
+    assert bootstrap_variances(samples.mean(axis=2))[2] == pytest.approx(third_stage, rel=0.1)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_all_or_nothing_is_no_certainty(value):
     low, high = mean_interval(np.full((3, 30), value))
     assert 0.05 < high - low < 0.2 and low <= value <= high and low >= 0.0 and high <= 1.0
+    exact = scipy_stats.binomtest(int(30 * value), 30).proportion_ci(method="exact")
+    assert (low, high) == pytest.approx((exact.low, exact.high))
     assert mean_interval([[value]]) == (0.0, 1.0)
 
 
@@ -171,16 +209,25 @@ SPREAD = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)
 """Three standard errors of a share of 5 %."""
 
 
-@pytest.mark.parametrize("world", [coverage.World(0.0, 0.0, 2.5), coverage.World(0.0, 1.0, 1.5), coverage.World(-4.5, 0.3, 2.5)])
+@pytest.mark.parametrize(
+    "world",
+    [
+        coverage.World(0.0, 0.0, 2.5),
+        coverage.World(0.0, 1.0, 1.5),
+        coverage.World(-4.5, 0.3, 2.5),
+        coverage.World(4.5, 1.0, 1.5),
+        coverage.World(-1.5, 0.5, 1.5, law=coverage.Law.EASY_TAIL),
+    ],
+)
 def test_intervals_cover_and_equal_methods_are_not_called_different(world):
-    rates = coverage.measure(world, EXPERIMENTS, plain=False)
+    rates = coverage.measure(world, EXPERIMENTS, slow_every=EXPERIMENTS)
     assert 0.93 - SPREAD <= rates.covered <= min(1.0, 0.97 + SPREAD)
     assert rates.differ <= 0.05 + SPREAD
     assert rates.better <= 0.025 + SPREAD
 
 
 def test_the_false_positives_of_a_plain_bootstrap_are_seen_by_the_simulation():
-    rates = coverage.measure(coverage.World(0.0, 1.0, 1.5), 100)
+    rates = coverage.measure(coverage.World(0.0, 1.0, 1.5), 100, slow_every=1)
     assert rates.differ_plain > 0.09 and rates.differ_permutation > 0.3
 
 
@@ -234,8 +281,15 @@ def test_rank_ranges_say_what_is_left_open():
         (lambda: iqm_interval([np.zeros((2, 3)), np.zeros((3, 3))], rng_for(0)), "as many runs"),
         (lambda: avg_at_k([1, 0]), "2 axes"),
         (lambda: iqm([[]]), "non-empty"),
+        (lambda: bootstrap_variances(np.zeros((1, 3))), "two runs"),
     ],
 )
 def test_bad_input_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("law", list(coverage.Law))
+def test_the_simulation_knows_its_truth(law):
+    world, rng = coverage.World(-1.0, 0.5, 1.5, runs=200, items=3000, samples=1, law=law), rng_for(11, law.value)
+    assert world.draw(rng, world.difficulties(rng)).mean() == pytest.approx(world.truth, abs=0.03)

@@ -1,5 +1,7 @@
 """What is made from published runs, and never edited by hand: a table per study, the comparison with the paper, and a list of all.
 
+The text of the records themselves is among it: what a record says of its own samples, the interval, is made by the version that reads.
+
 Every file is a function of the records alone, to the byte, so a stale one is found by making it again.
 """
 
@@ -25,7 +27,8 @@ HEAD = "Generated from the records beside it by `espl-bench results`; never edit
 def generated(root: Path) -> dict[Path, str]:
     """Every generated file and its text, from the records that lie under `root` now."""
     found = studies(root)
-    files = {study / TABLE: _table(study) for study in found}
+    files = {each.path: each.result.to_json() for study in found for each in published(study)}
+    files |= {study / TABLE: _table(study) for study in found}
     entries = collect(found).entries if found else ()
     if (root / REPORTED).exists():
         sheets = paper_sheets(compare_with_paper(read_paper(root / REPORTED), entries))
