@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espl_bench import durable
 from espl_bench.batches import whole_split
+from espl_bench.config import RunConfig
 from espl_bench.engines.protocol import SamplingClient
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, UsageError
 from espl_bench.evaluate import evaluate
 from espl_bench.loop import Bench
-from espl_bench.run_dir import RunDir
+from espl_bench.provenance import fingerprint
+from espl_bench.run_dir import PROVENANCE, RunDir
 from espl_bench.runner import open_bench
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import Lineage, Origin, Rating, Split, SystemPrompt
@@ -79,6 +81,10 @@ class Cells(BaseModel):
                 return np.asarray(cell.sample_scores, dtype=np.float64).mean(axis=1)
         raise KeyError((weights, words))
 
+    def encoded(self) -> bytes:
+        """The file's bytes."""
+        return durable.encode_text(json.dumps(self.model_dump(mode="json")) + "\n")
+
     def has(self, words: Words) -> bool:
         """Whether these words were shown to both weights."""
         return {cell.weights for cell in self.cells if cell.words is words} == set(Weights)
@@ -117,13 +123,14 @@ Progress = Callable[[str, int, int], None]
 """Told the cell, and how many of how many episodes of it are done."""
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress) -> Attribution:
+def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress, model: Path | None = None) -> Attribution:
     """Evaluate what is missing, and compute.
 
     Args:
         folders: finished runs, usually the seeds of one method.
         others: runs whose evolved prompt is tried on each, each on the first of `folders` that it is not; empty: not tried.
         progress: hears of every cell.
+        model: where the runs' model lies now; None: where it lay.
 
     Raises RunDirError for a run that is unfinished or whose checkpoint is not that of its end, EsplError as opening it does.
     """
@@ -134,11 +141,11 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
         words = {Words.ROOT: RunDir.open(folder).config().root_principles, Words.EVOLVED: prompts[folder]}
         if candidates:
             words[Words.OTHER_SEED] = prompts[candidates[0]]
-        measured.append(asyncio.run(measure(folder, words, progress)))
+        measured.append(asyncio.run(measure(folder, words, progress, model)))
     return compute(measured)
 
 
-async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress: Progress) -> Cells:
+async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
     """Every pair of weights and words, those on file included. Writes the file after each."""
     run = RunDir.open(folder)
     summary, commit = run.summary(), run.last_commit()
@@ -148,7 +155,7 @@ async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
-        bench = open_bench(run.config())
+        bench = open_bench(_with_model(run, model))
         try:
             run.refuse_other_data(bench.env.data_identity())
             await bench.engine.load(commit.folder)
@@ -156,10 +163,28 @@ async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress
                 client = await (bench.engine.reference() if weights is Weights.BASE else bench.engine.current())
                 scores = await _evaluate(bench, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
                 cells.append(Cell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
-                durable.write_atomic(folder / FILE, [_encoded(Cells(step=summary.steps, cells=tuple(cells)))])
+                durable.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
         finally:
             await bench.engine.close()
     return Cells(step=summary.steps, cells=tuple(cells))
+
+
+def _with_model(run: RunDir, model: Path | None) -> RunConfig:
+    """The run's configuration, its model taken from a folder. Raises UsageError if that holds another model than the run began with."""
+    config = run.config()
+    if model is None:
+        return config
+    path = run.path / PROVENANCE
+    try:
+        recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path} does not say which model the run began with ({type(error).__name__}); restore it from a copy") from error
+    found = fingerprint(model)
+    if found is None or (recorded and found["sha256"] != recorded["sha256"]):
+        what = "there is none" if found is None else "its files differ"
+        remedy = f"name the folder that {config.model} was moved or copied to"
+        raise UsageError(f"{model} does not hold the model that {run.path} began with ({what}); {remedy}")
+    return config.model_copy(update={"model": str(model)})
 
 
 async def _evaluate(
@@ -207,15 +232,15 @@ def _effect(contrast_RI: Scores) -> Effect:
 
 def _on_file(folder: Path, step: int) -> tuple[Cell, ...]:
     """Cells of an earlier call, if they are of the same weights."""
-    path = folder / FILE
-    try:
-        found = Cells.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not (folder / FILE).exists():
         return ()
-    except (OSError, ValidationError) as error:
-        raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it to evaluate its cells anew") from error
+    found = read_cells(folder / FILE)
     return found.cells if found.step == step else ()
 
 
-def _encoded(cells: Cells) -> bytes:
-    return durable.encode_text(json.dumps(cells.model_dump(mode="json")) + "\n")
+def read_cells(path: Path) -> Cells:
+    """Read a file of cells. Raises RunDirError naming it."""
+    try:
+        return Cells.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it and attribute the run again") from error

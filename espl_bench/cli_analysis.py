@@ -39,6 +39,10 @@ def attribute(
             "--other", metavar="RUN", help="Run whose evolved prompt is tried, too. Default: another seed beside it.", show_default=False
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="FOLDER", help="Where the runs' model lies now. Default: where it lay.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +52,7 @@ def attribute(
     """
     from espl_bench.commands import attribute as command
 
-    command.attribute(runs, other or [], quiet, as_json)
+    command.attribute(runs, other or [], model, quiet, as_json)
 
 
 def quotes(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: AsJson = False) -> None:

@@ -56,10 +56,11 @@ def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
         data = path.read_bytes()
     except OSError as error:
         raise RunDirError(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
-    return list(_rows(path, data, torn_remedy))
+    return list(rows(path, data, torn_remedy))
 
 
-def _rows(path: Path, data: bytes, torn_remedy: str) -> Iterator[dict[str, Any]]:
+def rows(path: Path, data: bytes, torn_remedy: str = RESTORE) -> Iterator[dict[str, Any]]:
+    """Rows of bytes that were read from a file, which errors name, as `read_rows`."""
     lines = data.split(b"\n")
     torn = lines.pop()  # empty if the last line is whole
     for number, line in enumerate(lines, start=1):

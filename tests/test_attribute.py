@@ -1,6 +1,7 @@
 """`attribute` on a real run: every cell is evaluated once, kept, and two of them are known from elsewhere."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,12 @@ from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
-from espl_bench.attribution import FILE
+from espl_bench.attribution import FILE, Words, attribute
 from espl_bench.cli import invoke
+from espl_bench.config import RunConfig
+from espl_bench.errors import UsageError
+from espl_bench.provenance import fingerprint
+from espl_bench.results.attributions import published
 
 CHOICES = {"steps": 2, "eval_samples": 2}
 
@@ -52,3 +57,54 @@ def test_a_damaged_file_of_cells_is_named(study: Path, capsys: pytest.CaptureFix
     (study / "espl-s1" / FILE).write_text("{")
     assert invoke(["attribute", str(study / "espl-s1")]) == 1
     assert f"{FILE} cannot be read" in capsys.readouterr().err
+
+
+def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.json").write_text("{}")
+    run_dir = tmp_path / "espl-s0"
+    shutil.copytree(study / "espl-s0", run_dir, ignore=shutil.ignore_patterns(FILE))
+    provenance = json.loads((run_dir / "provenance.json").read_text())
+    begun = fingerprint(tmp_path / "here")
+    assert begun is not None
+    (run_dir / "provenance.json").write_text(json.dumps(provenance | {"model": {"name": "gone", "fingerprint": begun}}))
+    opened: list[str] = []
+
+    def open_engine(config: RunConfig) -> ScriptedEngine:
+        opened.append(config.model)
+        return ScriptedEngine()
+
+    monkeypatch.setattr(runner, "open_engine", open_engine)
+    for folder, words in ((tmp_path / "nowhere", "there is none"), (study, "there is none")):
+        with pytest.raises(UsageError, match=words):
+            attribute([run_dir], [], lambda cell, done, total: None, folder)
+    attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
+    assert opened == [str(tmp_path / "here")]
+    (tmp_path / "here" / "config.json").write_text('{"changed": 1}')
+    (run_dir / FILE).unlink()
+    with pytest.raises(UsageError, match="its files differ"):
+        attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
+
+
+def test_cells_are_published_beside_their_run_and_checked(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run_dir, results = tmp_path / "espl-s0", tmp_path / "results"
+    shutil.copytree(study / "espl-s0", run_dir)
+    add = ["results", "add", str(run_dir), "--results", str(results), "--quiet"]
+    assert invoke(add) == 0
+    [cells] = results.glob("*/*.attribution.json")
+    assert cells.read_bytes() == (run_dir / FILE).read_bytes()
+    [(result, found)] = published(cells.parent, "espl")
+    assert result.summary.seed == 0 and found.has(Words.OTHER_SEED)
+    assert invoke(["results", "check", "--results", str(results)]) == 0
+    changed = json.loads(cells.read_text())
+    changed["cells"] = [cell | {"principles": ["dax made up"]} if cell["words"] == "evolved" else cell for cell in changed["cells"]]
+    cells.write_text(json.dumps(changed))
+    capsys.readouterr()
+    assert invoke(["results", "check", "--results", str(results)]) == 1
+    assert "their prompts are not the run's" in capsys.readouterr().out
+    (run_dir / FILE).write_text(json.dumps(changed))
+    assert invoke(add) == 1
+    assert "does not fit to its run" in capsys.readouterr().err
+    cells.with_name(cells.name.replace(".attribution", ".result")).unlink()
+    assert invoke(["results", "check", "--results", str(results)]) == 1
+    assert "belongs to no published run" in capsys.readouterr().out

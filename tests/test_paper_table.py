@@ -12,6 +12,7 @@ from cli_fixtures import make_study, write_run
 from espl_bench.cli import invoke
 from espl_bench.leaderboard import formats, paper
 from espl_bench.leaderboard.grouping import Entry
+from espl_bench.registry import find_environment
 from espl_bench.stats import difference_interval
 
 PAPER = paper.read_paper(paper.reported_file())
@@ -49,6 +50,11 @@ def test_rows_and_pairs_are_the_papers_and_unrun_cells_say_so():
     assert {row[2] for row in sheet.grids[0].rows} == {"not run"}
     assert [row[1] for row in sheet.grids[0].rows] == ["not stated", "not stated", "34.0", "44.2", "48.6"]
     assert any("nobody has run" in note for note in sheet.notes)
+
+
+def test_every_pair_is_an_environment_here():
+    assert [find_environment(pair.env).name for pair in PAPER.pairs] == ["aime25", "hmmt25", "beyondaime", "nq-hotpotqa"]
+    assert compared("nq-hotpotqa")["Agentic search"].rows[-1].measured is not None
 
 
 def test_gaps_and_leads_are_those_of_the_runs():

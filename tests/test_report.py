@@ -13,6 +13,7 @@ import pytest
 from cli_fixtures import make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_row, make_run, summary_of
 
+from espl_bench import logs
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.leaderboard.curves import Axis, bands
 from espl_bench.leaderboard.grouping import Entry, group
@@ -23,7 +24,7 @@ from espl_bench.report.build import MIB, build
 from espl_bench.report.gather import Known, gather
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.ratings import chance, duels, histories, rating_at
-from espl_bench.report.rollouts import Index, read_samples, texts
+from espl_bench.report.rollouts import PIECE, Index, Listed, read_samples, texts
 from espl_bench.report.server import Viewer, Watched
 from espl_bench.report.words import words_over_time
 from espl_bench.run_dir import Log, RunDir
@@ -128,7 +129,7 @@ def test_evaluations_have_no_advantage_and_old_rollouts_no_tokens(tmp_path):
     assert samples[1].advantages == (None,)
     index = Index()
     for sample in samples:
-        index.add(sample)
+        index.add(Listed.of(sample))
     assert index.to_json()["problems"] == ["train/3", "test/7"]
     [text] = texts(samples[0].rows)
     assert (text["lengths"], text["surprisals"], text["heard"]) == ([[]], [[]], [])
@@ -278,9 +279,72 @@ def test_the_viewer_notices_that_a_run_moved_on(viewer, folder):
     assert json.loads(ask(viewer, "/study")[1]) == good
 
 
+def long_evaluation(run: RunDir, rollouts: int = 2 * PIECE + 30) -> None:
+    """An evaluation of many rollouts, some of them with line ends of other systems in their text."""
+    run.write_rollouts(9, [make_row(number, 0, turns=[f"no. {number}\r\u2028ü"]) for number in range(rollouts)], Split.TEST)
+
+
+def test_texts_come_in_pieces_the_same_ones_served_and_embedded(viewer, folder):
+    long_evaluation(RunDir(folder / "espl-s0"))
+    index = json.loads(ask(viewer, "/index/espl-s0")[1])
+    assert index["piece"] == PIECE and index["files"][-1]["kept"] == 2 * PIECE + 30
+    names = ["test_9", f"test_9+{PIECE}", f"test_9+{2 * PIECE}"]
+    served = [json.loads(ask(viewer, f"/rollouts/espl-s0/{name}")[1]) for name in names]
+    assert [len(each) for each in served] == [PIECE, PIECE, 30]
+    assert [row["turns"] for each in served for row in each] == [[f"no. {number}\r\u2028ü"] for number in range(2 * PIECE + 30)]
+    embedded = parts_of(build(gather([folder]), "t", 25 * MIB).page)
+    assert [embedded[f"rollouts/espl-s0/{name}"] for name in names] == served
+    assert ask(viewer, f"/rollouts/espl-s0/test_9+{3 * PIECE}")[0].status == 404
+
+
+@pytest.fixture
+def bytes_read(monkeypatch) -> dict[str, int]:
+    """Bytes of rollouts that were parsed since, by the name of their file."""
+    found: dict[str, int] = {}
+    parse = logs.rows
+
+    def counted(path: Path, data: bytes, *rest: str):
+        if path.parent.name == "rollouts":
+            found[path.name] = found.get(path.name, 0) + len(data)
+        return parse(path, data, *rest)
+
+    monkeypatch.setattr(logs, "rows", counted)
+    return found
+
+
+def test_the_viewer_reads_each_file_once_and_then_where_it_is_looked_at(viewer, folder, bytes_read):
+    run = RunDir(folder / "espl-s0")
+    long_evaluation(run)
+    sizes = {path.name: path.stat().st_size for path in run.rollout_paths()}
+    ask(viewer, "/index/espl-s0")
+    assert bytes_read == sizes
+    bytes_read.clear()
+    ask(viewer, "/index/espl-s0")
+    assert not bytes_read
+    ask(viewer, f"/rollouts/espl-s0/test_9+{PIECE}")
+    assert bytes_read.keys() == {"test_000009.jsonl"} and bytes_read["test_000009.jsonl"] < 0.5 * sizes["test_000009.jsonl"]
+    bytes_read.clear()
+    add_step(run, 5)
+    assert len(json.loads(ask(viewer, "/index/espl-s0")[1])["outcome"]) == 57 + 2 * PIECE + 30 + 16
+    assert bytes_read.keys() == {"step_000005.jsonl"}, "of a run that moved on, what is new"
+    bytes_read.clear()
+    run.write_rollouts(9, [make_row(7, 0, turns=["another"])], Split.TEST)
+    assert json.loads(ask(viewer, "/rollouts/espl-s0/test_9")[1])[0]["turns"] == ["another"], "a file that was replaced is read again"
+
+
+def test_a_damaged_rollout_is_named(viewer, folder):
+    run = RunDir(folder / "espl-s0")
+    run.rollout_path(2).write_text("{}\nno json\n", encoding="utf-8")
+    answer, body = ask(viewer, "/index/espl-s0")
+    assert answer.status == 500 and "step_000002.jsonl, line 2" in json.loads(body)["error"]
+
+
 @pytest.mark.parametrize(
     "path",
-    ["/../../etc/passwd", "/run/", "/run/x", "/run/espl-s0/x", "/rollouts/espl-s0/..%2f", "/rollouts/espl-s0/step_99", "/favicon.ico"],
+    [
+        *("/../../etc/passwd", "/run/", "/run/x", "/run/espl-s0/x", "/favicon.ico"),
+        *(f"/rollouts/espl-s0/{name}" for name in ("..%2f", "step_99", "step_1+100", "step_1+1", "step_1+", "step_1+0", "step_1+-100")),
+    ],
 )
 def test_the_viewer_has_nothing_else(viewer, path):
     assert ask(viewer, path)[0].status == 404

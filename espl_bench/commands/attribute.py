@@ -25,16 +25,16 @@ LEGEND = (
 )
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], quiet: bool, as_json: bool) -> None:
+def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool) -> None:
     """Evaluate the cells that are not on file, compute and print. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
     with _progress(quiet) as progress:
-        found = attribution.attribute(folders, named, progress)
+        found = attribution.attribute(folders, named, progress, model)
     if as_json:
         sys.stdout.write(json.dumps({"schema": "espl-bench/attribute/1", **asdict(found)}, indent=2) + "\n")
         return
     console = out_console()
-    console.print(sheets_to_screen([_sheet(found, folders, named)], console.width, LEGEND))
+    console.print(sheets_to_screen([attribution_sheet(found, [folder.name for folder in folders])], console.width, LEGEND))
 
 
 def _siblings(folder: Path) -> list[Path]:
@@ -45,7 +45,8 @@ def _siblings(folder: Path) -> list[Path]:
     return [each for each in finished if RunDir.open(each).config().model_copy(update={"seed": 0}) == own]
 
 
-def _sheet(found: Attribution, folders: Sequence[Path], others: Sequence[Path]) -> Sheet:
+def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
+    """Cells and effects of the named runs."""
     kinds = [kind for kind in Words if f"{Weights.BASE}/{kind}" in found.scores]
     cells = Grid(
         ("weights", *(NAMES[kind] for kind in kinds)),
@@ -68,7 +69,7 @@ def _sheet(found: Attribution, folders: Sequence[Path], others: Sequence[Path]) 
         notes.append("the gain is not separated from 0, so there is nothing to share out")
     if not found.carried_over:
         notes.append("no other seed of this configuration lies beside the run; name one with --other to try its prompt")
-    return Sheet(f"{', '.join(folder.name for folder in folders)} · prompt and weights on the test", (cells, effects), tuple(notes))
+    return Sheet(f"{', '.join(runs)} · prompt and weights on the test", (cells, effects), tuple(notes))
 
 
 def _row(name: str, effect: Effect, share: float | None, interval: Interval | None) -> tuple[str, ...]:

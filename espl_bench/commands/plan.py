@@ -20,6 +20,8 @@ LEGEND = (
     "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments. The noise is an estimate: "
     "from few seeds it may be off by half."
 )
+MANY_ITEMS = 1_000_000
+"""As good as all items that there could be."""
 SHOWN = 8
 """Designs on the screen; --json has all."""
 
@@ -38,15 +40,16 @@ def parse_gap(text: str) -> float:
 
 def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None, as_json: bool) -> None:
     """Estimate, plan and print. Raises EsplError."""
-    plans = list(_plans(paths, env, gap, methods, items))
+    found = list(plans(paths, env, gap, methods, items))
     if as_json:
-        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(each) for each in plans]}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(each) for each in found]}, indent=2) + "\n")
         return
     console = out_console()
-    console.print(sheets_to_screen([_sheet(each) for each in plans], console.width, LEGEND))
+    console.print(sheets_to_screen([plan_sheet(each) for each in found], console.width, LEGEND))
 
 
-def _plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[Plan]:
+def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[Plan]:
+    """A plan for each test of an environment. Raises EsplError for what is unknown or too little to plan from."""
     entries = collect(paths).entries
     tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
     if not tests:
@@ -77,7 +80,8 @@ def _pair(test: Test, methods: str | None) -> tuple[str, str]:
     return named[0], named[1]
 
 
-def _sheet(found: Plan) -> Sheet:
+def plan_sheet(found: Plan) -> Sheet:
+    """The cheapest designs, and what they were computed from."""
     title = f"{found.env} · {found.model} · {found.a} against {found.b}: to separate {points(found.gap)} points"
     headings = ("seeds", "items", "samples", "separates", "rollouts", "tokens", "time")
     grid = Grid(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
@@ -87,8 +91,10 @@ def _sheet(found: Plan) -> Sheet:
         f"standard deviations of the difference, in points: {noise}",
     ]
     if not found.designs:
-        notes.append(f"no design with up to {MOST_SEEDS} seeds separates it; more items would, see --items")
-    return Sheet(title, (grid,), tuple(notes))
+        with_all = found.noise.detects(MOST_SEEDS, MANY_ITEMS, 1)
+        more = "more items would, see --items" if with_all <= found.gap else "nor would any number of items: the seeds differ too much"
+        notes.append(f"no design with up to {MOST_SEEDS} seeds separates it; {more}")
+    return Sheet(title, (grid,) if found.designs else (), tuple(notes))
 
 
 def _cells(design: Design) -> tuple[str, ...]:

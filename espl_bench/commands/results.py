@@ -10,7 +10,7 @@ from rich.table import Table
 
 from espl_bench.commands.verify import grading_progress
 from espl_bench.errors import EsplError, RunDirError, UsageError
-from espl_bench.results import adding, generated
+from espl_bench.results import adding, attributions, generated
 from espl_bench.results.adding import Published
 from espl_bench.results.record import Result
 from espl_bench.screen import err_console, out_console, percent, plain
@@ -23,7 +23,7 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
     folders = adding.find_runs(runs)
     examined = _examined(folders, quiet)
     added = adding.add(examined, root, study, replace)
-    changed = generated.write(root)
+    changed = attributions.publish(folders, [path for path, _ in added]) + generated.write(root)
     if as_json:
         record = {
             "added": [str(path) for path, is_new in added if is_new],

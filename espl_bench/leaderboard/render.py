@@ -55,6 +55,8 @@ def sheets_to_screen(sheets: Sequence[Sheet], width: int, legend: str) -> Render
 
 
 def _fitting(sheet: Sheet, width: int) -> list[Grid]:
+    if not sheet.grids:
+        return []
     first, *others = sheet.grids
     parts = [first.columns(part) for part in sheet.parts] if sheet.parts and width < WIDE else [first]
     return [*parts, *others]

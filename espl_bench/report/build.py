@@ -7,7 +7,7 @@ from espl_bench.errors import UsageError
 from espl_bench.report.gather import Study
 from espl_bench.report.page import pack, page
 from espl_bench.report.payload import run_json, study_json, tables_json
-from espl_bench.report.rollouts import Index, read_samples, texts
+from espl_bench.report.rollouts import Index, Listed, pieces, read_samples
 
 MIB = 1024 * 1024
 BASE64 = 4 / 3
@@ -77,9 +77,8 @@ def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
         progress(place, len(study.records))
         index = Index()
         for sample in read_samples(record.run, record.view.config.method.baseline, share):
-            index.add(sample)
-            if sample.rows:
-                blobs[f"rollouts/{name}/{sample.file.name}"] = pack(texts(sample.rows))
+            index.add(Listed.of(sample))
+            blobs |= {f"rollouts/{name}/{piece}": pack(told) for piece, told in pieces(sample)}
             stored, kept = stored + sample.stored, kept + len(sample.rows)
         blobs[f"index/{name}"] = pack(index.to_json())
     progress(len(study.records), len(study.records))

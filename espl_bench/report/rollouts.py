@@ -58,14 +58,19 @@ def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterato
     """
     met = 0
     for file in rollout_files(run):
-        rows = run.read_rollouts(file.step, file.split)
-        worth = _advantages(rows, baseline) if file.split is None else [None] * len(rows)
+        whole = sample_of(file, run.read_rollouts(file.step, file.split), baseline)
         kept: list[tuple[Row, float | None]] = []
-        for _, group in groupby(zip(rows, worth, strict=True), key=lambda pair: _group_of(pair[0])):
+        for _, group in groupby(zip(whole.rows, whole.advantages, strict=True), key=lambda pair: _group_of(pair[0])):
             met += 1
             if math.floor(met * share) > math.floor((met - 1) * share):
                 kept.extend(group)
-        yield Sample(file, len(rows), tuple(row for row, _ in kept), tuple(value for _, value in kept))
+        yield Sample(file, whole.stored, tuple(row for row, _ in kept), tuple(value for _, value in kept))
+
+
+def sample_of(file: RolloutFile, rows: Sequence[Row], baseline: Baseline) -> Sample:
+    """A whole file."""
+    worth = _advantages(rows, baseline) if file.split is None else [None] * len(rows)
+    return Sample(file, len(rows), tuple(rows), tuple(worth))
 
 
 def _group_of(row: Row) -> tuple[object, ...]:
@@ -85,6 +90,32 @@ def _advantages(rows: Sequence[Row], baseline: Baseline) -> list[float | None]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list shows of one file's kept rollouts: columns, and no texts."""
+
+    file: RolloutFile
+    stored: int
+    problems: tuple[str, ...]
+    """Of each rollout."""
+    columns: Mapping[str, tuple[Any, ...]]
+    """Every column but that one."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> "Listed":
+        """Without the texts."""
+        rows = sample.rows
+        columns = {
+            "prompt": tuple(row["prompt_id"] for row in rows),
+            "sample": tuple(row["sample"] for row in rows),
+            "outcome": tuple(OUTCOMES.index(row["outcome"]) for row in rows),
+            "reward": tuple(row["reward"] for row in rows),
+            "tokens": tuple(row["generated_tokens"] for row in rows),
+            "advantage": tuple(None if value is None else round(value, 4) for value in sample.advantages),
+        }
+        return cls(sample.file, sample.stored, tuple(str(row["problem_id"]) for row in rows), columns)
+
+
 @dataclass
 class Index:
     """Columns of all kept rollouts of a run, in the order of its files."""
@@ -93,28 +124,34 @@ class Index:
     problems: dict[str, int] = field(default_factory=dict[str, int])
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
 
-    def add(self, sample: Sample) -> None:
+    def add(self, listed: Listed) -> None:
         """Append one file's rollouts."""
-        file = sample.file
-        self.files.append(
-            {"name": file.name, "step": file.step, "split": file.split or "train", "stored": sample.stored, "kept": len(sample.rows)}
-        )
-        for row, advantage in zip(sample.rows, sample.advantages, strict=True):
-            self.columns["problem"].append(self.problems.setdefault(str(row["problem_id"]), len(self.problems)))
-            self.columns["prompt"].append(row["prompt_id"])
-            self.columns["sample"].append(row["sample"])
-            self.columns["outcome"].append(OUTCOMES.index(row["outcome"]))
-            self.columns["reward"].append(row["reward"])
-            self.columns["tokens"].append(row["generated_tokens"])
-            self.columns["advantage"].append(None if advantage is None else round(advantage, 4))
+        file, kept = listed.file, len(listed.problems)
+        self.files.append({"name": file.name, "step": file.step, "split": file.split or "train", "stored": listed.stored, "kept": kept})
+        self.columns["problem"].extend(self.problems.setdefault(problem, len(self.problems)) for problem in listed.problems)
+        for name, values in listed.columns.items():
+            self.columns[name].extend(values)
 
     def to_json(self) -> dict[str, Any]:
         """As the page reads it."""
-        return {"files": self.files, "problems": list(self.problems), "outcomes": OUTCOMES, **self.columns}
+        return {"files": self.files, "problems": list(self.problems), "outcomes": OUTCOMES, "piece": PIECE, **self.columns}
 
 
 COLUMNS = ("problem", "prompt", "sample", "outcome", "reward", "tokens", "advantage")
 OUTCOMES = [outcome.value for outcome in Outcome]
+PIECE = 100
+"""Rollouts whose texts are loaded together, so that a look at one of a large evaluation does not load all."""
+
+
+def piece_name(file: str, start: int) -> str:
+    """Of the piece of a file that begins with its rollout `start`, as the page asks for it: ``step_12``, ``test_60+100``."""
+    return f"{file}+{start}" if start else file
+
+
+def pieces(sample: Sample) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and texts of every piece of a file."""
+    for start in range(0, len(sample.rows), PIECE):
+        yield piece_name(sample.file.name, start), texts(sample.rows[start : start + PIECE])
 
 
 def texts(rows: Iterable[Row]) -> list[dict[str, Any]]:

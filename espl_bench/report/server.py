@@ -19,7 +19,8 @@ from espl_bench.leaderboard.grouping import Entry
 from espl_bench.report.gather import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
 from espl_bench.report.page import encode, page, policy
 from espl_bench.report.payload import run_json, study_json, tables_json
-from espl_bench.report.rollouts import Index, read_samples, rollout_files, texts
+from espl_bench.report.rollouts import texts
+from espl_bench.report.shelf import Shelf
 
 HOST = "127.0.0.1"
 CONNECT = "'self'"
@@ -38,6 +39,7 @@ class Watched:
         self._seen = self._stamps()
         self._study = gather(self._paths, self._known)
         self._tables: tuple[tuple[Entry, ...], Mapping[str, Any] | None] = ((), None)
+        self._shelves: dict[Path, Shelf] = {}
 
     def study(self) -> Study:
         """The runs as they are now. A state that cannot be read, in the middle of a write, is passed over: the last one stands."""
@@ -61,6 +63,16 @@ class Watched:
         with self._lock:
             return self.study().named.get(name)
 
+    def rollouts(self, record: RunRecord, piece: str | None = None) -> Any:
+        """The list of a run's rollouts, or the texts of a piece of it; None where there is no such piece. Raises RunDirError."""
+        with self._lock:
+            run = record.run
+            shelf = self._shelves.setdefault(run.path, Shelf(run, record.view.config.method.baseline))
+            if piece is None:
+                return shelf.index().to_json()
+            rows = shelf.piece(piece)
+        return None if rows is None else texts(rows)
+
     def _stamps(self) -> dict[Path, Stamp]:
         return {folder: stamp(folder) for folder in run_folders(self._paths)}
 
@@ -73,24 +85,11 @@ def find(watched: Watched, path: str) -> Any:
         case "run", [_] if record:
             return run_json(record)
         case "index", [_] if record:
-            return _index(record)
-        case "rollouts", [_, file] if record:
-            return _texts(record, file)
+            return watched.rollouts(record)
+        case "rollouts", [_, piece] if record:
+            return watched.rollouts(record, piece)
         case _:
             return None
-
-
-def _index(record: RunRecord) -> dict[str, Any]:
-    index = Index()
-    for sample in read_samples(record.run, record.view.config.method.baseline):
-        index.add(sample)
-    return index.to_json()
-
-
-def _texts(record: RunRecord, name: str) -> list[dict[str, Any]] | None:
-    known = {file.name: file for file in rollout_files(record.run)}
-    file = known.get(name)
-    return texts(record.run.read_rollouts(file.step, file.split)) if file else None
 
 
 class Handler(BaseHTTPRequestHandler):

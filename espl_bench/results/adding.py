@@ -12,6 +12,7 @@ from typing import Any
 
 from espl_bench import durable, verify
 from espl_bench.errors import EsplError, RunDirError
+from espl_bench.results import attributions
 from espl_bench.results.record import SUFFIX, Origin, Regraded, Result, read_result, without_folders
 from espl_bench.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Outcome, Split
@@ -187,3 +188,4 @@ def faults_of(study: Path) -> Iterator[str]:
         if fault := misfit(result, sound):
             yield f"{path} does not belong here: {fault}; remove one of them"
         sound.append(result)
+    yield from attributions.faults_of(study)

@@ -11,14 +11,15 @@ import { part, study } from "./store.js";
 const places = new Map();
 const NARROW = "(max-width: 60rem)";
 
-// Columns → one object per rollout, with the file it is in and its place there.
+// Columns → one object per rollout, with the piece of a file that its text is in and its place there.
 function itemsOf(index) {
   const items = [];
   index.files.forEach((file) => {
     for (let within = 0; within < file.kept; within++) {
       const at = items.length;
+      const start = within - (within % index.piece); // texts are loaded in pieces
       items.push({
-        at, file: file.name, within, step: file.step, split: file.split, prompt: index.prompt[at], problem: index.problems[index.problem[at]], sample: index.sample[at],
+        at, file: start ? `${file.name}+${start}` : file.name, within: within - start, step: file.step, split: file.split, prompt: index.prompt[at], problem: index.problems[index.problem[at]], sample: index.sample[at],
         outcome: index.outcomes[index.outcome[at]], reward: index.reward[at], tokens: index.tokens[at], advantage: index.advantage[at],
       });
     }
