@@ -89,7 +89,7 @@ def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_p
 def test_cells_are_published_beside_their_run_and_checked(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run_dir, results = tmp_path / "espl-s0", tmp_path / "results"
     shutil.copytree(study / "espl-s0", run_dir)
-    add = ["results", "add", str(run_dir), "--results", str(results), "--quiet"]
+    add = ["results", "add", str(run_dir), str(study / "base-s0"), "--results", str(results), "--quiet"]
     assert invoke(add) == 0
     [cells] = results.glob("*/*.attribution.json")
     assert cells.read_bytes() == (run_dir / FILE).read_bytes()
@@ -105,6 +105,9 @@ def test_cells_are_published_beside_their_run_and_checked(study: Path, tmp_path:
     (run_dir / FILE).write_text(json.dumps(changed))
     assert invoke(add) == 1
     assert "does not fit to its run" in capsys.readouterr().err
+    elsewhere = tmp_path / "elsewhere"
+    assert invoke([*add[:-2], str(elsewhere), "--quiet"]) == 1
+    assert not elsewhere.exists(), "all or nothing"
     cells.with_name(cells.name.replace(".attribution", ".result")).unlink()
     assert invoke(["results", "check", "--results", str(results)]) == 1
     assert "belongs to no published run" in capsys.readouterr().out

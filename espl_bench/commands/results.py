@@ -22,8 +22,11 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
         raise UsageError(f"--study is the name of one folder inside {root}, not '{study}'")
     folders = adding.find_runs(runs)
     examined = _examined(folders, quiet)
+    cells = [attributions.examine(folder, result) for folder, result in zip(folders, examined, strict=True)]
     added = adding.add(examined, root, study, replace)
-    changed = attributions.publish(folders, [path for path, _ in added]) + generated.write(root)
+    changed = [file for each, (path, _) in zip(cells, added, strict=True) for file in attributions.publish(each, path)] + generated.write(
+        root
+    )
     if as_json:
         record = {
             "added": [str(path) for path, is_new in added if is_new],

@@ -115,7 +115,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def add(results: Sequence[Result], root: Path, study: str | None, replace: bool) -> list[tuple[Path, bool]]:
-    """Publish results, each in the folder of its study; says where each lies and whether it is new.
+    """Publish results, each in the folder of its study; says where each lies and whether it is new, in the order given.
 
     Args:
         results: from `examine`.
@@ -132,7 +132,8 @@ def add(results: Sequence[Result], root: Path, study: str | None, replace: bool)
             durable.write_atomic(step.path, [durable.encode_text(step.result.to_json())])
             if step.instead_of is not None and step.instead_of != step.path:
                 step.instead_of.unlink()
-    return [(step.path, step.is_new) for step in steps]
+    done = {step.result.cell: (step.path, step.is_new) for step in steps}
+    return [done[result.cell] for result in results]
 
 
 @dataclass(frozen=True, slots=True)

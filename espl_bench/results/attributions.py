@@ -4,7 +4,7 @@ Their rollouts are not stored, so unlike a run's they cannot be graded again; wh
 of the run that is published, on as many items and samples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from espl_bench import durable
@@ -35,20 +35,23 @@ def misfit(cells: Cells, result: Result) -> str | None:
     return None
 
 
-def publish(folders: Sequence[Path], records: Sequence[Path]) -> list[Path]:
-    """Copy the cells of runs that have some beside their records; returns what changed. Raises RunDirError if one does not fit."""
-    found: list[tuple[Path, bytes]] = []
-    for folder, record in zip(folders, records, strict=True):
-        if not (folder / FILE).exists():
-            continue
-        cells = read_cells(folder / FILE)
-        if fault := misfit(cells, read_result(record)):
-            raise RunDirError(f"{folder / FILE} does not fit to its run: {fault}; delete it and attribute the run again")
-        found.append((path_of(record), cells.encoded()))
-    changed = [(path, data) for path, data in found if not path.exists() or path.read_bytes() != data]
-    for path, data in changed:
-        durable.write_atomic(path, [data])
-    return [path for path, _ in changed]
+def examine(folder: Path, result: Result) -> Cells | None:
+    """The cells of a run that is to be published; None if it was not attributed. Raises RunDirError if they do not fit to the run."""
+    if not (folder / FILE).exists():
+        return None
+    cells = read_cells(folder / FILE)
+    if fault := misfit(cells, result):
+        raise RunDirError(f"{folder / FILE} does not fit to its run: {fault}; delete it and attribute the run again")
+    return cells
+
+
+def publish(cells: Cells | None, record: Path) -> list[Path]:
+    """Write cells beside their record; returns the file if it changed."""
+    path = path_of(record)
+    if cells is None or (path.exists() and path.read_bytes() == cells.encoded()):
+        return []
+    durable.write_atomic(path, [cells.encoded()])
+    return [path]
 
 
 def published(study: Path, row: str) -> list[tuple[Result, Cells]]:
