@@ -86,9 +86,13 @@ def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_p
         attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
 
 
-def test_cells_are_published_beside_their_run_and_checked(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_cells_are_published_beside_their_run_and_checked(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     run_dir, results = tmp_path / "espl-s0", tmp_path / "results"
-    shutil.copytree(study / "espl-s0", run_dir)
+    shutil.copytree(study / "espl-s0", run_dir, ignore=shutil.ignore_patterns(FILE))
+    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+    attribute([run_dir], [study / "espl-s1"], lambda cell, done, total: None)
     add = ["results", "add", str(run_dir), str(study / "base-s0"), "--results", str(results), "--quiet"]
     assert invoke(add) == 0
     [cells] = results.glob("*/*.attribution.json")
