@@ -150,7 +150,7 @@ def _planned(results: Sequence[Result], folder: Path, replace: bool) -> Iterator
     there = {old.result.cell: old for old in published(folder)}
     for result in results:
         old = there.get(result.cell)
-        if old and old.result.summary.sample_scores == result.summary.sample_scores and old.result.config == result.config:
+        if old and _same_run(old.result, result):
             yield _Step(old.path, result, is_new=False)
             continue
         others = [each.result for cell, each in there.items() if not (replace and cell == result.cell)]
@@ -160,6 +160,11 @@ def _planned(results: Sequence[Result], folder: Path, replace: bool) -> Iterator
         path = folder / result.file_name
         there[result.cell] = Published(path, result)
         yield _Step(path, result, is_new=True, instead_of=old.path if old else None)
+
+
+def _same_run(old: Result, new: Result) -> bool:
+    """By id and samples; a later version may name more of the configuration than the one that published it."""
+    return old.summary.run_id == new.summary.run_id and old.summary.sample_scores == new.summary.sample_scores
 
 
 def _by_study(results: Sequence[Result], root: Path, study: str | None) -> dict[Path, list[Result]]:

@@ -12,6 +12,7 @@ import pytest
 from cli_fixtures import make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_run, summary_of
 
+from espl_bench.control import Control
 from espl_bench.leaderboard.grouping import Entry
 from espl_bench.report.build import MIB, build
 from espl_bench.report.gather import Study, gather
@@ -75,6 +76,17 @@ def test_tables_sort_by_every_column_and_say_so(open_page, tmp_path):
     page.click("#test-0-sort-gap")
     assert texts(page, "table.board tbody tr:last-child th") == ["base"]
     assert page.evaluate("document.activeElement.id") == "test-0-sort-gap", "the focus stays where it was"
+
+
+def test_a_control_stands_in_the_table_without_a_rank(open_page, tmp_path):
+    runs = make_study(items=20, seeds=2)
+    controls = [run.model_copy(update={"control": Control.RANDOM_REWARD, "run_id": f"c{run.seed}"}) for run in runs if run.method == "espl"]
+    page = open_page(write_report(tmp_path, Study(tuple(Entry(each.row, each) for each in (*runs, *controls)), (), ())))
+    ranks = dict(zip(texts(page, "table.board tbody th"), texts(page, "table.board tbody td:nth-child(7)"), strict=True))
+    assert ranks["espl (random-reward)"] == "–" and all(rank != "–" for row, rank in ranks.items() if row != "espl (random-reward)")
+    for _ in range(2):
+        page.click("#test-0-sort-rank")
+        assert texts(page, "table.board tbody tr:last-child th") == ["espl (random-reward)"]
 
 
 def test_the_budget_switch_shows_scores_at_equal_budget(open_page, tmp_path):

@@ -77,7 +77,7 @@ function finalColumns(test, looks) {
     { key: "ci", title: "95 % CI", value: (row) => row.ci95[1], cell: (row) => interval(...row.ci95) },
     { key: "gap", title: `Δ ${test.reference}`, hint: `paired difference to ${test.reference}`, value: (row) => gap(row, "mean"), cell: (row) => signed(gap(row, "mean")) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => gap(row, "low"), cell: (row) => interval(gap(row, "low"), gap(row, "high"), signed) },
-    { key: "rank", title: "rank", hint: "what the intervals leave open", value: (row) => row.rank[0] + row.rank[1], cell: (row) => (row.rank[0] === row.rank[1] ? row.rank[0] : `${row.rank[0]}–${row.rank[1]}`) },
+    { key: "rank", title: "rank", hint: "what the intervals leave open", value: (row) => row.rank && row.rank[0] + row.rank[1], cell: (row) => rankRange(row.rank) },
     { key: "valid", title: "valid.", hint: "validation score", value: (row) => row.validation, cell: (row) => points(row.validation) },
     { key: "better", title: "P", hint: "chance that a run scores above one of the reference", value: (row) => gap(row, "p_improvement"), cell: (row) => decimals(gap(row, "p_improvement")) },
     { key: "p", title: "p", hint: "paired permutation over items, for these runs only", value: (row) => gap(row, "p_permutation"), cell: (row) => decimals(gap(row, "p_permutation"), 3) },
@@ -113,9 +113,15 @@ function overviewTable(over, draw) {
     { key: "ci", title: "95 % CI", value: (row) => row.iqm95?.[0], cell: (row) => interval(row.iqm95?.[0], row.iqm95?.[1]) },
     { key: "gap", title: `Δ ${over.reference}, 95 % CI`, value: (row) => row.difference?.[0], cell: (row) => interval(row.difference?.[0], row.difference?.[1], signed) },
     { key: "better", title: "P", value: (row) => row.p_improvement, cell: (row) => decimals(row.p_improvement) },
-    { key: "rank", title: "rank", value: (row) => row.rank?.[0], cell: (row) => (row.rank ? row.rank.join("–") : DASH) },
+    { key: "rank", title: "rank", value: (row) => row.rank?.[0], cell: (row) => rankRange(row.rank) },
     ...over.environments.map((env, place) => ({ key: `env${place}`, title: env, value: (row) => row.scores_E[place], cell: (row) => [el("span", { class: row.best_E[place] ? "best" : null }, points(row.scores_E[place])), row.below_noise_E[place] ? " ≈" : ""] })),
   ];
   const onSort = (next) => { shownAs.sorting.set("overview", next); draw(); };
   return el("section", { "aria-label": "Overview" }, el("h2", {}, "Overview"), sortable({ label: "All environments", rowKey: "overview", columns, rows: over.rows, sorting, onSort }), over.notes.map((text) => notice(text)));
+}
+
+// A control has no rank.
+function rankRange(rank) {
+  if (!rank) return DASH;
+  return rank[0] === rank[1] ? rank[0] : `${rank[0]}–${rank[1]}`;
 }
