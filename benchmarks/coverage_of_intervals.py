@@ -1,6 +1,6 @@
 """How often the intervals of a table hold the truth, in simulated experiments whose truth is known.
 
-    python benchmarks/coverage_of_intervals.py [--experiments 10000]
+    python benchmarks/coverage_of_intervals.py [--experiments 10000] [--write docs/statistics.md]
 
 An experiment is (runs x items x samples) of 0/1 rewards. The log-odds of a reward are a level plus an effect of the run,
 an effect of the item, and one of both; the truth is the mean over all runs and items there could be. Printed for each
@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ BOTH = 0.5
 OWN = 0.5
 """Standard deviation, in log-odds, of what an item is harder for one method than for the other."""
 PLAIN_DRAWS = 500
+MARKS = "<!-- coverage -->", "<!-- end of coverage -->"
+AIM = 0.93, 0.97
+"""Shares between which an interval of 95 % should cover."""
 EVERY = 10
 """Of the experiments, those that the slow comparisons look at."""
 
@@ -189,28 +193,60 @@ def _holds(interval: tuple[float, float], value: float) -> bool:
     return interval[0] <= value <= interval[1]
 
 
+GROUPS = {
+    "the shape 3 × 30 × 10, items that differ": OURS,
+    "fresh worlds of that shape, drawn at random": fresh(16),
+    "items that are all alike": CORNERS,
+    "other shapes": LARGER,
+}
+
+
 def lines(experiments: int) -> Iterator[str]:
-    """The Markdown table of docs/statistics.md."""
+    """The Markdown table of docs/statistics.md, and what it comes to."""
     heads = ("runs × items × samples", "truth", "seed sd", "item sd", "covered", "plain bootstrap covers")
     of_two = ("equal: called different", "equal: called better", "plain bootstrap: different", "permutation: p < 0.05")
     yield f"| {' | '.join((*heads, *of_two))} |"
     yield f"| --- |{' ---: |' * 9}"
-    for world in (*OURS, *fresh(16), *CORNERS, *LARGER):
-        rates = measure(world, experiments)
-        cells = (rates.covered, rates.covered_plain, rates.differ, rates.better, rates.differ_plain, rates.differ_permutation)
-        yield f"| {world.name} | {' | '.join(f'{share:.1%}' for share in cells)} |"
+    said: list[str] = []
+    for name, worlds in GROUPS.items():
+        found: list[Rates] = []
+        for world in worlds:
+            rates = measure(world, experiments)
+            found.append(rates)
+            cells = (rates.covered, rates.covered_plain, rates.differ, rates.better, rates.differ_plain, rates.differ_permutation)
+            yield f"| {world.name} | {' | '.join(f'{share:.1%}' for share in cells)} |"
+        said.append(f"- {name}: {_summed_up(found)}")
     yield ""
     for runs, environments in ((3, 3), (3, 6), (5, 4)):
         covered = iqm_coverage(runs, environments, experiments // EVERY)
-        yield f"IQM over {environments} environments, {runs} runs of each: covered {covered:.1%}"
+        yield f"IQM over {environments} environments, {runs} runs of each: covered {covered:.1%}  "
+    yield ""
+    yield from said
+
+
+def _summed_up(found: list[Rates]) -> str:
+    """How a group of worlds did."""
+    covered, inside = [rates.covered for rates in found], sum(AIM[0] <= rates.covered <= AIM[1] for rates in found)
+    range_ = f"covered {min(covered):.1%} to {max(covered):.1%}, {inside} of {len(found)} within {AIM[0]:.0%} to {AIM[1]:.0%}"
+    worst = f"equal methods called better in at most {max(rates.better for rates in found):.1%}"
+    return f"{range_}; {worst}, different in at most {max(rates.differ for rates in found):.1%}"
 
 
 def main() -> None:
-    """Parse the command line, simulate and print."""
+    """Parse the command line, simulate, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--experiments", type=int, default=10_000)
-    for line in lines(parser.parse_args().experiments):
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose table between its marks is made anew")
+    options = parser.parse_args()
+    told: list[str] = []
+    for line in lines(options.experiments):
         print(line, flush=True)
+        told.append(line)
+    if options.write:
+        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARKS[0])
+        number = f"{options.experiments:,} experiments per row, {options.experiments // EVERY:,} for the plain bootstrap and the permutation test."
+        table = "\n".join([MARKS[0], "", number, "", *told, "", MARKS[1]])
+        options.write.write_text(before + table + rest.partition(MARKS[1])[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -52,12 +52,12 @@ def written(kind: str, folder: Path, rest: Sequence[str]) -> str:
 
 def table(folder: Path) -> list[Sheet]:
     """Every test of a folder."""
-    return [table_sheet(each, with_curves=False) for each in build_board(collect([folder]).entries).tables]
+    return [table_sheet(each, curves=False) for each in build_board(collect([folder]).entries).tables]
 
 
 def curve(folder: Path) -> list[Sheet]:
     """The last grid of each sheet with curves."""
-    sheets = [table_sheet(each, with_curves=True) for each in build_board(collect([folder]).entries).tables]
+    sheets = [table_sheet(each, curves=True) for each in build_board(collect([folder]).entries).tables]
     return [Sheet(sheet.caption, sheet.grids[1:], ()) for sheet in sheets]
 
 
