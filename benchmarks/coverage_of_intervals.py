@@ -244,7 +244,7 @@ def main() -> None:
         told.append(line)
     if options.write:
         before, _, rest = options.write.read_text(encoding="utf-8").partition(MARKS[0])
-        number = f"{options.experiments:,} experiments per row, {options.experiments // EVERY:,} for the plain bootstrap and the permutation test."
+        number = f"{options.experiments:,} experiments per row, {options.experiments // EVERY:,} for plain bootstrap and permutation test."
         table = "\n".join([MARKS[0], "", number, "", *told, "", MARKS[1]])
         options.write.write_text(before + table + rest.partition(MARKS[1])[2], encoding="utf-8")
 
