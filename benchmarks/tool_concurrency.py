@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,12 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-RETRIEVERS: dict[str, HttpRetriever] = {}
+
+
+@cache
+def retriever_at(url: str) -> HttpRetriever:
+    """One for all episodes, as a run has it."""
+    return HttpRetriever(url)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -99,7 +105,7 @@ class Asks(ToolEnv):
     def __init__(self, url: str) -> None:
         """Ask this server."""
         super().__init__(ToolLimits(turns=SEARCHES + 1, calls=SEARCHES))
-        self.retriever = RETRIEVERS.setdefault(url, HttpRetriever(url))
+        self.retriever = retriever_at(url)
 
     def size(self, split: Split) -> int:
         """As many as there are episodes."""

@@ -53,6 +53,8 @@ def begin(env: TextEnv, problem: Problem) -> str | Ending:
 
 def answer(env: TextEnv, text: str, stop: StopReason) -> Reply | Ending:
     """What the environment answers to a turn of the policy: a reply, or the ending. May take as long as it takes."""
+    if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
+        return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # nobody would hear the reply
     try:
         observation, reward, terminated, truncated, info = env.step(text)
     except EnvironmentFault as fault:

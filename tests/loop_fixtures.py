@@ -161,6 +161,23 @@ def check_population(folder: Path) -> None:
         assert member["matches"] == matches[member["id"]]
 
 
+def check_mutations(folder: Path) -> None:
+    """Every iteration mutates once. A child is rejected for want of contrast exactly where the stored rollouts of its parent have none."""
+    proposed = [row for kind in ("born", "rejected") for row in events(folder, kind) if row["origin"] == "mutation"]
+    assert sorted(row["step"] for row in proposed) == [row["step"] for row in rows(folder, Log.METRICS)]
+    for row in proposed:
+        assert (row.get("reason") == "no_contrast") != _has_contrast(folder, row["step"], *row["parents"])
+
+
+def _has_contrast(folder: Path, step: int, prompt: int) -> bool:
+    """Whether some problem was answered both rightly and otherwise."""
+    outcomes: dict[str, set[bool]] = {}
+    for row in RunDir(folder).read_rollouts(step):
+        if row["prompt_id"] == prompt and row["outcome"] not in ("error", "timeout"):
+            outcomes.setdefault(row["problem_id"], set()).add(row["outcome"] == "correct")
+    return {True, False} in outcomes.values()
+
+
 def _means(folder: Path, step: int) -> dict[int, float]:
     """Prompt → mean over all its rollouts of a step, whatever the number of slots it filled."""
     rewards: dict[int, list[float]] = {}

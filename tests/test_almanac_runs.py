@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from espl_envs.almanac.words import SOURCE
-from loop_fixtures import adapter, all_methods, check_population, events, rows
+from espl_envs.almanac.words import HOUSE_WORDS, RELATIONS, SOURCE, SOURCES
+from loop_fixtures import adapter, all_methods, check_mutations, check_population, events, rows
 from test_resume import check_same_rollouts, summary
 
 from espl_bench import runner
@@ -52,6 +52,12 @@ def stored(folder: Path) -> list[dict]:
     return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step)]
 
 
+def is_principle(text: str) -> bool:
+    """Whether it says which source to ask, or which word a relation is called by."""
+    topic, choice = text.split()
+    return choice in (SOURCES if topic == SOURCE else HOUSE_WORDS) and topic in (SOURCE, *RELATIONS)
+
+
 def test_it_needs_no_model_to_be_named():
     assert Path(find_environment("almanac").model or "").name == "espl-lab-search-v0"
     assert Path(configure("espl").model).is_dir()
@@ -69,7 +75,9 @@ def test_every_method_searches_answers_and_is_verified(method: str, tmp_path: Pa
     assert not any("Error" in reply["text"] for each in rollouts for turn in each["heard"] for reply in turn)
     if row.operators:
         check_population(folder)
-        assert events(folder, "rejected") or events(folder, "born")[1:]
+        check_mutations(folder)
+        children = events(folder, "born")[1:]
+        assert children and all(is_principle(text) for child in children for text in child["principles"])
     assert invoke(["verify", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agrees"] is True
 

@@ -1,7 +1,6 @@
 """Whole runs of the search experiment on real questions with tiny models: every method, broken runs, and retrievers that fail."""
 
 import json
-import random
 import shutil
 import signal
 import subprocess
@@ -9,30 +8,25 @@ import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-import torch
 from data_fixtures import needs_test_data
-from loop_fixtures import adapter, all_methods, check_population, events, rows
-from search_fixtures import import_questions, search_call
+from loop_fixtures import adapter, all_methods, check_mutations, check_population, rows
+from search_fixtures import import_questions
+from searching_model import make_random_model, teach_to_search
 from test_resume import check_same_rollouts, summary
-from tiny_qwen import make_tiny_qwen
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from espl_bench import runner
 from espl_bench.cli import invoke
 from espl_bench.config import RunConfig, resolve
-from espl_bench.dialect import Dialect, Placement
-from espl_bench.registry import find_environment, find_method, make_environment
+from espl_bench.registry import find_method
 from espl_bench.reporter import Silent
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.server import RetrieverServer
 from espl_bench.run_dir import Log, RunDir
-from espl_bench.tools.env import as_text
-from espl_bench.types import Heard, Split
+from espl_bench.types import Split
 
 pytestmark = needs_test_data
 
@@ -67,42 +61,14 @@ def home(library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def random_model(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESPL_BENCH_DATA", str(library / "home"))
-        env = make_environment(find_environment("nq-hotpotqa"), {})
-        texts = [env.problem(Split.TRAIN, index).question for index in range(40)]
-    root = find_environment("nq-hotpotqa").defaults["root_principles"]
-    return make_tiny_qwen(
-        tmp_path_factory.mktemp("qwen"), [*texts, *root * 4, *[f"{search_call('who wrote it')} Answer: yes Answer: no"] * 200]
-    )
+        return make_random_model(tmp_path_factory.mktemp("qwen"))
 
 
 @pytest.fixture(scope="module")
 def searching_model(random_model: Path, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It searches or answers as it likes, and answers once it has read something: yes, no, or nonsense."""
-    folder, rng = tmp_path_factory.mktemp("searching"), random.Random(0)
-    tokenizer, model = AutoTokenizer.from_pretrained(random_model), AutoModelForCausalLM.from_pretrained(random_model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESPL_BENCH_DATA", str(library / "home"))
-        env = make_environment(find_environment("nq-hotpotqa"), ITEMS)
-    dialect = replace(Dialect.load("search"), tools=env.tools)
-    root = find_environment("nq-hotpotqa").defaults["root_principles"]
-    call, answers = search_call("who wrote it"), ("Answer: yes", "Answer: no", "well")
-    for step in range(150):
-        optimizer.zero_grad()
-        problem = env.problem(Split.TRAIN, rng.randrange(12))
-        asked = [{"role": each.role, "content": each.content} for each in dialect.prompt_messages(root, problem.question, Placement.SYSTEM)]
-        reply = as_text([Heard(f"Query: who wrote it\n[1] {problem.question[:60]}", "search")])
-        replied = [*asked, {"role": "assistant", "content": call}, {"role": "user", "content": reply}]
-        for messages, text in ((asked, call if step % 4 else rng.choice(answers)), (replied, rng.choice(answers))):
-            prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-            said = tokenizer.encode(f"{text}<|im_end|>")
-            labels = [-100] * len(prompt) + said
-            loss = model(input_ids=torch.tensor([prompt + said]), labels=torch.tensor([labels])).loss
-            (loss * len(said)).backward()  # every token counts alike, or short answers would crowd out calls
-        optimizer.step()
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+        return teach_to_search(random_model, tmp_path_factory.mktemp("searching"), ITEMS)
 
 
 def configure(model: Path, method: str, options: dict, **choices: object) -> RunConfig:
@@ -133,7 +99,7 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
     assert "error" not in found["outcomes"] and not any(each["outcome"] == "error" for each in stored(folder))
     if row.operators:
         check_population(folder)
-        assert events(folder, "rejected") or events(folder, "born")[1:]
+        check_mutations(folder)
     capsys.readouterr()
     assert invoke(["verify", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agrees"] is True

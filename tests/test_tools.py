@@ -291,17 +291,34 @@ def stored(trajectory, row) -> Stored:
     ],
 )
 def test_a_stored_episode_is_replayed_to_the_same_end_without_its_tools(texts, limits, changes):
-    client = Says(texts)
+    replays(Says(texts), limits, changes)
+
+
+def test_a_turn_that_is_cut_behind_its_call_uses_nothing_and_is_replayed_to_the_same_end():
+    class Cut(Says):
+        def _say(self, request):
+            completion = super()._say(request)
+            return replace(completion, stop_reason=StopReason.LENGTH) if completion.text.endswith("and") else completion
+
+    Library.used.clear()
+    trajectories = replays(Cut((call("1"), call("2") + " and")), {}, {})
+    assert {(t.outcome, t.limit, len(t.turns)) for t in trajectories} == {(Outcome.TRUNCATED, Limit.TURN, 2)}
+
+
+def replays(client, limits, changes):
+    """Play, and replay what is stored; a fact `2` is never looked up."""
     problems = [Library().problem(Split.TRAIN, index) for index in range(2)]
     task = make_task(client.chat, lambda: Library(**limits), **changes)
     groups = asyncio.run(roll_out(client, task, [ROOT], problems, 2, "rollout", 0))
     trajectories = [trajectory for group in groups for trajectory in group.trajectories_G]
+    assert ("2",) not in Library.used
     Library.used.clear()
     for trajectory, row in zip(trajectories, rollout_rows(groups), strict=True):
         read = stored(trajectory, row)
         ending = replay(Library(**limits), trajectory.problem, read.turns, read.stop, read.heard, read.limit)
         assert (ending.outcome, ending.reward, ending.limit) == (trajectory.outcome, trajectory.reward, trajectory.limit)
     assert Library.used == []
+    return trajectories
 
 
 # Side by side

@@ -21,7 +21,7 @@ CHAT_TEMPLATE = (
 VOCABULARY = 700
 
 
-def make_tiny_qwen(folder: Path, texts: Sequence[str]) -> Path:
+def make_tiny_qwen(folder: Path, texts: Sequence[str], head_dim: int = 8) -> Path:
     """Train the tokenizer on the texts and write it with a random model, as transformers writes a model."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -39,7 +39,7 @@ def make_tiny_qwen(folder: Path, texts: Sequence[str]) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=8,
+        head_dim=head_dim,
         max_position_embeddings=8192,
         tie_word_embeddings=True,
         eos_token_id=fast.convert_tokens_to_ids("<|im_end|>"),

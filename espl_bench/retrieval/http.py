@@ -7,8 +7,11 @@ Whatever a server does, slow, down or garbage, is a `RetrievalFault` after a bou
 """
 
 import json
+import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -36,7 +39,11 @@ def identity_of(url: str) -> str:
 
 
 class HttpRetriever:
-    """One server. Connections are kept open and shared by threads."""
+    """One server. Connections are kept open and handed from thread to thread.
+
+    A client for each: a pool of httpx looks through all of its connections twice a request, which for some hundred of them takes longer
+    than the request itself.
+    """
 
     def __init__(self, url: str, timeout_s: float = 20.0, tries: int = TRIES) -> None:
         """Nothing is asked yet.
@@ -60,8 +67,8 @@ class HttpRetriever:
             self._tenacity: Any = import_module("tenacity")
         except ModuleNotFoundError as error:
             raise UsageError(f"retriever http needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
-        limits = self._httpx.Limits(max_connections=256)
-        self._client: Any = self._httpx.Client(timeout=timeout_s, follow_redirects=False, limits=limits)
+        self._certificates = ssl.create_default_context()  # read once: it takes 20 ms
+        self._idle: deque[Any] = deque()
 
     @property
     def identity(self) -> str:
@@ -84,7 +91,7 @@ class HttpRetriever:
 
     def _ask(self, body: Mapping[str, Any]) -> object:
         try:
-            with self._client.stream("POST", self.url, json=body) as response:
+            with self._client() as client, client.stream("POST", self.url, json=body) as response:
                 content = self._read(response)
         except self._httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
@@ -97,6 +104,18 @@ class HttpRetriever:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise RetrievalFault(f"the retriever at {self.url} answers with what is no JSON") from error
+
+    @contextmanager
+    def _client(self) -> Generator[Any]:
+        """A client that nobody else uses meanwhile."""
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._httpx.Client(timeout=self.timeout_s, follow_redirects=False, verify=self._certificates)
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
 
     def _read(self, response: Any) -> bytes:
         """The body, within its bounds of size and, as a whole, of time. Raises RetrievalFault or _Passing."""

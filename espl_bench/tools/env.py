@@ -97,6 +97,10 @@ class ToolEnv(TextEnv):
         """Let the tools reply, in the next episode, what they replied in a stored one, turn by turn, instead of being used."""
         self._recalled = iter(heard)
 
+    def is_called_by(self, action: str) -> bool:
+        """Whether a turn calls a tool, or tries to, and so is no answer."""
+        return bool(read_calls(spoken(action), self.tools).requests)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         """As the base class."""
         self._turns = self._calls = self._heard = 0
