@@ -136,10 +136,11 @@ class Bm25Retriever:
     def _score(self, words: list[int], top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Places and scores of the best, both of shape (at most top_k,)."""
         scores: NDArray[np.float32] = self._index.get_scores_from_ids(words)
-        few = min(top_k, len(scores))
-        least = np.partition(scores, len(scores) - few)[len(scores) - few]
-        places = np.flatnonzero(scores >= max(least, np.nextafter(np.float32(0), np.float32(1))))
-        best = places[np.argsort(-scores[places], kind="stable")][:few]
+        places = np.flatnonzero(scores > 0)  # among many equal scores, and most are 0, numpy partitions slowly
+        if len(places) > top_k:
+            found = scores[places]
+            places = places[found >= np.partition(found, len(found) - top_k)[len(found) - top_k]]
+        best = places[np.argsort(-scores[places], kind="stable")][:top_k]
         return best, scores[best]
 
     def _passage(self, place: int, score: float) -> Passage:
