@@ -27,11 +27,13 @@ from espl_bench.errors import EsplError, UsageError
 from espl_bench.screen import clean
 from espl_bench.sweep.actor import CellActor, Ending, Errand
 from espl_bench.sweep.grid import Cell, Limits
-from espl_bench.sweep.resources import CPU, GPU, Bundle
+from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
 
 LOOK_S = 20.0
 """Seconds between looks at the nodes while a cell waits for room."""
+WORKER_SHARE = "VLLM_RAY_PER_WORKER_GPUS"
+"""Where vLLM reads what its Ray executor's workers take of their devices."""
 LOST = (RayActorError, NodeDiedError, WorkerCrashedError)
 """The attempt's process or node is gone, or cannot be reached."""
 
@@ -198,9 +200,10 @@ def _place(errand: Errand) -> _Attempt:
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 2, "max_restarts": 0}
     group = None
     if resources.needs_group():
-        bundles = resources.bundles(_nodes())
-        group = placement_group(bundles, strategy="STRICT_PACK" if len(bundles) == 1 else "PACK")
-        options["num_gpus"] = bundles[0].get(GPU, 0)
+        group = placement_group(resources.bundles(), strategy="PACK" if resources.over_nodes else "STRICT_PACK")
+        options["num_gpus"] = resources.own_share
+        if resources.over_nodes:
+            options["runtime_env"] = {"env_vars": {WORKER_SHARE: str(SHARE)}}
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
     return _Attempt(ray.remote(CellActor).options(**options).remote(errand), group)
 
