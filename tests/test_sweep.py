@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,16 @@ def test_what_a_machine_can_run():
     assert found[14.8].trains and not found[32.8].trains and "Qwen/Qwen3-14B" in recommended(node, fits(node))
     assert not found[70.6].samples and found[70.6].spread == 4
     assert all(fit.training >= fit.sampling > fit.size.parameters * 2 for fit in fits(node))
+    with_vllm = replace(node, versions={**versions, "vllm": "0.32.0"})
+    alone = replace(with_vllm, devices=node.devices[:1])
+    assert recommended(alone, fits(alone)).endswith("--model Qwen/Qwen3-14B")
+    assert recommended(with_vllm, fits(with_vllm)).endswith(
+        "--model Qwen/Qwen3-14B --engine vllm --data-parallel-size 7 --train-device cuda:7"
+    )
+    small = replace(with_vllm, devices=(Device("cuda", "L4", 24 * GIB, 24 * GIB),) * 6)
+    assert recommended(small, fits(small)).endswith(
+        "--model Qwen/Qwen3-4B --engine vllm --tensor-parallel-size 2 --data-parallel-size 2 --train-device cuda:4 --gradient-checkpointing"
+    )
     assert all(0.002 < size.adapter / size.parameters < 0.08 for size in SIZES)
 
 
