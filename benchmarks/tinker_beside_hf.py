@@ -46,6 +46,7 @@ def items(runs: list[Summary]) -> np.ndarray:
 
 
 def tell(name: str, runs: list[Summary]) -> None:
+    """One engine's scores."""
     scores = [run.score for run in runs]
     interval = seed_interval(scores)
     spread = "" if interval is None else f", 95 % interval over the seeds {100 * interval[0]:.1f} … {100 * interval[1]:.1f}"
@@ -81,9 +82,7 @@ def main() -> None:
     gap = paired_difference(items(there), items(here), np.random.default_rng(0))
     print(f"tinker - hf, the same seeds and items: {100 * gap.mean:+.1f}, 95 % interval {100 * gap.low:+.1f} … {100 * gap.high:+.1f}")
     mean, largest = furthest([chosen.out / "tinker" / f"espl-s{seed}" for seed in range(chosen.seeds)])
-    print(
-        f"sampler and trainer at the service: {mean:.1e} nats apart in the mean of the worst step, log ratio of a token at most {largest:.1e}"
-    )
+    print(f"sampler and trainer at the service: {mean:.1e} nats apart in the mean of the worst step, {largest:.1e} at the worst token")
 
 
 if __name__ == "__main__":

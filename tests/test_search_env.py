@@ -107,7 +107,9 @@ def corpus(library: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("name", ENVS)
 def test_the_contract_of_environments_holds(name: str, corpus: str):
     spec = find_environment(name)
-    check_environment(make_environment(spec, {"corpus": corpus}), twin=make_environment(spec, {"corpus": corpus}))
+    env = make_environment(spec, {"corpus": corpus})
+    check_environment(env, twin=make_environment(spec, {"corpus": corpus}))
+    assert (spec.items, spec.turns) == ({split: env.size(split) for split in Split}, env.turns), "as a plan without the data says"
 
 
 @needs_test_data
