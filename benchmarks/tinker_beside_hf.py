@@ -67,10 +67,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--server-python", type=Path, default=ROOT / ".venv-tinker/bin/python")
+    parser.add_argument("--port", type=int, default=8124, help="of the server; a run goes on at the address it was begun at")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     python = chosen.server_python.absolute()
-    server = Server(python, MODEL, chosen.out.absolute() / "server", python.parents[1] / "compiled", session_timeout_s=SESSION_S)
+    folder, compiled = chosen.out.absolute() / "server", python.parents[1] / "compiled"
+    server = Server(python, MODEL, folder, compiled, port=chosen.port, session_timeout_s=SESSION_S)
     here = compare(chosen.out / "hf", chosen.seeds, chosen.steps, ["--engine=hf"])
     server.start()
     try:

@@ -20,7 +20,6 @@ from espl_bench.sweep.grid import Limits, make_cells, read_grid
 from espl_bench.sweep.storage import Storage
 from espl_bench.sweep.worker import carry_out
 
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # read at import; a busy machine needs more than Ray's minute
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
