@@ -101,8 +101,8 @@ class RunConfig(BaseModel):
     """Groups of devices, each with a stretch of vllm's layers."""
     data_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
     """Replicas of all that."""
-    distributed_executor_backend: Executor | None = Field(default=None, exclude_if=lambda name: name is None)
-    """What starts vllm's workers: processes of this machine, or Ray on a cluster. None: processes."""
+    distributed_executor_backend: Executor = Field(default="mp", exclude_if=lambda name: name == "mp")
+    """What starts vllm's workers: processes of this machine, or Ray on a cluster."""
     stuck_after: float = Field(default=600.0, ge=0)
     """Seconds after which a rollout that does not move is named; 0: never."""
 

@@ -42,13 +42,13 @@ _MEMORY = re.compile(r"out of memory|OutOfMemory|memory utilization|KV cache|[Aa
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Over which devices vLLM spreads a model, and what starts its workers there."""
+    """Over which devices vLLM spreads a model."""
 
     tensor: int = 1
     pipeline: int = 1
     data: int = 1
-    executor: str | None = None
-    """mp or ray; None: mp."""
+    executor: str = "mp"
+    """What starts the workers: mp, processes of this machine, or ray."""
 
     @property
     def devices(self) -> int:
@@ -71,10 +71,10 @@ class Spread:
 
     def arguments(self) -> dict[str, Any]:
         """As ``AsyncEngineArgs`` takes them. The executor is said: inside a placement group of Ray's, vLLM would choose Ray."""
-        if self.devices == 1 and self.executor is None:
+        if self.devices == 1 and not self.over_machines:
             return {}
         replicas = {"data_parallel_backend": "ray"} if self.over_machines and self.data > 1 else {}
-        return {**self._sizes(), "distributed_executor_backend": self.executor or "mp", **replicas}
+        return {**self._sizes(), "distributed_executor_backend": self.executor, **replicas}
 
     def _sizes(self) -> dict[str, int]:
         return {"tensor_parallel_size": self.tensor, "pipeline_parallel_size": self.pipeline, "data_parallel_size": self.data}
