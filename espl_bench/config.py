@@ -18,6 +18,7 @@ from espl_bench.registry import find_environment, find_method
 from espl_bench.sources import EngineName, Source, check_sources, fastest_engine
 
 ToolFormat = Literal["text", "native"]
+Executor = Literal["mp", "ray"]
 
 
 class RunConfig(BaseModel):
@@ -93,6 +94,15 @@ class RunConfig(BaseModel):
     """vllm frees its memory while weights are trained; reflections then come before the weights move."""
     deterministic: bool = False
     """vllm computes alike whatever it is batched with, where it can."""
+    # What follows is only written down where it differs from its default: a run on one device has the id that it had before.
+    tensor_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Devices over which vllm spreads every layer."""
+    pipeline_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Groups of devices, each with a stretch of vllm's layers."""
+    data_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Replicas of all that."""
+    distributed_executor_backend: Executor = Field(default="mp", exclude_if=lambda name: name == "mp")
+    """What starts vllm's workers: processes of this machine, or Ray on a cluster."""
     stuck_after: float = Field(default=600.0, ge=0)
     """Seconds after which a rollout that does not move is named; 0: never."""
 

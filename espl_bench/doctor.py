@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 
 GIB = 2**30
@@ -54,12 +55,20 @@ class Size:
         """Bytes of weights and cache while rollouts are sampled; `width` is the bytes of a weight."""
         return self.parameters * width + AT_ONCE * CONTEXT * 2 * self.layers * self.kv_width * width
 
+    def learning(self, width: int, checkpointing: bool = False) -> float:
+        """Bytes of a trainer that somebody else samples for: the adapter with its optimiser, and one micro-batch.
+
+        With gradient checkpointing, only what goes into a layer is kept, and what is inside of it for one layer at a time.
+        """
+        inputs = MICRO_BATCH * self.hidden * width
+        block = 17 * inputs  # one layer's for the backward pass (arXiv 2205.05198: 34 bytes at two a number)
+        kept = self.layers * inputs + block if checkpointing else self.layers * block
+        logits = 2 * MICRO_BATCH * self.vocabulary * 4  # and their gradient, in float32
+        return self.adapter * 4 * 4 + self.parameters * width + kept + logits
+
     def training(self, width: int) -> float:
         """Bytes at the largest moment of an iteration: the adapter with its optimiser all the time, and sampling or a micro-batch."""
-        block = MICRO_BATCH * self.hidden * width * 17  # one layer's for the backward pass (arXiv 2205.05198: 34 bytes at two a number)
-        logits = 2 * MICRO_BATCH * self.vocabulary * 4  # and their gradient, in float32
-        batch = self.parameters * width + self.layers * block + logits
-        return self.adapter * 4 * 4 + max(self.sampling(width), batch)
+        return max(self.adapter * 4 * 4 + self.sampling(width), self.learning(width))
 
 
 SIZES = (
@@ -153,18 +162,46 @@ def fits(machine: Machine, sizes: Sequence[Size] = SIZES) -> tuple[Fit, ...]:
     found: list[Fit] = []
     for size in sizes:
         sampling, training = size.sampling(width), size.training(width)
-        groups = (2**power for power in range(len(machine.devices).bit_length()) if 2**power <= len(machine.devices))
-        spread = next((group for group in groups if sampling / group <= room), None)
+        spread = _group(size, machine, len(machine.devices))
         found.append(Fit(size, sampling, training, sampling <= room, training <= room, spread))
     return tuple(found)
 
 
+def _group(size: Size, machine: Machine, devices: int) -> int | None:
+    """The smallest power of two of these devices that holds a model for sampling; None if all are too few."""
+    room = machine.device.memory * USABLE
+    groups = (2**power for power in range(devices.bit_length()) if 2**power <= devices)
+    return next((group for group in groups if size.sampling(machine.device.weight_bytes) / group <= room), None)
+
+
 def recommended(machine: Machine, found: Sequence[Fit]) -> str:
     """The command to begin with: the largest model that can be trained, or the shipped one where an accelerator is missing."""
-    best = next((fit for fit in reversed(found) if fit.trains), None)
-    if machine.device.kind == "cpu" or best is None:
+    options = _over_devices(machine, found) or _on_one(machine, found)
+    if options is None:
         return "espl-bench run --method espl --env rulebook"
-    return f"espl-bench data get beyondaime && espl-bench run --method espl --env beyondaime --model {best.size.example}"
+    return f"espl-bench data get beyondaime && espl-bench run --method espl --env beyondaime {options}"
+
+
+def _on_one(machine: Machine, found: Sequence[Fit]) -> str | None:
+    """The options of a run on one device."""
+    best = next((fit for fit in reversed(found) if fit.trains), None)
+    return None if machine.device.kind == "cpu" or best is None else f"--model {best.size.example}"
+
+
+def _over_devices(machine: Machine, found: Sequence[Fit]) -> str | None:
+    """The options of a run in which the trainer has a device of its own, and vLLM the others."""
+    others = len(machine.devices) - 1
+    if machine.device.kind != "cuda" or machine.versions["vllm"] is None or others < 1:
+        return None
+    room, width = machine.device.memory * USABLE, machine.device.weight_bytes
+    for fit, checkpointing in product(reversed(found), (False, True)):
+        group = _group(fit.size, machine, others)
+        if group is not None and fit.size.learning(width, checkpointing) <= room:
+            sizes = {"tensor": group, "data": others // group}
+            parallel = "".join(f" --{name}-parallel-size {size}" for name, size in sizes.items() if size > 1)
+            slower = " --gradient-checkpointing" if checkpointing else ""
+            return f"--model {fit.size.example} --engine vllm{parallel} --train-device cuda:{group * sizes['data']}{slower}"
+    return None
 
 
 def main_memory() -> tuple[int, int]:

@@ -178,3 +178,7 @@ class EnvironmentSpec:
     """What the entry point is always called with, besides the environment's options: which of several it is to make."""
     data: DataSpec = field(default_factory=DataSpec)
     """The data sets it needs; none for an environment that makes its items itself."""
+    items: Mapping[Split, int] = field(default_factory=dict[Split, int])
+    """How many it serves at its default options, where it selects among the rows of its data: a plan without the data counts by it."""
+    turns: int = 1
+    """`TextEnv.turns` at its default options, for the same."""

@@ -26,7 +26,7 @@ class Bill:
     """What endpoints and services would be asked."""
 
     requests: int
-    """For a completion, if an episode is one turn."""
+    """For a completion, if every episode uses all its turns."""
     training_requests: int
     """Of a service: two a step, gradients and optimiser, if every step finds something to learn."""
     saves: int

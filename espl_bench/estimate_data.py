@@ -3,6 +3,8 @@
 Only for counting. What an item says is not known, so each is taken to be `ASSUMED_CHARACTERS` long.
 """
 
+from collections.abc import Mapping
+
 from espl_bench.env import EnvironmentSpec, SingleTurnEnv, Verdict
 from espl_bench.errors import DataError, EnvironmentFault
 from espl_bench.types import Problem, Split
@@ -14,16 +16,23 @@ ASSUMED_CHARACTERS = 600
 class DescribedEnv(SingleTurnEnv):
     """Items of a described size that say nothing."""
 
-    def __init__(self, sizes: dict[Split, int]) -> None:
-        """As many items as described."""
+    def __init__(self, sizes: Mapping[Split, int], turns: int) -> None:
+        """As many items and turns as described."""
         super().__init__()
         self._sizes = sizes
+        self._turns = turns
+
+    @property
+    def turns(self) -> int:
+        """As described."""
+        return self._turns
 
     @property
     def assumes(self) -> str:
         """In words."""
         counts = ", ".join(f"{size:,} {split}" for split, size in self._sizes.items())
-        return f"{counts} items before anything is held out, problems of {ASSUMED_CHARACTERS} characters"
+        held_out = "" if Split.VALIDATION in self._sizes else " before anything is held out"
+        return f"{counts} items{held_out}, problems of {ASSUMED_CHARACTERS} characters"
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -44,9 +53,11 @@ class DescribedEnv(SingleTurnEnv):
 
 
 def described_environment(spec: EnvironmentSpec, lacking: DataError) -> DescribedEnv:
-    """The stand-in. Raises `lacking` if the description does not say how many rows there are."""
+    """The stand-in, at the environment's default options. Raises `lacking` if the description does not say how many items there are."""
+    if spec.items:
+        return DescribedEnv(spec.items, spec.turns)
     rows = {split: spec.data.rows(split) for split in Split if spec.data.of(split)}
     sizes = {split: count for split, count in rows.items() if count is not None}
     if not sizes or len(sizes) < len(rows):
         raise lacking
-    return DescribedEnv(sizes)
+    return DescribedEnv(sizes, spec.turns)

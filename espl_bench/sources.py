@@ -22,7 +22,15 @@ SERVICE_DECIDES = ("lora_alpha", "token_budget", "gradient_checkpointing", "corr
 """Options that a service leaves no choice of."""
 
 
-VLLM_ONLY = ("gpu_memory_utilization", "sleep", "deterministic")
+VLLM_ONLY = (
+    "gpu_memory_utilization",
+    "sleep",
+    "deterministic",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "distributed_executor_backend",
+)
 """Options that mean nothing to another engine."""
 
 
@@ -75,7 +83,7 @@ def check_sources(config: "RunConfig", given: Collection[str]) -> None:
         )
     engines = {source.engine for source in (policy, editor) if source is not None}
     for name in VLLM_ONLY:
-        if name in given and "vllm" not in engines:
+        if getattr(config, name) != type(config).model_fields[name].default and "vllm" not in engines:
             raise UsageError(f"options: --{name.replace('_', '-')} is about vLLM; add --engine vllm, or leave it out")
     if config.sleep and config.train_device is not None:
         raise UsageError("options: --sleep shares one device, --train-device takes another; give one of them")

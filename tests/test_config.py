@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from espl_bench.config import METHOD_CHOICES, RunConfig, read_config, resolve
+from espl_bench.engines.vllm_setup import Serving, Spread
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Shown
 from espl_bench.registry import find_environment
+from espl_bench.runner import run_id
 
 
 def test_the_papers_values_are_the_defaults():
@@ -144,6 +146,12 @@ def test_vllm_is_chosen_where_it_and_cuda_are_there(monkeypatch: pytest.MonkeyPa
         ({"engine": "hf", "gpu_memory_utilization": 0.5}, "--gpu-memory-utilization is about vLLM; add --engine vllm, or leave it out"),
         ({"engine": "hf", "sleep": True}, "--sleep is about vLLM"),
         ({"engine": "hf", "deterministic": True}, "--deterministic is about vLLM"),
+        ({"engine": "hf", "tensor_parallel_size": 2}, "--tensor-parallel-size is about vLLM; add --engine vllm, or leave it out"),
+        ({"engine": "hf", "data_parallel_size": 2}, "--data-parallel-size is about vLLM"),
+        ({"engine": "tinker", "pipeline_parallel_size": 2}, "--pipeline-parallel-size is about vLLM"),
+        ({"engine": "hf", "distributed_executor_backend": "ray"}, "--distributed-executor-backend is about vLLM"),
+        ({"engine": "vllm", "tensor_parallel_size": 0}, "tensor_parallel_size: Input should be greater than or equal to 1"),
+        ({"engine": "vllm", "distributed_executor_backend": "slurm"}, "distributed_executor_backend: Input should be 'mp' or 'ray'"),
         ({"engine": "vllm", "sleep": True, "train_device": "cuda:1"}, "--sleep shares one device, --train-device takes another"),
         ({"engine": "vllm", "gpu_memory_utilization": 1.5}, "gpu_memory_utilization: Input should be less than or equal to 1"),
         ({"correction_cap": 0.5}, "correction_cap: Input should be greater than or equal to 1"),
@@ -153,6 +161,34 @@ def test_options_of_devices_that_cannot_be_are_refused_in_one_line(choices: dict
     with pytest.raises(UsageError) as refusal:
         resolve("espl", "rulebook", choices)
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_sizes_reach_vllm_under_its_own_names():
+    serving = Serving("m", 8, "bfloat16", on_cpu=False, shares_device=True, spread=Spread(4, 2, 1, "ray"))
+    found = serving.arguments()
+    assert (found["tensor_parallel_size"], found["pipeline_parallel_size"], found["data_parallel_size"]) == (4, 2, 1)
+    assert found["distributed_executor_backend"] == "ray" and "data_parallel_backend" not in found
+    assert Spread(data=2, executor="ray").arguments()["data_parallel_backend"] == "ray"
+    assert Spread(tensor=2).arguments()["distributed_executor_backend"] == "mp", "said, or vLLM would take a sweep's placement group over"
+    assert Spread().arguments() == {}
+
+
+def test_more_devices_than_there_are_is_one_line_before_vllm_starts():
+    Spread().require(0)
+    Spread(tensor=2, pipeline=2).require(4)
+    Spread(tensor=16, executor="ray").require(8)
+    with pytest.raises(UsageError, match=r"--tensor-parallel-size 4 x --data-parallel-size 2 takes 8 devices, and this machine shows 4"):
+        Spread(tensor=4, data=2).require(4)
+
+
+def test_a_run_on_one_device_is_written_and_named_as_before_there_were_sizes():
+    plain = resolve("espl", "rulebook", {"engine": "vllm", "model": "m"})
+    written = plain.model_dump_json()
+    assert "parallel" not in written and "executor" not in written
+    assert resolve("espl", "rulebook", {"engine": "vllm", "model": "m", "tensor_parallel_size": 1}) == plain
+    spread = resolve("espl", "rulebook", {"engine": "vllm", "model": "m", "tensor_parallel_size": 2, "distributed_executor_backend": "mp"})
+    assert run_id(spread) != run_id(plain)
+    assert type(spread).model_validate_json(spread.model_dump_json()) == spread
 
 
 def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch):

@@ -119,6 +119,8 @@ def test_the_papers_sizes_and_identity(corpus: str):
     assert set(make_environment(find_environment("nq-hotpotqa"), {}).data_identity()) == {"train", "validation", "test"}
     full = make_environment(find_environment("nq"), {"corpus": corpus})
     assert [full.size(split) for split in Split] == [196, 64, 64]
+    for spec in map(find_environment, ENVS):
+        assert spec.items == {split: full.size(split) for split in Split} and spec.turns == full.turns, "as a plan without the data says"
 
 
 def test_missing_sets_and_odd_options_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

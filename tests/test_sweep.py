@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,8 @@ MISTAKES = {
     AXES + "[options]\nstep = 1": "unknown option 'step'; did you mean 'steps'?",
     AXES + "[options]\nseed = 1": "option seed is an axis of the grid",
     AXES + '[options]\nsteps = "many"': "cell rulebook-espl-s0: options: steps: ",
-    AXES + "[options]\ntensor_parallel_size = 2": "tensor_parallel_size 2: ",
+    AXES + "[options]\ntensor_parallel_size = 2": "cell rulebook-espl-s0: options: --tensor-parallel-size is about vLLM; add --engine vllm",
+    AXES + '[options]\nengine = "vllm"\ntensor_parallel_size = 4\n[resources]\ngpus = 2': "gpus 2 are fewer than tensor_parallel_size x ",
     AXES + "[resources]\ngpus = 1.5": "cell rulebook-espl-s0: resources: Value error, gpus above 1 are whole, not 1.5",
     AXES + '[[exclusions]]\nmethod = "esp"': "the exclusion for method = esp meets no cell",
     AXES + '[[exclusions]]\nmethod = "espl"': "the exclusions leave no cell",
@@ -111,13 +113,33 @@ def test_parallel_sizes_multiply_to_devices():
     assert read_resources({"gpus": 0.5}, {}) == Resources(gpus=0.5)
     with pytest.raises(ValueError, match="gpus 2 are fewer than"):
         read_resources({"gpus": 2}, {"tensor_parallel_size": 4})
+    over = {"pipeline_parallel_size": 2, "distributed_executor_backend": "ray"}
+    assert read_resources({"cpus": 4}, over) == Resources(cpus=4, gpus=2, over_nodes=True)
+    with pytest.raises(ValueError, match="data_parallel_size 2: a sweep keeps replicas on one node"):
+        read_resources({}, {**over, "data_parallel_size": 2})
+    assert read_resources({}, {"distributed_executor_backend": "ray"}) == Resources(), "one device is one node's"
+
+
+def test_sizes_of_a_grid_reach_the_runs_and_what_they_occupy(tmp_path: Path):
+    [cell] = cells_of(
+        tmp_path,
+        'methods = ["rl_only"]\nenvironments = ["rulebook"]\nseeds = 1\n[options]\nengine = "vllm"\n'
+        "tensor_parallel_size = 2\npipeline_parallel_size = 2\ndata_parallel_size = 2",
+    )
+    assert cell.resources == Resources(gpus=8, tensor=2)
+    assert (cell.config.tensor_parallel_size, cell.config.pipeline_parallel_size, cell.config.data_parallel_size) == (2, 2, 2)
 
 
 def test_a_cell_is_one_bundle_on_one_node_and_a_bundle_per_device_across_nodes():
     small, large = [{"CPU": 8.0, "GPU": 4.0}] * 2, [{"CPU": 8.0, "GPU": 8.0}]
-    spread = Resources(cpus=2, gpus=8, tensor=4)
-    assert spread.bundles(large) == [{"CPU": 2, "GPU": 8}]
-    assert spread.bundles(small) == [{"CPU": 2}, *[{"GPU": 1.0}] * 8]
+    spread = Resources(cpus=2, gpus=8, tensor=4, over_nodes=True)
+    whole = Resources(cpus=2, gpus=8, tensor=4)
+    assert whole.bundles() == [{"CPU": 2, "GPU": 8}] and whole.own_share == 8
+    assert whole.lacking(large) is None
+    assert whole.lacking(small) == (
+        "it takes 2 cores and 8 GPUs of one node, and no node has both; distributed_executor_backend = ray spreads vLLM over several"
+    )
+    assert spread.bundles() == [{"CPU": 2, "GPU": 1.0}, *[{"GPU": 1.0}] * 7] and spread.own_share == 0.5
     assert spread.lacking(small) is None and spread.lacking(large) is None
     assert spread.lacking(small[:1]) == "it takes 8 GPUs, and the cluster has 4"
     assert Resources(gpus=8, tensor=8).lacking(small) == "a tensor-parallel group takes 8 GPUs of one node, and the largest has 4"
@@ -263,6 +285,16 @@ def test_what_a_machine_can_run():
     assert found[14.8].trains and not found[32.8].trains and "Qwen/Qwen3-14B" in recommended(node, fits(node))
     assert not found[70.6].samples and found[70.6].spread == 4
     assert all(fit.training >= fit.sampling > fit.size.parameters * 2 for fit in fits(node))
+    with_vllm = replace(node, versions={**versions, "vllm": "0.32.0"})
+    alone = replace(with_vllm, devices=node.devices[:1])
+    assert recommended(alone, fits(alone)).endswith("--model Qwen/Qwen3-14B")
+    assert recommended(with_vllm, fits(with_vllm)).endswith(
+        "--model Qwen/Qwen3-14B --engine vllm --data-parallel-size 7 --train-device cuda:7"
+    )
+    small = replace(with_vllm, devices=(Device("cuda", "L4", 24 * GIB, 24 * GIB),) * 6)
+    assert recommended(small, fits(small)).endswith(
+        "--model Qwen/Qwen3-4B --engine vllm --tensor-parallel-size 2 --data-parallel-size 2 --train-device cuda:4 --gradient-checkpointing"
+    )
     assert all(0.002 < size.adapter / size.parameters < 0.08 for size in SIZES)
 
 

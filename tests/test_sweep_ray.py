@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -157,3 +158,54 @@ def test_a_stopped_driver_lets_its_cells_save(cluster, tmp_path: Path):
     for cell in ended:
         done = steps(place, cell)
         assert (place / cell / "checkpoints" / f"step_{done:06d}" / "commit.json").exists(), "the last step is committed"
+
+
+def test_a_cell_of_vllms_ray_executor_lies_over_nodes_and_shares_its_first_device(cluster, tmp_path: Path):
+    """As vLLM takes the group over: a worker of half a device in every bundle, beside the run itself in the first."""
+    from ray.util.placement_group import placement_group_table
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    from espl_bench.sweep import ray_pool
+    from espl_bench.sweep.actor import Errand
+
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        'methods = ["rl_only"]\nenvironments = ["rulebook"]\nseeds = 1\n'
+        '[options]\nengine = "vllm"\npipeline_parallel_size = 3\ndistributed_executor_backend = "ray"\n'
+    )
+    [cell] = make_cells(read_grid(grid))
+    more = cluster.add_node(num_cpus=1, num_gpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        attempt = ray_pool._place(Errand(str(tmp_path), cell, Limits(), str(tmp_path), "0"))
+        ray.get(attempt.actor.where.remote(), timeout=120)
+        assert len(set(placement_group_table(attempt.group)["bundles_to_node_id"].values())) == 2
+
+        @ray.remote(num_cpus=0, num_gpus=0.5)
+        def devices() -> list[str]:
+            return ray.get_runtime_context().get_accelerator_ids()["GPU"]
+
+        workers = [
+            devices.options(scheduling_strategy=PlacementGroupSchedulingStrategy(attempt.group, bundle)).remote() for bundle in range(3)
+        ]
+        assert all(len(found) == 1 for found in ray.get(workers, timeout=120))
+    finally:
+        ray.shutdown()
+        cluster.remove_node(more)
+
+
+def test_ray_that_does_not_start_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    grid = write_grid(tmp_path)
+    nobody = sweep("run", grid, "--out", tmp_path / "out", "--address", f"127.0.0.1:{_unused_port()}", "--quiet")
+    assert nobody.returncode == 2 and nobody.stderr.count("\n") == 1
+    assert "there is no Ray cluster at 127.0.0.1" in nobody.stderr and "leave --address out" in nobody.stderr
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "deep" / ("x" * 120)))  # its sockets' names are then too long
+    alone = sweep("run", grid, "--out", tmp_path / "out", "--quiet")
+    assert alone.returncode == 1 and alone.stderr.count("\n") == 1, alone.stderr
+    assert "Ray does not start on this machine" in alone.stderr and "--jobs 1" in alone.stderr
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

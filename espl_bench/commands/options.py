@@ -114,6 +114,17 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption("gpu_memory_utilization", float, DEVICES, "Share of the memory that vllm takes.", "none"),
     RunOption("sleep", bool, DEVICES, "Let vllm free its memory while weights are trained, on one card.", "off"),
     RunOption("deterministic", bool, DEVICES, "Have vllm compute alike whatever it is batched with.", "off"),
+    RunOption("tensor_parallel_size", int, DEVICES, "Devices over which vllm spreads every layer.", "1"),
+    RunOption("pipeline_parallel_size", int, DEVICES, "Groups of devices, each with a stretch of vllm's layers.", "1"),
+    RunOption("data_parallel_size", int, DEVICES, "Replicas of all that.", "1"),
+    RunOption(
+        "distributed_executor_backend",
+        str,
+        DEVICES,
+        "What starts vllm's workers: processes of this machine, or Ray on a cluster",
+        "mp",
+        ("mp", "ray"),
+    ),
     RunOption("stuck_after", float, DEVICES, "Seconds after which a rollout that does not move is named; 0: never.", "600"),
     RunOption(
         "base_url",

@@ -176,7 +176,7 @@ def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
 def _billed(bill: Bill) -> list[tuple[str, str]]:
     prompts = f"about {count(bill.prompt_tokens)} of prompts, at {CHARACTERS_PER_TOKEN} characters a token"
     facts = [
-        ("requests", f"at most {bill.requests:,}, if an episode is one turn"),
+        ("requests", f"at most {bill.requests:,}"),
         ("tokens asked for", f"at most {count(bill.max_sampled_tokens)} sampled, {prompts}"),
     ]
     if bill.training_requests:

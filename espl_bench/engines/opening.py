@@ -38,6 +38,7 @@ def _open(source: Source, config: RunConfig) -> Engine:
             if find_spec("vllm") is None:
                 raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
             from espl_bench.engines.vllm import VllmEngine
+            from espl_bench.engines.vllm_setup import Spread
 
             return VllmEngine.from_pretrained(
                 source.model,
@@ -50,6 +51,12 @@ def _open(source: Source, config: RunConfig) -> Engine:
                 gpu_memory_utilization=config.gpu_memory_utilization,
                 sleep=config.sleep,
                 deterministic=config.deterministic,
+                spread=Spread(
+                    config.tensor_parallel_size,
+                    config.pipeline_parallel_size,
+                    config.data_parallel_size,
+                    config.distributed_executor_backend,
+                ),
             )
         case "openai":
             try:

@@ -20,7 +20,7 @@ from espl_bench.engines.hf_training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
 from espl_bench.engines.vllm_adapters import Adapters
 from espl_bench.engines.vllm_server import Sampled, Server
-from espl_bench.engines.vllm_setup import Serving
+from espl_bench.engines.vllm_setup import ONE_DEVICE, Serving, Spread
 from espl_bench.errors import UsageError
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
@@ -92,6 +92,7 @@ class VllmEngine:
         gpu_memory_utilization: float | None = None,
         sleep: bool = False,
         deterministic: bool = False,
+        spread: Spread = ONE_DEVICE,
     ) -> "VllmEngine":
         """Load a model for training, have vLLM load it for sampling, and give it a fresh adapter.
 
@@ -106,6 +107,7 @@ class VllmEngine:
             gpu_memory_utilization: share of vLLM's device's memory that it takes.
             sleep: vLLM frees its memory while weights are trained.
             deterministic: vLLM computes alike whatever a request is batched with.
+            spread: devices over which vLLM spreads the model; the trainer has it on one.
 
         Raises:
             ModelError: the model is missing, cannot be read, has no chat template, or cannot be served.
@@ -117,6 +119,8 @@ class VllmEngine:
         if on_cpu and (sleep or deterministic):
             option = "--sleep" if sleep else "--deterministic"
             raise UsageError(f"{option} needs CUDA: on a CPU vLLM has no such mode; leave it out")
+        if not on_cpu:
+            spread.require(torch.cuda.device_count())
         hf_loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(seed)
@@ -132,14 +136,16 @@ class VllmEngine:
             lora_rank=lora_rank,
             dtype=dtype,
             on_cpu=on_cpu,
-            shares_device=on_cpu or place.index in (None, 0),
+            shares_device=on_cpu or (place.index or 0) < spread.devices,
             gpu_memory_utilization=gpu_memory_utilization,
             sleep=sleep,
             deterministic=deterministic,
             threads=threads,
+            spread=spread,
         )
         server = Server(serving)
-        return cls(_Parts(learner, server, Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE))), chat, sleep)
+        adapters = Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE), in_memory=not spread.over_machines)
+        return cls(_Parts(learner, server, adapters), chat, sleep)
 
     async def current(self) -> VllmSamplingClient:
         """A client of the current weights, served and proved. Calling this brings older clients up to date too.

@@ -78,7 +78,7 @@ class Proof:
 class Adapters:
     """Publishes the trainer's adapter. Its coroutines run on the server's loop, one at a time."""
 
-    def __init__(self, server: Server, learner: Learner, dtype: str, prompt: tuple[int, ...]) -> None:
+    def __init__(self, server: Server, learner: Learner, dtype: str, prompt: tuple[int, ...], *, in_memory: bool = True) -> None:
         """Nothing is published yet.
 
         Args:
@@ -86,11 +86,12 @@ class Adapters:
             learner: what trains.
             dtype: of the base weights, as in ``float32``.
             prompt: what a probe continues until something better is known.
+            in_memory: save in memory; else in the folder for temporary files, which other machines may share.
         """
         self._server = server
         self._learner = learner
         self._tolerance = TOLERANCE[dtype]
-        self._root = _folder()
+        self._root = _folder(in_memory)
         self.close = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         """Removes what was saved; at the end of the process at the latest."""
         self._published = 0
@@ -162,10 +163,10 @@ def _distance(ours: Any, theirs: Any) -> float:
     return fmean(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _folder() -> Path:
-    """A folder in memory where the system has such; those that killed processes left are removed."""
-    shared = Path("/dev/shm")
-    home = shared if shared.is_dir() and os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+def _folder(in_memory: bool) -> Path:
+    """A folder, in memory where that is wanted and the system has such; those that killed processes left are removed."""
+    memory = Path("/dev/shm")
+    home = memory if in_memory and memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
     for left in home.glob(f"{_PREFIX}*"):
         owner = left.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdecimal() and not _alive(int(owner)):

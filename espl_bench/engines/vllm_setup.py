@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from espl_bench.engines.vllm_child import SERVES
-from espl_bench.errors import DeviceMemoryError, EsplError, ModelError
+from espl_bench.errors import DeviceMemoryError, EsplError, ModelError, UsageError
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Adapter ranks that vLLM has room for; a smaller adapter takes the next one."""
@@ -41,6 +41,49 @@ _MEMORY = re.compile(r"out of memory|OutOfMemory|memory utilization|KV cache|[Aa
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Over which devices vLLM spreads a model."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    executor: str = "mp"
+    """What starts the workers: mp, processes of this machine, or ray."""
+
+    @property
+    def devices(self) -> int:
+        """How many there are in all."""
+        return self.tensor * self.pipeline * self.data
+
+    @property
+    def over_machines(self) -> bool:
+        """Whether some may be on other machines than this one."""
+        return self.executor == "ray"
+
+    def require(self, here: int) -> None:
+        """Raise UsageError if this machine would need more devices than it has."""
+        if not self.over_machines and self.devices > max(here, 1):
+            sizes = " x ".join(f"--{name.replace('_', '-')} {size}" for name, size in self._sizes().items() if size > 1)
+            raise UsageError(
+                f"{sizes} takes {self.devices} devices, and this machine shows {here}; "
+                "lower it, or reach those of a Ray cluster with --distributed-executor-backend ray"
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """As ``AsyncEngineArgs`` takes them. The executor is said: inside a placement group of Ray's, vLLM would choose Ray."""
+        if self.devices == 1 and not self.over_machines:
+            return {}
+        replicas = {"data_parallel_backend": "ray"} if self.over_machines and self.data > 1 else {}
+        return {**self._sizes(), "distributed_executor_backend": self.executor, **replicas}
+
+    def _sizes(self) -> dict[str, int]:
+        return {"tensor_parallel_size": self.tensor, "pipeline_parallel_size": self.pipeline, "data_parallel_size": self.data}
+
+
+ONE_DEVICE = Spread()
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """What a run wants of vLLM."""
 
@@ -55,6 +98,7 @@ class Serving:
     deterministic: bool = False
     threads: int | None = None
     """Per operation on a CPU, where vLLM shall not decide: a small model is faster with one."""
+    spread: Spread = ONE_DEVICE
 
     def arguments(self) -> dict[str, Any]:
         """As ``AsyncEngineArgs`` takes them."""
@@ -71,6 +115,7 @@ class Serving:
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
             "seed": 0,
+            **self.spread.arguments(),
             **(self._cpu() if self.on_cpu else self._gpu()),
         }
 

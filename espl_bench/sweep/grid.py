@@ -37,11 +37,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from espl_bench.config import METHOD_CHOICES, RunConfig, resolve
 from espl_bench.dialect import Dialect
 from espl_bench.errors import UsageError, unknown
-from espl_bench.sweep.resources import SIZES, Resources, read_resources
+from espl_bench.sweep.resources import Resources, read_resources
 
 AXES = frozenset({"method", "env", "env_options", "model", "seed"})
 """Fields of a run that a grid's axes set."""
-OPTIONS = frozenset(RunConfig.model_fields) - AXES | frozenset(METHOD_CHOICES) | frozenset(SIZES)
+OPTIONS = frozenset(RunConfig.model_fields) - AXES | frozenset(METHOD_CHOICES)
 
 
 class _Table(BaseModel):
@@ -218,9 +218,9 @@ def _cell(grid: Grid, point: Place, name: str) -> Cell:
     axes = {"seed": point.seed, "model": point.model}
     env_options = {"env_options": point.environment.options} if point.environment.options else {}
     try:
-        resources = read_resources(stated, options)
-        config = resolve(point.method, point.environment.name, {**_known(options), **axes, **env_options}, grid.preset)
+        config = resolve(point.method, point.environment.name, {**options, **axes, **env_options}, grid.preset)
         Dialect.load(config.dialect)
+        resources = read_resources(stated, dict(config))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"cell {name}: resources: {first['msg']}") from error
@@ -229,15 +229,6 @@ def _cell(grid: Grid, point: Place, name: str) -> Cell:
     except UsageError as error:
         raise UsageError(f"cell {name}: {error}") from error
     return Cell(name=name, config=config, resources=resources)
-
-
-def _known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options a run of this version has: an engine of one device knows no parallel sizes, and then they must be 1."""
-    foreign = [name for name in SIZES if name in options and name not in RunConfig.model_fields]
-    for name in foreign:
-        if options[name] != 1:
-            raise UsageError(f"{name} {options[name]}: no engine of this version spreads a model over devices; leave it out")
-    return {name: value for name, value in options.items() if name not in foreign}
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ again, and a cell that has its summary is never handed out.
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,11 +28,17 @@ from espl_bench.errors import EsplError, UsageError
 from espl_bench.screen import clean
 from espl_bench.sweep.actor import CellActor, Ending, Errand
 from espl_bench.sweep.grid import Cell, Limits
-from espl_bench.sweep.resources import CPU, GPU, Bundle
+from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
 
 LOOK_S = 20.0
 """Seconds between looks at the nodes while a cell waits for room."""
+WORKER_SHARE = "VLLM_RAY_PER_WORKER_GPUS"
+"""Where vLLM reads what its Ray executor's workers take of their devices."""
+CONNECT_S = 10.0
+"""Seconds in which something must listen at a cluster's address; Ray itself would try for minutes."""
+START = "start one with `ray start --head`, or leave --address out"
+WITHOUT = "mend what it names, or run the cells without Ray: --jobs 1"
 LOST = (RayActorError, NodeDiedError, WorkerCrashedError)
 """The attempt's process or node is gone, or cannot be reached."""
 
@@ -80,10 +87,15 @@ class RayPool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a sweep
         own: dict[str, Any] = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         where: dict[str, Any] = own if self.address is None else {"address": self.address}
+        if self.address is not None:
+            _require_listening(self.address)
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
-        except ConnectionError as error:
-            raise UsageError(f"there is no Ray cluster at {self.address}: {error}; start one with `ray start --head`") from error
+        except Exception as error:  # of many kinds, bare ones among them: a socket's path, a port, a node that is too slow to come up
+            ray.shutdown()
+            if self.address is None:
+                raise EsplError(f"Ray does not start on this machine ({_line(error)}); {WITHOUT}") from error
+            raise UsageError(f"there is no Ray cluster at {self.address} ({_line(error)}); {START}") from error
 
 
 @dataclass
@@ -198,11 +210,23 @@ def _place(errand: Errand) -> _Attempt:
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 2, "max_restarts": 0}
     group = None
     if resources.needs_group():
-        bundles = resources.bundles(_nodes())
-        group = placement_group(bundles, strategy="STRICT_PACK" if len(bundles) == 1 else "PACK")
-        options["num_gpus"] = bundles[0].get(GPU, 0)
+        group = placement_group(resources.bundles(), strategy="PACK" if resources.over_nodes else "STRICT_PACK")
+        options["num_gpus"] = resources.own_share
+        if resources.over_nodes:
+            options["runtime_env"] = {"env_vars": {WORKER_SHARE: str(SHARE)}}
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
     return _Attempt(ray.remote(CellActor).options(**options).remote(errand), group)
+
+
+def _require_listening(address: str) -> None:
+    """Raise UsageError if nothing listens at ``HOST:PORT``. Other forms, ``auto`` say, are Ray's to find out about."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"there is no Ray cluster at {address} ({_line(error)}); {START}") from error
 
 
 def _nodes() -> list[Bundle]:

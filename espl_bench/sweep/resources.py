@@ -1,8 +1,9 @@
 """What a cell occupies while it runs, and whether a cluster has it.
 
-A cell on one node is one bundle, and everything in it is visible to the run: vLLM's own processes share its devices. A cell
-whose pipeline stages or data replicas need more devices than any node has becomes bundles of one device each, packed, beside
-a bundle of cores for the run itself: the form in which vLLM's Ray executor takes a placement group over.
+A cell is on one node, as one bundle, and everything in it is visible to the run: vLLM's own processes share its devices. Only
+a cell that asks for vLLM's Ray executor may lie on several: it becomes bundles of one device each, packed, the form in which that
+executor takes a placement group over. The run itself, with the trainer, is in the first of them, and shares its device with
+the worker of vLLM that comes there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 CPU = "CPU"
 GPU = "GPU"
 SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-"""Options of an engine that spreads a model over devices."""
+"""Options that spread a model over devices."""
+EXECUTOR = "distributed_executor_backend"
+"""The option that says what starts the workers on them."""
+SHARE = 0.5
+"""Of its device, what the run itself takes as far as Ray counts, and what every worker of vLLM's Ray executor takes."""
 
 Bundle = dict[str, float]
 """Resource → amount that one node must have."""
@@ -30,6 +35,8 @@ class Resources(BaseModel):
     """Devices: below 1 a share of one, above a whole number."""
     tensor: int = Field(default=1, ge=1)
     """Devices of a tensor-parallel group, which must be on one node."""
+    over_nodes: bool = False
+    """Whether vLLM's Ray executor places its workers, so that they may be on several nodes."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -49,15 +56,20 @@ class Resources(BaseModel):
         """All of it on one node."""
         return {CPU: self.cpus, **({GPU: self.gpus} if self.gpus else {})}
 
+    @property
+    def own_share(self) -> float:
+        """Devices that the run's own process takes: all, unless Ray places the workers."""
+        return SHARE if self.over_nodes else self.gpus
+
     def needs_group(self) -> bool:
         """Whether a placement group holds it: several devices must be there at once."""
         return self.gpus > 1
 
-    def bundles(self, nodes: Sequence[Mapping[str, float]]) -> list[Bundle]:
-        """The placement group on these nodes (resources in all, by name): one bundle if any node has room for it, else one per device."""
-        if self._fits_one(nodes) or not self.needs_group():
+    def bundles(self) -> list[Bundle]:
+        """The placement group, with the run itself in the first bundle: everything on one node, or one bundle per device."""
+        if not self.over_nodes:
             return [self.whole]
-        return [{CPU: self.cpus}, *({GPU: 1.0} for _ in range(int(self.gpus)))]
+        return [{CPU: self.cpus, GPU: 1.0}, *({GPU: 1.0} for _ in range(int(self.gpus) - 1))]
 
     def lacking(self, nodes: Sequence[Mapping[str, float]]) -> str | None:
         """Why it can never be placed on these nodes, in one line; None if it can."""
@@ -68,25 +80,34 @@ class Resources(BaseModel):
             return f"it takes {self.cpus:g} cores, and the largest node has {cores:g}"
         if self.tensor > devices:
             return f"a tensor-parallel group takes {self.tensor} GPUs of one node, and the largest has {devices:g}"
-        if not self.needs_group() or self.gpus == self.tensor:
-            return f"it takes {self.cpus:g} cores and {self.gpus:g} GPUs of one node, and no node has both"
         total = sum(node.get(GPU, 0.0) for node in nodes)
-        return f"it takes {self.gpus:g} GPUs, and the cluster has {total:g}" if self.gpus > total else None
+        if self.gpus > total:
+            return f"it takes {self.gpus:g} GPUs, and the cluster has {total:g}"
+        if self.over_nodes and any(node.get(CPU, 0.0) >= self.cpus and node.get(GPU, 0.0) >= 1 for node in nodes):
+            return None
+        remedy = f"; {EXECUTOR} = ray spreads vLLM over several" if self.gpus > devices else ""
+        return f"it takes {self.cpus:g} cores and {self.gpus:g} GPUs of one node, and no node has both{remedy}"
 
     def _fits_one(self, nodes: Sequence[Mapping[str, float]]) -> bool:
         return any(all(node.get(name, 0.0) >= amount for name, amount in self.whole.items()) for node in nodes)
 
 
 def read_resources(stated: Mapping[str, Any], options: Mapping[str, Any]) -> Resources:
-    """What a grid states, completed by the parallel sizes among a cell's options.
+    """What a grid states, completed by what a cell's options say of devices.
 
-    Raises ValueError (pydantic's) for amounts that cannot be, and where devices are stated and the sizes multiply to more.
+    Raises ValueError (pydantic's) for amounts that cannot be, where devices are stated and the sizes multiply to more, and for
+    replicas that Ray would have to place: vLLM makes placement groups of its own for them, outside of the cell's.
     """
-    sizes = [int(options.get(name, 1)) for name in SIZES]
-    product = sizes[0] * sizes[1] * sizes[2]
-    given = {**stated, "tensor": sizes[0]}
+    tensor, pipeline, data = (int(options.get(name, 1)) for name in SIZES)
+    product = tensor * pipeline * data
+    over_nodes = options.get(EXECUTOR) == "ray" and product > 1
+    if over_nodes and data > 1:
+        raise ValueError(
+            f"data_parallel_size {data}: a sweep keeps replicas on one node; use pipeline stages, or leave {EXECUTOR} = ray out"
+        )
+    given = {**stated, "tensor": tensor, "over_nodes": over_nodes}
     if product > 1:
         given.setdefault("gpus", product)
         if given["gpus"] < product:
-            raise ValueError(f"gpus {given['gpus']} are fewer than {' x '.join(SIZES)} = {product}")
+            raise ValueError(f"gpus {given['gpus']:g} are fewer than {' x '.join(SIZES)} = {product}")
     return Resources.model_validate(given)

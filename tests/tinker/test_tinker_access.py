@@ -141,3 +141,15 @@ def test_a_dry_run_needs_no_key_and_no_network(capsys: pytest.CaptureFixture[str
     plan = json.loads(capsys.readouterr().out)
     assert (plan["steps"], plan["rollouts"], plan["eval_rollouts"]) == (90, 90 * 150, 1000)
     assert plan["endpoints"]["training_requests"] == 180
+
+
+def test_the_search_experiment_is_planned_without_its_data_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Its questions are a selection, of a size that its description says."""
+    monkeypatch.setenv("ESPL_BENCH_DATA", os.devnull + "/nothing")
+    options = ["--engine", "tinker", "--preset", "paper", "--model", "openai/gpt-oss-120b", "--env", "nq-hotpotqa", "--eval-every", "0"]
+    assert invoke(["run", *options, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["items"] == {"train": 196, "validation": 64, "test": 64} and plan["items_are_described"]
+    assert (plan["steps"], plan["rollouts"], plan["eval_rollouts"]) == (196, 196 * 150, 2 * 64 * 10)
+    assert plan["max_generated_tokens"] == 196 * 150 * 24_000, "an episode's own limit is below eight turns"
+    assert plan["endpoints"]["requests"] == 8 * (196 * 150 + 1280) + plan["max_reflection_calls"]

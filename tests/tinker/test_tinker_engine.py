@@ -163,6 +163,7 @@ def test_a_client_keeps_the_weights_it_was_made_with(engine: TinkerEngine):
 
 def test_a_checkpoint_brings_back_weights_and_optimiser(server: Server, engine: TinkerEngine, key: str, tmp_path: Path):
     """Training goes on from it as if nothing had happened, in another client too, and with Adam's moments."""
+    other = opened(server)
 
     async def go_on(trained: TinkerEngine, rows: list[Datum]) -> list[Completion]:
         await trained.train_step(rows, LossSpec(), ADAM)
@@ -173,7 +174,6 @@ def test_a_checkpoint_brings_back_weights_and_optimiser(server: Server, engine: 
         await engine.train_step(rows, LossSpec(), ADAM)
         await engine.save(tmp_path)
         straight = await go_on(engine, rows)
-        other = opened(server)
         await other.load(tmp_path)
         resumed = await go_on(other, rows)
         path = (tmp_path / STATE).read_text()

@@ -13,7 +13,7 @@ import httpx
 
 LAUNCHER = Path(__file__).with_name("shimmed_server.py")
 BACKEND = {"max_lora_adapters": 24, "max_lora_rank": 32, "train_micro_batch_size": 16, "sample_max_num_sequences": 32}
-SESSION_TIMEOUT_S = 20
+SESSION_TIMEOUT_S = 40
 KEY = "tml-not-a-secret-but-looks-like-one"
 
 
@@ -27,6 +27,7 @@ class Server:
     cache: Path
     """Of compiled programs; kept between test runs."""
     port: int = 0
+    session_timeout_s: int = SESSION_TIMEOUT_S
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -40,7 +41,7 @@ class Server:
         self.port = self.port or free_port()
         command = [str(self.python), str(LAUNCHER), "--base-model", str(self.model), "--backend", "jax"]
         command += ["--backend-config", json.dumps(BACKEND), "--checkpoints-base", str(self.folder / "checkpoints")]
-        command += ["--database-url", f"sqlite:///{self.folder / 'tinker.db'}", "--session-timeout-sec", str(SESSION_TIMEOUT_S)]
+        command += ["--database-url", f"sqlite:///{self.folder / 'tinker.db'}", "--session-timeout-sec", str(self.session_timeout_s)]
         command += ["--session-cleanup-interval-sec", "2", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=self._environment(), stdout=log, stderr=log, start_new_session=True)

@@ -1,6 +1,7 @@
 """How the harness knows the searching environments."""
 
 from espl_bench.env import EnvironmentSpec
+from espl_bench.types import Split
 from espl_envs.search.rows import ROWS
 
 ROOT = (
@@ -41,6 +42,8 @@ def _published(name: str, gym_id: str, summary: str) -> EnvironmentSpec:
         presets={preset: {"steps": PAPERS_STEPS} for preset in ("paper", "reference-code")} if name == PAPERS else {},
         arguments={"dataset": name},
         data=ROWS[name],
+        items={Split.TRAIN: 196, Split.VALIDATION: 64, Split.TEST: 64},
+        turns=8,
     )
 
 
