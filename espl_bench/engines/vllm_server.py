@@ -148,12 +148,12 @@ class Server:
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
             self._end_loop()
             gc.unfreeze()
-            gc.collect()  # its finaliser complains if it runs when the interpreter is half gone
             self._log.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
         llm, self._llm = self._llm, None
         llm.shutdown(timeout=SHUTDOWN_S)
+        llm.shutdown = _nothing  # its finaliser does so again, and fails if it comes when the interpreter is half gone
         own = asyncio.all_tasks() - {asyncio.current_task()}
         for task in own:
             task.cancel()
@@ -164,10 +164,13 @@ class Server:
         self._thread.join()
 
 
+def _nothing(timeout: float | None = None) -> None:
+    """In place of what has been done."""
+
+
 async def _start(serving: Serving) -> Any:
     """An ``AsyncLLM`` that belongs to the running loop."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    # no name for it here: this frame lives on in one of vLLM's, and would keep the engine until the interpreter is half gone
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()))
