@@ -22,6 +22,8 @@ RANK = 32
 """Of the adapter, the default."""
 MICRO_BATCH = 4096
 """Tokens of a training micro-batch, the default."""
+PIECE = 2**25
+"""Logits that are held at once (`engines.hf_vocabulary`)."""
 CONTEXT = 2048
 """Tokens of prompt and answer together that a rollout is planned with."""
 AT_ONCE = 50
@@ -63,7 +65,7 @@ class Size:
         inputs = MICRO_BATCH * self.hidden * width
         block = 17 * inputs  # one layer's for the backward pass (arXiv 2205.05198: 34 bytes at two a number)
         kept = self.layers * inputs + block if checkpointing else self.layers * block
-        logits = 2 * MICRO_BATCH * self.vocabulary * 4  # and their gradient, in float32
+        logits = 4 * min(MICRO_BATCH * self.vocabulary, PIECE) * 4  # softmax and gradients, in float32
         return self.adapter * 4 * 4 + self.parameters * width + kept + logits
 
     def training(self, width: int) -> float:

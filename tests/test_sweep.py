@@ -15,11 +15,12 @@ from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
 
-from espl_bench import runner
+from espl_bench import doctor, runner
 from espl_bench.cli import invoke
 from espl_bench.commands.pool import Fate, Job, Result
 from espl_bench.commands.sweep import Means
 from espl_bench.doctor import GIB, SIZES, Device, Machine, fits, recommended
+from espl_bench.engines import hf_vocabulary
 from espl_bench.errors import RunTaken, UsageError
 from espl_bench.reporter import Silent
 from espl_bench.run_dir import SUMMARY, RunDir
@@ -293,9 +294,13 @@ def test_what_a_machine_can_run():
     )
     small = replace(with_vllm, devices=(Device("cuda", "L4", 24 * GIB, 24 * GIB),) * 6)
     assert recommended(small, fits(small)).endswith(
-        "--model Qwen/Qwen3-4B --engine vllm --tensor-parallel-size 2 --data-parallel-size 2 --train-device cuda:4 --gradient-checkpointing"
+        "--model Qwen/Qwen3-8B --engine vllm --tensor-parallel-size 2 --data-parallel-size 2 --train-device cuda:4 --gradient-checkpointing"
     )
     assert all(0.002 < size.adapter / size.parameters < 0.08 for size in SIZES)
+
+
+def test_doctor_reckons_with_the_trainers_pieces():
+    assert doctor.PIECE == hf_vocabulary.PIECE
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]):
