@@ -58,7 +58,7 @@ def test_result_panel_prints_principles_literally():
 
 def test_result_line_is_one_line():
     line = result_line(make_summary("rl_only", 3), Path("a b"))
-    assert line == "rl_only rulebook s3: 50.0 % (40.0 … 60.0), validation 50.0 %, 3.2 min, 'a b'"
+    assert line == "rl_only rulebook s3: 50.0 % (6.9 … 93.1), validation 50.0 %, 3.2 min, 'a b'"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_overview_fits_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[
     monkeypatch.setenv("COLUMNS", width)
     text = shown(capsys, str(make_run(tmp_path / "run", make_summary())))
     assert max(map(len, text.splitlines())) <= int(width)
-    assert "finished, 3 steps" in text and "50.0 % (40.0 … 60.0), validation 50.0 %" in text
+    assert "finished, 3 steps" in text and "50.0 % (6.9 … 93.1), validation 50.0 %" in text
 
 
 def test_parts_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
