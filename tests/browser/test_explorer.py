@@ -327,7 +327,12 @@ def test_view_says_when_its_server_was_stopped(open_page, tmp_path):
     make_run(tmp_path / "run")
     command = [sys.executable, "-m", "espl_bench", "view", str(tmp_path)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it, and so would we
     ) as viewer:
         try:
             page = open_page(viewer.stdout.readline().split()[0], strict=False)
