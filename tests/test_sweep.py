@@ -23,7 +23,7 @@ from espl_bench.doctor import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.engines import hf_vocabulary
 from espl_bench.errors import RunTaken, UsageError
 from espl_bench.reporter import Silent
-from espl_bench.run_dir import SUMMARY, RunDir
+from espl_bench.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stopping import Interrupted, StopSignal
 from espl_bench.sweep import worker
 from espl_bench.sweep.grid import Limits, make_cells, read_grid
@@ -198,6 +198,21 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     finished = (mirrored / SUMMARY).stat().st_mtime_ns
     assert worker.carry_out(remote, cell, Limits(), StopSignal()) == summary
     assert (mirrored / SUMMARY).stat().st_mtime_ns == finished, "what is finished is not run again"
+
+
+def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
+    scripted(monkeypatch)
+    cell = one_cell(tmp_path, steps=4)
+    run(cell.config, tmp_path / "unbroken", ScriptedEngine())
+    stop = StopSignal()
+    with pytest.raises(Interrupted):
+        worker.carry_out(remote, cell, Limits(), stop, StopAt(stop, 3))
+    mirrored = tmp_path / "remote/sweep" / cell.name
+    (mirrored / CONFIG).unlink()  # the configuration is pushed last
+    summary = worker.carry_out(remote, cell, Limits(), StopSignal())
+    assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
+    for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl"):
+        assert (mirrored / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
 
 
 def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):

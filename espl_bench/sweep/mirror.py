@@ -7,7 +7,7 @@ run claims it; a worker that was given up for dead, but is not, finds the claim 
 
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Mirror:
     def pull(self) -> None:
         """Fetch what a resume needs: all but rollouts, and no checkpoint that was not pushed to its end.
 
-        Rollouts after the last commit stay in the storage until the same iterations write them again.
+        Rollouts after the last commit stay in the storage until the same iterations write them again. What a first push left that
+        did not come to its end is removed.
         """
         self._fs.invalidate_cache()
         try:
@@ -58,6 +59,9 @@ class Mirror:
         except FileNotFoundError:
             return
         names = [name.removeprefix(f"{self._remote}/") for name in found]
+        if CONFIG not in names:  # the worker died in its first push: this is no run yet, and must not be taken for part of the next
+            self._remove(name for name in names if name != CLAIM)
+            return
         whole = {name.rpartition("/")[0] for name in names if name.endswith(f"/{commits.RECORD}")}
         for name in names:
             place = Path(name)
@@ -152,10 +156,13 @@ class Mirror:
         for place in [place for place in self._pushed if not (self._folder / place).exists()]:
             if Path(*place.parts[:2]) in kept:
                 continue
-            target = f"{self._remote}/{place.as_posix()}"
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(target)
+            self._remove([place.as_posix()])
             del self._pushed[place]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(f"{self._remote}/{name}")
 
 
 def _stamp(path: Path) -> tuple[int, int]:
