@@ -2,13 +2,13 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engine_calls import data, sample, sample_reference, wait
 from engines_fixtures import make_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -20,13 +20,8 @@ from espl_bench.errors import CheckpointError, EsplError, ModelError, UsageError
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason
 
-T = TypeVar("T")
 LOSS = default_loss("importance_sampling")
 ADAM = AdamParams(lr=0.02)
-
-
-def wait(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +38,6 @@ def requests(count: int = 12, *, temperature: float = 1.0, top_p: float = 1.0, m
     rng = random.Random(0)
     prompts = [tuple(rng.randrange(5, 95) for _ in range(rng.randint(2, 20))) for _ in range(count // 3)]
     return [SampleRequest(prompt, 100 * i + j, max_tokens, temperature, top_p) for i, prompt in enumerate(prompts) for j in range(3)]
-
-
-def sample(engine: HfEngine, asked: list[SampleRequest]) -> list[Completion]:
-    async def work() -> list[Completion]:
-        return await (await engine.current()).sample(asked)
-
-    return wait(work())
-
-
-def sample_reference(engine: HfEngine, asked: list[SampleRequest]) -> list[Completion]:
-    async def work() -> list[Completion]:
-        return await (await engine.reference()).sample(asked)
-
-    return wait(work())
-
-
-def data(asked: list[SampleRequest], completions: list[Completion], advantages: tuple[float, ...] = (1.0, -0.5)) -> list[Datum]:
-    return [
-        Datum(
-            tokens_T=request.prompt_T + completion.tokens_T,
-            mask_T=(False,) * len(request.prompt_T) + (True,) * len(completion.tokens_T),
-            logprobs_T=(0.0,) * len(request.prompt_T) + completion.logprobs_T,
-            advantage=advantages[i % len(advantages)],
-            temperature=request.temperature,
-        )
-        for i, (request, completion) in enumerate(zip(asked, completions, strict=True))
-    ]
 
 
 def train(engine: HfEngine, rollouts: list[Datum], **settings: Any) -> dict[str, float]:

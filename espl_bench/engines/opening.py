@@ -35,29 +35,7 @@ def _open(source: Source, config: RunConfig) -> Engine:
                 gradient_checkpointing=config.gradient_checkpointing,
             )
         case "vllm":
-            if find_spec("vllm") is None:
-                raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
-            from espl_bench.engines.vllm import VllmEngine
-            from espl_bench.engines.vllm_setup import Spread
-
-            return VllmEngine.from_pretrained(
-                source.model,
-                lora_rank=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                seed=seed_for(config.seed, "adapter"),
-                train_device=config.train_device,
-                token_budget=config.token_budget,
-                gradient_checkpointing=config.gradient_checkpointing,
-                gpu_memory_utilization=config.gpu_memory_utilization,
-                sleep=config.sleep,
-                deterministic=config.deterministic,
-                spread=Spread(
-                    config.tensor_parallel_size,
-                    config.pipeline_parallel_size,
-                    config.data_parallel_size,
-                    config.distributed_executor_backend,
-                ),
-            )
+            return _open_vllm(source, config)
         case "openai":
             try:
                 from espl_bench.engines.openai import OpenAIEngine
@@ -81,3 +59,29 @@ def _open(source: Source, config: RunConfig) -> Engine:
                 timeout_s=config.request_timeout,
                 tries=config.request_tries,
             )
+
+
+def _open_vllm(source: Source, config: RunConfig) -> Engine:
+    if find_spec("vllm") is None:
+        raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
+    from espl_bench.engines.vllm import VllmEngine
+    from espl_bench.engines.vllm_setup import Spread
+
+    return VllmEngine.from_pretrained(
+        source.model,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        seed=seed_for(config.seed, "adapter"),
+        train_device=config.train_device,
+        token_budget=config.token_budget,
+        gradient_checkpointing=config.gradient_checkpointing,
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        sleep=config.sleep,
+        deterministic=config.deterministic,
+        spread=Spread(
+            config.tensor_parallel_size,
+            config.pipeline_parallel_size,
+            config.data_parallel_size,
+            config.distributed_executor_backend,
+        ),
+    )

@@ -116,11 +116,7 @@ class VllmEngine:
         """
         place = hf_loading.pick_device(train_device)
         on_cpu = not torch.cuda.is_available()
-        if on_cpu and (sleep or deterministic):
-            option = "--sleep" if sleep else "--deterministic"
-            raise UsageError(f"{option} needs CUDA: on a CPU vLLM has no such mode; leave it out")
-        if not on_cpu:
-            spread.require(torch.cuda.device_count())
+        _require_devices(spread, sleep, deterministic, on_cpu)
         hf_loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(seed)
@@ -216,3 +212,12 @@ class VllmEngine:
 def _prompt(datum: Datum) -> tuple[int, ...]:
     """What the policy was first asked in a trajectory."""
     return datum.tokens_T[: datum.mask_T.index(True)] if any(datum.mask_T) else datum.tokens_T
+
+
+def _require_devices(spread: Spread, sleep: bool, deterministic: bool, on_cpu: bool) -> None:
+    """Raise UsageError if vLLM cannot do here what is asked."""
+    if on_cpu and (sleep or deterministic):
+        option = "--sleep" if sleep else "--deterministic"
+        raise UsageError(f"{option} needs CUDA: on a CPU vLLM has no such mode; leave it out")
+    if not on_cpu:
+        spread.require(torch.cuda.device_count())

@@ -9,8 +9,8 @@ from statistics import fmean
 
 import pytest
 import torch
+from engine_calls import data, sample, sample_reference, wait
 from transformers import AutoModelForCausalLM
-from vllm_fixtures import wait
 
 from espl_bench.engines import vllm_adapters
 from espl_bench.engines.hf import HfEngine
@@ -18,7 +18,7 @@ from espl_bench.engines.protocol import AdamParams, Engine
 from espl_bench.engines.vllm import VllmEngine
 from espl_bench.errors import CheckpointError, EngineFault
 from espl_bench.learning.losses import default_loss
-from espl_bench.types import Completion, Datum, SampleRequest, StopReason
+from espl_bench.types import Completion, SampleRequest, StopReason
 
 LOSS = default_loss("importance_sampling")
 STILL, FAR = AdamParams(lr=0.0), AdamParams(lr=2e-2)
@@ -30,33 +30,6 @@ def requests(count: int = 24, *, temperature: float = 1.0, top_p: float = 1.0, m
     prompts = [tuple(rng.randrange(6, 120) for _ in range(rng.randint(2, 70))) for _ in range(count // 3)]
     return [
         SampleRequest(prompt, 2**62 + 100 * i + j, max_tokens, temperature, top_p) for i, prompt in enumerate(prompts) for j in range(3)
-    ]
-
-
-def sample(engine: VllmEngine, asked: list[SampleRequest]) -> list[Completion]:
-    async def work() -> list[Completion]:
-        return await (await engine.current()).sample(asked)
-
-    return wait(work())
-
-
-def sample_reference(engine: VllmEngine, asked: list[SampleRequest]) -> list[Completion]:
-    async def work() -> list[Completion]:
-        return await (await engine.reference()).sample(asked)
-
-    return wait(work())
-
-
-def data(asked: list[SampleRequest], completions: list[Completion], advantages: tuple[float, ...] = (1.0, -0.5)) -> list[Datum]:
-    return [
-        Datum(
-            tokens_T=request.prompt_T + completion.tokens_T,
-            mask_T=(False,) * len(request.prompt_T) + (True,) * len(completion.tokens_T),
-            logprobs_T=(0.0,) * len(request.prompt_T) + completion.logprobs_T,
-            advantage=advantages[i % len(advantages)],
-            temperature=request.temperature,
-        )
-        for i, (request, completion) in enumerate(zip(asked, completions, strict=True))
     ]
 
 
