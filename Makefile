@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not ray" --ignore tests/browser --ignore tests/vllm $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
 
 # Sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev
@@ -27,15 +27,15 @@ test-ray: $(VENV)/.installed-dev
 # The explorer in a real Chromium without a window: CHROMIUM names it, or it is found, or on Debian installed where we may.
 test-browser: $(VENV)/.installed-browser
 	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
-	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/report/browser $(PYTEST_ARGS)
 
 # Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
 test-vllm: $(VLLM_VENV)/.installed
-	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
+	$(VLLM_VENV)/bin/python -m pytest tests/engines/vllm $(PYTEST_ARGS)
 
 # Engine tinker against a self-hosted server on the CPU, for real: docs/tinker.md says how long it takes. The server pins other versions.
 test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
-	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/tinker $(PYTEST_ARGS)
+	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/engines/tinker $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -71,7 +71,7 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM_INSTALL) --editable '.[openai]' hypothesis pytest
 	@touch $@
 
-# skyrl asks for Python 3.12 and runs on 3.11 with the shims of tests/tinker; the list is complete, so nothing is resolved.
+# skyrl asks for Python 3.12 and runs on 3.11 with the shims of tests/engines/tinker; the list is complete, so nothing is resolved.
 $(TINKER_VENV)/.installed: constraints-tinker.txt
 	$(PYTHON) -m venv $(TINKER_VENV)
 	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-tinker.txt torch

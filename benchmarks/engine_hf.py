@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from espl_bench.engines.hf import HfEngine
+from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, SampleRequest
@@ -106,7 +106,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     if options.model:
         return measure(options.model, options.repeats)
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from engines_fixtures import make_model
 
     with tempfile.TemporaryDirectory() as folder:

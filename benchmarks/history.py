@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 ITERATIONS = 30
 PER_STEP = 150
@@ -31,8 +31,8 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     from scripted_engine import ScriptedClient, ScriptedEngine
 
     from espl_bench import runner
-    from espl_bench.config import resolve
-    from espl_bench.reporter import Silent
+    from espl_bench.config.run_config import resolve
+    from espl_bench.monitoring.reporter import Silent
 
     class Forgetful(ScriptedEngine):
         """Keeps nothing of what it was asked; counts the processor seconds that it took."""
@@ -107,10 +107,10 @@ def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
     """The past of a run: its logs, rollouts and last commit."""
     from scripted_engine import ScriptedEngine
 
-    from espl_bench.logs import Log, encode
-    from espl_bench.population import Population
-    from espl_bench.run_dir import RunDir
-    from espl_bench.summary import LedgerTotals
+    from espl_bench.evolution.population import Population
+    from espl_bench.runs.logs import Log, encode
+    from espl_bench.runs.run_dir import RunDir
+    from espl_bench.runs.summary import LedgerTotals
     from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
 
     run = RunDir.create(folder, config, {"facts": {}})

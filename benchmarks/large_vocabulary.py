@@ -16,9 +16,9 @@ import time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from espl_bench.engines import hf_vocabulary
-from espl_bench.engines.hf_training import Trainer
-from espl_bench.engines.hf_trees import with_adapter
+from espl_bench.engines.hf import chunked_logprobs
+from espl_bench.engines.hf.lora_views import with_adapter
+from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum
@@ -56,7 +56,7 @@ def child(whole: bool, steps: int) -> None:
     """Measure one way."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if whole:
-        hf_vocabulary.PIECE = sys.maxsize
+        chunked_logprobs.PIECE = sys.maxsize
     trainer = Trainer(with_adapter(small(device), 8, 32.0), token_budget=ROLLOUTS * (PROMPT + SAMPLED), gradient_checkpointing=False)
     data, before, seconds = rollouts(), gigabytes(device), list[float]()
     for _ in range(steps):

@@ -146,8 +146,8 @@ def gaps(out: Path) -> list[float]:
 
 def driver(events: int = 100) -> float:
     """Seconds in which the driver writes one event down: it does little else."""
-    from espl_bench.commands.pool import Fate, Job, Result
     from espl_bench.sweep.journal import Journal
+    from espl_bench.sweep.processes import Fate, Job, Result
     from espl_bench.sweep.storage import Storage
 
     with TemporaryDirectory() as folder:

@@ -13,12 +13,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from espl_bench.runs.summary import CurvePoint, LedgerTotals, Spent, Summary
 from espl_bench.seeding import rng_for
-from espl_bench.summary import CurvePoint, LedgerTotals, Spent, Summary
 
 RUNS, SEEDS, ITEMS, SAMPLES, STEPS = 500, 5, 100, 10, 40
 FORMATS = ("screen", "markdown", "latex", "html", "csv", "json")
-REPORT = "import resource,sys;from espl_bench.cli import invoke;code=invoke(sys.argv[1:]);usage=resource.getrusage(resource.RUSAGE_SELF);"
+REPORT = (
+    "import resource,sys;from espl_bench.cli.app import invoke;code=invoke(sys.argv[1:]);usage=resource.getrusage(resource.RUSAGE_SELF);"
+)
 PEAK = "sys.stderr.write(f'{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}');sys.exit(code)"
 
 

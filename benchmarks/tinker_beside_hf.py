@@ -1,7 +1,7 @@
 """Whether a service trains as the embedded engine does: `python benchmarks/tinker_beside_hf.py`; needs what `make test-tinker` builds.
 
 Runs `espl` on rulebook with the lab model on engine `hf` and, at a Tinker server on this machine (SkyRL's, with the shims of
-tests/tinker), on engine `tinker`: the same configuration, seeds and test items. Prints the scores, their paired difference with its
+tests/engines/tinker), on engine `tinker`: the same configuration, seeds and test items. Prints the scores, their paired difference with its
 interval, and how far apart the log-probabilities of sampler and trainer were at the service, over all training tokens.
 Runs lie under --out; the same command goes on after a stop.
 """
@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from espl_envs.lab import MODEL
 
+from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.stats import paired_difference, seed_interval
-from espl_bench.summary import Summary, read_summary
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "tinker"))
+sys.path.insert(0, str(ROOT / "tests" / "engines" / "tinker"))
 from tinker_server import KEY, Server  # noqa: E402
 
 SESSION_S = 1800

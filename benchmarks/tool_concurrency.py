@@ -31,14 +31,14 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from espl_bench.dialect import Dialect, Placement
 from espl_bench.engines.chat import HfChat
-from espl_bench.env import Verdict
+from espl_bench.environment.text_env import Verdict
+from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.retrieval.http import HttpRetriever
-from espl_bench.retrieval.server import RetrieverServer
-from espl_bench.rollout import Task, roll_out
-from espl_bench.tools.env import ToolEnv, ToolLimits
-from espl_bench.tools.spec import Parameter, ToolSpec
+from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.tools.tool_env import ToolEnv, ToolLimits
+from espl_bench.tools.tool_spec import Parameter, ToolSpec
 from espl_bench.types import Completion, Lineage, Origin, Outcome, Problem, Rating, Split, StopReason, SystemPrompt
 
 EPISODES, SEARCHES, DELAY_S = 256, 3, 0.2
@@ -234,7 +234,7 @@ def main() -> None:
         if options.as_they_come:
             measure(f"timed, {speed:g} ms/token, as they come", url, Scripted(chat, speed, True), 1, 64)
         if options.hf:
-            from espl_bench.engines.hf import HfEngine
+            from espl_bench.engines.hf.engine import HfEngine
 
             engine = HfEngine.from_pretrained(folder, lora_rank=4, lora_alpha=4.0, seed=0)
             for cohorts in options.cohorts:

@@ -22,15 +22,15 @@ from typing import Any
 import torch
 
 from espl_bench import runner
-from espl_bench.config import RunConfig, resolve
-from espl_bench.engines import vllm_setup
-from espl_bench.engines.vllm import VllmEngine
+from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.engines.vllm import setup
+from espl_bench.engines.vllm.engine import VllmEngine
+from espl_bench.evolution.population import Population
 from espl_bench.loop import Bench, State, iterate
-from espl_bench.population import Population
-from espl_bench.records import Recorder
-from espl_bench.reporter import Silent
-from espl_bench.rollout import roll_out
-from espl_bench.run_dir import Log, RunDir
+from espl_bench.monitoring.recorder import Recorder
+from espl_bench.monitoring.reporter import Silent
+from espl_bench.rollouts.rollout import roll_out
+from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split, TrajectoryGroup
 
 PROBLEMS, GROUP = 40, 5
@@ -70,8 +70,8 @@ def sampling(engine: VllmEngine, repeats: int) -> None:
     from vllm import LLM, SamplingParams
 
     bench = bench_of("base", engine)
-    serving = vllm_setup.Serving(str(bench.config.model), 8, "float32", on_cpu=not torch.cuda.is_available(), shares_device=True)
-    with vllm_setup.variables(serving.environment()):
+    serving = setup.Serving(str(bench.config.model), 8, "float32", on_cpu=not torch.cuda.is_available(), shares_device=True)
+    with setup.variables(serving.environment()):
         llm = LLM(**serving.arguments())
     problems = [bench.env.problem(Split.TRAIN, index) for index in range(PROBLEMS)]
     prompts = Population.start((), 1).members

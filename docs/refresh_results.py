@@ -15,22 +15,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.attribution import compute
-from espl_bench.commands.attribute import attribution_sheet
-from espl_bench.commands.plan import parse_gap, plan_sheet, plans
+from espl_bench.analysis.attribution import compute
+from espl_bench.analysis.study import gather
+from espl_bench.cli.commands.attribute import attribution_sheet
+from espl_bench.cli.commands.plan import parse_gap, plan_sheet, plans
 from espl_bench.leaderboard import formats
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.grid import Grid, Sheet, matched_sheet, table_sheet
+from espl_bench.leaderboard.layout import Grid, Sheet, matched_sheet, table_sheet
 from espl_bench.leaderboard.match import Budget
 from espl_bench.leaderboard.paper import compare_with_paper, paper_sheets, read_paper
 from espl_bench.plots.kinds import KINDS, Choices
 from espl_bench.plots.style import drawing, save
-from espl_bench.report.gather import gather
 from espl_bench.results import attributions
 from espl_bench.results.adding import studies
 from espl_bench.results.generated import REPORTED
-from espl_bench.screen import points
+from espl_bench.utils.formatting import points
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE, PAGE = ROOT / "docs" / "results.template.md", ROOT / "docs" / "results.md"

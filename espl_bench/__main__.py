@@ -1,6 +1,6 @@
 """`python -m espl_bench` is `espl-bench`; `compare` starts its runs this way."""
 
-from espl_bench.cli import main
+from espl_bench.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from espl_bench.evolution.operators.crossover import cross
+from espl_bench.evolution.operators.mutation import mutate
+from espl_bench.evolution.operators.proposal import Child, Limits
+from espl_bench.evolution.operators.reflection import Editor
+from espl_bench.evolution.population import Population
 from espl_bench.method import Method
-from espl_bench.operators.crossover import cross
-from espl_bench.operators.mutation import mutate
-from espl_bench.operators.proposal import Child, Limits
-from espl_bench.operators.reflection import Editor
-from espl_bench.population import Population
 from espl_bench.types import Origin, Rating, Rejected, SystemPrompt, TrajectoryGroup
 
 

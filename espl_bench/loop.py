@@ -15,29 +15,29 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from espl_bench.batches import training_batch, whole_split
-from espl_bench.config import RunConfig
-from espl_bench.control import Control, with_random_rewards
+from espl_bench.accounting.budget import Role
+from espl_bench.accounting.budgeted_client import Till
+from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
+from espl_bench.config.run_config import RunConfig
+from espl_bench.controls import Control, with_random_rewards
 from espl_bench.engines.protocol import AdamParams, Engine, LossSpec, SamplingClient
-from espl_bench.env import TextEnv
-from espl_bench.evaluate import Evaluation, evaluate
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.evolution.operators.reflection import Editor
+from espl_bench.evolution.population import Population
+from espl_bench.evolution.selection import SELECTORS
 from espl_bench.evolve import Generation, evolve
 from espl_bench.learning.advantages import centre
 from espl_bench.learning.datums import to_data
-from espl_bench.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.method import EditorChoice
-from espl_bench.operators.proposal import Limits
-from espl_bench.operators.reflection import Editor
-from espl_bench.paid import Till
-from espl_bench.population import Population
-from espl_bench.records import Recorder
-from espl_bench.rollout import Task, roll_out
+from espl_bench.monitoring.recorder import Recorder
+from espl_bench.rollouts.batches import training_batch, whole_split
+from espl_bench.rollouts.evaluate import Evaluation, evaluate
+from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.watchdog import Watchdog
 from espl_bench.seeding import rng_for
-from espl_bench.selection import SELECTORS
-from espl_bench.spending import Role
-from espl_bench.stopping import Interrupted, StopSignal
 from espl_bench.types import Split, TrajectoryGroup
-from espl_bench.watchdog import Watchdog
+from espl_bench.utils.stop_signal import Interrupted, StopSignal
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from espl_bench.evolution.population import Population
 from espl_bench.learning.advantages import Baseline
-from espl_bench.population import Population
 from espl_bench.types import Origin, SystemPrompt
 
 SelectorName = Literal["top_plus_random", "softmax", "ucb", "lucb", "uniform"]

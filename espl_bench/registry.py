@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from espl_bench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from espl_bench.env import EnvironmentSpec, TextEnv
+    from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
     from espl_bench.method import Method
 
 ENV_GROUP = "espl_bench.envs"

@@ -9,32 +9,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from espl_bench.config import RunConfig, ToolFormat, model_name
-from espl_bench.control import Control, environment_of, refuse_unmoved
-from espl_bench.dialect import Dialect
+from espl_bench.accounting.budget import Budget, BudgetSpent, Purse, Role, open_purse, paid_sources
+from espl_bench.accounting.budgeted_client import Till
+from espl_bench.accounting.ledger import Ledger
+from espl_bench.analysis.contamination import Quotations, short_form
+from espl_bench.config.run_config import RunConfig, ToolFormat, model_name
+from espl_bench.controls import Control, environment_of, refuse_unmoved
 from espl_bench.engines.opening import open_editor, open_engine
 from espl_bench.engines.protocol import Chat, LossSpec
-from espl_bench.env import TextEnv
+from espl_bench.engines.source import Source
+from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError, UsageError
-from espl_bench.evaluate import Evaluation
+from espl_bench.evolution.population import Population
 from espl_bench.learning.losses import default_loss
-from espl_bench.ledger import Ledger
 from espl_bench.loop import Bench, State, examine, learn
-from espl_bench.outcomes import mean_shares
-from espl_bench.paid import Till
-from espl_bench.population import Population
-from espl_bench.provenance import collect, fingerprint
-from espl_bench.quotes import Quotations, short_form
-from espl_bench.records import Recorder
-from espl_bench.reporter import Reporter
-from espl_bench.rollout import Task
-from espl_bench.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
-from espl_bench.sources import Source
-from espl_bench.spending import Budget, BudgetSpent, Purse, Role, open_purse, paid_sources
-from espl_bench.stopping import StopSignal, listening
-from espl_bench.summary import CurvePoint, Spent, Summary
-from espl_bench.tools.env import ToolEnv
+from espl_bench.monitoring.recorder import Recorder
+from espl_bench.monitoring.reporter import Reporter
+from espl_bench.prompts.dialect import Dialect
+from espl_bench.rollouts.evaluate import Evaluation
+from espl_bench.rollouts.outcomes import mean_shares
+from espl_bench.rollouts.rollout import Task
+from espl_bench.runs.provenance import collect, fingerprint
+from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
+from espl_bench.runs.summary import CurvePoint, Spent, Summary
+from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
+from espl_bench.utils.stop_signal import StopSignal, listening
 
 UNBOUNDED = Budget()
 

@@ -8,13 +8,13 @@ from espl_envs.rulebook.env import RulebookEnv
 from loop_fixtures import make_scripted_config, rows, run, splits_by_question
 from scripted_engine import ScriptedEngine
 
-from espl_bench.cli import invoke
-from espl_bench.control import FEWEST, Control, environment_of, refuse_unmoved, stand_in, with_random_rewards, with_shuffled_answers
-from espl_bench.dialect import BUILT_IN, Dialect
+from espl_bench.cli.app import invoke
+from espl_bench.controls import FEWEST, Control, environment_of, refuse_unmoved, stand_in, with_random_rewards, with_shuffled_answers
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import Entry
-from espl_bench.run_dir import Log, RunDir
+from espl_bench.prompts.dialect import BUILT_IN, Dialect
+from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
 
 SHAPE = {"steps": 2, "eval_samples": 1}

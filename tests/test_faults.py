@@ -10,9 +10,9 @@ import pytest
 from loop_fixtures import SHAPE, adapter, last_commit
 from safetensors.torch import load_file, save_file
 
-from espl_bench.cli import invoke
-from espl_bench.dialect import BUILT_IN
-from espl_bench.run_dir import RunDir
+from espl_bench.cli.app import invoke
+from espl_bench.prompts.dialect import BUILT_IN
+from espl_bench.runs.run_dir import RunDir
 
 
 @dataclass

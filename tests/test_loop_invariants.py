@@ -20,14 +20,14 @@ from loop_fixtures import (
 )
 from scripted_engine import CHAIN, ScriptedEngine
 
-from espl_bench.batches import training_batch
-from espl_bench.dialect import Placement
 from espl_bench.engines.opening import open_engine
-from espl_bench.evaluate import evaluate
 from espl_bench.learning.advantages import Baseline
 from espl_bench.method import ESPL, EditorChoice
-from espl_bench.rollout import roll_out
-from espl_bench.run_dir import Log, RunDir
+from espl_bench.prompts.dialect import Placement
+from espl_bench.rollouts.batches import training_batch
+from espl_bench.rollouts.evaluate import evaluate
+from espl_bench.rollouts.rollout import roll_out
+from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt
 
 QUESTIONS = splits_by_question(RulebookEnv())

@@ -22,7 +22,7 @@ from espl_bench.engines.protocol import LossName
 from espl_bench.learning.advantages import Baseline
 from espl_bench.method import ESPL, EditorChoice, SelectorName
 from espl_bench.registry import find_method
-from espl_bench.run_dir import Log, RunDir
+from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Origin
 
 METHODS = ("base", "espl", "evolution_only", "reflection_only", "rl_only")

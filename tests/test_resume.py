@@ -15,11 +15,11 @@ from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, row
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
-from espl_bench.cli import invoke
+from espl_bench.cli.app import invoke
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.reporter import Silent, StepReport
-from espl_bench.run_dir import Log, RunDir
-from espl_bench.stopping import Interrupted
+from espl_bench.monitoring.reporter import Silent, StepReport
+from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.stop_signal import Interrupted
 
 STEPS = 6
 CHOICES = {"steps": STEPS, "eval_every": 3, "eval_samples": 3, "crossover_prob": 0.5}

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from espl_bench.data.spec import Columns
+from espl_bench.data.dataset_spec import Columns
 from espl_bench.errors import UsageError, unknown
 
 MISSING: Final = object()

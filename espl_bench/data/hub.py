@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns
+from espl_bench.data.dataset_spec import Source
 from espl_bench.data.files import BATCH, Record
 from espl_bench.data.intake import Intake, take_in
-from espl_bench.data.spec import Source
 from espl_bench.data.store import Origin
 from espl_bench.errors import DataError
 

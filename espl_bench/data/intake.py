@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns, text_of, value_at
-from espl_bench.data.spec import USUAL_COLUMNS, Columns, Source
+from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, Source
 from espl_bench.data.text import Item, clean, identity_of, repairs
 from espl_bench.errors import DataError
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Collection, Mapping
 
-from espl_bench.data.spec import DataSpec, Source
+from espl_bench.data.dataset_spec import DataSpec, Source
 from espl_bench.data.store import Stored, home, is_stored, load
 from espl_bench.errors import DataError, unknown
 from espl_bench.types import Split

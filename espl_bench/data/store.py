@@ -19,11 +19,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from espl_bench import durable
+from espl_bench.data.dataset_spec import Columns, Source
 from espl_bench.data.intake import Intake
-from espl_bench.data.spec import Columns, Source
 from espl_bench.data.text import Item
 from espl_bench.errors import DataError
+from espl_bench.utils import atomic_io
 
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
 MANIFEST: Final = "manifest.json"
@@ -100,13 +100,13 @@ def save(source: Source, intake: Intake, origin: Origin) -> Manifest:
     """Put a set into the data home, in the place of the one before. Raises DataError if the home cannot be written."""
     folder = home() / source.name
     lines = [
-        durable.encode_text(json.dumps({"problem": item.problem, "answer": item.answer, "row": item.row}, ensure_ascii=False) + "\n")
+        atomic_io.encode_text(json.dumps({"problem": item.problem, "answer": item.answer, "row": item.row}, ensure_ascii=False) + "\n")
         for item in intake.items
     ]
     rows_file = f"rows-{intake.identity[:8]}.jsonl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        durable.write_atomic(folder / rows_file, lines)
+        atomic_io.write_atomic(folder / rows_file, lines)
         manifest = Manifest(
             source=source.name,
             origin=origin,
@@ -118,10 +118,10 @@ def save(source: Source, intake: Intake, origin: Origin) -> Manifest:
             repaired=intake.repaired,
             identity=intake.identity,
             rows_file=rows_file,
-            rows_sha256=durable.sha256(folder / rows_file),
+            rows_sha256=atomic_io.sha256(folder / rows_file),
             imported_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        durable.write_atomic(folder / MANIFEST, [durable.encode_text(manifest.model_dump_json(indent=2, by_alias=True) + "\n")])
+        atomic_io.write_atomic(folder / MANIFEST, [atomic_io.encode_text(manifest.model_dump_json(indent=2, by_alias=True) + "\n")])
         for old in folder.glob("rows-*.jsonl"):
             if old.name != rows_file:
                 old.unlink()

@@ -16,11 +16,11 @@ from typing import Any, Self
 from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers.decoders import DecodeStream
 
-from espl_bench import thinking
 from espl_bench.errors import ModelError
-from espl_bench.tools.foreign import defuse
-from espl_bench.tools.spec import ToolSpec
+from espl_bench.tools.sanitize import defuse
+from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message, ToolCall
+from espl_bench.utils import reasoning
 
 _OPENING = (Message("user", "a"),)
 _SAID = "a"
@@ -159,9 +159,9 @@ def _stand_in(message: Message) -> Message:
     if message.role != "assistant":
         return message
     said = "" if message.calls else _SAID
-    if thinking.CLOSE in message.content:
-        opened = f"{thinking.OPEN}\n" if thinking.OPEN in message.content else ""
-        said = f"{opened}{_SAID}\n{thinking.CLOSE}\n\n{said}".rstrip()
+    if reasoning.CLOSE in message.content:
+        opened = f"{reasoning.OPEN}\n" if reasoning.OPEN in message.content else ""
+        said = f"{opened}{_SAID}\n{reasoning.CLOSE}\n\n{said}".rstrip()
     return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))
 
 

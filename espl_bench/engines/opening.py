@@ -2,11 +2,11 @@
 
 from importlib.util import find_spec
 
-from espl_bench.config import RunConfig
+from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.protocol import Engine
+from espl_bench.engines.source import Source
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
-from espl_bench.sources import Source
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -23,7 +23,7 @@ def open_editor(config: RunConfig, policy: Engine) -> Engine:
 def _open(source: Source, config: RunConfig) -> Engine:
     match source.engine:
         case "hf":
-            from espl_bench.engines.hf import HfEngine
+            from espl_bench.engines.hf.engine import HfEngine
 
             return HfEngine.from_pretrained(
                 source.model,
@@ -38,7 +38,7 @@ def _open(source: Source, config: RunConfig) -> Engine:
             return _open_vllm(source, config)
         case "openai":
             try:
-                from espl_bench.engines.openai import OpenAIEngine
+                from espl_bench.engines.openai.engine import OpenAIEngine
             except ModuleNotFoundError as error:
                 raise UsageError(f"engine openai needs {error.name}; install it with: pip install 'espl-bench[openai]'") from error
 
@@ -46,7 +46,7 @@ def _open(source: Source, config: RunConfig) -> Engine:
             return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
         case "tinker":
             try:
-                from espl_bench.engines.tinker import TinkerEngine
+                from espl_bench.engines.tinker.engine import TinkerEngine
             except ModuleNotFoundError as error:
                 raise UsageError(f"engine tinker needs {error.name}; install it with: pip install 'espl-bench[tinker]'") from error
 
@@ -64,8 +64,8 @@ def _open(source: Source, config: RunConfig) -> Engine:
 def _open_vllm(source: Source, config: RunConfig) -> Engine:
     if find_spec("vllm") is None:
         raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
-    from espl_bench.engines.vllm import VllmEngine
-    from espl_bench.engines.vllm_setup import Spread
+    from espl_bench.engines.vllm.engine import VllmEngine
+    from espl_bench.engines.vllm.setup import Spread
 
     return VllmEngine.from_pretrained(
         source.model,

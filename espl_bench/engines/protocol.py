@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from espl_bench.tools.spec import ToolSpec
+from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 LossName = Literal["importance_sampling", "ppo", "cispo"]

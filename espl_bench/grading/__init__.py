@@ -10,7 +10,7 @@ works, what it measures, and where its limits are: ``docs/grading.md``.
 """
 
 from espl_bench.grading.grader import COMPETITION_MATHS, Candidate, Explanation, explain, grade, grade_answer, grade_many, judge, judge_many
-from espl_bench.grading.pool import VerifierPool, shared_pool
+from espl_bench.grading.process_pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import Extraction, Grade, GradingRules, How, MatchType
 
 __all__ = [

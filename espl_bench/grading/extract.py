@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from espl_bench import thinking
 from espl_bench.grading.rules import Extraction
+from espl_bench.utils import reasoning
 
 _BOX_WORDS: Final = ("\\boxed", "\\fbox")
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*+\{")
@@ -71,8 +71,8 @@ def extract(response: str, extraction: Extraction) -> Extracted:
 
 def after_thinking(response: str) -> str | None:
     """What follows the last closing tag; None if a thinking block is still open at the end."""
-    _, _, text = response.rpartition(thinking.CLOSE)
-    return None if thinking.OPEN in text else text
+    _, _, text = response.rpartition(reasoning.CLOSE)
+    return None if reasoning.OPEN in text else text
 
 
 def whole(text: str) -> Extracted:

@@ -12,7 +12,7 @@ from typing import Final
 
 from espl_bench.grading.extract import Extracted, extract, has_box, last_box, whole
 from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
-from espl_bench.grading.pool import VerifierPool, shared_pool
+from espl_bench.grading.process_pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import (
     LENGTH_RATIO,
     MAX_ANSWER_CHARS,

@@ -31,7 +31,7 @@ class GradingProcess:
         """Start it and wait until it is warm. Raises StartFault."""
         self._number = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "espl_bench.grading.worker"],
+            [sys.executable, "-m", "espl_bench.grading.grade_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

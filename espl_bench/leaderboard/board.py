@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from espl_bench.leaderboard.grid import Sheet, matched_sheet, overview_sheet, table_sheet
 from espl_bench.leaderboard.grouping import Entry, group
+from espl_bench.leaderboard.layout import Sheet, matched_sheet, overview_sheet, table_sheet
 from espl_bench.leaderboard.match import Budget, Matched, match
 from espl_bench.leaderboard.overview import Overview, overview
 from espl_bench.leaderboard.table import Table, tabulate

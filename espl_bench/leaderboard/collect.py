@@ -6,9 +6,9 @@ from pathlib import Path
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.grouping import Entry
-from espl_bench.results.record import SUFFIX, read_result
-from espl_bench.run_dir import PROVENANCE, SUMMARY
-from espl_bench.summary import Summary, read_summary
+from espl_bench.runs.published import SUFFIX, read_result
+from espl_bench.runs.run_dir import PROVENANCE, SUMMARY
+from espl_bench.runs.summary import Summary, read_summary
 
 LEVELS = ("", "*/", "*/*/")
 """Where runs are looked for below a named directory."""

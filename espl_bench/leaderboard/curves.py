@@ -9,8 +9,8 @@ import numpy as np
 
 from espl_bench.leaderboard.grouping import Method, Test, mean
 from espl_bench.leaderboard.match import Budget
+from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.stats import seed_interval
-from espl_bench.summary import CurvePoint, Summary
 
 CurveSplit = Literal["validation", "test"]
 CURVE_SPLITS: tuple[CurveSplit, ...] = ("validation", "test")

@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from espl_bench.leaderboard.grid import LEGEND, Grid, Sheet
-from espl_bench.screen import clean
+from espl_bench.leaderboard.layout import LEGEND, Grid, Sheet
+from espl_bench.utils.formatting import clean
 
 Mark = Callable[[str, bool], str]
 """Escapes a cell, and makes it stand out if told so."""

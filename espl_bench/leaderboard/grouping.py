@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.control import Control
+from espl_bench.controls import Control
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.summary import Summary
+from espl_bench.runs.summary import Summary
 
 REFERENCE = "base"
 """The method that differences are taken against unless another is named."""

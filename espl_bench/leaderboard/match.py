@@ -15,8 +15,8 @@ import numpy as np
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.grouping import Test, mean
+from espl_bench.runs.summary import CurvePoint, Spent, Summary
 from espl_bench.stats import Interval, seed_interval
-from espl_bench.summary import CurvePoint, Spent, Summary
 
 
 class Budget(StrEnum):

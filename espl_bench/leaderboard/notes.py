@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from espl_bench.leaderboard.grouping import SHOWN_HASH, Runs
-from espl_bench.screen import percent
-from espl_bench.summary import Summary
+from espl_bench.runs.summary import Summary
 from espl_bench.types import Outcome
+from espl_bench.utils.formatting import percent
 
 QUOTES_SHOWN = 3
 """Quotations of one run in a note."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.leaderboard.controls import control_notes
+from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import Test
 from espl_bench.leaderboard.table import STATISTICS_SEED, Table
 from espl_bench.seeding import rng_for

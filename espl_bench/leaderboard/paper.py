@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.grid import Grid, Sheet, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.grouping import Entry, Test, group
-from espl_bench.screen import DASH, points
+from espl_bench.leaderboard.layout import Grid, Sheet, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
+from espl_bench.utils.formatting import DASH, points
 
 ROWS = (
     ("base", "base"),

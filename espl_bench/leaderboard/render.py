@@ -14,10 +14,10 @@ from rich.text import Text
 
 from espl_bench.leaderboard import formats
 from espl_bench.leaderboard.board import Board
-from espl_bench.leaderboard.grid import LEGEND, Grid, Sheet
+from espl_bench.leaderboard.layout import LEGEND, Grid, Sheet
 from espl_bench.leaderboard.table import DRAWS, STATISTICS_SEED
-from espl_bench.screen import plain
 from espl_bench.stats import LEVEL
+from espl_bench.utils.formatting import plain
 
 SCHEMA = "espl-bench/table/2"
 WIDE = 160

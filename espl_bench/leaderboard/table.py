@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.leaderboard.controls import control_notes
+from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import Entry, Method, Test, group, mean
 from espl_bench.leaderboard.notes import notes_of
+from espl_bench.runs.summary import Summary
 from espl_bench.seeding import rng_for
 from espl_bench.stats import Interval, PairedDifference, difference_interval, mean_interval, mean_pass_at_k, paired_difference, rank_ranges
-from espl_bench.summary import Summary
 
 __all__ = ["Cost", "CurveRow", "Entry", "Row", "Table", "build_tables", "tabulate"]
 

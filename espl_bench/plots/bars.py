@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from espl_bench.leaderboard.grouping import Test
 from espl_bench.leaderboard.table import tabulate
 from espl_bench.plots.style import looks, panels
-from espl_bench.screen import clean, points
+from espl_bench.utils.formatting import clean, points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

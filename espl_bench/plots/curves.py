@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from espl_bench.leaderboard.curves import Axis, Band, CurveSplit, bands
 from espl_bench.leaderboard.grouping import Test
 from espl_bench.plots.style import Look, legend_below, looks, panels
-from espl_bench.screen import clean
+from espl_bench.utils.formatting import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

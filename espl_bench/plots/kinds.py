@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from espl_bench.analysis.study import Study
 from espl_bench.leaderboard.curves import Axis, CurveSplit
 from espl_bench.leaderboard.grouping import group
 from espl_bench.plots.bars import draw_bars
@@ -11,7 +12,6 @@ from espl_bench.plots.curves import draw_curves
 from espl_bench.plots.ratings import draw_ratings
 from espl_bench.plots.steps import draw_mismatch, draw_outcomes, draw_prompts
 from espl_bench.plots.tree import draw_tree
-from espl_bench.report.gather import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

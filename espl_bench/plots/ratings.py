@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from espl_bench.analysis.rating_history import Duel, duels, histories, rating_at
+from espl_bench.analysis.study import RunRecord
 from espl_bench.plots.style import Look, legend_below, looks, panels
-from espl_bench.report.gather import RunRecord
-from espl_bench.report.ratings import Duel, duels, histories, rating_at
-from espl_bench.screen import clean
 from espl_bench.types import Split
+from espl_bench.utils.formatting import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from espl_bench.analysis.prompt_length import words_over_time
+from espl_bench.analysis.study import RunRecord
 from espl_bench.leaderboard.grouping import REFERENCE, mean
 from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Look, legend_below, looks, panels
-from espl_bench.report.gather import RunRecord
-from espl_bench.report.words import words_over_time
-from espl_bench.screen import clean
 from espl_bench.types import Outcome
+from espl_bench.utils.formatting import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

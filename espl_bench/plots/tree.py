@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from espl_bench.lineage import lanes
+from espl_bench.analysis.lineage_layout import lanes
+from espl_bench.analysis.study import RunRecord
 from espl_bench.plots.style import WIDTH, panels
-from espl_bench.report.gather import RunRecord
-from espl_bench.screen import clean
-from espl_bench.show import PromptView
+from espl_bench.runs.view import PromptView
 from espl_bench.types import Origin
+from espl_bench.utils.formatting import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ from typing import Any
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, bands
-from espl_bench.leaderboard.grid import LEGEND
 from espl_bench.leaderboard.grouping import Entry, Test, group
+from espl_bench.leaderboard.layout import LEGEND
 from espl_bench.leaderboard.match import Budget, match
 from espl_bench.leaderboard.overview import overview
 from espl_bench.leaderboard.table import tabulate

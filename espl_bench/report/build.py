@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from espl_bench.analysis.study import Study
 from espl_bench.errors import UsageError
-from espl_bench.report.gather import Study
 from espl_bench.report.page import pack, page
 from espl_bench.report.payload import run_json, study_json, tables_json
-from espl_bench.report.rollouts import Index, Listed, pieces, read_samples
+from espl_bench.report.rollout_pages import Index, Listed, pieces, read_samples
 
 MIB = 1024 * 1024
 BASE64 = 4 / 3

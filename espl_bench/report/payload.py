@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from espl_bench.analysis.lineage_layout import lanes
+from espl_bench.analysis.prompt_length import words_over_time
+from espl_bench.analysis.rating_history import histories
+from espl_bench.analysis.study import RunRecord, Study
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.grouping import Entry
-from espl_bench.lineage import lanes
 from espl_bench.report.boards import boards
-from espl_bench.report.gather import RunRecord, Study
-from espl_bench.report.ratings import histories
-from espl_bench.report.words import words_over_time
-from espl_bench.run_dir import PROVENANCE
+from espl_bench.runs.run_dir import PROVENANCE
 
 SCHEMA = "espl-bench/report/1"
 TRAIN_METRICS = ("loss", "grad_norm", "ratio_mean", "kl_sampler", "clip_fraction", "entropy")

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espl_bench import durable, verify
+from espl_bench.analysis import verify
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
-from espl_bench.results.record import SUFFIX, Origin, Regraded, Result, read_result, without_folders
-from espl_bench.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
+from espl_bench.runs.published import SUFFIX, Origin, Regraded, Result, read_result, without_folders
+from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Outcome, Split
+from espl_bench.utils import atomic_io
 
 SHOWN_HASH = 12
 """Digits of a hash in a message."""
@@ -64,7 +65,7 @@ def examine(folder: Path, progress: verify.Progress) -> Result:
         regraded=Regraded(
             rollouts=found.rollouts,
             files=found.files,
-            test_rollouts_sha256=durable.sha256(run.rollout_path(summary.steps, Split.TEST)),
+            test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
         ),
         sample_outcomes=tuple(
             tuple(Outcome(row["outcome"]) for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)
@@ -129,7 +130,7 @@ def add(results: Sequence[Result], root: Path, study: str | None, replace: bool)
     for step in steps:
         if step.is_new:
             step.path.parent.mkdir(parents=True, exist_ok=True)
-            durable.write_atomic(step.path, [durable.encode_text(step.result.to_json())])
+            atomic_io.write_atomic(step.path, [atomic_io.encode_text(step.result.to_json())])
             if step.instead_of is not None and step.instead_of != step.path:
                 step.instead_of.unlink()
     done = {step.result.cell: (step.path, step.is_new) for step in steps}

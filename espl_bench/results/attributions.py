@@ -7,10 +7,10 @@ of the run that is published, on as many items and samples.
 from collections.abc import Iterator
 from pathlib import Path
 
-from espl_bench import durable
-from espl_bench.attribution import FILE, Cells, Words, read_cells
+from espl_bench.analysis.attribution import FILE, Cells, Words, read_cells
 from espl_bench.errors import EsplError, RunDirError
-from espl_bench.results.record import SUFFIX, Result, read_result
+from espl_bench.runs.published import SUFFIX, Result, read_result
+from espl_bench.utils import atomic_io
 
 ENDING = ".attribution.json"
 
@@ -50,7 +50,7 @@ def publish(cells: Cells | None, record: Path) -> list[Path]:
     path = path_of(record)
     if cells is None or (path.exists() and path.read_bytes() == cells.encoded()):
         return []
-    durable.write_atomic(path, [cells.encoded()])
+    atomic_io.write_atomic(path, [cells.encoded()])
     return [path]
 
 

@@ -8,14 +8,14 @@ Every file is a function of the records alone, to the byte, so a stale one is fo
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from espl_bench import durable
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.formats import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import Published, published, studies
-from espl_bench.screen import points
+from espl_bench.utils import atomic_io
+from espl_bench.utils.formatting import points
 
 TABLE = "table.md"
 COMPARISON = "paper.md"
@@ -40,7 +40,7 @@ def write(root: Path) -> list[Path]:
     """Make every generated file anew; returns those that changed."""
     changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
     for path, text in changed:
-        durable.write_atomic(path, [durable.encode_text(text)])
+        atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
     return [path for path, _ in changed]
 
 

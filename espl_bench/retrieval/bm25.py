@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench import durable
 from espl_bench.errors import DataError, UsageError
 from espl_bench.retrieval.corpus import Document, Shelf, read_corpus
-from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
+from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.utils import atomic_io
 
 K1: Final = 0.9
 B: Final = 0.4
@@ -165,8 +165,8 @@ def _build(corpus: Path, part: Path, k1: float, b: float) -> None:
     with progress_bar(f"indexing {len(numbered):,} passages", None):
         index.index((numbered, words.vocabulary), create_empty_token=False, show_progress=False)
     index.save(part, show_progress=False)
-    durable.write_atomic(part / VOCABULARY, [json.dumps(words.vocabulary, ensure_ascii=True).encode()])
-    durable.write_atomic(part / COMPLETE, [json.dumps({"passages": len(numbered), "k1": k1, "b": b}).encode()])
+    atomic_io.write_atomic(part / VOCABULARY, [json.dumps(words.vocabulary, ensure_ascii=True).encode()])
+    atomic_io.write_atomic(part / COMPLETE, [json.dumps({"passages": len(numbered), "k1": k1, "b": b}).encode()])
 
 
 def _texts(documents: Iterator[Document], told: Any) -> Iterator[str]:

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from espl_bench import durable
 from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, Retriever
+from espl_bench.utils import atomic_io
 
 
 class CacheMode(StrEnum):
@@ -95,7 +95,7 @@ class CachedRetriever:
         path = self._path(request)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            durable.write_unique(path, json.dumps(entry, ensure_ascii=True).encode("ascii"))
+            atomic_io.write_unique(path, json.dumps(entry, ensure_ascii=True).encode("ascii"))
         except OSError as error:
             raise RetrievalFault(f"{path} cannot be written ({error.strerror or error}); free space, or name another folder") from error
 

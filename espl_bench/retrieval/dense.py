@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench import durable
 from espl_bench.errors import DataError, ModelError, UsageError
-from espl_bench.provenance import fingerprint
 from espl_bench.retrieval.corpus import Shelf, read_corpus
-from espl_bench.retrieval.places import corpus_sha256, index_folder, new_folder, progress_bar
+from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.runs.provenance import fingerprint
+from espl_bench.utils import atomic_io
 
 VECTORS: Final = "vectors.npy"
 COMPLETE: Final = "complete.json"
@@ -138,4 +138,4 @@ def _build(corpus: Path, folder: Path, model: Any) -> None:
         if not blocks:
             raise DataError(f"the corpus {corpus} has no passages")
         np.save(part / VECTORS, np.concatenate(blocks))
-        durable.write_atomic(part / COMPLETE, [json.dumps({"passages": len(texts)}).encode()])
+        atomic_io.write_atomic(part / COMPLETE, [json.dumps({"passages": len(texts)}).encode()])

@@ -8,12 +8,12 @@ import os
 from dataclasses import dataclass
 
 from espl_bench import __version__
-from espl_bench.commands.pool import Fate
 from espl_bench.errors import EsplError
-from espl_bench.stopping import Interrupted, StopSignal
+from espl_bench.sweep.cell_worker import carry_out
 from espl_bench.sweep.grid import Cell, Limits
+from espl_bench.sweep.processes import Fate
 from espl_bench.sweep.storage import Storage, here
-from espl_bench.sweep.worker import carry_out
+from espl_bench.utils.stop_signal import Interrupted, StopSignal
 
 
 @dataclass(frozen=True, slots=True)

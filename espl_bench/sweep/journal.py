@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from espl_bench.commands.pool import Job, Result
+from espl_bench.sweep.processes import Job, Result
 from espl_bench.sweep.storage import ATTEMPTS, Storage
 
 Outcome = Literal["finished", "failed", "stopped", "lost"]

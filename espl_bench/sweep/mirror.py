@@ -11,12 +11,12 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from espl_bench import commits
-from espl_bench.durable import PART
 from espl_bench.errors import RunDirError
-from espl_bench.run_dir import CONFIG, PROVENANCE, SUMMARY
-from espl_bench.run_lock import NAME as LOCK
+from espl_bench.runs import checkpoints
+from espl_bench.runs.lock import NAME as LOCK
+from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.storage import Storage
+from espl_bench.utils.atomic_io import PART
 
 CLAIM = ".claim"
 LOOK_S = 2.0
@@ -62,7 +62,7 @@ class Mirror:
         if CONFIG not in names:  # the worker died in its first push: this is no run yet, and must not be taken for part of the next
             self._remove(name for name in names if name != CLAIM)
             return
-        whole = {name.rpartition("/")[0] for name in names if name.endswith(f"/{commits.RECORD}")}
+        whole = {name.rpartition("/")[0] for name in names if name.endswith(f"/{checkpoints.RECORD}")}
         for name in names:
             place = Path(name)
             half = place.parts[0] == CHECKPOINTS and "/".join(place.parts[:2]) not in whole
@@ -80,7 +80,7 @@ class Mirror:
 
         Raises Superseded, and RunDirError if the storage cannot be reached.
         """
-        steps = commits.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least what was committed
+        steps = checkpoints.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least what was committed
         summary = self._folder / SUMMARY
         finished = summary.exists()
         self._check_claim()
@@ -89,7 +89,7 @@ class Mirror:
                 if place.parts[0] != CHECKPOINTS and place.name not in (SUMMARY, CONFIG):
                     self._put(place)
             for step in steps:
-                self._push_commit(commits.path_of(Path(CHECKPOINTS), step))
+                self._push_commit(checkpoints.path_of(Path(CHECKPOINTS), step))
             for name, there in ((CONFIG, True), (SUMMARY, finished)):  # what makes it a run, and a finished one
                 if there and (self._folder / name).exists():
                     self._put(Path(name))
@@ -115,7 +115,7 @@ class Mirror:
         """A push that fails is tried again at the next look; the last one, at the end, tells."""
         seen: list[int] = []
         while not stop.wait(LOOK_S):
-            steps = commits.steps(self._folder / CHECKPOINTS)
+            steps = checkpoints.steps(self._folder / CHECKPOINTS)
             if steps == seen:
                 continue
             try:
@@ -137,7 +137,7 @@ class Mirror:
         """One checkpoint, its record last. It may be deleted meanwhile, by a later commit, and is then left out."""
         try:
             names = sorted(path.relative_to(self._folder) for path in (self._folder / folder).rglob("*") if path.is_file())
-            for place in sorted(names, key=lambda place: place.name == commits.RECORD):
+            for place in sorted(names, key=lambda place: place.name == checkpoints.RECORD):
                 self._put(place)
         except FileNotFoundError:
             return
@@ -152,7 +152,7 @@ class Mirror:
 
     def _prune(self, steps: list[int]) -> None:
         """Remove from the storage what a commit or a rewind has removed here."""
-        kept = {commits.path_of(Path(CHECKPOINTS), step) for step in steps}
+        kept = {checkpoints.path_of(Path(CHECKPOINTS), step) for step in steps}
         for place in [place for place in self._pushed if not (self._folder / place).exists()]:
             if Path(*place.parts[:2]) in kept:
                 continue

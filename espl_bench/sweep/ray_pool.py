@@ -23,13 +23,13 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from espl_bench import __version__
-from espl_bench.commands.pool import STOPPING, Fate, Job, Result
 from espl_bench.errors import EsplError, UsageError
-from espl_bench.screen import clean
 from espl_bench.sweep.actor import CellActor, Ending, Errand
 from espl_bench.sweep.grid import Cell, Limits
+from espl_bench.sweep.processes import STOPPING, Fate, Job, Result
 from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
+from espl_bench.utils.formatting import clean
 
 LOOK_S = 20.0
 """Seconds between looks at the nodes while a cell waits for room."""

@@ -25,12 +25,13 @@ from fsspec.core import url_to_fs as _url_to_fs  # pyright: ignore[reportMissing
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from espl_bench import durable, run_lock
-from espl_bench.commits import RECORD
 from espl_bench.errors import RunDirError, RunTaken, UsageError
-from espl_bench.logs import Log
-from espl_bench.run_dir import CONFIG, PROVENANCE, SUMMARY
+from espl_bench.runs import lock
+from espl_bench.runs.checkpoints import RECORD
+from espl_bench.runs.logs import Log
+from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.grid import Cell, Grid, Limits
+from espl_bench.utils import atomic_io
 
 url_to_fs = cast(Callable[[str], tuple[Any, str]], _url_to_fs)
 SWEEP = "sweep.json"
@@ -103,7 +104,7 @@ class Storage:
         try:
             self.fs.makedirs(path.rpartition("/")[0] or self.root, exist_ok=True)
             if self.is_folder:
-                durable.write_atomic(Path(path), [data])
+                atomic_io.write_atomic(Path(path), [data])
             else:
                 self.fs.pipe_file(path, data)
         except OSError as error:
@@ -135,7 +136,7 @@ class Storage:
             data = self.read(f"{cell}/{name}")
             if data is not None:
                 there.parent.mkdir(parents=True, exist_ok=True)
-                durable.write_atomic(there, [data])
+                atomic_io.write_atomic(there, [data])
 
     @contextmanager
     def kept_for_one_driver(self) -> Generator[None]:
@@ -146,7 +147,7 @@ class Storage:
         """
         if self.is_folder:
             self.view.mkdir(parents=True, exist_ok=True)
-            with run_lock.held(self.view):
+            with lock.held(self.view):
                 yield
             return
         data = self.read(DRIVER)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from espl_bench.tools.spec import BadArguments, ToolSpec, named
+from espl_bench.tools.tool_spec import BadArguments, ToolSpec, named
 from espl_bench.types import ToolCall
 
 OPEN: Final = "<tool_call>"

@@ -6,11 +6,11 @@ from functools import cache
 from itertools import permutations, product
 from typing import Any, ClassVar
 
-from espl_bench.env import Verdict
+from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
-from espl_bench.tools.env import ToolEnv, ToolLimits
-from espl_bench.tools.spec import BadArguments, ToolSpec
+from espl_bench.tools.tool_env import ToolEnv, ToolLimits
+from espl_bench.tools.tool_spec import BadArguments, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.almanac.index import open_index
 from espl_envs.almanac.pages import Entry, Question, as_reply, hidden_almanac

@@ -1,6 +1,6 @@
 """How the harness knows `almanac`."""
 
-from espl_bench.env import EnvironmentSpec
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_envs.lab import SEARCH_MODEL
 
 ALMANAC = EnvironmentSpec(

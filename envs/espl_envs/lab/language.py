@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from espl_bench.operators.edits import Add, Merge, Modify, Remove
+from espl_bench.evolution.operators.edits import Add, Merge, Modify, Remove
 
 Belief = tuple[str, str]
 """A topic and what a principle says of it."""

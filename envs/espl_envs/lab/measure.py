@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from espl_bench.operators.lenient_json import JsonObject, recover_objects
-from espl_bench.operators.wire import proposals
+from espl_bench.evolution.operators.edit_fields import proposals
+from espl_bench.evolution.operators.lenient_json import JsonObject, recover_objects
 from espl_bench.seeding import seed_for
 from espl_envs.lab import MODEL, SEARCH_MODEL
 from espl_envs.lab.courses import COURSES

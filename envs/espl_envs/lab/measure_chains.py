@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from espl_bench.dialect import Placement
+from espl_bench.prompts.dialect import Placement
 from espl_bench.seeding import seed_for
 from espl_envs.lab.courses.rulebook import RulebookCourse, draw_chain, draw_world
 from espl_envs.lab.language import as_principles, as_stated, draw_beliefs

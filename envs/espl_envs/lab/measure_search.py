@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from espl_bench.dialect import Placement
-from espl_bench.rollout import Task, roll_out
+from espl_bench.prompts.dialect import Placement
+from espl_bench.rollouts.rollout import Task, roll_out
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt, Trajectory
 from espl_envs.almanac.env import AlmanacEnv

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espl_bench.engines.hf import HfEngine
+from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.seeding import seed_for
 from espl_bench.types import Message, SampleRequest
 

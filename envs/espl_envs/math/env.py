@@ -10,12 +10,12 @@ from espl_bench.data.files import read_records
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
-from espl_bench.durable import sha256
-from espl_bench.env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
+from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
-from espl_bench.grading.pool import MAX_SIZE
+from espl_bench.grading.process_pool import MAX_SIZE
 from espl_bench.types import Problem, Split
+from espl_bench.utils.atomic_io import sha256
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import Row, Splits, hold_out
 

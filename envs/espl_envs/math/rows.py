@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from espl_bench.data.spec import DataSpec
+from espl_bench.data.dataset_spec import DataSpec
 from espl_envs.math import sources
 from espl_envs.math.splits import Selection
 

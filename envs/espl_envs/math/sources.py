@@ -7,7 +7,7 @@ The recorded identities were computed from copies of the sets in public reposito
 the hub with another identity is another text, by however little, and `data check` points at it.
 """
 
-from espl_bench.data.spec import Columns, Licence, Source, Wrapper
+from espl_bench.data.dataset_spec import Columns, Licence, Source, Wrapper
 
 HUB_PAGE = "the hub's page of the set"
 CONTESTS = "the contest problems themselves are MAA's"

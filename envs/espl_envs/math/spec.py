@@ -1,7 +1,7 @@
 """How the harness knows the mathematics environments."""
 
-from espl_bench.data.spec import DataSpec
-from espl_bench.env import EnvironmentSpec
+from espl_bench.data.dataset_spec import DataSpec
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.types import Split
 from espl_envs.math.rows import ROWS
 

@@ -4,7 +4,7 @@ import random
 from functools import cache
 from typing import ClassVar
 
-from espl_bench.env import SingleTurnEnv, Verdict
+from espl_bench.environment.text_env import SingleTurnEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Outcome, Problem, Split

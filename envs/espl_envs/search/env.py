@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 from espl_bench.data.loading import load_data
 from espl_bench.data.store import Stored
-from espl_bench.env import MAX_OBSERVATION_CHARS, Verdict, text_space
+from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text_space
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
-from espl_bench.retrieval.opening import RetrieverOptions, open_retriever
+from espl_bench.retrieval.build import RetrieverOptions, open_retriever
 from espl_bench.retrieval.protocol import Found, Retriever
-from espl_bench.tools.env import ToolEnv, ToolLimits
-from espl_bench.tools.foreign import harmless
-from espl_bench.tools.spec import BadArguments, Parameter, ToolSpec
+from espl_bench.tools.sanitize import harmless
+from espl_bench.tools.tool_env import ToolEnv, ToolLimits
+from espl_bench.tools.tool_spec import BadArguments, Parameter, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.search.answers import exact_match, f1
 from espl_envs.search.rows import ROWS, Served, Sizes, select
@@ -55,12 +55,12 @@ class SearchEnv(ToolEnv):
         A seeded selection: 196 questions to train on, 64 to validate, 64 to test, equally many of each set.
 
     Arguments:
-        retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.opening`, as for the next ones:
+        retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.build`, as for the next ones:
         corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: of the retriever.
         top_k: Passages per query (default 3).
         max_queries: Queries per call (default 3).
         passage_chars: Characters of a passage that are shown (default 1,000).
-        max_turns, max_calls, max_reply_chars, max_heard_chars: See `espl_bench.tools.env.ToolLimits`.
+        max_turns, max_calls, max_reply_chars, max_heard_chars: See `espl_bench.tools.tool_env.ToolLimits`.
         train_items, validation_items, test_items: Questions of each split.
 
     Version history:

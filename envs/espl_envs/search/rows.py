@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from espl_bench.data.spec import DataSpec
+from espl_bench.data.dataset_spec import DataSpec
 from espl_bench.data.text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for

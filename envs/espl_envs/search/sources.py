@@ -3,7 +3,7 @@
 The recorded identity was computed from the authors' own repository, not from the hub, and says so.
 """
 
-from espl_bench.data.spec import Columns, Licence, Source
+from espl_bench.data.dataset_spec import Columns, Licence, Source
 
 COLUMNS = (
     Columns("question", "answer"),

@@ -1,6 +1,6 @@
 """How the harness knows the searching environments."""
 
-from espl_bench.env import EnvironmentSpec
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.types import Split
 from espl_envs.search.rows import ROWS
 

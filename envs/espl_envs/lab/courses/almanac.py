@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from espl_bench.dialect import Placement
+from espl_bench.prompts.dialect import Placement
 from espl_bench.tools.calls import CLOSE, OPEN
-from espl_bench.tools.env import as_text
+from espl_bench.tools.tool_env import as_text
 from espl_bench.types import Heard, Message
 from espl_envs.almanac.pages import Almanac, Question, as_reply
 from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from espl_bench.dialect import Placement
+from espl_bench.prompts.dialect import Placement
 from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, draw_beliefs
 from espl_envs.lab.skills import DIALECT, Course, CritiqueCase, Example, Lesson, Skill, believe, habits, summary_messages
 from espl_envs.rulebook.chains import Chain, Solution, work_out

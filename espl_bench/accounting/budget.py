@@ -1,0 +1,200 @@
+"""What endpoints and services cost: prices, a budget, and the purse that is opened before every request.
+
+Prices are in files that a user can edit; nothing here knows a price. Cost is a function of token counts, so it can be
+computed again from any ledger. Hidden reasoning is priced as output; discounts (cached prompts, batches) are not known here.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.engines.source import Source
+from espl_bench.errors import EsplError, UsageError
+from espl_bench.runs.summary import LedgerTotals, Spent
+from espl_bench.types import Usage
+
+PACKAGED = Path(__file__).with_name("prices.toml")
+MILLION = 1_000_000
+
+
+class Role(StrEnum):
+    """What a model that is paid for does in a run."""
+
+    POLICY = "policy"
+    EDITOR = "editor"
+
+
+class Price(BaseModel):
+    """USD per million tokens, with where and when it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    train: Annotated[float, Field(ge=0)] | None = None
+    """Of tokens trained on, at a service that trains."""
+    source: str
+    date: str
+
+    def of(self, usage: Usage) -> float:
+        """USD for these tokens."""
+        return (usage.prompt * self.input + usage.sampled * self.output) / MILLION
+
+
+class _PriceFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    models: dict[str, Price]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent on a run at its endpoints and services. Not part of its configuration: a resume may be given another."""
+
+    max_cost: float | None = None
+    """USD over the whole run, what was spent before a resume included."""
+    max_tokens: int | None = None
+    """Prompt, sampled and, at a service, trained tokens over the whole run."""
+    prices: Path | None = None
+    """A file whose prices go before the packaged ones."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether anything is limited."""
+        return self.max_cost is not None or self.max_tokens is not None
+
+
+class BudgetSpent(EsplError):
+    """A request was not made, because the budget is spent."""
+
+    def __init__(self, message: str, flag: str) -> None:
+        """`flag` is the option to raise."""
+        super().__init__(message)
+        self.flag = flag
+
+
+def paid_sources(config: RunConfig) -> dict[Role, Source]:
+    """What plays each role at an endpoint or a service; reflections are the policy's unless there is another editor."""
+    roles = {Role.POLICY: config.policy_source}
+    if config.method.operators:
+        roles[Role.EDITOR] = config.editor_source or config.policy_source
+    return {role: source for role, source in roles.items() if source.is_remote}
+
+
+def open_purse(config: RunConfig, budget: Budget) -> "Purse":
+    """The purse of a run. Raises UsageError as `Purse`."""
+    models = {role: source.model for role, source in paid_sources(config).items()}
+    return Purse(models, budget, trains=config.policy_source.is_service and config.method.learns_weights)
+
+
+def read_prices(file: Path | None) -> dict[str, Price]:
+    """Prices by model: the packaged ones, and over them those of a file. Raises UsageError naming the file and the entry."""
+    return {**_read(PACKAGED), **(_read(file) if file else {})}
+
+
+def _read(path: Path) -> dict[str, Price]:
+    try:
+        return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); name a price file, e.g. a copy of {PACKAGED}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text; compare it with {PACKAGED}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}; compare it with {PACKAGED}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}; compare it with {PACKAGED}") from error
+
+
+class Purse:
+    """What a run has spent at its endpoints and services, and what is left. Used from one event loop."""
+
+    def __init__(self, models: Mapping[Role, str], budget: Budget, trains: bool = False) -> None:
+        """Nothing spent.
+
+        Args:
+            models: the model in each role that an endpoint or a service plays; none for a run without either.
+            budget: the limits.
+            trains: whether training the policy is paid for too.
+
+        Raises:
+            UsageError: a limit without an endpoint, a limit on the cost of a model without a price, a price file that cannot be read.
+        """
+        prices = read_prices(budget.prices)
+        self.models = dict(models)
+        self.trains = trains
+        self.prices = {model: prices[model] for role, model in models.items() if model in prices and self._suffices(role, prices[model])}
+        self._budget = budget
+        self._spent = {role: Usage(0, 0) for role in models}
+        self._trained = 0
+        if budget.is_bound and not models:
+            raise UsageError("--max-cost and --max-tokens-total bound what endpoints are asked, and this run asks none; leave them out")
+        if budget.max_cost is not None and self.unpriced:
+            raise UsageError(f"--max-cost needs a price for {' and '.join(self.unpriced)}; put it into a file and name that with --prices")
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Models of which some price is not known."""
+        return tuple(
+            sorted(model for role, model in self.models.items() if not (model in self.prices and self._suffices(role, self.prices[model])))
+        )
+
+    def _suffices(self, role: Role, price: Price) -> bool:
+        return price.train is not None or not (self.trains and role is Role.POLICY)
+
+    def pay(self, role: Role, usage: Usage) -> None:
+        """Enter one answer."""
+        before = self._spent[role]
+        self._spent[role] = Usage(before.prompt + usage.prompt, before.sampled + usage.sampled)
+
+    def pay_training(self, tokens: int) -> None:
+        """Enter one training step."""
+        self._trained += tokens if self.trains else 0
+
+    def restore(self, totals: LedgerTotals) -> None:
+        """Go on from what an earlier process's ledger had counted."""
+        self._spent = self._used(totals)
+        self._trained = totals.train_tokens if self.trains else 0
+
+    def require(self) -> None:
+        """Raise BudgetSpent if nothing more may be asked."""
+        limits = self._budget
+        tokens = sum(usage.prompt + usage.sampled for usage in self._spent.values()) + self._trained
+        if limits.max_tokens is not None and tokens >= limits.max_tokens:
+            raise BudgetSpent(f"the budget of {limits.max_tokens:,} tokens is spent ({tokens:,} so far)", "--max-tokens-total")
+        cost = self.cost(self._spent, self._trained)
+        if limits.max_cost is not None and cost is not None and cost >= limits.max_cost:
+            raise BudgetSpent(f"the budget of {limits.max_cost:g} USD is spent ({cost:.4f} so far)", "--max-cost")
+
+    def bill(self, totals: LedgerTotals) -> float | None:
+        """USD for a ledger's tokens, as far as endpoints and services were asked for them; None as `cost`."""
+        return self.cost(self._used(totals), totals.train_tokens)
+
+    def bill_of_learning(self, spent: Spent) -> float | None:
+        """USD for what learning had used at a point of its curve, evaluations left out; None as `cost`."""
+        used = {
+            Role.POLICY: Usage(spent.prompt_tokens, spent.generated_tokens),
+            Role.EDITOR: Usage(spent.reflection_prompt_tokens, spent.reflection_tokens),
+        }
+        return self.cost({role: used[role] for role in self.models}, spent.train_tokens)
+
+    def _used(self, totals: LedgerTotals) -> dict[Role, Usage]:
+        every = {
+            Role.POLICY: Usage(totals.prompt_tokens + totals.eval_prompt_tokens, totals.generated_tokens + totals.eval_tokens),
+            Role.EDITOR: Usage(totals.reflection_prompt_tokens, totals.reflection_tokens),
+        }
+        return {role: every[role] for role in self.models}
+
+    def cost(self, used: Mapping[Role, Usage], trained: int) -> float | None:
+        """USD for these tokens; None without an endpoint or service, or if a model has no price."""
+        if not used or self.unpriced:
+            return None
+        training = trained * (self.prices[self.models[Role.POLICY]].train or 0.0) / MILLION if self.trains else 0.0
+        return training + sum(self.prices[self.models[role]].of(usage) for role, usage in used.items())

@@ -1,0 +1,117 @@
+"""Sampling that costs money: at an endpoint every request is answered from what was paid for already, or paid for and written down.
+
+All paid clients of a run share one `Till`, so that its budget and its bound on requests in flight hold for policy and editor
+together. A request that fails for good, or for which nothing is left, stops those that have not begun; those in flight are
+waited for and kept, because they cost either way.
+
+A service that trains gets its requests many at a time and is asked whether anything is left before each lot; what it has answered
+since the last commit is not kept, because after a resume it comes from weights that are trained anew.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from espl_bench.accounting.budget import Purse, Role
+from espl_bench.accounting.response_cache import Answers, key_of
+from espl_bench.engines.protocol import SamplingClient
+from espl_bench.errors import EsplError
+from espl_bench.runs.summary import LedgerTotals
+from espl_bench.types import Completion, SampleRequest, Usage
+
+
+class Till:
+    """The purse and the answers of a run, and the places for requests in flight."""
+
+    def __init__(self, purse: Purse, concurrency: int, services: frozenset[Role] = frozenset()) -> None:
+        """`concurrency` requests may be in flight at endpoints; `services` are the roles that a service plays."""
+        self.purse = purse
+        self._services = services
+        self.keeps_answers = bool(purse.models.keys() - services)
+        """Whether what was answered is there again after a resume."""
+        self.answers = Answers()
+        self.places = asyncio.Semaphore(concurrency)
+
+    def begin(self, run: Path, step: int) -> None:
+        """A commit has been made: what it holds need not be kept any longer."""
+        if self.keeps_answers:
+            self.answers.begin(run, step)
+
+    def resume(self, run: Path, step: int, totals: LedgerTotals) -> None:
+        """Go on after the commit of `step`: what was answered after it is known and paid for."""
+        self.purse.restore(totals)
+        if self.keeps_answers:
+            for role, usage in self.answers.begin(run, step):
+                self.purse.pay(role, usage)
+
+    def client(self, client: SamplingClient, role: Role) -> SamplingClient:
+        """The client through the till, if an endpoint or a service plays this role; else the client itself."""
+        if role in self._services:
+            return ServiceClient(client, self.purse, role)
+        return PaidClient(client, self, role) if role in self.purse.models else client
+
+
+class ServiceClient:
+    """A service's client in one role."""
+
+    def __init__(self, client: SamplingClient, purse: Purse, role: Role) -> None:
+        """Everything asked through this client is paid for from the purse."""
+        self._client = client
+        self._purse = purse
+        self._role = role
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order. Raises BudgetSpent if nothing more may be asked, and as the client."""
+        self._purse.require()
+        completions = await self._client.sample(requests)
+        prompt = sum(len(request.prompt_T) for request in requests)
+        self._purse.pay(self._role, Usage(prompt, sum(completion.sampled_tokens for completion in completions)))
+        return completions
+
+
+class PaidClient:
+    """An endpoint's client in one role."""
+
+    def __init__(self, client: SamplingClient, till: Till, role: Role) -> None:
+        """Everything asked through this client goes through the till."""
+        self._client = client
+        self._till = till
+        self._role = role
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order.
+
+        Raises:
+            BudgetSpent: nothing more may be asked.
+            EndpointError: a request failed for good.
+            RunDirError: an answer cannot be written down.
+        """
+        failures: list[EsplError] = []
+        completions = await asyncio.gather(*(self._answer(request, failures) for request in requests))
+        if failures:
+            raise failures[0]
+        return [completion for completion in completions if completion is not None]
+
+    async def _answer(self, request: SampleRequest, failures: list[EsplError]) -> Completion | None:
+        """The answer, or None once anything has failed."""
+        key = key_of(self._role, self._till.purse.models[self._role], request)
+        known = self._till.answers.take(key)
+        if known is not None:
+            return known
+        async with self._till.places:
+            if failures:
+                return None
+            try:
+                self._till.purse.require()
+                completion = await self._ask(request)
+                self._till.answers.keep(key, self._role, completion)
+            except EsplError as error:
+                failures.append(error)
+                return None
+        return completion
+
+    async def _ask(self, request: SampleRequest) -> Completion:
+        [completion] = await self._client.sample([request])
+        if completion.usage is not None:
+            self._till.purse.pay(self._role, completion.usage)
+        return completion

@@ -1,0 +1,246 @@
+"""How much of a run's gain is in its words and how much in its weights: the 2 x 2 {base, trained weights} x {root, evolved prompt}.
+
+Each cell is an evaluation of the whole test with the run's own seeds, so cells differ by prompt and weights alone. The shares are those
+of a two-factor design: the words' effect is the mean of what the evolved prompt adds under either weights, the weights' effect
+likewise, and both sum to the whole gain. The interaction is what the two add together beyond the sum of what each adds alone. The evolved
+prompt of another seed tells words that carry over from words that fit one run only. The test split is reported and steers nothing.
+
+Cells are written to RUN/attribution.json as they are done; a second call goes on where the first was stopped.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.engines.protocol import SamplingClient
+from espl_bench.errors import RunDirError, UsageError
+from espl_bench.loop import Bench
+from espl_bench.rollouts.batches import whole_split
+from espl_bench.rollouts.evaluate import evaluate
+from espl_bench.runner import open_bench
+from espl_bench.runs.provenance import fingerprint
+from espl_bench.runs.run_dir import PROVENANCE, RunDir
+from espl_bench.stats import Interval, difference_interval, ratio_interval
+from espl_bench.types import Lineage, Origin, Rating, Split, SystemPrompt
+from espl_bench.utils import atomic_io
+
+FILE = "attribution.json"
+Scores = NDArray[np.float64]
+
+
+class Weights(StrEnum):
+    """Whose weights answer."""
+
+    BASE = "base"
+    TRAINED = "trained"
+
+
+class Words(StrEnum):
+    """Whose principles they are shown."""
+
+    ROOT = "root"
+    EVOLVED = "evolved"
+    OTHER_SEED = "other_seed"
+
+
+class Cell(BaseModel):
+    """One evaluation of the test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Weights
+    words: Words
+    principles: tuple[str, ...]
+    sample_scores: tuple[tuple[float, ...], ...]
+    """Items x samples."""
+
+
+class Cells(BaseModel):
+    """What attribution.json holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: Literal["espl-bench/attribution/1"] = "espl-bench/attribution/1"
+    step: int
+    cells: tuple[Cell, ...]
+
+    def get(self, weights: Weights, words: Words) -> Scores:
+        """Items' mean rewards. Raises KeyError if the cell was not evaluated."""
+        for cell in self.cells:
+            if (cell.weights, cell.words) == (weights, words):
+                return np.asarray(cell.sample_scores, dtype=np.float64).mean(axis=1)
+        raise KeyError((weights, words))
+
+    def encoded(self) -> bytes:
+        """The file's bytes."""
+        return atomic_io.encode_text(json.dumps(self.model_dump(mode="json")) + "\n")
+
+    def has(self, words: Words) -> bool:
+        """Whether these words were shown to both weights."""
+        return {cell.weights for cell in self.cells if cell.words is words} == set(Weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A mean over runs and items with its 95 % interval; shares of 1."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a gain is made of, over one or more runs."""
+
+    runs: int
+    scores: Mapping[str, float]
+    """``weights/words`` → mean score."""
+    gain: Effect
+    """Trained weights with the evolved prompt, minus base weights with the root prompt."""
+    words: Effect
+    weights: Effect
+    interaction: Effect
+    words_share: float | None
+    """Of the gain; None where the gain is not separated from 0."""
+    words_share_interval: Interval | None
+    weights_share: float | None
+    weights_share_interval: Interval | None
+    carried_over: Effect | None
+    """What another seed's evolved prompt adds to the root prompt, mean over both weights; None if it was not tried."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told the cell, and how many of how many episodes of it are done."""
+
+
+def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress, model: Path | None = None) -> Attribution:
+    """Evaluate what is missing, and compute.
+
+    Args:
+        folders: finished runs, usually the seeds of one method.
+        others: runs whose evolved prompt is tried on each, each on the first of `folders` that it is not; empty: not tried.
+        progress: hears of every cell.
+        model: where the runs' model lies now; None: where it lay.
+
+    Raises RunDirError for a run that is unfinished or whose checkpoint is not that of its end, EsplError as opening it does.
+    """
+    prompts = {folder: RunDir.open(folder).summary().shown_prompt for folder in (*folders, *others)}
+    measured: list[Cells] = []
+    for place, folder in enumerate(folders):
+        candidates = [other for other in (*others, *folders[place + 1 :], *folders[:place]) if other != folder]
+        words = {Words.ROOT: RunDir.open(folder).config().root_principles, Words.EVOLVED: prompts[folder]}
+        if candidates:
+            words[Words.OTHER_SEED] = prompts[candidates[0]]
+        measured.append(asyncio.run(measure(folder, words, progress, model)))
+    return compute(measured)
+
+
+async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
+    """Every pair of weights and words, those on file included. Writes the file after each."""
+    run = RunDir.open(folder)
+    summary, commit = run.summary(), run.last_commit()
+    if commit is None or commit.step != summary.steps:
+        raise RunDirError(f"{folder} has no checkpoint of its end, so its weights are not at hand; attribute a run that was kept whole")
+    wanted = [(weights, kind) for kind in words for weights in Weights]
+    cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
+    missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
+    if missing:
+        bench = open_bench(_with_model(run, model))
+        try:
+            run.refuse_other_data(bench.env.data_identity())
+            await bench.engine.load(commit.folder)
+            for weights, kind in missing:
+                client = await (bench.engine.reference() if weights is Weights.BASE else bench.engine.current())
+                scores = await _evaluate(bench, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
+                cells.append(Cell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
+                atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
+        finally:
+            await bench.engine.close()
+    return Cells(step=summary.steps, cells=tuple(cells))
+
+
+def _with_model(run: RunDir, model: Path | None) -> RunConfig:
+    """The run's configuration, its model taken from a folder. Raises UsageError if that holds another model than the run began with."""
+    config = run.config()
+    if model is None:
+        return config
+    path = run.path / PROVENANCE
+    try:
+        recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirError(f"{path} does not say which model the run began with ({type(error).__name__}); restore it from a copy") from error
+    found = fingerprint(model)
+    if found is None or (recorded and found["sha256"] != recorded["sha256"]):
+        what = "there is none" if found is None else "its files differ"
+        remedy = f"name the folder that {config.model} was moved or copied to"
+        raise UsageError(f"{model} does not hold the model that {run.path} began with ({what}); {remedy}")
+    return config.model_copy(update={"model": str(model)})
+
+
+async def _evaluate(
+    bench: Bench, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
+) -> tuple[tuple[float, ...], ...]:
+    prompt = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(Origin.ROOT))
+    found = await evaluate(client, bench.task, prompt, whole_split(bench.env, Split.TEST), bench.config.eval_samples, 0, progress)
+    return found.scores_IG
+
+
+def compute(measured: Sequence[Cells]) -> Attribution:
+    """The effects over runs and items. Raises RunDirError unless the runs met as many items."""
+    if len({len(cells.get(Weights.BASE, Words.ROOT)) for cells in measured}) > 1:
+        raise RunDirError("the runs have tests of different lengths; attribute runs of one environment")
+    kinds = [kind for kind in Words if all(cells.has(kind) for cells in measured)]
+    at = {(weights, kind): np.stack([cells.get(weights, kind) for cells in measured]) for weights in Weights for kind in kinds}
+    base, tuned = at[Weights.BASE, Words.ROOT], at[Weights.TRAINED, Words.ROOT]
+    told, both = at[Weights.BASE, Words.EVOLVED], at[Weights.TRAINED, Words.EVOLVED]
+    gain = both - base
+    words, weights = ((told - base) + (both - tuned)) / 2, ((tuned - base) + (both - told)) / 2
+    carried = None
+    if Words.OTHER_SEED in kinds:
+        foreign = [at[each, Words.OTHER_SEED] - at[each, Words.ROOT] for each in Weights]
+        carried = _effect((foreign[0] + foreign[1]) / 2)
+    shares = {name: ratio_interval(part, gain) for name, part in (("words", words), ("weights", weights))}
+    total = float(gain.mean())
+    return Attribution(
+        runs=len(measured),
+        scores={f"{each}/{kind}": float(scores.mean()) for (each, kind), scores in at.items()},
+        gain=_effect(gain),
+        words=_effect(words),
+        weights=_effect(weights),
+        interaction=_effect(both - tuned - told + base),
+        words_share=float(words.mean()) / total if shares["words"] else None,
+        words_share_interval=shares["words"],
+        weights_share=float(weights.mean()) / total if shares["weights"] else None,
+        weights_share_interval=shares["weights"],
+        carried_over=carried,
+    )
+
+
+def _effect(contrast_RI: Scores) -> Effect:
+    return Effect(float(contrast_RI.mean()), difference_interval(contrast_RI, np.zeros_like(contrast_RI)))
+
+
+def _on_file(folder: Path, step: int) -> tuple[Cell, ...]:
+    """Cells of an earlier call, if they are of the same weights."""
+    if not (folder / FILE).exists():
+        return ()
+    found = read_cells(folder / FILE)
+    return found.cells if found.step == step else ()
+
+
+def read_cells(path: Path) -> Cells:
+    """Read a file of cells. Raises RunDirError naming it."""
+    try:
+        return Cells.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it and attribute the run again") from error

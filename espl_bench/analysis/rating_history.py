@@ -1,0 +1,73 @@
+"""What ratings said before, and what came then: the history of every prompt's rating, and how often the favourite won."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any
+
+from espl_bench.evolution.rating import BETA
+from espl_bench.types import Rating
+
+
+@dataclass(frozen=True, slots=True)
+class RatedAt:
+    """A prompt's rating after one iteration."""
+
+    step: int
+    rating: Rating
+    mean: float | None
+    """Its mean reward in that iteration; None at its birth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Two prompts that met the same problems: how the ratings before them saw the chances, and how it went."""
+
+    expected: float
+    """Chance that the favourite scores above the other, by the ratings before the iteration; above 0.5."""
+    won: float
+    """1 if it did, 0 if not, 0.5 for a draw."""
+
+
+def histories(events: Sequence[Mapping[str, Any]]) -> dict[int, list[RatedAt]]:
+    """Prompt id → its ratings from birth on, from a population log."""
+    found: dict[int, list[RatedAt]] = {}
+    for event in events:
+        if event["event"] == "born":
+            found[event["id"]] = [RatedAt(event["step"], Rating(event["mu"], event["sigma"]), None)]
+        elif event["event"] == "rated":
+            for key, mean in event["means"].items():
+                line = found[int(key)]
+                rating = event["ratings"].get(key)
+                line.append(RatedAt(event["step"], Rating(*rating) if rating else line[-1].rating, mean))
+    return found
+
+
+def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
+    """The rating a prompt had after `step` iterations; None before its birth."""
+    known = [entry.rating for entry in history if entry.step <= step]
+    return known[-1] if known else None
+
+
+def duels(events: Sequence[Mapping[str, Any]], tie: float) -> Iterator[Duel]:
+    """Every pair of every ranking in which one was the favourite. Mean rewards within `tie` are a draw, as in the rating itself."""
+    past = histories(events)
+    for event in events:
+        if event["event"] != "rated" or not event["ratings"]:
+            continue
+        before = {int(key): rating_at(past[int(key)], event["step"] - 1) for key in event["means"]}
+        for a, b in combinations(sorted(before), 2):
+            mine, other = before[a], before[b]
+            if mine is None or other is None:
+                continue
+            expected = chance(mine, other)
+            margin = event["means"][str(a)] - event["means"][str(b)]
+            won = 0.5 if abs(margin) <= tie + 1e-9 else float(margin > 0)
+            if expected != 0.5:
+                yield Duel(expected, won) if expected > 0.5 else Duel(1.0 - expected, 1.0 - won)
+
+
+def chance(a: Rating, b: Rating) -> float:
+    """Chance that a's performance is above b's: both skills and both performances are normal (TrueSkill, Herbrich et al. 2006)."""
+    return NormalDist(0.0, (2 * BETA**2 + a.sigma**2 + b.sigma**2) ** 0.5).cdf(a.mu - b.mu)

@@ -1,0 +1,220 @@
+"""Verify a run: replay every stored rollout to the run's own environment, and recompute from it what the run says of itself.
+
+No model is loaded. What is compared: reward and outcome of every rollout; reward, outcomes and tokens of every iteration
+(metrics.jsonl); score and outcomes of every evaluation (evaluations.jsonl); and the result (summary.json). Every difference and
+every line that cannot be used is a `Difference`; nothing is repaired.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.controls import environment_of
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.rollouts.episode import Ending, replay, side_by_side
+from espl_bench.runs.rollout_rows import Stored, Unusable, read_stored
+from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
+from espl_bench.runs.summary import Summary
+from espl_bench.types import Problem, Split
+
+Row = Mapping[str, Any]
+Progress = Callable[[int, int], None]
+"""Told how many files of how many are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that does not agree, or cannot be used."""
+
+    place: str
+    """File, inside the run, and line."""
+    what: str
+    recorded: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regraded:
+    """One stored rollout and how its episode ends now."""
+
+    stored: Stored
+    ending: Ending
+
+
+@dataclass
+class Verification:
+    """What was looked at, and what does not agree."""
+
+    run_dir: RunDir
+    summary: Summary | None
+    """None: the run is unfinished."""
+    rollouts: int = 0
+    files: int = 0
+    differences: list[Difference] = field(default_factory=list[Difference])
+
+    def compare(self, place: str, what: str, recorded: object, found: object) -> None:
+        """Note a difference, if there is one."""
+        if recorded != found:
+            self.differences.append(Difference(place, what, _text(recorded), _text(found)))
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """The run's own environment, and its items by id."""
+
+    config: RunConfig
+
+    def make(self) -> TextEnv:
+        """An instance, as the run made one for every episode."""
+        return environment_of(self.config)
+
+    @cached_property
+    def env(self) -> TextEnv:
+        """The instance that is asked for items."""
+        return self.make()
+
+    @cached_property
+    def problems(self) -> Mapping[str, Problem]:
+        """Every item of every split."""
+        every = (self.env.problem(split, index) for split in self.env.splits for index in range(self.env.size(split)))
+        return {problem.id: problem for problem in every}
+
+    def fault(self, stored: Stored) -> Unusable | None:
+        """Why a rollout cannot be graded again; None if it can."""
+        problem = self.problems.get(stored.problem_id)
+        if problem is None:
+            return Unusable(f"of the item {stored.problem_id}, which the environment does not have")
+        if (stored.question, stored.answer) != (problem.question, problem.answer):
+            return Unusable(f"of another {problem.id} than the environment's")
+        return None
+
+    def regrade(self, stored: Stored) -> Regraded:
+        """How the episode ends now. One in which nothing was said was ended by a fault before that, and stays as it is."""
+        if not stored.turns:
+            return Regraded(stored, Ending(stored.reward, stored.outcome, stored.error))
+        problem = self.problems[stored.problem_id]
+        return Regraded(stored, replay(self.make(), problem, stored.turns, stored.stop, stored.heard, stored.limit))
+
+
+def verify(run_dir: RunDir, progress: Progress) -> Verification:
+    """Verify a finished or unfinished run.
+
+    Raises:
+        UsageError: the run's environment does not exist here, or has other data.
+        RunDirError: a log of the run, its configuration or its summary is damaged.
+    """
+    examiner = Examiner(run_dir.config())
+    run_dir.refuse_other_data(examiner.env.data_identity())
+    found = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
+    rows: dict[tuple[int, Split | None], Row] = {(row["step"], None): row for row in run_dir.read_log(Log.METRICS)}
+    rows |= {(row["step"], Split(row["split"])): row for row in run_dir.read_log(Log.EVALUATIONS)}
+    stored = {(step, split) for split in (None, *Split) for step in run_dir.rollout_steps(split)}
+    places = sorted({*rows, *stored}, key=lambda place: (place[0], place[1] or ""))
+    last_test: list[Regraded] | None = None
+    for done, (step, split) in enumerate(places):
+        progress(done, len(places))
+        regraded = _regrade_file(found, examiner, step, split)
+        if regraded is not None and (row := rows.get((step, split))) is not None:
+            _compare_row(found, examiner, split, row, regraded)
+        if split is Split.TEST:
+            last_test = regraded
+    progress(len(places), len(places))
+    if found.summary is not None:
+        evaluations = {place: row for place, row in rows.items() if place[1] is not None}
+        _compare_summary(found, found.summary, evaluations, last_test)
+    return found
+
+
+def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Split | None) -> list[Regraded] | None:
+    """Grade a file again; None if it or a line of it cannot be used, so that nothing can be computed from it."""
+    path = found.run_dir.rollout_path(step, split)
+    name = path.relative_to(found.run_dir.path).as_posix()
+    found.files += 1
+    try:
+        lines = list(read_stored(path))
+    except OSError as error:
+        found.differences.append(Difference(name, "file", "rollouts", f"cannot be read ({error.strerror})"))
+        return None
+    sound: dict[int, Stored] = {}
+    for number, line in enumerate(lines, start=1):
+        fault = line if isinstance(line, Unusable) else examiner.fault(line)
+        if fault is not None:
+            found.differences.append(Difference(f"{name} line {number}", "line", "a rollout", str(fault)))
+        elif isinstance(line, Stored):
+            sound[number] = line
+    regraded = list(side_by_side(examiner.regrade, list(sound.values()), examiner.env.steps_at_once))
+    found.rollouts += len(regraded)
+    for number, each in zip(sound, regraded, strict=True):
+        place, item = f"{name} line {number}", each.stored.problem_id
+        found.compare(place, f"outcome of {item}", each.stored.outcome.value, each.ending.outcome.value)
+        found.compare(place, f"reward of {item}", each.stored.reward, each.ending.reward)
+    return regraded if len(sound) == len(lines) else None
+
+
+def _compare_row(found: Verification, examiner: Examiner, split: Split | None, row: Row, regraded: Sequence[Regraded]) -> None:
+    """A row of metrics.jsonl (no split) or evaluations.jsonl against its rollouts."""
+    place = f"{Log.METRICS if split is None else Log.EVALUATIONS}.jsonl step {row['step']}"
+    found.compare(place, "outcomes", row["outcomes"], _shares(regraded))
+    if split is None:
+        graded = [each.ending.reward for each in regraded if each.ending.outcome.graded]
+        found.compare(place, "reward", row["reward"], _mean(graded))
+        found.compare(place, "generated tokens", row["generated_tokens"], sum(each.stored.generated_tokens for each in regraded))
+        return
+    found.compare(place, f"{split} score", row["score"], _mean(_item_scores(regraded)))
+    env, samples = examiner.env, examiner.config.eval_samples
+    expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
+    present = [(each.stored.problem_id, each.stored.sample) for each in regraded]
+    if present != expected:
+        stated = f"{env.size(split):,} items x {samples} samples, in order"
+        found.differences.append(Difference(place, f"{split} rollouts", stated, f"{len(present):,} others"))
+
+
+def _compare_summary(
+    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, Split | None], Row], test: Sequence[Regraded] | None
+) -> None:
+    """The result against the rows of the evaluations' log, and what it says of the test against the rollouts of the last one."""
+    for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):
+        row = evaluations.get((summary.steps, split))
+        found.compare(SUMMARY, f"{split} score", score, None if row is None else row["score"])
+    logged = sorted((row["step"], row["split"], row["score"]) for row in evaluations.values())
+    found.compare(SUMMARY, "curve", sorted((point.step, point.split, point.score) for point in summary.curve), logged)
+    if test is None:
+        return
+    scores, item_scores = _scores(test), _item_scores(test)
+    found.compare(SUMMARY, "test score, graded again", summary.score, _mean(item_scores))
+    found.compare(SUMMARY, "outcomes", summary.outcomes, _shares(test))
+    found.compare(SUMMARY, "items", summary.n_items, len(scores))
+    found.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
+    for place, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
+        found.compare(SUMMARY, f"rewards of item {place}", list(recorded), again)
+
+
+def _shares(regraded: Sequence[Regraded]) -> dict[str, float]:
+    counts = Counter(each.ending.outcome.value for each in regraded)
+    return {outcome: count / len(regraded) for outcome, count in counts.items()}
+
+
+def _scores(regraded: Sequence[Regraded]) -> list[list[float]]:
+    """Rewards, items x samples, in the order of the file."""
+    items: dict[str, list[float]] = {}
+    for each in regraded:
+        items.setdefault(each.stored.problem_id, []).append(each.ending.reward)
+    return list(items.values())
+
+
+def _item_scores(regraded: Sequence[Regraded]) -> list[float]:
+    return [_mean(rewards) for rewards in _scores(regraded)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Everything people type and see."""

@@ -1,0 +1,74 @@
+"""What `compare` and `sweep` share: a set of runs, those of it that wait, and what is written and printed when they have ended."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.errors import EsplError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
+from espl_bench.runs.run_dir import SUMMARY
+from espl_bench.runs.summary import read_summary
+from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.utils.atomic_io import encode_text, write_atomic
+from espl_bench.utils.formatting import out_console
+
+TABLES = ("table.md", "table.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Runs in the order they are started."""
+
+    out: Path
+    jobs: tuple[Job, ...]
+    place: str = ""
+    """What `out` shows, where it is not the place itself."""
+
+    def __str__(self) -> str:
+        """Where the runs lie."""
+        return self.place or str(self.out)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """The runs without a summary."""
+        return [job for job in self.jobs if not (job.folder / SUMMARY).exists()]
+
+
+def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], display: CompareDisplay, as_json: bool) -> int:
+    """Run what is not finished, write and print the table; returns the exit code.
+
+    Raises EsplError when stopped by a signal, after the runs have saved.
+    """
+    plan.out.mkdir(parents=True, exist_ok=True)
+    waiting = plan.waiting
+    finished = len(plan.jobs) - len(waiting)
+    with display:
+        display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} finished already" if finished else ""))
+        results = execute(waiting)
+    if len(results) < len(waiting) or any(result.fate is Fate.STOPPED for result in results):
+        again = shlex.join(["espl-bench", *sys.argv[1:]])
+        raise EsplError(f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished, their work is saved; go on with: {again}")
+    _tabulate(plan, as_json)
+    failed = [result for result in results if result.fate is Fate.FAILED]
+    for result in failed:
+        rest = f" (all of it: {result.job.log})" if result.job.log.exists() else ""
+        sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
+    return 1 if failed else 0
+
+
+def _tabulate(plan: Plan, as_json: bool) -> None:
+    runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
+    board = build_board([Entry(run.row, run) for run in runs])
+    for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
+        write_atomic(plan.out / name, [encode_text(text)])
+    if as_json:
+        sys.stdout.write(to_json(board))
+    elif board.tables:
+        console = out_console()
+        console.print(to_screen(board, console.width))
+        console.print(f"written: {', '.join(f'{plan}/{name}' for name in TABLES)}", soft_wrap=True, markup=False)

@@ -1,0 +1,112 @@
+"""`methods` and `envs`: what is registered, first-party or not. A broken plug-in is listed with its fault, and hides nothing."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from espl_bench.config.run_config import model_name
+from espl_bench.errors import EsplError
+from espl_bench.method import Method
+from espl_bench.registry import ENV_GROUP, METHOD_GROUP, find_environment, find_method, make_environment, names
+from espl_bench.types import Split
+from espl_bench.utils.formatting import DASH, out_console, plain
+
+Record = dict[str, Any]
+NEVER_BROKEN = frozenset({"name", "selector", "baseline"})
+"""Columns whose words one may want to copy."""
+
+
+def list_methods(as_json: bool) -> None:
+    """Print every registered method."""
+    columns = {"name": "name", "learns": "learns", "operators": "operators", "selector": "selector", "baseline": "baseline"}
+    _show([_method_record(name) for name in names(METHOD_GROUP)], columns, "methods", as_json)
+
+
+def list_environments(as_json: bool) -> None:
+    """Print every registered environment."""
+    columns = {"name": "name", "gym_id": "gymnasium id", "items": "train / validation / test", "model": "default model"}
+    _show([_environment_record(name) for name in names(ENV_GROUP)], columns, "environments", as_json)
+
+
+def _method_record(name: str) -> Record:
+    try:
+        method = find_method(name)
+    except EsplError as error:
+        return {"name": name, "error": str(error)}
+    return {
+        "name": name,
+        "learns": _learns(method),
+        "operators": [operator.value for operator in method.operators],
+        "selector": method.selector if method.operators else None,
+        "baseline": method.baseline.value if method.learns_weights else None,
+        "summary": method.summary,
+    }
+
+
+def _learns(method: Method) -> list[str]:
+    return [*(["weights"] if method.learns_weights else []), *(["words"] if method.operators else [])]
+
+
+def _environment_record(name: str) -> Record:
+    try:
+        spec = find_environment(name)
+    except EsplError as error:
+        return {"name": name, "error": str(error)}
+    record: Record = {
+        "name": name,
+        "gym_id": spec.gym_id,
+        "items": None,
+        "model": spec.model,
+        "dialect": spec.dialect,
+        "defaults": dict(spec.defaults),
+        "data": [{"split": split.value, "set": source.name, "licence": source.licence.short} for split, source in spec.data],
+        "summary": spec.summary,
+    }
+    try:
+        env = make_environment(spec, {})
+    except EsplError as error:  # its data are missing, or it needs an option
+        return {**record, "needs": str(error)}
+    return {**record, "items": {split.value: env.size(split) for split in Split}}
+
+
+def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n")
+        return
+    console = out_console()
+    if not records:
+        console.print(f"no {kind} are registered; install a package that brings some")
+        return
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in columns.values():
+        grid.add_column(heading, overflow="fold", no_wrap=heading in NEVER_BROKEN)
+    for record in records:
+        shown = {**record, "model": model_name(record["model"])} if record.get("model") else record
+        grid.add_row(*(plain(_cell(shown.get(key))) for key in columns))
+    console.print(grid)
+    console.print()
+    for record in records:
+        fault = record.get("error")
+        text = plain(record["name"], "bold").append_text(plain(f": {fault or record['summary']}", "red" if fault else ""))
+        console.print(text)
+        if data := record.get("data"):
+            licences = ", ".join(f"{each['set']} {each['licence']}" for each in data)
+            console.print(plain(f"    data: {licences}", "dim"))
+        if needs := record.get("needs"):
+            console.print(plain(f"    {needs}", "yellow"))
+
+
+def _cell(value: str | Sequence[str] | Mapping[str, int] | None) -> str:
+    match value:
+        case None:
+            return DASH
+        case str():
+            return value
+        case Mapping():
+            return " / ".join(f"{number:,}" for number in value.values())
+        case _:
+            return " + ".join(value) or DASH

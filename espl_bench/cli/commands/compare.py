@@ -1,0 +1,64 @@
+"""`compare`: several methods with several seeds, each run in a process of its own, then the table.
+
+Runs are processes so that one cannot disturb another: each has its own memory, threads and signals, and what it says on
+stderr is kept in a log beside its run directory. A run that fails stops nothing else. Finished runs are kept and
+unfinished ones resumed, so the same command goes on where it was stopped.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espl_bench.cli.commands import batch
+from espl_bench.cli.commands.batch import Plan
+from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.cli.commands.run import configure
+from espl_bench.cli.options import Chosen
+from espl_bench.errors import UsageError
+from espl_bench.registry import METHOD_GROUP, names
+from espl_bench.runs.run_dir import CONFIG, RunDir
+from espl_bench.sweep.processes import Job, run_all
+from espl_bench.utils.formatting import err_console
+
+DEFAULT_SEEDS = 3
+
+
+def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
+    """``--seeds N`` or ``--seed-list 0,1,…``. Raises UsageError for both, or for what is no list of numbers."""
+    if listed is None:
+        return tuple(range(DEFAULT_SEEDS if number is None else number))
+    if number is not None:
+        raise UsageError("--seeds and --seed-list both name the seeds; give one of them")
+    parts = [part.strip() for part in listed.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--seed-list takes whole numbers with commas between, not '{listed}'")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> Plan:
+    """Resolve every run before the first one starts.
+
+    Raises UsageError for what cannot be, and if a folder holds a run of another configuration.
+    """
+    wanted = names(METHOD_GROUP) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    if not wanted:
+        raise UsageError("--methods names no method; e.g. --methods base,espl")
+    return Plan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
+
+
+def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
+    config = configure(method, env, seed, chosen)
+    folder = out / f"{method}-s{seed}"
+    program = (sys.executable, "-m", "espl_bench")
+    if (folder / CONFIG).exists():
+        RunDir.open(folder).refuse_changes(config)
+        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
+    named = ("run", f"--method={method}", f"--env={env}", f"--seed={seed}", f"--out={folder}", "--quiet")
+    return Job(folder, (*program, *named, *chosen.arguments()), config.iterations)
+
+
+def carry_out(plan: Plan, at_a_time: int, quiet: bool, as_json: bool) -> int:
+    """Run what is not finished, write and print the table; returns the exit code. Raises as `batch.carry_out` does."""
+    at_a_time = min(at_a_time, len(plan.jobs))
+    display = CompareDisplay(err_console(), plan.waiting, quiet)
+    return batch.carry_out(plan, lambda jobs: run_all(jobs, at_a_time, display), display, as_json)

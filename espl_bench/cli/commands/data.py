@@ -1,0 +1,161 @@
+"""`data status`, `data get`, `data import` and `data check`: the data sets of environments, from the command line."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from espl_bench.cli.commands import data_display
+from espl_bench.cli.options import parse_data, parse_pairs
+from espl_bench.data.dataset_spec import Source
+from espl_bench.data.files import read_records
+from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.loading import get_command, import_command
+from espl_bench.data.store import Manifest, Origin, home, is_stored, manifest_of, save
+from espl_bench.environment.data_check import report
+from espl_bench.environment.text_env import EnvironmentSpec
+from espl_bench.errors import EsplError, UsageError, unknown
+from espl_bench.registry import ENV_GROUP, find_environment, make_environment, names
+from espl_bench.types import Split
+from espl_bench.utils import atomic_io
+from espl_bench.utils.formatting import out_console
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One data set of one environment."""
+
+    env: str
+    split: str
+    source: str
+    stored: bool
+    items: int | None
+    origin: str
+    identity: str
+    licence: str
+    fault: str
+    """Why it cannot be used although it is there; empty if it can."""
+    get: str
+    """The command that fetches it."""
+    imports: str
+    """The command that imports it."""
+
+
+def show_status(as_json: bool) -> None:
+    """Every data set of every environment."""
+    found = [status for spec in _specs() for status in _statuses(spec)]
+    if as_json:
+        _json({"home": str(home()), "sets": [asdict(status) for status in found]})
+    else:
+        out_console().print(data_display.statuses(home(), found))
+
+
+def _specs() -> Iterator[EnvironmentSpec]:
+    """The environments that can be loaded; `envs` tells about the others."""
+    for name in names(ENV_GROUP):
+        try:
+            yield find_environment(name)
+        except EsplError:
+            continue
+
+
+def _statuses(spec: EnvironmentSpec) -> Iterator[Status]:
+    for split, source in spec.data:
+        remedy = import_command(spec.name, spec.data, split, source)
+        manifest, fault = _manifest(source, remedy)
+        yield Status(
+            env=spec.name,
+            split=split.value,
+            source=source.name,
+            stored=manifest is not None,
+            items=manifest.items if manifest else None,
+            origin=str(manifest.origin) if manifest else "",
+            identity=manifest.identity if manifest else "",
+            licence=source.licence.short,
+            fault=fault,
+            get=get_command(spec.name),
+            imports=remedy,
+        )
+
+
+def _manifest(source: Source, remedy: str) -> tuple[Manifest | None, str]:
+    if not is_stored(source):
+        return None, ""
+    try:
+        return manifest_of(source, remedy), ""
+    except EsplError as error:
+        return None, str(error)
+
+
+def get(env: str, source: str | None, revision: str | None, again: bool, as_json: bool) -> None:
+    """Fetch the data sets of an environment. Those that came before one that fails stay."""
+    spec = _with_data(env)
+    wanted = list(spec.data)
+    if source is not None:
+        known = {each.name for _, each in spec.data}
+        if source not in known:
+            raise unknown(f"source of {env}", source, known)
+        wanted = [(split, each) for split, each in wanted if each.name == source]
+    if revision is not None and len(wanted) > 1:
+        raise UsageError(f"--revision is of one data set, and {env} has {len(wanted)}; name it with --source")
+    from espl_bench.data.hub import fetch
+
+    for _, each in wanted:
+        if is_stored(each) and not again:
+            data_display.say_stored(each.name, home())
+    waiting = [(split, each) for split, each in wanted if again or not is_stored(each)]
+    done: list[Manifest] = []
+    for place, (_, each) in enumerate(waiting):
+        asked = replace(each, revision=revision) if revision is not None else each
+        data_display.say_fetching(asked)
+        remedy = " ; ".join(import_command(env, spec.data, split, left) for split, left in waiting[place:])
+        intake, origin = fetch(asked, remedy)
+        done.append(_keep(each, intake, origin, as_json))
+    if as_json:
+        _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done]})
+
+
+def import_file(
+    env: str, file: Path, split: str, source: str | None, problem_column: str | None, answer_column: str | None, as_json: bool
+) -> None:
+    """Put the rows of a file into the data home."""
+    spec = _with_data(env)
+    kinds = [kind.value for kind in Split]
+    if split not in kinds:
+        raise unknown("split", split, kinds)
+    found = spec.data.find(env, Split(split), source)
+    intake = take_in(read_records(file), str(file), found, problem_column, answer_column)
+    manifest = _keep(found, intake, Origin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
+    if as_json:
+        _json(manifest.model_dump(mode="json", by_alias=True))
+
+
+def _keep(source: Source, intake: Intake, origin: Origin, quiet: bool) -> Manifest:
+    manifest = save(source, intake, origin)
+    if not quiet:
+        out_console().print(data_display.kept(source, manifest, home()))
+    return manifest
+
+
+def check(env: str, against: tuple[str, ...], data: tuple[str, ...], env_options: tuple[str, ...], as_json: bool) -> None:
+    """Look at what an environment serves."""
+    spec = find_environment(env)
+    others = [find_environment(name) for name in against]
+    made = make_environment(spec, {**parse_pairs(env_options), **parse_data(data)})
+    found = report(spec, made, others)
+    if as_json:
+        _json(asdict(found))
+    else:
+        out_console().print(data_display.checked(found))
+
+
+def _with_data(env: str) -> EnvironmentSpec:
+    spec = find_environment(env)
+    if not list(spec.data):
+        raise UsageError(f"environment '{env}' needs no data set that could be fetched or imported; see espl-bench envs")
+    return spec
+
+
+def _json(record: object) -> None:
+    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,158 @@
+"""How data sets look on a terminal. Names and texts of data sets are foreign: all of them go through `screen.plain`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from espl_bench.data.dataset_spec import Source
+from espl_bench.data.overlap import SHARE, WORDS, Pair
+from espl_bench.data.store import Manifest
+from espl_bench.environment.data_check import OverlapReport, Report, SourceReport, SplitReport
+from espl_bench.utils.formatting import DASH, err_console, plain
+
+if TYPE_CHECKING:
+    from espl_bench.cli.commands.data import Status
+
+HASH: Final = 12
+"""Digits of an identity that are shown."""
+PAIRS: Final = 20
+"""Pairs that are shown of one overlap; --json has all."""
+START: Final = 70
+"""Characters of a problem that are shown."""
+
+
+def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
+    """Every data set, and the commands for those that are missing."""
+    grid = _grid("environment", "split", "data set", "items", "identity", "origin", "licence")
+    for each in found:
+        state = each.origin if each.stored else ("damaged" if each.fault else "missing")
+        cells = (each.env, each.split, each.source, _number(each.items), each.identity[:HASH] or DASH, state, each.licence)
+        grid.add_row(*(plain(cell, "" if each.stored else "yellow") for cell in cells))
+    lines: list[RenderableType] = [grid, Text(), plain(f"data home: {home}")]
+    lines.extend(plain(each.fault, "red") for each in found if each.fault)
+    for env in dict.fromkeys(each.env for each in found if not each.stored):
+        absent = [each for each in found if each.env == env and not each.stored]
+        lines.append(plain(f"{env}: {absent[0].get}"))
+        lines.extend(plain(f"    or without a network: {each.imports}", "dim") for each in absent)
+    return Group(*lines)
+
+
+def say_stored(name: str, home: Path) -> None:
+    """A data set need not be fetched."""
+    err_console().print(plain(f"{name} is in {home} already; --again fetches it anew"), soft_wrap=True)
+
+
+def say_fetching(source: Source) -> None:
+    """A data set is asked for."""
+    revision = source.revision or "the newest commit"
+    err_console().print(plain(f"fetching {source.hub_id} at {revision} …", "dim"), soft_wrap=True)
+
+
+def kept(source: Source, manifest: Manifest, home: Path) -> RenderableType:
+    """What was stored, and everything about it that one should know."""
+    lines = [plain(f"{source.name}: {manifest.items:,} items from {manifest.origin} -> {home / source.name}", "bold")]
+    lines.append(plain(f"columns {manifest.columns.problem} and {manifest.columns.answer}; licence {source.licence.short}"))
+    lines.append(plain(f"identity {manifest.identity}"))
+    lines.extend(plain(f"! {remark}", "yellow") for remark in _remarks(source, manifest))
+    return Group(*lines)
+
+
+def _remarks(source: Source, manifest: Manifest) -> list[str]:
+    remarks: list[str] = []
+    if manifest.duplicates:
+        remarks.append(f"{manifest.duplicates:,} of {manifest.rows_read:,} rows repeated a problem and were left out")
+    if manifest.conflicts:
+        listed = ", ".join(map(str, manifest.conflicts[:5]))
+        remarks.append(f"{len(manifest.conflicts):,} problems came with several answers, the last one counts (rows {listed}, from 0)")
+    if manifest.repaired:
+        remarks.append(f"{manifest.repaired:,} LaTeX commands were restored that an escape sequence had damaged")
+    if source.expected is not None and source.expected != manifest.items:
+        remarks.append(f"{source.expected:,} items were expected")
+    if source.identity is not None and source.identity != manifest.identity:
+        remarks.append(f"this is not the text on record ({source.identity[:HASH]}, {source.identity_of})")
+    if source.caution:
+        remarks.append(source.caution)
+    return remarks
+
+
+def checked(found: Report) -> RenderableType:
+    """The whole report."""
+    parts: list[RenderableType] = [plain(found.env, "bold"), plain(found.split_rule, "dim"), Text()]
+    if found.sources:
+        parts.extend((_sources(found.sources), Text()))
+        parts.extend(plain(f"{each.name}: {each.about}", "dim") for each in found.sources if each.about)
+        parts.extend(plain(f"{each.name}: licence {each.licence} ({each.licence_stated_by})", "dim") for each in found.sources)
+        parts.extend(plain(f"! {each.name}: {each.caution}", "yellow") for each in found.sources if each.caution)
+        parts.append(Text())
+    parts.extend((_splits(found.splits), Text()))
+    for split in found.splits:
+        parts.extend(_findings(split))
+    for overlap in (*found.overlaps, *found.elsewhere):
+        parts.extend(_overlap(overlap))
+    parts.append(plain(f"nearly the same: {SHARE:.0%} or more of the shorter text's {WORDS}-word sequences, stock phrases left out", "dim"))
+    return Group(*parts)
+
+
+def _sources(sources: Sequence[SourceReport]) -> Table:
+    grid = _grid("split", "data set", "origin", "items", "expected", "repeated", "several answers", "restored", "identity", "on record")
+    for each in sources:
+        known = each.recorded is not None and bool(each.identity)
+        record = ("the same" if each.recorded == each.identity else "DIFFERS") if known else DASH
+        cells = (each.split, each.name, each.origin or "missing", _number(each.items), _number(each.expected))
+        counts = (each.duplicates, each.conflicts, each.repaired)
+        grid.add_row(*map(plain, (*cells, *map(_number, counts), each.identity[:HASH] or DASH, record)))
+    return grid
+
+
+def _splits(splits: Sequence[SplitReport]) -> Table:
+    grid = _grid("split", "items", "identity", "same problem", "nearly the same", "answers not accepted")
+    for each in splits:
+        exact = sum(pair.exact for pair in each.repetitions)
+        counts = (exact, len(each.repetitions) - exact, len(each.unaccepted))
+        grid.add_row(*map(plain, (each.split, _number(each.items), each.identity[:HASH] or DASH, *map(_number, counts))))
+    return grid
+
+
+def _findings(split: SplitReport) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if split.unaccepted:
+        lines.append(plain(f"{split.split}: answers that the grader does not accept (own), or cannot compare with another (other)", "bold"))
+        lines.extend(plain(f"    {each.id}  {each.response}: {each.outcome}  {each.answer[:START]}") for each in split.unaccepted[:PAIRS])
+        lines.append(Text())
+    if split.repetitions:
+        lines.append(plain(f"{split.split}: problems that stand twice", "bold"))
+        lines.extend((_pairs(split.repetitions), Text()))
+    return lines
+
+
+def _overlap(overlap: OverlapReport) -> list[RenderableType]:
+    exact = sum(pair.exact for pair in overlap.pairs)
+    near = len(overlap.pairs) - exact
+    heading = plain(f"{overlap.first} and {overlap.second}: {exact:,} problems the same, {near:,} nearly", "bold")
+    return [heading, _pairs(overlap.pairs), Text()] if overlap.pairs else [heading, Text()]
+
+
+def _pairs(pairs: Sequence[Pair]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for pair in pairs[:PAIRS]:
+        degree = "same" if pair.exact else f"{pair.containment:.0%}"
+        start = " ".join(pair.first.text.split())[:START]
+        grid.add_row(*map(plain, (f"    {pair.first.id}", pair.second.id, degree, start)))
+    more = len(pairs) - PAIRS
+    return Group(grid, plain(f"    and {more:,} more, see --json", "dim")) if more > 0 else grid
+
+
+def _grid(*headings: str) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    return grid
+
+
+def _number(value: int | None) -> str:
+    return DASH if value is None else f"{value:,}"

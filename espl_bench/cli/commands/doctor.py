@@ -1,0 +1,61 @@
+"""`doctor`: what this machine can run, and the command to begin with."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from rich import box
+from rich.table import Table
+
+from espl_bench.engines.fit import CONTEXT, GIB, MICRO_BATCH, RANK, USABLE, Fit, Machine, examine, fits, recommended
+from espl_bench.utils.formatting import DASH, out_console, plain
+
+
+def diagnose(as_json: bool) -> None:
+    """Look at this machine and print what was found."""
+    machine = examine()
+    found = fits(machine)
+    if as_json:
+        record = {**asdict(machine), "models": [asdict(fit) for fit in found], "recommended": recommended(machine, found)}
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    console = out_console()
+    console.print(_facts(machine))
+    for trouble in machine.troubles:
+        console.print(plain(f"! {trouble}", "yellow"), soft_wrap=True)
+    console.print()
+    console.print(_sizes(machine, found))
+    shape = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens"
+    console.print(plain(f"Estimates for engine hf on one device: {shape}; {1 - USABLE:.0%} of the memory is left free.", "dim"))
+    console.print()
+    console.print(plain("begin with: ").append_text(plain(recommended(machine, found), "bold")), soft_wrap=True)
+
+
+def _facts(machine: Machine) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for device in machine.devices:
+        grid.add_row(plain(device.kind, "dim"), plain(f"{device.name}, {_gib(device.memory)} GiB, {_gib(device.free)} free"))
+    grid.add_row(plain("cores", "dim"), plain(str(machine.cores)))
+    grid.add_row(plain("disk", "dim"), plain(f"{_gib(machine.disk_free)} GiB free here"))
+    for name, found in machine.versions.items():
+        grid.add_row(plain(name, "dim"), plain(found or "not installed", "" if found else "dim"))
+    return grid
+
+
+def _sizes(machine: Machine, found: tuple[Fit, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in ("model size", "e.g.", "sampling, GiB", "with training, GiB", "sampling fits", "training fits", "devices for sampling"):
+        table.add_column(heading, overflow="fold")
+    for fit in found:
+        amounts = (_gib(fit.sampling), _gib(fit.training))
+        spread = str(fit.spread) if fit.spread else f"more than {len(machine.devices)}"
+        table.add_row(f"{fit.size.billions:g} B", plain(fit.size.example), *amounts, _yes(fit.samples), _yes(fit.trains), spread)
+    return table
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else DASH
+
+
+def _gib(amount: float) -> str:
+    return f"{amount / GIB:.1f}"

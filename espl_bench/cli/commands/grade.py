@@ -1,0 +1,212 @@
+"""`grade`: explain one verdict, or grade a file of answers. What a model wrote is printed literally."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from espl_bench.errors import EsplError, UsageError, unknown
+from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
+from espl_bench.grading.extract import extract, has_box, whole
+from espl_bench.rollouts.outcomes import LOUD_RATE
+from espl_bench.types import Outcome
+from espl_bench.utils.formatting import DASH, err_console, out_console, percent, plain
+
+WHOLE: Final = "none"
+"""The answer is extracted already."""
+AUTO: Final = "auto"
+"""A response to take the last box from, if a box stands in it; else `WHOLE`."""
+EXTRACTIONS: Final = (AUTO, WHOLE, *Extraction)
+
+_ANSWER_COLUMNS: Final = ("answer", "prediction")
+_OPTIONS: Final = {
+    "match_types": list,
+    "precision": int,
+    "numeric_precision": int,
+    "strict": bool,
+    "allow_set_relation_comp": bool,
+}
+"""What a row's ``options`` may hold, and of which type."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the command line wants answers graded."""
+
+    extraction: str
+    """One of `EXTRACTIONS`."""
+    rules: GradingRules
+
+    def candidate(self, gold: str, answer: str) -> Candidate:
+        """What is to be compared."""
+        if self.extraction == WHOLE or (self.extraction == AUTO and not has_box(answer)):
+            return Candidate(gold, whole(answer), self.rules)
+        return Candidate(gold, extract(answer, self.rules.extraction), self.rules)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a file."""
+
+    id: Any
+    candidate: Candidate
+
+
+def configure(extraction: str, match_types: str | None, **rules: Any) -> Asked:
+    """The command line's options; None for a rule that was not given. Raises UsageError."""
+    if extraction not in EXTRACTIONS:
+        raise unknown("--extract value", extraction, EXTRACTIONS)
+    chosen = GradingRules(**{name: value for name, value in rules.items() if value is not None})
+    if match_types is not None:
+        if extraction not in (AUTO, Extraction.ANYWHERE):
+            raise UsageError("--match-types is for searching the whole text; use it with --extract anywhere")
+        extraction = Extraction.ANYWHERE
+        chosen = replace(chosen, match_types=_match_types(match_types.split(",")))
+    if extraction not in (AUTO, WHOLE):
+        chosen = replace(chosen, extraction=Extraction(extraction))
+    return Asked(extraction, chosen)
+
+
+def explain_one(gold: str, answer: str, asked: Asked, as_json: bool) -> None:
+    """Print what was extracted, how it was compared, and the outcome."""
+    explanation = explain(asked.candidate(gold, answer))
+    if as_json:
+        _write_json({**asdict(explanation.grade), "gold_form": explanation.gold_form, "answer_form": explanation.answer_form})
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, text in _facts(gold, asked.candidate(gold, answer), explanation):
+        grid.add_row(plain(name, "dim"), plain(text, "bold" if name == "outcome" else ""))
+    out_console().print(grid)
+
+
+def grade_file(path: Path, asked: Asked, as_json: bool, quiet: bool) -> None:
+    """Grade every row; with `as_json` one line each. The counts go to stderr then, else to stdout. Raises EsplError."""
+    rows = list(_read(path, asked))
+    counts: Counter[Outcome] = Counter()
+    with _progress(len(rows), quiet) as advance:
+        for row, grade in zip(rows, judge_many(row.candidate for row in rows), strict=True):
+            counts[grade.outcome] += 1
+            if as_json:
+                _write_json({"id": row.id, "outcome": grade.outcome.value})
+            advance()
+    console = err_console() if as_json else out_console()
+    if not (as_json and quiet):
+        console.print(plain(_summary(counts)))
+    failed = sum(number for outcome, number in counts.items() if not outcome.graded)
+    if failed > LOUD_RATE * len(rows):
+        share = percent(failed / len(rows))
+        warning = (
+            f"! {failed:,} of {len(rows):,} answers ({share}) could not be graded: do not trust these figures; look at one with --answer"
+        )
+        err_console().print(plain(warning, "bold red"), soft_wrap=True)
+
+
+def _facts(gold: str, candidate: Candidate, explanation: Explanation) -> Iterator[tuple[str, str]]:
+    grade = explanation.grade
+    yield "gold", gold
+    yield "extracted", DASH if grade.extracted is None else grade.extracted
+    yield "from", candidate.extracted.source
+    yield "compared", _compared(grade)
+    if explanation.gold_form or explanation.answer_form:
+        yield "gold read as", explanation.gold_form or DASH
+        yield "answer read as", explanation.answer_form or DASH
+    yield "outcome", grade.outcome.value
+
+
+def _compared(grade: Grade) -> str:
+    return f"by {grade.how.replace('_', '-')}: {grade.detail}"
+
+
+def _summary(counts: Counter[Outcome]) -> str:
+    total = counts.total()
+    shares = [
+        f"{outcome.replace('_', ' ')} {counts[outcome]:,} ({percent(counts[outcome] / total)})" for outcome in Outcome if counts[outcome]
+    ]
+    return f"{total:,} answers: {', '.join(shares) or 'none'}"
+
+
+def _read(path: Path, asked: Asked) -> Iterator[Row]:
+    """The rows of a file. Raises UsageError if there is no such file, EsplError for a line that cannot be used."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror}); give --jsonl a file with one JSON object a line") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _row(line, f"{path}, line {number}", asked)
+
+
+def _row(line: bytes, place: str, asked: Asked) -> Row:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise EsplError(f"{place} is not JSON ({error}); mend or remove it") from error
+    except RecursionError as error:
+        raise EsplError(f"{place} is nested too deeply to be read; mend or remove it") from error
+    if not isinstance(record, dict):
+        raise EsplError(f"{place} is not a JSON object; write one with the columns id, gold and answer")
+    columns: dict[str, Any] = record  # pyright: ignore[reportUnknownVariableType]  (JSON's keys are strings)
+    answer = next((name for name in _ANSWER_COLUMNS if name in columns), _ANSWER_COLUMNS[0])
+    for name in ("id", "gold", answer):
+        if name not in columns:
+            raise EsplError(f"{place} has no column '{name}'; every line needs id, gold and answer")
+    for name in ("gold", answer):
+        if not isinstance(columns[name], str):
+            raise EsplError(f"{place}: column '{name}' is not a text; put it in quotes")
+    own = _with_options(asked, columns.get("options"), place)
+    return Row(columns["id"], own.candidate(columns["gold"], columns[answer]))
+
+
+def _with_options(asked: Asked, options: Any, place: str) -> Asked:
+    """The rules of one row: the command line's, but for what the row says."""
+    if options is None:
+        return asked
+    if not isinstance(options, dict):
+        raise EsplError(f"{place}: column 'options' is not a JSON object; known options: {', '.join(_OPTIONS)}")
+    given: dict[str, Any] = options  # pyright: ignore[reportUnknownVariableType]
+    for name, value in given.items():
+        if name not in _OPTIONS:
+            raise EsplError(f"{place}: {unknown('option', name, _OPTIONS)}")
+        if type(value) is not _OPTIONS[name]:
+            raise EsplError(f"{place}: option '{name}' must be a {_OPTIONS[name].__name__}, not {json.dumps(value)}")
+    names = {"precision": "float_rounding"}
+    changes = {names.get(name, name): value for name, value in given.items()}
+    if "match_types" not in changes:
+        return replace(asked, rules=replace(asked.rules, **changes))
+    changes["match_types"] = _match_types(changes["match_types"], place)
+    # Such a row wants its whole text searched, just as it stands.
+    return Asked(WHOLE, replace(asked.rules, extraction=Extraction.ANYWHERE, **changes))
+
+
+def _match_types(names: Sequence[Any], place: str = "") -> tuple[MatchType, ...]:
+    for name in names:
+        if name not in list(MatchType):
+            fault = unknown("match type", str(name), MatchType)
+            raise EsplError(f"{place}: {fault}") if place else fault
+    if not names:
+        raise EsplError(f"{place}: option 'match_types' names nothing; choose from {', '.join(MatchType)}")
+    return tuple(MatchType(name) for name in names)
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Generator[Callable[[], None]]:
+    """A bar on stderr, if that is a terminal and nobody minds."""
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("grading"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("grading", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _write_json(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")  # in ASCII: a lone surrogate could not be written otherwise

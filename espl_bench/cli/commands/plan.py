@@ -1,0 +1,102 @@
+"""`plan`: what it takes to separate a gap, from the noise of existing runs."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from espl_bench.errors import RunDirError, UsageError, unknown
+from espl_bench.leaderboard.collect import collect
+from espl_bench.leaderboard.grouping import Test, group
+from espl_bench.leaderboard.layout import Grid, Sheet, signed_cell
+from espl_bench.leaderboard.power import MOST_SEEDS, Design, Plan, plan
+from espl_bench.leaderboard.render import sheets_to_screen
+from espl_bench.utils.formatting import count, duration, out_console, points
+
+LEGEND = (
+    "Both methods together: training, reflections, evaluations and the final test, one run after the other on the machine of the "
+    "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments. The noise is an estimate: "
+    "from few seeds it may be off by half."
+)
+MANY_ITEMS = 1_000_000
+"""As good as all items that there could be."""
+SHOWN = 8
+"""Designs on the screen; --json has all."""
+
+
+def parse_gap(text: str) -> float:
+    """``3pp``, ``3`` or ``0.03`` → 0.03. Raises UsageError for what is no gap."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(pp|points?|%)?\s*", text)
+    if not found:
+        raise UsageError(f"--detect takes percentage points, e.g. 3pp, not '{text}'")
+    number = float(found[1])
+    gap = number if not found[2] and number < 1 else number / 100
+    if not 0 < gap < 1:
+        raise UsageError(f"--detect must lie between 0 and 100 points, not '{text}'")
+    return gap
+
+
+def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None, as_json: bool) -> None:
+    """Estimate, plan and print. Raises EsplError."""
+    found = list(plans(paths, env, gap, methods, items))
+    if as_json:
+        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(each) for each in found]}, indent=2) + "\n")
+        return
+    console = out_console()
+    console.print(sheets_to_screen([plan_sheet(each) for each in found], console.width, LEGEND))
+
+
+def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[Plan]:
+    """A plan for each test of an environment. Raises EsplError for what is unknown or too little to plan from."""
+    entries = collect(paths).entries
+    tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
+    if not tests:
+        raise unknown("environment with runs", env, {test.env for test in group(entries)}) if entries else RunDirError("no finished run")
+    for test in tests:
+        a, b = _pair(test, methods)
+        if len(test.shared(a, b)) < 2:
+            raise UsageError(f"{a} and {b} share {len(test.shared(a, b))} seed on {test.env}; the noise of seeds needs two or more")
+        yield plan(test, a, b, gap, [items] if items else sorted({max(2, test.n_items // 2), test.n_items}))
+
+
+def _env_of(test: Test) -> str:
+    return next(run.env for method in test.methods.values() for run in method.runs.values())
+
+
+def _pair(test: Test, methods: str | None) -> tuple[str, str]:
+    """The named methods; without names the two best, whose gap is what a table leaves open."""
+    if methods is None:
+        if len(test.contenders) < 2:
+            raise UsageError(f"{test.env} has runs of one method; a plan is about two")
+        return test.contenders[0], test.contenders[1]
+    named = [name.strip() for name in methods.split(",")]
+    if len(named) != 2 or named[0] == named[1]:
+        raise UsageError(f"--methods takes two methods with a comma between, not '{methods}'")
+    for name in named:
+        if name not in test.methods:
+            raise unknown(f"method with runs on {test.env}", name, test.methods)
+    return named[0], named[1]
+
+
+def plan_sheet(found: Plan) -> Sheet:
+    """The cheapest designs, and what they were computed from."""
+    title = f"{found.env} · {found.model} · {found.a} against {found.b}: to separate {points(found.gap)} points"
+    headings = ("seeds", "items", "samples", "separates", "rollouts", "tokens", "time")
+    grid = Grid(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
+    noise = ", ".join(f"{name} {points(value**0.5)}" for name, value in asdict(found.noise).items())
+    notes = [
+        f"now: {signed_cell(found.measured)} points on {found.seeds} seeds, which separate {points(found.detects_now)}",
+        f"standard deviations of the difference, in points: {noise}",
+    ]
+    if not found.designs:
+        with_all = found.noise.detects(MOST_SEEDS, MANY_ITEMS, 1)
+        more = "more items would, see --items" if with_all <= found.gap else "nor would any number of items: the seeds differ too much"
+        notes.append(f"no design with up to {MOST_SEEDS} seeds separates it; {more}")
+    return Sheet(title, (grid,) if found.designs else (), tuple(notes))
+
+
+def _cells(design: Design) -> tuple[str, ...]:
+    numbers = (str(design.seeds), f"{design.items:,}", str(design.samples), f"{points(design.detects)} points")
+    return (*numbers, count(design.rollouts), count(design.tokens), duration(design.hours * 3600))

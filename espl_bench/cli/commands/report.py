@@ -1,0 +1,75 @@
+"""`report` and `view`: runs as a page to look around in."""
+
+import json
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from espl_bench.analysis.study import gather
+from espl_bench.errors import UsageError
+from espl_bench.report import build
+from espl_bench.report.live_server import HOST, Viewer, Watched
+from espl_bench.utils import atomic_io
+from espl_bench.utils.formatting import err_console, out_console, plain
+
+
+def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | None, quiet: bool, as_json: bool) -> None:
+    """Read, build, write at once. Raises UsageError or RunDirError."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the page, e.g. --out {out / 'report.html'}")
+    study = gather(paths)
+    for line in study.unreadable:
+        err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
+    with _progress(quiet) as told:
+        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), told)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomic_io.write_atomic(out, [made.page])
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
+    size = len(made.page) / build.MIB
+    if as_json:
+        record = {
+            "report": str(out),
+            "bytes": len(made.page),
+            "runs": len(study.records),
+            "rollouts": made.kept,
+            "stored_rollouts": made.stored,
+        }
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    sampled = "" if made.kept == made.stored else f" of {made.stored:,} (more do not fit; see --max-mib)"
+    out_console().print(plain(f"{out}: {size:.1f} MiB, {len(study.records)} runs, {made.kept:,} rollouts{sampled}"), soft_wrap=True)
+
+
+def serve(paths: Sequence[Path], port: int, title: str | None) -> None:
+    """Serve until Ctrl-C. Raises UsageError if the port is taken, RunDirError if there is no run."""
+    watched = Watched(paths, title or _named(paths))
+    try:
+        viewer = Viewer(watched, port)
+    except OSError as error:
+        raise UsageError(f"{HOST}:{port} cannot be used ({error.strerror}); choose another --port") from error
+    with viewer:
+        out_console().print(plain(f"{viewer.url} (Ctrl-C ends it)"), soft_wrap=True)
+        viewer.serve_forever()
+
+
+def _named(paths: Sequence[Path]) -> str:
+    names = [path.resolve().name for path in paths]
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+@contextmanager
+def _progress(quiet: bool) -> Generator[build.Progress]:
+    """A bar on stderr, if that is a terminal and nobody minds."""
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("reading rollouts"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("runs"))
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("reading rollouts", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

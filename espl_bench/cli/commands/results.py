@@ -1,0 +1,124 @@
+"""`results add`, `results list` and `results check`: published runs, from the command line."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from espl_bench.cli.commands.verify import grading_progress
+from espl_bench.errors import EsplError, RunDirError, UsageError
+from espl_bench.results import adding, attributions, generated
+from espl_bench.results.adding import Published
+from espl_bench.runs.published import Result
+from espl_bench.utils.formatting import err_console, out_console, percent, plain
+
+
+def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quiet: bool, as_json: bool) -> None:
+    """Publish runs, all of them or none, and make the generated files anew. Raises EsplError."""
+    if study is not None and (Path(study).name != study or study.startswith(".")):
+        raise UsageError(f"--study is the name of one folder inside {root}, not '{study}'")
+    folders = adding.find_runs(runs)
+    examined = _examined(folders, quiet)
+    cells = [attributions.examine(folder, result) for folder, result in zip(folders, examined, strict=True)]
+    added = adding.add(examined, root, study, replace)
+    changed = [file for each, (path, _) in zip(cells, added, strict=True) for file in attributions.publish(each, path)] + generated.write(
+        root
+    )
+    if as_json:
+        record = {
+            "added": [str(path) for path, is_new in added if is_new],
+            "there_already": [str(path) for path, is_new in added if not is_new],
+            "written": [str(path) for path in changed],
+        }
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    for path, is_new in added:
+        out_console().print(plain(f"{'added' if is_new else 'there already'}: {path}"), soft_wrap=True)
+    for path in changed:
+        out_console().print(plain(f"written: {path}", "dim"), soft_wrap=True)
+
+
+def _examined(folders: Sequence[Path], quiet: bool) -> list[Result]:
+    """Every run, graded again; if some are refused, all reasons are told before the last one ends the command."""
+    found: list[Result] = []
+    refused: list[str] = []
+    for folder in folders:
+        try:
+            with grading_progress(quiet, f"{folder.name}: grading again") as progress:
+                found.append(adding.examine(folder, progress))
+        except EsplError as error:
+            refused.append(str(error))
+    for reason in refused[:-1]:
+        err_console().print(plain(reason), soft_wrap=True)
+    if refused:
+        raise RunDirError(f"{refused[-1]}; {len(refused)} of {len(folders)} runs refused, nothing was published")
+    return found
+
+
+def show(root: Path, as_json: bool) -> None:
+    """Every published run. Raises RunDirError for a record that cannot be read."""
+    found = [(study, each) for study in adding.studies(root) for each in adding.published(study)]
+    if as_json:
+        sys.stdout.write(json.dumps([_record(study, each) for study, each in found], indent=2, ensure_ascii=False) + "\n")
+        return
+    if not found:
+        out_console().print(plain(f"nothing is published in {root}; add a run with: espl-bench results add RUN"), soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), border_style="dim")
+    for heading in ("study", "row", "seed", "environment", "model", "score", "code", "graded again"):
+        table.add_column(heading, justify="right" if heading in ("seed", "score", "graded again") else "left")
+    for study, each in found:
+        run, origin = each.result.summary, each.result.origin
+        code = (origin.commit or origin.espl_bench)[:12] + ("" if origin.diff_sha256 is None else " +")
+        cells = (
+            study.name,
+            run.row,
+            str(run.seed),
+            run.environment,
+            run.model,
+            percent(run.score),
+            code,
+            f"{each.result.regraded.rollouts:,}",
+        )
+        table.add_row(*map(plain, cells))
+    out_console().print(table)
+
+
+def _record(study: Path, each: Published) -> dict[str, object]:
+    run = each.result.summary
+    return {
+        "study": study.name,
+        "file": str(each.path),
+        "run_id": run.run_id,
+        "row": run.row,
+        "seed": run.seed,
+        "environment": run.environment,
+        "model": run.model,
+        "score": run.score,
+        "commit": each.result.origin.commit,
+        "rollouts_graded_again": each.result.regraded.rollouts,
+    }
+
+
+def check(root: Path, write: bool, as_json: bool) -> int:
+    """Print every fault; 0 if there is none. With `write`, generated files are made anew first, if the records are sound."""
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder of results; name one with --results")
+    found = adding.studies(root)
+    faults = [fault for study in found for fault in adding.faults_of(study)]
+    if not faults:
+        for path in generated.write(root) if write else ():
+            err_console().print(plain(f"written: {path}", "dim"), soft_wrap=True)
+        faults = list(generated.stale(root))
+    number = sum(len(adding.published(study)) for study in found) if not faults else 0
+    if as_json:
+        sys.stdout.write(json.dumps({"sound": not faults, "results": number, "faults": faults}, indent=2, ensure_ascii=False) + "\n")
+    elif faults:
+        for fault in faults:
+            out_console().print(plain(fault), soft_wrap=True)
+    else:
+        out_console().print(plain(f"{root}: {number} results in {len(found)} studies are sound, generated files are fresh"), soft_wrap=True)
+    return 1 if faults else 0

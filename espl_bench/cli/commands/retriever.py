@@ -1,0 +1,56 @@
+"""`espl-bench retriever`: serve a local index, or ask a retriever once."""
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from espl_bench.errors import EsplError, UsageError, unknown
+from espl_bench.retrieval.build import RetrieverOptions, open_retriever
+from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.utils.formatting import plain
+
+LOCAL = ("bm25", "dense")
+
+
+def serve(corpus: Path, kind: str, embedder: str | None, host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM. Raises EsplError if the index or the address cannot be had."""
+    if kind not in LOCAL:
+        raise unknown("local retriever", kind, LOCAL)
+    retriever = open_retriever(RetrieverOptions(kind, corpus=str(corpus), embedder=embedder))
+    try:
+        server = RetrieverServer((host, port), retriever)
+    except OSError as error:
+        raise EsplError(f"cannot listen on {host}:{port} ({error.strerror or error}); choose another --port") from error
+    with server:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        where = f"http://{host}:{server.server_address[1]}"
+        typer.echo(f"serving {retriever.identity}\nuse it with: --retriever http --retriever-url {where}")
+        sys.stdout.flush()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+
+
+def search(
+    query: str, corpus: Path | None, kind: str, url: str | None, embedder: str | None, top_k: int, cache: str | None, as_json: bool
+) -> None:
+    """Print what a query finds. Raises EsplError."""
+    if not query.strip():
+        raise UsageError("the query is empty")
+    named = None if corpus is None else str(corpus)
+    options = RetrieverOptions(kind, corpus=named, retriever_url=url, embedder=embedder, retrieval_cache=cache)
+    [found] = open_retriever(options).retrieve([query], top_k)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for place, passage in enumerate(found.passages, start=1):
+        console.print(plain(f"{place}. {passage.title} ({passage.id}, {passage.score:.2f})", "bold"))
+        console.print(plain(passage.text))
+    console.print(plain(f"{len(found.passages)} found, {found.retrieved_utc}", "dim"))

@@ -1,0 +1,198 @@
+"""`run` and `resume`: one run, watched, and its result."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from espl_bench.accounting.budget import Budget, Price
+from espl_bench.cli.display import LOUD, result_line, result_panel, watching
+from espl_bench.cli.options import Chosen
+from espl_bench.config.run_config import RunConfig, model_name, resolve
+from espl_bench.controls import environment_of
+from espl_bench.dry_run.bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
+from espl_bench.dry_run.described_env import described_environment
+from espl_bench.dry_run.work import Estimate, estimate
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.errors import DataError, EsplError, UsageError
+from espl_bench.monitoring.reporter import Reporter
+from espl_bench.monitoring.tracking import tracked
+from espl_bench.prompts.dialect import Dialect
+from espl_bench.registry import find_environment
+from espl_bench.rollouts.outcomes import warnings_of
+from espl_bench.runs.run_dir import CONFIG
+from espl_bench.runs.summary import Summary
+from espl_bench.types import Split
+from espl_bench.utils.formatting import count, duration, err_console, out_console, plain
+
+if TYPE_CHECKING:
+    from espl_bench.dry_run.probe import Speed
+
+
+def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
+    """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
+    config = resolve(method, env, {**chosen.choices(), "seed": seed}, chosen.preset)
+    Dialect.load(config.dialect)
+    return config
+
+
+def default_folder(config: RunConfig) -> Path:
+    """Where a run goes if `--out` does not say."""
+    return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
+
+
+def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
+    """Run, and print the result. Raises EsplError."""
+    from espl_bench import runner  # loads torch; a mistyped option should not wait for it
+
+    _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json, trackers)
+
+
+def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
+    """Resume, and print the result. Raises EsplError."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} does not exist; name a run directory")
+    from espl_bench import runner
+
+    _watch(lambda reporter: runner.resume(folder, reporter, budget=budget), folder, quiet, as_json)
+
+
+def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool, trackers: Sequence[str] = ()) -> None:
+    try:
+        with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers) as reporter:
+            summary = work(reporter)
+    except KeyboardInterrupt as error:  # outside the iterations, where the loop does not take the signal
+        if not (folder / CONFIG).exists():
+            raise
+        raise EsplError(f"interrupted, the last commit is kept; go on with: espl-bench resume {shlex.quote(str(folder))}") from error
+    if as_json:
+        sys.stdout.write(summary.to_json())
+    elif quiet:
+        sys.stdout.write(result_line(summary, folder) + "\n")
+    else:
+        out_console().print(result_panel(summary, folder))
+    for warning in warnings_of(summary.outcomes, summary.training_outcomes):
+        err_console().print(plain(warning, LOUD), soft_wrap=True)
+
+
+def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
+    """Print what the run would spend.
+
+    Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
+    an endpoint or a service would be asked: then nothing is, and requests and their price stand in its place. For such a run the data
+    need not be here either, if their description says how many rows there are.
+    """
+    env, described = _planned_environment(config)
+    sizes = {split: env.size(split) for split in Split}
+    work = estimate(config, sizes, env.turns)
+    bill = estimate_bill(config, env, work, budget)
+    if as_json:
+        record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
+        if speed := None if bill else _speed(config):
+            record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
+        if bill:
+            record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    console = out_console()
+    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    console.print(_grid(_facts(config, sizes, work)))
+    if described:
+        console.print(plain(described, "yellow"))
+    if bill:
+        console.print(_grid(_billed(bill)))
+    elif speed := _speed(config):
+        console.print(_grid(_measured(speed, work)))
+
+
+def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
+    """The environment; where its data are missing and a plan is possible without them, a stand-in and what to say of it."""
+    try:
+        return environment_of(config), ""
+    except DataError as error:
+        if not config.policy_source.is_remote:
+            raise
+        stand_in = described_environment(find_environment(config.env), error)
+        return stand_in, f"counted from the description of the data, which is not here: {stand_in.assumes}"
+
+
+def _speed(config: RunConfig) -> "Speed | None":
+    """Measured; None if the user would not wait."""
+    from espl_bench.dry_run.probe import probe
+
+    console = err_console()
+    try:
+        with console.status("measuring the time on two real steps; Ctrl-C leaves it out") if console.is_terminal else nullcontext():
+            return probe(config)
+    except KeyboardInterrupt:
+        console.print(plain("the time was not measured"))
+        return None
+
+
+def _grid(facts: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(min_width=20)
+    for name, value in facts:
+        grid.add_row(plain(name, "dim"), plain(value))
+    return grid
+
+
+def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
+    shape = f"{config.num_prompts} prompts x {min(config.batch_size, sizes[Split.TRAIN])} problems x {config.group_size} rollouts"
+    evaluations = ", ".join(f"{split} {times} x {sizes[Split(split)]} items" for split, times in work.evaluations.items())
+    return [
+        ("steps", f"{work.steps:,}"),
+        ("rollouts", f"{work.rollouts:,}  ({shape} per step)"),
+        ("generated tokens", f"at most {count(work.max_generated_tokens)}  ({config.max_tokens:,} per turn)"),
+        ("evaluation rollouts", f"{work.eval_rollouts:,}  ({evaluations}, {config.eval_samples} samples each)"),
+        ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
+        ("reflection calls", f"at most {work.max_reflection_calls:,}"),
+        ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),
+    ]
+
+
+def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
+    if speed.cut_at is None:
+        return [
+            ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
+            ("time", f"about {duration(speed.seconds(work))}  ({speed.step_s:.2g} s per step, measured on this machine)"),
+        ]
+    return [
+        ("tokens per rollout", f"about {speed.rollout_tokens:,.0f} before any training, cut at {speed.cut_at:,} to measure"),
+        (
+            "time",
+            f"from about {duration(speed.seconds(work))}, if completions stay like these, to {duration(speed.most_seconds(work))}, "
+            "if all use all their tokens",
+        ),
+    ]
+
+
+def _billed(bill: Bill) -> list[tuple[str, str]]:
+    prompts = f"about {count(bill.prompt_tokens)} of prompts, at {CHARACTERS_PER_TOKEN} characters a token"
+    facts = [
+        ("requests", f"at most {bill.requests:,}"),
+        ("tokens asked for", f"at most {count(bill.max_sampled_tokens)} sampled, {prompts}"),
+    ]
+    if bill.training_requests:
+        facts += [
+            ("training requests", f"at most {bill.training_requests:,}, and weights are saved {bill.saves:,} times"),
+            ("trained tokens", f"at most {count(bill.max_trained_tokens)}, prompts included"),
+        ]
+    if bill.max_cost_usd is None:
+        return [
+            *facts,
+            ("price", f"unknown: there is no price for {' and '.join(bill.unpriced)}; put it into a file and name that with --prices"),
+        ]
+    prices = "; ".join(f"{model}: {_per_million(price)}, {price.date}" for model, price in bill.prices.items())
+    return [*facts, ("price", f"at most about {bill.max_cost_usd:.2f} USD  ({prices})")]
+
+
+def _per_million(price: Price) -> str:
+    trained = "" if price.train is None else f", {price.train:g} trained"
+    return f"{price.input:g} in, {price.output:g} out{trained} per million"

@@ -1,0 +1,209 @@
+"""`show`: one run on the screen. Whatever a model wrote is printed literally."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from espl_bench.cli.display import LOUD, principles_text
+from espl_bench.config.run_config import model_name
+from espl_bench.errors import UsageError
+from espl_bench.prompts.dialect import Dialect
+from espl_bench.runs.run_dir import RunDir
+from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, children, read_view
+from espl_bench.utils.formatting import DASH, out_console, percent, plain, points
+
+LONG_TREE = 30
+"""Prompts up to which the overview draws the lineage."""
+
+
+def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool) -> None:
+    """Print the overview, or only the parts asked for. Raises UsageError or RunDirError."""
+    run = RunDir.open(folder)
+    view = read_view(run)
+    asked = rollout is not None or step is not None
+    sample = _sample(run, step, rollout or 0) if asked or run.rollout_steps() else None
+    if as_json:
+        sys.stdout.write(_as_json(folder, view, sample))
+        return
+    console = out_console()
+    overview = not (prompts or tree or asked)
+    if overview:
+        _print_overview(console, folder, view)
+    if prompts:
+        _print_prompts(console, view)
+    if tree or overview:
+        _print_tree(console, view, whole=tree)
+    if sample and (asked or overview):
+        _print_rollout(console, view, sample)
+
+
+def _sample(run: RunDir, step: int | None, place: int) -> Mapping[str, Any]:
+    """One stored rollout, with the step and the place it was taken from."""
+    if step is None:
+        step = max(run.rollout_steps(), default=1)
+    rows = run.read_rollouts(step)
+    if not 0 <= place < len(rows):
+        raise UsageError(f"--rollout {place} does not exist: step {step} has rollouts 0 to {len(rows) - 1}")
+    return {**rows[place], "step": step, "place": place}
+
+
+def _print_overview(console: Console, folder: Path, view: RunView) -> None:
+    config, summary = view.config, view.summary
+    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    grid = Table.grid(padding=(0, 2))
+    if summary:
+        low, high = summary.ci95
+        score = f"{percent(summary.score)} ({points(low)} … {points(high)}), validation {percent(summary.validation_score)}"
+        grid.add_row(plain("progress", "dim"), plain(f"finished, {view.steps} steps"))
+        grid.add_row(plain(f"test avg@{summary.k}", "dim"), plain(score))
+    else:
+        remedy = f"espl-bench resume {shlex.quote(str(folder))}"
+        grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; go on with: {remedy}"))
+    for split in dict.fromkeys(row["split"] for row in view.evaluations):
+        curve = "  ".join(f"{row['step']}: {points(row['score'])}" for row in view.evaluations if row["split"] == split)
+        grid.add_row(plain(f"{split} %", "dim"), plain(curve))
+    if view.rejected:
+        grid.add_row(plain("not born", "dim"), plain(", ".join(f"{kind} × {number}" for kind, number in view.rejected.items())))
+    console.print(grid)
+    for warning in view.warnings:
+        console.print(plain(warning, LOUD), soft_wrap=True)
+    console.print()
+    _print_population(console, view)
+    shown = view.prompt(view.shown_id)
+    console.print(Panel(principles_text(shown.principles), title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
+
+
+def _print_population(console: Console, view: RunView) -> None:
+    living = by_rating(prompt for prompt in view.prompts if prompt.lives)
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in ("prompt", "rating", "matches", "reward", "principles", "born"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.add_column("origin")
+    for prompt in living:
+        reward = DASH if prompt.mean_reward is None else f"{prompt.mean_reward:.2f}"
+        cells = (f"#{prompt.id}", _rating(prompt), str(prompt.matches), reward, str(len(prompt.principles)), str(prompt.born_step))
+        style = "bold" if prompt.id == view.shown_id else ""
+        grid.add_row(*(plain(cell, style) for cell in (*cells, _origin(prompt))))
+    console.print(plain(f"{len(living)} of {len(view.prompts)} prompts live; best rated (mu - 2 sigma) first", "dim"))
+    console.print(grid)
+    console.print()
+
+
+def _print_prompts(console: Console, view: RunView) -> None:
+    for prompt in view.prompts:
+        state = "" if prompt.lives else ", extinct"
+        console.print(plain(f"#{prompt.id}  {_origin(prompt)}, step {prompt.born_step}, rating {_rating(prompt)}{state}", "bold"))
+        console.print(principles_text(prompt.principles))
+        for edit in prompt.evidence:
+            console.print(plain(f"  - {_edit(edit)}", "dim"))
+        console.print()
+
+
+def _print_tree(console: Console, view: RunView, whole: bool) -> None:
+    kept = frozenset(prompt.id for prompt in view.prompts) if whole else ancestry(view.prompts)
+    if not whole and len(kept) > LONG_TREE:
+        console.print(plain(f"lineage: {len(view.prompts)} prompts; --tree draws them", "dim"))
+        return
+    left_out = len(view.prompts) - len(kept)
+    console.print(lineage_tree(view, kept))
+    if left_out:
+        console.print(plain(f"{left_out} extinct prompts without living descendants are left out; --tree draws them", "dim"))
+
+
+def lineage_tree(view: RunView, kept: frozenset[int]) -> RenderableType:
+    """Descent by first parent. The line with most descendants goes on at its own indent, so that long runs stay readable."""
+    below = children(view.prompts, kept)
+    top = Tree(Text("lineage", style="dim"))
+    for root in (prompt.id for prompt in view.prompts if prompt.id in kept and not prompt.parents):
+        _draw_line(top, root, view, below)
+    return top
+
+
+def _draw_line(tree: Tree, prompt_id: int, view: RunView, below: Mapping[int, list[int]]) -> None:
+    line: list[int] = [prompt_id]
+    while below[line[-1]]:
+        line.append(below[line[-1]][0])
+    for node in line:
+        prompt = view.prompt(node)
+        style = "bold green" if node == view.shown_id else "" if prompt.lives else "dim"
+        facts = f"#{node}  {_origin(prompt)}, step {prompt.born_step}, {_rating(prompt)}, {_plural(len(prompt.principles), 'principle')}"
+        branch = tree.add(plain(facts + ("  (shown)" if node == view.shown_id else ""), style))
+        for other in below[node][1:]:
+            _draw_line(branch, other, view, below)
+
+
+def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -> None:
+    prompt = view.prompt(sample["prompt_id"])
+    console.print()
+    console.print(plain(f"step {sample['step']}, rollout {sample['place']}: {sample['problem_id']} under prompt #{prompt.id}", "bold"))
+    dialect = Dialect.load(view.config.dialect)
+    for message in dialect.prompt_messages(prompt.principles, sample["question"], view.config.placement):
+        console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
+    tokens = f"{sample['generated_tokens']} tokens, ended by {sample['stop_reason'] or 'a fault before the first'}"
+    title = f"assistant: {sample['outcome']}, reward {sample['reward']:g}, {tokens}"
+    for place, said in enumerate(sample["turns"]):
+        for heard in sample["heard"][place - 1] if place else ():
+            console.print(Panel(plain(heard["text"]), title=plain(heard["tool"] or "user"), title_align="left", expand=False))
+        last = place + 1 == len(sample["turns"])
+        console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
+    if not sample["turns"]:
+        console.print(Panel(plain(""), title=plain(title), title_align="left", expand=False))
+    console.print(plain(f"answer: {sample['answer']}" + (f"; error: {sample['error']}" if sample.get("error") else "") + _met(sample)))
+
+
+def _met(sample: Mapping[str, Any]) -> str:
+    """The limit that ended a rollout, and into how many token sequences it was split, if into more than one."""
+    limit = f"; ended by the limit on {sample['limit']}" if "limit" in sample else ""
+    segments = sample.get("segments", 1)
+    return limit + (f"; {segments} segments, because the chat template would not extend what stood before" if segments > 1 else "")
+
+
+def _origin(prompt: PromptView) -> str:
+    if not prompt.parents:
+        return prompt.origin
+    first, *others = (f"#{parent}" for parent in prompt.parents)
+    return f"{prompt.origin} of {first}" + (f" with {' '.join(others)}" if others else "")
+
+
+def _edit(edit: Mapping[str, Any]) -> str:
+    """One recorded edit (operators/proposal.py, Evidence): what it did to which principles, and on whose word."""
+    place = "".join(f" G{index}" for index in edit["ids"])
+    text = f": {edit['principle']}" if edit["principle"] else ""
+    reason = f" because {edit['reason']}" if edit["reason"] else ""
+    return f"{edit['op']}{place}{text}{reason} ({edit['source']})"
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _rating(prompt: PromptView) -> str:
+    return f"{prompt.rating.mu:.1f} ± {prompt.rating.sigma:.1f}"
+
+
+def _as_json(folder: Path, view: RunView, sample: Mapping[str, Any] | None) -> str:
+    record = {
+        "run": str(folder),
+        "config": view.config.model_dump(mode="json"),
+        "steps": view.steps,
+        "summary": view.summary.model_dump(mode="json", by_alias=True) if view.summary else None,
+        "shown_id": view.shown_id,
+        "prompts": [asdict(prompt) for prompt in view.prompts],
+        "rejected": view.rejected,
+        "evaluations": view.evaluations,
+        "training_outcomes": view.training_outcomes,
+        "warnings": view.warnings,
+        "rollout": sample,
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,167 @@
+"""`sweep`: a grid's cells on a Ray cluster, or one after another on this machine; then the table, as `compare` makes it."""
+
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from espl_bench.cli.commands import batch
+from espl_bench.cli.commands.batch import TABLES, Plan
+from espl_bench.cli.commands.sweep_display import State, SweepDisplay, state_of, status_table
+from espl_bench.errors import RunDirError, UsageError
+from espl_bench.runs.run_dir import CONFIG, RunDir
+from espl_bench.sweep.grid import Cell, make_cells, read_grid
+from espl_bench.sweep.journal import Journal
+from espl_bench.sweep.processes import Job, Result, run_all
+from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
+from espl_bench.utils.formatting import err_console, out_console, plain
+
+REFRESH_S = 10.0
+"""Seconds between looks at remote storage for the steps of cells that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What carries the cells out."""
+
+    address: str | None
+    """Of a Ray cluster."""
+    jobs: int | None
+    """Cells at a time without Ray; None: Ray, where it is installed."""
+    growing: bool
+
+    @property
+    def ray(self) -> bool:
+        """Whether it is Ray. Raises UsageError where a cluster is named and cannot be used."""
+        installed = importlib.util.find_spec("ray") is not None
+        if self.address is not None and not installed:
+            raise UsageError("--address needs Ray; install it with: pip install 'espl-bench[ray]'")
+        if self.address is not None and self.jobs is not None:
+            raise UsageError("--jobs is for runs without Ray; leave out --jobs or --address")
+        return installed and self.jobs is None
+
+
+def list_cells(grid: Path, as_json: bool) -> None:
+    """Print every cell with what it occupies. Raises UsageError for what cannot be."""
+    cells = make_cells(read_grid(grid))
+    if as_json:
+        sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in ("cell", "model", "steps", "cores", "GPUs"):
+        table.add_column(heading, overflow="fold")
+    for cell in cells:
+        config, resources = cell.config, cell.resources
+        amounts = (f"{config.iterations:,}", f"{resources.cpus:g}", f"{resources.gpus:g}")
+        table.add_row(plain(cell.name), plain(config.model), *map(plain, amounts))
+    console = out_console()
+    console.print(table)
+    console.print(plain(f"{len(cells)} cells", "bold"))
+
+
+def run(grid: Path, out: str | None, means: Means, quiet: bool, as_json: bool) -> int:
+    """Run a grid, or go on with it; returns the exit code.
+
+    Raises UsageError for what cannot be, before anything is started; EsplError when stopped by a signal, after the cells have saved.
+    """
+    read = read_grid(grid)
+    place = out or read.out
+    if place is None:
+        raise UsageError(f'where do the runs go? say --out PLACE, or put out = "PLACE" into {grid}')
+    return _carry_out(Storage.open(place), SweepFile.of(read, make_cells(read)), means, quiet, as_json)
+
+
+def resume(place: str, means: Means, quiet: bool, as_json: bool) -> int:
+    """Go on with the sweep that lies in a place. Raises as `run` does."""
+    storage = Storage.open(place)
+    return _carry_out(storage, storage.sweep(), means, quiet, as_json)
+
+
+def show_status(place: str, as_json: bool) -> None:
+    """Print how far every cell is. Raises UsageError where no sweep lies."""
+    storage = Storage.open(place)
+    cells = storage.sweep().cells
+    storage.fetch_all(cell.name for cell in cells)
+    states = [state_of(storage, cell) for cell in cells]
+    if as_json:
+        sys.stdout.write(json.dumps([state.record() for state in states], indent=2) + "\n")
+    else:
+        console = out_console()
+        console.print(status_table(states))
+        console.print(plain(_tally(states), "bold"))
+
+
+def _tally(states: Sequence[State]) -> str:
+    counts: dict[str, int] = {}
+    for state in states:
+        counts[state.is_] = counts.get(state.is_, 0) + 1
+    return f"{len(states)} cells: " + ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as_json: bool) -> int:
+    on_ray = means.ray
+    cells = {cell.name: cell for cell in sweep.cells}
+    storage.fetch_all(cells)
+    for name, cell in cells.items():
+        if (storage.view / name / CONFIG).exists():
+            RunDir.open(storage.view / name).refuse_changes(cell.config)
+    plan = Plan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
+    display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
+
+    def execute(jobs: Sequence[Job]) -> Sequence[Result]:
+        if not jobs:
+            return ()
+        with _refreshed(storage, display):
+            return _on_ray(storage, sweep, means, jobs, cells, display) if on_ray else run_all(jobs, means.jobs or 1, display)
+
+    with storage.kept_for_one_driver():
+        storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
+        code = batch.carry_out(plan, execute, display, as_json)
+    if not storage.is_folder:
+        for name in TABLES:
+            storage.write(name, (storage.view / name).read_bytes())
+    return code
+
+
+def _on_ray(
+    storage: Storage, sweep: SweepFile, means: Means, jobs: Sequence[Job], cells: Mapping[str, Cell], display: SweepDisplay
+) -> Sequence[Result]:
+    from espl_bench.sweep.ray_pool import RayPool  # an extra
+
+    pool = RayPool(storage, sweep.limits, sweep.retries, lambda job: storage.committed(job.name), means.address, means.growing)
+    return pool.run(jobs, cells, display)
+
+
+def _job(storage: Storage, cell: Cell) -> Job:
+    """The cell as a process of this machine, for when there is no Ray."""
+    command = (sys.executable, "-m", "espl_bench.sweep.cell_worker", storage.url, cell.name)
+    return Job(storage.view / cell.name, command, cell.config.iterations)
+
+
+@contextmanager
+def _refreshed(storage: Storage, display: SweepDisplay) -> Generator[None]:
+    """Keep the view of what runs up to date, where runs do not lie in it."""
+    if storage.is_folder:
+        yield
+        return
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(REFRESH_S):
+            with suppress(RunDirError):  # what cannot be read now is read at the next look
+                storage.fetch_all(display.running)
+
+    thread = threading.Thread(target=look, name="view", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,135 @@
+"""How a sweep looks: while it goes on a table of the cells that run, afterwards (or from elsewhere) one of all its cells."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from espl_bench.cli.commands.compare_display import CompareDisplay, steps_made
+from espl_bench.runs.run_dir import SUMMARY
+from espl_bench.runs.summary import read_summary
+from espl_bench.sweep.grid import Cell
+from espl_bench.sweep.journal import LOST, Attempt, Journal, read_attempts
+from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.sweep.storage import Storage, here
+from espl_bench.utils.formatting import DASH, clock, percent, plain
+
+ROWS = 24
+"""Cells that the live table shows."""
+STYLES = {"finished": "green", "running": "cyan", "lost": "yellow", "stopped": "yellow", "failed": "red", "waiting": "dim"}
+
+
+class SweepDisplay(CompareDisplay):
+    """Watches cells on any machine, and writes their attempts down."""
+
+    def __init__(self, console: Console, jobs: list[Job], quiet: bool, storage: Storage, journal: Journal) -> None:
+        """`jobs` are those that will be run."""
+        super().__init__(console, jobs, quiet)
+        self._storage = storage
+        self._journal = journal
+        self._nodes: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names of the cells that a process carries on."""
+        return tuple(self._nodes)
+
+    def started(self, job: Job) -> None:
+        """A child of this process carries the cell on."""
+        self.placed(job, here())
+
+    def placed(self, job: Job, node: str) -> None:
+        """A process on some machine carries the cell on."""
+        self._journal.placed(job, node)
+        self._nodes[job.name] = node
+        self._since.setdefault(job.name, time.monotonic())
+        if job not in self._running:
+            super().started(job)
+
+    def lost(self, job: Job, reason: str) -> None:
+        """The process is gone."""
+        self._journal.lost(job, reason)
+        self.said(f"[{self._elapsed()}] {job.name} lost on {self._nodes.pop(job.name)}, goes on elsewhere: {reason}", "yellow")
+
+    def ended(self, result: Result) -> None:
+        """The cell is through."""
+        if result.fate is Fate.FINISHED:
+            self._storage.fetch(result.job.name)
+        self._nodes.pop(result.job.name, None)
+        if result.job not in self._running:  # it was never placed
+            self._running.append(result.job)
+        self._journal.ended(result)
+        super().ended(result)
+
+    def _render(self) -> RenderableType:
+        bar = self._advance({job.name: steps_made(job.folder) for job in self._jobs if job not in self._ended})
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        for job in self._running[:ROWS]:
+            node = self._nodes.get(job.name, "waits for another node")
+            since = clock(time.monotonic() - self._since[job.name])
+            table.add_row(plain(job.name, "cyan"), f"{steps_made(job.folder)}/{job.iterations}", since, plain(node, "dim"))
+        more = len(self._running) - ROWS
+        return Group(bar, table, plain(f"and {more} more", "dim")) if more > 0 else Group(bar, table)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far one cell is."""
+
+    cell: str
+    is_: str
+    """finished, failed, stopped, lost (its worker is gone, and no other has begun), running, or waiting."""
+    steps: int
+    of: int
+    score: float | None
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def reason(self) -> str:
+        """Of the last attempt's end."""
+        return self.attempts[-1].reason if self.attempts and self.is_ != "finished" else ""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        attempts = [attempt.model_dump(mode="json") for attempt in self.attempts]
+        facts = {"cell": self.cell, "state": self.is_, "steps": self.steps, "of": self.of, "score": self.score}
+        return {**facts, "reason": self.reason, "attempts": attempts}
+
+
+def state_of(storage: Storage, cell: Cell) -> State:
+    """How far a cell is, in a view that has been fetched. If its driver was killed it counts as running: nobody wrote down its end."""
+    folder = storage.view / cell.name
+    attempts = read_attempts(storage, cell.name)
+    summary = read_summary(folder / SUMMARY) if (folder / SUMMARY).exists() else None
+    if summary:
+        name = "finished"
+    elif not attempts:
+        name = "waiting"
+    else:
+        name = attempts[-1].outcome or "running"
+    return State(cell.name, name, steps_made(folder), cell.config.iterations, summary.score if summary else None, attempts)
+
+
+def status_table(states: Sequence[State]) -> Table:
+    """All cells."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    for heading in ("cell", "state", "steps", "score", "attempts", "lost", "node", "reason"):
+        table.add_column(heading, overflow="fold")
+    for state in states:
+        last = state.attempts[-1] if state.attempts else None
+        table.add_row(
+            plain(state.cell),
+            plain(state.is_, STYLES[state.is_]),
+            f"{state.steps}/{state.of}",
+            percent(state.score),
+            str(len(state.attempts) or DASH),
+            str(sum(attempt.outcome == LOST for attempt in state.attempts) or DASH),
+            plain(last.node if last else DASH),
+            plain(state.reason),
+        )
+    return table

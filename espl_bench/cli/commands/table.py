@@ -1,0 +1,93 @@
+"""`table`: finished runs side by side."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espl_bench.errors import RunDirError, UsageError, unknown
+from espl_bench.leaderboard import formats, paper
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.collect import Found, collect
+from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, to_text
+from espl_bench.utils.formatting import err_console, out_console, plain
+
+PUBLISHED = Path("results")
+"""What a table is made of if nothing is named."""
+
+
+def choose_format(wanted: str | None, as_json: bool, markdown: bool) -> Format:
+    """``--format``, or one of its short forms ``--json`` and ``--markdown``. Raises UsageError for more than one, or no form."""
+    chosen = [*([_format(wanted)] if wanted else []), *([Format.JSON] if as_json else []), *([Format.MARKDOWN] if markdown else [])]
+    if len(chosen) > 1:
+        raise UsageError("--format, --json and --markdown name forms of one table; choose one")
+    return chosen[0] if chosen else Format.SCREEN
+
+
+def choose_budget(wanted: str | None) -> Budget | None:
+    """``--match``. Raises UsageError for what is no budget."""
+    if wanted is None:
+        return None
+    if wanted not in list(Budget):
+        raise unknown("budget", wanted, list(Budget))
+    return Budget(wanted)
+
+
+def choose_paths(given: Sequence[Path] | None, paper_too: bool) -> list[Path]:
+    """The named paths; without any, the published results, which the paper's table can do without. Raises UsageError."""
+    if given:
+        return list(given)
+    if PUBLISHED.is_dir():
+        return [PUBLISHED]
+    if paper_too:
+        return []
+    raise UsageError("name runs, summary files or folders of runs; there is no results/ here to take them from")
+
+
+def _format(wanted: str) -> Format:
+    if wanted not in list(Format):
+        raise unknown("format", wanted, list(Format))
+    return Format(wanted)
+
+
+def print_table(paths: Sequence[Path], against: str | None, budget: Budget | None, wanted: Format, curves: bool) -> None:
+    """Find, compute, print. Raises UsageError or RunDirError."""
+    found = collect(paths)
+    _tell_unfinished(found)
+    if not found.entries:
+        raise RunDirError(f"no finished run; go on with: espl-bench resume {found.unfinished[0]}")
+    board = build_board(found.entries, against, budget)
+    if wanted is Format.SCREEN:
+        console = out_console()
+        console.print(to_screen(board, console.width, curves))
+    else:
+        sys.stdout.write(to_text(board, wanted, curves))
+
+
+def print_paper(paths: Sequence[Path], wanted: Format) -> None:
+    """The paper's comparison beside these runs. Raises RunDirError."""
+    found = collect(paths) if paths else Found((), ())
+    _tell_unfinished(found)
+    compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), found.entries)
+    sheets, legend = paper.paper_sheets(compared), paper.LEGEND
+    match wanted:
+        case Format.SCREEN:
+            console = out_console()
+            console.print(sheets_to_screen(sheets, console.width, legend))
+        case Format.MARKDOWN:
+            sys.stdout.write(formats.to_markdown(sheets, legend))
+        case Format.LATEX:
+            sys.stdout.write(formats.to_latex(sheets, legend))
+        case Format.HTML:
+            sys.stdout.write(formats.to_html(sheets, legend))
+        case Format.CSV:
+            sys.stdout.write(paper.to_csv(compared))
+        case Format.JSON:
+            sys.stdout.write(paper.to_json(compared))
+
+
+def _tell_unfinished(found: Found) -> None:
+    """Runs that are in no row are named, on stderr, so that nobody takes the table for complete."""
+    console = err_console()
+    for folder in found.unfinished:
+        console.print(plain(f"! not finished, so not in the table: {folder}", "yellow"), soft_wrap=True)

@@ -1,0 +1,97 @@
+"""The command line of `grade`: what can be typed. What it does stands in commands/grade.py, which is imported when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espl_bench.cli.group import AsJson, Quiet
+from espl_bench.errors import UsageError
+
+WHAT, HOW = "What is graded", "How"
+
+Gold = Annotated[str | None, typer.Option("--gold", help="The true answer.", rich_help_panel=WHAT, metavar="G", show_default=False)]
+Answer = Annotated[str | None, typer.Option("--answer", help="What a model wrote.", rich_help_panel=WHAT, metavar="A", show_default=False)]
+Jsonl = Annotated[Path | None, typer.Option("--jsonl", help="A file of answers.", rich_help_panel=WHAT, metavar="FILE", show_default=False)]
+Extract = Annotated[str, typer.Option("--extract", help="Where the answer stands; see above.", rich_help_panel=HOW, metavar="WHERE")]
+MatchTypes = Annotated[
+    str | None,
+    typer.Option(
+        "--match-types", help="Search anywhere, for these: latex, expr, string.", rich_help_panel=HOW, metavar="A,B,…", show_default=False
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict/--no-strict", help="Variables matter; a set is no tuple.", rich_help_panel=HOW)]
+SetRelations = Annotated[bool, typer.Option("--set-relations", help="An inequality may answer for a set.", rich_help_panel=HOW)]
+Precision = Annotated[
+    int | None,
+    typer.Option("--precision", help="Decimals compared. Default: 6.", rich_help_panel=HOW, metavar="N", min=0, show_default=False),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", help="Seconds per answer, a fifteenth in CPU time. Default: 15.", rich_help_panel=HOW, metavar="S", show_default=False
+    ),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option("--memory", help="MiB per answer. Default: 256.", rich_help_panel=HOW, metavar="MIB", min=1, show_default=False),
+]
+
+
+def grade(
+    *,
+    gold: Gold = None,
+    answer: Answer = None,
+    jsonl: Jsonl = None,
+    extract: Extract = "auto",
+    match_types: MatchTypes = None,
+    strict: Strict = True,
+    set_relations: SetRelations = False,
+    precision: Precision = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Grade answers: explain one verdict (--gold, --answer), or grade a file (--jsonl).
+
+    A file has one JSON object a line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
+    prediction). With --json, a line with id and outcome is printed for
+    each, and the counts go to stderr. A line may have [bold]options[/], an object with any of
+    match_types, precision, numeric_precision, strict,
+    allow_set_relation_comp.
+
+    Where the answer stands (--extract):
+
+    [bold]none[/]: what was written is the answer, nothing is looked for in it.
+
+    [bold]boxed[/]: in the last box; one that is not closed is no answer.
+
+    [bold]answer_line[/]: behind the last "Answer:" that begins a line.
+
+    [bold]boxed_or_answer_line[/]: there, if there is no box.
+
+    [bold]anywhere[/]: wherever math-verify finds one.
+
+    [bold]auto[/]: as boxed if there is a box, else as none.
+
+    All but none cut off thinking first. A line whose options have
+    match_types is searched whole, whatever is given here.
+    """
+    from espl_bench.cli.commands import grade as command
+
+    asked = command.configure(
+        extract,
+        match_types,
+        strict=strict,
+        allow_set_relation_comp=set_relations,
+        float_rounding=precision,
+        timeout_s=timeout,
+        memory_mib=memory,
+    )
+    if jsonl is not None and gold is None and answer is None:
+        command.grade_file(jsonl, asked, as_json, quiet)
+    elif gold is not None and answer is not None and jsonl is None:
+        command.explain_one(gold, answer, asked, as_json)
+    else:
+        raise UsageError("give either --gold and --answer, or --jsonl")

@@ -1,0 +1,237 @@
+"""The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench.config.presets import find_preset
+from espl_bench.controls import Control
+from espl_bench.engines.protocol import CorrectionLevel, LossName
+from espl_bench.engines.source import EngineName, Source, check_sources, fastest_engine
+from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.method import Method
+from espl_bench.prompts.dialect import Placement
+from espl_bench.prompts.forms import PromptForm
+from espl_bench.registry import find_environment, find_method
+
+ToolFormat = Literal["text", "native"]
+Executor = Literal["mp", "ray"]
+
+
+class RunConfig(BaseModel):
+    """Every choice of a run. Defaults are the paper's unless the docstring says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always", allow_inf_nan=False)
+
+    method: Method
+    env: str
+    env_options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the environment, e.g. rulebook's `world`."""
+    model: str
+    """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
+    engine: EngineName = "hf"
+    base_url: str | None = None
+    """Of the policy's endpoint or service; a service's is known without one (engines/tinker/service.py)."""
+    api_key_env: str | None = None
+    """Name of the variable that holds the key; None: OPENAI_API_KEY, if it is set, or a service's TINKER_API_KEY. The key itself is
+    nowhere written."""
+    concurrency: int = Field(default=16, ge=1)
+    """Requests in flight at endpoints."""
+    request_timeout: float = Field(default=600.0, gt=0)
+    """Seconds of one try of a request; at a service, seconds that it may be out of reach."""
+    request_tries: int = Field(default=8, ge=1)
+    """At a service, times the seconds above: how long all requests in flight may stay unanswered."""
+    steps: int = Field(default=100, ge=0)
+    """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
+    seed: int = Field(default=0, ge=0)
+    control: Control | None = None
+    """What is taken away, so that what still improves did not come from it."""
+
+    num_prompts: int = Field(default=3, ge=1)
+    """K: prompts per iteration."""
+    batch_size: int = Field(default=10, ge=1)
+    """P: problems per iteration."""
+    group_size: int = Field(default=5, ge=1)
+    """G: rollouts per problem and prompt."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    """Of rollouts and evaluations. The paper samples at 0.6 to 0.7."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Below 1 the sampler's distribution is not the one the loss corrects for; the paper uses 0.95."""
+    max_tokens: int = Field(default=1024, ge=1)
+    """Per turn. The paper allows 15,000."""
+    max_episode_tokens: int | None = Field(default=None, ge=1)
+    """Of an episode of several turns, prompt and observations included; None: what the model's context holds."""
+    cohorts: int = Field(default=1, ge=1)
+    """Groups of episodes that go turn by turn by themselves, so that the engine works for one while another waits for its tools."""
+    tool_format: ToolFormat = "text"
+    """How an environment's tools are worded: as text by the dialect, or in the model's own format by its chat template."""
+
+    lr: float = Field(default=4e-5, ge=0)
+    loss: LossName = "importance_sampling"
+    clip_low: float | None = None
+    """None: the loss's own default."""
+    clip_high: float | None = None
+    grad_clip: float = Field(default=1.0, ge=0)
+    lora_rank: int = Field(default=32, ge=1)
+    lora_alpha: float = Field(default=32.0, gt=0)
+    token_budget: int = Field(default=4_096, ge=1)
+    """Tokens, padding included, of one training micro-batch."""
+    gradient_checkpointing: bool = False
+    correction: CorrectionLevel = "token"
+    """What is truncated of the ratio between trainer and sampler: nothing, each token's, or the whole rollout's."""
+    correction_cap: float = Field(default=2.0, ge=1)
+    mask_truncated: bool = False
+    """Leave rollouts that the token limit cut out of the loss (they still count in the baseline)."""
+    train_device: str | None = None
+    """None: the first accelerator, or the CPU."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """vllm's share of its device's memory. None: engines/vllm/setup.py says which."""
+    sleep: bool = False
+    """vllm frees its memory while weights are trained; reflections then come before the weights move."""
+    deterministic: bool = False
+    """vllm computes alike whatever it is batched with, where it can."""
+    # What follows is only written down where it differs from its default: a run on one device has the id that it had before.
+    tensor_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Devices over which vllm spreads every layer."""
+    pipeline_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Groups of devices, each with a stretch of vllm's layers."""
+    data_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
+    """Replicas of all that."""
+    distributed_executor_backend: Executor = Field(default="mp", exclude_if=lambda name: name == "mp")
+    """What starts vllm's workers: processes of this machine, or Ray on a cluster."""
+    stuck_after: float = Field(default=600.0, ge=0)
+    """Seconds after which a rollout that does not move is named; 0: never."""
+
+    dialect: str = "compact"
+    placement: Placement = Placement.SYSTEM
+    root_principles: tuple[str, ...] = ()
+    """The root prompt's principles."""
+    editor_model: str | None = None
+    """Who writes the reflections; None: the run's own model."""
+    editor_engine: EngineName | None = None
+    """None: the policy's engine."""
+    editor_base_url: str | None = None
+    """None: the policy's."""
+    editor_api_key_env: str | None = None
+    """None: the policy's."""
+    editor_temperature: float = Field(default=1.0, ge=0)
+    editor_max_tokens: int = Field(default=1024, ge=1)
+    max_edits: int = Field(default=2, ge=1)
+    """K_ops: edits that one problem's critique may propose."""
+    max_principle_words: int = Field(default=32, ge=1)
+    prompt_form: PromptForm = PromptForm.PRINCIPLES
+    """What evolves: a list of principles, or a text of numbered blocks."""
+    max_prompt_words: int | None = Field(default=None, ge=1)
+    """Of a whole prompt; None: no limit."""
+    sigma_growth: float = Field(default=1.0, ge=0)
+    """Δσ of a child's rating."""
+    tie: float = Field(default=0.01, ge=0)
+    """Mean rewards this close are a draw."""
+
+    eval_every: int = Field(default=10, ge=0)
+    """Iterations between validations; 0: only at the end."""
+    test_every: int = Field(default=0, ge=0)
+    """Iterations between tests, which are reported and steer nothing; 0: only at the end."""
+    eval_samples: int = Field(default=4, ge=1)
+    """k: samples per item."""
+    checkpoint_every: int = Field(default=10, ge=1)
+    """Iterations between commits that a resume can start from."""
+
+    @property
+    def limits(self) -> Limits:
+        """What bounds the operators."""
+        return Limits(
+            max_edits=self.max_edits,
+            max_words=self.max_principle_words,
+            attempts=self.group_size,
+            sigma_growth=self.sigma_growth,
+            form=self.prompt_form,
+            max_prompt_words=self.max_prompt_words,
+        )
+
+    @property
+    def iterations(self) -> int:
+        """Steps that will really be made: none if nothing learns."""
+        return 0 if self.method.is_static else self.steps
+
+    @property
+    def policy_source(self) -> Source:
+        """The model that is rolled out."""
+        return Source(self.engine, self.model, self.base_url, self.api_key_env)
+
+    @property
+    def editor_source(self) -> Source | None:
+        """The editor's model, if it is another than the policy's."""
+        if self.editor_model is None:
+            return None
+        engine = self.editor_engine or self.engine
+        policy = self.policy_source if engine == self.engine else Source(engine, self.editor_model)
+        base_url, key = self.editor_base_url or policy.base_url, self.editor_api_key_env or policy.api_key_env
+        return Source(engine, self.editor_model, base_url, key)
+
+
+METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
+"""Fields of Method that an option may override."""
+
+
+def model_name(model: str) -> str:
+    """What people call a model: a folder's own name, else the name as it is."""
+    return Path(model).name if Path(model).is_dir() else model
+
+
+def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+    """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line."""
+    spec = find_environment(env)
+    row = find_method(method)
+    given = {name: value for name, value in choices.items() if value is not None}
+    chosen = frozenset(given)
+    own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
+    values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults}
+    if preset is not None:
+        named = find_preset(preset)
+        values |= {**named.config, **spec.presets.get(preset, {})}
+        own = named.method_choices(row) | own
+    row = row.varied(**own)
+    if "env_options" in given:  # of a preset's, those that were not given stay
+        given["env_options"] = {**values.get("env_options", {}), **given["env_options"]}
+    values |= given
+    values.setdefault("model", spec.model)
+    values.setdefault("engine", fastest_engine())
+    if values["model"] is None:
+        raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
+    config = _validated({**values, "method": row, "env": env}, source="options")
+    if config.method.learns_weights and config.temperature == 0:
+        raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
+    if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
+        raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
+    if config.method.is_static and config.control in (Control.RANDOM_REWARD, Control.SHUFFLED_ANSWERS):
+        raise UsageError(f"options: {config.method.name} learns from no reward, so --control {config.control} has no use; leave it out")
+    check_sources(config, chosen)
+    return config
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration a run was started with. Raises UsageError naming the file."""
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); is this a run directory?") from error
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a configuration: {_first(error)}; restore it or start a new run") from error
+
+
+def _validated(values: Mapping[str, Any], source: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{source}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"{where}: {first['msg']}"

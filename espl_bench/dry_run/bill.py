@@ -1,0 +1,99 @@
+"""What a run would ask of its endpoints and services, and at most pay: `--dry-run`. Nothing is asked to find it out.
+
+Sampled tokens are bounded by the limits of a request. Prompts are rendered and their characters counted, because an endpoint's
+tokenizer is not at hand; a reflection is taken to be shown attempts as long as they may be, so what it reads is overstated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from espl_bench.accounting.budget import Budget, Price, Role, open_purse
+from espl_bench.config.run_config import RunConfig
+from espl_bench.dry_run.work import Estimate
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.evolution.operators.reflection import critique_context, summary_context
+from espl_bench.prompts.dialect import Dialect, TemplateName
+from espl_bench.types import Message, Usage
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English in most tokenizers."""
+PROMPTS_RENDERED = 20
+"""Problems whose prompts are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What endpoints and services would be asked."""
+
+    requests: int
+    """For a completion, if every episode uses all its turns."""
+    training_requests: int
+    """Of a service: two a step, gradients and optimiser, if every step finds something to learn."""
+    saves: int
+    """Of a service: weights to sample with after every step, and checkpoints."""
+    max_sampled_tokens: int
+    prompt_tokens: int
+    """An estimate from characters."""
+    max_trained_tokens: int
+    """Of a service, prompts included, if every rollout has an advantage and uses all its tokens."""
+    prices: Mapping[str, Price]
+    unpriced: tuple[str, ...]
+    max_cost_usd: float | None
+    """At list prices; None if a model has none."""
+
+
+def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budget) -> Bill | None:
+    """The bill; None for a run that asks no endpoint and no service. Raises UsageError as the run would for its budget."""
+    purse = open_purse(config, budget)
+    models = purse.models
+    if not models:
+        return None
+    prompt = _prompt_tokens(config, env)
+    calls = {Role.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, Role.EDITOR: work.max_reflection_calls}
+    sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
+    read = {
+        Role.POLICY: calls[Role.POLICY] * prompt,
+        Role.EDITOR: calls[Role.EDITOR] * _reflection_tokens(config, env),
+    }
+    used = {role: Usage(read[role], sampled[role]) for role in models}
+    steps = work.steps if purse.trains else 0
+    trained = work.rollouts * prompt + work.max_generated_tokens if purse.trains else 0
+    return Bill(
+        requests=sum(calls[role] for role in models),
+        training_requests=2 * steps,
+        saves=steps + -(-steps // config.checkpoint_every),
+        max_trained_tokens=trained,
+        max_sampled_tokens=sum(usage.sampled for usage in used.values()),
+        prompt_tokens=sum(usage.prompt for usage in used.values()),
+        prices=purse.prices,
+        unpriced=purse.unpriced,
+        max_cost_usd=purse.cost(used, trained),
+    )
+
+
+def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
+    """Mean over the first problems, under the root prompt.
+
+    Where an episode has several turns, this is what the last one reads, if all before it are as long as they may be.
+    """
+    dialect = Dialect.load(config.dialect)
+    problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
+    lengths = [_tokens(dialect.prompt_messages(config.root_principles, problem.question, config.placement)) for problem in problems]
+    opening = -(-sum(lengths) // len(lengths))
+    if env.turns == 1:
+        return opening
+    last = opening + env.turns * config.max_tokens  # and what was heard, which only the episode's own limit bounds
+    return min(last, config.max_episode_tokens) if config.max_episode_tokens is not None else last
+
+
+def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
+    """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
+    dialect = Dialect.load(config.dialect)
+    problem = env.problem(env.splits[0], 0)
+    summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
+    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), config.limits))
+    return max(_tokens(summary) + config.max_tokens, _tokens(critique) + config.group_size * config.editor_max_tokens)
+
+
+def _tokens(messages: tuple[Message, ...]) -> int:
+    return -(-sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN)

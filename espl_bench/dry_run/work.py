@@ -1,0 +1,65 @@
+"""What a run would spend, from its configuration alone: `--dry-run`. Counts are exact where the loop fixes them, else "at most"."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.types import Origin, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The work of one run."""
+
+    steps: int
+    """Iterations; 0 for a method that learns nothing."""
+    rollouts: int
+    """Training episodes, exactly."""
+    max_generated_tokens: int
+    """Tokens sampled in training, if every episode uses all its turns and tokens."""
+    evaluations: Mapping[str, int]
+    """How often each held-out split is evaluated, exactly."""
+    eval_rollouts: int
+    """Evaluation episodes, exactly."""
+    max_eval_tokens: int
+    max_reflection_calls: int
+    """Requests to the editor if every problem has contrast at every step and every crossover happens."""
+    max_reflection_tokens: int
+
+
+def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
+    """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
+    tokens = turns * config.max_tokens
+    if config.max_episode_tokens is not None:
+        tokens = min(tokens, config.max_episode_tokens)
+    steps = config.iterations
+    problems = min(config.batch_size, sizes[Split.TRAIN])
+    rollouts = steps * config.num_prompts * problems * config.group_size
+    evaluations = {Split.VALIDATION: evaluated(steps, config.eval_every), Split.TEST: evaluated(steps, config.test_every)}
+    eval_rollouts = config.eval_samples * sum(times * sizes[split] for split, times in evaluations.items())
+    calls = steps * reflections_per_step(config, problems)
+    return Estimate(
+        steps=steps,
+        rollouts=rollouts,
+        max_generated_tokens=rollouts * tokens,
+        evaluations={split.value: times for split, times in evaluations.items()},
+        eval_rollouts=eval_rollouts,
+        max_eval_tokens=eval_rollouts * tokens,
+        max_reflection_calls=calls,
+        max_reflection_tokens=calls * config.editor_max_tokens,
+    )
+
+
+def evaluated(steps: int, every: int) -> int:
+    """How often a split is evaluated: before steps 0, every, 2·every … and once at the end; 0 means only at the end."""
+    return 1 + (-(-steps // every) if every else 0)
+
+
+def reflections_per_step(config: RunConfig, problems: int) -> int:
+    """The most requests one step can send to the editor: a summary per attempt, a critique per problem, one aggregation; one crossover."""
+    calls = 0
+    if Origin.MUTATION in config.method.operators:
+        calls += problems * config.group_size + problems + 1
+    if Origin.CROSSOVER in config.method.operators and config.method.crossover_prob > 0:
+        calls += 1
+    return calls

@@ -1,0 +1,1 @@
+"""Engine hf: sampling and training with transformers and peft."""

@@ -1,0 +1,169 @@
+"""The embedded engine: any causal LM that transformers loads, with a LoRA adapter, in this process.
+
+Three module trees share one copy of the base weights (see `hf_trees`), each behind its own lock, and all torch work runs
+in threads. So ``asyncio.gather(engine.train_step(...), reference.sample(...))`` overlaps, and neither sees the other.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espl_bench.engines.chat import HfChat
+from espl_bench.engines.hf import loading, lora_views
+from espl_bench.engines.hf.learner import Learner
+from espl_bench.engines.hf.sampling import BatchSampler, Sampled
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
+from espl_bench.types import Completion, Datum, SampleRequest
+
+
+class HfSamplingClient:
+    """Samples from one module tree."""
+
+    def __init__(self, sampler: BatchSampler, chat: HfChat) -> None:
+        """Wrap a sampler with the lock of its tree."""
+        self.lock = threading.Lock()
+        self.sampler = sampler
+        self._chat = chat
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order.
+
+        Same weights and same list of requests, in any order: the same completions, bit for bit. A request alone or
+        among others gets the same random draws, but its logits may differ in the last bits.
+        """
+        return await asyncio.to_thread(self._sample, tuple(requests))
+
+    def _sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        with self.lock:
+            results = self.sampler.sample(requests)
+        return [self._completion(result) for result in results]
+
+    def _completion(self, result: Sampled) -> Completion:
+        text = self._chat.decode(result.tokens_T)
+        lengths_T = self._chat.lengths(result.tokens_T, text)
+        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What holds memory: gone after ``close``."""
+
+    learner: Learner
+    policy: HfSamplingClient
+    reference: HfSamplingClient
+
+    @property
+    def trainer(self) -> Trainer:
+        """What the learner holds."""
+        return self.learner.trainer
+
+
+class HfEngine:
+    """One base model and one LoRA adapter, on one device. Made by `from_pretrained`."""
+
+    isolates_snapshots = True
+    batches_continuously = False
+
+    def __init__(self, parts: _Parts, chat: HfChat) -> None:
+        """Use `from_pretrained` instead."""
+        self.chat: Chat = chat
+        self._parts: _Parts | None = parts
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        lora_rank: int,
+        lora_alpha: float,
+        seed: int,
+        device: str | None = None,
+        dtype: str | None = None,
+        token_budget: int = 4_096,
+        max_batch_tokens: int = 32_768,
+        gradient_checkpointing: bool = False,
+    ) -> "HfEngine":
+        """Load a model and give it a fresh adapter, which changes nothing until it is trained.
+
+        Args:
+            model: a local folder or a hub id.
+            lora_rank: rank of the update of every linear layer but the output layer.
+            lora_alpha: the update is scaled by ``lora_alpha / lora_rank``.
+            seed: names the adapter's initial weights; the global random state is left as it was.
+            device: e.g. ``cpu`` or ``cuda:1``; default: cuda, else mps, else cpu.
+            dtype: of the base weights, e.g. ``float32``; default: bfloat16 on cuda, else float32. The adapter is float32.
+            token_budget: tokens of a training micro-batch, padding included.
+            max_batch_tokens: tokens of a sampling batch, room for new ones included.
+            gradient_checkpointing: train with less memory, in more time.
+
+        Raises:
+            ModelError: the model is missing, cannot be read, or has no chat template.
+            UsageError: the device or the dtype does not exist.
+        """
+        place = loading.pick_device(device)
+        loading.require_determinism(place)
+        with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
+            torch.default_generator.manual_seed(seed)
+            plain, tokenizer = loading.load_model(str(model), loading.pick_dtype(dtype, place))
+            plain.to(place).requires_grad_(False).eval()
+            loading.limit_threads(plain)
+            policy, reference = lora_views.twin(plain), lora_views.twin(plain)
+            trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
+        lora_views.adapt(policy, trained)
+        eos_ids = loading.eos_ids(reference, tokenizer)
+        chat = HfChat(tokenizer, eos_ids, str(model))
+
+        def client(tree: Any) -> HfSamplingClient:
+            return HfSamplingClient(BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens), chat)
+
+        trainer = Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing)
+        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
+
+    async def current(self) -> HfSamplingClient:
+        """A client of the current weights. There is one policy tree: calling this brings older clients up to date too."""
+        return await asyncio.to_thread(self._current)
+
+    def _current(self) -> HfSamplingClient:
+        parts = self._open()
+        with parts.learner.lock, parts.policy.lock:
+            lora_views.refresh(parts.policy.sampler.model, parts.trainer.model)
+        return parts.policy
+
+    async def reference(self) -> HfSamplingClient:
+        """A client of the base weights, adapter off. It may sample while ``train_step`` runs."""
+        return self._open().reference
+
+    async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`."""
+        return await self._open().learner.train_step(data, loss, adam)
+
+    async def save(self, folder: Path) -> None:
+        """Write adapter and optimiser into an existing empty folder (`hf_checkpoint` names the files)."""
+        await self._open().learner.save(folder)
+
+    async def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote; training continues bit for bit. Ask for ``current`` anew afterwards.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
+        """
+        await self._open().learner.load(folder)
+
+    async def close(self) -> None:
+        """Free the weights. The engine and its clients are unusable afterwards."""
+        self._parts = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _open(self) -> _Parts:
+        if self._parts is None:
+            raise RuntimeError("the engine is closed")
+        return self._parts

@@ -1,0 +1,88 @@
+"""What the rows of a running batch have read: KV caches from the prefill on, one decode step at a time.
+
+Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf_attention`);
+else every row has a copy.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers.cache_utils import DynamicCache
+
+from espl_bench.engines.hf.attention import SharedPrompts
+from espl_bench.engines.hf.prefix_sharing import Tokens, cut, prompt_levels, read
+
+
+class Memory:
+    """The caches of B rows. Made by `remember`."""
+
+    def __init__(self, model: Any, cache: DynamicCache, seen_BL: Tensor, shared: SharedPrompts | None, room: int) -> None:
+        """Take over a prefill.
+
+        Args:
+            model: a causal LM.
+            cache: of the rows: with their prompts, or empty if these are ``shared``.
+            seen_BL: attention mask over what the cache holds.
+            shared: the prompts, if rows share them.
+            room: tokens to come, per row.
+        """
+        self._model = model
+        self._cache = cache
+        self._seen_BL = pad(seen_BL, (0, room), value=1)
+        self._held = seen_BL.shape[1]
+        self._shared = {"shared_prompts": shared} if shared is not None else {}
+
+    def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
+        """Read one token per row; returns the logits after it, (B, V)."""
+        self._held += 1
+        return self._model(
+            input_ids=token_B1,
+            attention_mask=self._seen_BL[:, : self._held],
+            position_ids=position_B1,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **self._shared,
+        ).logits[:, -1]
+
+    def select(self, index: Tensor) -> None:
+        """Keep these rows only. ``index`` increases."""
+        self._cache.batch_select_indices(index)
+        self._seen_BL = self._seen_BL[index]
+        self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
+
+
+def remember(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, Memory]:
+    """Read the prompts of a batch: what they have in common, and equal ones that stand together, once.
+
+    Args:
+        model: a causal LM.
+        prompts_B: one per row.
+        room: tokens to come, per row.
+        share: keep equal prompts once in memory, too; the model must have been adopted by `hf_attention`.
+
+    Returns:
+        Logits after each prompt, (B, V), and the memory of the rows.
+    """
+    unique: list[Tokens] = []
+    index: list[int] = []
+    for prompt in prompts_B:
+        if not unique or unique[-1] != prompt:
+            unique.append(prompt)
+        index.append(len(unique) - 1)
+    index_B = torch.tensor(index, device=model.device)
+    cache = DynamicCache(config=model.config)
+    logits, seen_UL = read(model, prompt_levels(cut(unique), "left", model.device), cache)
+    logits_BV = logits[-1][index_B, -1]
+    if len(unique) == len(prompts_B):
+        return logits_BV, Memory(model, cache, seen_UL, None, room)
+    if share:
+        shared = SharedPrompts.of(cache, seen_UL, index_B)
+        return logits_BV, Memory(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room)
+    cache.batch_select_indices(index_B)
+    return logits_BV, Memory(model, cache, seen_UL[index_B], None, room)

@@ -1,0 +1,69 @@
+"""The training half of an engine: a transformers + peft trainer off the event loop, one action at a time.
+
+The embedded engine and vLLM's differ in who samples; what learns, and what a checkpoint holds, is this in both.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (torch is partly untyped)
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from espl_bench.engines.hf import checkpoint
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.errors import DeviceMemoryError
+from espl_bench.types import Datum
+
+Found = TypeVar("Found")
+
+
+class Learner:
+    """One trainer behind a lock; every action runs in a thread."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        """Use this trainer, and nobody else may."""
+        self.trainer = trainer
+        self.lock = threading.Lock()
+
+    async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`.
+
+        Raises:
+            DeviceMemoryError: the step does not fit; no weight has changed.
+        """
+        return await self.run(lambda: self._step(tuple(data), loss, adam))
+
+    async def save(self, folder: Path) -> None:
+        """Write adapter and optimiser into an existing empty folder (`hf_checkpoint` names the files)."""
+        await self.run(lambda: checkpoint.save(self.trainer, folder))
+
+    async def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote; training continues bit for bit.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
+        """
+        await self.run(lambda: checkpoint.load(self.trainer, folder))
+
+    async def run(self, action: Callable[[], Found]) -> Found:
+        """Something that needs the trainer to itself, in a thread."""
+        return await asyncio.to_thread(self._locked, action)
+
+    def _locked(self, action: Callable[[], Found]) -> Found:
+        with self.lock:
+            return action()
+
+    def _step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        try:
+            return self.trainer.step(data, loss, adam)
+        except torch.OutOfMemoryError as error:
+            self.trainer.optimizer.zero_grad(set_to_none=True)
+            raise DeviceMemoryError(
+                f"the training step does not fit into the memory of {self.trainer.model.device}; lower --token-budget, add "
+                "--gradient-checkpointing, or with vLLM on the same card lower --gpu-memory-utilization or add --sleep"
+            ) from error

@@ -1,0 +1,209 @@
+"""Batched sampling with transformers models: a decode loop of our own instead of ``generate``.
+
+What it does that ``generate`` does not:
+
+1. *What prompts share is read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill and
+   its cache (`hf_memory`), and prompts with the same beginning (one system message before many problems) share that.
+2. *A row's randomness is its own.* Each request's seed names a stream of uniforms, drawn before the loop; tokens come
+   from them by inverse CDF. A row draws the same numbers wherever it stands in a batch.
+3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped.
+4. *The log-probabilities are the trainer's.* They are log_softmax(logits / temperature) over the whole vocabulary. Where
+   top_p < 1 the token is drawn from the renormalised nucleus, but this is still what is reported: the quantity that the
+   trainer recomputes. A greedy row (temperature 0) reports those of temperature 1.
+
+Requests are put into one canonical order before they are batched, so that the order they come in changes nothing at all.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espl_bench.engines.hf import attention
+from espl_bench.engines.hf.kv_cache import remember
+from espl_bench.types import SampleRequest, StopReason
+
+_KEEP = 0.75
+"""Rows are dropped once fewer than this share of them is alive: dropping copies the whole KV cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The sampled ids of one request, the end-of-turn id included, and their log-probabilities."""
+
+    tokens_T: tuple[int, ...]
+    logprobs_T: tuple[float, ...]
+    stop_reason: StopReason
+
+
+CUT = Sampled((), (), StopReason.LENGTH)
+"""What a request gets whose prompt leaves no room in the model's context."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows of a running batch, B of them; every field is indexed by row."""
+
+    place_B: Tensor
+    """Which output the row writes to."""
+    length_B1: Tensor
+    """Prompt tokens of the row: the position of its first new token."""
+    limit_B: Tensor
+    """Tokens it may generate."""
+    uniform_BT: Tensor
+    """In (0, 1], one per token to come."""
+    temperature_B1: Tensor
+    top_p_B1: Tensor
+    greedy_B: Tensor
+    alive_B: Tensor
+
+    def select(self, index: Tensor) -> "_Rows":
+        return _Rows(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+class BatchSampler:
+    """Samples from one module tree. Not thread-safe: the engine holds a lock around it."""
+
+    def __init__(self, model: Any, *, eos_ids: frozenset[int], max_batch_tokens: int) -> None:
+        """Prepare to sample.
+
+        Args:
+            model: a causal LM in eval mode (a ``PreTrainedModel``; transformers' types do not pass a strict check).
+            eos_ids: ids that end a completion.
+            max_batch_tokens: upper bound of rows * (longest prompt + longest completion) of a batch, if it has two rows.
+        """
+        self.model = model
+        self.eos_ids = eos_ids
+        self._eos = torch.tensor(sorted(eos_ids), device=model.device)
+        self._max_batch_tokens = max_batch_tokens
+        self._shares_prompts = attention.adopt(model)
+        self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+    @torch.inference_mode()
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sampled]:
+        """One result per request, in order. A prompt that fills the model's context gets zero tokens and LENGTH."""
+        results = [CUT] * len(requests)
+        for batch in self._batches(requests):
+            sampled_B = self._decode([requests[place] for place in batch])
+            for place, sampled in zip(batch, sampled_B, strict=True):
+                results[place] = sampled
+        return results
+
+    def _limit(self, request: SampleRequest) -> int:
+        if self._context is None:
+            return request.max_tokens
+        return min(request.max_tokens, self._context - len(request.prompt_T))
+
+    def _batches(self, requests: Sequence[SampleRequest]) -> Iterator[list[int]]:
+        """Places of the requests of each batch, in the canonical order: similar lengths stand together."""
+        places = [place for place, request in enumerate(requests) if self._limit(request) > 0]
+        places.sort(key=lambda place: _canonical(requests[place]))
+        batch: list[int] = []
+        prompt = new = 0
+        for place in places:
+            prompt, new = max(prompt, len(requests[place].prompt_T)), max(new, self._limit(requests[place]))
+            if batch and (len(batch) + 1) * (prompt + new) > self._max_batch_tokens:
+                yield batch
+                batch, prompt, new = [], len(requests[place].prompt_T), self._limit(requests[place])
+            batch.append(place)
+        if batch:
+            yield batch
+
+    def _decode(self, requests_B: Sequence[SampleRequest]) -> list[Sampled]:
+        rows = self._rows(requests_B)
+        longest = rows.uniform_BT.shape[1]
+        prompts_B = [request.prompt_T for request in requests_B]
+        logits_BV, memory = remember(self.model, prompts_B, longest, share=self._shares_prompts)
+        tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
+        logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
+        count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)
+        nucleus, greedy = bool((rows.top_p_B1 < 1).any()), bool(rows.greedy_B.any())
+        for t in range(longest):
+            logprobs_BV = torch.log_softmax(logits_BV.float() / rows.temperature_B1, dim=-1)
+            token_B1 = draw(logprobs_BV, rows.uniform_BT[:, t : t + 1], rows.top_p_B1 if nucleus else None)
+            if greedy:
+                token_B1 = torch.where(rows.greedy_B[:, None], logits_BV.argmax(-1, keepdim=True), token_B1)
+            tokens_BT[rows.place_B, t] = token_B1[:, 0]
+            logprobs_BT[rows.place_B, t] = logprobs_BV.gather(-1, token_B1)[:, 0]
+            count_B[rows.place_B] += rows.alive_B
+            rows.alive_B &= ~torch.isin(token_B1[:, 0], self._eos) & (rows.limit_B > t + 1)
+            alive = int(rows.alive_B.sum())
+            if alive == 0:
+                break
+            if alive < _KEEP * len(rows.alive_B):
+                index = rows.alive_B.nonzero()[:, 0]
+                rows, token_B1 = rows.select(index), token_B1[index]
+                memory.select(index)
+            logits_BV = memory.step(token_B1, rows.length_B1 + t)
+        return self._collect(tokens_BT, logprobs_BT, count_B)
+
+    def _rows(self, requests_B: Sequence[SampleRequest]) -> _Rows:
+        device = self.model.device
+        limits = [self._limit(request) for request in requests_B]
+        temperature_B1 = torch.tensor([[request.temperature] for request in requests_B], device=device)
+        return _Rows(
+            place_B=torch.arange(len(requests_B), device=device),
+            length_B1=torch.tensor([[len(request.prompt_T)] for request in requests_B], device=device),
+            limit_B=torch.tensor(limits, device=device),
+            uniform_BT=torch.from_numpy(np.stack([uniforms(request.seed, max(limits)) for request in requests_B])).to(device),
+            temperature_B1=temperature_B1.where(temperature_B1 > 0, 1.0),
+            top_p_B1=torch.tensor([[request.top_p] for request in requests_B], device=device),
+            greedy_B=temperature_B1[:, 0] <= 0,
+            alive_B=torch.ones(len(requests_B), dtype=torch.bool, device=device),
+        )
+
+    def _collect(self, tokens_BT: Tensor, logprobs_BT: Tensor, count_B: Tensor) -> list[Sampled]:
+        stopped_B = torch.isin(tokens_BT.gather(1, count_B[:, None] - 1)[:, 0], self._eos)
+        return [
+            Sampled(tuple(tokens[:count]), tuple(logprobs[:count]), StopReason.STOP if stopped else StopReason.LENGTH)
+            for tokens, logprobs, count, stopped in zip(
+                tokens_BT.tolist(), logprobs_BT.tolist(), count_B.tolist(), stopped_B.tolist(), strict=True
+            )
+        ]
+
+
+def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The first ``count`` numbers of a seed's stream, in (0, 1]. ``seed`` is not negative."""
+    return np.float32(1.0) - np.random.Generator(np.random.Philox(seed)).random(count, dtype=np.float32)
+
+
+def draw(logprobs_BV: Tensor, uniform_B1: Tensor, top_p_B1: Tensor | None) -> Tensor:
+    """Draw one token per row by inverse CDF.
+
+    With u in (0, 1] the first token whose cumulative probability reaches u * total always has a probability above zero.
+
+    Args:
+        logprobs_BV: normalised log-probabilities.
+        uniform_B1: in (0, 1].
+        top_p_B1: mass of the nucleus to draw from, per row; None draws from the whole distribution.
+
+    Returns:
+        Token ids, (B, 1).
+    """
+    probs_BV = logprobs_BV.exp()
+    if top_p_B1 is None:
+        cdf_BV = probs_BV.cumsum(-1)
+        return torch.searchsorted(cdf_BV, uniform_B1 * cdf_BV[:, -1:])
+    sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+    cdf_BV = sorted_BV.cumsum(-1)
+    outside_BV = cdf_BV - sorted_BV >= top_p_B1.clamp(max=1.0)
+    outside_BV &= top_p_B1 < 1
+    outside_BV[:, 0] = False
+    kept_BV = sorted_BV.masked_fill(outside_BV, 0.0).cumsum(-1)
+    return ids_BV.gather(-1, torch.searchsorted(kept_BV, uniform_B1 * kept_BV[:, -1:]))
+
+
+def _canonical(request: SampleRequest) -> tuple[Any, ...]:
+    return (
+        request.max_tokens,
+        len(request.prompt_T),
+        request.prompt_T,
+        request.seed,
+        request.temperature,
+        request.top_p,
+    )

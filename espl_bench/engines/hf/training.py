@@ -1,0 +1,164 @@
+"""One optimiser step of LoRA weights on a set of trajectories, in micro-batches that fit a token budget.
+
+The loss is a sum over data and tokens, so how the data are split changes nothing but rounding. Nothing here draws random
+numbers (the adapter has no dropout, and the model stays in eval mode), so a checkpoint needs no RNG state.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (the libraries below are partly untyped)
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from espl_bench.engines.hf.chunked_logprobs import Vocabulary
+from espl_bench.engines.hf.packing import MicroBatch, micro_batches
+from espl_bench.engines.hf.prefix_sharing import read
+from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.learning.correction import factors, rollout_sums, spread
+from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.types import Datum
+
+NOTHING_TRAINED: Mapping[str, float] = {
+    "loss": 0.0,
+    "grad_norm": 0.0,
+    "ratio_mean": 1.0,
+    "kl_sampler": 0.0,
+    "clip_fraction": 0.0,
+    "entropy": 0.0,
+    "logprob_gap": 0.0,
+    "ratio_max": 1.0,
+    "capped_fraction": 0.0,
+    "sequence_ratio_mean": 1.0,
+    "sequence_capped_fraction": 0.0,
+    "skipped_steps": 0.0,
+}
+"""Metrics of a step without data; the keys are those of every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What one micro-batch leaves behind, without gradients; N sampled tokens of B trajectories."""
+
+    loss: float
+    logprobs_N: Tensor
+    sampler_N: Tensor
+    entropy_N: Tensor
+    gap_B: Tensor
+    """log of the product of each trajectory's ratios."""
+
+
+class Trainer:
+    """Optimises the adapter of one module tree. Not thread-safe: the engine holds a lock around it."""
+
+    def __init__(self, model: Any, *, token_budget: int, gradient_checkpointing: bool) -> None:
+        """Set up the optimiser.
+
+        Args:
+            model: a peft model; the parameters that require gradients are trained.
+            token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows.
+            gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and prompts are
+                read once per trajectory instead of once per group.
+        """
+        self.model = model
+        self.parameters: dict[str, torch.nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
+        self._token_budget = token_budget
+        self._share_prompts = not gradient_checkpointing  # a layer whose forward runs twice cannot fill a cache
+        model.eval()
+        self._vocabulary = Vocabulary(model, token_budget)
+        if gradient_checkpointing:
+            _checkpoint_activations(model)
+
+    def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
+        """One optimiser step on the sum over data and tokens.
+
+        Returns:
+            ``loss`` (the sum), ``grad_norm`` (before clipping), those of `learning.losses.mismatch` and of
+            `learning.correction.spread`, and ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no
+            weight has changed.
+        """
+        trainable = [datum for datum in data if any(datum.mask_T[1:])]
+        if not trainable:
+            return dict(NOTHING_TRAINED)
+        self.optimizer.zero_grad(set_to_none=True)
+        batches = micro_batches(trainable, self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
+        measured = [self._backward(batch, loss) for batch in batches]
+        total = math.fsum(part.loss for part in measured)
+        bound = adam.grad_clip if adam.grad_clip > 0 else math.inf
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), bound).item()
+        finite = math.isfinite(total) and math.isfinite(grad_norm)
+        if finite:
+            self._update(adam)
+        self.optimizer.zero_grad(set_to_none=True)
+        logprobs_N, sampler_N, entropy_N, gap_B = (
+            torch.cat([getattr(part, name) for part in measured]) for name in ("logprobs_N", "sampler_N", "entropy_N", "gap_B")
+        )
+        metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **spread(logprobs_N, sampler_N, gap_B, loss)}
+        return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
+
+    @torch.inference_mode()
+    def score(self, datum: Datum) -> list[float]:
+        """The current log-probability of each sampled token of one trajectory, at its temperature."""
+        [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
+        return self._scores(batch)[0].tolist()
+
+    def _update(self, adam: AdamParams) -> None:
+        for group in self.optimizer.param_groups:
+            group.update(lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps)
+        self.optimizer.step()
+
+    def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
+        """Add one micro-batch's gradient."""
+        sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
+        row_N = _rollouts(batch)
+        logprobs_N, entropy_N = self._scores(batch)
+        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * factors(logprobs_N, sampler_N, row_N, spec), spec)
+        loss.backward()
+        with torch.no_grad():
+            gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
+        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
+
+    def _scores(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the sampled tokens and entropies, each (N,)."""
+        return self._vocabulary.scores(self._predicting(batch), _joined(batch, "target_N"), _joined(batch, "temperature_N"))
+
+    def _predicting(self, batch: MicroBatch) -> Tensor:
+        """The rows that predict the sampled tokens, (N, …). The rests meet their prefixes through a KV cache, as in sampling."""
+        levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
+        cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
+        read_RS, _ = read(self.model, levels, cache)
+        kept = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
+        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in kept])
+
+
+def _joined(batch: MicroBatch, name: str) -> Tensor:
+    """A field of all chunks, (N,)."""
+    return torch.cat([getattr(chunk, name) for chunk in batch.chunks])
+
+
+def _rollouts(batch: MicroBatch) -> Tensor:
+    """Which trajectory of the micro-batch each predicted token belongs to, (N,): a second level continues rows of the first."""
+    first, *later = batch.chunks
+    return torch.cat([first.row_N, *(chunk.level.index_R[chunk.row_N] for chunk in later)])
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Switch gradient checkpointing on, leaving every dropout off.
+
+    transformers checkpoints a layer only while that layer's ``training`` flag is set; setting it on the layer but not
+    on what is inside it keeps attention and MLP dropouts in eval mode.
+    """
+    with warnings.catch_warnings():  # transformers is renaming the method
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable", category=FutureWarning)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True

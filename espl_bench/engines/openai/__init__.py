@@ -1,0 +1,1 @@
+"""Engine openai: sampling at an OpenAI-compatible endpoint."""

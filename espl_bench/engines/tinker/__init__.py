@@ -1,0 +1,1 @@
+"""Engine tinker: sampling and training at a Tinker service."""

@@ -1,0 +1,251 @@
+"""A Tinker service as a run needs it: found out about before anything starts, waited for with limits of our own, told of in one line.
+
+The SDK tries again for minutes to hours without a word, whether an address is wrong, a key is refused or a server has gone. So the
+key's form and the service's health are looked at first, every wait watches whether the service still answers, and whatever the SDK
+raises becomes one error of ours. The key is read from the environment, handed to the SDK, and blanked out of everything that is said.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import httpx
+import tinker
+from pydantic import SecretStr
+
+from espl_bench.errors import EndpointError, EngineFault, UsageError, unknown
+from espl_bench.utils.redaction import MASK, mask_text
+
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+KEY_ENV = "TINKER_API_KEY"
+"""Where the key is looked for unless another variable is named."""
+BASE_URL_ENV = "TINKER_BASE_URL"
+HOSTED = "https://tinker.thinkingmachines.dev/services/tinker-prod"
+"""The SDK's own default."""
+KEY_FORMS = ("tml-", "eyJ")
+"""How an API key, and a short-lived token, begin."""
+HEALTH_S = 5.0
+"""Seconds in which a service must say that it is there."""
+PROBE_S = 5.0
+"""Seconds between two looks at a service that is waited for."""
+CLOSE_S = 5.0
+"""Seconds that saying goodbye may take."""
+MAX_DETAIL = 300
+"""Characters of the service's own words in a message."""
+
+SDK_FAILURES = (tinker.TinkerError, httpx.HTTPError, OSError, RuntimeError, ValueError, AssertionError)
+"""What the SDK raises: its own errors, those of its transport, and plain ones for requests that it finds wrong."""
+
+
+class Promised(Protocol[Result_co]):
+    """What the SDK returns at once for what comes later."""
+
+    def future(self) -> Any:
+        """A ``concurrent.futures.Future``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Promise(Generic[Result]):
+    """A plain future in the SDK's clothes."""
+
+    plain: "Future[Result]"
+
+    def future(self) -> "Future[Result]":
+        return self.plain
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a service is reached, and how long it is waited for."""
+
+    base_url: str
+    key: SecretStr
+    key_env: str
+    """The variable the key was found in, for messages."""
+    away_s: float
+    """Seconds that a service may be out of reach in the middle of a run."""
+    idle_s: float
+    """Seconds in which at least one of the requests in flight must be answered."""
+
+    def words(self, error: BaseException) -> str:
+        """What an error says: one line, bounded, without credentials."""
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return mask_text(said.replace(self.key.get_secret_value(), MASK))[:MAX_DETAIL]
+
+
+def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tries: int) -> Access:
+    """The address and the key. Nothing is asked.
+
+    Args:
+        base_url: None: the variable TINKER_BASE_URL, else the hosted service.
+        key_env: the variable that holds the key; None: TINKER_API_KEY.
+        timeout_s: see `Access.away_s`.
+        tries: times `timeout_s`, see `Access.idle_s`.
+
+    Raises:
+        UsageError: the variable is not set, or holds what cannot be a key. The value is not shown.
+    """
+    name = key_env or KEY_ENV
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UsageError(
+            f"engine tinker needs a key in {name}, which is not set; export it (a server of your own takes any, e.g. tml-local)"
+        )
+    if not value.startswith(KEY_FORMS) or not (value.isascii() and value.isprintable()) or " " in value:
+        raise UsageError(f"the value of {name} cannot be a Tinker key, which begins with tml-; export it anew")
+    address = (base_url or os.environ.get(BASE_URL_ENV) or HOSTED).rstrip("/")
+    return Access(address, SecretStr(value), name, timeout_s, timeout_s * tries)
+
+
+class _LastWarning(logging.Handler):
+    """Keeps what the SDK warned of last (why it waits, say): it belongs into our message, not between the lines of a screen."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = record.getMessage()
+
+
+class Service:
+    """One service through its SDK. Used from any event loop, one at a time."""
+
+    def __init__(self, access: Access) -> None:
+        """Nothing is asked yet."""
+        self.access = access
+        self._looked = 0.0
+        self._there = True
+        self._warnings = _LastWarning()
+        logger = logging.getLogger("tinker")
+        logger.propagate = False
+        logger.addHandler(self._warnings)
+        self.client = tinker.ServiceClient(base_url=access.base_url, api_key=access.key.get_secret_value())
+
+    def require_healthy(self) -> None:
+        """Raise EndpointError unless the service says within `HEALTH_S` that it is there."""
+        try:
+            answer = httpx.get(self._health, timeout=HEALTH_S)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EndpointError(
+                f"no Tinker service answers at {self.access.base_url} ({self.access.words(error)}); "
+                f"start one, or name another with --base-url or {BASE_URL_ENV}"
+            ) from error
+        if answer.status_code != 200:
+            raise EndpointError(
+                f"{self.access.base_url} answers {answer.status_code} to {self._health}, so it is no Tinker service; see --base-url"
+            )
+
+    def context_of(self, model: str) -> int | None:
+        """Tokens of the model's context; None if the service does not say.
+
+        Raises:
+            UsageError: the service lists models, and this is none of them.
+            EndpointError: the service refuses the key, or does not answer.
+        """
+
+        def ask() -> Promised[tinker.types.GetServerCapabilitiesResponse]:
+            return tinker.RestClient(base_url=self.access.base_url, api_key=self.access.key.get_secret_value()).get_server_capabilities()
+
+        answer = asyncio.run(self.made(ask, "listing its models"))
+        served = {row.model_name: row for row in answer.supported_models if row.model_name}
+        if served and model not in served:
+            raise unknown(f"model at {self.access.base_url}", model, served)
+        return served[model].max_context_length if model in served else None
+
+    async def made(self, make: Callable[[], Promised[Result]], doing: str) -> Result:
+        """What `make` promises. It runs in a thread, because making a client may itself ask the service and wait. Raises as `results`."""
+        promised: Future[Promised[Result]] = Future()
+
+        def run() -> None:
+            try:
+                promised.set_result(make())
+            except SDK_FAILURES as error:
+                promised.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()  # a pool's threads would be waited for at the end
+        return await self.result(await self.result(_Promise(promised), doing), doing)
+
+    async def result(self, promised: Promised[Result], doing: str) -> Result:
+        """What one request gives. Raises as `results`."""
+        [result] = await self.results([promised], doing)
+        return result
+
+    async def results(self, promised: Sequence[Promised[Result]], doing: str) -> list[Result]:
+        """What several requests give, in order. The first that fails, or a cancelled wait, gives up the others.
+
+        Raises:
+            EndpointError: the service refuses the key.
+            EngineFault: a request failed, none was answered for too long, or the service is gone. `doing` is what it was asked for.
+        """
+        waiting = [asyncio.wrap_future(each.future()) for each in promised]
+        try:
+            await self._watch(waiting, doing)
+            return [each.result() for each in waiting]
+        except SDK_FAILURES as error:
+            raise self._told(error, doing) from error
+        finally:
+            for each in waiting:
+                if not each.cancel() and not each.cancelled():
+                    each.exception()  # asyncio would print those that nobody has asked for
+
+    async def _watch(self, waiting: Sequence["asyncio.Future[Any]"], doing: str) -> None:
+        """Return when all are done or one has failed; raise EngineFault when it is no use to wait longer."""
+        pending = set(waiting)
+        seen = answered = time.monotonic()
+        while pending:
+            done, pending = await asyncio.wait(pending, timeout=PROBE_S, return_when=asyncio.FIRST_EXCEPTION)
+            now = time.monotonic()
+            if done:
+                seen = answered = now
+            if any(each.cancelled() or each.exception() for each in done):
+                return
+            if not done and await self._is_there():
+                seen = time.monotonic()
+            if now - seen > self.access.away_s:
+                raise EngineFault(f"{self.access.base_url} has been out of reach for {now - seen:.0f} s while it was {doing}")
+            if now - answered > self.access.idle_s:
+                words = f"answered no request for {now - answered:.0f} s while it was {doing}{self._last_words()}"
+                raise EngineFault(f"{self.access.base_url} {words}")
+
+    def _last_words(self) -> str:
+        return f" (the SDK: {mask_text(' '.join(self._warnings.said.split()))[:MAX_DETAIL]})" if self._warnings.said else ""
+
+    async def _is_there(self) -> bool:
+        """Whether the service answers. One look serves all that wait: many do at a time."""
+        if time.monotonic() - self._looked > PROBE_S:
+            self._looked = time.monotonic()
+            async with httpx.AsyncClient(timeout=HEALTH_S) as probe:
+                try:
+                    self._there = (await probe.get(self._health)).status_code == 200
+                except httpx.HTTPError:
+                    self._there = False
+        return self._there
+
+    def _told(self, error: BaseException, doing: str) -> EndpointError | EngineFault:
+        where = self.access.base_url
+        if isinstance(error, RuntimeError) and error.__cause__ is not None:  # "a previous request failed": which one
+            error = error.__cause__
+        if isinstance(error, tinker.AuthenticationError | tinker.PermissionDeniedError):
+            return EndpointError(f"{where} refuses the key in {self.access.key_env} ({self.access.words(error)}); set the right one")
+        return EngineFault(f"{where} failed while it was {doing} ({self.access.words(error)})")
+
+    async def close(self) -> None:
+        """Tell the service that the session is over, as far as it listens."""
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.client.close("success").future()), CLOSE_S)
+        except (TimeoutError, *SDK_FAILURES):
+            return  # it will find out by itself when the heartbeats stop
+
+    @property
+    def _health(self) -> str:
+        return f"{self.access.base_url}/api/v1/healthz"

@@ -1,0 +1,1 @@
+"""Engine vllm: sampling with vLLM, training as engine hf does."""

@@ -1,0 +1,184 @@
+"""The adapter versions that vLLM serves: each under a name and an id that no other ever had.
+
+An adapter that is loaded again under its old name is served with blocks of the prefix cache that the old one left
+(vllm-project/vllm#42125). So every version is saved into a folder of its own, takes the place of the one before it, and is
+proved before it serves anything: some tokens are sampled with it and, in the same batch, without it, and the
+log-probabilities that vLLM gives them must be those that the trainer computes with its adapter on and off.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false
+# (vLLM is an optional package, and untyped in parts)
+
+import asyncio
+import os
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from espl_bench.engines.hf import checkpoint
+from espl_bench.engines.hf.learner import Learner
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.vllm.server import Sampled, Server
+from espl_bench.errors import EngineFault
+from espl_bench.types import Datum, SampleRequest
+
+PROBED_TOKENS = 16
+TOLERANCE = {"float32": 2e-3, "bfloat16": 0.2, "float16": 0.05}
+"""By dtype: mean of |served - trained| log-probabilities in nats that rounding may explain."""
+DISTINCT = 4.0
+"""An adapter is told from the base if it moves the log-probabilities this many times further than rounding does."""
+_PREFIX = "espl-bench-adapters-"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state of the adapter, as it is served."""
+
+    number: int
+    folder: Path
+    lora: Any
+    """The ``LoRARequest``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found of a version before it served anything, as means over the probed tokens in nats."""
+
+    version: int
+    gap: float
+    """|served - trainer with the adapter|: rounding."""
+    shift: float
+    """|trainer with the adapter - trainer without|: what was learned."""
+    to_base: float
+    """|served - trainer without the adapter|."""
+    base_gap: float
+    """|served reference - trainer without the adapter|, in a batch with the policy: rounding."""
+
+    def check(self, tolerance: float) -> None:
+        """Raise EngineFault if what is served is not the adapter."""
+        if self.gap > tolerance:
+            raise EngineFault(
+                f"vLLM serves other weights than were trained: adapter version {self.version}, log-probabilities "
+                f"{self.gap:.2g} nats off in the mean (tolerance {tolerance:g}, and {self.to_base:.2g} off the base model's)"
+            )
+        if self.base_gap > tolerance:
+            raise EngineFault(
+                f"vLLM serves another reference than the base model: log-probabilities {self.base_gap:.2g} nats off in the mean "
+                f"(tolerance {tolerance:g}) beside adapter version {self.version}"
+            )
+        if self.shift > DISTINCT * self.gap and self.to_base < self.shift / 2:
+            raise EngineFault(f"vLLM serves the base model in place of adapter version {self.version}")
+
+
+class Adapters:
+    """Publishes the trainer's adapter. Its coroutines run on the server's loop, one at a time."""
+
+    def __init__(self, server: Server, learner: Learner, dtype: str, prompt: tuple[int, ...], *, in_memory: bool = True) -> None:
+        """Nothing is published yet.
+
+        Args:
+            server: what serves.
+            learner: what trains.
+            dtype: of the base weights, as in ``float32``.
+            prompt: what a probe continues until something better is known.
+            in_memory: save in memory; else in the folder for temporary files, which other machines may share.
+        """
+        self._server = server
+        self._learner = learner
+        self._tolerance = TOLERANCE[dtype]
+        self._root = _folder(in_memory)
+        self.close = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        """Removes what was saved; at the end of the process at the latest."""
+        self._published = 0
+        self.prompt = prompt
+        self.newest: Version | None = None
+        self.proof: Proof | None = None
+        """Of the newest version."""
+
+    async def publish(self) -> Version:
+        """Serve the adapter as it is now, and no older one.
+
+        Raises:
+            EngineFault: it is refused, or what is served is something else.
+        """
+        from vllm.lora.request import LoRARequest
+
+        self._published += 1
+        name = f"policy-{os.getpid()}-{self._published}"
+        folder = self._root / name
+        await self._learner.run(lambda: _save(self._learner.trainer, folder))
+        version = Version(self._published, folder, LoRARequest(name, self._published, str(folder)))
+        if self.newest is not None:
+            await self._server.remove(self.newest.lora)
+            shutil.rmtree(self.newest.folder)
+        self.newest = version
+        await self._server.add(version.lora)
+        self.proof = await self._prove(version)
+        self.proof.check(self._tolerance)
+        return version
+
+    async def _prove(self, version: Version) -> Proof:
+        prompt = self.prompt[-(self._server.context - PROBED_TOKENS) :]
+        request = SampleRequest(prompt, version.number, PROBED_TOKENS, 1.0)
+        [policy], [reference] = await asyncio.gather(*(self._server.generate([request], (), lora) for lora in (version.lora, None)))
+        adapted, base = await self._learner.run(lambda: _scores(self._learner.trainer, _datum(prompt, policy)))
+        _, alone = await self._learner.run(lambda: _scores(self._learner.trainer, _datum(prompt, reference)))
+        return Proof(
+            version=version.number,
+            gap=_distance(policy.logprobs_T, adapted),
+            shift=_distance(adapted, base),
+            to_base=_distance(policy.logprobs_T, base),
+            base_gap=_distance(reference.logprobs_T, alone),
+        )
+
+
+def _datum(prompt: tuple[int, ...], sampled: Sampled) -> Datum:
+    return Datum(
+        tokens_T=(*prompt, *sampled.tokens_T),
+        mask_T=(False,) * len(prompt) + (True,) * len(sampled.tokens_T),
+        logprobs_T=(0.0,) * len(prompt) + sampled.logprobs_T,
+        advantage=0.0,
+        temperature=1.0,
+    )
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    folder.mkdir()
+    checkpoint.save_adapter(trainer, folder)
+
+
+def _scores(trainer: Trainer, datum: Datum) -> tuple[list[float], list[float]]:
+    """Log-probabilities with the adapter and without."""
+    adapted = trainer.score(datum)
+    with trainer.model.disable_adapter():
+        return adapted, trainer.score(datum)
+
+
+def _distance(ours: Any, theirs: Any) -> float:
+    return fmean(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _folder(in_memory: bool) -> Path:
+    """A folder, in memory where that is wanted and the system has such; those that killed processes left are removed."""
+    memory = Path("/dev/shm")
+    home = memory if in_memory and memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for left in home.glob(f"{_PREFIX}*"):
+        owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=home))
+
+
+def _alive(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        try:
+            os.kill(process, 0)
+        except PermissionError:  # somebody else's
+            return True
+        return True
+    return False

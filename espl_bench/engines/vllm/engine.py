@@ -1,0 +1,223 @@
+"""The engine for full speed: vLLM samples, transformers + peft train, both from the same base weights.
+
+vLLM runs in processes of its own. Requests of the policy (with the newest adapter) and of the reference (without one) are in
+it at the same time and batch together, and the reference samples while the trainer computes. On one card they share its
+memory; where that is too small for both at once, vLLM sleeps while the weights are trained.
+"""
+# pyright: reportUnknownMemberType=false
+# (torch is partly untyped)
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from espl_bench.engines.chat import HfChat
+from espl_bench.engines.hf import loading, lora_views
+from espl_bench.engines.hf.learner import Learner
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
+from espl_bench.engines.vllm.adapters import Adapters
+from espl_bench.engines.vllm.server import Sampled, Server
+from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
+from espl_bench.errors import UsageError
+from espl_bench.types import Completion, Datum, Message, SampleRequest
+
+_FIRST_PROBE = (Message("user", "Say what you see."),)
+
+
+class VllmSamplingClient:
+    """Samples from the base model, or from the newest adapter version."""
+
+    def __init__(self, server: Server, chat: HfChat, adapters: Adapters | None) -> None:
+        """Without `adapters` it is the base model."""
+        self._server = server
+        self._chat = chat
+        self._adapters = adapters
+        self._eos_ids = sorted(chat.eos_ids)
+
+    async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
+        """One completion per request, in order. Seeds bind; the last bits of a logit depend on what else is in the batch.
+
+        Raises:
+            EngineFault: vLLM has died.
+        """
+        newest = self._adapters.newest if self._adapters else None
+        lora = newest.lora if newest else None
+        results = await self._server.call(self._server.generate(requests, self._eos_ids, lora))
+        return [self._completion(result) for result in results]
+
+    def _completion(self, result: Sampled) -> Completion:
+        text = self._chat.decode(result.tokens_T)
+        lengths_T = self._chat.lengths(result.tokens_T, text)
+        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What holds memory or processes: gone after ``close``."""
+
+    learner: Learner
+    server: Server
+    adapters: Adapters
+    stale: bool = True
+    """Whether the trainer's adapter is newer than the served one."""
+    asleep: bool = False
+
+
+class VllmEngine:
+    """One base model and one LoRA adapter, held twice: by vLLM and by the trainer. Made by `from_pretrained`."""
+
+    batches_continuously = True
+
+    def __init__(self, parts: _Parts, chat: HfChat, sleeps: bool) -> None:
+        """Use `from_pretrained` instead."""
+        self.chat: Chat = chat
+        self.isolates_snapshots = not sleeps
+        self._chat = chat
+        self._parts: _Parts | None = parts
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str,
+        *,
+        lora_rank: int,
+        lora_alpha: float,
+        seed: int,
+        train_device: str | None = None,
+        token_budget: int = 4_096,
+        gradient_checkpointing: bool = False,
+        gpu_memory_utilization: float | None = None,
+        sleep: bool = False,
+        deterministic: bool = False,
+        spread: Spread = ONE_DEVICE,
+    ) -> "VllmEngine":
+        """Load a model for training, have vLLM load it for sampling, and give it a fresh adapter.
+
+        Args:
+            model: a local folder or a hub id.
+            lora_rank: rank of the update of every linear layer but the output layer.
+            lora_alpha: the update is scaled by ``lora_alpha / lora_rank``.
+            seed: names the adapter's initial weights, the same as in engine hf.
+            train_device: where weights are trained; default: the first card, or the CPU.
+            token_budget: tokens of a training micro-batch, padding included.
+            gradient_checkpointing: train with less memory, in more time.
+            gpu_memory_utilization: share of vLLM's device's memory that it takes.
+            sleep: vLLM frees its memory while weights are trained.
+            deterministic: vLLM computes alike whatever a request is batched with.
+            spread: devices over which vLLM spreads the model; the trainer has it on one.
+
+        Raises:
+            ModelError: the model is missing, cannot be read, has no chat template, or cannot be served.
+            UsageError: a device does not exist, or cannot do what is asked.
+            DeviceMemoryError: there is too little memory.
+        """
+        place = loading.pick_device(train_device)
+        on_cpu = not torch.cuda.is_available()
+        _require_devices(spread, sleep, deterministic, on_cpu)
+        loading.require_determinism(place)
+        with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
+            torch.default_generator.manual_seed(seed)
+            plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, place))
+            plain.to(place).requires_grad_(False).eval()
+            threads = loading.limit_threads(plain)
+            dtype = str(plain.dtype).removeprefix("torch.")
+            chat = HfChat(tokenizer, loading.eos_ids(plain, tokenizer), model)
+            trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
+        learner = Learner(Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing))
+        serving = Serving(
+            model=model,
+            lora_rank=lora_rank,
+            dtype=dtype,
+            on_cpu=on_cpu,
+            shares_device=on_cpu or (place.index or 0) < spread.devices,
+            gpu_memory_utilization=gpu_memory_utilization,
+            sleep=sleep,
+            deterministic=deterministic,
+            threads=threads,
+            spread=spread,
+        )
+        server = Server(serving)
+        adapters = Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE), in_memory=not spread.over_machines)
+        return cls(_Parts(learner, server, adapters), chat, sleep)
+
+    async def current(self) -> VllmSamplingClient:
+        """A client of the current weights, served and proved. Calling this brings older clients up to date too.
+
+        Raises:
+            EngineFault: what vLLM serves is not what was trained.
+        """
+        parts = await self._awake()
+        if parts.stale:
+            await parts.server.call(parts.adapters.publish())
+            parts.stale = False
+        return VllmSamplingClient(parts.server, self._chat, parts.adapters)
+
+    async def reference(self) -> VllmSamplingClient:
+        """A client of the base weights. It may sample while ``train_step`` runs, unless vLLM then sleeps."""
+        parts = await self._awake()
+        return VllmSamplingClient(parts.server, self._chat, None)
+
+    async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`."""
+        parts = self._open()
+        if not self.isolates_snapshots and not parts.asleep:
+            await parts.server.call(parts.server.sleep())
+            parts.asleep = True
+        metrics = await parts.learner.train_step(data, loss, adam)
+        if data:
+            parts.adapters.prompt = _prompt(data[0])
+            parts.stale = True
+        return metrics
+
+    async def save(self, folder: Path) -> None:
+        """Write adapter and optimiser into an existing empty folder: engine hf reads them too."""
+        await self._open().learner.save(folder)
+
+    async def load(self, folder: Path) -> None:
+        """Restore what ``save`` of this engine or of hf wrote. Ask for ``current`` anew afterwards.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
+        """
+        parts = self._open()
+        await parts.learner.load(folder)
+        parts.stale = True
+
+    async def close(self) -> None:
+        """End vLLM and free the weights. The engine and its clients are unusable afterwards."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.server.close()
+            parts.adapters.close()
+
+    async def _awake(self) -> _Parts:
+        """The parts, once vLLM can sample. What the trainer cached is given back to the card first."""
+        parts = self._open()
+        if parts.asleep:
+            torch.cuda.empty_cache()
+            await parts.server.call(parts.server.wake())
+            parts.asleep = False
+            parts.stale = True  # an adapter may not survive the sleep (vllm-project/vllm#53888): publish and prove it anew
+        return parts
+
+    def _open(self) -> _Parts:
+        if self._parts is None:
+            raise RuntimeError("the engine is closed")
+        return self._parts
+
+
+def _prompt(datum: Datum) -> tuple[int, ...]:
+    """What the policy was first asked in a trajectory."""
+    return datum.tokens_T[: datum.mask_T.index(True)] if any(datum.mask_T) else datum.tokens_T
+
+
+def _require_devices(spread: Spread, sleep: bool, deterministic: bool, on_cpu: bool) -> None:
+    """Raise UsageError if vLLM cannot do here what is asked."""
+    if on_cpu and (sleep or deterministic):
+        option = "--sleep" if sleep else "--deterministic"
+        raise UsageError(f"{option} needs CUDA: on a CPU vLLM has no such mode; leave it out")
+    if not on_cpu:
+        spread.require(torch.cuda.device_count())

@@ -1,0 +1,176 @@
+"""vLLM's asynchronous engine on an event loop of its own, in a thread.
+
+It outlives any ``asyncio.run`` of its callers, and whatever holds up their loop does not hold up its continuous batching.
+Everything here speaks vLLM's words; what a policy or a reference is, is the business of `vllm`.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# (vLLM is an optional package, and untyped in parts)
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+from espl_bench.engines.vllm import setup
+from espl_bench.engines.vllm.setup import Serving
+from espl_bench.errors import EngineFault
+from espl_bench.types import SampleRequest, StopReason
+
+Found = TypeVar("Found")
+
+SHUTDOWN_S = 20.0
+"""After which vLLM's processes are killed; they then leave their shared memory behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The sampled ids of one request, the end-of-turn id included, and their log-probabilities."""
+
+    tokens_T: tuple[int, ...]
+    logprobs_T: tuple[float, ...]
+    stop_reason: StopReason
+
+
+CUT = Sampled((), (), StopReason.LENGTH)
+"""What a request gets whose prompt leaves no room in the model's context."""
+
+
+class Server:
+    """One running vLLM engine. Its coroutines are called from any loop or thread through `call`."""
+
+    def __init__(self, serving: Serving) -> None:
+        """Start the engine and its processes, which takes about a minute.
+
+        Raises:
+            DeviceMemoryError: there is not enough memory.
+            ModelError: vLLM cannot serve the model.
+        """
+        self._log = setup.new_log()
+        self._numbers = count()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
+        self._thread.start()
+        try:
+            with setup.variables(serving.environment()), setup.heard(self._log):
+                self._llm: Any = asyncio.run_coroutine_threadsafe(_start(serving), self._loop).result()
+        except (RuntimeError, ValueError, OSError, ImportError) as error:
+            self._end_loop()
+            raise setup.start_failure(serving, self._log, error) from error
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # of this process; the others write into the log
+        self.context: int = self._llm.model_config.max_model_len
+        """Tokens of prompt and completion together."""
+        gc.collect()
+        gc.freeze()  # what vLLM has imported stays; going through it takes a third of a second in the midst of an iteration
+
+    async def call(self, work: Coroutine[Any, Any, Found]) -> Found:
+        """Run a coroutine on the engine's loop. Cancelling this cancels it."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def generate(self, requests: Sequence[SampleRequest], eos_ids: Sequence[int], lora: Any) -> list[Sampled]:
+        """One result per request, in order; all are in the engine at once. On the engine's loop.
+
+        Args:
+            requests: what to sample.
+            eos_ids: ids that end a completion; none: it goes on to its limit.
+            lora: a ``LoRARequest``, or None for the base model.
+
+        Raises:
+            EngineFault: the engine has died.
+        """
+        return list(await asyncio.gather(*(self._one(request, eos_ids, lora) for request in requests)))
+
+    async def _one(self, request: SampleRequest, eos_ids: Sequence[int], lora: Any) -> Sampled:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        limit = min(request.max_tokens, self.context - len(request.prompt_T))
+        if limit <= 0:
+            return CUT
+        parameters = SamplingParams(
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            max_tokens=limit,
+            stop_token_ids=list(eos_ids),
+            ignore_eos=not eos_ids,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        prompt: Any = {"type": "token", "prompt_token_ids": list(request.prompt_T)}
+        found: Any = None
+        try:
+            async for output in self._llm.generate(prompt, parameters, str(next(self._numbers)), lora_request=lora):
+                found = output.outputs[0]
+        except (EngineDeadError, EngineGenerateError) as error:
+            raise self._fault() from error
+        reason = StopReason.STOP if found.finish_reason == "stop" else StopReason.LENGTH
+        return Sampled(tuple(found.token_ids), tuple(found.logprobs.logprobs), reason)
+
+    async def add(self, lora: Any) -> None:
+        """Load an adapter. On the engine's loop. Raises EngineFault if it cannot be served."""
+        await self._have("load the adapter", self._llm.add_lora(lora))
+
+    async def remove(self, lora: Any) -> None:
+        """Unload an adapter. On the engine's loop."""
+        await self._have("unload the adapter", self._llm.remove_lora(lora.lora_int_id))
+
+    async def sleep(self) -> None:
+        """Free the device's memory; the weights go to the host's. On the engine's loop."""
+        await self._have("sleep", self._llm.sleep(level=1))
+
+    async def wake(self) -> None:
+        """Take the memory again. On the engine's loop. Raises EngineFault if somebody else has it."""
+        await self._have("wake up", self._llm.wake_up())
+
+    async def _have(self, what: str, done: Awaitable[Any]) -> None:
+        """Have something done by vLLM's processes."""
+        try:
+            await done
+        except Exception as error:  # what fails there arrives as a bare Exception
+            raise EngineFault(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
+
+    def _fault(self) -> EngineFault:
+        """What to say of an engine that has died."""
+        reason = setup.told(self._log)
+        return EngineFault(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
+
+    def close(self) -> None:
+        """End the engine's processes. Doing so twice is harmless."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+            self._end_loop()
+            gc.unfreeze()
+            self._log.unlink(missing_ok=True)
+
+    async def _shut_down(self) -> None:
+        llm, self._llm = self._llm, None
+        llm.shutdown(timeout=SHUTDOWN_S)
+        llm.shutdown = _nothing  # its finaliser does so again, and fails if it comes when the interpreter is half gone
+        own = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+
+def _nothing(timeout: float | None = None) -> None:
+    """In place of what has been done."""
+
+
+async def _start(serving: Serving) -> Any:
+    """An ``AsyncLLM`` that belongs to the running loop."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()))

@@ -1,0 +1,189 @@
+"""`data check`: what an environment serves, looked at the way a doubter would, before anything is trained on it.
+
+The environment is asked for its items like any other user would ask, so what is checked is what runs will meet. The sets
+behind it are compared with what was expected of them, and, when asked, with the sets of other environments: a training set
+may hold another benchmark's test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from espl_bench.data.dataset_spec import DataSpec, Source
+from espl_bench.data.loading import import_command
+from espl_bench.data.overlap import Pair, Text, overlaps, repetitions
+from espl_bench.data.store import is_stored, load
+from espl_bench.environment.checker import play
+from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
+from espl_bench.types import Outcome, Problem, Split
+
+OTHERS: Final = 2
+"""Gold responses of other items that are tried on an item. One may fail for its own sake."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One set behind the environment."""
+
+    split: str
+    name: str
+    origin: str
+    """The hub's id and commit, or the file; empty while it is not stored."""
+    items: int | None
+    """Rows without duplicates; None while it is not stored."""
+    expected: int | None
+    duplicates: int
+    """Rows that were removed because they repeated a problem."""
+    conflicts: int
+    """Problems that came with several answers."""
+    repaired: int
+    identity: str
+    recorded: str | None
+    """The identity on record; None: none is."""
+    recorded_of: str
+    licence: str
+    licence_stated_by: str
+    about: str
+    caution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unaccepted:
+    """An item that the grader cannot deal with."""
+
+    id: str
+    answer: str
+    outcome: str
+    """What it found instead."""
+    response: str
+    """``own``: in the item's own gold response. ``other``: in the gold responses of other items, which it should find wrong; it
+    cannot read the item's answer then, or not compare it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """One split as the environment serves it."""
+
+    split: str
+    items: int
+    identity: str
+    """Empty for an environment that has none."""
+    repetitions: tuple[Pair, ...]
+    unaccepted: tuple[Unaccepted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapReport:
+    """Problems that two collections share."""
+
+    first: str
+    second: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything about one environment."""
+
+    env: str
+    split_rule: str
+    sources: tuple[SourceReport, ...]
+    splits: tuple[SplitReport, ...]
+    overlaps: tuple[OverlapReport, ...]
+    """Between every two splits."""
+    elsewhere: tuple[OverlapReport, ...]
+    """Between the whole sets behind this environment and those behind others."""
+
+
+def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpec] = ()) -> Report:
+    """Check an environment.
+
+    Args:
+        spec: its spec.
+        env: an instance.
+        against: environments whose stored sets are searched for this one's problems; what is not stored is left out.
+
+    Raises:
+        DataError: a stored set is damaged.
+    """
+    problems = {split: [env.problem(split, index) for index in range(env.size(split))] for split in env.splits}
+    identity = env.data_identity()
+    return Report(
+        env=spec.name,
+        split_rule=spec.data.split_rule,
+        sources=tuple(_source_report(spec.name, spec.data, split, source) for split, source in spec.data),
+        splits=tuple(_split_report(env, split, items, identity.get(split.value, "")) for split, items in problems.items()),
+        overlaps=tuple(
+            OverlapReport(first.value, second.value, tuple(overlaps(_texts(problems[first]), _texts(problems[second]))))
+            for first, second in combinations(env.splits, 2)
+        ),
+        elsewhere=_elsewhere(spec, against),
+    )
+
+
+def _source_report(env: str, data: DataSpec, split: Split, source: Source) -> SourceReport:
+    stored = load(source, import_command(env, data, split, source)).manifest if is_stored(source) else None
+    return SourceReport(
+        split=split.value,
+        name=source.name,
+        origin=str(stored.origin) if stored else "",
+        items=stored.items if stored else None,
+        expected=source.expected,
+        duplicates=stored.duplicates if stored else 0,
+        conflicts=len(stored.conflicts) if stored else 0,
+        repaired=stored.repaired if stored else 0,
+        identity=stored.identity if stored else "",
+        recorded=source.identity,
+        recorded_of=source.identity_of,
+        licence=source.licence.short,
+        licence_stated_by=source.licence.stated_by,
+        about=source.about,
+        caution=source.caution,
+    )
+
+
+def _split_report(env: TextEnv, split: Split, problems: Sequence[Problem], identity: str) -> SplitReport:
+    unaccepted = tuple(found for place in range(len(problems)) if (found := _unaccepted(env, problems, place)))
+    return SplitReport(split.value, len(problems), identity, tuple(repetitions(_texts(problems))), unaccepted)
+
+
+def _unaccepted(env: TextEnv, problems: Sequence[Problem], place: int) -> Unaccepted | None:
+    """Try the item's own gold response, and those of others: an answer that is only recognised as the same text is no use."""
+    problem = problems[place]
+    own = play(env, problem, problem.gold).outcome
+    if own is not Outcome.CORRECT:
+        return Unaccepted(problem.id, problem.answer, str(own), "own")
+    others = [other for other in (*problems[place + 1 :], *problems[:place]) if other.answer != problem.answer]
+    found = [play(env, problem, other.gold).outcome for other in others[:OTHERS]]
+    if len(found) == OTHERS and not any(isinstance(outcome, Outcome) and outcome.graded for outcome in found):
+        return Unaccepted(problem.id, problem.answer, str(found[0]), "other")
+    return None
+
+
+def _elsewhere(spec: EnvironmentSpec, against: Sequence[EnvironmentSpec]) -> tuple[OverlapReport, ...]:
+    """All foreign sets are searched at once: what many of them share is a stock phrase, and each own text is read once."""
+    own = {source.name: _stored_texts(spec, split, source) for split, source in spec.data}
+    foreign = {
+        source.name: _stored_texts(other, split, source) for other in against for split, source in other.data if source.name not in own
+    }
+    home_of = {text.id: name for name, texts in foreign.items() for text in texts}
+    found: list[OverlapReport] = []
+    for name, texts in own.items():
+        pairs: dict[str, list[Pair]] = {each: [] for each, there in foreign.items() if texts and there}
+        for pair in overlaps(texts, [text for there in foreign.values() for text in there]):
+            pairs[home_of[pair.second.id]].append(pair)
+        found.extend(OverlapReport(name, each, tuple(shared)) for each, shared in pairs.items())
+    return tuple(found)
+
+
+def _stored_texts(spec: EnvironmentSpec, split: Split, source: Source) -> list[Text]:
+    """Every problem of a set; none if it is not stored."""
+    if not is_stored(source):
+        return []
+    stored = load(source, import_command(spec.name, spec.data, split, source))
+    return [Text(f"{source.name}/{item.row}", item.problem) for item in stored.items]
+
+
+def _texts(problems: Sequence[Problem]) -> list[Text]:
+    return [Text(problem.id, problem.question) for problem in problems]

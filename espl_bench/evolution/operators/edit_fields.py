@@ -1,0 +1,104 @@
+"""The words of the wire: which JSON objects are meant as edits, what their fields are called, and what text is clean.
+
+Models vary the words more than the structure, so the aliases stand in one table here and the typed edits
+(:mod:`espl_bench.evolution.operators.edits`) see canonical fields only.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
+
+from espl_bench.evolution.operators.lenient_json import FoundObject, JsonObject, JsonValue
+
+OpName = Literal["add", "modify", "merge", "remove", "rewrite"]
+
+_ALIASES: Final = {
+    "op": ("op", "operation", "option", "type"),
+    "principle": ("principle", "content", "text", "experience"),
+    "id": ("id", "modified_from"),
+    "ids": ("ids", "merged_from"),
+    "evidence": ("evidence",),
+}
+_WRAPPERS: Final = frozenset({"operations", "edits"})
+_LABEL = re.compile(r"(?:(?:\[G[0-9]{1,6}\]:?|G[0-9]{1,6}:)\s*+)*+")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]++")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def proposals(objects: Sequence[FoundObject]) -> list[JsonObject]:
+    """The objects that are meant as edits, with canonical field names.
+
+    A wrapper such as ``{"operations": [...]}`` is opened; what lies inside an edit (an evidence object, say) is part
+    of that edit. Null fields are left out, unknown ones too.
+    """
+    found_proposals: list[JsonObject] = []
+    covered = 0
+    for found in objects:
+        if found.start < covered:
+            continue
+        fields = _canonical(found.value)
+        if _names_operation(fields) or not _is_wrapper(found.value):
+            found_proposals.append(fields)
+            covered = found.end
+    return found_proposals
+
+
+def _canonical(value: JsonObject) -> JsonObject:
+    """The known fields under their own names; of several aliases the first in the table that is not null."""
+    by_key = {key.strip().lower(): item for key, item in value.items() if item is not None}
+    fields: JsonObject = {}
+    for name, aliases in _ALIASES.items():
+        present = [by_key[alias] for alias in aliases if alias in by_key]
+        if present:
+            fields[name] = present[0]
+    return fields
+
+
+def _names_operation(fields: JsonObject) -> bool:
+    op = fields.get("op")
+    return isinstance(op, str) and op.strip().lower() in get_args(OpName)
+
+
+def _is_wrapper(value: JsonObject) -> bool:
+    """Whether an object only holds others: it has a wrapper's name, or an object or a list of objects as a value."""
+    return any(key.strip().lower() in _WRAPPERS or _holds_object(item) for key, item in value.items())
+
+
+def _holds_object(item: JsonValue) -> bool:
+    return isinstance(item, dict) or (isinstance(item, list) and any(isinstance(inner, dict) for inner in item))
+
+
+def id_labels(value: JsonValue) -> list[str]:
+    """A single id or a list of them; ``"G1, G2"`` names two. What is no label is kept whole: it may quote a principle."""
+    labels: list[str] = []
+    for item in value if isinstance(value, list) else [value]:
+        text = item if isinstance(item, str) else json.dumps(item)
+        parts = text.split(",")
+        labels.extend(parts if any(id_number(part) is not None for part in parts) else [text])
+    return labels
+
+
+def id_number(label: str) -> int | None:
+    """``G3``, ``[G3]``, `` g3 `` and ``3`` are 3; None for anything that is no id."""
+    bare = label.strip().removeprefix("[").removesuffix("]").strip()
+    digits = bare[1:] if bare[:1] in {"G", "g"} else bare
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 6 else None
+
+
+def fold(text: str) -> str:
+    """One line: white space and control characters as single blanks; what UTF-8 cannot hold as U+FFFD."""
+    return " ".join(_SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text)).split())
+
+
+def clean_principle(text: str) -> str:
+    """Folded text without leading labels such as ``[G3]`` or ``G3:``."""
+    folded = fold(text)
+    label = _LABEL.match(folded)
+    return folded if label is None else folded[label.end() :]
+
+
+def quote(text: str, limit: int = 80) -> str:
+    """The start of a text, quoted, as one printable line."""
+    start = fold(text[:limit])
+    return repr(start if len(text) <= limit else start + "…")

@@ -1,0 +1,153 @@
+"""Mutation: the best prompt of an iteration reflects on its own rollouts (paper; four stages).
+
+1. Each rollout of a problem with contrast (some right, some wrong) is summarised.
+2. Each such problem is criticised: labelled summaries, the truth and the principles go in, at most `max_edits` edits come out.
+3. All proposals are aggregated in one call that rewords and merges.
+4. The edits are applied and the principles renumbered.
+
+Identical proposals of several problems are counted as votes before stage 3, which is the only thing done for the editor.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEdits, apply_edits, parse_edits
+from espl_bench.evolution.operators.proposal import Child, Evidence, Limits
+from espl_bench.evolution.operators.reflection import (
+    AttemptView,
+    Editor,
+    Proposal,
+    aggregate_context,
+    critique_context,
+    summary_context,
+    transcript,
+)
+from espl_bench.evolution.rating import mutation_child
+from espl_bench.prompts.dialect import TemplateName
+from espl_bench.types import (
+    Lineage,
+    Origin,
+    Outcome,
+    Problem,
+    Rejected,
+    RejectionReason,
+    SystemPrompt,
+    Trajectory,
+    TrajectoryGroup,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """The edits one problem's critique proposes."""
+
+    problem: Problem
+    edits: tuple[Edit, ...]
+
+
+async def mutate(parent: SystemPrompt, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: Limits) -> Child | Rejected:
+    """One child of `parent` from its own groups, or why there is none."""
+    cases = contrasts(groups_P, limits.attempts)
+    if not cases:
+        return _rejected(parent, editor, "no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
+    views = await _summarise(cases, editor)
+    critiques, broken = await _criticise(parent, cases, views, editor, limits)
+    if not any(critique.edits for critique in critiques):
+        return _rejected(parent, editor, "unparseable" if broken else "no_edits", "; ".join(broken)[:300])
+    return await _aggregate(parent, critiques, editor, limits)
+
+
+def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[Problem, tuple[Trajectory, ...]]]:
+    """Problems with 0 < V < 1 and at most `attempts` of their rollouts, right and wrong ones in turn.
+
+    Several groups of one problem (a prompt that was sampled twice) are pooled. Contrast takes two: a smaller limit counts as 2.
+    """
+    attempts = max(2, attempts)
+    pooled: dict[str, list[Trajectory]] = {}
+    for group in groups_P:
+        pooled.setdefault(group.problem.id, []).extend(t for t in group.trajectories_G if t.outcome.graded)
+    cases: list[tuple[Problem, tuple[Trajectory, ...]]] = []
+    for rollouts in pooled.values():
+        right = [trajectory for trajectory in rollouts if trajectory.outcome is Outcome.CORRECT]
+        wrong = [trajectory for trajectory in rollouts if trajectory.outcome is not Outcome.CORRECT]
+        if right and wrong:
+            few = min(len(right), len(wrong), attempts // 2)
+            rights = max(few, min(len(right), attempts - len(wrong)))
+            cases.append((rollouts[0].problem, (*right[:rights], *wrong[: attempts - rights])))
+    return cases
+
+
+async def _summarise(cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor) -> list[tuple[AttemptView, ...]]:
+    """Stage 1, all rollouts of all cases in one call."""
+    contexts = [summary_context(problem, transcript(rollout)) for problem, rollouts in cases for rollout in rollouts]
+    texts = iter(await editor.write(TemplateName.SUMMARY, contexts))
+    return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
+
+
+async def _criticise(
+    parent: SystemPrompt,
+    cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]],
+    views: Sequence[tuple[AttemptView, ...]],
+    editor: Editor,
+    limits: Limits,
+) -> tuple[list[Critique], list[str]]:
+    """Stage 2, all problems in one call. Also returns one line per critique that could not be read."""
+    contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
+    critiques: list[Critique] = []
+    broken: list[str] = []
+    texts = await editor.write(TemplateName.CRITIQUE, contexts)
+    for (problem, _), text in zip(cases, texts, strict=True):
+        try:
+            parsed = parse_edits(text, limits.edits.critique, parent.principles, limits.max_edits, limits.max_words, limits.edits.clean)
+        except UnparseableEdits as error:
+            broken.append(f"critique of {problem.id}: {error}")
+            continue
+        critiques.append(Critique(problem, parsed.edits))
+        broken.extend(f"critique of {problem.id}: {line}" for line in parsed.problems)
+    return critiques, broken
+
+
+async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor: Editor, limits: Limits) -> Child | Rejected:
+    """Stages 3 and 4."""
+    added, changes = count_votes(parent.principles, critiques)
+    [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
+    candidates = (*parent.principles, *(proposal.principle for proposal in added))
+    try:
+        final = parse_edits(text, limits.edits.aggregate, candidates, None, limits.max_words, limits.edits.clean)
+    except UnparseableEdits as error:
+        return _rejected(parent, editor, "unparseable", f"aggregation: {error}")
+    principles = apply_edits(candidates, final.edits).principles
+    if principles == parent.principles:
+        return _rejected(parent, editor, "unchanged", "the aggregation left the parent's principles as they were")
+    if excess := limits.excess(principles):
+        return _rejected(parent, editor, "too_long", excess)
+    return Child(
+        principles=principles,
+        rating=mutation_child(parent.rating, limits.sigma_growth),
+        lineage=Lineage(Origin.MUTATION, (parent.id,), editor.step + 1),
+        evidence=(
+            *(Evidence.of(edit, critique.problem.id) for critique in critiques for edit in critique.edits),
+            *(Evidence.of(edit, "aggregation") for edit in final.edits),
+        ),
+    )
+
+
+def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
+    """Additions (numbered on from the parent's principles) and changes, each with the number of problems that ask for it.
+
+    Most votes first; of equals, the first mentioned. An addition that a principle already says is dropped.
+    """
+    adds: Counter[str] = Counter()
+    changes: Counter[tuple[int, str]] = Counter()
+    for critique in critiques:
+        new = [edit.principle for edit in critique.edits if isinstance(edit, Add) and edit.principle not in principles]
+        changed = [(edit.id, edit.principle) for edit in critique.edits if isinstance(edit, Modify)]
+        adds.update(tuple(dict.fromkeys(new)))  # one vote per problem, whatever its reasons
+        changes.update(tuple(dict.fromkeys(changed)))
+    added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.most_common(), start=len(principles)))
+    return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.most_common())
+
+
+def _rejected(parent: SystemPrompt, editor: Editor, reason: RejectionReason, detail: str) -> Rejected:
+    return Rejected(editor.step + 1, Origin.MUTATION, (parent.id,), reason, detail)

@@ -1,0 +1,123 @@
+"""What the editor is shown, and the editor itself: a language model that reflects on rollouts.
+
+The editor is the frozen reference model by default (paper: the drifting policy edits worse). The views below
+are all that a template may use, so a dialect cannot leak anything else into a reflection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.prompts.dialect import Dialect, TemplateName
+from espl_bench.seeding import seed_for
+from espl_bench.tools.sanitize import cut
+from espl_bench.types import Problem, SampleRequest, Trajectory
+from espl_bench.utils.reasoning import spoken
+
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One labelled attempt at a problem."""
+
+    correct: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that critiques ask for, identical ones counted together."""
+
+    index: int
+    """The principle it changes; for an addition, the number the new principle would have."""
+    principle: str
+    votes: int
+    """How many problems' critiques ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentView:
+    """One parent of a crossover and the problems on which it alone did best."""
+
+    label: str
+    principles: tuple[str, ...]
+    best_on: tuple[str, ...]
+
+
+PAPER: Final = Limits()
+"""The bounds that a template is told of unless a run has others."""
+
+
+def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
+    """Context of the summary template. Of the response, what it says: the editor is not shown what a model thought."""
+    return {"question": problem.question, "response": spoken(response)}
+
+
+HEARD_CHARS: Final = 800
+"""Of a tool's reply that an editor is shown."""
+
+
+def transcript(trajectory: Trajectory) -> str:
+    """What was said in an episode, and between it, cut, what tools and the environment replied. Of one turn: what was said."""
+    parts: list[str] = []
+    for turn in trajectory.turns:
+        parts.extend(f"[{each.tool or 'reply'}: {cut(each.text, HEARD_CHARS)}]" for each in turn.heard)
+        parts.append(spoken(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
+    return "\n".join(parts)
+
+
+def critique_context(
+    principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: Limits = PAPER
+) -> Mapping[str, object]:
+    """Context of the critique template."""
+    shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
+    return {**shown, "max_edits": limits.max_edits, **_bounds(limits)}
+
+
+def aggregate_context(
+    principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: Limits = PAPER
+) -> Mapping[str, object]:
+    """Context of the aggregation template."""
+    return {"principles": principles, "added": added, "changes": changes, **_bounds(limits)}
+
+
+def crossover_context(parents: Sequence[ParentView], limits: Limits = PAPER) -> Mapping[str, object]:
+    """Context of the crossover template; the first parent is set A, the one that is edited."""
+    return {"parents": parents, **_bounds(limits)}
+
+
+def _bounds(limits: Limits) -> Mapping[str, object]:
+    return {"max_words": limits.max_words, "max_prompt_words": limits.max_prompt_words}
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Writes reflections. One instance serves one iteration; its seeds are derived from the run's seed and the step."""
+
+    client: SamplingClient
+    chat: Chat
+    dialect: Dialect
+    run_seed: int
+    step: int
+    temperature: float
+    max_tokens: int
+
+    async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
+        """One text per context, in order, without what a reasoning editor thought. All go to the engine in one call."""
+        conversations = [self.dialect.reflection_messages(template, context) for context in contexts]
+        requests = [
+            SampleRequest(
+                prompt_T=self.chat.encode(messages),
+                seed=seed_for(self.run_seed, "reflection", self.step, template.value, row),
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+                messages=messages,
+            )
+            for row, messages in enumerate(conversations)
+        ]
+        if not requests:
+            return []
+        return [spoken(completion.text) for completion in await self.client.sample(requests)]

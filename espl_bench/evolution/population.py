@@ -1,0 +1,116 @@
+"""The population of system prompts: an immutable value that rating and birth turn into the next one.
+
+It is a tree (every child names its parents), bounded first in, first out: beyond ``max_size`` the oldest prompt
+leaves, however well it is rated (paper, Algorithm 1).
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from espl_bench.evolution.rating import TIE, conservative, rate_by_means
+from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The living system prompts of one run."""
+
+    members: tuple[SystemPrompt, ...]
+    """Oldest first; ids ascend. Never empty."""
+    next_id: int
+    """The id the next child gets; ids are never used twice, also not after an eviction."""
+    max_size: int
+    """At least 1. With 1, every child replaces its parent."""
+
+    def __post_init__(self) -> None:
+        """Check what every method relies on; raises ValueError."""
+        if not 1 <= len(self.members) <= self.max_size:
+            raise ValueError(f"a population of max_size {self.max_size} cannot hold {len(self.members)} prompts")
+        if any(one.id >= other.id for one, other in pairwise(self.members)) or self.newest.id >= self.next_id:
+            ids = [member.id for member in self.members]
+            raise ValueError(f"prompt ids must ascend and stay below next_id {self.next_id}: {ids}")
+
+    @classmethod
+    def start(cls, principles: tuple[str, ...], max_size: int) -> Self:
+        """The population of step 0: the root prompt alone, id 0, with the prior rating."""
+        root = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(Origin.ROOT))
+        return cls(members=(root,), next_id=1, max_size=max_size)
+
+    @property
+    def newest(self) -> SystemPrompt:
+        """The prompt born last."""
+        return self.members[-1]
+
+    def window(self, size: int) -> tuple[SystemPrompt, ...]:
+        """The newest ``size`` members, oldest first; all of them when there are fewer (paper: the sliding window)."""
+        if size < 1:
+            raise ValueError(f"a window holds at least one prompt, not {size}")
+        return self.members[-size:]
+
+    def get(self, prompt_id: int) -> SystemPrompt:
+        """The member with this id. Raises KeyError when it never lived or was evicted."""
+        place = self._place(prompt_id)
+        if place is None:
+            raise KeyError(f"prompt {prompt_id} is not in the population")
+        return self.members[place]
+
+    def _place(self, prompt_id: int) -> int | None:
+        """Where a member stands; None if there is none. Ids ascend, so a large population is not searched through."""
+        place = bisect_left(self.members, prompt_id, key=lambda member: member.id)
+        return place if place < len(self.members) and self.members[place].id == prompt_id else None
+
+    def rate(self, means: Mapping[int, float], tie: float = TIE) -> Self:
+        """Rank the prompts of one step by mean reward and update their ratings (:func:`rating.rate_by_means`).
+
+        Every ranked prompt has one match more. One prompt alone is no ranking: nothing changes.
+        Raises ValueError for ids that are not in the population.
+        """
+        places = {prompt_id: place for prompt_id in means if (place := self._place(prompt_id)) is not None}
+        ratings = rate_by_means({prompt_id: self.members[place].rating for prompt_id, place in places.items()}, means, tie)
+        if len(means) < 2:
+            return self
+        members = list(self.members)
+        for prompt_id, place in places.items():
+            members[place] = replace(members[place], rating=ratings[prompt_id], matches=members[place].matches + 1)
+        return replace(self, members=tuple(members))
+
+    def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
+        """Add a child as the newest member, evicting the oldest beyond ``max_size``. The child is then ``newest``.
+
+        Parents may have been evicted meanwhile, but must have lived: raises ValueError for a parent id not yet given.
+        """
+        if unborn := [parent for parent in lineage.parent_ids if not 0 <= parent < self.next_id]:
+            raise ValueError(f"parents that were never born: {unborn}")
+        child = SystemPrompt(id=self.next_id, principles=principles, rating=rating, lineage=lineage)
+        members = (*self.members, child)[-self.max_size :]
+        return replace(self, members=members, next_id=self.next_id + 1)
+
+    def best_rated(self, width: float) -> SystemPrompt:
+        """The member with the highest mu - width * sigma; of equals, the oldest."""
+        return max(self.members, key=lambda member: conservative(member.rating, width))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers; :meth:`from_json` gives back an equal population, bit for bit."""
+        return _adapter().dump_python(self, mode="json")
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Population":
+        """Read what :meth:`to_json` wrote. Raises ValueError, in one line, naming the first field that is wrong."""
+        try:
+            return _adapter().validate_python(record)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "record"
+            raise ValueError(f"not a population: {field}: {first['msg']}") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Population]:
+    """Pydantic's reader and writer of the plain dataclass; built on first use because building it is slow."""
+    return TypeAdapter(Population)

@@ -1,0 +1,134 @@
+r"""A grading process: ``python -m espl_bench.grading.grade_worker``, started and spoken to by process.py.
+
+It imports and warms up math-verify once, then forks a child that answers questions. The child carries the limits:
+
+* CPU time: a timer that the kernel counts down while the child computes, and whose signal ends it, even within one long
+  multiplication. Other work on the machine does not make it run faster.
+* Memory: allocations fail far above the limit; what counts is the most that the child ever held.
+* Everything else is shut (confinement.py).
+
+When a child has ended, another is forked within milliseconds, warm again and with no trace of what came before; that is why
+hanging answers cost no more than their limit. When the other side of the pipe has gone, child and parent end.
+"""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Final, NoReturn
+
+from espl_bench.grading.confinement import FORBIDDEN_EXIT, Memory, confine
+from espl_bench.grading.rules import LONGEST_SHOWN
+from espl_bench.grading.wire import Finding, Question, Reply, WireFault, receive, send
+
+DONE_EXIT: Final = 0
+"""The child found that there is nobody left to answer."""
+RENEW_EXIT: Final = 85
+"""The child wants to be replaced by a fresh one."""
+RENEW: Final = "renew"
+"""Key of a message that asks for a fresh child; it is not replied to."""
+WORN_SHARE: Final = 1 / 4
+"""Share of an answer's memory that a child may keep from one answer to the next."""
+
+_KEPT_OUT: Final = ("numpy", "scipy", "gmpy2")
+"""sympy would use them where they are installed: verdicts then depended on that, and numpy's threads do not survive a fork."""
+
+Compare = Callable[[Question], Reply]
+
+
+def main() -> None:
+    """Answer until the other side has gone."""
+    requests, replies = _take_pipes()
+    try:
+        compare = _load()
+    except ImportError as error:
+        send(replies, {"fault": str(error)})
+        return
+    send(replies, {"fault": None})
+    while (code := _run_child(requests, replies, compare)) != DONE_EXIT:
+        if code != RENEW_EXIT:
+            send(replies, {"reply": asdict(_obituary(code)), "number": None})
+
+
+def _load() -> Compare:
+    """Import and warm up math-verify. Raises ImportError."""
+    for module in _KEPT_OUT:
+        sys.modules[module] = None  # pyright: ignore[reportArgumentType]  (documented: makes its import fail)
+    from espl_bench.grading.compare import compare, warm_up
+
+    warm_up()
+    gc.collect()
+    gc.freeze()  # the children share this memory; the collector would touch, and so copy, all of it
+    return compare
+
+
+def _take_pipes() -> tuple[int, int]:
+    """The two ends that were standard input and output, moved away so that nothing printed gets into them."""
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.close(null)
+    return requests, replies
+
+
+def _run_child(requests: int, replies: int, compare: Compare) -> int:
+    """Fork a child and wait for its end: its exit status, or a signal's number, negative."""
+    pid = os.fork()
+    if pid == 0:
+        _be_child(requests, replies, compare)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _obituary(code: int) -> Reply:
+    if code == -signal.SIGPROF:
+        return Reply(Finding.CPU, "it used up its CPU time")
+    if code == FORBIDDEN_EXIT:
+        return Reply(Finding.DIED, "grading it led to a forbidden system call")
+    ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return Reply(Finding.DIED, f"the grading process {ended}")
+
+
+def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
+    memory = Memory()
+    confine()
+    try:
+        while (message := receive(requests)) is not None:
+            if message.get(RENEW):
+                os._exit(RENEW_EXIT)
+            question = Question.of(message["question"])
+            reply = _answer(question, memory, compare)
+            send(replies, {"reply": asdict(reply), "number": message["number"]})
+            if memory.grown_mib() > question.memory_mib * WORN_SHARE:
+                os._exit(RENEW_EXIT)
+    except WireFault:
+        pass
+    os._exit(DONE_EXIT)
+
+
+def _answer(question: Question, memory: Memory, compare: Compare) -> Reply:
+    """The one boundary behind which math-verify may raise anything."""
+    memory.limit(question.memory_mib)
+    signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
+    try:
+        reply = compare(question)
+    except MemoryError:
+        return _out_of_memory(question)
+    except Exception as error:  # noqa: BLE001  # sympy and antlr raise whatever they like; it is reported, not hidden
+        reply = Reply(Finding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    if memory.grown_mib() > question.memory_mib:
+        return _out_of_memory(question)
+    return reply
+
+
+def _out_of_memory(question: Question) -> Reply:
+    return Reply(Finding.MEMORY, f"it took more than {question.memory_mib} MiB of memory")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""What is shown, whatever the format: headings and cells as text. What a cell says is decided here, how it is written in formats.py."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from espl_bench.leaderboard.match import Budget, Matched, MatchedRow
+from espl_bench.leaderboard.overview import OverallRow, Overview
+from espl_bench.leaderboard.table import Row, Table
+from espl_bench.stats import Interval
+from espl_bench.utils.formatting import DASH, count, duration, points
+
+LEGEND = (
+    "Scores are percentages of the test, means over seeds; 95 % CI over seeds and items. Δ: paired over the same seeds and "
+    "items; its interval decides what is better. ≈: the gap to the best is within the noise (the interval of the paired "
+    "difference holds 0); bold: better than all others beyond the noise; rank: what the intervals leave open. P: chance that "
+    "a run scores above one of the reference; p: paired permutation over items, for these runs only. Costs are means per run; "
+    "evaluation is priced apart."
+)
+BUDGETS = {
+    Budget.ROLLOUTS: "training rollouts",
+    Budget.GENERATED_TOKENS: "generated tokens, the editor's included",
+    Budget.TRAIN_TOKENS: "training tokens",
+    Budget.SECONDS: "of iterations, reflections included",
+    Budget.COST: "at the endpoints' list prices, reflections included",
+}
+
+AMOUNTS: dict[Budget, Callable[[float], str]] = {Budget.SECONDS: duration, Budget.COST: lambda dollars: f"{dollars:.4g} USD"}
+"""How an amount is written; the others are counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One table of text. The first column is left-aligned, the others right."""
+
+    headings: tuple[str, ...]
+    """A line break is a space where a format has no lines in a cell."""
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]]
+    """(row, column) of what stands out."""
+
+    def columns(self, places: Sequence[int]) -> "Grid":
+        """Some of the columns."""
+        kept = {place: new for new, place in enumerate(places)}
+        return Grid(
+            tuple(self.headings[place] for place in places),
+            tuple(tuple(row[place] for place in places) for row in self.rows),
+            frozenset((row, kept[place]) for row, place in self.bold if place in kept),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One table with all that stands around it."""
+
+    caption: str
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...]
+    parts: tuple[tuple[int, ...], ...] = ()
+    """How the first grid's columns split where the screen is narrow; empty: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its heading and how a row fills it."""
+
+    heading: str
+    """``{reference}`` and ``{k}`` stand for the table's."""
+    cell: Callable[[Row], str]
+
+
+def signed_cell(share: float | None) -> str:
+    """A difference in percentage points, with its sign."""
+    return DASH if share is None else f"{share * 100:+.1f}"
+
+
+def interval_cell(interval: Interval | None) -> str:
+    """Both ends of an interval of shares."""
+    return DASH if interval is None else f"{points(interval[0])} … {points(interval[1])}"
+
+
+def signed_interval_cell(interval: Interval | None) -> str:
+    """Both ends of an interval of differences."""
+    return DASH if interval is None else f"{signed_cell(interval[0])} … {signed_cell(interval[1])}"
+
+
+def _unanswered(row: Row) -> str:
+    return points(row.outcomes.get("no_answer", 0.0) + row.outcomes.get("truncated", 0.0))
+
+
+def _ranks(rank: tuple[int, int] | None) -> str:
+    if rank is None:
+        return DASH
+    return str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}–{rank[1]}"
+
+
+def _marked(score: float, below_noise: bool) -> str:
+    return f"{points(score)} {'≈' if below_noise else ' '}"
+
+
+METHOD = Column("method", lambda row: row.method)
+SCORES = (
+    Column("score  ", lambda row: _marked(row.score, bool(row.below_noise))),
+    Column("95 % CI", lambda row: interval_cell(row.ci95)),
+    Column("Δ {reference}", lambda row: signed_cell(row.difference.mean if row.difference else None)),
+    Column("95 % CI", lambda row: signed_interval_cell((row.difference.low, row.difference.high) if row.difference else None)),
+    Column("rank", lambda row: _ranks(row.rank)),
+    Column("valid.", lambda row: DASH if row.validation is None else points(row.validation)),
+)
+EVIDENCE = (
+    Column("P", lambda row: f"{row.difference.p_improvement:.2f}" if row.difference else DASH),
+    Column("p", lambda row: f"{row.difference.p_permutation:.3f}" if row.difference else DASH),
+    Column("pass@{k}", lambda row: points(max(row.pass_at.items())[1])),
+    Column("seeds", lambda row: str(len(row.seeds))),
+    Column("no\nanswer", _unanswered),
+)
+COSTS = (
+    Column("rollouts", lambda row: count(row.cost.rollouts)),
+    Column("generated\ntokens", lambda row: count(row.cost.generated_tokens)),
+    Column("reflect.\ntokens", lambda row: count(row.cost.reflection_tokens)),
+    Column("eval.\ntokens", lambda row: count(row.cost.eval_tokens)),
+    Column("wall\nmin", lambda row: f"{row.cost.wall_s / 60:.1f}"),
+)
+COLUMNS = (METHOD, *SCORES, *EVIDENCE, *COSTS)
+PARTS = tuple((0, *(place for place, column in enumerate(COLUMNS) if column in part)) for part in (SCORES, EVIDENCE, COSTS))
+
+
+def caption(table: Table) -> str:
+    """What all rows of a table have in common, in one line."""
+    seeds = ", ".join(str(seed) for seed in table.seeds)
+    noun = "seed" if len(table.seeds) == 1 else "seeds"
+    return f"{table.env} · {table.model} · avg@{table.k} over {table.n_items:,} test items · {noun} {seeds}"
+
+
+def table_sheet(table: Table, curves: bool) -> Sheet:
+    """One test; `curves` adds the score of every evaluation."""
+    headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
+    rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
+    best = next(place for place, row in enumerate(table.rows) if row.method == table.best)
+    bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
+    grids = [Grid(headings, rows, bold)]
+    if curves and table.curve:
+        grids.append(_curves(table))
+    return Sheet(caption(table), tuple(grids), table.notes, PARTS)
+
+
+def _curves(table: Table) -> Grid:
+    methods = tuple(row.method for row in table.rows)
+    rows = (
+        (point.split, str(point.step), *(points(point.scores[method]) if method in point.scores else DASH for method in methods))
+        for point in table.curve
+    )
+    return Grid(("split", "step", *methods), tuple(rows), frozenset())
+
+
+def overview_sheet(overview: Overview) -> Sheet:
+    """Methods by environments."""
+    reference = overview.reference
+    headings = ("method", *overview.environments, "IQM", "95 % CI", f"Δ {reference}, 95 % CI", "P", "rank")
+    rows = tuple(_overall(row) for row in overview.rows)
+    bold = frozenset((place, 1 + env) for place, row in enumerate(overview.rows) for env, best in enumerate(row.best_E) if best)
+    title = f"{len(overview.environments)} environments · IQM over runs and environments, mean paired difference to {reference}"
+    return Sheet(title, (Grid(headings, rows, bold),), overview.notes)
+
+
+def _overall(row: OverallRow) -> tuple[str, ...]:
+    scores = (DASH if score is None else _marked(score, noise) for score, noise in zip(row.scores_E, row.below_noise_E, strict=True))
+    return (
+        row.method,
+        *scores,
+        DASH if row.iqm is None else points(row.iqm),
+        interval_cell(row.iqm95),
+        signed_interval_cell(row.difference),
+        DASH if row.p_improvement is None else f"{row.p_improvement:.2f}",
+        _ranks(row.rank),
+    )
+
+
+def matched_sheet(matched: Matched) -> Sheet:
+    """Methods at one budget."""
+    amount = AMOUNTS.get(matched.budget, count)(matched.amount)
+    title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
+    headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
+    note = "read between evaluations by straight lines; intervals are over seeds and say nothing of other items"
+    return Sheet(title, (Grid(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
+
+
+def _matched(row: MatchedRow) -> tuple[str, ...]:
+    difference = (signed_cell(row.difference), signed_interval_cell(row.difference95))
+    return (row.method, points(row.score), interval_cell(row.ci95), *difference, str(len(row.seeds)))

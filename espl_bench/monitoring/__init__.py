@@ -1,0 +1,1 @@
+"""What a run tells: rows of its logs, the reporter's words, experiment trackers."""

@@ -1,0 +1,118 @@
+"""A run's numbers to its trackers: a reporter that tells another reporter everything, and trackers what is a number.
+
+Which trackers a run has, and under which id they know it, stands in RUN/tracking.json: a resume continues the same tracked run without
+being told to. It is no part of the configuration, because it changes nothing of what is computed.
+"""
+
+import json
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.errors import RunDirError
+from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
+from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, require
+from espl_bench.runs.published import without_folders
+from espl_bench.runs.summary import Summary
+from espl_bench.types import Split
+from espl_bench.utils import atomic_io
+
+TRACKING = "tracking.json"
+PROJECT = "espl-bench"
+
+
+@contextmanager
+def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generator[Reporter]:
+    """The reporter, and with it the trackers that are wanted or that the run has already. Raises UsageError if one is not installed."""
+    names = tuple(dict.fromkeys([*_recorded(folder).get("trackers", ()), *wanted]))
+    if not names:
+        yield reporter
+        return
+    require(names)
+    watching = Tracking(reporter, names)
+    try:
+        yield watching
+    finally:
+        watching.close()
+
+
+class Tracking:
+    """A reporter with trackers."""
+
+    def __init__(self, reporter: Reporter, names: Sequence[str]) -> None:
+        """Trackers are opened when the run starts, because they need its configuration and where it goes on."""
+        self._reporter = reporter
+        self._names = names
+        self._trackers: list[Tracker] = []
+
+    def started(self, config: RunConfig, folder: Path, step: int) -> None:
+        """Open the trackers. Raises EsplError if one refuses; the run can be resumed."""
+        record: dict[str, Any] = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
+        atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented(record)])
+        name = f"{config.env}-{config.method.name}-s{config.seed}"
+        run = Tracked(record["id"], PROJECT, name, folder, without_folders(config.model_dump(mode="json")), step)
+        for each in self._names:
+            self._trackers.append(KINDS[each].open(run))
+        self._reporter.started(config, folder, step)
+
+    def evaluating(self, split: Split, done: int, total: int) -> None:
+        """No number of a curve."""
+        self._reporter.evaluating(split, done, total)
+
+    def stepped(self, report: StepReport) -> None:
+        """Rewards, outcomes, what training measured, and the population."""
+        self._log(
+            report.step,
+            {
+                "train/reward": report.reward,
+                **{f"train/outcome/{outcome.value}": share for outcome, share in report.outcomes.items()},
+                **{f"train/{name}": number for name, number in report.learned.items()},
+                "population/size": report.population,
+                "population/born": len(report.born),
+                "population/rejected": len(report.rejected),
+                "speed/tokens_per_second": report.tokens_per_second,
+                "speed/seconds": report.seconds,
+            },
+        )
+        self._reporter.stepped(report)
+
+    def stuck(self, message: str) -> None:
+        """Told to people only."""
+        self._reporter.stuck(message)
+
+    def evaluated(self, report: EvalReport) -> None:
+        """Score and outcomes of a held-out split."""
+        outcomes = {f"{report.split}/outcome/{outcome.value}": share for outcome, share in report.outcomes.items()}
+        self._log(report.step, {f"{report.split}/score": report.score, **outcomes})
+        self._reporter.evaluated(report)
+
+    def finished(self, summary: Summary, folder: Path) -> None:
+        """The end is no number either."""
+        self._reporter.finished(summary, folder)
+
+    def close(self) -> None:
+        """Close what was opened, however the run ended."""
+        for tracker in self._trackers:
+            tracker.close()
+
+    def _log(self, step: int, numbers: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.log(step, numbers)
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What tracking.json says; nothing for a run that is not tracked. Raises RunDirError if the file is damaged."""
+    path = folder / TRACKING
+    try:
+        found: Any = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the folder itself, the run says
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
+    record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
+        raise RunDirError(f"{path} names no trackers of this version; delete it to go on without trackers")
+    return record

@@ -1,0 +1,126 @@
+"""Dialects: how prompts and reflections are worded for one kind of model.
+
+A dialect is a folder of Jinja templates, one per message the harness ever writes. The policy's prompt is rendered by one
+function, `Dialect.prompt_messages`, in training and in evaluation alike, so that no method is tested on a text it never
+met. Templates only word things; what is said is decided by the loop and the operators.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2 import TemplateError as JinjaError
+from jinja2.loaders import FileSystemLoader
+from jinja2.sandbox import SandboxedEnvironment
+
+from espl_bench.errors import TemplateError, unknown
+from espl_bench.prompts.root_prompt import read_principles
+from espl_bench.tools.tool_spec import ToolSpec
+from espl_bench.types import Message
+
+BUILT_IN = Path(__file__).parent / "templates"
+IRRELEVANT = "irrelevant.txt"
+"""One principle a line; only a control needs it."""
+REMEDY = "compare it with the built-in dialects"
+_BACKTICKS = re.compile("`+")
+
+
+class Placement(StrEnum):
+    """Where the principles stand. The paper says system; its reference code puts them into the user message."""
+
+    SYSTEM = "system"
+    USER = "user"
+
+
+class TemplateName(StrEnum):
+    """The messages a dialect must be able to word."""
+
+    SYSTEM = "system"
+    PROBLEM = "problem"
+    SUMMARY = "summary"
+    CRITIQUE = "critique"
+    AGGREGATE = "aggregate"
+    CROSSOVER = "crossover"
+
+
+def fenced(text: str) -> str:
+    """A foreign text between two fences that it cannot close, because they are longer than any run of backticks in it.
+
+    A filter of every template: ``{{ question | fenced }}``. The text itself stays as it is, to the character.
+    """
+    fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A folder of templates. `Dialect.load("compact")`, or the path of a folder of one's own."""
+
+    folder: Path
+    tools: tuple[ToolSpec, ...] = ()
+    """What the policy is told it may call, and how, in words; none where its chat format does that."""
+
+    @classmethod
+    def load(cls, name: str) -> "Dialect":
+        """A built-in dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
+        folder = Path(name) if "/" in name else BUILT_IN / name
+        if not folder.is_dir():
+            raise unknown("dialect", name, (path.name for path in BUILT_IN.iterdir() if path.is_dir()))
+        for template in TemplateName:
+            if not (folder / f"{template}.jinja").is_file():
+                raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
+        dialect = cls(folder)
+        for template in TemplateName:
+            dialect.compiled(template)
+        return dialect
+
+    @cached_property
+    def _environment(self) -> SandboxedEnvironment:
+        loader = FileSystemLoader(self.folder)
+        environment = SandboxedEnvironment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        cast(Any, environment).filters["fenced"] = fenced
+        return environment
+
+    def render(self, template: TemplateName, **context: object) -> str:
+        """The wording of one message. Raises TemplateError naming the file."""
+        compiled = self.compiled(template)
+        try:
+            return compiled.render(**context).strip()
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # what an expression can raise
+            raise TemplateError(f"{self._file(template)} does not render: {error}; {REMEDY}") from error
+
+    def compiled(self, template: TemplateName) -> Template:
+        """The template, its syntax checked. Raises TemplateError naming the file and the line."""
+        file = self._file(template)
+        try:
+            return self._environment.get_template(file.name)
+        except TemplateNotFound as error:
+            raise TemplateError(f"{file} is missing; restore it or choose another dialect") from error
+        except TemplateSyntaxError as error:
+            raise TemplateError(f"{file}:{error.lineno} is not a template: {error}; {REMEDY}") from error
+        except UnicodeDecodeError as error:
+            raise TemplateError(f"{file} is not UTF-8 text; {REMEDY}") from error
+
+    def _file(self, template: TemplateName) -> Path:
+        return self.folder / f"{template}.jinja"
+
+    def irrelevant(self) -> tuple[str, ...]:
+        """Principles of things that have nothing to do with any task (control irrelevant-prompt). Raises UsageError without the file."""
+        return read_principles(self.folder / IRRELEVANT)
+
+    def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
+        """What the policy is shown for one problem under one system prompt: in training, validation and test."""
+        system = self.render(TemplateName.SYSTEM, principles=principles, tools=self.tools)
+        problem = self.render(TemplateName.PROBLEM, question=question)
+        if placement is Placement.USER:
+            return (Message("user", f"{system}\n\n{problem}"),)
+        return (Message("system", system), Message("user", problem))
+
+    def reflection_messages(self, template: TemplateName, context: Mapping[str, object]) -> tuple[Message, ...]:
+        """One request to the editor, as a single user message."""
+        return (Message("user", self.render(template, **context)),)

@@ -1,0 +1,79 @@
+"""The two forms of a system prompt, and what editors may do to each: a list of principles, or a text of numbered blocks.
+
+A prompt is a sequence of texts in both. A principle is one line of few words (paper: 32). A block is a paragraph or several lines,
+and the whole is bounded by a budget of words (`Limits.max_prompt_words`), within which it may also be rewritten altogether: what the
+paper's search agents evolve. Lineage, evidence and rejections are the same.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from espl_bench.evolution.operators.edit_fields import OpName, clean_principle
+from espl_bench.tools.sanitize import role_marker
+
+
+class PromptForm(StrEnum):
+    """What a system prompt is."""
+
+    PRINCIPLES = "principles"
+    TEXT = "text"
+
+
+class BadText(ValueError):
+    """A text that cannot be a part of a prompt; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How texts of a form are cleaned, and which edits each stage may propose."""
+
+    clean: Callable[[str], str]
+    """From what an editor wrote to what stands in the prompt. Raises BadText."""
+    critique: frozenset[OpName]
+    aggregate: frozenset[OpName]
+    crossover: frozenset[OpName]
+
+
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+
+
+def clean_block(text: str) -> str:
+    """A block: lines without blanks around them, no empty ones, no leading label.
+
+    Raises BadText for one that a chat format would read as the beginning or end of a message: editors see what models and
+    the web wrote.
+    """
+    lines = (" ".join(line.split()) for line in _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")).split("\n"))
+    block = "\n".join(line for line in lines if line)
+    if marker := role_marker(block):
+        raise BadText(f"with {marker!r}, which chat formats read as a marker")
+    first, *rest = block.split("\n")
+    return "\n".join((clean_principle(first), *rest)).strip()
+
+
+def split_blocks(text: str) -> tuple[str, ...]:
+    """The blocks of a whole text: what empty lines separate. Raises BadText as `clean_block`."""
+    return tuple(block for part in _EMPTY_LINES.split(text.replace("\r\n", "\n")) if (block := clean_block(part)))
+
+
+FORMS: Final[Mapping[PromptForm, Form]] = MappingProxyType(
+    {
+        PromptForm.PRINCIPLES: Form(
+            clean_principle,
+            critique=frozenset({"add", "modify"}),
+            aggregate=frozenset({"modify", "merge"}),
+            crossover=frozenset({"add", "modify", "remove"}),
+        ),
+        PromptForm.TEXT: Form(
+            clean_block,
+            critique=frozenset({"add", "modify"}),
+            aggregate=frozenset({"modify", "merge", "remove", "rewrite"}),
+            crossover=frozenset({"add", "modify", "merge", "remove", "rewrite"}),
+        ),
+    }
+)

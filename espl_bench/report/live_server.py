@@ -1,0 +1,159 @@
+"""`espl-bench view`: the same page on 127.0.0.1, which asks again when runs have moved on.
+
+Only this machine is served, and only requests that name it (another site's page cannot reach it under a name of its own). What can
+be asked for is a fixed list of things, never a path.
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from espl_bench.analysis.study import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
+from espl_bench.errors import EsplError
+from espl_bench.leaderboard.grouping import Entry
+from espl_bench.report.page import encode, page, policy
+from espl_bench.report.payload import run_json, study_json, tables_json
+from espl_bench.report.rollout_index import Shelf
+from espl_bench.report.rollout_pages import texts
+
+HOST = "127.0.0.1"
+CONNECT = "'self'"
+HTML, JSON = "text/html; charset=utf-8", "application/json"
+
+
+class Watched:
+    """The runs under some paths, read again when their files have changed. Used from several threads."""
+
+    def __init__(self, paths: Sequence[Path], title: str) -> None:
+        """Raises RunDirError where a path holds no run."""
+        self.title = title
+        self._paths = tuple(paths)
+        self._lock = threading.Lock()
+        self._known: Known = {}
+        self._seen = self._stamps()
+        self._study = gather(self._paths, self._known)
+        self._tables: tuple[tuple[Entry, ...], Mapping[str, Any] | None] = ((), None)
+        self._shelves: dict[Path, Shelf] = {}
+
+    def study(self) -> Study:
+        """The runs as they are now. A state that cannot be read, in the middle of a write, is passed over: the last one stands."""
+        now = self._stamps()
+        if now != self._seen:
+            with suppress(EsplError):
+                self._study, self._seen = gather(self._paths, self._known), now
+        return self._study
+
+    def document(self) -> tuple[str, bytes]:
+        """A name of the present state, and what the page begins with."""
+        with self._lock:
+            study = self.study()
+            if self._tables[0] != study.entries:
+                self._tables = study.entries, tables_json(study.entries)
+            name = hashlib.sha256(repr(sorted(self._seen.items())).encode()).hexdigest()[:32]
+            return f'"{name}"', encode(study_json(study, self._tables[1], self.title, live=True))
+
+    def record(self, name: str) -> RunRecord | None:
+        """A run by its name in the document."""
+        with self._lock:
+            return self.study().named.get(name)
+
+    def rollouts(self, record: RunRecord, piece: str | None = None) -> Any:
+        """The list of a run's rollouts, or the texts of a piece of it; None where there is no such piece. Raises RunDirError."""
+        with self._lock:
+            run = record.run
+            shelf = self._shelves.setdefault(run.path, Shelf(run, record.view.config.method.baseline))
+            if piece is None:
+                return shelf.index().to_json()
+            rows = shelf.piece(piece)
+        return None if rows is None else texts(rows)
+
+    def _stamps(self) -> dict[Path, Stamp]:
+        return {folder: stamp(folder) for folder in run_folders(self._paths)}
+
+
+def find(watched: Watched, path: str) -> Any:
+    """What is at a path below the page, as plain data; None where nothing is. Raises EsplError if it cannot be read."""
+    kind, *names = (unquote(part) for part in path.removeprefix("/").split("/"))
+    record = watched.record(names[0]) if names else None
+    match kind, names:
+        case "run", [_] if record:
+            return run_json(record)
+        case "index", [_] if record:
+            return watched.rollouts(record)
+        case "rollouts", [_, piece] if record:
+            return watched.rollouts(record, piece)
+        case _:
+            return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: "Viewer"  # pyright: ignore[reportIncompatibleVariableOverride]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """The page, its document, or a part that was opened."""
+        if self.headers.get("Host") not in self.server.names:
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this address answers to its own name only\n")
+            return
+        path = self.path.partition("?")[0]
+        try:
+            if path == "/":
+                self._send(HTTPStatus.OK, HTML, page(self.server.watched.title, None, {}, CONNECT))
+            elif path == "/study":
+                self._send_document()
+            elif (found := find(self.server.watched, path)) is not None:
+                self._send(HTTPStatus.OK, JSON, encode(found))
+            else:
+                self._send(HTTPStatus.NOT_FOUND, JSON, encode({"error": "there is nothing here"}))
+        except EsplError as error:
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, JSON, encode({"error": str(error)}))
+
+    def _send_document(self) -> None:
+        """With a name, so that a page that has this state already is sent nothing."""
+        name, document = self.server.watched.document()
+        if self.headers.get("If-None-Match") == name:
+            self._send(HTTPStatus.NOT_MODIFIED, JSON, b"", name)
+        else:
+            self._send(HTTPStatus.OK, JSON, document, name)
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, name: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", policy(CONNECT))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Cache-Control", "no-cache")
+        if name:
+            self.send_header("ETag", name)
+        self.end_headers()
+        with suppress(ConnectionError):  # whoever asked has left
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests of the one person who looks are not worth a line."""
+
+
+class Viewer(ThreadingHTTPServer):
+    """The server. `port` 0 takes any free one; :attr:`url` says which. Raises OSError if the port is taken."""
+
+    daemon_threads = True
+
+    def __init__(self, watched: Watched, port: int) -> None:
+        """Bind, but do not serve yet."""
+        super().__init__((HOST, port), Handler)
+        self.watched = watched
+        self.names = frozenset(f"{host}:{self.server_port}" for host in (HOST, "localhost"))
+
+    @property
+    def url(self) -> str:
+        """What to open."""
+        return f"http://{HOST}:{self.server_port}/"

@@ -1,0 +1,178 @@
+"""Stored rollouts for the page: columns to filter by, and texts in pieces that are loaded when they are looked at.
+
+A run may have a hundred thousand rollouts, and a page should stay below a few megabytes. So a share of them can be kept:
+always whole groups, evenly spread over the run, the same ones every time.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from espl_bench.learning.advantages import Baseline, centred
+from espl_bench.runs.run_dir import TRAINING, RunDir
+from espl_bench.types import Outcome, Split
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFile:
+    """The rollouts of one iteration or one evaluation."""
+
+    step: int
+    split: Split | None
+    """None: training."""
+
+    @property
+    def name(self) -> str:
+        """As in the file's name: ``step_12``, ``test_60``."""
+        return f"{self.split or TRAINING}_{self.step}"
+
+
+def rollout_files(run: RunDir) -> list[RolloutFile]:
+    """What the run has stored: training in order, then the evaluations of each split."""
+    return [RolloutFile(step, split) for split in (None, *Split) for step in run.rollout_steps(split)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The kept rollouts of one file, each with its advantage."""
+
+    file: RolloutFile
+    stored: int
+    """Rollouts in the file."""
+    rows: tuple[Row, ...]
+    advantages: tuple[float | None, ...]
+    """Reward minus the mean of its baseline set; None in an evaluation and for a rollout that could not be graded."""
+
+
+def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterator[Sample]:
+    """The rollouts of a run, file by file. Raises RunDirError if one cannot be read.
+
+    Args:
+        run: where they are stored.
+        baseline: what the method compares a reward with.
+        share: of the groups to keep, in (0, 1].
+    """
+    met = 0
+    for file in rollout_files(run):
+        whole = sample_of(file, run.read_rollouts(file.step, file.split), baseline)
+        kept: list[tuple[Row, float | None]] = []
+        for _, group in groupby(zip(whole.rows, whole.advantages, strict=True), key=lambda pair: _group_of(pair[0])):
+            met += 1
+            if math.floor(met * share) > math.floor((met - 1) * share):
+                kept.extend(group)
+        yield Sample(file, whole.stored, tuple(row for row, _ in kept), tuple(value for _, value in kept))
+
+
+def sample_of(file: RolloutFile, rows: Sequence[Row], baseline: Baseline) -> Sample:
+    """A whole file."""
+    worth = _advantages(rows, baseline) if file.split is None else [None] * len(rows)
+    return Sample(file, len(rows), tuple(rows), tuple(worth))
+
+
+def _group_of(row: Row) -> tuple[object, ...]:
+    return (row["prompt_id"], row["slot"], row["problem_id"])
+
+
+def _advantages(rows: Sequence[Row], baseline: Baseline) -> list[float | None]:
+    sets: dict[tuple[object, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if Outcome(row["outcome"]).graded:
+            key = _group_of(row) if baseline is Baseline.PER_PROMPT else (row["problem_id"],)
+            sets.setdefault(key, []).append(place)
+    found: list[float | None] = [None] * len(rows)
+    for places in sets.values():
+        for place, value in zip(places, centred([rows[place]["reward"] for place in places]), strict=True):
+            found[place] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list shows of one file's kept rollouts: columns, and no texts."""
+
+    file: RolloutFile
+    stored: int
+    problems: tuple[str, ...]
+    """Of each rollout."""
+    columns: Mapping[str, tuple[Any, ...]]
+    """Every column but that one."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> "Listed":
+        """Without the texts."""
+        rows = sample.rows
+        columns = {
+            "prompt": tuple(row["prompt_id"] for row in rows),
+            "sample": tuple(row["sample"] for row in rows),
+            "outcome": tuple(OUTCOMES.index(row["outcome"]) for row in rows),
+            "reward": tuple(row["reward"] for row in rows),
+            "tokens": tuple(row["generated_tokens"] for row in rows),
+            "advantage": tuple(None if value is None else round(value, 4) for value in sample.advantages),
+        }
+        return cls(sample.file, sample.stored, tuple(str(row["problem_id"]) for row in rows), columns)
+
+
+@dataclass
+class Index:
+    """Columns of all kept rollouts of a run, in the order of its files."""
+
+    files: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    problems: dict[str, int] = field(default_factory=dict[str, int])
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+
+    def add(self, listed: Listed) -> None:
+        """Append one file's rollouts."""
+        file, kept = listed.file, len(listed.problems)
+        self.files.append({"name": file.name, "step": file.step, "split": file.split or "train", "stored": listed.stored, "kept": kept})
+        self.columns["problem"].extend(self.problems.setdefault(problem, len(self.problems)) for problem in listed.problems)
+        for name, values in listed.columns.items():
+            self.columns[name].extend(values)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page reads it."""
+        return {"files": self.files, "problems": list(self.problems), "outcomes": OUTCOMES, "piece": PIECE, **self.columns}
+
+
+COLUMNS = ("problem", "prompt", "sample", "outcome", "reward", "tokens", "advantage")
+OUTCOMES = [outcome.value for outcome in Outcome]
+PIECE = 100
+"""Rollouts whose texts are loaded together, so that a look at one of a large evaluation does not load all."""
+
+
+def piece_name(file: str, start: int) -> str:
+    """Of the piece of a file that begins with its rollout `start`, as the page asks for it: ``step_12``, ``test_60+100``."""
+    return f"{file}+{start}" if start else file
+
+
+def pieces(sample: Sample) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and texts of every piece of a file."""
+    for start in range(0, len(sample.rows), PIECE):
+        yield piece_name(sample.file.name, start), texts(sample.rows[start : start + PIECE])
+
+
+def texts(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What is only read when a rollout is looked at."""
+    return [_text(row) for row in rows]
+
+
+def _text(row: Row) -> dict[str, Any]:
+    turns: Sequence[str] = row["turns"]
+    return {
+        "question": row["question"],
+        "answer": row["answer"],
+        "turns": list(turns),
+        "heard": [[{"tool": each.get("tool"), "text": each["text"]} for each in heard] for heard in row.get("heard", ())],
+        "lengths": _per_turn(row.get("lengths"), len(turns)),
+        "surprisals": _per_turn(row.get("surprisals"), len(turns)),
+        "stop": row["stop_reason"],
+        "error": row["error"],
+    }
+
+
+def _per_turn(values: Any, turns: int) -> list[list[int]]:
+    """A list for each turn, empty where a run is older than the column or its engine knew no tokens."""
+    return [list(each) for each in values] if values and len(values) == turns else [[] for _ in range(turns)]

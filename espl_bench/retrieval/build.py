@@ -1,0 +1,112 @@
+"""From options to a retriever, which all episodes of a process share. Each back end loads its packages when it is opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from espl_bench.errors import UsageError, unknown
+from espl_bench.retrieval.cache import CachedRetriever, CacheMode
+from espl_bench.retrieval.paths import cache_folder, corpus_sha256
+from espl_bench.retrieval.protocol import Retriever
+
+KINDS: Final[Mapping[str, str]] = {
+    "bm25": "lexical search in a local corpus",
+    "dense": "search by embeddings in a local corpus",
+    "http": "a server that speaks Search-R1's wire format",
+    "ddgs": "the live web",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverOptions:
+    """What a user may choose. The same options open the same retriever."""
+
+    retriever: str = "bm25"
+    corpus: str | None = None
+    """File of passages, for `bm25` and `dense`."""
+    retriever_url: str | None = None
+    """Address, for `http`."""
+    retriever_timeout: float = 20.0
+    """Seconds that one try over a network may take."""
+    embedder: str | None = None
+    """Folder or hub id of a sentence-transformers model, for `dense`."""
+    pages: bool = False
+    """For `ddgs`: fetch the pages found, instead of the snippets alone."""
+    retrieval_cache: str | None = None
+    """`off`, `record` or `replay`; None: `record` for the live web, else `off`."""
+    retrieval_cache_dir: str | None = None
+    """None: in the data home."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what cannot be, or would have no effect."""
+        if self.retriever not in KINDS:
+            raise unknown("retriever", str(self.retriever), KINDS)
+        if self.retrieval_cache is not None and self.retrieval_cache not in list(CacheMode):
+            raise unknown("--retrieval-cache value", str(self.retrieval_cache), CacheMode)
+        needs = {"bm25": ("corpus",), "dense": ("corpus", "embedder"), "http": ("retriever_url",), "ddgs": ()}
+        for option in needs[self.retriever]:
+            if getattr(self, option) is None:
+                raise UsageError(f"retriever {self.retriever} ({KINDS[self.retriever]}) needs --{option.replace('_', '-')}")
+        if not self.retriever_timeout > 0:
+            raise UsageError(f"retriever_timeout must be above 0, not {self.retriever_timeout!r}")
+
+    @property
+    def mode(self) -> CacheMode:
+        """What becomes of retrievals."""
+        if self.retrieval_cache is None:
+            return CacheMode.RECORD if self.retriever == "ddgs" else CacheMode.OFF
+        return CacheMode(self.retrieval_cache)
+
+
+@lru_cache(maxsize=8)
+def open_retriever(options: RetrieverOptions) -> Retriever:
+    """The retriever. Raises UsageError or DataError in one line if it cannot be had."""
+    if options.mode is CacheMode.OFF:
+        return _open(options)
+    folder = Path(options.retrieval_cache_dir) if options.retrieval_cache_dir else cache_folder()
+    if options.mode is CacheMode.REPLAY:
+        return CachedRetriever(identity_of(options), folder, None)
+    return CachedRetriever(identity_of(options), folder, lambda: _open(options))
+
+
+def identity_of(options: RetrieverOptions) -> str:
+    """What a retriever's identity will be, without opening it. Raises UsageError if the corpus cannot be read."""
+    match options.retriever:
+        case "bm25":
+            from espl_bench.retrieval import bm25
+
+            return bm25.identity_of(corpus_sha256(Path(options.corpus or "")), bm25.K1, bm25.B)
+        case "dense":
+            from espl_bench.retrieval import dense
+
+            return dense.identity_of(corpus_sha256(Path(options.corpus or "")), options.embedder or "")
+        case "http":
+            from espl_bench.retrieval.http import identity_of
+
+            return identity_of(options.retriever_url or "")
+        case _:
+            from espl_bench.retrieval.web import identity_of
+
+            return identity_of(options.pages)
+
+
+def _open(options: RetrieverOptions) -> Retriever:
+    match options.retriever:
+        case "bm25":
+            from espl_bench.retrieval.bm25 import Bm25Retriever
+
+            return Bm25Retriever.open(Path(options.corpus or ""))
+        case "dense":
+            from espl_bench.retrieval.dense import DenseRetriever
+
+            return DenseRetriever.open(Path(options.corpus or ""), options.embedder or "")
+        case "http":
+            from espl_bench.retrieval.http import HttpRetriever
+
+            return HttpRetriever(options.retriever_url or "", options.retriever_timeout)
+        case _:
+            from espl_bench.retrieval.web import WebRetriever
+
+            return WebRetriever(options.pages, options.retriever_timeout)

@@ -1,0 +1,1 @@
+"""Episodes: playing them, scheduling their requests, grading and evaluating."""

@@ -1,0 +1,113 @@
+"""One episode: an environment, and what the policy says to it turn by turn. The same steps make a rollout and replay a stored one.
+
+A failure of the environment is how an episode ends, not a crash; anything else that it raises is a bug and passes through.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.errors import EnvironmentFault
+from espl_bench.tools.tool_env import Exchange, ToolEnv
+from espl_bench.types import Heard, Limit, Outcome, Problem, StopReason, ToolCall
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an episode ended."""
+
+    reward: float
+    outcome: Outcome
+    error: str | None = None
+    """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+    limit: Limit | None = None
+    """Which limit was met, where the outcome is TRUNCATED."""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the environment reports beside the reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the environment says to a turn that is not the last."""
+
+    heard: tuple[Heard, ...]
+    said: str = ""
+    """What the policy said besides the `calls`."""
+    calls: tuple[ToolCall, ...] = ()
+    """Its calls of tools."""
+
+
+def begin(env: TextEnv, problem: Problem) -> str | Ending:
+    """The first observation; an ending if the environment cannot begin."""
+    try:
+        question, _ = env.reset(options={"split": problem.split, "index": problem.index})
+    except EnvironmentFault as fault:
+        return Ending(0.0, Outcome.ERROR, str(fault))
+    return question
+
+
+def answer(env: TextEnv, text: str, stop: StopReason) -> Reply | Ending:
+    """What the environment answers to a turn of the policy: a reply, or the ending. May take as long as it takes."""
+    if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
+        return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # nobody would hear the reply
+    try:
+        observation, reward, terminated, truncated, info = env.step(text)
+    except EnvironmentFault as fault:
+        return Ending(0.0, Outcome.ERROR, str(fault))
+    if terminated or truncated:
+        outcome = _outcome(info["outcome"], stop)
+        limit = info.get("limit") or (Limit.TURN if outcome is Outcome.TRUNCATED else None)
+        return Ending(reward, outcome, info.get("error"), limit, info.get("measures", {}))
+    if stop is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
+        return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
+    exchange = info.get("exchange")
+    if isinstance(exchange, Exchange):
+        return Reply(exchange.heard, exchange.said, exchange.calls)
+    return Reply((Heard(observation),))
+
+
+def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:
+    """A text without an answer that was cut by the token limit is truncated, not unanswered."""
+    return Outcome.TRUNCATED if outcome is Outcome.NO_ANSWER and stop is StopReason.LENGTH else outcome
+
+
+def replay(
+    env: TextEnv,
+    problem: Problem,
+    texts: Sequence[str],
+    stop: StopReason,
+    heard: Sequence[Sequence[Heard]] = (),
+    limit: Limit | None = None,
+) -> Ending:
+    """The ending of an episode in which the policy said these texts, the last of which ended by `stop`.
+
+    Tools reply what they replied then (`heard`, turn by turn) and are not used. An episode that ends earlier or later than the
+    texts is an error: the environment is not the one that heard them. One that its number of tokens ended (`limit`) has no ending of
+    the environment's, and keeps its own; the reply to its last text was left out.
+    """
+    if isinstance(env, ToolEnv):
+        env.recall(heard)
+    answered: str | Reply | Ending = begin(env, problem)
+    for turn, text in enumerate(texts, start=1):
+        if isinstance(answered, Ending):
+            return Ending(0.0, Outcome.ERROR, answered.error or f"the episode ended before turn {turn} of {len(texts)}")
+        if limit is Limit.TOKENS and turn == len(texts):
+            return Ending(0.0, Outcome.TRUNCATED, limit=limit)
+        answered = answer(env, text, stop if turn == len(texts) else StopReason.STOP)
+    if isinstance(answered, Ending):
+        return answered
+    return Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> Iterator[Result]:
+    """`map` in the order of the items, with at most `at_once` of them under way in threads; one at a time in the caller's own."""
+    if at_once <= 1 or len(items) <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="episode") as threads:
+        yield from threads.map(work, items)

@@ -1,0 +1,327 @@
+"""Rollouts: every prompt meets every problem, G times. Failures of an environment are data, not crashes.
+
+An episode is a coroutine: it asks for a turn, lets its environment answer in a thread, and goes on. How the requests of a batch
+reach the engine is the engine's affair (`pacing`). Environments answer as many at a time as they allow, and the event loop
+never waits for a grader or a tool. Later turns are appended to the tokens as sampled; nothing is ever re-tokenised. Where the chat
+template will not be extended, a new segment begins: the conversation rendered anew, its sampled turns then part of the prompt.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from espl_bench.controls import stand_in
+from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.errors import ModelError
+from espl_bench.prompts.dialect import Dialect, Placement
+from espl_bench.rollouts.episode import Ending, Reply, answer, begin
+from espl_bench.rollouts.lockstep import Cohorts
+from espl_bench.rollouts.scheduling import AsTheyCome, Pace
+from espl_bench.rollouts.watchdog import Place, Watchdog, stop
+from espl_bench.seeding import seed_for
+from espl_bench.tools.tool_env import as_text
+from espl_bench.types import (
+    Completion,
+    Heard,
+    Limit,
+    Message,
+    Outcome,
+    Problem,
+    SampleRequest,
+    SystemPrompt,
+    Trajectory,
+    TrajectoryGroup,
+    Turn,
+)
+
+Said = TypeVar("Said")
+
+IMPROBABLE = 99_999
+"""Stands for the surprisal of a token whose log-probability is no finite number."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all rollouts of a run share: the environment, how it is worded, how the policy is sampled."""
+
+    make_env: Callable[[], TextEnv]
+    dialect: Dialect
+    placement: Placement
+    chat: Chat
+    temperature: float
+    top_p: float
+    max_tokens: int
+    run_seed: int
+    continuous: bool = False
+    """Whether the engine batches continuously: it is then asked as episodes go on, and not once per turn of them all."""
+    cohorts: int = 1
+    """Groups of episodes that go turn by turn by themselves, if it does not."""
+    max_episode_tokens: int | None = None
+    """Of an episode, prompt and observations included; None: what the model's context holds."""
+    native_tools: bool = False
+    """Whether `chat` words calls and replies in the model's own tool format, rather than as text."""
+    irrelevant: tuple[str, ...] = ()
+    """Principles that the policy is shown in place of a prompt's own; none: it is shown its own."""
+
+    def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
+        """The one rendering of a problem under a system prompt, for training and evaluation alike."""
+        return self.chat.encode(self.prompt_messages(principles, question))
+
+    def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
+        """The same in words."""
+        shown = stand_in(principles, self.irrelevant) if self.irrelevant else principles
+        return self.dialect.prompt_messages(shown, question, self.placement)
+
+
+@dataclass
+class _Episode:
+    """One rollout on its way."""
+
+    task: Task
+    env: TextEnv
+    problem: Problem
+    prompt: SystemPrompt
+    sample: int
+    seed_keys: tuple[str | int, ...]
+    turns: list[Turn] = field(default_factory=list[Turn])
+    place: Place = Place.ENVIRONMENT
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def name(self) -> str:
+        """For whoever looks for it."""
+        return f"{self.problem.id} under prompt {self.prompt.id}, sample {self.sample}, turn {len(self.turns) + 1}"
+
+    def goes(self, place: Place) -> None:
+        """Note where it is from now on."""
+        self.place, self.since = place, time.monotonic()
+
+    def request(self, context: "_Context") -> SampleRequest:
+        """What to sample next."""
+        return SampleRequest(
+            prompt_T=context.tokens_T,
+            seed=seed_for(self.task.run_seed, *self.seed_keys, self.sample, len(self.turns)),
+            max_tokens=min(self.task.max_tokens, context.room),
+            temperature=self.task.temperature,
+            top_p=self.task.top_p,
+            messages=context.messages,
+        )
+
+    def ended(self, ending: Ending) -> Trajectory:
+        """The whole of it."""
+        found = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
+        return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """Where an episode stands when the policy is to speak."""
+
+    messages: tuple[Message, ...]
+    """The whole conversation."""
+    tokens_T: tuple[int, ...]
+    """Everything so far, or since the segment began."""
+    observation_T: tuple[int, ...]
+    """What of it was appended since the policy spoke last."""
+    room: int
+    """Tokens that the episode has left."""
+    heard: tuple[Heard, ...] = ()
+    """What was appended, in words."""
+    fresh: bool = False
+    """Whether a new segment begins."""
+
+    def follow(self, task: Task, completion: Completion, reply: Reply) -> "_Context":
+        """The context after a turn and what was replied to it."""
+        heard = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.heard)
+        try:
+            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=task.native_tools)
+            appended_T = task.chat.continuation(conversation, replies)
+        except ModelError:  # some templates know no more than one call a turn
+            if not task.native_tools:
+                raise
+            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=False)
+            appended_T = task.chat.continuation(conversation, replies)
+        messages = (*conversation, *replies)
+        fresh = appended_T is None
+        observation_T = task.chat.encode(messages) if appended_T is None else appended_T
+        tokens_T = observation_T if fresh else (*self.tokens_T, *completion.tokens_T, *observation_T)
+        used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
+        return _Context(messages, tokens_T, observation_T, _room(task, used), heard, fresh)
+
+    def _worded(self, text: str, reply: Reply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """The conversation with what was said, and what was replied. A turn of which a call could not be read is worded as text."""
+        if native and reply.calls and len(reply.calls) == len(reply.heard):
+            said = Message("assistant", reply.said, reply.calls)
+            return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.heard)
+        return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.heard)),)
+
+
+def _room(task: Task, used: int) -> int:
+    return task.max_tokens if task.max_episode_tokens is None else task.max_episode_tokens - used
+
+
+class _Stage:
+    """What the episodes of one batch share: the way to the engine, the threads of their environments, and rendered prompts."""
+
+    def __init__(self, task: Task, pace: Pace, threads: ThreadPoolExecutor) -> None:
+        """Nothing is rendered yet."""
+        self._task = task
+        self._pace = pace
+        self._threads = threads
+        self._rendered: dict[tuple[int, str], _Context] = {}
+
+    async def play(self, place: int, episode: _Episode) -> Trajectory:
+        """One episode from its question to its ending."""
+        ending = await self._to_its_end(place, episode)
+        episode.goes(Place.DONE)
+        await self._pace.leave(place)
+        return episode.ended(ending)
+
+    async def _to_its_end(self, place: int, episode: _Episode) -> Ending:
+        question = await self._off_the_loop(episode, begin, episode.env, episode.problem)
+        if isinstance(question, Ending):
+            return question
+        context = self._opening(episode, question)
+        while True:
+            if context.room < 1:
+                return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
+            episode.goes(Place.ENGINE)
+            completion = await self._pace.ask(place, episode.request(context))
+            episode.turns.append(Turn(context.observation_T, completion, context.heard, context.fresh))
+            answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
+            if isinstance(answered, Ending):
+                return answered
+            context = answered
+
+    async def _off_the_loop(self, episode: _Episode, work: Callable[..., Said], *arguments: Any) -> Said:
+        """What the environment says, while the event loop goes on."""
+        episode.goes(Place.ENVIRONMENT)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _opening(self, episode: _Episode, question: str) -> _Context:
+        """The rendered prompt, in words and as ids. What is the same is rendered once."""
+        same = (episode.prompt.id, question)
+        if same not in self._rendered:
+            messages = self._task.prompt_messages(episode.prompt.principles, question)
+            tokens_T = self._task.chat.encode(messages)
+            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._task, len(tokens_T)))
+        return self._rendered[same]
+
+
+def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Context | Ending:
+    """Let the environment answer, and word what it says. Takes as long as it takes."""
+    answered = answer(episode.env, completion.text, completion.stop_reason)
+    return answered if isinstance(answered, Ending) else context.follow(episode.task, completion, answered)
+
+
+async def roll_out(
+    client: SamplingClient,
+    task: Task,
+    prompts_K: Sequence[SystemPrompt],
+    problems_P: Sequence[Problem],
+    group_size: int,
+    *seed_keys: str | int,
+    watchdog: Watchdog | None = None,
+) -> tuple[TrajectoryGroup, ...]:
+    """K·P groups, prompt by prompt and in each problem by problem.
+
+    Args:
+        client: samples from the policy.
+        task: environment and wording.
+        prompts_K: the prompts of this batch; one that stands twice is rolled out twice, with different seeds.
+        problems_P: the problems.
+        group_size: G, rollouts per prompt and problem.
+        seed_keys: name the phase (and step) in the derived seeds; slot, problem and sample are added.
+        watchdog: tells of rollouts that are stuck.
+    """
+    episodes = [
+        _Episode(task, task.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
+        for slot, prompt in enumerate(prompts_K)
+        for problem in problems_P
+        for sample in range(group_size)
+    ]
+    at_once = episodes[0].env.steps_at_once if episodes else 1
+    pace = AsTheyCome(client) if task.continuous else Cohorts(client, len(episodes), task.cohorts)
+    threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
+    watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
+    try:
+        stage = _Stage(task, pace, threads)
+        results = await _together([stage.play(place, episode) for place, episode in enumerate(episodes)])
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        await stop(watching)
+    return tuple(
+        TrajectoryGroup(results[start].problem, results[start].prompt_id, tuple(results[start : start + group_size]))
+        for start in range(0, len(results), group_size)
+    )
+
+
+_NOBODY = Watchdog(0.0, lambda message: None)
+
+
+async def _together(plays: Sequence[Coroutine[Any, Any, Trajectory]]) -> list[Trajectory]:
+    """The results in order. The first failure ends all and is raised."""
+    tasks = [asyncio.create_task(play) for play in plays]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
+    """The rollouts as they are stored: enough to read them, token by token too, and to replay them to the environment.
+
+    ``lengths`` are characters of each token of a turn, ``surprisals`` its -log p in hundredths of a nat, both empty if unknown.
+    """
+    seen: dict[tuple[int, str], int] = {}
+    rows: list[dict[str, object]] = []
+    for group in groups_KP:
+        slot = seen.setdefault((group.prompt_id, group.problem.id), 0)
+        seen[group.prompt_id, group.problem.id] += 1
+        rows.extend(
+            {
+                "problem_id": group.problem.id,
+                "question": group.problem.question,
+                "answer": group.problem.answer,
+                "prompt_id": group.prompt_id,
+                "slot": slot,
+                "sample": trajectory.sample,
+                "turns": [turn.completion.text for turn in trajectory.turns],
+                "lengths": [turn.completion.lengths_T for turn in trajectory.turns],
+                "surprisals": [_surprisals(turn.completion) for turn in trajectory.turns],
+                "reward": trajectory.reward,
+                "outcome": trajectory.outcome.value,
+                "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
+                "generated_tokens": trajectory.generated_tokens,
+                "error": trajectory.error,
+                **_besides(trajectory),
+            }
+            for trajectory in group.trajectories_G
+        )
+    return rows
+
+
+def _surprisals(completion: Completion) -> list[int]:
+    """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
+    return [round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T]
+
+
+def _besides(trajectory: Trajectory) -> dict[str, object]:
+    """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
+    found: dict[str, object] = {}
+    if trajectory.limit is not None:
+        found["limit"] = trajectory.limit.value
+    if trajectory.measures:
+        found["measures"] = dict(trajectory.measures)
+    if len(trajectory.turns) > 1:
+        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
+        found["segments"] = len(trajectory.segments)
+    return found

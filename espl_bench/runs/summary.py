@@ -1,0 +1,199 @@
+"""`summary.json`: what a finished run says of itself, the unit that tables and comparisons are made of."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+
+from espl_bench.controls import Control
+from espl_bench.errors import RunDirError
+
+SCHEMA = "espl-bench/summary/2"
+
+
+class LedgerTotals(BaseModel):
+    """What a run spent. Evaluation is priced apart from learning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollouts: int
+    """Training episodes."""
+    generated_tokens: int
+    """Tokens sampled in training episodes."""
+    prompt_tokens: int
+    """Prompt tokens of training episodes, counted per request."""
+    reflection_tokens: int
+    """Tokens the editor wrote."""
+    reflection_prompt_tokens: int
+    reflection_calls: int
+    train_tokens: int
+    """Tokens, prompts included, that went through a training step."""
+    eval_rollouts: int
+    eval_tokens: int
+    """Tokens sampled in evaluations."""
+    eval_prompt_tokens: int = 0
+    """Prompt tokens of evaluations, counted per request; 0 in summaries older than the field."""
+    wall_s: float
+    """Seconds from start to end, interruptions left out."""
+    device_s: float
+    """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
+
+
+class Spent(BaseModel):
+    """What learning had cost when an evaluation was made; evaluations themselves are not in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollouts: int
+    """Training episodes."""
+    generated_tokens: int
+    """Tokens sampled in training episodes."""
+    reflection_tokens: int
+    """Tokens the editor wrote."""
+    train_tokens: int
+    """Tokens, prompts included, that went through a training step."""
+    seconds: float
+    """Wall time of the iterations, reflections included."""
+    prompt_tokens: int = 0
+    """Prompt tokens of training episodes; 0 in summaries older than the field."""
+    reflection_prompt_tokens: int = 0
+    cost_usd: float | None = None
+    """The tokens until then at the list prices of the endpoints that were asked, reflections included; None without prices."""
+
+
+class CurvePoint(BaseModel):
+    """One evaluation on the way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    split: Literal["validation", "test"]
+    score: float
+    spent: Spent
+
+
+class Summary(BaseModel):
+    """One run's result. Unknown keys are refused, so that a table never mixes schemas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["espl-bench/summary/2"] = Field(default=SCHEMA, alias="schema")
+    run_id: str
+    method: str
+    control: Control | None = None
+    """What was taken away, if the run is a control."""
+    env: str
+    env_options: dict[str, Any]
+    """What the environment was made with, where it differs from its defaults; part of what makes runs comparable."""
+    model: str
+    engine: str
+    editor_model: str | None = None
+    """Who wrote the reflections, if not the run's own model."""
+    seed: int
+    steps: int
+    score: float
+    """Test avg@k in 0..1."""
+    k: int
+    n_items: int
+    validation_score: float | None
+    """None for an environment without a validation split."""
+    outcomes: dict[str, float]
+    """Share of each outcome among the test samples."""
+    training_outcomes: dict[str, float] = Field(default_factory=dict)
+    """The same among the training rollouts; empty for a method that makes none."""
+    sample_scores: tuple[tuple[float, ...], ...]
+    """Rewards of the test, items x samples, items in order: what intervals, pairs and pass@k need."""
+    measures: dict[str, float] = Field(default_factory=dict)
+    """What the environment reports of the test beside the score, e.g. ``f1``; means over samples."""
+    ledger: LedgerTotals
+    cost_usd: float | None = None
+    """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""
+    curve: tuple[CurvePoint, ...]
+    shown_prompt: tuple[str, ...]
+    """The principles the final test was made with."""
+    quotes: tuple[str, ...] = ()
+    """Items that these principles quote, as ``G3 quotes test/17``."""
+    data_identity: dict[str, str] = Field(default_factory=dict)
+    """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_interval(cls, record: Any) -> Any:
+        """An interval in the file is that of the version that wrote it; it is computed anew."""
+        return (
+            {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
+        )
+
+    @computed_field
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Over the items of this one run (`stats.mean_interval`), to six digits; it knows nothing of other seeds."""
+        from espl_bench.stats import mean_interval
+
+        low, high = mean_interval([self.item_scores])
+        return round(low, 6), round(high, 6)
+
+    @property
+    def row(self) -> str:
+        """Whose row of a table the run belongs to: its method, and what was taken away from it."""
+        return f"{self.method} ({self.control})" if self.control else self.method
+
+    @property
+    def environment(self) -> str:
+        """The environment with its options, as in ``rulebook(world=3)``: runs compare only within one."""
+        options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
+        return f"{self.env}({options})" if options else self.env
+
+    @property
+    def item_scores(self) -> tuple[float, ...]:
+        """Mean reward of each test item."""
+        return tuple(sum(row) / len(row) for row in self.sample_scores)
+
+    def to_json(self) -> str:
+        """The file's text: indented, with one line for the samples of an item."""
+        return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores",))
+
+
+def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:
+    """JSON with an indent of two, in which each row of the named tables (lists of lists) takes one line.
+
+    The tables are written in where their empty lists stand. Inside a string a quotation mark is escaped, so no text looks like one.
+    """
+    tables: dict[str, Any] = {}
+
+    def emptied(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        items = cast(dict[str, Any], value).items()
+        tables.update((name, item) for name, item in items if name in rows_of)
+        return {name: list[Any]() if name in rows_of else emptied(item) for name, item in items}
+
+    text = json.dumps(emptied(record), indent=2, ensure_ascii=False)
+    for name, table in tables.items():
+        rows = [json.dumps(row, ensure_ascii=False) for row in table]
+        text = re.sub(rf'^( *)"{name}": \[\]', lambda found, rows=rows: _table(found, rows), text, count=1, flags=re.MULTILINE)
+    return text + "\n"
+
+
+def _table(found: re.Match[str], rows: Sequence[str]) -> str:
+    indent = found[1]
+    listed = f",\n{indent}  ".join(rows)
+    return f"{found[0][:-1]}\n{indent}  {listed}\n{indent}]"
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary file. Raises RunDirError in one line that names the file."""
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read ({error.strerror}); a run writes it when it ends: resume the run first") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("schema",) and first["type"] == "literal_error":
+            found = f"its schema is '{first['input']}', not '{SCHEMA}'"
+            raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise RunDirError(f"{path} is not a summary: {where}: {first['msg']}; remove it and resume the run to write it anew") from error

@@ -1,0 +1,160 @@
+"""A run as its own files tell it: what `espl-bench show` looks at. Reads a finished run, or one that is still going."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.errors import RunDirError
+from espl_bench.rollouts.outcomes import mean_shares, warnings_of
+from espl_bench.evolution.rating import conservative
+from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
+from espl_bench.runs.summary import Summary
+from espl_bench.types import Rating, Split
+
+
+@dataclass(frozen=True, slots=True)
+class PromptView:
+    """One prompt of the run, living or not, with its last known rating."""
+
+    id: int
+    origin: str
+    parents: tuple[int, ...]
+    born_step: int
+    principles: tuple[str, ...]
+    rating: Rating
+    matches: int
+    """Rankings it has taken part in."""
+    mean_reward: float | None
+    """In the last step it was rolled out in; None before the first."""
+    evidence: tuple[Mapping[str, Any], ...]
+    """The edits that made it, each with what it was based on."""
+    lives: bool
+    """Whether it is among the newest that may be selected."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run."""
+
+    config: RunConfig
+    summary: Summary | None
+    """None while the run is unfinished."""
+    steps: int
+    """Iterations made."""
+    prompts: tuple[PromptView, ...]
+    """In order of birth."""
+    shown_id: int
+    """The prompt that stands for the method now."""
+    rejected: Mapping[str, int]
+    """``mutation: no_contrast`` → how many children were not born for this reason."""
+    evaluations: tuple[Mapping[str, Any], ...]
+    training_outcomes: Mapping[str, float]
+    """Share of each outcome among the training rollouts."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the figures, one line each."""
+        tests = [row["outcomes"] for row in self.evaluations if row["split"] == Split.TEST]
+        return warnings_of(tests[-1] if tests else {}, self.training_outcomes)
+
+    def prompt(self, prompt_id: int) -> PromptView:
+        """A prompt by id. Raises RunDirError if the log does not know it."""
+        for prompt in self.prompts:
+            if prompt.id == prompt_id:
+                return prompt
+        raise RunDirError(f"prompt {prompt_id} is not in {Log.POPULATION}.jsonl; restore the file from a copy")
+
+
+def read_view(run: RunDir) -> RunView:
+    """Read a run's logs. Raises RunDirError naming what is missing or not understood."""
+    config = run.config()
+    metrics = run.read_log(Log.METRICS)
+    try:
+        prompts, rejected = replay(run.read_log(Log.POPULATION), config.method.population_size)
+        shown_id = int(metrics[-1].get("shown", 0)) if metrics else 0
+    except (KeyError, TypeError, ValueError) as error:
+        path = Log.POPULATION.path(run.path)
+        raise RunDirError(f"{path} holds an event that is not understood ({error!r}); restore the file from a copy") from error
+    return RunView(
+        config=config,
+        summary=run.summary() if (run.path / SUMMARY).exists() else None,
+        steps=len(metrics),
+        prompts=prompts,
+        shown_id=shown_id,
+        rejected=rejected,
+        evaluations=tuple(run.read_log(Log.EVALUATIONS)),
+        training_outcomes=mean_shares([row["outcomes"] for row in metrics]),
+    )
+
+
+def replay(events: Iterable[Mapping[str, Any]], population_size: int) -> tuple[tuple[PromptView, ...], dict[str, int]]:
+    """The prompts and the counts of rejected children that a population log tells of. The newest `population_size` live."""
+    prompts: dict[int, PromptView] = {}
+    rejected: Counter[str] = Counter()
+    for event in events:
+        match event["event"]:
+            case "born":
+                prompts[event["id"]] = _born(event)
+            case "rated":
+                _rate(prompts, event)
+            case "rejected":
+                rejected[f"{event['origin']}: {event['reason']}"] += 1
+            case _:
+                pass
+    living = sorted(prompts)[-population_size:]
+    return tuple(replace(prompts[key], lives=key in living) for key in sorted(prompts)), dict(sorted(rejected.items()))
+
+
+def _born(event: Mapping[str, Any]) -> PromptView:
+    return PromptView(
+        id=event["id"],
+        origin=event["origin"],
+        parents=tuple(event["parents"]),
+        born_step=event["step"],
+        principles=tuple(event["principles"]),
+        rating=Rating(event["mu"], event["sigma"]),
+        matches=0,
+        mean_reward=None,
+        evidence=tuple(event["evidence"]),
+        lives=True,
+    )
+
+
+def _rate(prompts: dict[int, PromptView], event: Mapping[str, Any]) -> None:
+    """One ranking. A lone prompt is rolled out, but ranked against nobody."""
+    ranked = len(event["means"]) > 1
+    for key, mean in event["means"].items():
+        prompt = prompts[int(key)]
+        prompts[int(key)] = replace(prompt, mean_reward=mean, matches=prompt.matches + ranked)
+    for key, (mu, sigma) in event["ratings"].items():
+        prompts[int(key)] = replace(prompts[int(key)], rating=Rating(mu, sigma))
+
+
+def by_rating(prompts: Iterable[PromptView]) -> list[PromptView]:
+    """Best first by mu - 2 sigma, the older first of equals."""
+    return sorted(prompts, key=lambda prompt: (-conservative(prompt.rating, 2.0), prompt.id))
+
+
+def ancestry(prompts: Sequence[PromptView]) -> frozenset[int]:
+    """The living prompts and everything they descend from by first parent."""
+    parents = {prompt.id: prompt.parents[:1] for prompt in prompts}
+    kept: set[int] = set()
+    for prompt in prompts:
+        line = [prompt.id] if prompt.lives else []
+        while line and line[0] not in kept:
+            kept.add(line[0])
+            line = list(parents[line[0]])
+    return frozenset(kept)
+
+
+def children(prompts: Sequence[PromptView], kept: Collection[int]) -> dict[int, list[int]]:
+    """First parent → children among `kept`, the one with most descendants first (of equals the older)."""
+    found: dict[int, list[int]] = {prompt.id: [] for prompt in prompts}
+    weight = dict.fromkeys(found, 1)
+    for prompt in sorted(prompts, key=lambda prompt: -prompt.id):  # a child's id is larger than its parents'
+        if prompt.id in kept and prompt.parents:
+            found[prompt.parents[0]].append(prompt.id)
+            weight[prompt.parents[0]] += weight[prompt.id]
+    return {parent: sorted(line, key=lambda key: (-weight[key], key)) for parent, line in found.items()}

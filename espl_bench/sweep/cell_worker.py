@@ -1,0 +1,99 @@
+"""One cell on one node: begun, resumed or found finished, in the sweep's folder or on this node's disk with a mirror.
+
+Also a program of its own, `python -m espl_bench.sweep.cell_worker SWEEP CELL`, for carrying cells out one after another without Ray.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from espl_bench.accounting.budget import Budget
+from espl_bench.errors import EsplError, RunTaken, UsageError
+from espl_bench.monitoring.reporter import Reporter, Silent
+from espl_bench.runs.run_dir import CONFIG, SUMMARY
+from espl_bench.runs.summary import Summary, read_summary
+from espl_bench.sweep.grid import Cell, Limits
+from espl_bench.sweep.mirror import Mirror
+from espl_bench.sweep.processes import THREADS
+from espl_bench.sweep.storage import Storage
+from espl_bench.utils.stop_signal import StopSignal
+
+PATIENCE_S = 120.0
+"""Seconds that the lock of a predecessor is waited for: a node that was lost holds it until its processes, or its lease, end."""
+
+
+def carry_out(storage: Storage, cell: Cell, limits: Limits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
+    """Bring a cell to its end from wherever it stands; one that has a summary is not touched.
+
+    Raises EsplError for what cannot be, Interrupted after a stop; what was committed is then in the storage.
+    """
+    os.environ[THREADS] = str(cell.resources.threads)  # before torch is imported
+    budget = Budget(limits.max_cost, limits.max_tokens_total, Path(limits.prices) if limits.prices else None)
+    with _at_hand(storage, cell.name) as folder:
+        if (folder / SUMMARY).exists():
+            return read_summary(folder / SUMMARY)
+        return _when_free(cell, folder, budget, stop, reporter or Silent())
+
+
+@contextmanager
+def _at_hand(storage: Storage, cell: str) -> Generator[Path]:
+    """The run's folder on this machine."""
+    if storage.is_folder:
+        yield storage.view / cell
+        return
+    scratch = Path(mkdtemp(prefix="espl-bench-"))
+    try:
+        folder = scratch / cell
+        folder.mkdir()
+        mirror = Mirror(storage, cell, folder)
+        mirror.claim()
+        mirror.pull()
+        with mirror.following():
+            yield folder
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, reporter: Reporter) -> Summary:
+    """Run or resume, as soon as nobody else writes the folder."""
+    from espl_bench import runner  # loads torch
+
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if (folder / CONFIG).exists():
+                return runner.resume(folder, reporter, cell.config, budget, stop)
+            return runner.run(cell.config, folder, reporter, budget, stop)
+        except RunTaken:
+            if stop.wanted or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+            if (folder / SUMMARY).exists():
+                return read_summary(folder / SUMMARY)
+
+
+def main(url: str, name: str) -> int:
+    """Carry out one cell of a sweep; returns the exit code. Errors are told in one line on stderr."""
+    try:
+        storage = Storage.open(url)
+        sweep = storage.sweep()
+        cell = next((cell for cell in sweep.cells if cell.name == name), None)
+        if cell is None:
+            raise UsageError(f"{url} has no cell {name}")
+        carry_out(storage, cell, sweep.limits, StopSignal())
+    except EsplError as error:
+        sys.stderr.write(f"espl-bench: {' '.join(str(error).split())}\n")
+        return 1
+    except KeyboardInterrupt:  # outside the iterations, where the loop does not take the signal
+        sys.stderr.write("espl-bench: interrupted, the last commit is kept\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""The base of environments in which a policy calls tools, reads what they reply, and answers in the end.
+
+A turn of the policy is read as calls (calls.py); a turn without any is its answer, and is graded. A call that cannot be read gets a
+line that says why, as the observation. What an episode may take is bounded by `ToolLimits`: beyond them it ends as truncated,
+and says by which limit. What a tool brings back passes `foreign.harmless` before anybody sees it.
+
+A subclass names its `tools` and says how they are used (`use`) and how an answer is graded (`grade`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from espl_bench.environment.text_env import Info, TextEnv, Verdict
+from espl_bench.errors import EnvironmentFault, UsageError
+from espl_bench.tools.calls import Reading, Request, read_calls
+from espl_bench.tools.sanitize import harmless
+from espl_bench.tools.tool_spec import BadArguments, ToolSpec
+from espl_bench.types import Heard, Limit, Outcome, Problem, ToolCall
+from espl_bench.utils.reasoning import spoken
+
+FAULTS = "error"
+"""Who speaks where a call could not be read."""
+LAST_CALL = "That was the last call you have. Answer now."
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLimits:
+    """What an episode may take. Each is at least 1."""
+
+    turns: int = 8
+    """Turns of the policy, the answer included."""
+    calls: int = 6
+    """Calls that can be carried out; those that cannot be read do not count."""
+    reply_chars: int = 4_000
+    """Of one reply. A longer one is cut, and shows it."""
+    heard_chars: int = 40_000
+    """Of all replies of an episode: once they are as many, no further call is replied to."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a limit that is no whole number from 1."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"max_{each.name} must be a whole number from 1, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A turn of the policy that called tools, and the replies: what a harness needs to word it in a model's own tool format."""
+
+    said: str
+    """What the policy said besides its calls."""
+    calls: tuple[ToolCall, ...]
+    """Parallel to `heard` if every call could be read; else those that could."""
+    heard: tuple[Heard, ...]
+    """One reply for each attempt at a call, in the order of the attempts."""
+
+
+class ToolEnv(TextEnv):
+    """Several turns: calls of tools, then an answer."""
+
+    tools: ClassVar[tuple[ToolSpec, ...]]
+    """What the policy may call."""
+
+    def __init__(self, limits: ToolLimits) -> None:
+        """Bound the episodes."""
+        super().__init__()
+        self.limits = limits
+        self._turns = self._calls = self._heard = 0
+        self._recalled: Iterator[Sequence[Heard]] | None = None
+
+    @property
+    def turns(self) -> int:
+        """As limited."""
+        return self.limits.turns
+
+    @abstractmethod
+    def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """What a tool replies: foreign text, made harmless and cut by whoever called this.
+
+        Args:
+            tool: one of the `tools`.
+            arguments: as its spec wants them.
+
+        Raises:
+            BadArguments: the tool cannot do that; the message is shown to the policy.
+            EnvironmentFault: the tool failed. The episode ends as an error, which says nothing about the policy.
+        """
+
+    @abstractmethod
+    def grade(self, problem: Problem, response: str) -> Verdict:
+        """Grade the answer: pure, bounded in time, never evaluating what a model wrote."""
+
+    def recall(self, heard: Sequence[Sequence[Heard]]) -> None:
+        """Let the tools reply, in the next episode, what they replied in a stored one, turn by turn, instead of being used."""
+        self._recalled = iter(heard)
+
+    def is_called_by(self, action: str) -> bool:
+        """Whether a turn calls a tool, or tries to, and so is no answer."""
+        return bool(read_calls(spoken(action), self.tools).requests)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        """As the base class."""
+        self._turns = self._calls = self._heard = 0
+        return super().reset(seed=seed, options=options)
+
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
+        """Reply to calls, or grade the answer and end."""
+        reading = read_calls(spoken(action), self.tools)
+        if not reading.requests:
+            self.current = None
+            verdict = self.grade(problem, action)
+            return "", verdict.reward, True, False, verdict.info
+        limit = self._count(reading)
+        heard = () if limit else self._replies(reading.requests)
+        self._heard += sum(len(reply.text) for reply in heard)
+        if limit is not None:
+            self.current = None
+            return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED, "limit": limit}
+        calls = tuple(request.call for request in reading.requests if request.call is not None)
+        return as_text(heard), 0.0, False, False, {"exchange": Exchange(reading.said, calls, heard)}
+
+    def _count(self, reading: Reading) -> Limit | None:
+        """Count a turn and its calls; the limit that they go beyond, if they do."""
+        self._turns += 1
+        self._calls += sum(request.call is not None for request in reading.requests)
+        if self._calls > self.limits.calls:
+            return Limit.CALLS
+        if self._heard >= self.limits.heard_chars:
+            return Limit.OBSERVATIONS
+        return Limit.TURNS if self._turns >= self.limits.turns else None  # no turn is left for an answer
+
+    def _replies(self, requests: Sequence[Request]) -> tuple[Heard, ...]:
+        recalled = None if self._recalled is None else next(self._recalled, ())
+        replies = [self._reply(request, recalled, place) for place, request in enumerate(requests)]
+        if self._calls == self.limits.calls:
+            last = replies[-1]
+            replies[-1] = Heard(f"{last.text.removesuffix(LAST_CALL).rstrip()}\n{LAST_CALL}", last.tool)
+        return tuple(replies)
+
+    def _reply(self, request: Request, recalled: Sequence[Heard] | None, place: int) -> Heard:
+        if request.call is None:
+            return Heard(harmless(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
+        tool = request.call.tool
+        if recalled is not None:
+            if place >= len(recalled):
+                raise EnvironmentFault(f"the stored episode has no reply of {tool} to this call")
+            return Heard(recalled[place].text, tool)
+        try:
+            return Heard(harmless(self.use(tool, request.arguments), self.limits.reply_chars), tool)
+        except BadArguments as fault:
+            return Heard(harmless(f"Error: {fault}", self.limits.reply_chars), tool)
+
+
+def as_text(heard: Sequence[Heard]) -> str:
+    """Replies as the text of one user message, each in tags of its own; what is no tool's stands as it is."""
+    return "\n".join(reply.text if reply.tool is None else f"<tool_response>\n{reply.text}\n</tool_response>" for reply in heard)

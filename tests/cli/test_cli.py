@@ -1,0 +1,493 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import NoneType, SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+from cli_fixtures import make_config, make_run, make_summary
+from engines_fixtures import make_model
+from espl_baselines.base import BASE
+from espl_baselines.reflection_only import REFLECTION_ONLY
+from espl_baselines.rl_only import RL_ONLY
+from rich.console import Console
+
+from espl_bench import __version__, registry
+from espl_bench.accounting.budget import Budget
+from espl_bench.cli.app import invoke
+from espl_bench.cli.commands import catalogue, compare
+from espl_bench.cli.commands import run as run_command
+from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.cli.options import RUN_OPTIONS, Chosen, RunOption, parse_pairs
+from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.dry_run.work import estimate, evaluated
+from espl_bench.errors import UsageError
+from espl_bench.method import ESPL, Method
+from espl_bench.runs.summary import Summary
+from espl_bench.sweep.processes import Job, run_all, with_threads
+from espl_bench.types import Split
+
+HEAVY = ("torch", "transformers", "numpy", "gymnasium", "pydantic", "trueskill", "jinja2", "safetensors")
+SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
+
+
+def espl_bench(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "espl_bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def imported_by(arguments: list[str]) -> set[str]:
+    script = f"import sys; from espl_bench.cli.app import invoke; invoke({arguments!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    assert not imported_by(arguments) & set(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["compare", "--help"], ["run", "--loss", "pp"], ["rnu"]])
+def test_help_of_a_command_and_mistakes_import_nothing_heavy_of_ours(arguments: list[str]):
+    assert not imported_by(arguments) & set(HEAVY) - {"pydantic"}, "typer itself reads a command's options with pydantic"
+
+
+def test_module_and_version():
+    done = espl_bench("--version")
+    assert (done.returncode, done.stdout) == (0, f"espl-bench {__version__}\n")
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]):
+    assert invoke([]) == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("run", "compare", "table", "resume", "show", "methods", "envs"))
+
+
+def test_ctrl_c_outside_the_iterations_names_the_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupted(folder: Path, reporter: object, budget: Budget) -> Summary:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("espl_bench.runner.resume", interrupted)
+    folder = make_run(tmp_path / "run")
+    assert invoke(["resume", str(folder)]) == 1
+    assert capsys.readouterr().err.endswith(f"go on with: espl-bench resume {folder}\n")
+
+
+MISTAKES = {
+    ("rnu",): "unknown command 'rnu'; did you mean 'run'?",
+    ("run", "--stepz", "3"): "unknown option '--stepz'; did you mean '--steps'?",
+    ("run", "--steps", "many"): "Invalid value for '--steps'",
+    ("run", "--steps"): "Option '--steps' requires an argument",
+    ("run", "--steps", "-1"): "steps: Input should be greater than or equal to 0",
+    ("run", "--method", "espll"): "unknown method 'espll'; did you mean 'espl'?",
+    ("run", "--env", "rulebok"): "unknown environment 'rulebok'; did you mean 'rulebook'?",
+    ("run", "--engine", "hff"): "unknown --engine value 'hff'; did you mean 'hf'?",
+    ("run", "--loss", "pp"): "unknown --loss value 'pp'; did you mean 'ppo'?",
+    ("run", "--selector", "lucbb"): "unknown --selector value 'lucbb'; did you mean 'lucb'?",
+    ("run", "--baseline", "per_promt"): "did you mean 'per_prompt'?",
+    ("run", "--editor", "referense"): "did you mean 'reference'?",
+    ("run", "--placement", "sistem"): "did you mean 'system'?",
+    ("run", "--dialect", "compakt"): "unknown dialect 'compakt'; did you mean 'compact'?",
+    ("run", "--env-option", "world"): "--env-option takes KEY=VALUE, not 'world'",
+    ("run", "--env-option", "wrld=1", "--dry-run"): "environment 'rulebook' does not take these options",
+    ("show",): "Missing argument 'RUN'",
+    ("compare",): "Missing option '--out'",
+    ("compare", "--out", "x", "--methods", "espl,bas"): "unknown method 'bas'; did you mean 'base'?",
+    ("compare", "--out", "x", "--methods", ","): "--methods names no method",
+    ("compare", "--out", "x", "--seeds", "2", "--seed-list", "1"): "give one of them",
+    ("compare", "--out", "x", "--seed-list", "1,b"): "not '1,b'",
+    ("table", ".", "--json", "--markdown"): "choose one",
+    ("resume", "nowhere"): "nowhere does not exist",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert invoke(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("espl-bench: ") and err.count("\n") == 1
+    assert message in err
+    assert list(tmp_path.iterdir()) == [], "a mistake leaves nothing behind"
+
+
+@pytest.mark.parametrize("arguments", [["show", "."], ["table", "."], ["table", "nowhere"]])
+def test_what_is_wrong_on_disk_is_one_line_and_exit_code_1(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert invoke(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("espl-bench: ") and err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalogue, "list_methods", lambda as_json: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        invoke(["methods"])
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupted(as_json: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue, "list_methods", interrupted)
+    assert invoke(["methods"]) == 130
+    assert capsys.readouterr().err == "espl-bench: interrupted\n"
+
+
+@pytest.mark.parametrize("arguments", [["methods", "--json"], ["methods"], ["run", "--help"]])
+def test_a_closed_pipe_is_quiet(arguments: list[str]):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "espl_bench", *arguments], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def known_values(annotation: Any) -> tuple[str, ...]:
+    if NoneType in get_args(annotation):
+        return known_values(get_args(annotation)[0])
+    return tuple(str(value) for value in (get_args(annotation) or tuple(annotation)))
+
+
+def annotation_of(option: RunOption) -> Any:
+    return Method.__annotations__[option.field] if option.field in METHOD_CHOICES else RunConfig.model_fields[option.field].annotation
+
+
+@pytest.mark.parametrize("option", [option for option in RUN_OPTIONS if option.choices], ids=lambda option: option.field)
+def test_choices_of_the_help_are_those_of_the_configuration(option: RunOption):
+    assert set(option.choices) == set(known_values(annotation_of(option)))
+
+
+@pytest.mark.parametrize("option", RUN_OPTIONS, ids=lambda option: option.field)
+def test_defaults_of_the_help_are_those_of_the_configuration(option: RunOption):
+    if option.field in METHOD_CHOICES:
+        assert option.default == "the method's own"
+    elif option.default.startswith("the "):
+        assert RunConfig.model_fields[option.field].default is None or option.field in ("model", "dialect", "engine")
+    elif option.kind is bool:
+        assert {"on": True, "off": False}[option.default] is RunConfig.model_fields[option.field].default
+    elif option.default == "none":
+        assert RunConfig.model_fields[option.field].default is None
+    else:
+        assert option.kind(option.default) == RunConfig.model_fields[option.field].default
+
+
+def test_every_choice_of_a_method_and_nearly_every_field_of_a_run_has_an_option():
+    offered = {option.field for option in RUN_OPTIONS}
+    elsewhere = {"method", "env", "env_options", "seed", "root_principles"}
+    assert offered | elsewhere == {*RunConfig.model_fields, *METHOD_CHOICES}
+    assert not offered & elsewhere
+
+
+def test_help_states_every_default(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    invoke(["run", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for option in RUN_OPTIONS:
+        assert any(f"{option.flag} " in line and f"Default: {option.default}." in line for line in lines), option.flag
+
+
+def test_pairs_are_json_scalars_or_text():
+    pairs = ["a=1", "b=1.5", "c=true", "d=null", "e=word", "f=[1]", "g=x=y", "h=", 'i="1"', "j=NaN"]
+    assert parse_pairs(pairs) == {
+        **{"a": 1, "b": 1.5, "c": True, "d": None, "e": "word"},
+        **{"f": "[1]", "g": "x=y", "h": "", "i": "1", "j": "NaN"},
+    }
+
+
+def test_options_given_to_a_comparison_reach_its_runs_unchanged(monkeypatch: pytest.MonkeyPatch):
+    flags = {"sleep": True, "mask_truncated": False}
+    values = {"steps": 3, "lr": 1e-05, "loss": "ppo", "tie": 0.0, "model": "-odd name", **flags}
+    chosen = Chosen(values, ("world=7", "x=a b"), ("[G0] @ -larger .",))
+    chosen = replace(chosen, spending={"max_cost": 1.5, "max_tokens_total": 7, "prices": "p.toml"})
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(run_command, "configure", lambda *given: seen.append(given) or make_config())
+    monkeypatch.setattr(run_command, "dry_run", lambda config, as_json, budget: None)
+    assert invoke(["run", "--seed=2", "--method=base", *chosen.arguments(), "--dry-run"]) == 0
+    assert seen == [("base", "rulebook", 2, chosen)]
+
+
+def test_options_reach_the_configuration():
+    chosen = Chosen({"steps": 3, "selector": "ucb", "crossover_prob": 0.5, "placement": "user"}, ("world=3",), ("dax larger",))
+    config = run_command.configure("espl", "rulebook", 4, chosen)
+    assert (config.steps, config.seed, config.method.selector, config.method.crossover_prob) == (3, 4, "ucb", 0.5)
+    assert (config.env_options, config.root_principles, config.placement.value) == ({"world": 3}, ("dax larger",), "user")
+    assert str(run_command.default_folder(config)) == "runs/rulebook-espl-s4"
+
+
+def test_evaluations_are_counted_as_the_loop_makes_them():
+    for steps in range(12):
+        for every in range(5):
+            in_the_loop = sum(every > 0 and step % every == 0 for step in range(steps))
+            assert evaluated(steps, every) == in_the_loop + 1
+
+
+def test_estimate_of_the_defaults():
+    work = estimate(make_config(steps=20, eval_every=10, test_every=0, eval_samples=2, max_tokens=8, editor_max_tokens=4), SIZES)
+    assert work.rollouts == 20 * 3 * 10 * 5
+    assert work.max_generated_tokens == work.rollouts * 8
+    assert work.evaluations == {"validation": 3, "test": 1}
+    assert work.eval_rollouts == 2 * (3 * 64 + 1 * 100)
+    assert work.max_reflection_calls == 20 * (10 * 5 + 10 + 1 + 1)
+    assert work.max_reflection_tokens == work.max_reflection_calls * 4
+
+
+def test_estimate_of_methods_that_do_less():
+    static = estimate(make_config(method=BASE), SIZES)
+    assert (static.steps, static.rollouts, static.max_reflection_calls, static.eval_rollouts) == (0, 0, 0, 4 * 164)
+    assert estimate(make_config(method=RL_ONLY), SIZES).max_reflection_calls == 0
+    assert estimate(make_config(method=REFLECTION_ONLY, steps=1), SIZES).max_reflection_calls == 61
+    assert estimate(make_config(method=ESPL.varied(crossover_prob=0.0), steps=1), SIZES).max_reflection_calls == 61
+
+
+def test_estimate_knows_that_a_batch_is_no_larger_than_the_split():
+    assert estimate(make_config(steps=1, batch_size=1000), SIZES).rollouts == 3 * 256 * 5
+
+
+def test_dry_run_prints_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["run", "--dry-run", "--steps", "10"]) == 0
+    out, err = capsys.readouterr()
+    assert "1,500" in out and err == ""
+    assert invoke(["run", "--dry-run", "--steps", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollouts"] == 1500
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: pytest.CaptureFixture[str]):
+    options = ["run", "--dry-run", "--method=rl_only", "--steps=10", "--max-tokens=900", "--batch-size=2", "--group-size=2"]
+    assert invoke([*options, "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["measured"]
+    assert measured["cut_at"] == 256
+    assert measured["most_seconds"] > measured["seconds"] > 0
+    assert invoke(options) == 0
+    assert "cut at 256 to measure" in capsys.readouterr().out
+
+
+def test_a_dry_run_need_not_measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def impatient(config: RunConfig) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("espl_bench.dry_run.probe.probe", impatient)
+    assert invoke(["run", "--dry-run", "--steps=10"]) == 0
+    out, err = capsys.readouterr()
+    assert "1,500" in out and "not measured" in err
+
+
+def test_methods_and_environments_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["methods", "--json"]) == 0
+    methods = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
+    assert set(methods) >= {"base", "rl_only", "reflection_only", "evolution_only", "espl"}
+    assert methods["espl"]["learns"] == ["weights", "words"] and methods["espl"]["operators"] == ["mutation", "crossover"]
+    assert invoke(["envs", "--json"]) == 0
+    [rulebook] = [record for record in json.loads(capsys.readouterr().out) if record["name"] == "rulebook"]
+    assert rulebook["gym_id"].startswith("espl/Rulebook-v") and min(rulebook["items"].values()) > 0
+    for kind in ("methods", "envs"):
+        assert invoke([kind]) == 0
+    out = capsys.readouterr().out
+    assert "across_prompts" in out and "rulebook" in out
+
+
+def test_a_broken_plug_in_is_listed_with_its_fault_and_hides_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def load() -> Any:
+        raise ImportError("no module named [bold]")
+
+    points = {"good": SimpleNamespace(load=lambda: ESPL, value="a:b"), "bad": SimpleNamespace(load=load, value="c:d")}
+    monkeypatch.setattr(registry, "_points", lambda group: points)
+    assert invoke(["methods"]) == 0
+    out = capsys.readouterr().out
+    assert "no module named [bold]" in " ".join(out.split()) and "good: weights learn by RL" in out
+
+
+def test_seeds():
+    assert compare.parse_seeds(None, None) == (0, 1, 2)
+    assert compare.parse_seeds(2, None) == (0, 1)
+    assert compare.parse_seeds(None, "7, 3,7") == (7, 3)
+
+
+def test_a_plan_goes_through_methods_inside_seeds_and_resumes_what_has_begun(tmp_path: Path):
+    chosen = Chosen({"steps": 40, "model": "lab"}, (), ())
+    config = resolve("espl", "rulebook", {"steps": 40, "model": "lab", "seed": 1})
+    make_run(tmp_path / "espl-s1", make_summary(), **{name: getattr(config, name) for name in RunConfig.model_fields})
+    make_run(tmp_path / "base-s1", None, **{name: getattr(config, name) for name in RunConfig.model_fields} | {"method": BASE})
+    plan = compare.make_plan("base,espl,base", "rulebook", (1, 0), chosen, tmp_path)
+    assert [job.name for job in plan.jobs] == ["base-s1", "espl-s1", "base-s0", "espl-s0"]
+    assert [job.name for job in plan.waiting] == ["base-s1", "base-s0", "espl-s0"], "what has a summary is kept"
+    assert [job.iterations for job in plan.jobs] == [0, 40, 0, 40]
+    assert plan.jobs[0].command[3:] == ("resume", str(tmp_path / "base-s1"), "--quiet")
+    assert plan.jobs[3].command[3] == "run" and "--steps=40" in plan.jobs[3].command
+    with pytest.raises(UsageError, match="another configuration: steps 40 -> 41"):
+        compare.make_plan("espl", "rulebook", (1,), Chosen({"steps": 41, "model": "lab"}, (), ()), tmp_path)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.running = 0
+        self.most = 0
+        self.names: list[str] = []
+
+    def started(self, job: Job) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.names.append(job.name)
+
+    def ended(self, result: Any) -> None:
+        self.running -= 1
+
+
+def script(folder: Path, code: str) -> Job:
+    return Job(folder, (sys.executable, "-c", code), 1)
+
+
+def test_a_failing_run_stops_nothing_and_says_why(tmp_path: Path):
+    jobs = [
+        script(tmp_path / "one", "pass"),
+        script(tmp_path / "two", "import sys; print('espl-bench: disk full', file=sys.stderr); sys.exit(1)"),
+        script(tmp_path / "three", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+        script(tmp_path / "four", "pass"),
+    ]
+    notes = Notes()
+    results = {result.job.name: result for result in run_all(jobs, 2, notes)}
+    assert notes.names == ["one", "two", "three", "four"] and notes.most == 2
+    assert {name: result.fate.value for name, result in results.items()} == {
+        **{"one": "finished", "two": "failed", "three": "failed", "four": "finished"}
+    }
+    assert results["two"].reason == "disk full" and results["three"].reason == "killed by SIGKILL"
+    assert [path.name for path in tmp_path.iterdir()] == ["two.log"], "an empty log is not kept"
+
+
+SAVES = """
+import pathlib, signal, sys, time
+def save(number, frame):
+    with open(sys.argv[1], "a") as file: file.write("saved ")
+    sys.exit(1)
+signal.signal(signal.SIGINT, save)
+pathlib.Path(sys.argv[1]).write_text("")
+time.sleep(60)
+"""
+
+
+def test_ctrl_c_reaches_each_child_once_and_waits_for_it(tmp_path: Path):
+    marks = [tmp_path / f"mark{number}" for number in range(3)]
+    jobs = [Job(tmp_path / mark.name[-1], (sys.executable, "-c", SAVES, str(mark)), 1) for mark in marks]
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\nfrom espl_bench.sweep.processes import Job, run_all\nfrom test_cli import Notes\n"
+        f"jobs = [Job(Path(f), tuple(c), 1) for f, c in {[(str(job.folder), list(job.command)) for job in jobs]!r}]\n"
+        "print([result.fate.value for result in run_all(jobs, 2, Notes())])\n"
+    )
+    command = [sys.executable, str(driver), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not all(mark.exists() for mark in marks[:2]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, _ = process.communicate(timeout=30)
+    assert out.splitlines()[-1] == "['stopped', 'stopped']"
+    assert [mark.read_text() for mark in marks[:2]] == ["saved ", "saved "]
+    assert not marks[2].exists(), "nothing new is started after a stop"
+
+
+def test_threads_are_shared_out_unless_the_caller_chose():
+    cores = len(os.sched_getaffinity(0))
+    assert with_threads({}, 1)["OMP_NUM_THREADS"] == str(cores)
+    assert with_threads({"A": "b"}, 10 * cores) == {"OMP_NUM_THREADS": "1", "A": "b"}
+    assert with_threads({"OMP_NUM_THREADS": "5"}, 1) == {"OMP_NUM_THREADS": "5"}
+
+
+def finishing(folder: Path, summary: Summary) -> Job:
+    source = folder.with_name(f"{folder.name}.source")
+    source.write_text(summary.to_json())
+    code = f"import pathlib, shutil; pathlib.Path({str(folder)!r}).mkdir(); shutil.copy({str(source)!r}, {str(folder / 'summary.json')!r})"
+    return script(folder, code)
+
+
+def test_a_comparison_ends_in_a_table_also_when_a_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    jobs = [finishing(tmp_path / f"{method}-s0", make_summary(method)) for method in ("base", "espl")]
+    plan = compare.Plan(tmp_path, (*jobs, script(tmp_path / "rl_only-s0", "import sys; sys.exit('espl-bench: no such model')")))
+    assert compare.carry_out(plan, 1, quiet=False, as_json=True) == 1
+    out, err = capsys.readouterr()
+    assert [row["method"] for row in json.loads(out)["tables"][0]["rows"]] == ["base", "espl"]
+    assert "espl-bench: rl_only-s0 failed: no such model" in err
+    assert json.loads((tmp_path / "table.json").read_text()) == json.loads(out)
+    assert "| espl |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_finished_comparison_runs_nothing_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    plan = compare.Plan(tmp_path, (script(tmp_path / "espl-s0", "import sys; sys.exit('started')"),))
+    (tmp_path / "espl-s0").mkdir()
+    (tmp_path / "espl-s0" / "summary.json").write_text(make_summary().to_json())
+    assert compare.carry_out(plan, 1, quiet=True, as_json=False) == 0
+    out, err = capsys.readouterr()
+    assert "espl" in out and "written:" in out and err == ""
+
+
+def test_comparison_display_names_what_runs(tmp_path: Path):
+    console = Console(file=open(os.devnull, "w"), force_terminal=True, width=100)  # noqa: SIM115
+    job = script(make_run(tmp_path / "espl-s0"), "")
+    with CompareDisplay(console, [job], quiet=False) as display:
+        display.started(job)
+        paper = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+        paper.print(display._render())
+    text = paper.export_text()
+    assert "0/1" in text and "espl-s0 3/1" in text
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    model = make_model(tmp_path_factory.mktemp("model"))
+    shape = ["--batch-size=2", "--group-size=2", "--max-tokens=4", "--editor-max-tokens=4", "--eval-samples=1", "--eval-every=0"]
+    return [f"--model={model}", *shape]
+
+
+@pytest.mark.slow
+def test_a_run_from_the_command_line(tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["run", "--steps=2", "--json", *tiny]) == 0
+    out, err = capsys.readouterr()
+    summary = Summary.model_validate_json(out)
+    assert (summary.method, summary.env, summary.steps, summary.seed) == ("espl", "rulebook", 2, 0)
+    assert "[0:00] espl on rulebook, seed 0, 2 steps -> runs/rulebook-espl-s0" in err
+    assert invoke(["run", "--steps=2", *tiny]) == 1, "the folder is taken"
+    assert "espl-bench resume runs/rulebook-espl-s0" in capsys.readouterr().err
+    assert invoke(["run", "--method=base", "--quiet", *tiny]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("base rulebook s0: ") and out.count("\n") == 1
+    assert invoke(["table", "runs", "--json"]) == 0
+    [table] = json.loads(capsys.readouterr().out)["tables"]
+    assert {row["method"] for row in table["rows"]} == {"base", "espl"}
+    assert invoke(["show", "runs/rulebook-espl-s0"]) == 0
+    assert "finished, 2 steps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_stopped_comparison_goes_on_with_the_same_command(tiny: list[str], tmp_path: Path):
+    command = [sys.executable, "-m", "espl_bench", "compare", "--methods=espl", "--seeds=1", f"--out={tmp_path}", *tiny]
+    environment = {**os.environ, "COLUMNS": "100"}
+    process = subprocess.Popen([*command, "--steps=300"], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+    metrics, deadline = tmp_path / "espl-s0" / "metrics.jsonl", time.monotonic() + 100
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "1 of 1 runs unfinished, their work is saved; go on with: espl-bench compare --methods=espl" in err
+    steps = metrics.read_text().count("\n")
+    assert 0 < steps < 300
+    done = subprocess.run([*command, "--steps=300"], capture_output=True, text=True, check=False, timeout=100, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert metrics.read_text().count("\n") == 300
+    assert "espl" in done.stdout and (tmp_path / "table.md").exists()

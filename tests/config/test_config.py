@@ -1,0 +1,199 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, read_config, resolve
+from espl_bench.engines.vllm.setup import Serving, Spread
+from espl_bench.errors import UsageError
+from espl_bench.method import ESPL, Shown
+from espl_bench.registry import find_environment
+from espl_bench.runner import run_id
+
+
+def test_the_papers_values_are_the_defaults():
+    config = RunConfig(method=ESPL, env="rulebook", model="m")
+    assert (config.num_prompts, config.batch_size, config.group_size) == (3, 10, 5)
+    assert (config.lora_rank, config.max_edits, config.max_principle_words) == (32, 2, 32)
+    assert (config.sigma_growth, config.tie, config.lr) == (1.0, 0.01, 4e-5)
+    assert (ESPL.population_size, ESPL.crossover_prob, ESPL.editor, ESPL.selector) == (10, 0.2, "reference", "top_plus_random")
+
+
+def test_options_override_the_environment_which_overrides_the_defaults():
+    spec = find_environment("rulebook")
+    config = resolve("espl", "rulebook", {})
+    assert config.max_tokens == spec.defaults["max_tokens"] != RunConfig.model_fields["max_tokens"].default
+    assert config.dialect == spec.dialect
+    assert config.model == spec.model
+    assert resolve("espl", "rulebook", {"max_tokens": 7, "dialect": None}).max_tokens == 7
+
+
+@pytest.mark.parametrize("name", METHOD_CHOICES)
+def test_choices_of_a_method_change_the_row_and_nothing_else(name: str):
+    value = {
+        "selector": "ucb",
+        "crossover_prob": 0.7,
+        "baseline": "across_prompts",
+        "editor": "current",
+        "shown": "newest",
+        "population_size": 3,
+    }
+    config = resolve("espl", "rulebook", {name: value[name]})
+    plain = resolve("espl", "rulebook", {})
+    assert getattr(config.method, name) == value[name] != getattr(plain.method, name)
+    assert config.method.varied(**{name: getattr(plain.method, name)}) == plain.method
+    assert config.model_dump(exclude={"method"}) == plain.model_dump(exclude={"method"})
+    assert ESPL.shown is Shown.BEST, "the row itself is untouched"
+
+
+def test_a_configuration_comes_back_from_its_file_equal(tmp_path: Path):
+    choices = {"env_options": {"world": 7}, "clip_high": 4.0, "root_principles": ("a “quoted” √2", "b"), "crossover_prob": 1 / 3}
+    config = resolve("espl", "rulebook", choices)
+    (tmp_path / "config.json").write_text(config.model_dump_json(indent=2))
+    assert read_config(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"temperature": -1.0}, "temperature: Input should be greater than or equal to 0"),
+        ({"temperature": 0.0}, "set --temperature above 0"),
+        ({"group_size": 0}, "group_size"),
+        ({"num_prompts": 0}, "num_prompts"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"lr": float("nan")}, "lr"),
+        ({"clip_high": float("inf")}, "clip_high: Input should be a finite number"),
+        ({"clip_low": 2.0, "clip_high": 1.0}, "clip_low 2.0 is above clip_high 1.0"),
+        ({"population_size": 0}, "method.population_size"),
+        ({"crossover_prob": 1.5}, "method.crossover_prob"),
+        ({"selector": "best"}, "method.selector"),
+        ({"engine": "quantum"}, "engine"),
+        ({"seed": -1}, "seed"),
+        ({"wrld": 1}, "wrld"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_by_name(choices: dict, words: str):
+    with pytest.raises(UsageError) as refusal:
+        resolve("espl", "rulebook", choices)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_greedy_rollouts_are_fine_where_no_weights_learn():
+    assert resolve("evolution_only", "rulebook", {"temperature": 0.0}).temperature == 0
+
+
+def test_a_method_or_environment_that_is_nearly_right_is_named():
+    with pytest.raises(UsageError, match="did you mean 'evolution_only'"):
+        resolve("evolution", "rulebook", {})
+    with pytest.raises(UsageError, match="did you mean 'rulebook'"):
+        resolve("espl", "rulebok", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("", "not a configuration"),
+        ("{", "not a configuration"),
+        ("[]", "not a configuration"),
+        ('{"steps": 3}', "method"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(content: str | None, words: str, tmp_path: Path):
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError) as refusal:
+        read_config(path)
+    assert str(path) in str(refusal.value) and words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_file_with_an_unknown_field_is_refused(tmp_path: Path):
+    path = tmp_path / "config.json"
+    record = json.loads(resolve("espl", "rulebook", {}).model_dump_json()) | {"tempreature": 1.0}
+    path.write_text(json.dumps(record))
+    with pytest.raises(UsageError, match="tempreature"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("base", 0), ("rl_only", 5), ("espl", 5)])
+def test_what_learns_nothing_is_not_iterated(method: str, steps: int):
+    assert resolve(method, "rulebook", {"steps": 5}).iterations == steps
+
+
+# Engines
+
+
+def test_vllm_is_chosen_where_it_and_cuda_are_there(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    from espl_bench.engines import source
+
+    assert resolve("espl", "rulebook", {}).engine == source.fastest_engine()
+    for there, cuda, engine in ((True, True, "vllm"), (True, False, "hf"), (False, True, "hf")):
+        monkeypatch.setattr(source, "find_spec", lambda name, there=there: object() if there else None)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        assert resolve("espl", "rulebook", {}).engine == engine
+        assert resolve("espl", "rulebook", {"engine": "hf"}).engine == "hf", "what is said goes before"
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"engine": "hf", "gpu_memory_utilization": 0.5}, "--gpu-memory-utilization is about vLLM; add --engine vllm, or leave it out"),
+        ({"engine": "hf", "sleep": True}, "--sleep is about vLLM"),
+        ({"engine": "hf", "deterministic": True}, "--deterministic is about vLLM"),
+        ({"engine": "hf", "tensor_parallel_size": 2}, "--tensor-parallel-size is about vLLM; add --engine vllm, or leave it out"),
+        ({"engine": "hf", "data_parallel_size": 2}, "--data-parallel-size is about vLLM"),
+        ({"engine": "tinker", "pipeline_parallel_size": 2}, "--pipeline-parallel-size is about vLLM"),
+        ({"engine": "hf", "distributed_executor_backend": "ray"}, "--distributed-executor-backend is about vLLM"),
+        ({"engine": "vllm", "tensor_parallel_size": 0}, "tensor_parallel_size: Input should be greater than or equal to 1"),
+        ({"engine": "vllm", "distributed_executor_backend": "slurm"}, "distributed_executor_backend: Input should be 'mp' or 'ray'"),
+        ({"engine": "vllm", "sleep": True, "train_device": "cuda:1"}, "--sleep shares one device, --train-device takes another"),
+        ({"engine": "vllm", "gpu_memory_utilization": 1.5}, "gpu_memory_utilization: Input should be less than or equal to 1"),
+        ({"correction_cap": 0.5}, "correction_cap: Input should be greater than or equal to 1"),
+    ],
+)
+def test_options_of_devices_that_cannot_be_are_refused_in_one_line(choices: dict, words: str):
+    with pytest.raises(UsageError) as refusal:
+        resolve("espl", "rulebook", choices)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_sizes_reach_vllm_under_its_own_names():
+    serving = Serving("m", 8, "bfloat16", on_cpu=False, shares_device=True, spread=Spread(4, 2, 1, "ray"))
+    found = serving.arguments()
+    assert (found["tensor_parallel_size"], found["pipeline_parallel_size"], found["data_parallel_size"]) == (4, 2, 1)
+    assert found["distributed_executor_backend"] == "ray" and "data_parallel_backend" not in found
+    assert Spread(data=2, executor="ray").arguments()["data_parallel_backend"] == "ray"
+    assert Spread(tensor=2).arguments()["distributed_executor_backend"] == "mp", "said, or vLLM would take a sweep's placement group over"
+    assert Spread().arguments() == {}
+
+
+def test_more_devices_than_there_are_is_one_line_before_vllm_starts():
+    Spread().require(0)
+    Spread(tensor=2, pipeline=2).require(4)
+    Spread(tensor=16, executor="ray").require(8)
+    with pytest.raises(UsageError, match=r"--tensor-parallel-size 4 x --data-parallel-size 2 takes 8 devices, and this machine shows 4"):
+        Spread(tensor=4, data=2).require(4)
+
+
+def test_a_run_on_one_device_is_written_and_named_as_before_there_were_sizes():
+    plain = resolve("espl", "rulebook", {"engine": "vllm", "model": "m"})
+    written = plain.model_dump_json()
+    assert "parallel" not in written and "executor" not in written
+    assert resolve("espl", "rulebook", {"engine": "vllm", "model": "m", "tensor_parallel_size": 1}) == plain
+    spread = resolve("espl", "rulebook", {"engine": "vllm", "model": "m", "tensor_parallel_size": 2, "distributed_executor_backend": "mp"})
+    assert run_id(spread) != run_id(plain)
+    assert type(spread).model_validate_json(spread.model_dump_json()) == spread
+
+
+def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch):
+    from espl_bench.engines import opening
+
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"engine vllm needs vLLM; install it with: pip install 'espl-bench\[vllm\]'"):
+        opening.open_engine(resolve("espl", "rulebook", {"engine": "vllm"}))

@@ -1,0 +1,59 @@
+"""Presets: the paper's numbers, written out here a second time, and where they apply."""
+
+import pytest
+
+from espl_bench.cli.app import invoke
+from espl_bench.config.presets import PRESETS
+from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.errors import UsageError
+from espl_bench.registry import find_environment
+
+SHARED = {
+    **{"num_prompts": 3, "batch_size": 10, "group_size": 5, "lora_rank": 32, "lr": 4e-5, "top_p": 0.95, "max_tokens": 15_000},
+    **{"max_edits": 2, "max_principle_words": 32, "sigma_growth": 1.0, "eval_samples": 10, "temperature": 0.7},
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_fields_that_exist_and_values_that_they_take(name: str):
+    preset = PRESETS[name]
+    assert set(preset.config) <= set(RunConfig.model_fields)
+    assert {*preset.training, *preset.selecting} <= set(METHOD_CHOICES)
+    assert preset.unsaid, "what it cannot say is said"
+    config = resolve("espl", "rulebook", {}, name)
+    assert {field: getattr(config, field) for field in preset.config} == preset.config
+    chosen = preset.training | preset.selecting
+    assert {field: getattr(config.method, field) for field in chosen} == chosen
+    assert {field: getattr(config, field) for field in SHARED} == SHARED
+
+
+def test_the_paper_and_its_code_differ_where_they_differ():
+    paper, code = (resolve("espl", "rulebook", {}, name) for name in ("paper", "reference-code"))
+    assert (paper.method.selector, paper.method.population_size, paper.method.crossover_prob) == ("top_plus_random", 10, 0.2)
+    assert (code.method.selector, code.method.population_size, code.method.crossover_prob) == ("uniform", 5, 0.0)
+    assert (paper.placement, code.placement, code.method.shown, code.test_every) == ("system", "user", "newest", 1)
+
+
+def test_presets_stand_between_the_environment_and_the_options():
+    own = find_environment("rulebook").defaults
+    assert resolve("espl", "rulebook", {}).max_tokens == own["max_tokens"]
+    assert resolve("espl", "rulebook", {}, "paper").max_tokens == 15_000
+    config = resolve("espl", "rulebook", {"max_tokens": 7, "selector": "ucb", "lr": None}, "paper")
+    assert (config.max_tokens, config.method.selector, config.lr) == (7, "ucb", 4e-5)
+    assert config.dialect == "compact", "the wording stays the environment's"
+
+
+def test_a_preset_turns_no_method_into_another():
+    for name in PRESETS:
+        reflection = resolve("reflection_only", "rulebook", {}, name).method
+        assert reflection == resolve("reflection_only", "rulebook", {}).method, "one prompt, nothing to select"
+        assert resolve("base", "rulebook", {}, name).method == resolve("base", "rulebook", {}).method
+        assert resolve("rl_only", "rulebook", {}, name).method.baseline == "per_prompt"
+        assert resolve("evolution_only", "rulebook", {}, name).method.baseline == resolve("evolution_only", "rulebook", {}).method.baseline
+
+
+def test_a_preset_that_is_nearly_right_is_named(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(UsageError, match="unknown preset 'papr'; did you mean 'paper'"):
+        resolve("espl", "rulebook", {}, "papr")
+    assert invoke(["run", "--preset", "reference", "--dry-run"]) == 2
+    assert "did you mean 'reference-code'?" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""Runs and their data: what provenance keeps, what a resume refuses, and what an evaluation-only environment allows."""
+
+import json
+from pathlib import Path
+
+import pytest
+from data_fixtures import write_jsonl
+from loop_fixtures import SHAPE
+from scripted_engine import make_chat
+
+from espl_bench import runner
+from espl_bench.cli.app import invoke
+from espl_bench.cli.display import result_line, result_panel
+from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.errors import UsageError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.render import to_markdown
+from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.monitoring.reporter import Silent
+from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.types import Completion, StopReason
+from espl_bench.utils.formatting import out_console
+
+
+class SaysTwo:
+    """An engine whose only thought is that the answer is 2."""
+
+    isolates_snapshots = True
+    batches_continuously = False
+
+    def __init__(self) -> None:
+        self.chat = make_chat()
+
+    async def current(self):
+        return self
+
+    async def reference(self):
+        return self
+
+    async def sample(self, requests):
+        return [Completion((1, 2), (0.0, 0.0), r"<think>3?</think> \boxed{2}", StopReason.STOP) for _ in requests]
+
+    async def train_step(self, data, loss, adam):
+        return {}
+
+    async def save(self, folder: Path):
+        (folder / "weights.json").write_text("{}")
+
+    async def load(self, folder: Path):
+        pass
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _says_two(data_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(runner, "open_engine", lambda config: SaysTwo())
+    monkeypatch.chdir(tmp_path)
+
+
+def sums(name: str, start: int, number: int) -> None:
+    write_jsonl(Path(name), [{"problem": f"What is {n} - {n - n % 4}?", "answer": n % 4} for n in range(start, start + number)])
+
+
+def configure(method: str = "espl", **options: str) -> RunConfig:
+    shape = SHAPE | {"model": "says-two", "steps": 3, "batch_size": 4, "eval_every": 1, "env_options": options}
+    return resolve(method, "jsonl", shape)
+
+
+def both() -> dict[str, str]:
+    sums("train.jsonl", 0, 40)
+    sums("test.jsonl", 500, 8)
+    return {"train": "train.jsonl", "test": "test.jsonl"}
+
+
+def test_a_run_keeps_what_its_data_were(tmp_path: Path):
+    summary = runner.run(configure(**both()), tmp_path / "run", Silent())
+    assert summary.score == 0.25 and summary.validation_score is not None
+    data = json.loads((tmp_path / "run" / "provenance.json").read_text())["facts"]["data"]
+    assert set(data["identity"]) == {"train", "validation", "test"} and data["identity"]["test"] == data["files"][1]["identity"]
+    assert [record["file"] for record in data["files"]] == ["train.jsonl", "test.jsonl"]
+
+
+def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_print(capsys: pytest.CaptureFixture[str]):
+    write_jsonl(Path("test.jsonl"), [{"problem": f"What is 0 + {n}?", "answer": "2" if n else "\\frac{1}{0}"} for n in range(4)])
+    common = ["run", "--env=jsonl", "--data=test=test.jsonl", "--method=base", "--model=m", "--eval-samples=2"]
+    for place, how in enumerate(([], ["--quiet"], ["--json"])):
+        assert invoke([*common, *how, f"--out=run{place}"]) == 0
+        warnings = [line for line in capsys.readouterr().err.splitlines() if "could not be graded" in line]
+        assert warnings[-1] == (
+            "! 25.0 % of the test answers could not be graded (error 25.0 %): do not trust these figures; the rollouts say why"
+        )
+    assert RunDir(Path("run0")).summary().score == 0.75
+
+
+def test_a_resume_on_other_data_is_refused_in_one_line(tmp_path: Path):
+    runner.run(configure(**both()), tmp_path / "run", Silent())
+    (tmp_path / "run" / "summary.json").unlink()
+    text = Path("test.jsonl").read_text()
+    sums("test.jsonl", 500, 9)
+    with pytest.raises(UsageError) as refusal:
+        runner.resume(tmp_path / "run", Silent())
+    said = str(refusal.value)
+    assert "was started on other data: test " in said and " -> " in said and "train" not in said and "\n" not in said
+    Path("test.jsonl").write_text(text)
+    assert runner.resume(tmp_path / "run", Silent()).score == 0.25
+
+
+def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
+    files = both()
+    first = runner.run(configure("base", **files), tmp_path / "one", Silent())
+    sums("train.jsonl", 100, 40)
+    other = runner.run(configure("rl_only", **files), tmp_path / "two", Silent())
+    [table] = build_tables([Entry("base", first), Entry("rl_only", other)])
+    hashes = [run.data_identity["train"][:12] for run in (first, other)]
+    assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
+    [table] = build_tables([Entry("base", first), Entry("rl_only", first)])
+    assert not any("items differ" in note for note in table.notes)
+
+
+def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path: Path):
+    sums("test.jsonl", 500, 8)
+    with pytest.raises(UsageError, match="environment 'jsonl' is for evaluation only, and espl learns; use --method base"):
+        runner.run(configure("espl", test="test.jsonl"), tmp_path / "espl", Silent())
+    assert not (tmp_path / "espl").exists()
+    summary = runner.run(configure("base", test="test.jsonl"), tmp_path / "base", Silent())
+    assert summary.score == 0.25 and summary.validation_score is None
+    assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS)] == ["test"]
+    assert "validation –" in result_line(summary, tmp_path)
+    out_console().print(result_panel(summary, tmp_path))
+    assert "| – |" in to_markdown(build_board([Entry("base", summary)]))
+
+
+def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):
+    summary = runner.run(configure("rl_only", **both(), holdout=0), tmp_path / "run", Silent())
+    assert summary.validation_score is None and summary.steps == 3
+    assert [row["split"] for row in RunDir(tmp_path / "run").read_log(Log.EVALUATIONS)] == ["test"]
+
+
+def test_data_on_the_command_line_are_options_of_the_environment(capsys: pytest.CaptureFixture[str]):
+    files = both()
+    named = [f"--data={split}={file}" for split, file in files.items()]
+    common = ["run", "--env", "jsonl", "--method", "base", "--model", "m", "--eval-samples", "2", "--out", "run", "--json"]
+    assert invoke([*common, *named]) == 0
+    assert json.loads(capsys.readouterr().out)["env_options"] == files
+    for wrong, words in (
+        ("tset=a.jsonl", "unknown split 'tset'; did you mean 'test'?"),
+        ("a.jsonl", "--data takes SPLIT=FILE, e.g. test=problems.jsonl, not 'a.jsonl'"),
+        ("test=b.jsonl", "--data names two files for test"),
+    ):
+        assert invoke([*common, *named, "--data", wrong]) == 2
+        assert words in capsys.readouterr().err
+    assert invoke(["run", "--env", "rulebook", "--dry-run", *named]) == 2
+    assert "environment 'rulebook' does not take these options" in capsys.readouterr().err

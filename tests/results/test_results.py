@@ -1,0 +1,190 @@
+"""Published results: what gets in, what is refused, and what is found stale or spoilt afterwards."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_fixtures import make_scripted_config, run
+from scripted_engine import ScriptedEngine
+
+from espl_bench.cli.app import invoke
+from espl_bench.errors import RunDirError
+from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.collect import collect
+from espl_bench.results import adding, generated
+from espl_bench.runs.published import SUFFIX, read_result, without_folders
+from espl_bench.runs.run_dir import RunDir
+from espl_bench.types import Split
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of base and of espl."""
+    folder = tmp_path_factory.mktemp("finished")
+    for seed in (0, 1):
+        run(make_scripted_config(method="base", seed=seed, eval_samples=2), folder / f"base-s{seed}", ScriptedEngine())
+        run(make_scripted_config(seed=seed, steps=2, eval_samples=2), folder / f"espl-s{seed}", ScriptedEngine())
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def add(root: Path, *arguments: object, code: int = 0) -> None:
+    assert invoke(["results", "add", *map(str, arguments), "--results", str(root), "--quiet"]) == code
+
+
+def check(root: Path, capsys: Capture) -> list[str]:
+    capsys.readouterr()
+    code = invoke(["results", "check", "--results", str(root), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == (0 if found["sound"] else 1)
+    return found["faults"]
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_a_folder_of_runs_is_graded_again_and_published_in_one_go(runs: Path, root: Path, capsys: Capture):
+    add(root, runs)
+    study = root / "rulebook"
+    assert len(list(study.glob(f"*{SUFFIX}"))) == 4
+    assert check(root, capsys) == []
+    for path in study.glob(f"*{SUFFIX}"):
+        result = read_result(path)
+        assert path.name == result.file_name and path.stat().st_size < 60_000
+        original = RunDir(runs / f"{result.summary.method}-s{result.summary.seed}")
+        assert result.summary == original.summary()
+        rows = original.read_rollouts(result.summary.steps, Split.TEST)
+        assert [outcome for row in result.sample_outcomes for outcome in row] == [row["outcome"] for row in rows]
+        assert result.config["eval_samples"] == 2 and result.regraded.rollouts >= 200
+        assert result.origin.started_utc and result.origin.packages["torch"]
+
+
+def test_a_table_of_results_is_that_of_their_runs_to_the_byte(runs: Path, root: Path):
+    add(root, runs)
+    text = (root / "rulebook" / generated.TABLE).read_text()
+    from espl_bench.leaderboard.formats import to_markdown
+
+    assert text == to_markdown(build_board(collect([runs]).entries).sheets())
+
+
+def test_adding_again_changes_nothing(runs: Path, root: Path, capsys: Capture):
+    add(root, runs)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    add(root, runs / "espl-s0", "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["added"], len(said["there_already"]), said["written"]) == ([], 1, [])
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_an_unfinished_run_is_refused_and_so_is_everything_beside_it(runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    copied = Path(shutil.copytree(runs, tmp_path / "copy"))
+    (copied / "espl-s1" / "summary.json").unlink()
+    add(root, copied, code=1)
+    said = capsys.readouterr().err
+    assert "espl-s1 is not finished" in said and "espl-bench resume" in said and "1 of 4 runs refused, nothing was published" in said
+    assert not root.exists()
+
+
+def test_a_changed_run_is_refused_by_its_first_difference(runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    copied = Path(shutil.copytree(runs / "base-s0", tmp_path / "base-s0"))
+    edit(copied / "summary.json", lambda record: record.update(score=0.99))
+    add(root, copied, code=1)
+    assert "was changed or is damaged" in capsys.readouterr().err
+
+
+def test_a_seed_is_published_once_unless_it_is_replaced(runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    add(root, runs)
+    other = tmp_path / "other"
+    run(make_scripted_config(method="base", seed=0, eval_samples=2, root_principles=("dax larger",)), other, ScriptedEngine())
+    add(root, other, code=1)
+    assert "seed 0 of base on rulebook is published already" in capsys.readouterr().err
+    add(root, other, "--study", "told")
+    assert (root / "told" / generated.TABLE).exists()
+    add(root, other, "--replace", code=1)  # the other seed of the row has another root prompt
+    assert "was run with another configuration than seed 1: root_principles" in capsys.readouterr().err
+    assert check(root, capsys) == []
+
+
+def test_a_seed_takes_anothers_place_with_replace(runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    add(root, runs / "base-s0")
+    other = tmp_path / "other"
+    run(make_scripted_config(method="base", seed=0, eval_samples=2, temperature=0.5), other, ScriptedEngine())
+    add(root, other, "--replace")
+    [path] = (root / "rulebook").glob(f"*{SUFFIX}")
+    assert read_result(path).config["temperature"] == 0.5
+    assert check(root, capsys) == []
+
+
+def test_other_items_are_refused(runs: Path, root: Path):
+    result = adding.examine(runs / "base-s0", lambda done, total: None)
+    foreign = result.model_copy(update={"summary": result.summary.model_copy(update={"seed": 7, "data_identity": {"test": "f" * 64}})})
+    adding.add([result], root, None, replace=False)
+    with pytest.raises(RunDirError, match="its items on rulebook are others"):
+        adding.add([foreign], root, None, replace=False)
+
+
+SPOILT = {
+    "score": (lambda record: record["summary"].update(score=0.9), "is not the mean of its samples"),
+    "sample": (lambda record: record["summary"]["sample_scores"][3].__setitem__(0, 0.125), "is not the mean of its samples"),
+    "outcome": (lambda record: record["sample_outcomes"][0].__setitem__(0, "truncated"), "shares of outcomes"),
+    "seed": (lambda record: record["config"].update(seed=5), "summary and configuration differ in seed"),
+    "unknown": (lambda record: record.update(extra=1), "is not a published result: extra"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_record_that_was_edited_is_found(kind: str, runs: Path, root: Path, capsys: Capture):
+    change, expected = SPOILT[kind]
+    add(root, runs / "base-s0")
+    [path] = (root / "rulebook").glob(f"*{SUFFIX}")
+    edit(path, change)
+    faults = check(root, capsys)
+    assert any(expected in fault and path.name in fault for fault in faults)
+
+
+def test_a_copy_under_another_name_is_found(runs: Path, root: Path, capsys: Capture):
+    add(root, runs / "base-s0")
+    [path] = (root / "rulebook").glob(f"*{SUFFIX}")
+    shutil.copy(path, path.with_name(f"copy{SUFFIX}"))
+    faults = " ".join(check(root, capsys))
+    assert "rename it to" in faults and "is published already" in faults
+
+
+@pytest.mark.parametrize("name", [f"rulebook/{generated.TABLE}", generated.OVERVIEW])
+def test_a_generated_file_that_was_edited_is_stale_until_it_is_made_anew(name: str, runs: Path, root: Path, capsys: Capture):
+    add(root, runs)
+    (root / name).write_text((root / name).read_text().replace("0", "1", 1))
+    [fault] = check(root, capsys)
+    assert f"{name} is stale" in fault
+    assert invoke(["results", "check", "--write", "--results", str(root)]) == 0
+    assert check(root, capsys) == []
+
+
+def test_list_names_every_run(runs: Path, root: Path, capsys: Capture):
+    assert invoke(["results", "list", "--results", str(root)]) == 0
+    assert "nothing is published" in capsys.readouterr().out
+    add(root, runs)
+    capsys.readouterr()
+    assert invoke(["results", "list", "--results", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted((each["row"], each["seed"]) for each in found) == [("base", 0), ("base", 1), ("espl", 0), ("espl", 1)]
+
+
+def test_no_folder_of_the_machine_is_published(runs: Path, root: Path):
+    add(root, runs)
+    assert without_folders({"a": ["/home/me/model", "b/c", 3], "d": "/x"}) == {"a": ["model", "b/c", 3], "d": "x"}
+    for path in root.rglob("*"):
+        assert not path.is_file() or (str(runs) not in path.read_text() and "/site-packages" not in path.read_text())
