@@ -31,7 +31,7 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     from scripted_engine import ScriptedClient, ScriptedEngine
 
     from espl_bench import runner
-    from espl_bench.config.run_config import resolve
+    from espl_bench.config.resolve import resolve
     from espl_bench.monitoring.reporter import Silent
 
     class Forgetful(ScriptedEngine):
@@ -107,11 +107,12 @@ def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
     """The past of a run: its logs, rollouts and last commit."""
     from scripted_engine import ScriptedEngine
 
+    from espl_bench.accounting.usage import LedgerTotals
     from espl_bench.evolution.population import Population
-    from espl_bench.runs.logs import Log, encode
+    from espl_bench.runs.logs import Log
     from espl_bench.runs.run_dir import RunDir
-    from espl_bench.runs.summary import LedgerTotals
     from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+    from espl_bench.utils.jsonl import encode
 
     run = RunDir.create(folder, config, {"facts": {}})
     principles = ["dax larger", "fep sum", "wug smaller"]

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from espl_bench.runs.summary import CurvePoint, LedgerTotals, Spent, Summary
+from espl_bench.accounting.usage import LedgerTotals, Spent
+from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.seeding import rng_for
 
 RUNS, SEEDS, ITEMS, SAMPLES, STEPS = 500, 5, 100, 10, 40

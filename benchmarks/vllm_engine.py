@@ -22,7 +22,8 @@ from typing import Any
 import torch
 
 from espl_bench import runner
-from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.evolution.population import Population

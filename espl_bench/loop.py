@@ -20,7 +20,7 @@ from espl_bench.accounting.budgeted_client import Till
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control, with_random_rewards
-from espl_bench.engines.protocol import AdamParams, Engine, LossSpec, SamplingClient
+from espl_bench.engines.protocol import AdamParams, Engine, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.evolution.operators.proposal import Limits
 from espl_bench.evolution.operators.reflection import Editor
@@ -29,6 +29,7 @@ from espl_bench.evolution.selection import SELECTORS
 from espl_bench.evolve import Generation, evolve
 from espl_bench.learning.advantages import centre
 from espl_bench.learning.datums import to_data
+from espl_bench.learning.spec import LossSpec
 from espl_bench.method import EditorChoice
 from espl_bench.monitoring.recorder import Recorder
 from espl_bench.rollouts.batches import training_batch, whole_split

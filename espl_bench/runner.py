@@ -5,38 +5,26 @@ import hashlib
 import shlex
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Budget, BudgetSpent, Purse, Role, open_purse, paid_sources
-from espl_bench.accounting.budgeted_client import Till
-from espl_bench.accounting.ledger import Ledger
+from espl_bench.accounting.budget import Budget, BudgetSpent, Purse
+from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import Quotations, short_form
-from espl_bench.config.run_config import RunConfig, ToolFormat, model_name
-from espl_bench.controls import Control, environment_of, refuse_unmoved
-from espl_bench.engines.opening import open_editor, open_engine
-from espl_bench.engines.protocol import Chat, LossSpec
-from espl_bench.engines.source import Source
-from espl_bench.environment.text_env import TextEnv
-from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError, UsageError
+from espl_bench.build import UNBOUNDED, data_facts, open_bench, source_facts
+from espl_bench.config.run_config import RunConfig, model_name
+from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError
 from espl_bench.evolution.population import Population
-from espl_bench.learning.losses import default_loss
 from espl_bench.loop import Bench, State, examine, learn
 from espl_bench.monitoring.recorder import Recorder
 from espl_bench.monitoring.reporter import Reporter
-from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
-from espl_bench.rollouts.rollout import Task
-from espl_bench.runs.provenance import collect, fingerprint
-from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY, Log, RunDir
-from espl_bench.runs.summary import CurvePoint, Spent, Summary
-from espl_bench.tools.tool_env import ToolEnv
+from espl_bench.runs.provenance import collect
+from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 from espl_bench.utils.stop_signal import StopSignal, listening
-
-UNBOUNDED = Budget()
 
 
 def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED, stop: StopSignal | None = None) -> Summary:
@@ -82,74 +70,6 @@ def resume(
         recorder = Recorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
         return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder, stop))
-
-
-def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
-    """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
-    env = environment_of(config)
-    if Split.TRAIN not in env.splits and not config.method.is_static:
-        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
-    env.prepare()
-    if config.control is Control.SHUFFLED_ANSWERS:
-        refuse_unmoved(environment_of(config), config.env)
-    services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
-    till = Till(open_purse(config, budget), config.concurrency, services)
-    engine = open_engine(config)
-    editor = open_editor(config, engine)
-    dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
-    task = Task(
-        make_env=lambda: environment_of(config),
-        dialect=dialect,
-        placement=config.placement,
-        chat=chat,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        max_tokens=config.max_tokens,
-        run_seed=config.seed,
-        cohorts=config.cohorts,
-        max_episode_tokens=config.max_episode_tokens,
-        native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
-        irrelevant=dialect.irrelevant() if config.control is Control.IRRELEVANT_PROMPT else (),
-        continuous=engine.batches_continuously,
-    )
-    task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    return Bench(config, env, task, engine, editor, till, Ledger(), _loss(config), config.limits)
-
-
-def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
-    """Dialect and chat of which one words the environment's tools, if it has any. Raises EsplError if the chat cannot."""
-    if not isinstance(env, ToolEnv):
-        return dialect, chat
-    if tool_format == "native":
-        return dialect, chat.with_tools(env.tools)
-    return replace(dialect, tools=env.tools), chat
-
-
-def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
-    """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
-    models = {Role.POLICY: config.policy_source, Role.EDITOR: config.editor_source}
-    named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
-    if config.editor_source is None and not config.policy_source.is_remote:
-        return {}
-    return {"models": named, "prices": {model: price.model_dump() for model, price in purse.prices.items()}}
-
-
-def _source_fact(source: Source) -> dict[str, Any]:
-    place = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
-    return {"engine": source.engine, "model": source.model, **place}
-
-
-def data_facts(env: TextEnv) -> dict[str, Any]:
-    """What provenance keeps of an environment's data; empty for one that makes its items itself."""
-    identity = dict(env.data_identity())
-    return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
-
-
-def _loss(config: RunConfig) -> LossSpec:
-    spec = default_loss(config.loss)
-    low = spec.clip_low if config.clip_low is None else config.clip_low
-    high = spec.clip_high if config.clip_high is None else config.clip_high
-    return LossSpec(config.loss, low, high, config.correction, config.correction_cap)
 
 
 async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSignal | None) -> Summary:

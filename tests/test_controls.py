@@ -8,8 +8,9 @@ from espl_envs.rulebook.env import RulebookEnv
 from loop_fixtures import make_scripted_config, rows, run, splits_by_question
 from scripted_engine import ScriptedEngine
 
+from espl_bench.build import environment_of, refuse_unmoved, with_shuffled_answers
 from espl_bench.cli.app import invoke
-from espl_bench.controls import FEWEST, Control, environment_of, refuse_unmoved, stand_in, with_random_rewards, with_shuffled_answers
+from espl_bench.controls import FEWEST, Control, stand_in, with_random_rewards
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import Entry

@@ -20,7 +20,7 @@ from loop_fixtures import (
 )
 from scripted_engine import CHAIN, ScriptedEngine
 
-from espl_bench.engines.opening import open_engine
+from espl_bench.build import open_engine
 from espl_bench.learning.advantages import Baseline
 from espl_bench.method import ESPL, EditorChoice
 from espl_bench.prompts.dialect import Placement

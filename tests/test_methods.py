@@ -18,8 +18,8 @@ from loop_fixtures import (
 )
 from scripted_engine import ScriptedEngine
 
-from espl_bench.engines.protocol import LossName
 from espl_bench.learning.advantages import Baseline
+from espl_bench.learning.spec import LossName
 from espl_bench.method import ESPL, EditorChoice, SelectorName
 from espl_bench.registry import find_method
 from espl_bench.runs.run_dir import Log, RunDir

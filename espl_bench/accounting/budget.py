@@ -13,10 +13,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.source import Source
 from espl_bench.errors import EsplError, UsageError
-from espl_bench.runs.summary import LedgerTotals, Spent
 from espl_bench.types import Usage
 
 PACKAGED = Path(__file__).with_name("prices.toml")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from espl_bench.accounting.budget import Purse, Role
 from espl_bench.accounting.response_cache import Answers, key_of
+from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import EsplError
-from espl_bench.runs.summary import LedgerTotals
 from espl_bench.types import Completion, SampleRequest, Usage
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
-from espl_bench.engines.protocol import AdamParams, LossSpec, SamplingClient, TrainingClient
-from espl_bench.runs.summary import LedgerTotals
+from espl_bench.accounting.usage import LedgerTotals
+from espl_bench.engines.protocol import AdamParams, SamplingClient, TrainingClient
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
 

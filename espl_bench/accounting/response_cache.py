@@ -13,9 +13,8 @@ from typing import Any
 
 from espl_bench.accounting.budget import Role
 from espl_bench.errors import RunDirError
-from espl_bench.runs import logs
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, jsonl
 
 FOLDER = "answers"
 
@@ -76,7 +75,7 @@ class Answers:
         }
         try:
             self._path.parent.mkdir(exist_ok=True)
-            atomic_io.append(self._path, logs.encode(row))
+            atomic_io.append(self._path, jsonl.encode(row))
         except OSError as error:
             raise RunDirError(f"cannot write {self._path} ({error.strerror})") from error
 
@@ -86,7 +85,7 @@ class Answers:
             return []
         whole = self._path.read_bytes().rfind(b"\n") + 1
         atomic_io.truncate(self._path, whole)
-        return logs.read_rows(self._path)
+        return jsonl.read_rows(self._path)
 
 
 def _completion(row: dict[str, Any]) -> Completion:

@@ -21,18 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from espl_bench.build import open_bench
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.loop import Bench
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
-from espl_bench.runner import open_bench
-from espl_bench.runs.provenance import fingerprint
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import Lineage, Origin, Rating, Split, SystemPrompt
 from espl_bench.utils import atomic_io
+from espl_bench.utils.hashing import fingerprint
 
 FILE = "attribution.json"
 Scores = NDArray[np.float64]

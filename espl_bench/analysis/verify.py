@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from espl_bench.build import environment_of
 from espl_bench.config.run_config import RunConfig
-from espl_bench.controls import environment_of
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
 from espl_bench.runs.rollout_rows import Stored, Unusable, read_stored

@@ -11,27 +11,11 @@ log-probabilities, so nothing can be trained on what it sampled. Such an engine 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+from espl_bench.learning.spec import LossSpec
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
-
-LossName = Literal["importance_sampling", "ppo", "cispo"]
-CorrectionLevel = Literal["token", "sequence", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class LossSpec:
-    """Which policy-gradient loss, and where its ratio is clipped (learning/losses.py has the formulas)."""
-
-    name: LossName = "importance_sampling"
-    clip_low: float = 0.8
-    """Lower bound of the probability ratio (ppo: 0.8, cispo: 0.0); unused by importance_sampling."""
-    clip_high: float = 1.2
-    """Upper bound of the probability ratio (ppo: 1.2, cispo: 4.0)."""
-    correction: CorrectionLevel = "token"
-    """Whose ratio of trainer to sampler is truncated (learning/correction.py)."""
-    correction_cap: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

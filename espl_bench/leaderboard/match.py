@@ -13,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from espl_bench.accounting.usage import Spent
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.grouping import Test, mean
-from espl_bench.runs.summary import CurvePoint, Spent, Summary
+from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.stats import Interval, seed_interval
 
 

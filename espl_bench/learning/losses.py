@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from espl_bench.engines.protocol import LossName, LossSpec
 from espl_bench.errors import unknown
+from espl_bench.learning.spec import LossName, LossSpec
 
 Loss = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]
 """(trainer's log p, sampler's log q, advantage, spec) -> the summed loss, a scalar to minimise."""

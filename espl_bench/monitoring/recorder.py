@@ -16,7 +16,7 @@ from espl_bench.evolve import Generation
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import rollout_rows
+from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from espl_bench.errors import UsageError
-from espl_bench.evolution.operators.edit_fields import clean_principle
 from espl_bench.prompts.forms import BadText, split_blocks
+from espl_bench.prompts.text import clean_principle
 
 _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
 

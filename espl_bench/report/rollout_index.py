@@ -12,8 +12,8 @@ from pathlib import Path
 from espl_bench.errors import RunDirError
 from espl_bench.learning.advantages import Baseline
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, RolloutFile, Row, piece_name, rollout_files, sample_of
-from espl_bench.runs import logs
 from espl_bench.runs.run_dir import RunDir
+from espl_bench.utils import jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Shelf:
                 stream.seek(starts[start])
                 data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
         except OSError as error:
-            raise RunDirError(f"{path} cannot be read ({error.strerror}); {logs.RESTORE}") from error
-        return list(logs.rows(path, data))
+            raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
+        return list(jsonl.rows(path, data))
 
     def _volume(self, file: RolloutFile) -> Volume:
         path = self._path(file)
@@ -71,8 +71,8 @@ class Shelf:
                 return known
             data = path.read_bytes()
         except OSError as error:
-            raise RunDirError(f"{path} cannot be read ({error.strerror}); {logs.RESTORE}") from error
-        rows = list(logs.rows(path, data))
+            raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
+        rows = list(jsonl.rows(path, data))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
         volume = Volume(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
         self._volumes[file] = volume

@@ -21,8 +21,8 @@ from espl_bench.errors import DataError, ModelError, UsageError
 from espl_bench.retrieval.corpus import Shelf, read_corpus
 from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
 from espl_bench.retrieval.protocol import Found, Passage, now_utc
-from espl_bench.runs.provenance import fingerprint
 from espl_bench.utils import atomic_io
+from espl_bench.utils.hashing import fingerprint
 
 VECTORS: Final = "vectors.npy"
 COMPLETE: Final = "complete.json"

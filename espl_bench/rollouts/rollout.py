@@ -7,7 +7,6 @@ template will not be extended, a new segment begins: the conversation rendered a
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,7 @@ from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import Ending, Reply, answer, begin
-from espl_bench.rollouts.lockstep import Cohorts
-from espl_bench.rollouts.scheduling import AsTheyCome, Pace
+from espl_bench.rollouts.scheduling import AsTheyCome, Cohorts, Pace
 from espl_bench.rollouts.watchdog import Place, Watchdog, stop
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import as_text
@@ -40,9 +38,6 @@ from espl_bench.types import (
 )
 
 Said = TypeVar("Said")
-
-IMPROBABLE = 99_999
-"""Stands for the surprisal of a token whose log-probability is no finite number."""
 
 
 @dataclass(frozen=True)
@@ -274,54 +269,3 @@ async def _together(plays: Sequence[Coroutine[Any, Any, Trajectory]]) -> list[Tr
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
-    """The rollouts as they are stored: enough to read them, token by token too, and to replay them to the environment.
-
-    ``lengths`` are characters of each token of a turn, ``surprisals`` its -log p in hundredths of a nat, both empty if unknown.
-    """
-    seen: dict[tuple[int, str], int] = {}
-    rows: list[dict[str, object]] = []
-    for group in groups_KP:
-        slot = seen.setdefault((group.prompt_id, group.problem.id), 0)
-        seen[group.prompt_id, group.problem.id] += 1
-        rows.extend(
-            {
-                "problem_id": group.problem.id,
-                "question": group.problem.question,
-                "answer": group.problem.answer,
-                "prompt_id": group.prompt_id,
-                "slot": slot,
-                "sample": trajectory.sample,
-                "turns": [turn.completion.text for turn in trajectory.turns],
-                "lengths": [turn.completion.lengths_T for turn in trajectory.turns],
-                "surprisals": [_surprisals(turn.completion) for turn in trajectory.turns],
-                "reward": trajectory.reward,
-                "outcome": trajectory.outcome.value,
-                "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
-                "generated_tokens": trajectory.generated_tokens,
-                "error": trajectory.error,
-                **_besides(trajectory),
-            }
-            for trajectory in group.trajectories_G
-        )
-    return rows
-
-
-def _surprisals(completion: Completion) -> list[int]:
-    """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
-    return [round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T]
-
-
-def _besides(trajectory: Trajectory) -> dict[str, object]:
-    """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
-    found: dict[str, object] = {}
-    if trajectory.limit is not None:
-        found["limit"] = trajectory.limit.value
-    if trajectory.measures:
-        found["measures"] = dict(trajectory.measures)
-    if len(trajectory.turns) > 1:
-        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
-        found["segments"] = len(trajectory.segments)
-    return found

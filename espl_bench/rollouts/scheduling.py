@@ -70,3 +70,20 @@ class Lockstep:
         for (_, answer), completion in zip(turn, completions, strict=True):
             if not answer.cancelled():
                 answer.set_result(completion)
+
+
+class Cohorts:
+    """Episode i is of cohort i modulo their number; a group's episodes are spread over all of them."""
+
+    def __init__(self, client: SamplingClient, episodes: int, cohorts: int) -> None:
+        """Divide this many episodes; with one cohort this is a lockstep of all."""
+        sizes = [len(range(cohort, episodes, cohorts)) for cohort in range(cohorts)]
+        self._locksteps = [Lockstep(client, size) for size in sizes]
+
+    async def ask(self, place: int, request: SampleRequest) -> Completion:
+        """Wait for the others of the cohort."""
+        return await self._locksteps[place % len(self._locksteps)].ask(place, request)
+
+    async def leave(self, place: int) -> None:
+        """Wait for this one no longer."""
+        await self._locksteps[place % len(self._locksteps)].leave(place)

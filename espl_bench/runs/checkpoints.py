@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from espl_bench.utils import atomic_io
+from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.errors import CheckpointError
-from espl_bench.runs.logs import Log, encode
-from espl_bench.runs.summary import LedgerTotals
+from espl_bench.runs.logs import Log
+from espl_bench.utils import atomic_io
+from espl_bench.utils.jsonl import encode
 
 RECORD = "commit.json"
 KEPT = 2

@@ -4,8 +4,6 @@ Environment variables are not written, and what looks like a credential is maske
 a package that is not installed, an unreadable model) is null.
 """
 
-import hashlib
-import json
 import os
 import platform
 import sys
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import espl_bench
-from espl_bench.utils import atomic_io
 from espl_bench.runs.git_state import checkout_state
+from espl_bench.utils.hashing import fingerprint
 from espl_bench.utils.redaction import mask_argv
 
 PACKAGES = (
@@ -25,8 +23,6 @@ PACKAGES = (
     "jinja2",
 )  # fmt: skip
 """Packages whose version can move a number."""
-
-MODEL_FILES = ("*.safetensors", "config.json", "tokenizer.json")
 
 
 def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -49,21 +45,6 @@ def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, A
         "model": {"name": model, "fingerprint": fingerprint(Path(model))},
         "facts": dict(facts or {}),
     }
-
-
-def fingerprint(folder: Path) -> dict[str, Any] | None:
-    """SHA-256 of a model's weights, configuration and tokenizer, each and together; None if there is no such folder.
-
-    Two folders have the same ``sha256`` exactly if these files have the same names and bytes.
-    """
-    paths = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file()})
-    if not paths:
-        return None
-    try:
-        files = {path.name: atomic_io.sha256(path) for path in paths}
-    except OSError:
-        return None  # the engine will say what is wrong with it
-    return {"sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(), "files": files}
 
 
 def _version(package: str) -> str | None:

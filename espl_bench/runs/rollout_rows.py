@@ -1,12 +1,21 @@
 """Stored rollouts read back: each line of a file as a typed row, or why it cannot be used. They are written by rollout.py."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espl_bench.types import Heard, Limit, Outcome, StopReason
+from espl_bench.types import (
+    Completion,
+    Heard,
+    Limit,
+    Outcome,
+    StopReason,
+    Trajectory,
+    TrajectoryGroup,
+)
 
 
 class Unusable(ValueError):
@@ -80,3 +89,58 @@ def read_stored(path: Path) -> Iterator[Stored | Unusable]:
                 yield Stored.of(line)
             except Unusable as fault:
                 yield fault
+
+
+IMPROBABLE = 99_999
+"""Stands for the surprisal of a token whose log-probability is no finite number."""
+
+
+def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
+    """The rollouts as they are stored: enough to read them, token by token too, and to replay them to the environment.
+
+    ``lengths`` are characters of each token of a turn, ``surprisals`` its -log p in hundredths of a nat, both empty if unknown.
+    """
+    seen: dict[tuple[int, str], int] = {}
+    rows: list[dict[str, object]] = []
+    for group in groups_KP:
+        slot = seen.setdefault((group.prompt_id, group.problem.id), 0)
+        seen[group.prompt_id, group.problem.id] += 1
+        rows.extend(
+            {
+                "problem_id": group.problem.id,
+                "question": group.problem.question,
+                "answer": group.problem.answer,
+                "prompt_id": group.prompt_id,
+                "slot": slot,
+                "sample": trajectory.sample,
+                "turns": [turn.completion.text for turn in trajectory.turns],
+                "lengths": [turn.completion.lengths_T for turn in trajectory.turns],
+                "surprisals": [_surprisals(turn.completion) for turn in trajectory.turns],
+                "reward": trajectory.reward,
+                "outcome": trajectory.outcome.value,
+                "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
+                "generated_tokens": trajectory.generated_tokens,
+                "error": trajectory.error,
+                **_besides(trajectory),
+            }
+            for trajectory in group.trajectories_G
+        )
+    return rows
+
+
+def _surprisals(completion: Completion) -> list[int]:
+    """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
+    return [round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T]
+
+
+def _besides(trajectory: Trajectory) -> dict[str, object]:
+    """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
+    found: dict[str, object] = {}
+    if trajectory.limit is not None:
+        found["limit"] = trajectory.limit.value
+    if trajectory.measures:
+        found["measures"] = dict(trajectory.measures)
+    if len(trajectory.turns) > 1:
+        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
+        found["segments"] = len(trajectory.segments)
+    return found

@@ -23,19 +23,16 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 
-from espl_bench.runs import checkpoints
-
-from espl_bench.utils import atomic_io
-
-from espl_bench.runs import logs
-
-from espl_bench.runs import lock
-from espl_bench.runs.checkpoints import Commit, Save
-from espl_bench.config.run_config import RunConfig, read_config
+from espl_bench.accounting.usage import LedgerTotals
+from espl_bench.config.resolve import read_config
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError, UsageError
+from espl_bench.runs import checkpoints, lock, logs
+from espl_bench.runs.checkpoints import Commit, Save
 from espl_bench.runs.logs import Log
-from espl_bench.runs.summary import LedgerTotals, Summary, read_summary
+from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
+from espl_bench.utils import atomic_io, jsonl
 
 __all__ = ["Commit", "Log", "RunDir"]
 
@@ -140,18 +137,18 @@ class RunDir:
 
     def append(self, log: Log, row: Mapping[str, Any]) -> None:
         """Add one row to a log and hand it to the operating system; `commit` makes it durable."""
-        data = logs.encode(row)
+        data = jsonl.encode(row)
         with self._writing(log.path(self.path)):
             atomic_io.append(log.path(self.path), data)
 
     def read_log(self, log: Log) -> list[dict[str, Any]]:
         """All rows of a log, in order. Raises RunDirError naming the line that is broken."""
-        return logs.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
+        return jsonl.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: Split | None = None) -> None:
         """Write, or replace, the rollouts of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
         path = self.rollout_path(step, split)
-        lines = [logs.encode(row) for row in rows]
+        lines = [jsonl.encode(row) for row in rows]
         with self._writing(path):
             atomic_io.write_atomic(path, lines)
 
@@ -162,7 +159,7 @@ class RunDir:
             known = self.rollout_steps(split)
             have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
-        return logs.read_rows(path)
+        return jsonl.read_rows(path)
 
     def rollout_steps(self, split: Split | None = None) -> list[int]:
         """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""

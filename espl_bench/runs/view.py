@@ -7,8 +7,8 @@ from typing import Any
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
-from espl_bench.rollouts.outcomes import mean_shares, warnings_of
 from espl_bench.evolution.rating import conservative
+from espl_bench.rollouts.outcomes import mean_shares, warnings_of
 from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Rating, Split

@@ -34,7 +34,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources

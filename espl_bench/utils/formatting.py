@@ -4,16 +4,12 @@ Principles and responses look like ``[G0] dax larger``, which rich would take fo
 characters that move a terminal's cursor. Whatever a model wrote goes through :func:`plain`.
 """
 
-import os
 import unicodedata
 
-from rich.console import Console
 from rich.text import Text
 
 DASH = "–"
 """Stands where there is no value."""
-PIPE_WIDTH = 140
-"""Columns of a screen that is not a terminal, so that a file or pipe gets whole tables."""
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs"})
 """Unicode categories left out: control characters, invisible formatting (it can reorder a line) and lone surrogates."""
 
@@ -60,20 +56,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def out_console() -> Console:
-    """The console of results: stdout."""
-    return _console(stderr=False)
-
-
-def err_console() -> Console:
-    """The console of progress and notes: stderr."""
-    return _console(stderr=True)
-
-
-def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PIPE_WIDTH
-    return console

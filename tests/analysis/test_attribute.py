@@ -14,7 +14,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.results.attributions import published
-from espl_bench.runs.provenance import fingerprint
+from espl_bench.utils.hashing import fingerprint
 
 CHOICES = {"steps": 2, "eval_samples": 2}
 

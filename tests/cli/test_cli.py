@@ -24,7 +24,8 @@ from espl_bench.cli.commands import catalogue, compare
 from espl_bench.cli.commands import run as run_command
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.options import RUN_OPTIONS, Chosen, RunOption, parse_pairs
-from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import estimate, evaluated
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Method

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, read_config, resolve
+from espl_bench.config.resolve import METHOD_CHOICES, read_config, resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.vllm.setup import Serving, Spread
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Shown

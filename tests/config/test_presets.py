@@ -4,7 +4,8 @@ import pytest
 
 from espl_bench.cli.app import invoke
 from espl_bench.config.presets import PRESETS
-from espl_bench.config.run_config import METHOD_CHOICES, RunConfig, resolve
+from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.registry import find_environment
 

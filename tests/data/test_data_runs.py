@@ -10,8 +10,10 @@ from scripted_engine import make_chat
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
+from espl_bench.cli.console import out_console
 from espl_bench.cli.display import result_line, result_panel
-from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.render import to_markdown
@@ -19,7 +21,6 @@ from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Completion, StopReason
-from espl_bench.utils.formatting import out_console
 
 
 class SaysTwo:

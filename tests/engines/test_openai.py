@@ -26,7 +26,7 @@ from espl_bench import runner
 from espl_bench.accounting.budget import Budget, BudgetSpent
 from espl_bench.accounting.response_cache import Answers
 from espl_bench.cli.app import invoke
-from espl_bench.config.run_config import resolve
+from espl_bench.config.resolve import resolve
 from espl_bench.engines.openai import endpoint
 from espl_bench.engines.openai.engine import Form, OpenAIEngine, TextChat
 from espl_bench.errors import EndpointError, RunDirError, UsageError

@@ -8,7 +8,7 @@ from tiny_qwen import make_tiny_qwen
 from transformers import AutoTokenizer
 
 from espl_bench.engines.chat import HfChat
-from espl_bench.rollouts.rollout import IMPROBABLE, rollout_rows
+from espl_bench.runs.rollout_rows import IMPROBABLE, rollout_rows
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, Trajectory, TrajectoryGroup, Turn
 
 TEXTS = ["So 2 + 2 = 4.", "  two spaces\n\nand a tab\t", "naïve 数学 😀👩\u200d🚀 end", "<think>é</think> \\boxed{7}", ""]

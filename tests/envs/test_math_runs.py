@@ -11,7 +11,8 @@ from tiny_qwen import make_tiny_qwen, teach_to_guess
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
-from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.registry import find_environment, find_method, make_environment
 from espl_bench.rollouts.batches import training_batch

@@ -13,6 +13,7 @@ from espl_envs.search.answers import exact_match, f1, normalised
 from espl_envs.search.rows import Sizes, select
 from search_fixtures import Oracle, import_questions, questions, search_call
 
+from espl_bench.build import with_tools
 from espl_bench.data.text import Item, match_key
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError
@@ -20,7 +21,6 @@ from espl_bench.learning.datums import to_data
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.rollouts.rollout import Task, roll_out
-from espl_bench.runner import with_tools
 from espl_bench.types import Completion, Lineage, Origin, Outcome, Rating, Split, StopReason, SystemPrompt
 
 ENVS = ("nq-hotpotqa", "hotpotqa", "nq")

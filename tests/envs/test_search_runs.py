@@ -20,7 +20,8 @@ from test_resume import check_same_rollouts, summary
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
-from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.registry import find_method
 from espl_bench.retrieval.bm25 import Bm25Retriever

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from espl_bench.evolution.operators.edit_fields import clean_principle, fold
 from espl_bench.evolution.operators.edits import (
     MAX_CHARACTERS,
     MAX_PROBLEMS,
@@ -20,6 +19,7 @@ from espl_bench.evolution.operators.edits import (
     parse_edits,
     render_edits,
 )
+from espl_bench.prompts.text import clean_principle, fold
 
 ALL = frozenset({"add", "modify", "merge", "remove"})
 

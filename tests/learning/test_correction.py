@@ -10,9 +10,10 @@ import torch
 from engines_fixtures import make_model
 from test_engine_hf import data, load, requests, sample, train, wait
 
-from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import factors, rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, default_loss
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import SampleRequest
 
 RATIOS = (0.5, 1.0, 1.5, 3.0, 8.0, 0.25)

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from espl_bench.engines.protocol import LossName, LossSpec
 from espl_bench.errors import UsageError
 from espl_bench.learning.losses import LOSSES, default_loss, mismatch
+from espl_bench.learning.spec import LossName, LossSpec
 
 RATIOS = (0.5, 1.0, 1.5, 0.5, 1.5, 6.0)
 ADVANTAGES = (1.0, 1.0, 1.0, -1.0, -1.0, 0.5)

@@ -9,7 +9,7 @@ from espl_envs.search.spec import DEFAULTS, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espl_bench.config.run_config import resolve
+from espl_bench.config.resolve import resolve
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.crossover import cross
 from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits, render_edits

@@ -30,6 +30,7 @@ from espl_bench.runs import logs
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import replay
 from espl_bench.types import Rating, Split
+from espl_bench.utils import jsonl
 
 
 @pytest.fixture
@@ -301,7 +302,7 @@ def test_texts_come_in_pieces_the_same_ones_served_and_embedded(viewer, folder):
 def bytes_read(monkeypatch) -> dict[str, int]:
     """Bytes of rollouts that were parsed since, by the name of their file."""
     found: dict[str, int] = {}
-    parse = logs.rows
+    parse = jsonl.rows
 
     def counted(path: Path, data: bytes, *rest: str):
         if path.parent.name == "rollouts":

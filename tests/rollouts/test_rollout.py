@@ -12,7 +12,7 @@ from loop_fixtures import events, make_config, rows, run
 from scripted_engine import make_chat, spell
 from test_env_contract import AskTwice, Sums
 
-from espl_bench.engines.opening import open_engine
+from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault
 from espl_bench.evolve import mean_rewards
@@ -22,7 +22,8 @@ from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import Task, roll_out, rollout_rows
+from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import (
     Completion,

@@ -11,7 +11,8 @@ import pytest
 import espl_bench
 from espl_bench.runs import git_state
 from espl_bench.runs.git_state import checkout_state
-from espl_bench.runs.provenance import PACKAGES, collect, fingerprint
+from espl_bench.runs.provenance import PACKAGES, collect
+from espl_bench.utils.hashing import fingerprint
 from espl_bench.utils.redaction import MASK, mask_argv, mask_text
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")

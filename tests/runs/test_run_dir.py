@@ -13,9 +13,10 @@ from cli_fixtures import make_summary
 from run_dir_fixtures import commit, make_config, rollouts_at, snapshot, start, weights_at
 
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.runs.logs import Log, encode
+from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
 from espl_bench.method import ESPL
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.runs.summary import CurvePoint, LedgerTotals, Spent, Summary
+from espl_bench.runs.summary import CurvePoint, Summary
 
 
 def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = (1.0, 0.0, 0.5, 0.5), **changes: Any) -> Summary:

@@ -9,7 +9,8 @@ import trueskill
 from scripted_engine import Call
 
 from espl_bench import registry, runner
-from espl_bench.config.run_config import RunConfig, resolve
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig
 from espl_bench.method import Method, Shown
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.checkpoints import newest

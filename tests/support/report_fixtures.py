@@ -6,8 +6,9 @@ from typing import Any
 
 from cli_fixtures import born, make_config, make_summary, rated
 
+from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.runs.summary import CurvePoint, LedgerTotals, Spent, Summary
+from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 
 TRAIN = {"ratio_mean": 1.0, "kl_sampler": 1e-6, "clip_fraction": 0.0, "entropy": 0.2, "loss": -0.1, "grad_norm": 0.5}

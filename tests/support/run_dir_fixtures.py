@@ -7,13 +7,14 @@ checkpoint is found out by every row that follows.
 import hashlib
 from pathlib import Path
 
+from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.run_config import RunConfig
 from espl_bench.evolution.population import Population
 from espl_bench.method import ESPL
-from espl_bench.runs.logs import Log, encode
+from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import RunDir
-from espl_bench.runs.summary import LedgerTotals
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import encode
 
 EVERY = 3
 """Steps between commits."""

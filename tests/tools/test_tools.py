@@ -17,8 +17,8 @@ from espl_bench.errors import UsageError
 from espl_bench.learning.datums import to_data
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
-from espl_bench.rollouts.rollout import Task, roll_out, rollout_rows
-from espl_bench.runs.rollout_rows import Stored
+from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.runs.rollout_rows import Stored, rollout_rows
 from espl_bench.tools.calls import read_calls
 from espl_bench.tools.sanitize import harmless
 from espl_bench.types import Completion, Limit, Lineage, Origin, Outcome, Rating, Split, StopReason, SystemPrompt, Usage

@@ -11,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from espl_bench.analysis import attribution
 from espl_bench.analysis.attribution import Attribution, Effect, Weights, Words
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.leaderboard.layout import Grid, Sheet, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, err_console, out_console, points
+from espl_bench.utils.formatting import DASH, points
 
 NAMES = {Words.ROOT: "root prompt", Words.EVOLVED: "evolved prompt", Words.OTHER_SEED: "of another seed"}
 LEGEND = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.cli.console import out_console
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import Entry
@@ -15,7 +16,6 @@ from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.processes import Fate, Job, Result
 from espl_bench.utils.atomic_io import encode_text, write_atomic
-from espl_bench.utils.formatting import out_console
 
 TABLES = ("table.md", "table.json")
 

@@ -8,12 +8,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from espl_bench.cli.console import out_console
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import EsplError
 from espl_bench.method import Method
 from espl_bench.registry import ENV_GROUP, METHOD_GROUP, find_environment, find_method, make_environment, names
 from espl_bench.types import Split
-from espl_bench.utils.formatting import DASH, out_console, plain
+from espl_bench.utils.formatting import DASH, plain
 
 Record = dict[str, Any]
 NEVER_BROKEN = frozenset({"name", "selector", "baseline"})

@@ -13,12 +13,12 @@ from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import Plan
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.run import configure
+from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
 from espl_bench.errors import UsageError
 from espl_bench.registry import METHOD_GROUP, names
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
-from espl_bench.utils.formatting import err_console
 
 DEFAULT_SEEDS = 3
 

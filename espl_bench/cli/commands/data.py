@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from espl_bench.cli.commands import data_display
+from espl_bench.cli.commands.data_display import Status
+from espl_bench.cli.console import out_console
 from espl_bench.cli.options import parse_data, parse_pairs
 from espl_bench.data.dataset_spec import Source
 from espl_bench.data.files import read_records
@@ -19,27 +21,6 @@ from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.registry import ENV_GROUP, find_environment, make_environment, names
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io
-from espl_bench.utils.formatting import out_console
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One data set of one environment."""
-
-    env: str
-    split: str
-    source: str
-    stored: bool
-    items: int | None
-    origin: str
-    identity: str
-    licence: str
-    fault: str
-    """Why it cannot be used although it is there; empty if it can."""
-    get: str
-    """The command that fetches it."""
-    imports: str
-    """The command that imports it."""
 
 
 def show_status(as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """How data sets look on a terminal. Names and texts of data sets are foreign: all of them go through `screen.plain`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,14 +10,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from espl_bench.cli.console import err_console
 from espl_bench.data.dataset_spec import Source
 from espl_bench.data.overlap import SHARE, WORDS, Pair
 from espl_bench.data.store import Manifest
 from espl_bench.environment.data_check import OverlapReport, Report, SourceReport, SplitReport
-from espl_bench.utils.formatting import DASH, err_console, plain
+from espl_bench.utils.formatting import DASH, plain
 
 if TYPE_CHECKING:
-    from espl_bench.cli.commands.data import Status
+    pass
 
 HASH: Final = 12
 """Digits of an identity that are shown."""
@@ -156,3 +158,23 @@ def _grid(*headings: str) -> Table:
 
 def _number(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One data set of one environment."""
+
+    env: str
+    split: str
+    source: str
+    stored: bool
+    items: int | None
+    origin: str
+    identity: str
+    licence: str
+    fault: str
+    """Why it cannot be used although it is there; empty if it can."""
+    get: str
+    """The command that fetches it."""
+    imports: str
+    """The command that imports it."""

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
+from espl_bench.cli.console import out_console
 from espl_bench.engines.fit import CONTEXT, GIB, MICRO_BATCH, RANK, USABLE, Fit, Machine, examine, fits, recommended
-from espl_bench.utils.formatting import DASH, out_console, plain
+from espl_bench.utils.formatting import DASH, plain
 
 
 def diagnose(as_json: bool) -> None:

@@ -12,12 +12,13 @@ from typing import Any, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
 from espl_bench.grading.extract import extract, has_box, whole
 from espl_bench.rollouts.outcomes import LOUD_RATE
 from espl_bench.types import Outcome
-from espl_bench.utils.formatting import DASH, err_console, out_console, percent, plain
+from espl_bench.utils.formatting import DASH, percent, plain
 
 WHOLE: Final = "none"
 """The answer is extracted already."""

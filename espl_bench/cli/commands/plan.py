@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from espl_bench.cli.console import out_console
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.grouping import Test, group
 from espl_bench.leaderboard.layout import Grid, Sheet, signed_cell
 from espl_bench.leaderboard.power import MOST_SEEDS, Design, Plan, plan
 from espl_bench.leaderboard.render import sheets_to_screen
-from espl_bench.utils.formatting import count, duration, out_console, points
+from espl_bench.utils.formatting import count, duration, points
 
 LEGEND = (
     "Both methods together: training, reflections, evaluations and the final test, one run after the other on the machine of the "

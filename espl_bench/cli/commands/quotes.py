@@ -11,9 +11,10 @@ from rich import box
 from rich.table import Table
 
 from espl_bench.analysis.contamination import Quotations, Quote
-from espl_bench.controls import environment_of
+from espl_bench.build import environment_of
+from espl_bench.cli.console import out_console
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.utils.formatting import out_console, plain
+from espl_bench.utils.formatting import plain
 
 SHOWN = 40
 """Rows on the screen; --json has all."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from espl_bench.analysis.study import gather
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import UsageError
 from espl_bench.report import build
 from espl_bench.report.live_server import HOST, Viewer, Watched
 from espl_bench.utils import atomic_io
-from espl_bench.utils.formatting import err_console, out_console, plain
+from espl_bench.utils.formatting import plain
 
 
 def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | None, quiet: bool, as_json: bool) -> None:

@@ -9,11 +9,12 @@ from rich import box
 from rich.table import Table
 
 from espl_bench.cli.commands.verify import grading_progress
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import EsplError, RunDirError, UsageError
 from espl_bench.results import adding, attributions, generated
 from espl_bench.results.adding import Published
 from espl_bench.runs.published import Result
-from espl_bench.utils.formatting import err_console, out_console, percent, plain
+from espl_bench.utils.formatting import percent, plain
 
 
 def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quiet: bool, as_json: bool) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from espl_bench.accounting.budget import Budget, Price
+from espl_bench.build import environment_of
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
-from espl_bench.config.run_config import RunConfig, model_name, resolve
-from espl_bench.controls import environment_of
+from espl_bench.config.resolve import resolve
+from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.dry_run.bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.dry_run.described_env import described_environment
 from espl_bench.dry_run.work import Estimate, estimate
@@ -29,7 +31,7 @@ from espl_bench.rollouts.outcomes import warnings_of
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
-from espl_bench.utils.formatting import count, duration, err_console, out_console, plain
+from espl_bench.utils.formatting import count, duration, plain
 
 if TYPE_CHECKING:
     from espl_bench.dry_run.probe import Speed

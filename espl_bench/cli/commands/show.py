@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from espl_bench.cli.console import out_console
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, children, read_view
-from espl_bench.utils.formatting import DASH, out_console, percent, plain, points
+from espl_bench.utils.formatting import DASH, percent, plain, points
 
 LONG_TREE = 30
 """Prompts up to which the overview draws the lineage."""

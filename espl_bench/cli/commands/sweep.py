@@ -15,13 +15,14 @@ from rich.table import Table
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, Plan
 from espl_bench.cli.commands.sweep_display import State, SweepDisplay, state_of, status_table
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.grid import Cell, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, Result, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
-from espl_bench.utils.formatting import err_console, out_console, plain
+from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
 """Seconds between looks at remote storage for the steps of cells that run."""

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard import formats, paper
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import Found, collect
 from espl_bench.leaderboard.match import Budget
 from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, to_text
-from espl_bench.utils.formatting import err_console, out_console, plain
+from espl_bench.utils.formatting import plain
 
 PUBLISHED = Path("results")
 """What a table is made of if nothing is named."""

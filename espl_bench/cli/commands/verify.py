@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from espl_bench.analysis import verify
+from espl_bench.cli.console import err_console, out_console
 from espl_bench.runs.run_dir import RunDir
-from espl_bench.utils.formatting import err_console, out_console, percent, plain
+from espl_bench.utils.formatting import percent, plain
 
 SHOWN: Final = 40
 """Differences in the table; --json has all."""

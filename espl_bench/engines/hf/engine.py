@@ -20,7 +20,8 @@ from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.sampling import BatchSampler, Sampled
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
+from espl_bench.engines.protocol import AdamParams, Chat
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
 

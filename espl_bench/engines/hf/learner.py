@@ -15,8 +15,9 @@ import torch
 
 from espl_bench.engines.hf import checkpoint
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import DeviceMemoryError
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
 
 Found = TypeVar("Found")

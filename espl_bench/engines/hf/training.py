@@ -19,9 +19,10 @@ from transformers.cache_utils import DynamicCache
 from espl_bench.engines.hf.chunked_logprobs import Vocabulary
 from espl_bench.engines.hf.packing import MicroBatch, micro_batches
 from espl_bench.engines.hf.prefix_sharing import read
-from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import factors, rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
 
 NOTHING_TRAINED: Mapping[str, float] = {

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 import tinker
 import torch
 
-from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import EngineFault
 from espl_bench.learning.correction import rollout_sums, spread
 from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 
 SEED_BITS = 31

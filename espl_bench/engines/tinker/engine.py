@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf.training import NOTHING_TRAINED
-from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
+from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.service import Service, find_access
 from espl_bench.engines.tinker.tokenizer import load_chat
 from espl_bench.errors import CheckpointError, EngineFault
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 
 STATE = "tinker.json"

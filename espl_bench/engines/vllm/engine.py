@@ -17,11 +17,12 @@ from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams, Chat, LossSpec
+from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.vllm.adapters import Adapters
 from espl_bench.engines.vllm.server import Sampled, Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
 from espl_bench.errors import UsageError
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 _FIRST_PROBE = (Message("user", "Say what you see."),)

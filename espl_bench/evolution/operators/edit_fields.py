@@ -5,13 +5,11 @@ Models vary the words more than the structure, so the aliases stand in one table
 """
 
 import json
-import re
 from collections.abc import Sequence
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from espl_bench.evolution.operators.lenient_json import FoundObject, JsonObject, JsonValue
-
-OpName = Literal["add", "modify", "merge", "remove", "rewrite"]
+from espl_bench.prompts.text import OpName
 
 _ALIASES: Final = {
     "op": ("op", "operation", "option", "type"),
@@ -21,9 +19,6 @@ _ALIASES: Final = {
     "evidence": ("evidence",),
 }
 _WRAPPERS: Final = frozenset({"operations", "edits"})
-_LABEL = re.compile(r"(?:(?:\[G[0-9]{1,6}\]:?|G[0-9]{1,6}:)\s*+)*+")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]++")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def proposals(objects: Sequence[FoundObject]) -> list[JsonObject]:
@@ -84,21 +79,3 @@ def id_number(label: str) -> int | None:
     bare = label.strip().removeprefix("[").removesuffix("]").strip()
     digits = bare[1:] if bare[:1] in {"G", "g"} else bare
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 6 else None
-
-
-def fold(text: str) -> str:
-    """One line: white space and control characters as single blanks; what UTF-8 cannot hold as U+FFFD."""
-    return " ".join(_SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text)).split())
-
-
-def clean_principle(text: str) -> str:
-    """Folded text without leading labels such as ``[G3]`` or ``G3:``."""
-    folded = fold(text)
-    label = _LABEL.match(folded)
-    return folded if label is None else folded[label.end() :]
-
-
-def quote(text: str, limit: int = 80) -> str:
-    """The start of a text, quoted, as one printable line."""
-    start = fold(text[:limit])
-    return repr(start if len(text) <= limit else start + "…")

@@ -9,11 +9,12 @@ import pytest
 from tinker_server import Server
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams, LossSpec
+from espl_bench.engines.protocol import AdamParams
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.engine import STATE, TinkerEngine
 from espl_bench.errors import CheckpointError
 from espl_bench.learning.losses import default_loss
+from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason
 
 RANK = 32

@@ -1,0 +1,220 @@
+"""From a configuration to the opened parts of a run: environment, engines, wording, budget. Each engine loads its packages when opened."""
+
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from espl_bench.accounting.budget import Budget, Purse, Role, open_purse, paid_sources
+from espl_bench.accounting.budgeted_client import Till
+from espl_bench.accounting.ledger import Ledger
+from espl_bench.config.run_config import RunConfig, ToolFormat
+from espl_bench.controls import Control
+from espl_bench.engines.protocol import Chat, Engine
+from espl_bench.engines.source import Source
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.errors import UsageError
+from espl_bench.learning.losses import default_loss
+from espl_bench.learning.spec import LossSpec
+from espl_bench.loop import Bench
+from espl_bench.prompts.dialect import Dialect
+from espl_bench.registry import find_environment, make_environment
+from espl_bench.rollouts.rollout import Task
+from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY
+from espl_bench.seeding import rng_for, seed_for
+from espl_bench.tools.tool_env import ToolEnv
+from espl_bench.types import Outcome, Problem, Split
+from espl_bench.utils.hashing import fingerprint
+
+PROBED = 8
+"""Training problems whose grading is tried before a run with other answers begins."""
+UNBOUNDED = Budget()
+
+
+def environment_of(config: RunConfig) -> TextEnv:
+    """The environment of a run, its control included. Raises UsageError if it cannot be made."""
+    env = make_environment(find_environment(config.env), config.env_options)
+    return with_shuffled_answers(env, config.seed) if config.control is Control.SHUFFLED_ANSWERS else env
+
+
+def with_shuffled_answers(env: TextEnv, seed: int) -> TextEnv:
+    """The same instance, in which every training problem has the answer and the gold response of another one."""
+    serve, size = env.problem, env.size(Split.TRAIN)
+
+    def problem(split: Split, index: int) -> Problem:
+        own = serve(split, index)
+        if split is not Split.TRAIN:
+            return own
+        other = serve(split, _others(seed, size)[index])
+        return replace(own, answer=other.answer, gold=other.gold)
+
+    env.problem = problem  # what `reset` asks for, so an episode believes it, too
+    return env
+
+
+@lru_cache(maxsize=8)
+def _others(seed: int, size: int) -> tuple[int, ...]:
+    """For each of `size` problems another one, drawn as one cycle through all of them."""
+    order = rng_for(seed, "control", Control.SHUFFLED_ANSWERS.value).permutation(size)
+    following = dict(zip(order.tolist(), [*order[1:].tolist(), int(order[0])], strict=True))
+    return tuple(following[index] for index in range(size))
+
+
+def refuse_unmoved(env: TextEnv, name: str) -> None:
+    """Raise UsageError if the environment grades by something else than its problems' answers, so that other answers change nothing."""
+    size = env.size(Split.TRAIN)
+    if size < 2:
+        raise UsageError(f"environment '{name}' has {size} training problems, and answers are shuffled among two or more")
+    for index in range(min(size, PROBED)):
+        env.reset(options={"split": Split.TRAIN, "index": index})
+        _, reward, terminated, _, info = env.step(env.problem(Split.TRAIN, index).gold)
+        if terminated and (reward < 1.0 or info["outcome"] is not Outcome.CORRECT):
+            raise UsageError(f"environment '{name}' does not grade by its problems' answers; use another --control than shuffled-answers")
+
+
+def open_engine(config: RunConfig) -> Engine:
+    """Load the model of a run, or reach its endpoint or service. Raises ModelError or EndpointError in one line if it cannot be used."""
+    return _open(config.policy_source, config)
+
+
+def open_editor(config: RunConfig, policy: Engine) -> Engine:
+    """The engine that reflections are asked of: the policy's, or one of its own. Raises as `open_engine`."""
+    source = config.editor_source
+    return policy if source is None else _open(source, config)
+
+
+def _open(source: Source, config: RunConfig) -> Engine:
+    match source.engine:
+        case "hf":
+            from espl_bench.engines.hf.engine import HfEngine
+
+            return HfEngine.from_pretrained(
+                source.model,
+                lora_rank=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                seed=seed_for(config.seed, "adapter"),
+                device=config.train_device,
+                token_budget=config.token_budget,
+                gradient_checkpointing=config.gradient_checkpointing,
+            )
+        case "vllm":
+            return _open_vllm(source, config)
+        case "openai":
+            try:
+                from espl_bench.engines.openai.engine import OpenAIEngine
+            except ModuleNotFoundError as error:
+                raise UsageError(f"engine openai needs {error.name}; install it with: pip install 'espl-bench[openai]'") from error
+
+            assert source.base_url is not None, "check_sources requires it"
+            return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
+        case "tinker":
+            try:
+                from espl_bench.engines.tinker.engine import TinkerEngine
+            except ModuleNotFoundError as error:
+                raise UsageError(f"engine tinker needs {error.name}; install it with: pip install 'espl-bench[tinker]'") from error
+
+            return TinkerEngine.at(
+                source.base_url,
+                source.model,
+                source.api_key_env,
+                lora_rank=config.lora_rank,
+                seed=seed_for(config.seed, "adapter"),
+                timeout_s=config.request_timeout,
+                tries=config.request_tries,
+            )
+
+
+def _open_vllm(source: Source, config: RunConfig) -> Engine:
+    if find_spec("vllm") is None:
+        raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
+    from espl_bench.engines.vllm.engine import VllmEngine
+    from espl_bench.engines.vllm.setup import Spread
+
+    return VllmEngine.from_pretrained(
+        source.model,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        seed=seed_for(config.seed, "adapter"),
+        train_device=config.train_device,
+        token_budget=config.token_budget,
+        gradient_checkpointing=config.gradient_checkpointing,
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        sleep=config.sleep,
+        deterministic=config.deterministic,
+        spread=Spread(
+            config.tensor_parallel_size,
+            config.pipeline_parallel_size,
+            config.data_parallel_size,
+            config.distributed_executor_backend,
+        ),
+    )
+
+
+def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
+    """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
+    env = environment_of(config)
+    if Split.TRAIN not in env.splits and not config.method.is_static:
+        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
+    env.prepare()
+    if config.control is Control.SHUFFLED_ANSWERS:
+        refuse_unmoved(environment_of(config), config.env)
+    services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
+    till = Till(open_purse(config, budget), config.concurrency, services)
+    engine = open_engine(config)
+    editor = open_editor(config, engine)
+    dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
+    task = Task(
+        make_env=lambda: environment_of(config),
+        dialect=dialect,
+        placement=config.placement,
+        chat=chat,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_tokens,
+        run_seed=config.seed,
+        cohorts=config.cohorts,
+        max_episode_tokens=config.max_episode_tokens,
+        native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
+        irrelevant=dialect.irrelevant() if config.control is Control.IRRELEVANT_PROMPT else (),
+        continuous=engine.batches_continuously,
+    )
+    task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
+    return Bench(config, env, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
+
+
+def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
+    """Dialect and chat of which one words the environment's tools, if it has any. Raises EsplError if the chat cannot."""
+    if not isinstance(env, ToolEnv):
+        return dialect, chat
+    if tool_format == "native":
+        return dialect, chat.with_tools(env.tools)
+    return replace(dialect, tools=env.tools), chat
+
+
+def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
+    """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
+    models = {Role.POLICY: config.policy_source, Role.EDITOR: config.editor_source}
+    named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
+    if config.editor_source is None and not config.policy_source.is_remote:
+        return {}
+    return {"models": named, "prices": {model: price.model_dump() for model, price in purse.prices.items()}}
+
+
+def _source_fact(source: Source) -> dict[str, Any]:
+    place = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
+    return {"engine": source.engine, "model": source.model, **place}
+
+
+def data_facts(env: TextEnv) -> dict[str, Any]:
+    """What provenance keeps of an environment's data; empty for one that makes its items itself."""
+    identity = dict(env.data_identity())
+    return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
+
+
+def loss_spec(config: RunConfig) -> LossSpec:
+    """Return the configured loss, with its own clip range where the configuration leaves it open."""
+    spec = default_loss(config.loss)
+    low = spec.clip_low if config.clip_low is None else config.clip_low
+    high = spec.clip_high if config.clip_high is None else config.clip_high
+    return LossSpec(config.loss, low, high, config.correction, config.correction_cap)

@@ -1,0 +1,75 @@
+"""JSON lines in one canonical encoding, and a reader that names the broken line.
+
+The same rows give the same bytes, so that the logs of a resumed run can be compared with those of an unbroken one.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from espl_bench.errors import RunDirError
+from espl_bench.utils import atomic_io
+
+
+def encode(row: Mapping[str, Any]) -> bytes:
+    """One line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
+
+    Raises TypeError for values that JSON has no form for.
+    """
+    try:
+        text = _dumps(dict(row))
+    except ValueError:  # a number that JSON has no form for
+        text = _dumps(_with_nulls(dict(row)))
+    return atomic_io.encode_text(text + "\n")
+
+
+RESTORE = "restore the file from a copy"
+
+
+def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
+    """All rows of a log or of a rollout file, in order. `torn_remedy` is the advice for a last line without an end.
+
+    Raises:
+        RunDirError: the file is missing, or a line of it is no JSON object; the message names file and line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
+    return list(rows(path, data, torn_remedy))
+
+
+def rows(path: Path, data: bytes, torn_remedy: str = RESTORE) -> Iterator[dict[str, Any]]:
+    """Rows of bytes that were read from a file, which errors name, as `read_rows`."""
+    lines = data.split(b"\n")
+    torn = lines.pop()  # empty if the last line is whole
+    for number, line in enumerate(lines, start=1):
+        try:
+            row: object = json.loads(line)
+        except ValueError as error:
+            raise RunDirError(f"{path}, line {number}: not JSON ({_reason(error)}); {RESTORE}") from error
+        if not isinstance(row, dict):
+            raise RunDirError(f"{path}, line {number}: not a JSON object; {RESTORE}")
+        yield cast(dict[str, Any], row)
+    if torn:
+        raise RunDirError(f"{path}, line {len(lines) + 1}: the line was not written to its end; {torn_remedy}")
+
+
+def _reason(error: ValueError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+
+
+def _dumps(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _with_nulls(item) for key, item in cast(dict[str, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(item) for item in cast(list[Any], value)]
+    return value
