@@ -147,7 +147,7 @@ def gaps(out: Path) -> list[float]:
 def driver(events: int = 100) -> float:
     """Seconds in which the driver writes one event down: it does little else."""
     from espl_bench.sweep.journal import Journal
-    from espl_bench.sweep.processes import Fate, Job, Result
+    from espl_bench.sweep.processes import Job, JobResult, RunStatus
     from espl_bench.sweep.storage import Storage
 
     with TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def driver(events: int = 100) -> float:
         for number in range(events // 2):
             job = Job(Path(f"cell{number}"), (), 1)
             journal.placed(job, "node/1")
-            journal.ended(Result(job, Fate.FINISHED))
+            journal.ended(JobResult(job, RunStatus.FINISHED))
         return (time.monotonic() - began) / events
 
 

@@ -36,7 +36,7 @@ from espl_bench.environment.text_env import Verdict
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import Parameter, ToolSpec
 from espl_bench.types import Completion, Lineage, Origin, Outcome, Problem, Rating, Split, StopReason, SystemPrompt
@@ -199,8 +199,8 @@ def make_model(folder: Path) -> Path:
 def measure(name: str, url: str, client: Scripted, cohorts: int, max_tokens: int) -> None:
     """Play all episodes and print a line."""
     dialect = Dialect.load("search")
-    task = Task(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, cohorts=cohorts)
-    task = Task(**{**task.__dict__, "continuous": client.continuous})
+    task = RolloutSpec(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, cohorts=cohorts)
+    task = RolloutSpec(**{**task.__dict__, "continuous": client.continuous})
     root = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
     problems = [Asks(url).problem(Split.TRAIN, index) for index in range(EPISODES)]
     started, used = time.perf_counter(), time.process_time()

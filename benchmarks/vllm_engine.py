@@ -27,8 +27,8 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.evolution.population import Population
-from espl_bench.loop import Bench, State, iterate
-from espl_bench.monitoring.recorder import Recorder
+from espl_bench.loop import LoopState, RunContext, iterate
+from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.runs.run_dir import Log, RunDir
@@ -48,10 +48,10 @@ class Kept:
         return self.engine
 
 
-def bench_of(method: str, engine: VllmEngine, **choices: Any) -> Bench:
+def bench_of(method: str, engine: VllmEngine, **choices: Any) -> RunContext:
     """A run's parts around an engine that is there already."""
     runner.open_engine = Kept(engine)  # pyright: ignore[reportPrivateImportUsage]
-    return runner.open_bench(resolve(method, "rulebook", {"engine": "vllm", "lora_rank": 8, **choices}))
+    return runner.open_run(resolve(method, "rulebook", {"engine": "vllm", "lora_rank": 8, **choices}))
 
 
 async def timed(work: Callable[[], Awaitable[int]]) -> float:
@@ -120,12 +120,12 @@ def iteration(engine: VllmEngine, repeats: int) -> None:
     seconds: dict[str, list[float]] = {"espl": [], "rl_only": []}
     reflected = 0
     with TemporaryDirectory() as folder:
-        parts: dict[str, tuple[Bench, Recorder, State]] = {}
+        parts: dict[str, tuple[RunContext, RunRecorder, LoopState]] = {}
         for method in seconds:
             bench = bench_of(method, engine)
             run_dir = RunDir.create(Path(folder) / method, bench.config, {})
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
-            parts[method] = bench, Recorder(run_dir, bench.ledger, Silent()), State(0, population)
+            parts[method] = bench, RunRecorder(run_dir, bench.ledger, Silent()), LoopState(0, population)
 
         async def turns() -> None:
             for _ in range(repeats + 1):
@@ -145,10 +145,10 @@ def mismatch(engine: VllmEngine, steps: int) -> None:
     bench = bench_of("espl", engine, steps=steps)
     with TemporaryDirectory() as folder:
         run_dir = RunDir.create(Path(folder) / "run", bench.config, {})
-        recorder = Recorder(run_dir, bench.ledger, Silent())
+        recorder = RunRecorder(run_dir, bench.ledger, Silent())
 
         async def learn() -> None:
-            state = State(0, Population.start(bench.config.root_principles, bench.config.method.population_size))
+            state = LoopState(0, Population.start(bench.config.root_principles, bench.config.method.population_size))
             for _ in range(steps):
                 state = await iterate(bench, state, recorder)
 

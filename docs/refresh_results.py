@@ -22,10 +22,10 @@ from espl_bench.cli.commands.plan import parse_gap, plan_sheet, plans
 from espl_bench.leaderboard import formats
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.layout import Grid, Sheet, matched_sheet, table_sheet
-from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.layout import Sheet, TableLayout, matched_sheet, table_sheet
+from espl_bench.leaderboard.match import MatchAxis
 from espl_bench.leaderboard.paper import compare_with_paper, paper_sheets, read_paper
-from espl_bench.plots.kinds import KINDS, Choices
+from espl_bench.plots.kinds import KINDS, PlotChoices
 from espl_bench.plots.style import drawing, save
 from espl_bench.results import attributions
 from espl_bench.results.adding import studies
@@ -63,7 +63,7 @@ def curve(folder: Path) -> list[Sheet]:
 
 def match(folder: Path, budget: str) -> list[Sheet]:
     """Scores at an equal budget."""
-    return [matched_sheet(each) for each in build_board(collect([folder]).entries, None, Budget(budget)).matched]
+    return [matched_sheet(each) for each in build_board(collect([folder]).entries, None, MatchAxis(budget)).matched]
 
 
 def planned(folder: Path, env: str, gap: str, methods: str) -> list[Sheet]:
@@ -89,7 +89,7 @@ def single_runs(folder: Path) -> list[Sheet]:
     scores = {(entry.label, entry.summary.seed): entry.summary.score for entry in runs}
     labels = dict.fromkeys(entry.label for entry in runs)
     rows = tuple((label, *(points(scores[label, seed]) if (label, seed) in scores else "–" for seed in seeds)) for label in labels)
-    return [Sheet("test score of each run, %", (Grid(("method", *(f"seed {seed}" for seed in seeds)), rows, frozenset()),), ())]
+    return [Sheet("test score of each run, %", (TableLayout(("method", *(f"seed {seed}" for seed in seeds)), rows, frozenset()),), ())]
 
 
 SHEETS = {
@@ -104,7 +104,7 @@ SHEETS = {
 """What a mark's first word calls, with the folder and the other words."""
 
 
-def draw(paths: list[Path], kinds: tuple[str, ...], choices: Choices) -> None:
+def draw(paths: list[Path], kinds: tuple[str, ...], choices: PlotChoices) -> None:
     """Draw pictures, as PNG only: the page needs no more."""
     study = gather(paths)
     with drawing():
@@ -127,10 +127,10 @@ def main() -> None:
             sys.exit("docs/results.md is stale; run: python docs/refresh_results.py")
         return
     PICTURES.mkdir(exist_ok=True)
-    draw([ROOT / "results" / "rulebook"], OF_SUMMARIES, Choices())
+    draw([ROOT / "results" / "rulebook"], OF_SUMMARIES, PlotChoices())
     if options.runs:
-        draw([options.runs], tuple(kind for kind in OF_RUNS if kind != "tree"), Choices())
-        draw([options.runs / name for name in options.trees.split(",")], ("tree",), Choices())
+        draw([options.runs], tuple(kind for kind in OF_RUNS if kind != "tree"), PlotChoices())
+        draw([options.runs / name for name in options.trees.split(",")], ("tree",), PlotChoices())
     PAGE.write_text(page(), encoding="utf-8")
 
 

@@ -6,21 +6,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Budget, Purse, Role, open_purse, paid_sources
-from espl_bench.accounting.budgeted_client import Till
+from espl_bench.accounting.budget import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
+from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.run_config import RunConfig, ToolFormat
 from espl_bench.controls import Control
 from espl_bench.engines.protocol import Chat, Engine
-from espl_bench.engines.source import Source
+from espl_bench.engines.source import ModelSource
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.learning.losses import default_loss
 from espl_bench.learning.spec import LossSpec
-from espl_bench.loop import Bench
+from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.registry import find_environment, make_environment
-from espl_bench.rollouts.rollout import Task
+from espl_bench.rollouts.rollout import RolloutSpec
 from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY
 from espl_bench.seeding import rng_for, seed_for
 from espl_bench.tools.tool_env import ToolEnv
@@ -84,7 +84,7 @@ def open_editor(config: RunConfig, policy: Engine) -> Engine:
     return policy if source is None else _open(source, config)
 
 
-def _open(source: Source, config: RunConfig) -> Engine:
+def _open(source: ModelSource, config: RunConfig) -> Engine:
     match source.engine:
         case "hf":
             from espl_bench.engines.hf.engine import HfEngine
@@ -125,7 +125,7 @@ def _open(source: Source, config: RunConfig) -> Engine:
             )
 
 
-def _open_vllm(source: Source, config: RunConfig) -> Engine:
+def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
     if find_spec("vllm") is None:
         raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
     from espl_bench.engines.vllm.engine import VllmEngine
@@ -151,7 +151,7 @@ def _open_vllm(source: Source, config: RunConfig) -> Engine:
     )
 
 
-def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
+def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
     """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
     env = environment_of(config)
     if Split.TRAIN not in env.splits and not config.method.is_static:
@@ -160,11 +160,11 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
     if config.control is Control.SHUFFLED_ANSWERS:
         refuse_unmoved(environment_of(config), config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
-    till = Till(open_purse(config, budget), config.concurrency, services)
+    till = BudgetedClients(open_cost_tracker(config, budget), config.concurrency, services)
     engine = open_engine(config)
     editor = open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
-    task = Task(
+    task = RolloutSpec(
         make_env=lambda: environment_of(config),
         dialect=dialect,
         placement=config.placement,
@@ -180,7 +180,7 @@ def open_bench(config: RunConfig, budget: Budget = UNBOUNDED) -> Bench:
         continuous=engine.batches_continuously,
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    return Bench(config, env, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
+    return RunContext(config, env, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
@@ -192,16 +192,16 @@ def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolForm
     return replace(dialect, tools=env.tools), chat
 
 
-def source_facts(config: RunConfig, purse: Purse) -> dict[str, Any]:
+def source_facts(config: RunConfig, cost_tracker: CostTracker) -> dict[str, Any]:
     """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
-    models = {Role.POLICY: config.policy_source, Role.EDITOR: config.editor_source}
+    models = {ModelRole.POLICY: config.policy_source, ModelRole.EDITOR: config.editor_source}
     named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
     if config.editor_source is None and not config.policy_source.is_remote:
         return {}
-    return {"models": named, "prices": {model: price.model_dump() for model, price in purse.prices.items()}}
+    return {"models": named, "prices": {model: price.model_dump() for model, price in cost_tracker.prices.items()}}
 
 
-def _source_fact(source: Source) -> dict[str, Any]:
+def _source_fact(source: ModelSource) -> dict[str, Any]:
     place = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
     return {"engine": source.engine, "model": source.model, **place}
 

@@ -24,7 +24,7 @@ class RunDirError(EsplError):
     """A run directory is missing, locked, damaged, or belongs to another configuration."""
 
 
-class RunTaken(RunDirError):
+class RunTakenError(RunDirError):
     """Another process is writing the run directory."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from espl_bench.evolution.operators.crossover import cross
 from espl_bench.evolution.operators.mutation import mutate
-from espl_bench.evolution.operators.proposal import Child, Limits
+from espl_bench.evolution.operators.proposal import Child, EditLimits
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.method import Method
@@ -40,7 +40,7 @@ async def evolve(
     population: Population,
     groups_KP: Sequence[TrajectoryGroup],
     editor: Editor,
-    limits: Limits,
+    limits: EditLimits,
     tie: float,
     rng: np.random.Generator,
 ) -> Generation:

@@ -15,34 +15,34 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from espl_bench.accounting.budget import Role
-from espl_bench.accounting.budgeted_client import Till
+from espl_bench.accounting.budget import ModelRole
+from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control, with_random_rewards
 from espl_bench.engines.protocol import AdamParams, Engine, SamplingClient
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.selection import SELECTORS
 from espl_bench.evolve import Generation, evolve
-from espl_bench.learning.advantages import centre
-from espl_bench.learning.datums import to_data
+from espl_bench.learning.advantages import compute_advantages
+from espl_bench.learning.datums import to_datums
 from espl_bench.learning.spec import LossSpec
 from espl_bench.method import EditorChoice
-from espl_bench.monitoring.recorder import Recorder
+from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.rollouts.batches import training_batch, whole_split
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog
 from espl_bench.seeding import rng_for
 from espl_bench.types import Split, TrajectoryGroup
-from espl_bench.utils.stop_signal import Interrupted, StopSignal
+from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 
 @dataclass(frozen=True)
-class State:
+class LoopState:
     """All that changes besides the weights."""
 
     step: int
@@ -51,31 +51,31 @@ class State:
 
 
 @dataclass(frozen=True)
-class Bench:
+class RunContext:
     """A run's parts, opened."""
 
     config: RunConfig
     env: TextEnv
-    task: Task
+    task: RolloutSpec
     engine: Engine
     editor: Engine
     """Another engine than `engine` only if the editor is another model."""
-    till: Till
+    till: BudgetedClients
     ledger: Ledger
     loss: LossSpec
-    limits: Limits
+    limits: EditLimits
 
     async def policy(self, purpose: Purpose) -> SamplingClient:
         """The current weights, metered."""
-        return MeteredClient(self.till.client(await self.engine.current(), Role.POLICY), self.ledger, purpose)
+        return MeteredClient(self.till.client(await self.engine.current(), ModelRole.POLICY), self.ledger, purpose)
 
     async def reflecting(self) -> SamplingClient:
         """The editor's weights, metered: another model's own, or the policy's, frozen or current as the method says."""
         frozen = self.editor is not self.engine or self.config.method.editor is EditorChoice.REFERENCE
         client = await (self.editor.reference() if frozen else self.editor.current())
-        return MeteredClient(self.till.client(client, Role.EDITOR), self.ledger, Purpose.REFLECTION)
+        return MeteredClient(self.till.client(client, ModelRole.EDITOR), self.ledger, Purpose.REFLECTION)
 
-    def watchdog(self, recorder: Recorder) -> Watchdog:
+    def watchdog(self, recorder: RunRecorder) -> Watchdog:
         """Tells the reporter of rollouts that are stuck."""
         return Watchdog(self.config.stuck_after, recorder.reporter.stuck)
 
@@ -86,7 +86,7 @@ class Bench:
         return own_weights or self.editor is not self.engine
 
 
-async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
+async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) -> LoopState:
     """One iteration: act, then learn weights and words from the same groups."""
     config, method, step = bench.config, bench.config.method, state.step
     started = time.monotonic()
@@ -98,32 +98,32 @@ async def iterate(bench: Bench, state: State, recorder: Recorder) -> State:
     groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
-    believed_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
+    graded_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
     if bench.learns_side_by_side:
-        learned, generation = await asyncio.gather(learn_weights(bench, believed_KP), learn_words(bench, state, believed_KP))
+        learned, generation = await asyncio.gather(learn_weights(bench, graded_KP), learn_words(bench, state, graded_KP))
     else:  # an editor with the current weights must write before they move
-        generation = await learn_words(bench, state, believed_KP)
-        learned = await learn_weights(bench, believed_KP)
+        generation = await learn_words(bench, state, graded_KP)
+        learned = await learn_weights(bench, graded_KP)
     shown = method.shown_prompt(generation.population)
     recorder.iteration(step + 1, groups_KP, generation, shown, learned, time.monotonic() - started)
-    return State(step + 1, generation.population)
+    return LoopState(step + 1, generation.population)
 
 
-async def learn_weights(bench: Bench, groups_KP: tuple[TrajectoryGroup, ...]) -> Mapping[str, float]:
+async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...]) -> Mapping[str, float]:
     """One policy-gradient step, if the method's weights learn."""
     config = bench.config
     if not config.method.learns_weights:
         return {}
-    scored = centre(groups_KP, config.method.baseline)
+    scored = compute_advantages(groups_KP, config.method.baseline)
     learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
-    data = [datum for s in learnable for datum in to_data(s.trajectory, s.advantage, config.temperature)]
+    data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.temperature)]
     adam = AdamParams(lr=config.lr, grad_clip=config.grad_clip)
     metrics = await metered_train_step(bench.engine, bench.ledger, data, bench.loss, adam)
-    bench.till.purse.pay_training(sum(len(datum.tokens_T) for datum in data))
+    bench.till.cost_tracker.record_training_cost(sum(len(datum.tokens_T) for datum in data))
     return metrics
 
 
-async def learn_words(bench: Bench, state: State, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:
+async def learn_words(bench: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:
     """One generation of prompts, if the method breeds them."""
     config = bench.config
     editor = Editor(
@@ -139,7 +139,7 @@ async def learn_words(bench: Bench, state: State, groups_KP: tuple[TrajectoryGro
     return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng)
 
 
-async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) -> Evaluation:
+async def evaluate_split(bench: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:
     """Evaluate the shown prompt with the current weights on a held-out split."""
     policy = await bench.policy(Purpose.EVALUATION)
     result = await evaluate(
@@ -157,25 +157,25 @@ async def examine(bench: Bench, state: State, split: Split, recorder: Recorder) 
     return result
 
 
-async def commit(bench: Bench, state: State, recorder: Recorder) -> None:
+async def save_checkpoint(bench: RunContext, state: LoopState, recorder: RunRecorder) -> None:
     """Make the state permanent."""
     await recorder.commit(state.step, state.population, bench.engine)
     bench.till.begin(recorder.folder, state.step)
 
 
-async def learn(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> State:
+async def train(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
     """Iterate to the configured end, evaluating and committing on the way. Raises Interrupted after saving."""
     config = bench.config
     if state.step == 0:
-        await commit(bench, state, recorder)
+        await save_checkpoint(bench, state, recorder)
     while state.step < config.iterations:
         if config.eval_every and state.step % config.eval_every == 0 and Split.VALIDATION in bench.env.splits:
-            await examine(bench, state, Split.VALIDATION, recorder)
+            await evaluate_split(bench, state, Split.VALIDATION, recorder)
         if config.test_every and state.step % config.test_every == 0:
-            await examine(bench, state, Split.TEST, recorder)
+            await evaluate_split(bench, state, Split.TEST, recorder)
         state = await iterate(bench, state, recorder)
         if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:
-            await commit(bench, state, recorder)
+            await save_checkpoint(bench, state, recorder)
         if stop.wanted and state.step < config.iterations:
-            raise Interrupted(state.step, recorder.folder)
+            raise InterruptedRunError(state.step, recorder.folder)
     return state

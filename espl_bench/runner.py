@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Budget, BudgetSpent, Purse
+from espl_bench.accounting.budget import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
-from espl_bench.analysis.contamination import Quotations, short_form
-from espl_bench.build import UNBOUNDED, data_facts, open_bench, source_facts
+from espl_bench.analysis.contamination import ContaminationIndex, short_form
+from espl_bench.build import UNBOUNDED, data_facts, open_run, source_facts
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError
 from espl_bench.evolution.population import Population
-from espl_bench.loop import Bench, State, examine, learn
-from espl_bench.monitoring.recorder import Recorder
+from espl_bench.loop import LoopState, RunContext, evaluate_split, train
+from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.monitoring.reporter import Reporter
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
@@ -29,14 +29,14 @@ from espl_bench.utils.stop_signal import StopSignal, listening
 
 def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED, stop: StopSignal | None = None) -> Summary:
     """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal, or by `stop`."""
-    bench = open_bench(config, budget)  # before the folder is made: what cannot be loaded leaves nothing behind
-    facts = data_facts(bench.env) | source_facts(config, bench.till.purse)
+    bench = open_run(config, budget)  # before the folder is made: what cannot be loaded leaves nothing behind
+    facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker)
     run_dir = RunDir.create(folder, config, collect(config.model, facts=facts))
     with run_dir.lock():
         population = Population.start(config.root_principles, config.method.population_size)
-        recorder = Recorder(run_dir, bench.ledger, reporter)
+        recorder = RunRecorder(run_dir, bench.ledger, reporter)
         recorder.root(population.members[0])
-        return asyncio.run(_finish(bench, State(0, population), recorder, stop))
+        return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
 
 
 def resume(
@@ -54,25 +54,25 @@ def resume(
     if wanted is not None:
         run_dir.refuse_changes(wanted)
     with run_dir.lock():
-        bench = open_bench(run_dir.config(), budget)
+        bench = open_run(run_dir.config(), budget)
         run_dir.refuse_other_data(bench.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
             bench.till.resume(run_dir.path, 0, bench.ledger.totals())
             population = Population.start(bench.config.root_principles, bench.config.method.population_size)
-            recorder = Recorder(run_dir, bench.ledger, reporter)
+            recorder = RunRecorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])
-            return asyncio.run(_finish(bench, State(0, population), recorder, stop))
+            return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
         run_dir.rewind(commit)
         bench.ledger.restore(commit.ledger)
         bench.till.resume(run_dir.path, commit.step, commit.ledger)
-        recorder = Recorder(run_dir, bench.ledger, reporter)
+        recorder = RunRecorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
-        return asyncio.run(_finish(bench, State(commit.step, Population.from_json(commit.population)), recorder, stop))
+        return asyncio.run(_finish(bench, LoopState(commit.step, Population.from_json(commit.population)), recorder, stop))
 
 
-async def _finish(bench: Bench, state: State, recorder: Recorder, stop: StopSignal | None) -> Summary:
+async def _finish(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal | None) -> Summary:
     """Bring a run to its end, and free the engines whatever happens."""
     try:
         with _resumable(recorder.folder, bench.till.keeps_answers):
@@ -90,29 +90,29 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
     again = f"{'every answer' if answers_kept else 'the last commit'} is kept; go on with: {command}"
     try:
         yield
-    except BudgetSpent as error:
-        raise BudgetSpent(f"{error}; {again} {error.flag} MORE", error.flag) from error
+    except BudgetSpentError as error:
+        raise BudgetSpentError(f"{error}; {again} {error.flag} MORE", error.flag) from error
     except EndpointError as error:
         raise EndpointError(f"{error}; {again}") from error
     except (DeviceMemoryError, EngineFault) as error:
         raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 
-async def _to_the_end(bench: Bench, state: State, recorder: Recorder, stop: StopSignal) -> Summary:
+async def _to_the_end(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
     """Learn, evaluate, summarise."""
     recorder.reporter.started(bench.config, recorder.folder, state.step)
     with listening(stop):
-        state = await learn(bench, state, recorder, stop)
+        state = await train(bench, state, recorder, stop)
     validated = Split.VALIDATION in bench.env.splits
-    validation = await examine(bench, state, Split.VALIDATION, recorder) if validated else None
-    test = await examine(bench, state, Split.TEST, recorder)
+    validation = await evaluate_split(bench, state, Split.VALIDATION, recorder) if validated else None
+    test = await evaluate_split(bench, state, Split.TEST, recorder)
     summary = summarise(bench, state, validation, test, recorder.run_dir)
     recorder.run_dir.write_summary(summary)
     recorder.reporter.finished(summary, recorder.folder)
     return summary
 
 
-def summarise(bench: Bench, state: State, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
+def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
     """The run's result."""
     config = bench.config
     totals = bench.ledger.totals()
@@ -137,28 +137,29 @@ def summarise(bench: Bench, state: State, validation: Evaluation | None, test: E
         sample_scores=test.scores_IG,
         measures=test.measures,
         ledger=totals,
-        cost_usd=bench.till.purse.bill(totals),
-        curve=learning_curve(run_dir, bench.till.purse),
+        cost_usd=bench.till.cost_tracker.bill(totals),
+        curve=learning_curve(run_dir, bench.till.cost_tracker),
         shown_prompt=shown,
-        quotes=short_form(Quotations.of(bench.env).in_prompt(shown)) if shown else (),
+        quotes=short_form(ContaminationIndex.of(bench.env).in_prompt(shown)) if shown else (),
         data_identity=dict(bench.env.data_identity()),
     )
 
 
-def learning_curve(run_dir: RunDir, purse: Purse) -> tuple[CurvePoint, ...]:
+def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:
     """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
     seconds = {row["step"]: row["seconds"] for row in run_dir.read_log(Log.TIMING)}
     evaluations = run_dir.read_log(Log.EVALUATIONS)
     if any("spent" not in row for row in evaluations):
         raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
     return tuple(
-        CurvePoint(step=row["step"], split=row["split"], score=row["score"], spent=_spent(row, seconds, purse)) for row in evaluations
+        CurvePoint(step=row["step"], split=row["split"], score=row["score"], spent=_spent(row, seconds, cost_tracker))
+        for row in evaluations
     )
 
 
-def _spent(row: Mapping[str, Any], seconds: Mapping[int, float], purse: Purse) -> Spent:
+def _spent(row: Mapping[str, Any], seconds: Mapping[int, float], cost_tracker: CostTracker) -> Spent:
     spent = Spent(**row["spent"], seconds=sum(seconds[step] for step in range(1, row["step"] + 1)))
-    return spent.model_copy(update={"cost_usd": purse.bill_of_learning(spent)})
+    return spent.model_copy(update={"cost_usd": cost_tracker.cost_of_learning(spent)})
 
 
 def _rates(evaluation: Evaluation) -> dict[str, float]:

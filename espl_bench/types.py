@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-Role = Literal["system", "user", "assistant", "tool"]
+ChatRole = Literal["system", "user", "assistant", "tool"]
 
 
 class Split(StrEnum):
@@ -80,7 +80,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Observation:
     """What the policy was answered: by a tool, or by the environment itself."""
 
     text: str
@@ -92,7 +92,7 @@ class Heard:
 class Message:
     """One chat message."""
 
-    role: Role
+    role: ChatRole
     content: str
     calls: tuple[ToolCall, ...] = ()
     """Of an assistant that called tools in its model's own format: the calls, which are then no part of the content."""
@@ -153,9 +153,9 @@ class Turn:
     observation_T: tuple[int, ...]
     """First turn of a segment: the whole rendered conversation. Later turns: only what was appended. Never re-tokenised."""
     completion: Completion
-    heard: tuple[Heard, ...] = ()
+    observations: tuple[Observation, ...] = ()
     """What was appended, in words; nothing before the first turn, which is preceded by the problem."""
-    fresh: bool = False
+    starts_segment: bool = False
     """Whether a later turn begins a segment of its own: the chat template would have changed what stood before, so that the
     conversation was rendered anew instead of extended."""
 
@@ -186,7 +186,7 @@ class Trajectory:
     @property
     def segments(self) -> tuple[tuple[Turn, ...], ...]:
         """The turns in runs that are one token sequence each; one run, unless the chat template would not extend it."""
-        starts = [place for place, turn in enumerate(self.turns) if place == 0 or turn.fresh]
+        starts = [place for place, turn in enumerate(self.turns) if place == 0 or turn.starts_segment]
         return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
 
     @property

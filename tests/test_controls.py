@@ -13,7 +13,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.controls import FEWEST, Control, stand_in, with_random_rewards
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.prompts.dialect import BUILT_IN, Dialect
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
@@ -126,7 +126,7 @@ def controlled(scores: float):
 
 
 def board(*summaries):
-    return build_board([Entry(summary.row, summary) for summary in summaries])
+    return build_board([GroupEntry(summary.row, summary) for summary in summaries])
 
 
 def test_a_table_flags_an_environment_on_which_a_control_improves():

@@ -12,7 +12,7 @@ from loop_fixtures import (
     last_commit,
     make_config,
     make_scripted_config,
-    open_bench,
+    open_run,
     rows,
     run,
     splits_by_question,
@@ -191,7 +191,7 @@ def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_model
 @pytest.mark.parametrize("placement", list(Placement))
 def test_a_prompt_reads_the_same_in_training_and_in_evaluation(placement: Placement):
     engine = ScriptedEngine()
-    bench = open_bench(make_scripted_config(placement=placement), engine)
+    bench = open_run(make_scripted_config(placement=placement), engine)
     prompt = SystemPrompt(3, ("dax larger", "fep sum"), Rating(), Lineage(Origin.ROOT))
     problems = [bench.env.problem(Split.TRAIN, index) for index in range(5)]
 
@@ -214,7 +214,7 @@ def test_a_run_shows_the_policy_nothing_but_rendered_prompts(placement: Placemen
     engine = ScriptedEngine()
     config = make_scripted_config(placement=placement, eval_every=2)
     run(config, tmp_path, engine)
-    task = open_bench(config, engine).task
+    task = open_run(config, engine).task
     renderings = {
         split: {
             task.prompt_tokens(row["principles"], question)

@@ -19,7 +19,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.monitoring.reporter import Silent, StepReport
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.utils.stop_signal import Interrupted
+from espl_bench.utils.stop_signal import InterruptedRunError
 
 STEPS = 6
 CHOICES = {"steps": STEPS, "eval_every": 3, "eval_samples": 3, "crossover_prob": 0.5}
@@ -166,7 +166,7 @@ def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path
     run(config, tmp_path / "unbroken", ScriptedEngine())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(Interrupted) as stop:
+        with pytest.raises(InterruptedRunError) as stop:
             runner.run(config, tmp_path / "stopped", Interrupts())
         assert 3 <= stop.value.step <= 4
         commit = RunDir(tmp_path / "stopped").last_commit()

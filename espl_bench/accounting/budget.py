@@ -15,15 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
-from espl_bench.engines.source import Source
+from espl_bench.engines.source import ModelSource
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.types import Usage
+from espl_bench.utils.validation import first_fault
 
 PACKAGED = Path(__file__).with_name("prices.toml")
 MILLION = 1_000_000
 
 
-class Role(StrEnum):
+class ModelRole(StrEnum):
     """What a model that is paid for does in a run."""
 
     POLICY = "policy"
@@ -70,7 +71,7 @@ class Budget:
         return self.max_cost is not None or self.max_tokens is not None
 
 
-class BudgetSpent(EsplError):
+class BudgetSpentError(EsplError):
     """A request was not made, because the budget is spent."""
 
     def __init__(self, message: str, flag: str) -> None:
@@ -79,18 +80,18 @@ class BudgetSpent(EsplError):
         self.flag = flag
 
 
-def paid_sources(config: RunConfig) -> dict[Role, Source]:
+def paid_sources(config: RunConfig) -> dict[ModelRole, ModelSource]:
     """What plays each role at an endpoint or a service; reflections are the policy's unless there is another editor."""
-    roles = {Role.POLICY: config.policy_source}
+    roles = {ModelRole.POLICY: config.policy_source}
     if config.method.operators:
-        roles[Role.EDITOR] = config.editor_source or config.policy_source
+        roles[ModelRole.EDITOR] = config.editor_source or config.policy_source
     return {role: source for role, source in roles.items() if source.is_remote}
 
 
-def open_purse(config: RunConfig, budget: Budget) -> "Purse":
-    """The purse of a run. Raises UsageError as `Purse`."""
+def open_cost_tracker(config: RunConfig, budget: Budget) -> "CostTracker":
+    """The purse of a run. Raises UsageError as `CostTracker`."""
     models = {role: source.model for role, source in paid_sources(config).items()}
-    return Purse(models, budget, trains=config.policy_source.is_service and config.method.learns_weights)
+    return CostTracker(models, budget, trains=config.policy_source.is_service and config.method.learns_weights)
 
 
 def read_prices(file: Path | None) -> dict[str, Price]:
@@ -108,15 +109,13 @@ def _read(path: Path) -> dict[str, Price]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}; compare it with {PACKAGED}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg']}; compare it with {PACKAGED}") from error
+        raise UsageError(f"{path}: {first_fault(error)}; compare it with {PACKAGED}") from error
 
 
-class Purse:
+class CostTracker:
     """What a run has spent at its endpoints and services, and what is left. Used from one event loop."""
 
-    def __init__(self, models: Mapping[Role, str], budget: Budget, trains: bool = False) -> None:
+    def __init__(self, models: Mapping[ModelRole, str], budget: Budget, trains: bool = False) -> None:
         """Nothing spent.
 
         Args:
@@ -146,15 +145,15 @@ class Purse:
             sorted(model for role, model in self.models.items() if not (model in self.prices and self._suffices(role, self.prices[model])))
         )
 
-    def _suffices(self, role: Role, price: Price) -> bool:
-        return price.train is not None or not (self.trains and role is Role.POLICY)
+    def _suffices(self, role: ModelRole, price: Price) -> bool:
+        return price.train is not None or not (self.trains and role is ModelRole.POLICY)
 
-    def pay(self, role: Role, usage: Usage) -> None:
+    def pay(self, role: ModelRole, usage: Usage) -> None:
         """Enter one answer."""
         before = self._spent[role]
         self._spent[role] = Usage(before.prompt + usage.prompt, before.sampled + usage.sampled)
 
-    def pay_training(self, tokens: int) -> None:
+    def record_training_cost(self, tokens: int) -> None:
         """Enter one training step."""
         self._trained += tokens if self.trains else 0
 
@@ -168,33 +167,33 @@ class Purse:
         limits = self._budget
         tokens = sum(usage.prompt + usage.sampled for usage in self._spent.values()) + self._trained
         if limits.max_tokens is not None and tokens >= limits.max_tokens:
-            raise BudgetSpent(f"the budget of {limits.max_tokens:,} tokens is spent ({tokens:,} so far)", "--max-tokens-total")
+            raise BudgetSpentError(f"the budget of {limits.max_tokens:,} tokens is spent ({tokens:,} so far)", "--max-tokens-total")
         cost = self.cost(self._spent, self._trained)
         if limits.max_cost is not None and cost is not None and cost >= limits.max_cost:
-            raise BudgetSpent(f"the budget of {limits.max_cost:g} USD is spent ({cost:.4f} so far)", "--max-cost")
+            raise BudgetSpentError(f"the budget of {limits.max_cost:g} USD is spent ({cost:.4f} so far)", "--max-cost")
 
     def bill(self, totals: LedgerTotals) -> float | None:
         """USD for a ledger's tokens, as far as endpoints and services were asked for them; None as `cost`."""
         return self.cost(self._used(totals), totals.train_tokens)
 
-    def bill_of_learning(self, spent: Spent) -> float | None:
+    def cost_of_learning(self, spent: Spent) -> float | None:
         """USD for what learning had used at a point of its curve, evaluations left out; None as `cost`."""
         used = {
-            Role.POLICY: Usage(spent.prompt_tokens, spent.generated_tokens),
-            Role.EDITOR: Usage(spent.reflection_prompt_tokens, spent.reflection_tokens),
+            ModelRole.POLICY: Usage(spent.prompt_tokens, spent.generated_tokens),
+            ModelRole.EDITOR: Usage(spent.reflection_prompt_tokens, spent.reflection_tokens),
         }
         return self.cost({role: used[role] for role in self.models}, spent.train_tokens)
 
-    def _used(self, totals: LedgerTotals) -> dict[Role, Usage]:
+    def _used(self, totals: LedgerTotals) -> dict[ModelRole, Usage]:
         every = {
-            Role.POLICY: Usage(totals.prompt_tokens + totals.eval_prompt_tokens, totals.generated_tokens + totals.eval_tokens),
-            Role.EDITOR: Usage(totals.reflection_prompt_tokens, totals.reflection_tokens),
+            ModelRole.POLICY: Usage(totals.prompt_tokens + totals.eval_prompt_tokens, totals.generated_tokens + totals.eval_tokens),
+            ModelRole.EDITOR: Usage(totals.reflection_prompt_tokens, totals.reflection_tokens),
         }
         return {role: every[role] for role in self.models}
 
-    def cost(self, used: Mapping[Role, Usage], trained: int) -> float | None:
+    def cost(self, used: Mapping[ModelRole, Usage], trained: int) -> float | None:
         """USD for these tokens; None without an endpoint or service, or if a model has no price."""
         if not used or self.unpriced:
             return None
-        training = trained * (self.prices[self.models[Role.POLICY]].train or 0.0) / MILLION if self.trains else 0.0
+        training = trained * (self.prices[self.models[ModelRole.POLICY]].train or 0.0) / MILLION if self.trains else 0.0
         return training + sum(self.prices[self.models[role]].of(usage) for role, usage in used.items())

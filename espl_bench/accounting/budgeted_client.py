@@ -1,6 +1,6 @@
 """Sampling that costs money: at an endpoint every request is answered from what was paid for already, or paid for and written down.
 
-All paid clients of a run share one `Till`, so that its budget and its bound on requests in flight hold for policy and editor
+All paid clients of a run share one `BudgetedClients`, so that its budget and its bound on requests in flight hold for policy and editor
 together. A request that fails for good, or for which nothing is left, stops those that have not begun; those in flight are
 waited for and kept, because they cost either way.
 
@@ -12,24 +12,24 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.accounting.budget import Purse, Role
-from espl_bench.accounting.response_cache import Answers, key_of
+from espl_bench.accounting.budget import CostTracker, ModelRole
+from espl_bench.accounting.response_cache import ResponseCache, key_of
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import EsplError
 from espl_bench.types import Completion, SampleRequest, Usage
 
 
-class Till:
+class BudgetedClients:
     """The purse and the answers of a run, and the places for requests in flight."""
 
-    def __init__(self, purse: Purse, concurrency: int, services: frozenset[Role] = frozenset()) -> None:
+    def __init__(self, cost_tracker: CostTracker, concurrency: int, services: frozenset[ModelRole] = frozenset()) -> None:
         """`concurrency` requests may be in flight at endpoints; `services` are the roles that a service plays."""
-        self.purse = purse
+        self.cost_tracker = cost_tracker
         self._services = services
-        self.keeps_answers = bool(purse.models.keys() - services)
+        self.keeps_answers = bool(cost_tracker.models.keys() - services)
         """Whether what was answered is there again after a resume."""
-        self.answers = Answers()
+        self.answers = ResponseCache()
         self.places = asyncio.Semaphore(concurrency)
 
     def begin(self, run: Path, step: int) -> None:
@@ -39,25 +39,25 @@ class Till:
 
     def resume(self, run: Path, step: int, totals: LedgerTotals) -> None:
         """Go on after the commit of `step`: what was answered after it is known and paid for."""
-        self.purse.restore(totals)
+        self.cost_tracker.restore(totals)
         if self.keeps_answers:
             for role, usage in self.answers.begin(run, step):
-                self.purse.pay(role, usage)
+                self.cost_tracker.pay(role, usage)
 
-    def client(self, client: SamplingClient, role: Role) -> SamplingClient:
+    def client(self, client: SamplingClient, role: ModelRole) -> SamplingClient:
         """The client through the till, if an endpoint or a service plays this role; else the client itself."""
         if role in self._services:
-            return ServiceClient(client, self.purse, role)
-        return PaidClient(client, self, role) if role in self.purse.models else client
+            return BudgetedServiceClient(client, self.cost_tracker, role)
+        return BudgetedClient(client, self, role) if role in self.cost_tracker.models else client
 
 
-class ServiceClient:
+class BudgetedServiceClient:
     """A service's client in one role."""
 
-    def __init__(self, client: SamplingClient, purse: Purse, role: Role) -> None:
+    def __init__(self, client: SamplingClient, cost_tracker: CostTracker, role: ModelRole) -> None:
         """Everything asked through this client is paid for from the purse."""
         self._client = client
-        self._purse = purse
+        self._purse = cost_tracker
         self._role = role
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
@@ -69,10 +69,10 @@ class ServiceClient:
         return completions
 
 
-class PaidClient:
+class BudgetedClient:
     """An endpoint's client in one role."""
 
-    def __init__(self, client: SamplingClient, till: Till, role: Role) -> None:
+    def __init__(self, client: SamplingClient, till: BudgetedClients, role: ModelRole) -> None:
         """Everything asked through this client goes through the till."""
         self._client = client
         self._till = till
@@ -94,7 +94,7 @@ class PaidClient:
 
     async def _answer(self, request: SampleRequest, failures: list[EsplError]) -> Completion | None:
         """The answer, or None once anything has failed."""
-        key = key_of(self._role, self._till.purse.models[self._role], request)
+        key = key_of(self._role, self._till.cost_tracker.models[self._role], request)
         known = self._till.answers.take(key)
         if known is not None:
             return known
@@ -102,7 +102,7 @@ class PaidClient:
             if failures:
                 return None
             try:
-                self._till.purse.require()
+                self._till.cost_tracker.require()
                 completion = await self._ask(request)
                 self._till.answers.keep(key, self._role, completion)
             except EsplError as error:
@@ -113,5 +113,5 @@ class PaidClient:
     async def _ask(self, request: SampleRequest) -> Completion:
         [completion] = await self._client.sample([request])
         if completion.usage is not None:
-            self._till.purse.pay(self._role, completion.usage)
+            self._till.cost_tracker.pay(self._role, completion.usage)
         return completion

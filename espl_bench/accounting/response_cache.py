@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Role
+from espl_bench.accounting.budget import ModelRole
 from espl_bench.errors import RunDirError
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
 from espl_bench.utils import atomic_io, jsonl
@@ -19,14 +19,14 @@ from espl_bench.utils import atomic_io, jsonl
 FOLDER = "answers"
 
 
-def key_of(role: Role, model: str, request: SampleRequest) -> str:
+def key_of(role: ModelRole, model: str, request: SampleRequest) -> str:
     """Names a request: the same exactly if role, model, conversation, seed and sampling are."""
     messages = [[message.role, message.content] for message in request.messages]
     parts = [role.value, model, messages, request.seed, request.max_tokens, request.temperature, request.top_p]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode("ascii")).hexdigest()
 
 
-class Answers:
+class ResponseCache:
     """The answers of one run since one commit. A request that was asked twice was answered twice."""
 
     def __init__(self) -> None:
@@ -34,21 +34,21 @@ class Answers:
         self._path: Path | None = None
         self._kept: dict[str, deque[Completion]] = {}
 
-    def begin(self, run: Path, step: int) -> list[tuple[Role, Usage]]:
+    def begin(self, run: Path, step: int) -> list[tuple[ModelRole, Usage]]:
         """Keep what is answered after the commit of `step`, and know again what was answered after it before.
 
         Returns what the latter has used. Raises RunDirError if a file is damaged or cannot be written.
         """
         self._path = run / FOLDER / f"step_{step:06d}.jsonl"
         self._kept = {}
-        used: list[tuple[Role, Usage]] = []
+        used: list[tuple[ModelRole, Usage]] = []
         try:
             for old in set(self._path.parent.glob("step_*.jsonl")) - {self._path}:
                 old.unlink()
             for row in self._read():
                 completion = _completion(row)
                 self._kept.setdefault(row["key"], deque()).append(completion)
-                used.append((Role(row["role"]), completion.usage or Usage(0, 0)))
+                used.append((ModelRole(row["role"]), completion.usage or Usage(0, 0)))
         except OSError as error:
             raise RunDirError(f"cannot read or write {error.filename or self._path} ({error.strerror})") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -60,7 +60,7 @@ class Answers:
         waiting = self._kept.get(key)
         return waiting.popleft() if waiting else None
 
-    def keep(self, key: str, role: Role, completion: Completion) -> None:
+    def keep(self, key: str, role: ModelRole, completion: Completion) -> None:
         """Write an answer down. Raises RunDirError if that fails."""
         if self._path is None:
             raise RuntimeError("begin first")

@@ -1,12 +1,10 @@
 """Totals of what a run spent, as its summary records them."""
 
-from pydantic import BaseModel, ConfigDict
+from espl_bench.utils.validation import FrozenRecord
 
 
-class LedgerTotals(BaseModel):
+class LedgerTotals(FrozenRecord):
     """What a run spent. Evaluation is priced apart from learning."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rollouts: int
     """Training episodes."""
@@ -31,10 +29,8 @@ class LedgerTotals(BaseModel):
     """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
 
 
-class Spent(BaseModel):
+class Spent(FrozenRecord):
     """What learning had cost when an evaluation was made; evaluations themselves are not in it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rollouts: int
     """Training episodes."""

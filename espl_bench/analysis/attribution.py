@@ -19,13 +19,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from espl_bench.build import open_bench
+from espl_bench.build import open_run
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.loop import Bench
+from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
@@ -33,6 +33,7 @@ from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import Lineage, Origin, Rating, Split, SystemPrompt
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import fingerprint
+from espl_bench.utils.validation import FrozenRecord
 
 FILE = "attribution.json"
 Scores = NDArray[np.float64]
@@ -45,7 +46,7 @@ class Weights(StrEnum):
     TRAINED = "trained"
 
 
-class Words(StrEnum):
+class PromptChoice(StrEnum):
     """Whose principles they are shown."""
 
     ROOT = "root"
@@ -53,28 +54,24 @@ class Words(StrEnum):
     OTHER_SEED = "other_seed"
 
 
-class Cell(BaseModel):
+class AttributionCell(FrozenRecord):
     """One evaluation of the test."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     weights: Weights
-    words: Words
+    words: PromptChoice
     principles: tuple[str, ...]
     sample_scores: tuple[tuple[float, ...], ...]
     """Items x samples."""
 
 
-class Cells(BaseModel):
+class Cells(FrozenRecord):
     """What attribution.json holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_: Literal["espl-bench/attribution/1"] = "espl-bench/attribution/1"
     step: int
-    cells: tuple[Cell, ...]
+    cells: tuple[AttributionCell, ...]
 
-    def get(self, weights: Weights, words: Words) -> Scores:
+    def get(self, weights: Weights, words: PromptChoice) -> Scores:
         """Items' mean rewards. Raises KeyError if the cell was not evaluated."""
         for cell in self.cells:
             if (cell.weights, cell.words) == (weights, words):
@@ -85,7 +82,7 @@ class Cells(BaseModel):
         """The file's bytes."""
         return atomic_io.encode_text(json.dumps(self.model_dump(mode="json")) + "\n")
 
-    def has(self, words: Words) -> bool:
+    def has(self, words: PromptChoice) -> bool:
         """Whether these words were shown to both weights."""
         return {cell.weights for cell in self.cells if cell.words is words} == set(Weights)
 
@@ -138,14 +135,14 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
     measured: list[Cells] = []
     for place, folder in enumerate(folders):
         candidates = [other for other in (*others, *folders[place + 1 :], *folders[:place]) if other != folder]
-        words = {Words.ROOT: RunDir.open(folder).config().root_principles, Words.EVOLVED: prompts[folder]}
+        words = {PromptChoice.ROOT: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
-            words[Words.OTHER_SEED] = prompts[candidates[0]]
+            words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
         measured.append(asyncio.run(measure(folder, words, progress, model)))
     return compute(measured)
 
 
-async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
+async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
     """Every pair of weights and words, those on file included. Writes the file after each."""
     run = RunDir.open(folder)
     summary, commit = run.summary(), run.last_commit()
@@ -155,14 +152,14 @@ async def measure(folder: Path, words: Mapping[Words, tuple[str, ...]], progress
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
-        bench = open_bench(_with_model(run, model))
+        bench = open_run(_with_model(run, model))
         try:
             run.refuse_other_data(bench.env.data_identity())
             await bench.engine.load(commit.folder)
             for weights, kind in missing:
                 client = await (bench.engine.reference() if weights is Weights.BASE else bench.engine.current())
                 scores = await _evaluate(bench, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
-                cells.append(Cell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
+                cells.append(AttributionCell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
                 atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
         finally:
             await bench.engine.close()
@@ -188,7 +185,7 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
 
 
 async def _evaluate(
-    bench: Bench, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
+    bench: RunContext, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> tuple[tuple[float, ...], ...]:
     prompt = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(Origin.ROOT))
     found = await evaluate(client, bench.task, prompt, whole_split(bench.env, Split.TEST), bench.config.eval_samples, 0, progress)
@@ -197,17 +194,17 @@ async def _evaluate(
 
 def compute(measured: Sequence[Cells]) -> Attribution:
     """The effects over runs and items. Raises RunDirError unless the runs met as many items."""
-    if len({len(cells.get(Weights.BASE, Words.ROOT)) for cells in measured}) > 1:
+    if len({len(cells.get(Weights.BASE, PromptChoice.ROOT)) for cells in measured}) > 1:
         raise RunDirError("the runs have tests of different lengths; attribute runs of one environment")
-    kinds = [kind for kind in Words if all(cells.has(kind) for cells in measured)]
+    kinds = [kind for kind in PromptChoice if all(cells.has(kind) for cells in measured)]
     at = {(weights, kind): np.stack([cells.get(weights, kind) for cells in measured]) for weights in Weights for kind in kinds}
-    base, tuned = at[Weights.BASE, Words.ROOT], at[Weights.TRAINED, Words.ROOT]
-    told, both = at[Weights.BASE, Words.EVOLVED], at[Weights.TRAINED, Words.EVOLVED]
+    base, tuned = at[Weights.BASE, PromptChoice.ROOT], at[Weights.TRAINED, PromptChoice.ROOT]
+    told, both = at[Weights.BASE, PromptChoice.EVOLVED], at[Weights.TRAINED, PromptChoice.EVOLVED]
     gain = both - base
     words, weights = ((told - base) + (both - tuned)) / 2, ((tuned - base) + (both - told)) / 2
     carried = None
-    if Words.OTHER_SEED in kinds:
-        foreign = [at[each, Words.OTHER_SEED] - at[each, Words.ROOT] for each in Weights]
+    if PromptChoice.OTHER_SEED in kinds:
+        foreign = [at[each, PromptChoice.OTHER_SEED] - at[each, PromptChoice.ROOT] for each in Weights]
         carried = _effect((foreign[0] + foreign[1]) / 2)
     shares = {name: ratio_interval(part, gain) for name, part in (("words", words), ("weights", weights))}
     total = float(gain.mean())
@@ -230,7 +227,7 @@ def _effect(contrast_RI: Scores) -> Effect:
     return Effect(float(contrast_RI.mean()), difference_interval(contrast_RI, np.zeros_like(contrast_RI)))
 
 
-def _on_file(folder: Path, step: int) -> tuple[Cell, ...]:
+def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
     """Cells of an earlier call, if they are of the same weights."""
     if not (folder / FILE).exists():
         return ()

@@ -34,7 +34,7 @@ class Quote:
     """The first that were found."""
 
 
-class Quotations:
+class ContaminationIndex:
     """All items of an environment, by the runs of words in them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -48,7 +48,7 @@ class Quotations:
         self._lengths = sorted({len(run) for run in self._items}, reverse=True)
 
     @classmethod
-    def of(cls, env: TextEnv) -> "Quotations":
+    def of(cls, env: TextEnv) -> "ContaminationIndex":
         """Of every split of an environment."""
         return cls(env.problem(split, index) for split in env.splits for index in range(env.size(split)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.collect import LEVELS, collect
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, Log, RunDir
 from espl_bench.runs.view import RunView, read_view
 
@@ -36,7 +36,7 @@ class RunRecord:
 class Study:
     """What a report or a picture is made of."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[GroupEntry, ...]
     """The finished runs, those of which only the summary is there included."""
     records: tuple[RunRecord, ...]
     """By label, then by seed."""

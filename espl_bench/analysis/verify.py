@@ -16,7 +16,7 @@ from espl_bench.build import environment_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
-from espl_bench.runs.rollout_rows import Stored, Unusable, read_stored
+from espl_bench.runs.rollout_rows import InvalidRowError, RolloutRow, read_stored
 from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Problem, Split
@@ -38,10 +38,10 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Regraded:
+class RegradedRollout:
     """One stored rollout and how its episode ends now."""
 
-    stored: Stored
+    stored: RolloutRow
     ending: Ending
 
 
@@ -83,21 +83,21 @@ class Examiner:
         every = (self.env.problem(split, index) for split in self.env.splits for index in range(self.env.size(split)))
         return {problem.id: problem for problem in every}
 
-    def fault(self, stored: Stored) -> Unusable | None:
+    def fault(self, stored: RolloutRow) -> InvalidRowError | None:
         """Why a rollout cannot be graded again; None if it can."""
         problem = self.problems.get(stored.problem_id)
         if problem is None:
-            return Unusable(f"of the item {stored.problem_id}, which the environment does not have")
+            return InvalidRowError(f"of the item {stored.problem_id}, which the environment does not have")
         if (stored.question, stored.answer) != (problem.question, problem.answer):
-            return Unusable(f"of another {problem.id} than the environment's")
+            return InvalidRowError(f"of another {problem.id} than the environment's")
         return None
 
-    def regrade(self, stored: Stored) -> Regraded:
+    def regrade(self, stored: RolloutRow) -> RegradedRollout:
         """How the episode ends now. One in which nothing was said was ended by a fault before that, and stays as it is."""
         if not stored.turns:
-            return Regraded(stored, Ending(stored.reward, stored.outcome, stored.error))
+            return RegradedRollout(stored, Ending(stored.reward, stored.outcome, stored.error))
         problem = self.problems[stored.problem_id]
-        return Regraded(stored, replay(self.make(), problem, stored.turns, stored.stop, stored.heard, stored.limit))
+        return RegradedRollout(stored, replay(self.make(), problem, stored.turns, stored.stop, stored.observations, stored.limit))
 
 
 def verify(run_dir: RunDir, progress: Progress) -> Verification:
@@ -114,7 +114,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     rows |= {(row["step"], Split(row["split"])): row for row in run_dir.read_log(Log.EVALUATIONS)}
     stored = {(step, split) for split in (None, *Split) for step in run_dir.rollout_steps(split)}
     places = sorted({*rows, *stored}, key=lambda place: (place[0], place[1] or ""))
-    last_test: list[Regraded] | None = None
+    last_test: list[RegradedRollout] | None = None
     for done, (step, split) in enumerate(places):
         progress(done, len(places))
         regraded = _regrade_file(found, examiner, step, split)
@@ -129,7 +129,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     return found
 
 
-def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Split | None) -> list[Regraded] | None:
+def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Split | None) -> list[RegradedRollout] | None:
     """Grade a file again; None if it or a line of it cannot be used, so that nothing can be computed from it."""
     path = found.run_dir.rollout_path(step, split)
     name = path.relative_to(found.run_dir.path).as_posix()
@@ -139,12 +139,12 @@ def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Spl
     except OSError as error:
         found.differences.append(Difference(name, "file", "rollouts", f"cannot be read ({error.strerror})"))
         return None
-    sound: dict[int, Stored] = {}
+    sound: dict[int, RolloutRow] = {}
     for number, line in enumerate(lines, start=1):
-        fault = line if isinstance(line, Unusable) else examiner.fault(line)
+        fault = line if isinstance(line, InvalidRowError) else examiner.fault(line)
         if fault is not None:
             found.differences.append(Difference(f"{name} line {number}", "line", "a rollout", str(fault)))
-        elif isinstance(line, Stored):
+        elif isinstance(line, RolloutRow):
             sound[number] = line
     regraded = list(side_by_side(examiner.regrade, list(sound.values()), examiner.env.steps_at_once))
     found.rollouts += len(regraded)
@@ -155,7 +155,7 @@ def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Spl
     return regraded if len(sound) == len(lines) else None
 
 
-def _compare_row(found: Verification, examiner: Examiner, split: Split | None, row: Row, regraded: Sequence[Regraded]) -> None:
+def _compare_row(found: Verification, examiner: Examiner, split: Split | None, row: Row, regraded: Sequence[RegradedRollout]) -> None:
     """A row of metrics.jsonl (no split) or evaluations.jsonl against its rollouts."""
     place = f"{Log.METRICS if split is None else Log.EVALUATIONS}.jsonl step {row['step']}"
     found.compare(place, "outcomes", row["outcomes"], _shares(regraded))
@@ -174,7 +174,7 @@ def _compare_row(found: Verification, examiner: Examiner, split: Split | None, r
 
 
 def _compare_summary(
-    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, Split | None], Row], test: Sequence[Regraded] | None
+    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, Split | None], Row], test: Sequence[RegradedRollout] | None
 ) -> None:
     """The result against the rows of the evaluations' log, and what it says of the test against the rollouts of the last one."""
     for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):
@@ -193,12 +193,12 @@ def _compare_summary(
         found.compare(SUMMARY, f"rewards of item {place}", list(recorded), again)
 
 
-def _shares(regraded: Sequence[Regraded]) -> dict[str, float]:
+def _shares(regraded: Sequence[RegradedRollout]) -> dict[str, float]:
     counts = Counter(each.ending.outcome.value for each in regraded)
     return {outcome: count / len(regraded) for outcome, count in counts.items()}
 
 
-def _scores(regraded: Sequence[Regraded]) -> list[list[float]]:
+def _scores(regraded: Sequence[RegradedRollout]) -> list[list[float]]:
     """Rewards, items x samples, in the order of the file."""
     items: dict[str, list[float]] = {}
     for each in regraded:
@@ -206,7 +206,7 @@ def _scores(regraded: Sequence[Regraded]) -> list[list[float]]:
     return list(items.values())
 
 
-def _item_scores(regraded: Sequence[Regraded]) -> list[float]:
+def _item_scores(regraded: Sequence[RegradedRollout]) -> list[float]:
     return [_mean(rewards) for rewards in _scores(regraded)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from espl_bench.config.run_config import RunConfig
-from espl_bench.engines.source import FROZEN, Source
+from espl_bench.engines.source import FROZEN, ModelSource
 from espl_bench.errors import UsageError
 
 SERVICE_DECIDES = ("lora_alpha", "token_budget", "gradient_checkpointing", "correction", "correction_cap", "train_device")
@@ -64,7 +64,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
             raise UsageError(f"options: --{name.replace('_', '-')} is for an endpoint; add --{_engine_option(name)} openai or tinker")
 
 
-def _check_address(source: Source, flag: str, engine: str) -> None:
+def _check_address(source: ModelSource, flag: str, engine: str) -> None:
     if not source.is_remote or (source.is_service and source.base_url is None):
         return
     if source.base_url is None:

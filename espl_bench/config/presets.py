@@ -2,7 +2,7 @@
 
 A preset is not recorded: the resolved configuration is what counts. It sets fields of `RunConfig`, and choices of `Method` where
 they mean something: a baseline only where weights learn, selection only where there is more than one prompt to select from. So
-it changes no method into another one. What a preset cannot say stands in its `unsaid`.
+it changes no method into another one. What a preset cannot say stands in its `deviations`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Preset:
     """Choices of a Method whose weights learn."""
     selecting: Mapping[str, Any]
     """Choices of a Method that breeds prompts and keeps more than one."""
-    unsaid: tuple[str, ...]
+    deviations: tuple[str, ...]
     """What its origin does and this project cannot express or does otherwise on purpose, one line each."""
 
     def method_choices(self, method: Method) -> dict[str, Any]:
@@ -64,7 +64,7 @@ PAPER: Final = Preset(
     config={**_SHARED, "temperature": 0.7, "editor_temperature": 0.7, "steps": 100, "placement": "system"},
     training={"baseline": "per_prompt"},
     selecting={"selector": "top_plus_random", "population_size": 10, "crossover_prob": 0.2, "editor": "reference"},
-    unsaid=(
+    deviations=(
         _EPOCHS,
         "temperature 0.6 to 0.7, by experiment: 0.7 is set",
         "which prompt is shown in evaluations is not stated: this project's own choice stays",
@@ -88,7 +88,7 @@ REFERENCE_CODE: Final = Preset(
     },
     training={"baseline": "per_prompt"},
     selecting={"selector": "uniform", "population_size": 5, "crossover_prob": 0.0, "editor": "reference", "shown": "newest"},
-    unsaid=(
+    deviations=(
         _EPOCHS,
         "a method without principles is trained on the bare problem and tested under a template that says None: here both are one text",
         "the checkpoint with the best test score is kept and resumed from: here no test score steers anything",

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from espl_bench.config.checks import check_sources
 from espl_bench.config.presets import find_preset
-from espl_bench.config.run_config import RunConfig, _first, _validated
+from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control
 from espl_bench.engines.source import fastest_engine
 from espl_bench.errors import UsageError
 from espl_bench.registry import find_environment, find_method
+from espl_bench.utils.validation import first_fault
 
 METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
 """Fields of Method that an option may override."""
@@ -56,4 +57,11 @@ def read_config(path: Path) -> RunConfig:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); is this a run directory?") from error
     except ValidationError as error:
-        raise UsageError(f"{path} is not a configuration: {_first(error)}; restore it or start a new run") from error
+        raise UsageError(f"{path} is not a configuration: {first_fault(error)}; restore it or start a new run") from error
+
+
+def _validated(values: Mapping[str, Any], source: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{source}: {first_fault(error)}") from error

@@ -1,15 +1,13 @@
 """The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from espl_bench.controls import Control
-from espl_bench.engines.source import EngineName, Source
-from espl_bench.errors import UsageError
-from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.engines.source import EngineName, ModelSource
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.learning.spec import CorrectionLevel, LossName
 from espl_bench.method import Method
 from espl_bench.prompts.dialect import Placement
@@ -140,9 +138,9 @@ class RunConfig(BaseModel):
     """Iterations between commits that a resume can start from."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> EditLimits:
         """What bounds the operators."""
-        return Limits(
+        return EditLimits(
             max_edits=self.max_edits,
             max_words=self.max_principle_words,
             attempts=self.group_size,
@@ -157,34 +155,21 @@ class RunConfig(BaseModel):
         return 0 if self.method.is_static else self.steps
 
     @property
-    def policy_source(self) -> Source:
+    def policy_source(self) -> ModelSource:
         """The model that is rolled out."""
-        return Source(self.engine, self.model, self.base_url, self.api_key_env)
+        return ModelSource(self.engine, self.model, self.base_url, self.api_key_env)
 
     @property
-    def editor_source(self) -> Source | None:
+    def editor_source(self) -> ModelSource | None:
         """The editor's model, if it is another than the policy's."""
         if self.editor_model is None:
             return None
         engine = self.editor_engine or self.engine
-        policy = self.policy_source if engine == self.engine else Source(engine, self.editor_model)
+        policy = self.policy_source if engine == self.engine else ModelSource(engine, self.editor_model)
         base_url, key = self.editor_base_url or policy.base_url, self.editor_api_key_env or policy.api_key_env
-        return Source(engine, self.editor_model, base_url, key)
+        return ModelSource(engine, self.editor_model, base_url, key)
 
 
 def model_name(model: str) -> str:
     """What people call a model: a folder's own name, else the name as it is."""
     return Path(model).name if Path(model).is_dir() else model
-
-
-def _validated(values: Mapping[str, Any], source: str) -> RunConfig:
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(f"{source}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return f"{where}: {first['msg']}"

@@ -58,7 +58,7 @@ class Wrapper:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """One data set, of which an environment uses some or all rows."""
 
     name: str
@@ -93,15 +93,15 @@ class Source:
 class DataSpec:
     """The data of one environment."""
 
-    train: tuple[Source, ...] = ()
-    validation: tuple[Source, ...] = ()
-    test: tuple[Source, ...] = ()
+    train: tuple[DataSource, ...] = ()
+    validation: tuple[DataSource, ...] = ()
+    test: tuple[DataSource, ...] = ()
     split_rule: str = ""
     """How the splits come out of the sources, in one line."""
     selected: int | None = None
     """Rows of the training sources that are used; None: all."""
 
-    def of(self, split: Split) -> tuple[Source, ...]:
+    def of(self, split: Split) -> tuple[DataSource, ...]:
         """The sources of a split; empty if it has none of its own."""
         return {Split.TRAIN: self.train, Split.VALIDATION: self.validation, Split.TEST: self.test}[split]
 
@@ -112,11 +112,11 @@ class DataSpec:
         counts = [source.expected for source in self.of(split)]
         return None if None in counts else sum(count for count in counts if count is not None)
 
-    def __iter__(self) -> Iterator[tuple[Split, Source]]:
+    def __iter__(self) -> Iterator[tuple[Split, DataSource]]:
         """Every source with its split, in the splits' order."""
         return ((split, source) for split in Split for source in self.of(split))
 
-    def find(self, env: str, split: Split, name: str | None) -> Source:
+    def find(self, env: str, split: Split, name: str | None) -> DataSource:
         """The source that a command means. Raises UsageError if the split has none, or several and none is named."""
         sources = {source.name: source for source in self.of(split)}
         if name is not None:

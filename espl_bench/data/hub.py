@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns
-from espl_bench.data.dataset_spec import Source
+from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.files import BATCH, Record
 from espl_bench.data.intake import Intake, take_in
-from espl_bench.data.store import Origin
+from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError
 
 TIMEOUT: Final = 20.0
@@ -21,7 +21,7 @@ HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
 """Libraries under the hub's client, which has changed them between versions, and what they raise without a network."""
 
 
-def fetch(source: Source, remedy: str) -> tuple[Intake, Origin]:
+def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
     """The items of a source and where they came from.
 
     Args:
@@ -39,7 +39,7 @@ def fetch(source: Source, remedy: str) -> tuple[Intake, Origin]:
         used = {column.split(".")[0] for column in (columns.problem, columns.answer)} if columns else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
         intake = take_in(_records(slim), source.hub_id, source)
-    return intake, Origin(hub_id=source.hub_id, revision=revision)
+    return intake, DataOrigin(hub_id=source.hub_id, revision=revision)
 
 
 def _records(rows: Any) -> Iterator[Record]:
@@ -48,7 +48,7 @@ def _records(rows: Any) -> Iterator[Record]:
         yield from table.to_pylist()
 
 
-def _commit(source: Source) -> str | None:
+def _commit(source: DataSource) -> str | None:
     """The commit that is asked for, by its full name; None for a folder, which has none. Fails at once without a network."""
     if Path(source.hub_id).is_dir():
         return None
@@ -58,7 +58,7 @@ def _commit(source: Source) -> str | None:
 
 
 @contextmanager
-def _failures_told(source: Source, remedy: str, failure: type[Exception]) -> Generator[None]:
+def _failures_told(source: DataSource, remedy: str, failure: type[Exception]) -> Generator[None]:
     """Tell what the hub's client and `datasets` (its `failure`) raise as one line with the way around it."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns, text_of, value_at
-from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, Source
+from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource
 from espl_bench.data.text import Item, clean, identity_of, repairs
 from espl_bench.errors import DataError
 
@@ -39,7 +39,7 @@ class Intake:
         return identity_of(self.items)
 
 
-class _Refused(Exception):
+class _RefusedRow(Exception):
     """A row cannot be used; the message says why, in the plural."""
 
 
@@ -75,7 +75,7 @@ class _Merged:
 def take_in(
     records: Iterable[Mapping[str, Any]],
     where: str,
-    source: Source | None = None,
+    source: DataSource | None = None,
     problem_column: str | None = None,
     answer_column: str | None = None,
 ) -> Intake:
@@ -101,7 +101,7 @@ def take_in(
         columns = columns or choose_columns(record, known, problem_column, answer_column, where)
         try:
             problem, answer = _pair(record, columns, source)
-        except _Refused as refused:
+        except _RefusedRow as refused:
             refusals.add(str(refused), row)
             continue
         before = merged.setdefault(problem, _Merged(answer, row))
@@ -120,23 +120,23 @@ def take_in(
     )
 
 
-def _pair(record: Mapping[str, Any], columns: Columns, source: Source | None) -> tuple[str, str]:
+def _pair(record: Mapping[str, Any], columns: Columns, source: DataSource | None) -> tuple[str, str]:
     """Problem, without its wrapper and not yet cleaned, and answer, cleaned. Raises _Refused."""
     problem, answer = text_of(value_at(record, columns.problem)), _answer(value_at(record, columns.answer), source)
     if problem is not None and source is not None and source.wrapper is not None:
         problem = source.wrapper.unwrap(problem)
     if problem is None or not clean(problem):
-        raise _Refused("rows have no problem")
+        raise _RefusedRow("rows have no problem")
     if answer is None or not (answer := clean(answer)):
-        raise _Refused("rows have no answer")
+        raise _RefusedRow("rows have no answer")
     if source is not None and source.answers == "integer":
         answer = _integer(answer)
         if answer is None:
-            raise _Refused("answers are no integers")
+            raise _RefusedRow("answers are no integers")
     return problem, answer
 
 
-def _answer(value: Any, source: Source | None) -> str | None:
+def _answer(value: Any, source: DataSource | None) -> str | None:
     """An answer as text; where several may be right, all of them that say something, as a JSON list."""
     if source is None or source.answers != "list":
         return text_of(value)

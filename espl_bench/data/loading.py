@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Collection, Mapping
 
-from espl_bench.data.dataset_spec import DataSpec, Source
-from espl_bench.data.store import Stored, home, is_stored, load
+from espl_bench.data.dataset_spec import DataSource, DataSpec
+from espl_bench.data.store import StoredData, home, is_stored, load
 from espl_bench.errors import DataError, unknown
 from espl_bench.types import Split
 
@@ -14,18 +14,18 @@ def get_command(env: str) -> str:
     return f"espl-bench data get {shlex.quote(env)}"
 
 
-def import_command(env: str, data: DataSpec, split: Split, source: Source) -> str:
+def import_command(env: str, data: DataSpec, split: Split, source: DataSource) -> str:
     """The command that imports one set from a file."""
     named = f" --source {source.name}" if len(data.of(split)) > 1 else ""
     return f"espl-bench data import {shlex.quote(env)} --split {split.value}{named} --from FILE"
 
 
-def missing(data: DataSpec, chosen: Collection[str] | None = None) -> list[tuple[Split, Source]]:
+def missing(data: DataSpec, chosen: Collection[str] | None = None) -> list[tuple[Split, DataSource]]:
     """The sets that an environment needs and the data home lacks; `chosen` as in `load_data`."""
     return [(split, source) for split, source in _used(data, chosen) if not is_stored(source)]
 
 
-def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -> Mapping[Split, tuple[Stored, ...]]:
+def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -> Mapping[Split, tuple[StoredData, ...]]:
     """Every set of an environment, by split.
 
     Args:
@@ -49,11 +49,11 @@ def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -
     }
 
 
-def _used(data: DataSpec, chosen: Collection[str] | None) -> list[tuple[Split, Source]]:
+def _used(data: DataSpec, chosen: Collection[str] | None) -> list[tuple[Split, DataSource]]:
     return [(split, source) for split, source in data if split is not Split.TRAIN or chosen is None or source.name in chosen]
 
 
-def _complaint(env: str, data: DataSpec, absent: list[tuple[Split, Source]], chosen: Collection[str] | None) -> str:
+def _complaint(env: str, data: DataSpec, absent: list[tuple[Split, DataSource]], chosen: Collection[str] | None) -> str:
     """What is missing, how to get it, and for a training set in part how to go on without."""
     names = ", ".join(f"{source.name} ({split})" for split, source in absent)
     imports = " ; ".join(import_command(env, data, split, source) for split, source in absent)

@@ -33,7 +33,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class OverlapPair:
     """Two problems that are the same, or nearly."""
 
     first: Text
@@ -46,14 +46,14 @@ class Pair:
     """Shared n-grams as a share of both texts' together; 1 for an exact pair."""
 
 
-def overlaps(first: Sequence[Text], second: Sequence[Text]) -> list[Pair]:
+def overlaps(first: Sequence[Text], second: Sequence[Text]) -> list[OverlapPair]:
     """Every pair across two collections, the closest first. Time: linear in both, about 3 s for 17,000 x 900 problems."""
     grams_first, grams_second = [_grams(text) for text in first], [_grams(text) for text in second]
     frequency = Counter(gram for grams in (*grams_first, *grams_second) for gram in grams)
     return _join(first, [_distinctive(grams, frequency) for grams in grams_first], _Index(second, grams_second, frequency), after=False)
 
 
-def repetitions(texts: Sequence[Text]) -> list[Pair]:
+def repetitions(texts: Sequence[Text]) -> list[OverlapPair]:
     """Every pair within one collection, each once, the closest first."""
     grams = [_grams(text) for text in texts]
     frequency = Counter(gram for each in grams for gram in each)
@@ -79,13 +79,13 @@ class _Index:
                 self.by_gram.setdefault(gram, []).append(place)
 
 
-def _join(texts: Sequence[Text], kept: Sequence[Sequence[Gram]], index: _Index, after: bool) -> list[Pair]:
+def _join(texts: Sequence[Text], kept: Sequence[Sequence[Gram]], index: _Index, after: bool) -> list[OverlapPair]:
     """Every pair of a text and an indexed one; with `after`, only of a text and one that stands later in the same collection."""
-    pairs: list[Pair] = []
+    pairs: list[OverlapPair] = []
     for place, (text, grams) in enumerate(zip(texts, kept, strict=True)):
         start = place + 1 if after else 0
         same = [other for other in index.by_key.get(match_key(text.text), ()) if other >= start]
-        pairs.extend(Pair(text, index.texts[other], True, 1.0, 1.0) for other in same)
+        pairs.extend(OverlapPair(text, index.texts[other], True, 1.0, 1.0) for other in same)
         shared = Counter(other for gram in grams for other in index.by_gram.get(gram, ()) if other >= start)
         pairs.extend(
             pair
@@ -95,11 +95,11 @@ def _join(texts: Sequence[Text], kept: Sequence[Sequence[Gram]], index: _Index, 
     return sorted(pairs, key=lambda pair: (-pair.containment, -pair.jaccard))
 
 
-def _near(first: Text, second: Text, shared: int, size_first: int, size_second: int) -> Pair | None:
+def _near(first: Text, second: Text, shared: int, size_first: int, size_second: int) -> OverlapPair | None:
     containment = shared / min(size_first, size_second)
     if containment < SHARE:
         return None
-    return Pair(first, second, False, containment, shared / (size_first + size_second - shared))
+    return OverlapPair(first, second, False, containment, shared / (size_first + size_second - shared))
 
 
 def _grams(text: Text) -> frozenset[Gram]:

@@ -19,11 +19,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from espl_bench.data.dataset_spec import Columns, Source
+from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
 from espl_bench.data.text import Item
 from espl_bench.errors import DataError
 from espl_bench.utils import atomic_io
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
 MANIFEST: Final = "manifest.json"
@@ -33,10 +34,8 @@ _Stamp = tuple[int, int]
 """Modification time in nanoseconds, and size in bytes."""
 
 
-class Origin(BaseModel):
+class DataOrigin(FrozenRecord):
     """Where the rows came from: the hub, or a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     hub_id: str | None = None
     revision: str | None = None
@@ -59,7 +58,7 @@ class Manifest(BaseModel):
 
     schema_: Literal["espl-bench/data/1"] = Field(default=SCHEMA, alias="schema")
     source: str
-    origin: Origin
+    origin: DataOrigin
     columns: Columns
     rows_read: int
     items: int
@@ -73,7 +72,7 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredData:
     """A set as it lies in the data home. Compared by identity of the object: one reading, one object."""
 
     manifest: Manifest
@@ -96,7 +95,7 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "espl-bench"
 
 
-def save(source: Source, intake: Intake, origin: Origin) -> Manifest:
+def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
     """Put a set into the data home, in the place of the one before. Raises DataError if the home cannot be written."""
     folder = home() / source.name
     lines = [
@@ -130,12 +129,12 @@ def save(source: Source, intake: Intake, origin: Origin) -> Manifest:
     return manifest
 
 
-def is_stored(source: Source) -> bool:
+def is_stored(source: DataSource) -> bool:
     """Whether the data home has the set, whole or not."""
     return (home() / source.name / MANIFEST).is_file()
 
 
-def load(source: Source, remedy: str) -> Stored:
+def load(source: DataSource, remedy: str) -> StoredData:
     """A stored set, its bytes compared with the manifest.
 
     Args:
@@ -150,7 +149,7 @@ def load(source: Source, remedy: str) -> Stored:
     return _stored(folder, _stamp(folder / MANIFEST, remedy), _stamp(folder / manifest.rows_file, remedy), remedy)
 
 
-def manifest_of(source: Source, remedy: str) -> Manifest:
+def manifest_of(source: DataSource, remedy: str) -> Manifest:
     """What is known of a stored set, its rows unread. Raises DataError as `load`."""
     path = home() / source.name / MANIFEST
     if not path.is_file():
@@ -174,11 +173,11 @@ def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
     except OSError as error:
         raise _unreadable(path, error, remedy) from error
     except ValidationError as error:
-        raise DataError(f"{path} is damaged ({error.errors()[0]['msg']}); bring it back: {remedy}") from error
+        raise DataError(f"{path} is damaged ({first_fault(error)}); bring it back: {remedy}") from error
 
 
 @lru_cache(maxsize=64)
-def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: str) -> Stored:
+def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: str) -> StoredData:
     """Read and compared once for as long as neither file changes."""
     manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
     path = folder / manifest.rows_file
@@ -188,7 +187,7 @@ def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: st
         raise _unreadable(path, error, remedy) from error
     if hashlib.sha256(content).hexdigest() != manifest.rows_sha256:
         raise DataError(f"{path} is not the file that was stored (its SHA-256 differs from the manifest's); bring it back: {remedy}")
-    return Stored(manifest, tuple(_item(json.loads(line)) for line in content.splitlines()))
+    return StoredData(manifest, tuple(_item(json.loads(line)) for line in content.splitlines()))
 
 
 def _unreadable(path: Path, error: OSError, remedy: str) -> DataError:

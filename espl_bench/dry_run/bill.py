@@ -7,7 +7,7 @@ tokenizer is not at hand; a reflection is taken to be shown attempts as long as 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from espl_bench.accounting.budget import Budget, Price, Role, open_purse
+from espl_bench.accounting.budget import Budget, ModelRole, Price, open_cost_tracker
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.environment.text_env import TextEnv
@@ -44,20 +44,20 @@ class Bill:
 
 def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budget) -> Bill | None:
     """The bill; None for a run that asks no endpoint and no service. Raises UsageError as the run would for its budget."""
-    purse = open_purse(config, budget)
-    models = purse.models
+    cost_tracker = open_cost_tracker(config, budget)
+    models = cost_tracker.models
     if not models:
         return None
     prompt = _prompt_tokens(config, env)
-    calls = {Role.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, Role.EDITOR: work.max_reflection_calls}
-    sampled = {Role.POLICY: work.max_generated_tokens + work.max_eval_tokens, Role.EDITOR: work.max_reflection_tokens}
+    calls = {ModelRole.POLICY: (work.rollouts + work.eval_rollouts) * env.turns, ModelRole.EDITOR: work.max_reflection_calls}
+    sampled = {ModelRole.POLICY: work.max_generated_tokens + work.max_eval_tokens, ModelRole.EDITOR: work.max_reflection_tokens}
     read = {
-        Role.POLICY: calls[Role.POLICY] * prompt,
-        Role.EDITOR: calls[Role.EDITOR] * _reflection_tokens(config, env),
+        ModelRole.POLICY: calls[ModelRole.POLICY] * prompt,
+        ModelRole.EDITOR: calls[ModelRole.EDITOR] * _reflection_tokens(config, env),
     }
     used = {role: Usage(read[role], sampled[role]) for role in models}
-    steps = work.steps if purse.trains else 0
-    trained = work.rollouts * prompt + work.max_generated_tokens if purse.trains else 0
+    steps = work.steps if cost_tracker.trains else 0
+    trained = work.rollouts * prompt + work.max_generated_tokens if cost_tracker.trains else 0
     return Bill(
         requests=sum(calls[role] for role in models),
         training_requests=2 * steps,
@@ -65,9 +65,9 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
         max_trained_tokens=trained,
         max_sampled_tokens=sum(usage.sampled for usage in used.values()),
         prompt_tokens=sum(usage.prompt for usage in used.values()),
-        prices=purse.prices,
-        unpriced=purse.unpriced,
-        max_cost_usd=purse.cost(used, trained),
+        prices=cost_tracker.prices,
+        unpriced=cost_tracker.unpriced,
+        max_cost_usd=cost_tracker.cost(used, trained),
     )
 
 

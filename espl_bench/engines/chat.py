@@ -17,7 +17,7 @@ from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers.decoders import DecodeStream
 
 from espl_bench.errors import ModelError
-from espl_bench.tools.sanitize import defuse
+from espl_bench.tools.sanitize import escape_markers
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message, ToolCall
 from espl_bench.utils import reasoning
@@ -103,7 +103,7 @@ class HfChat:
 
     def harmless(self, text: str) -> str:
         """A foreign text without anything that this tokenizer or template has for a marker."""
-        return defuse(text, self._markers)
+        return escape_markers(text, self._markers)
 
     @cached_property
     def _markers(self) -> frozenset[str]:

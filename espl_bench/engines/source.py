@@ -23,7 +23,7 @@ def fastest_engine() -> EngineName:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelSource:
     """One model and how it is come by."""
 
     engine: EngineName

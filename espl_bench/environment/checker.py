@@ -27,7 +27,7 @@ GARBLED: Final = ("zq }{ 7%% ]] -- qz", "\n\n\n", "None", "[[[[((((", "0" * 500)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CheckedEnding:
     """How an episode ended."""
 
     reward: float
@@ -77,13 +77,13 @@ def check_environment(env: TextEnv, *, twin: TextEnv | None = None, samples: int
         raise EnvironmentFault("\n".join(f"{type(env).__name__}: {line}" for line in broken))
 
 
-def play(env: TextEnv, problem: Problem, text: str) -> Ending:
+def play(env: TextEnv, problem: Problem, text: str) -> CheckedEnding:
     """Answer `text` to everything until the episode ends. Raises EnvironmentFault if it does not."""
     env.reset(options={"split": problem.split, "index": problem.index})
     for _ in range(MAX_TURNS):
         _, reward, terminated, truncated, info = env.step(text)
         if terminated or truncated:
-            return Ending(float(reward), info.get("outcome"), truncated)
+            return CheckedEnding(float(reward), info.get("outcome"), truncated)
     raise EnvironmentFault(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")
 
 
@@ -223,7 +223,7 @@ def _ends(subject: _Subject) -> Iterator[str]:
     yield "step after the end of an episode is accepted; raise gymnasium.error.ResetNeeded"
 
 
-def _name(ending: Ending) -> str:
+def _name(ending: CheckedEnding) -> str:
     return str(ending.outcome) if isinstance(ending.outcome, Outcome) else f"{ending.outcome!r} (info needs an Outcome)"
 
 

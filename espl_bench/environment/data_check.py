@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from espl_bench.data.dataset_spec import DataSpec, Source
+from espl_bench.data.dataset_spec import DataSource, DataSpec
 from espl_bench.data.loading import import_command
-from espl_bench.data.overlap import Pair, Text, overlaps, repetitions
+from espl_bench.data.overlap import OverlapPair, Text, overlaps, repetitions
 from espl_bench.data.store import is_stored, load
 from espl_bench.environment.checker import play
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
@@ -69,7 +69,7 @@ class SplitReport:
     items: int
     identity: str
     """Empty for an environment that has none."""
-    repetitions: tuple[Pair, ...]
+    repetitions: tuple[OverlapPair, ...]
     unaccepted: tuple[Unaccepted, ...]
 
 
@@ -79,11 +79,11 @@ class OverlapReport:
 
     first: str
     second: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[OverlapPair, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DataReport:
     """Everything about one environment."""
 
     env: str
@@ -96,7 +96,7 @@ class Report:
     """Between the whole sets behind this environment and those behind others."""
 
 
-def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpec] = ()) -> Report:
+def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpec] = ()) -> DataReport:
     """Check an environment.
 
     Args:
@@ -109,7 +109,7 @@ def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpe
     """
     problems = {split: [env.problem(split, index) for index in range(env.size(split))] for split in env.splits}
     identity = env.data_identity()
-    return Report(
+    return DataReport(
         env=spec.name,
         split_rule=spec.data.split_rule,
         sources=tuple(_source_report(spec.name, spec.data, split, source) for split, source in spec.data),
@@ -122,7 +122,7 @@ def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpe
     )
 
 
-def _source_report(env: str, data: DataSpec, split: Split, source: Source) -> SourceReport:
+def _source_report(env: str, data: DataSpec, split: Split, source: DataSource) -> SourceReport:
     stored = load(source, import_command(env, data, split, source)).manifest if is_stored(source) else None
     return SourceReport(
         split=split.value,
@@ -170,14 +170,14 @@ def _elsewhere(spec: EnvironmentSpec, against: Sequence[EnvironmentSpec]) -> tup
     home_of = {text.id: name for name, texts in foreign.items() for text in texts}
     found: list[OverlapReport] = []
     for name, texts in own.items():
-        pairs: dict[str, list[Pair]] = {each: [] for each, there in foreign.items() if texts and there}
+        pairs: dict[str, list[OverlapPair]] = {each: [] for each, there in foreign.items() if texts and there}
         for pair in overlaps(texts, [text for there in foreign.values() for text in there]):
             pairs[home_of[pair.second.id]].append(pair)
         found.extend(OverlapReport(name, each, tuple(shared)) for each, shared in pairs.items())
     return tuple(found)
 
 
-def _stored_texts(spec: EnvironmentSpec, split: Split, source: Source) -> list[Text]:
+def _stored_texts(spec: EnvironmentSpec, split: Split, source: DataSource) -> list[Text]:
     """Every problem of a set; none if it is not stored."""
     if not is_stored(source):
         return []

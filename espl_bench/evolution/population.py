@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from espl_bench.evolution.rating import TIE, conservative, rate_by_means
 from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+from espl_bench.utils.validation import first_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,7 @@ class Population:
         try:
             return _adapter().validate_python(record)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or "record"
-            raise ValueError(f"not a population: {field}: {first['msg']}") from error
+            raise ValueError(f"not a population: {first_fault(error)}") from error
 
 
 @cache

@@ -14,7 +14,7 @@ import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.reading import as_meant, before_percent
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
-from espl_bench.grading.wire import Finding, Question, Reply
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 _LATEX: Final[Any] = math_verify.LatexExtractionConfig(boxed_match_priority=0)
 # One object for every use: math-verify keeps the compiled patterns of one configuration only.
@@ -38,19 +38,19 @@ _DELIMITERS: Final = ("$", "\\(", "\\[", "\\boxed", "\\fbox", "\\begin")
 _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
-def compare(question: Question) -> Reply:
+def compare(question: GraderQuestion) -> GraderReply:
     """What math-verify says. Raises whatever it raises."""
     gold = _read_gold(question.gold, question.search)
     answer = _read(question.answer, question.search)
     if not gold:
-        finding = Finding.NO_GOLD
+        finding = GraderFinding.NO_GOLD
     elif not answer:
-        finding = Finding.NO_ANSWER
+        finding = GraderFinding.NO_ANSWER
     else:
-        finding = Finding.EQUAL if _any_equal(gold, answer, question) else Finding.DIFFERENT
+        finding = GraderFinding.EQUAL if _any_equal(gold, answer, question) else GraderFinding.DIFFERENT
     if not question.describe:
-        return Reply(finding)
-    return Reply(finding, gold_form=_described(gold), answer_form=_described(answer))
+        return GraderReply(finding)
+    return GraderReply(finding, gold_form=_described(gold), answer_form=_described(answer))
 
 
 def warm_up() -> None:
@@ -59,7 +59,7 @@ def warm_up() -> None:
     sys.set_int_max_str_digits(0)  # the process has its own limits; a refused conversion would pass for a wrong answer
     for gold, answer in _WARM_UP:
         for search in ((), tuple(MatchType)):
-            compare(Question(gold, answer, search, True, True, 6, 15, cpu_s=0.0, memory_mib=0, describe=True))
+            compare(GraderQuestion(gold, answer, search, True, True, 6, 15, cpu_s=0.0, memory_mib=0, describe=True))
 
 
 def _read(text: str, search: tuple[str, ...]) -> list[Any]:
@@ -94,7 +94,7 @@ def _read_gold(text: str, search: tuple[str, ...]) -> list[Any]:
     return _read(text, () if bare and MatchType.LATEX in search else search)
 
 
-def _any_equal(gold: list[Any], answer: list[Any], question: Question) -> bool:
+def _any_equal(gold: list[Any], answer: list[Any], question: GraderQuestion) -> bool:
     """Whether some reading of the answer equals some reading of the gold answer; an exception counts if none does."""
     fault: Exception | None = None
     for one in gold:

@@ -70,7 +70,7 @@ class _Watch:
         return isinstance(path, str) and isinstance(flags, int) and not flags & _WRITING and path.startswith(self._roots)
 
 
-class Memory:
+class MemoryLimit:
     """How much memory one answer takes, on top of what the process had when it began."""
 
     def __init__(self) -> None:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final, NoReturn
 
-from espl_bench.grading.confinement import FORBIDDEN_EXIT, Memory, confine
+from espl_bench.grading.confinement import FORBIDDEN_EXIT, MemoryLimit, confine
 from espl_bench.grading.rules import LONGEST_SHOWN
-from espl_bench.grading.wire import Finding, Question, Reply, WireFault, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireFault, receive, send
 
 DONE_EXIT: Final = 0
 """The child found that there is nobody left to answer."""
@@ -35,7 +35,7 @@ WORN_SHARE: Final = 1 / 4
 _KEPT_OUT: Final = ("numpy", "scipy", "gmpy2")
 """sympy would use them where they are installed: verdicts then depended on that, and numpy's threads do not survive a fork."""
 
-Compare = Callable[[Question], Reply]
+Compare = Callable[[GraderQuestion], GraderReply]
 
 
 def main() -> None:
@@ -83,23 +83,23 @@ def _run_child(requests: int, replies: int, compare: Compare) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _obituary(code: int) -> Reply:
+def _obituary(code: int) -> GraderReply:
     if code == -signal.SIGPROF:
-        return Reply(Finding.CPU, "it used up its CPU time")
+        return GraderReply(GraderFinding.CPU, "it used up its CPU time")
     if code == FORBIDDEN_EXIT:
-        return Reply(Finding.DIED, "grading it led to a forbidden system call")
+        return GraderReply(GraderFinding.DIED, "grading it led to a forbidden system call")
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    return Reply(Finding.DIED, f"the grading process {ended}")
+    return GraderReply(GraderFinding.DIED, f"the grading process {ended}")
 
 
 def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
-    memory = Memory()
+    memory = MemoryLimit()
     confine()
     try:
         while (message := receive(requests)) is not None:
             if message.get(RENEW):
                 os._exit(RENEW_EXIT)
-            question = Question.of(message["question"])
+            question = GraderQuestion.of(message["question"])
             reply = _answer(question, memory, compare)
             send(replies, {"reply": asdict(reply), "number": message["number"]})
             if memory.grown_mib() > question.memory_mib * WORN_SHARE:
@@ -109,7 +109,7 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
     os._exit(DONE_EXIT)
 
 
-def _answer(question: Question, memory: Memory, compare: Compare) -> Reply:
+def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> GraderReply:
     """The one boundary behind which math-verify may raise anything."""
     memory.limit(question.memory_mib)
     signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
@@ -118,7 +118,7 @@ def _answer(question: Question, memory: Memory, compare: Compare) -> Reply:
     except MemoryError:
         return _out_of_memory(question)
     except Exception as error:  # noqa: BLE001  # sympy and antlr raise whatever they like; it is reported, not hidden
-        reply = Reply(Finding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
+        reply = GraderReply(GraderFinding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     if memory.grown_mib() > question.memory_mib:
@@ -126,8 +126,8 @@ def _answer(question: Question, memory: Memory, compare: Compare) -> Reply:
     return reply
 
 
-def _out_of_memory(question: Question) -> Reply:
-    return Reply(Finding.MEMORY, f"it took more than {question.memory_mib} MiB of memory")
+def _out_of_memory(question: GraderQuestion) -> GraderReply:
+    return GraderReply(GraderFinding.MEMORY, f"it took more than {question.memory_mib} MiB of memory")
 
 
 if __name__ == "__main__":

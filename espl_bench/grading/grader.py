@@ -23,7 +23,7 @@ from espl_bench.grading.rules import (
     GradingRules,
     How,
 )
-from espl_bench.grading.wire import Finding, Question, Reply
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 from espl_bench.types import Outcome
 
 COMPETITION_MATHS: Final = GradingRules()
@@ -31,21 +31,21 @@ _AHEAD: Final = 1024
 """Candidates of a batch that are under way or waiting for an earlier one."""
 
 _OUTCOMES: Final = {
-    Finding.EQUAL: Outcome.CORRECT,
-    Finding.DIFFERENT: Outcome.WRONG,
-    Finding.NO_ANSWER: Outcome.NO_ANSWER,
-    Finding.NO_GOLD: Outcome.ERROR,
-    Finding.RAISED: Outcome.ERROR,
-    Finding.CPU: Outcome.TIMEOUT,
-    Finding.CLOCK: Outcome.TIMEOUT,
-    Finding.MEMORY: Outcome.ERROR,
-    Finding.DIED: Outcome.ERROR,
+    GraderFinding.EQUAL: Outcome.CORRECT,
+    GraderFinding.DIFFERENT: Outcome.WRONG,
+    GraderFinding.NO_ANSWER: Outcome.NO_ANSWER,
+    GraderFinding.NO_GOLD: Outcome.ERROR,
+    GraderFinding.RAISED: Outcome.ERROR,
+    GraderFinding.CPU: Outcome.TIMEOUT,
+    GraderFinding.CLOCK: Outcome.TIMEOUT,
+    GraderFinding.MEMORY: Outcome.ERROR,
+    GraderFinding.DIED: Outcome.ERROR,
 }
 _DETAILS: Final = {
-    Finding.EQUAL: "math-verify finds them equal",
-    Finding.DIFFERENT: "math-verify finds them different",
-    Finding.NO_ANSWER: "math-verify finds no answer in it",
-    Finding.NO_GOLD: "math-verify finds nothing in the gold answer; correct the data",
+    GraderFinding.EQUAL: "math-verify finds them equal",
+    GraderFinding.DIFFERENT: "math-verify finds them different",
+    GraderFinding.NO_ANSWER: "math-verify finds no answer in it",
+    GraderFinding.NO_GOLD: "math-verify finds nothing in the gold answer; correct the data",
 }
 
 
@@ -106,7 +106,7 @@ def judge_many(candidates: Iterable[Candidate], pool: VerifierPool | None = None
         try:
             for candidate in candidates:
                 decided = _decide(candidate)
-                if isinstance(decided, Question):
+                if isinstance(decided, GraderQuestion):
                     if candidate not in known:
                         known[candidate] = threads.submit(judge, candidate, pool)
                     decided = known[candidate]
@@ -131,7 +131,7 @@ def explain(candidate: Candidate, pool: VerifierPool | None = None) -> Explanati
     return Explanation(_graded(candidate, reply), described.gold_form, described.answer_form)
 
 
-def _decide(candidate: Candidate) -> Grade | Question:
+def _decide(candidate: Candidate) -> Grade | GraderQuestion:
     """The grade, where math-verify is not needed; else what to ask it."""
     gold, rules = candidate.gold.strip(), candidate.rules
     answer = candidate.extracted.answer
@@ -185,8 +185,8 @@ def _plain(text: str) -> str:
     return " ".join(text.strip("$ \t\r\n").split())
 
 
-def _question(gold: str, answer: str, search: tuple[str, ...], rules: GradingRules) -> Question:
-    return Question(
+def _question(gold: str, answer: str, search: tuple[str, ...], rules: GradingRules) -> GraderQuestion:
+    return GraderQuestion(
         gold=gold,
         answer=answer,
         search=search,
@@ -199,11 +199,11 @@ def _question(gold: str, answer: str, search: tuple[str, ...], rules: GradingRul
     )
 
 
-def _ask(candidate: Candidate, question: Question, pool: VerifierPool | None) -> Reply:
+def _ask(candidate: Candidate, question: GraderQuestion, pool: VerifierPool | None) -> GraderReply:
     return (pool or shared_pool()).ask(question, candidate.rules.timeout_s)
 
 
-def _graded(candidate: Candidate, reply: Reply) -> Grade:
+def _graded(candidate: Candidate, reply: GraderReply) -> Grade:
     detail = _DETAILS.get(reply.finding, reply.detail)
     return Grade(_OUTCOMES[reply.finding], candidate.extracted.answer, How.MATH_VERIFY, detail)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from espl_bench.grading.wire import Finding, Question, Reply, WireFault, WireTimeout, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireFault, WireTimeout, receive, send
 
 START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
@@ -49,7 +49,7 @@ class GradingProcess:
             self.kill()
             raise
 
-    def ask(self, question: Question, limit_s: float, fresh: bool) -> Reply:
+    def ask(self, question: GraderQuestion, limit_s: float, fresh: bool) -> GraderReply:
         """Ask and wait.
 
         Args:
@@ -66,10 +66,10 @@ class GradingProcess:
             return self._reply(deadline)
         except WireTimeout:
             self.kill()
-            return Reply(Finding.CLOCK, f"it took more than {limit_s:g} s")
+            return GraderReply(GraderFinding.CLOCK, f"it took more than {limit_s:g} s")
         except WireFault as fault:
             self.kill()
-            return Reply(Finding.DIED, f"the grading process ended: {fault}")
+            return GraderReply(GraderFinding.DIED, f"the grading process ended: {fault}")
         except BaseException:  # such as Ctrl-C: what is under way here must not be taken for the next reply
             self.kill()
             raise
@@ -111,14 +111,14 @@ class GradingProcess:
         if greeting["fault"]:
             raise StartFault(greeting["fault"])
 
-    def _reply(self, deadline: float) -> Reply:
+    def _reply(self, deadline: float) -> GraderReply:
         """The reply to the last question, or the news that nobody is left to give one."""
         while True:
             message = receive(self._replies, deadline)
             if message is None:
                 raise WireFault("its pipe was closed")
             if message["number"] in (self._number, None):
-                return Reply.of(message["reply"])
+                return GraderReply.of(message["reply"])
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Final, Self
 
 from espl_bench.grading.process import GradingProcess, StartFault
-from espl_bench.grading.wire import Finding, Question, Reply
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 MAX_SIZE: Final = 8
 """Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
@@ -42,7 +42,7 @@ class VerifierPool:
         self._reset()
         _pools.add(self)
 
-    def ask(self, question: Question, limit_s: float) -> Reply:
+    def ask(self, question: GraderQuestion, limit_s: float) -> GraderReply:
         """Compare, wait for the reply, and try again alone if the first attempt was interrupted.
 
         Args:
@@ -91,14 +91,14 @@ class VerifierPool:
         """Whether an attempt is under way that is to be alone."""
         self._closed = False
 
-    def _attempt(self, question: Question, limit_s: float, alone: bool) -> Reply:
+    def _attempt(self, question: GraderQuestion, limit_s: float, alone: bool) -> GraderReply:
         with self._turn(alone):
             try:
                 process = self._take()
             except StartFault as fault:
-                return Reply(Finding.DIED, f"the grading process did not start: {fault}")
+                return GraderReply(GraderFinding.DIED, f"the grading process did not start: {fault}")
             if process is None:
-                return Reply(Finding.DIED, "the grading pool is closed")
+                return GraderReply(GraderFinding.DIED, "the grading pool is closed")
             try:
                 return process.ask(question, limit_s, fresh=alone)
             finally:

@@ -26,7 +26,7 @@ class WireTimeout(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GraderQuestion:
     """One gold answer and one answer, to be compared by math-verify."""
 
     gold: str
@@ -44,13 +44,13 @@ class Question:
     """Also say what both were read as: for people, since printing a formula takes time."""
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> "Question":
+    def of(cls, fields: dict[str, Any]) -> "GraderQuestion":
         """As it came over the wire, where tuples are lists."""
         values: dict[str, Any] = fields | {"search": tuple(fields["search"])}
         return cls(**values)
 
 
-class Finding(StrEnum):
+class GraderFinding(StrEnum):
     """What became of a question."""
 
     EQUAL = "equal"
@@ -73,23 +73,23 @@ class Finding(StrEnum):
     @property
     def interrupted(self) -> bool:
         """Whether the question was not answered, so that a second attempt may end otherwise."""
-        return self in (Finding.CPU, Finding.CLOCK, Finding.MEMORY, Finding.DIED)
+        return self in (GraderFinding.CPU, GraderFinding.CLOCK, GraderFinding.MEMORY, GraderFinding.DIED)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class GraderReply:
     """The answer to a question."""
 
-    finding: Finding
+    finding: GraderFinding
     detail: str = ""
     gold_form: str = ""
     """What the gold answer was read as, if that was asked for."""
     answer_form: str = ""
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> "Reply":
+    def of(cls, fields: dict[str, Any]) -> "GraderReply":
         """As it came over the wire, where a finding is its name."""
-        values: dict[str, Any] = fields | {"finding": Finding(fields["finding"])}
+        values: dict[str, Any] = fields | {"finding": GraderFinding(fields["finding"])}
         return cls(**values)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from espl_bench.leaderboard.grouping import Entry, group
+from espl_bench.leaderboard.grouping import GroupEntry, group
 from espl_bench.leaderboard.layout import Sheet, matched_sheet, overview_sheet, table_sheet
-from espl_bench.leaderboard.match import Budget, Matched, match
+from espl_bench.leaderboard.match import MatchAxis, Matched, match
 from espl_bench.leaderboard.overview import Overview, overview
 from espl_bench.leaderboard.table import Table, tabulate
 
@@ -27,7 +27,7 @@ class Board:
         return [*first, *(table_sheet(table, curves) for table in self.tables), *map(matched_sheet, self.matched)]
 
 
-def build_board(entries: Iterable[Entry], reference: str | None = None, budget: Budget | None = None) -> Board:
+def build_board(entries: Iterable[GroupEntry], reference: str | None = None, budget: MatchAxis | None = None) -> Board:
     """Compute everything.
 
     Args:

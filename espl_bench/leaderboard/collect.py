@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.runs.published import SUFFIX, read_result
 from espl_bench.runs.run_dir import PROVENANCE, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
@@ -15,10 +15,10 @@ LEVELS = ("", "*/", "*/*/")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRun:
     """What lies under the given paths."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[GroupEntry, ...]
     unfinished: tuple[Path, ...]
     """Run directories without a summary: they are in no row."""
 
@@ -29,7 +29,7 @@ class _Run:
     path: Path
 
 
-def collect(paths: Sequence[Path]) -> Found:
+def collect(paths: Sequence[Path]) -> FoundRun:
     """Every finished run under the paths, each once. Raises RunDirError where a path holds none."""
     files: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
@@ -40,7 +40,7 @@ def collect(paths: Sequence[Path]) -> Found:
         files.update({file.resolve(): file for file in summaries})
         unfinished.update({folder.resolve(): folder for folder in without})
     runs = [_Run(_read(file), file) for file in files.values()]
-    return Found(entries=_labelled(_distinct(runs)), unfinished=tuple(unfinished.values()))
+    return FoundRun(entries=_labelled(_distinct(runs)), unfinished=tuple(unfinished.values()))
 
 
 def _look(path: Path) -> tuple[list[Path], list[Path]]:
@@ -67,14 +67,15 @@ def _distinct(runs: Iterable[_Run]) -> list[_Run]:
     return list(distinct.values())
 
 
-def _labelled(runs: Sequence[_Run]) -> tuple[Entry, ...]:
+def _labelled(runs: Sequence[_Run]) -> tuple[GroupEntry, ...]:
     """Rows by method; a method that has one seed twice on the same test gets a row per folder of runs instead."""
     cells: dict[tuple[object, ...], int] = {}
     for run in runs:
         cells[_cell(run.summary)] = cells.get(_cell(run.summary), 0) + 1
     doubled = {run.summary.row for run in runs if cells[_cell(run.summary)] > 1}
     return tuple(
-        Entry(f"{run.summary.row} ({_folder(run.path)})" if run.summary.row in doubled else run.summary.row, run.summary) for run in runs
+        GroupEntry(f"{run.summary.row} ({_folder(run.path)})" if run.summary.row in doubled else run.summary.row, run.summary)
+        for run in runs
     )
 
 

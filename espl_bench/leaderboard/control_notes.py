@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from espl_bench.leaderboard.grouping import REFERENCE, Test
+from espl_bench.leaderboard.grouping import REFERENCE, TestGroup
 from espl_bench.stats import difference_interval
 from espl_bench.utils.formatting import points
 
 
-def control_notes(test: Test) -> Iterator[str]:
+def control_notes(test: TestGroup) -> Iterator[str]:
     """One line for each control that is better than the untreated base model beyond the noise, and for what cannot be told."""
     for label, method in test.methods.items():
         control = method.control

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from espl_bench.leaderboard.grouping import Method, Test, mean
-from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.grouping import MethodRuns, TestGroup, mean
+from espl_bench.leaderboard.match import MatchAxis
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.stats import seed_interval
 
@@ -35,13 +35,13 @@ class Axis(StrEnum):
             case Axis.ITERATIONS:
                 return point.step
             case Axis.ROLLOUTS:
-                return Budget.ROLLOUTS.of(point.spent)
+                return MatchAxis.ROLLOUTS.of(point.spent)
             case Axis.TOKENS:
-                return Budget.GENERATED_TOKENS.of(point.spent)
+                return MatchAxis.GENERATED_TOKENS.of(point.spent)
             case Axis.TRAIN_TOKENS:
-                return Budget.TRAIN_TOKENS.of(point.spent)
+                return MatchAxis.TRAIN_TOKENS.of(point.spent)
             case Axis.SECONDS:
-                return Budget.SECONDS.of(point.spent)
+                return MatchAxis.SECONDS.of(point.spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Band:
     high: tuple[float, ...] | None
 
 
-def bands(test: Test, axis: Axis, split: CurveSplit) -> tuple[Band, ...]:
+def bands(test: TestGroup, axis: Axis, split: CurveSplit) -> tuple[Band, ...]:
     """The curves of all methods that were evaluated on the split and can be drawn over the axis, in the order of the test."""
     found = (_band(label, method, axis, split) for label, method in test.methods.items())
     return tuple(band for band in found if band)
 
 
-def _band(label: str, method: Method, axis: Axis, split: CurveSplit) -> Band | None:
+def _band(label: str, method: MethodRuns, axis: Axis, split: CurveSplit) -> Band | None:
     curves_R = [_curve(run, axis, split) for run in method.runs.values()]
     if not all(curves_R):
         return None

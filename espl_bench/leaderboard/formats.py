@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from espl_bench.leaderboard.layout import LEGEND, Grid, Sheet
+from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
 from espl_bench.utils.formatting import clean
 
 Mark = Callable[[str, bool], str]
@@ -111,7 +111,7 @@ def _html(text: str, bold: bool) -> str:
     return f"<strong>{escaped}</strong>" if bold else escaped
 
 
-def _written(grid: Grid, mark: Mark) -> list[list[str]]:
+def _written(grid: TableLayout, mark: Mark) -> list[list[str]]:
     """The headings and then each row, cell by cell."""
     rows = [[mark(cell, (place, column) in grid.bold) for column, cell in enumerate(row)] for place, row in enumerate(grid.rows)]
     return [[mark(heading, False) for heading in grid.headings], *rows]

@@ -20,7 +20,7 @@ Runs = Mapping[int, Summary]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GroupEntry:
     """One run as a table sees it."""
 
     label: str
@@ -29,7 +29,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class MethodRuns:
     """All runs of one method on one test."""
 
     runs: Runs
@@ -62,14 +62,14 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class TestGroup:
     """The runs that met the same items as often under the same model."""
 
     env: str
     model: str
     k: int
     n_items: int
-    methods: Mapping[str, Method]
+    methods: Mapping[str, MethodRuns]
     """By label; best mean score first."""
 
     @property
@@ -87,7 +87,7 @@ class Test:
         return next(label for label in (wanted, REFERENCE, *sorted(self.methods)) if label is not None and label in self.methods)
 
 
-def group(entries: Iterable[Entry], reference: str | None = None) -> tuple[Test, ...]:
+def group(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[TestGroup, ...]:
     """One Test for each environment (with its options), model, number of samples and number of items, in that order.
 
     Raises:
@@ -106,10 +106,10 @@ def group(entries: Iterable[Entry], reference: str | None = None) -> tuple[Test,
     return tuple(_test(*key, methods) for key, methods in sorted(found.items(), key=lambda item: item[0]))
 
 
-def _test(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Mapping[int, Summary]]) -> Test:
+def _test(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Mapping[int, Summary]]) -> TestGroup:
     _refuse_other_items(env, methods)
     made = {label: _method(dict(sorted(runs.items()))) for label, runs in methods.items()}
-    return Test(env, model, k, n_items, {label: made[label] for label in sorted(made, key=lambda label: (-made[label].score, label))})
+    return TestGroup(env, model, k, n_items, {label: made[label] for label in sorted(made, key=lambda label: (-made[label].score, label))})
 
 
 def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
@@ -122,14 +122,14 @@ def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
         raise RunDirError(f"runs on {env} met different test items and do not compare: {listed}; make a table of each")
 
 
-def _method(runs: Runs) -> Method:
+def _method(runs: Runs) -> MethodRuns:
     for run in runs.values():
         if len(run.sample_scores) != run.n_items:
             raise RunDirError(f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary anew")
         if any(len(row) != run.k for row in run.sample_scores):
             raise RunDirError(f"run {run.run_id} has items without {run.k} samples; write its summary anew")
     samples_RIK = np.asarray([run.sample_scores for run in runs.values()], dtype=np.float64)
-    return Method(runs, samples_RIK, samples_RIK.mean(axis=2))
+    return MethodRuns(runs, samples_RIK, samples_RIK.mean(axis=2))
 
 
 def mean(values: Iterable[float]) -> float:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from espl_bench.leaderboard.match import Budget, Matched, MatchedRow
+from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
 from espl_bench.leaderboard.overview import OverallRow, Overview
-from espl_bench.leaderboard.table import Row, Table
+from espl_bench.leaderboard.table import Table, TableRow
 from espl_bench.stats import Interval
 from espl_bench.utils.formatting import DASH, count, duration, points
 
@@ -17,19 +17,19 @@ LEGEND = (
     "evaluation is priced apart."
 )
 BUDGETS = {
-    Budget.ROLLOUTS: "training rollouts",
-    Budget.GENERATED_TOKENS: "generated tokens, the editor's included",
-    Budget.TRAIN_TOKENS: "training tokens",
-    Budget.SECONDS: "of iterations, reflections included",
-    Budget.COST: "at the endpoints' list prices, reflections included",
+    MatchAxis.ROLLOUTS: "training rollouts",
+    MatchAxis.GENERATED_TOKENS: "generated tokens, the editor's included",
+    MatchAxis.TRAIN_TOKENS: "training tokens",
+    MatchAxis.SECONDS: "of iterations, reflections included",
+    MatchAxis.COST: "at the endpoints' list prices, reflections included",
 }
 
-AMOUNTS: dict[Budget, Callable[[float], str]] = {Budget.SECONDS: duration, Budget.COST: lambda dollars: f"{dollars:.4g} USD"}
+AMOUNTS: dict[MatchAxis, Callable[[float], str]] = {MatchAxis.SECONDS: duration, MatchAxis.COST: lambda dollars: f"{dollars:.4g} USD"}
 """How an amount is written; the others are counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TableLayout:
     """One table of text. The first column is left-aligned, the others right."""
 
     headings: tuple[str, ...]
@@ -38,10 +38,10 @@ class Grid:
     bold: frozenset[tuple[int, int]]
     """(row, column) of what stands out."""
 
-    def columns(self, places: Sequence[int]) -> "Grid":
+    def columns(self, places: Sequence[int]) -> "TableLayout":
         """Some of the columns."""
         kept = {place: new for new, place in enumerate(places)}
-        return Grid(
+        return TableLayout(
             tuple(self.headings[place] for place in places),
             tuple(tuple(row[place] for place in places) for row in self.rows),
             frozenset((row, kept[place]) for row, place in self.bold if place in kept),
@@ -53,7 +53,7 @@ class Sheet:
     """One table with all that stands around it."""
 
     caption: str
-    grids: tuple[Grid, ...]
+    grids: tuple[TableLayout, ...]
     notes: tuple[str, ...]
     parts: tuple[tuple[int, ...], ...] = ()
     """How the first grid's columns split where the screen is narrow; empty: not at all."""
@@ -65,7 +65,7 @@ class Column:
 
     heading: str
     """``{reference}`` and ``{k}`` stand for the table's."""
-    cell: Callable[[Row], str]
+    cell: Callable[[TableRow], str]
 
 
 def signed_cell(share: float | None) -> str:
@@ -83,7 +83,7 @@ def signed_interval_cell(interval: Interval | None) -> str:
     return DASH if interval is None else f"{signed_cell(interval[0])} … {signed_cell(interval[1])}"
 
 
-def _unanswered(row: Row) -> str:
+def _unanswered(row: TableRow) -> str:
     return points(row.outcomes.get("no_answer", 0.0) + row.outcomes.get("truncated", 0.0))
 
 
@@ -137,19 +137,19 @@ def table_sheet(table: Table, curves: bool) -> Sheet:
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
     best = next(place for place, row in enumerate(table.rows) if row.method == table.best)
     bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
-    grids = [Grid(headings, rows, bold)]
+    grids = [TableLayout(headings, rows, bold)]
     if curves and table.curve:
         grids.append(_curves(table))
     return Sheet(caption(table), tuple(grids), table.notes, PARTS)
 
 
-def _curves(table: Table) -> Grid:
+def _curves(table: Table) -> TableLayout:
     methods = tuple(row.method for row in table.rows)
     rows = (
         (point.split, str(point.step), *(points(point.scores[method]) if method in point.scores else DASH for method in methods))
         for point in table.curve
     )
-    return Grid(("split", "step", *methods), tuple(rows), frozenset())
+    return TableLayout(("split", "step", *methods), tuple(rows), frozenset())
 
 
 def overview_sheet(overview: Overview) -> Sheet:
@@ -159,7 +159,7 @@ def overview_sheet(overview: Overview) -> Sheet:
     rows = tuple(_overall(row) for row in overview.rows)
     bold = frozenset((place, 1 + env) for place, row in enumerate(overview.rows) for env, best in enumerate(row.best_E) if best)
     title = f"{len(overview.environments)} environments · IQM over runs and environments, mean paired difference to {reference}"
-    return Sheet(title, (Grid(headings, rows, bold),), overview.notes)
+    return Sheet(title, (TableLayout(headings, rows, bold),), overview.notes)
 
 
 def _overall(row: OverallRow) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def matched_sheet(matched: Matched) -> Sheet:
     title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
     headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
     note = "read between evaluations by straight lines; intervals are over seeds and say nothing of other items"
-    return Sheet(title, (Grid(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
+    return Sheet(title, (TableLayout(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
 
 
 def _matched(row: MatchedRow) -> tuple[str, ...]:

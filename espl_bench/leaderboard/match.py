@@ -15,12 +15,12 @@ import numpy as np
 
 from espl_bench.accounting.usage import Spent
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.grouping import Test, mean
+from espl_bench.leaderboard.grouping import TestGroup, mean
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.stats import Interval, seed_interval
 
 
-class Budget(StrEnum):
+class MatchAxis(StrEnum):
     """What is held equal."""
 
     ROLLOUTS = "rollouts"
@@ -32,15 +32,15 @@ class Budget(StrEnum):
     def of(self, spent: Spent) -> float:
         """How much of it was spent."""
         match self:
-            case Budget.ROLLOUTS:
+            case MatchAxis.ROLLOUTS:
                 return spent.rollouts
-            case Budget.GENERATED_TOKENS:
+            case MatchAxis.GENERATED_TOKENS:
                 return spent.generated_tokens + spent.reflection_tokens
-            case Budget.TRAIN_TOKENS:
+            case MatchAxis.TRAIN_TOKENS:
                 return spent.train_tokens
-            case Budget.SECONDS:
+            case MatchAxis.SECONDS:
                 return spent.seconds
-            case Budget.COST:
+            case MatchAxis.COST:
                 return spent.cost_usd or 0.0
 
 
@@ -64,7 +64,7 @@ class Matched:
 
     env: str
     model: str
-    budget: Budget
+    budget: MatchAxis
     amount: float
     split: Literal["validation", "test"]
     """Whose learning curve was read."""
@@ -73,7 +73,7 @@ class Matched:
     """Best score first."""
 
 
-def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
+def match(test: TestGroup, budget: MatchAxis, wanted: str | None) -> Matched:
     """The methods of one test at the largest budget that all have reached.
 
     The test's own curve is read if every run that learns was tested on the way, else the validation curve.
@@ -85,7 +85,7 @@ def match(test: Test, budget: Budget, wanted: str | None) -> Matched:
         for run in method.runs.values():
             if not _points(run, split):
                 raise RunDirError(f"run {run.run_id} has no {split} score on the way, so nothing to match budgets on; use --test-every")
-    if budget is Budget.COST:
+    if budget is MatchAxis.COST:
         _refuse_unpriced(learning, split)
     reached = [max(budget.of(point.spent) for point in _points(run, split)) for run in learning]
     spending = [most for most in reached if most > 0]
@@ -110,7 +110,7 @@ def _points(run: Summary, split: str) -> list[CurvePoint]:
     return [point for point in run.curve if point.split == split]
 
 
-def _score_at(run: Summary, split: str, budget: Budget, amount: float) -> float:
+def _score_at(run: Summary, split: str, budget: MatchAxis, amount: float) -> float:
     """The curve at one amount, straight between evaluations, level behind the last."""
     points = sorted(
         {budget.of(point.spent): point.score for point in _points(run, split)}.items()

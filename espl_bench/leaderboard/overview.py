@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espl_bench.leaderboard.control_notes import control_notes
-from espl_bench.leaderboard.grouping import Test
+from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.table import STATISTICS_SEED, Table
 from espl_bench.seeding import rng_for
 from espl_bench.stats import Interval, difference_interval, iqm, iqm_interval, p_improvement, rank_ranges
@@ -50,7 +50,7 @@ class Overview:
     notes: tuple[str, ...]
 
 
-def overview(tests: Sequence[Test], tables: Sequence[Table], wanted: str | None) -> Overview | None:
+def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | None) -> Overview | None:
     """The overview of two or more tests; None for fewer."""
     if len(tests) < 2:
         return None
@@ -70,7 +70,7 @@ def overview(tests: Sequence[Test], tables: Sequence[Table], wanted: str | None)
     return Overview(tuple(named), reference, tuple(ordered), (*notes, *note))
 
 
-def _row(label: str, tests: Sequence[Test], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:
+def _row(label: str, tests: Sequence[TestGroup], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:
     cells = [{row.method: row for row in table.rows}.get(label) for table in tables]
     common = _common(tests, label)
     here = [test.methods[label].on(seeds) for test, seeds in zip(tests, common, strict=True)] if common else []
@@ -90,7 +90,7 @@ def _row(label: str, tests: Sequence[Test], tables: Sequence[Table], reference: 
     )
 
 
-def _common(tests: Sequence[Test], label: str) -> list[tuple[int, ...]]:
+def _common(tests: Sequence[TestGroup], label: str) -> list[tuple[int, ...]]:
     """As many seeds of the method in every environment, its lowest; empty if it lacks an environment."""
     if not all(label in test.methods for test in tests):
         return []
@@ -103,7 +103,7 @@ def _run_scores(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack([cells.mean(axis=1) for cells in matrices], axis=1)
 
 
-def _difference(tests: Sequence[Test], a: str, b: str) -> Interval | None:
+def _difference(tests: Sequence[TestGroup], a: str, b: str) -> Interval | None:
     """The interval of the mean difference: environments are independent, so squared half widths add."""
     intervals: list[Interval] = []
     for test in tests:
@@ -115,7 +115,7 @@ def _difference(tests: Sequence[Test], a: str, b: str) -> Interval | None:
     return centre - half, centre + half
 
 
-def _better(tests: Sequence[Test], labels: Sequence[str]) -> NDArray[np.bool_]:
+def _better(tests: Sequence[TestGroup], labels: Sequence[str]) -> NDArray[np.bool_]:
     """[a, b]: whether a is better than b on the mean over environments, beyond the noise."""
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
     for i, a in enumerate(labels):

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.grouping import Entry, Test, group
-from espl_bench.leaderboard.layout import Grid, Sheet, interval_cell, signed_cell, signed_interval_cell
+from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
+from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
 from espl_bench.utils.formatting import DASH, points
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 ROWS = (
     ("base", "base"),
@@ -40,10 +41,8 @@ LEGEND = (
 )
 
 
-class Figure(BaseModel):
+class Figure(FrozenRecord):
     """One reported number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     value: float
@@ -55,10 +54,8 @@ class Figure(BaseModel):
     """Whether the paper's text states the number."""
 
 
-class Pair(BaseModel):
+class PaperPair(FrozenRecord):
     """One training and test set of the paper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     env: str
@@ -71,10 +68,8 @@ class Pair(BaseModel):
         return tuple(figure for figure in self.figures if figure.method == method)
 
 
-class Paper(BaseModel):
+class Paper(FrozenRecord):
     """What a paper reports."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_: Literal["espl-bench/paper/1"] = Field(alias="schema")
     title: str
@@ -83,7 +78,7 @@ class Paper(BaseModel):
     date: str
     status: str
     unit: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PaperPair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +130,10 @@ def read_paper(path: Path) -> Paper:
     except OSError as error:
         raise RunDirError(f"{path} cannot be read ({error.strerror}); restore it from version control") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RunDirError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}; restore it") from error
+        raise RunDirError(f"{path}: {first_fault(error)}; restore it") from error
 
 
-def compare_with_paper(paper: Paper, entries: Iterable[Entry]) -> tuple[Compared, ...]:
+def compare_with_paper(paper: Paper, entries: Iterable[GroupEntry]) -> tuple[Compared, ...]:
     """Every pair, once for each test that was run on its environment, and once without if there is none."""
     plain = [entry for entry in entries if entry.summary.control is None]
     tests = group(plain) if plain else ()
@@ -150,7 +144,7 @@ def compare_with_paper(paper: Paper, entries: Iterable[Entry]) -> tuple[Compared
     return tuple(found)
 
 
-def _compared(pair: Pair, test: Test | None) -> Compared:
+def _compared(pair: PaperPair, test: TestGroup | None) -> Compared:
     return Compared(
         pair=pair.name,
         env=test.env if test else pair.env,
@@ -163,7 +157,7 @@ def _compared(pair: Pair, test: Test | None) -> Compared:
     )
 
 
-def _row(name: str, method: str, pair: Pair, test: Test | None) -> ComparedRow:
+def _row(name: str, method: str, pair: PaperPair, test: TestGroup | None) -> ComparedRow:
     figure = next(iter(pair.figures_of(method)), None)
     leader = next(iter(pair.figures_of(LEADER)), None)
     reported = figure.value / 100 if figure else None
@@ -187,7 +181,7 @@ def _row(name: str, method: str, pair: Pair, test: Test | None) -> ComparedRow:
     )
 
 
-def _notes(pair: Pair, test: Test | None) -> Iterator[str]:
+def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
     if test is None:
         yield f"nobody has run {pair.env} yet: espl-bench compare --env {pair.env} --preset paper, then espl-bench results add"
     elif test.model != pair.model:
@@ -202,7 +196,7 @@ def _notes(pair: Pair, test: Test | None) -> Iterator[str]:
 def paper_sheets(found: Sequence[Compared]) -> list[Sheet]:
     """One sheet per pair and test."""
     headings = ("method", "reported", "measured", "95 % CI", "gap", "95 % CI", "lead,\nreported", "lead,\nmeasured", "95 % CI", "seeds")
-    return [Sheet(_caption(each), (Grid(headings, tuple(map(_cells, each.rows)), frozenset()),), each.notes) for each in found]
+    return [Sheet(_caption(each), (TableLayout(headings, tuple(map(_cells, each.rows)), frozenset()),), each.notes) for each in found]
 
 
 def _caption(each: Compared) -> str:

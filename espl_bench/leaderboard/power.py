@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.leaderboard.grouping import Test, mean
+from espl_bench.leaderboard.grouping import TestGroup, mean
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import half_width_of
 
@@ -67,7 +67,7 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PowerPlan:
     """What separates a gap between two methods on one test."""
 
     env: str
@@ -111,7 +111,7 @@ def estimate_noise(a_RIK: NDArray[np.float64], b_RIK: NDArray[np.float64]) -> No
     )
 
 
-def plan(test: Test, a: str, b: str, gap: float, items: Sequence[int]) -> Plan:
+def plan(test: TestGroup, a: str, b: str, gap: float, items: Sequence[int]) -> PowerPlan:
     """The cheapest number of seeds for each number of items and samples. Raises ValueError as `estimate_noise`.
 
     Args:
@@ -126,7 +126,7 @@ def plan(test: Test, a: str, b: str, gap: float, items: Sequence[int]) -> Plan:
     noise = estimate_noise(ours, theirs)
     runs = [run for label in (a, b) for run in test.methods[label].runs.values()]
     designs = [design for number in items for samples in SAMPLES for design in _designs(noise, gap, number, samples, runs)]
-    return Plan(
+    return PowerPlan(
         env=test.env,
         model=test.model,
         a=a,

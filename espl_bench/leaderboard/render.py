@@ -14,7 +14,7 @@ from rich.text import Text
 
 from espl_bench.leaderboard import formats
 from espl_bench.leaderboard.board import Board
-from espl_bench.leaderboard.layout import LEGEND, Grid, Sheet
+from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
 from espl_bench.leaderboard.table import DRAWS, STATISTICS_SEED
 from espl_bench.stats import LEVEL
 from espl_bench.utils.formatting import plain
@@ -54,7 +54,7 @@ def sheets_to_screen(sheets: Sequence[Sheet], width: int, legend: str) -> Render
     return Group(*parts, Text(legend, style="dim"))
 
 
-def _fitting(sheet: Sheet, width: int) -> list[Grid]:
+def _fitting(sheet: Sheet, width: int) -> list[TableLayout]:
     if not sheet.grids:
         return []
     first, *others = sheet.grids
@@ -62,7 +62,7 @@ def _fitting(sheet: Sheet, width: int) -> list[Grid]:
     return [*parts, *others]
 
 
-def _drawn(grid: Grid) -> RichTable:
+def _drawn(grid: TableLayout) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="", border_style="dim")
     for place, heading in enumerate(grid.headings):
         drawn.add_column(plain(heading), justify="right" if place else "left", no_wrap=True, overflow="ellipsis")

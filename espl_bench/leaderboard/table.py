@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espl_bench.leaderboard.control_notes import control_notes
-from espl_bench.leaderboard.grouping import Entry, Method, Test, group, mean
+from espl_bench.leaderboard.grouping import GroupEntry, MethodRuns, TestGroup, group, mean
 from espl_bench.leaderboard.notes import notes_of
 from espl_bench.runs.summary import Summary
 from espl_bench.seeding import rng_for
 from espl_bench.stats import Interval, PairedDifference, difference_interval, mean_interval, mean_pass_at_k, paired_difference, rank_ranges
 
-__all__ = ["Cost", "CurveRow", "Entry", "Row", "Table", "build_tables", "tabulate"]
+__all__ = ["Cost", "CurveRow", "GroupEntry", "Table", "TableRow", "build_tables", "tabulate"]
 
 STATISTICS_SEED = 20_260_226
 """Seed of every draw of a table. Fixed, so that tables are reproducible."""
@@ -38,7 +38,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One method. Scores are shares in 0..1."""
 
     method: str
@@ -88,14 +88,14 @@ class Table:
     """Whether the best method is better than every other beyond the noise, on two or more seeds that both have; else nobody is."""
     seeds: tuple[int, ...]
     """Every seed that any method has."""
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     """Best score first."""
     curve: tuple[CurveRow, ...]
     notes: tuple[str, ...]
     """What a reader must know before comparing rows."""
 
 
-def build_tables(entries: Iterable[Entry], reference: str | None = None) -> tuple[Table, ...]:
+def build_tables(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[Table, ...]:
     """One table per test, in order of environment and model.
 
     Args:
@@ -107,7 +107,7 @@ def build_tables(entries: Iterable[Entry], reference: str | None = None) -> tupl
     return tuple(tabulate(test, reference) for test in group(entries, reference))
 
 
-def tabulate(test: Test, wanted: str | None) -> Table:
+def tabulate(test: TestGroup, wanted: str | None) -> Table:
     """The table of one test."""
     reference = test.reference(wanted)
     better = better_than(test)
@@ -128,13 +128,13 @@ def tabulate(test: Test, wanted: str | None) -> Table:
     )
 
 
-def _on_several_seeds(test: Test) -> bool:
+def _on_several_seeds(test: TestGroup) -> bool:
     """Whether the best and every other method share two seeds: one training run says nothing of another."""
     best, *others = test.contenders
     return all(len(test.shared(best, other)) > 1 for other in others)
 
 
-def better_than(test: Test) -> NDArray[np.bool_]:
+def better_than(test: TestGroup) -> NDArray[np.bool_]:
     """[a, b] of the contenders: whether the interval of the paired difference a - b lies above 0. False without a shared seed."""
     labels = test.contenders
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
@@ -146,7 +146,7 @@ def better_than(test: Test) -> NDArray[np.bool_]:
     return better
 
 
-def _row(label: str, test: Test, reference: str, rank: tuple[int, int] | None) -> Row:
+def _row(label: str, test: TestGroup, reference: str, rank: tuple[int, int] | None) -> TableRow:
     method = test.methods[label]
     runs = tuple(method.runs.values())
     best = test.contenders[0]
@@ -154,7 +154,7 @@ def _row(label: str, test: Test, reference: str, rank: tuple[int, int] | None) -
     seeds = test.shared(label, reference) if label != reference else ()
     outcomes = sorted({outcome for run in runs for outcome in run.outcomes})
     known = [run.validation_score for run in runs if run.validation_score is not None]
-    return Row(
+    return TableRow(
         method=label,
         seeds=tuple(method.runs),
         score=method.score,
@@ -170,7 +170,7 @@ def _row(label: str, test: Test, reference: str, rank: tuple[int, int] | None) -
     )
 
 
-def _difference(test: Test, a: str, b: str, seeds: Sequence[int]) -> PairedDifference:
+def _difference(test: TestGroup, a: str, b: str, seeds: Sequence[int]) -> PairedDifference:
     rng = rng_for(STATISTICS_SEED, "permutation", a, b)
     return paired_difference(test.methods[a].on(seeds), test.methods[b].on(seeds), rng, DRAWS)
 
@@ -196,7 +196,7 @@ def _cost(runs: Sequence[Summary]) -> Cost:
     )
 
 
-def _curve(methods: Mapping[str, Method]) -> tuple[CurveRow, ...]:
+def _curve(methods: Mapping[str, MethodRuns]) -> tuple[CurveRow, ...]:
     """Mean score of each method at each evaluation that all its seeds have."""
     cells: dict[tuple[str, int], dict[str, list[float]]] = {}
     for label, method in methods.items():

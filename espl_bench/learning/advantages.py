@@ -29,7 +29,7 @@ class Baseline(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class AdvantagedTrajectory:
     """A trajectory with what it was worth."""
 
     trajectory: Trajectory
@@ -37,7 +37,7 @@ class Scored:
     """Reward minus the baseline, in units of reward."""
 
 
-def centre(groups_KP: Sequence[TrajectoryGroup], baseline: Baseline) -> list[Scored]:
+def compute_advantages(groups_KP: Sequence[TrajectoryGroup], baseline: Baseline) -> list[AdvantagedTrajectory]:
     """Subtract from each reward the mean of its baseline set.
 
     Args:
@@ -60,12 +60,12 @@ def _baseline_sets(groups_KP: Sequence[TrajectoryGroup], baseline: Baseline) -> 
     return by_problem.values()
 
 
-def _centre_set(rollouts: Sequence[Trajectory]) -> list[Scored]:
+def _centre_set(rollouts: Sequence[Trajectory]) -> list[AdvantagedTrajectory]:
     graded = [rollout for rollout in rollouts if rollout.outcome.graded]
     rewards = [rollout.reward for rollout in graded]
     if all_equal(rewards):
         return []
-    return [Scored(rollout, advantage) for rollout, advantage in zip(graded, centred(rewards), strict=True)]
+    return [AdvantagedTrajectory(rollout, advantage) for rollout, advantage in zip(graded, centred(rewards), strict=True)]
 
 
 def centred(rewards: Sequence[float]) -> list[float]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from espl_bench.learning.spec import LossSpec
 
 
-def factors(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:
+def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:
     """What each token's advantage is multiplied with, (N,), without a gradient.
 
     token: min(1, cap / ratio), so that the token weighs min(ratio, cap) (truncated importance sampling, Yao et al. 2025).
@@ -37,7 +37,7 @@ def rollout_sums(gap_N: Tensor, row_N: Tensor) -> Tensor:
     return gap_N.new_zeros(int(row_N.max()) + 1).index_add(0, row_N, gap_N)
 
 
-def spread(logprobs_N: Tensor, sampler_N: Tensor, sums_B: Tensor, spec: LossSpec) -> dict[str, float]:
+def off_policy_metrics(logprobs_N: Tensor, sampler_N: Tensor, sums_B: Tensor, spec: LossSpec) -> dict[str, float]:
     """How far single tokens and whole rollouts are off, before anything is truncated.
 
     Args:

@@ -13,7 +13,7 @@ from espl_bench.errors import UsageError
 from espl_bench.types import Datum, Trajectory, Turn
 
 
-def to_data(trajectory: Trajectory, advantage: float, temperature: float) -> tuple[Datum, ...]:
+def to_datums(trajectory: Trajectory, advantage: float, temperature: float) -> tuple[Datum, ...]:
     """One trajectory as the trainer sees it: one datum for each of its segments.
 
     Args:

@@ -24,7 +24,7 @@ SPENT = ("rollouts", "generated_tokens", "prompt_tokens", "reflection_tokens", "
 """Counts of the ledger that stand beside each evaluation; its seconds are in the timing log."""
 
 
-class Recorder:
+class RunRecorder:
     """Writes one run's records."""
 
     def __init__(self, run_dir: RunDir, ledger: Ledger, reporter: Reporter) -> None:

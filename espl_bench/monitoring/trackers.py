@@ -110,17 +110,17 @@ class Trackio:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TrackerName:
     """A tracker that can be chosen."""
 
     package: str
     open: Callable[[Tracked], Tracker]
 
 
-KINDS: Mapping[str, Kind] = {
-    "tensorboard": Kind("tensorboard", TensorBoard),
-    "wandb": Kind("wandb", WandB),
-    "trackio": Kind("trackio", Trackio),
+KINDS: Mapping[str, TrackerName] = {
+    "tensorboard": TrackerName("tensorboard", TensorBoard),
+    "wandb": TrackerName("wandb", WandB),
+    "trackio": TrackerName("trackio", Trackio),
 }
 
 

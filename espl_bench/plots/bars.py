@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from espl_bench.leaderboard.grouping import Test
+from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.table import tabulate
 from espl_bench.plots.style import looks, panels
 from espl_bench.utils.formatting import clean, points
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "--")
 
 
-def draw_bars(tests: tuple[Test, ...]) -> "Figure":
+def draw_bars(tests: tuple[TestGroup, ...]) -> "Figure":
     """A panel per test, methods from lowest to highest score."""
     figure, axes = panels(len(tests), height=2.9)
     for place, test in zip(axes, tests, strict=True):

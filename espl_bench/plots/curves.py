@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from espl_bench.leaderboard.curves import Axis, Band, CurveSplit, bands
-from espl_bench.leaderboard.grouping import Test
+from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.plots.style import Look, legend_below, looks, panels
 from espl_bench.utils.formatting import clean
 
@@ -19,7 +19,7 @@ TITLES = {
 }
 
 
-def draw_curves(tests: tuple[Test, ...], axis: Axis, split: CurveSplit) -> "Figure | None":
+def draw_curves(tests: tuple[TestGroup, ...], axis: Axis, split: CurveSplit) -> "Figure | None":
     """A panel per test; None if no run was evaluated on the way."""
     found = [(test, bands(test, axis, split)) for test in tests]
     drawn = [(test, lines) for test, lines in found if any(len(line.x) > 1 for line in lines)]

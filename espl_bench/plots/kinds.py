@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class PlotChoices:
     """What can be chosen of a picture."""
 
     axis: Axis = Axis.ITERATIONS
@@ -30,13 +30,13 @@ Drawn = tuple[str, "Figure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PlotKind:
     """One kind of picture."""
 
     summary: str
     needs: str
     """What is lacking if nothing can be drawn."""
-    draw: Callable[[Study, Choices], Iterator[Drawn]]
+    draw: Callable[[Study, PlotChoices], Iterator[Drawn]]
 
 
 def _one(name: str, figure: "Figure | None") -> Iterator[Drawn]:
@@ -44,40 +44,40 @@ def _one(name: str, figure: "Figure | None") -> Iterator[Drawn]:
         yield name, figure
 
 
-def _curves(study: Study, choices: Choices) -> Iterator[Drawn]:
+def _curves(study: Study, choices: PlotChoices) -> Iterator[Drawn]:
     yield from _one(f"curves-{choices.split}-{choices.axis}", draw_curves(group(study.entries), choices.axis, choices.split))
 
 
-def _bars(study: Study, choices: Choices) -> Iterator[Drawn]:
+def _bars(study: Study, choices: PlotChoices) -> Iterator[Drawn]:
     del choices
     if study.entries:
         yield "bars", draw_bars(group(study.entries))
 
 
-def _trees(study: Study, choices: Choices) -> Iterator[Drawn]:
+def _trees(study: Study, choices: PlotChoices) -> Iterator[Drawn]:
     del choices
     for record in study.records:
         yield from _one(f"tree-{record.name}", draw_tree(record))
 
 
-KINDS: dict[str, Kind] = {
-    "curves": Kind("learning curves with bands over seeds", "finished runs with evaluations on the way", _curves),
-    "bars": Kind("methods side by side, per test", "finished runs", _bars),
-    "tree": Kind("the evolution tree of each run", "run directories in which prompts were bred", _trees),
-    "ratings": Kind(
+KINDS: dict[str, PlotKind] = {
+    "curves": PlotKind("learning curves with bands over seeds", "finished runs with evaluations on the way", _curves),
+    "bars": PlotKind("methods side by side, per test", "finished runs", _bars),
+    "tree": PlotKind("the evolution tree of each run", "run directories in which prompts were bred", _trees),
+    "ratings": PlotKind(
         "rating against held-out score, and calibration",
         "run directories with ratings",
         lambda s, _: _one("ratings", draw_ratings(s.records)),
     ),
-    "prompts": Kind(
+    "prompts": PlotKind(
         "length and diversity of prompts",
         "run directories in which prompts were bred",
         lambda s, _: _one("prompts", draw_prompts(s.records)),
     ),
-    "outcomes": Kind(
+    "outcomes": PlotKind(
         "the mix of outcomes in training", "run directories with training rollouts", lambda s, _: _one("outcomes", draw_outcomes(s.records))
     ),
-    "mismatch": Kind(
+    "mismatch": PlotKind(
         "trainer's against sampler's probabilities",
         "run directories whose weights learn",
         lambda s, _: _one("mismatch", draw_mismatch(s.records)),

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from espl_bench.prompts.text import OpName, clean_principle
-from espl_bench.tools.sanitize import role_marker
+from espl_bench.tools.sanitize import find_chat_marker
 
 
 class PromptForm(StrEnum):
@@ -23,7 +23,7 @@ class PromptForm(StrEnum):
     TEXT = "text"
 
 
-class BadText(ValueError):
+class BadTextError(ValueError):
     """A text that cannot be a part of a prompt; the message says why."""
 
 
@@ -50,8 +50,8 @@ def clean_block(text: str) -> str:
     """
     lines = (" ".join(line.split()) for line in _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")).split("\n"))
     block = "\n".join(line for line in lines if line)
-    if marker := role_marker(block):
-        raise BadText(f"with {marker!r}, which chat formats read as a marker")
+    if marker := find_chat_marker(block):
+        raise BadTextError(f"with {marker!r}, which chat formats read as a marker")
     first, *rest = block.split("\n")
     return "\n".join((clean_principle(first), *rest)).strip()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from espl_bench.errors import UsageError
-from espl_bench.prompts.forms import BadText, split_blocks
+from espl_bench.prompts.forms import BadTextError, split_blocks
 from espl_bench.prompts.text import clean_principle
 
 _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
@@ -28,7 +28,7 @@ def read_blocks(file: Path) -> tuple[str, ...]:
     """The blocks of a file: what empty lines separate. Raises UsageError if it cannot be read as text or holds none."""
     try:
         blocks = split_blocks(_text(file))
-    except BadText as error:
+    except BadTextError as error:
         raise UsageError(f"{file} holds a block {error}; take it out") from error
     if not blocks:
         raise UsageError(f"{file} holds no text; leave --root-blocks out to start from the environment's own")

@@ -6,14 +6,14 @@ from typing import Any
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, bands
-from espl_bench.leaderboard.grouping import Entry, Test, group
+from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import LEGEND
-from espl_bench.leaderboard.match import Budget, match
+from espl_bench.leaderboard.match import MatchAxis, match
 from espl_bench.leaderboard.overview import overview
 from espl_bench.leaderboard.table import tabulate
 
 
-def boards(entries: Sequence[Entry]) -> dict[str, Any]:
+def boards(entries: Sequence[GroupEntry]) -> dict[str, Any]:
     """Everything that finished runs say together. Raises RunDirError if they do not compare."""
     tests = group(entries)
     tables = [tabulate(test, None) for test in tests]
@@ -25,10 +25,10 @@ def boards(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _matched(test: Test) -> dict[str, Any]:
+def _matched(test: TestGroup) -> dict[str, Any]:
     """Budget → the scores at it, or why there are none."""
     found: dict[str, Any] = {}
-    for budget in Budget:
+    for budget in MatchAxis:
         try:
             found[budget.value] = asdict(match(test, budget, None))
         except RunDirError as error:
@@ -36,6 +36,6 @@ def _matched(test: Test) -> dict[str, Any]:
     return found
 
 
-def _curves(test: Test) -> dict[str, Any]:
+def _curves(test: TestGroup) -> dict[str, Any]:
     """Split → axis → bands."""
     return {split: {axis.value: [asdict(band) for band in bands(test, axis, split)] for axis in Axis} for split in CURVE_SPLITS}

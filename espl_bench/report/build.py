@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BuiltReport:
     """A page and what is in it."""
 
     page: bytes
@@ -44,7 +44,7 @@ class _Rollouts:
         return sum(len(data) for data in self.blobs.values()) * BASE64
 
 
-def build(study: Study, title: str, limit: int, progress: Progress = lambda done, total: None) -> Report:
+def build(study: Study, title: str, limit: int, progress: Progress = lambda done, total: None) -> BuiltReport:
     """Make the page.
 
     Args:
@@ -66,7 +66,7 @@ def build(study: Study, title: str, limit: int, progress: Progress = lambda done
         share *= CAUTION * room / found.size
         found = _rollouts(study, share, progress)
     document["rollouts"] = {"stored": found.stored, "kept": found.kept}
-    return Report(page(title, document, {**runs, **found.blobs}), found.stored, found.kept)
+    return BuiltReport(page(title, document, {**runs, **found.blobs}), found.stored, found.kept)
 
 
 def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 from espl_bench.analysis.study import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
 from espl_bench.errors import EsplError
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.page import encode, page, policy
 from espl_bench.report.payload import run_json, study_json, tables_json
-from espl_bench.report.rollout_index import Shelf
+from espl_bench.report.rollout_index import RolloutIndex
 from espl_bench.report.rollout_pages import texts
 
 HOST = "127.0.0.1"
@@ -27,7 +27,7 @@ CONNECT = "'self'"
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
-class Watched:
+class WatchedRun:
     """The runs under some paths, read again when their files have changed. Used from several threads."""
 
     def __init__(self, paths: Sequence[Path], title: str) -> None:
@@ -38,8 +38,8 @@ class Watched:
         self._known: Known = {}
         self._seen = self._stamps()
         self._study = gather(self._paths, self._known)
-        self._tables: tuple[tuple[Entry, ...], Mapping[str, Any] | None] = ((), None)
-        self._shelves: dict[Path, Shelf] = {}
+        self._tables: tuple[tuple[GroupEntry, ...], Mapping[str, Any] | None] = ((), None)
+        self._shelves: dict[Path, RolloutIndex] = {}
 
     def study(self) -> Study:
         """The runs as they are now. A state that cannot be read, in the middle of a write, is passed over: the last one stands."""
@@ -67,7 +67,7 @@ class Watched:
         """The list of a run's rollouts, or the texts of a piece of it; None where there is no such piece. Raises RunDirError."""
         with self._lock:
             run = record.run
-            shelf = self._shelves.setdefault(run.path, Shelf(run, record.view.config.method.baseline))
+            shelf = self._shelves.setdefault(run.path, RolloutIndex(run, record.view.config.method.baseline))
             if piece is None:
                 return shelf.index().to_json()
             rows = shelf.piece(piece)
@@ -77,7 +77,7 @@ class Watched:
         return {folder: stamp(folder) for folder in run_folders(self._paths)}
 
 
-def find(watched: Watched, path: str) -> Any:
+def find(watched: WatchedRun, path: str) -> Any:
     """What is at a path below the page, as plain data; None where nothing is. Raises EsplError if it cannot be read."""
     kind, *names = (unquote(part) for part in path.removeprefix("/").split("/"))
     record = watched.record(names[0]) if names else None
@@ -147,7 +147,7 @@ class Viewer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, watched: Watched, port: int) -> None:
+    def __init__(self, watched: WatchedRun, port: int) -> None:
         """Bind, but do not serve yet."""
         super().__init__((HOST, port), Handler)
         self.watched = watched

@@ -13,7 +13,7 @@ from espl_bench.analysis.prompt_length import words_over_time
 from espl_bench.analysis.rating_history import histories
 from espl_bench.analysis.study import RunRecord, Study
 from espl_bench.errors import EsplError, RunDirError
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.boards import boards
 from espl_bench.runs.run_dir import PROVENANCE
 
@@ -33,7 +33,7 @@ def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live:
     }
 
 
-def tables_json(entries: Sequence[Entry]) -> dict[str, Any] | None:
+def tables_json(entries: Sequence[GroupEntry]) -> dict[str, Any] | None:
     """None before the first run has finished; with the reason where runs do not compare."""
     if not entries:
         return None

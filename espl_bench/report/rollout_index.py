@@ -17,7 +17,7 @@ from espl_bench.utils import jsonl
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class IndexedFile:
     """What is known of one file."""
 
     stamp: tuple[int, int, int]
@@ -27,14 +27,14 @@ class Volume:
     """Where each line begins, and where the last one ends; in bytes."""
 
 
-class Shelf:
+class RolloutIndex:
     """The rollouts of one run. Not for several threads at a time."""
 
     def __init__(self, run: RunDir, baseline: Baseline) -> None:
         """`baseline`: what the run's method compares a reward with."""
         self._run = run
         self._baseline = baseline
-        self._volumes: dict[RolloutFile, Volume] = {}
+        self._volumes: dict[RolloutFile, IndexedFile] = {}
 
     def index(self) -> Index:
         """Columns of all rollouts; only files that are new or were replaced are read. Raises RunDirError if one cannot be."""
@@ -62,7 +62,7 @@ class Shelf:
             raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
         return list(jsonl.rows(path, data))
 
-    def _volume(self, file: RolloutFile) -> Volume:
+    def _volume(self, file: RolloutFile) -> IndexedFile:
         path = self._path(file)
         try:
             stat = path.stat()
@@ -74,7 +74,7 @@ class Shelf:
             raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
         rows = list(jsonl.rows(path, data))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
-        volume = Volume(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
+        volume = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
         self._volumes[file] = volume
         return volume
 

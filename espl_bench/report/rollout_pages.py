@@ -165,7 +165,7 @@ def _text(row: Row) -> dict[str, Any]:
         "question": row["question"],
         "answer": row["answer"],
         "turns": list(turns),
-        "heard": [[{"tool": each.get("tool"), "text": each["text"]} for each in heard] for heard in row.get("heard", ())],
+        "heard": [[{"tool": each.get("tool"), "text": each["text"]} for each in observations] for observations in row.get("heard", ())],
         "lengths": _per_turn(row.get("lengths"), len(turns)),
         "surprisals": _per_turn(row.get("surprisals"), len(turns)),
         "stop": row["stop_reason"],

@@ -13,7 +13,7 @@ from typing import Any
 from espl_bench.analysis import verify
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
-from espl_bench.runs.published import SUFFIX, Origin, Regraded, Result, read_result, without_folders
+from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result, without_folders
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Outcome, Split
 from espl_bench.utils import atomic_io
@@ -23,11 +23,11 @@ SHOWN_HASH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class AddedResult:
     """A result and where it lies."""
 
     path: Path
-    result: Result
+    result: PublishedResult
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -41,7 +41,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def examine(folder: Path, progress: verify.Progress) -> Result:
+def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
     """What a run would be published as, after grading all of its rollouts again.
 
     Raises:
@@ -58,11 +58,11 @@ def examine(folder: Path, progress: verify.Progress) -> Result:
         raise RunDirError(f"{folder} was changed or is damaged: {len(found.differences)} differences, first {said}; see espl-bench verify")
     summary = run.summary()
     test = run.read_rollouts(summary.steps, Split.TEST)
-    result = Result(
+    result = PublishedResult(
         summary=summary,
         config=without_folders(run.config().model_dump(mode="json")),
         origin=_origin(folder / PROVENANCE),
-        regraded=Regraded(
+        regraded=RegradedResult(
             rollouts=found.rollouts,
             files=found.files,
             test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
@@ -76,19 +76,19 @@ def examine(folder: Path, progress: verify.Progress) -> Result:
     return result
 
 
-def _origin(path: Path) -> Origin:
+def _origin(path: Path) -> ResultOrigin:
     try:
-        return Origin.of(json.loads(path.read_bytes()))
+        return ResultOrigin.of(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirError(f"{path} does not say where the run comes from ({error}); restore it from a copy") from error
 
 
-def published(study: Path) -> list[Published]:
+def published(study: Path) -> list[AddedResult]:
     """What a study holds, in order of file names. Raises RunDirError naming a file that cannot be read."""
-    return [Published(path, read_result(path)) for path in sorted(study.glob(f"*{SUFFIX}"))]
+    return [AddedResult(path, read_result(path)) for path in sorted(study.glob(f"*{SUFFIX}"))]
 
 
-def misfit(new: Result, there: Sequence[Result]) -> str | None:
+def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None:
     """Why a result cannot stand beside others in a study; None if it can."""
     run = new.summary
     for old in there:
@@ -115,7 +115,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names if name not in free and old.get(name) != new.get(name)]
 
 
-def add(results: Sequence[Result], root: Path, study: str | None, replace: bool) -> list[tuple[Path, bool]]:
+def add(results: Sequence[PublishedResult], root: Path, study: str | None, replace: bool) -> list[tuple[Path, bool]]:
     """Publish results, each in the folder of its study; says where each lies and whether it is new, in the order given.
 
     Args:
@@ -142,12 +142,12 @@ class _Step:
     """What is to be done with one result."""
 
     path: Path
-    result: Result
+    result: PublishedResult
     is_new: bool
     instead_of: Path | None = None
 
 
-def _planned(results: Sequence[Result], folder: Path, replace: bool) -> Iterator[_Step]:
+def _planned(results: Sequence[PublishedResult], folder: Path, replace: bool) -> Iterator[_Step]:
     there = {old.result.cell: old for old in published(folder)}
     for result in results:
         old = there.get(result.cell)
@@ -159,17 +159,17 @@ def _planned(results: Sequence[Result], folder: Path, replace: bool) -> Iterator
             remedy = "publish it under another name with --study, or put it in the other's place with --replace"
             raise RunDirError(f"{result.summary.run_id} cannot be published in {folder}: {fault}; {remedy}")
         path = folder / result.file_name
-        there[result.cell] = Published(path, result)
+        there[result.cell] = AddedResult(path, result)
         yield _Step(path, result, is_new=True, instead_of=old.path if old else None)
 
 
-def _same_run(old: Result, new: Result) -> bool:
+def _same_run(old: PublishedResult, new: PublishedResult) -> bool:
     """By id and samples; a later version may name more of the configuration than the one that published it."""
     return old.summary.run_id == new.summary.run_id and old.summary.sample_scores == new.summary.sample_scores
 
 
-def _by_study(results: Sequence[Result], root: Path, study: str | None) -> dict[Path, list[Result]]:
-    found: dict[Path, list[Result]] = {}
+def _by_study(results: Sequence[PublishedResult], root: Path, study: str | None) -> dict[Path, list[PublishedResult]]:
+    found: dict[Path, list[PublishedResult]] = {}
     for result in results:
         found.setdefault(root / (study or result.summary.env), []).append(result)
     return found
@@ -182,7 +182,7 @@ def studies(root: Path) -> list[Path]:
 
 def faults_of(study: Path) -> Iterator[str]:
     """Everything that is wrong with a study's records, in one line each."""
-    sound: list[Result] = []
+    sound: list[PublishedResult] = []
     for path in sorted(study.glob(f"*{SUFFIX}")):
         try:
             result = read_result(path)

@@ -7,9 +7,9 @@ of the run that is published, on as many items and samples.
 from collections.abc import Iterator
 from pathlib import Path
 
-from espl_bench.analysis.attribution import FILE, Cells, Words, read_cells
+from espl_bench.analysis.attribution import FILE, Cells, PromptChoice, read_cells
 from espl_bench.errors import EsplError, RunDirError
-from espl_bench.runs.published import SUFFIX, Result, read_result
+from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
 from espl_bench.utils import atomic_io
 
 ENDING = ".attribution.json"
@@ -20,22 +20,22 @@ def path_of(record: Path) -> Path:
     return record.with_name(record.name.removesuffix(SUFFIX) + ENDING)
 
 
-def misfit(cells: Cells, result: Result) -> str | None:
+def misfit(cells: Cells, result: PublishedResult) -> str | None:
     """Why cells cannot be those of a run; None if they can."""
     run = result.summary
     if cells.step != run.steps:
         return f"they are of step {cells.step}, the run ended at {run.steps}"
-    if not (cells.has(Words.ROOT) and cells.has(Words.EVOLVED)):
+    if not (cells.has(PromptChoice.ROOT) and cells.has(PromptChoice.EVOLVED)):
         return "root and evolved prompt were not tried with both weights"
     words = {cell.words: cell.principles for cell in cells.cells}
-    if words[Words.EVOLVED] != run.shown_prompt or list(words[Words.ROOT]) != result.config["root_principles"]:
+    if words[PromptChoice.EVOLVED] != run.shown_prompt or list(words[PromptChoice.ROOT]) != result.config["root_principles"]:
         return "their prompts are not the run's"
     if any([len(row) for row in cell.sample_scores] != [run.k] * run.n_items for cell in cells.cells):
         return f"they are not of {run.n_items} items x {run.k} samples"
     return None
 
 
-def examine(folder: Path, result: Result) -> Cells | None:
+def examine(folder: Path, result: PublishedResult) -> Cells | None:
     """The cells of a run that is to be published; None if it was not attributed. Raises RunDirError if they do not fit to the run."""
     if not (folder / FILE).exists():
         return None
@@ -54,7 +54,7 @@ def publish(cells: Cells | None, record: Path) -> list[Path]:
     return [path]
 
 
-def published(study: Path, row: str) -> list[tuple[Result, Cells]]:
+def published(study: Path, row: str) -> list[tuple[PublishedResult, Cells]]:
     """The runs of a study's row that have cells, in order of seeds. Raises RunDirError for a file that cannot be read."""
     records = [path for path in sorted(study.glob(f"*{SUFFIX}")) if path_of(path).exists()]
     found = [(read_result(path), read_cells(path_of(path))) for path in records]

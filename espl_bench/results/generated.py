@@ -13,7 +13,7 @@ from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.formats import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
-from espl_bench.results.adding import Published, published, studies
+from espl_bench.results.adding import AddedResult, published, studies
 from espl_bench.utils import atomic_io
 from espl_bench.utils.formatting import points
 
@@ -66,11 +66,11 @@ def _overview(root: Path, found: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-def _in_order(study: Path) -> list[Published]:
+def _in_order(study: Path) -> list[AddedResult]:
     return sorted(published(study), key=lambda each: (each.result.summary.env, each.result.summary.row, each.result.summary.seed))
 
 
-def _line(study: Path, each: Published) -> str:
+def _line(study: Path, each: AddedResult) -> str:
     run, origin = each.result.summary, each.result.origin
     code = (origin.commit or f"version {origin.espl_bench}")[:12] + ("" if origin.diff_sha256 is None else " with changes")
     cells = (f"[{run.run_id}]({study.name}/{each.path.name})", run.row, str(run.seed), points(run.score), code, origin.started_utc)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espl_bench.errors import DataError, UsageError
-from espl_bench.retrieval.corpus import Document, Shelf, read_corpus
+from espl_bench.retrieval.corpus import Document, PassageStore, read_corpus
 from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
-from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_bench.utils import atomic_io
 
 K1: Final = 0.9
@@ -42,7 +42,7 @@ def identity_of(corpus_hash: str, k1: float, b: float) -> str:
     return f"bm25(k1={k1:g}, b={b:g}, form {FORM}) of {corpus_hash}"
 
 
-class Words:
+class Vocabulary:
     """Texts to the numbers of their words, for passages and queries alike."""
 
     def __init__(self, vocabulary: dict[str, int] | None = None) -> None:
@@ -92,9 +92,9 @@ class Bm25Retriever:
         """Map a complete index. Use `open` instead."""
         bm25s: Any = import_module("bm25s")
         self._identity = identity
-        self._words = Words(json.loads((folder / VOCABULARY).read_text(encoding="utf-8")))
+        self._words = Vocabulary(json.loads((folder / VOCABULARY).read_text(encoding="utf-8")))
         self._index = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
-        self._shelf = Shelf(folder)
+        self._shelf = PassageStore(folder)
         self._scoring = threading.Semaphore(os.cpu_count() or 1)  # a query scores every passage: more at once only take more memory
 
     @classmethod
@@ -105,7 +105,7 @@ class Bm25Retriever:
             UsageError: the corpus does not exist, or the packages do not.
             DataError: it cannot be read, or the index cannot be written.
         """
-        Words()  # the packages, before anything takes time
+        Vocabulary()  # the packages, before anything takes time
         identity = identity_of(corpus_sha256(corpus), k1, b)
         folder = index_folder("bm25", identity)
         if not (folder / COMPLETE).is_file():
@@ -120,10 +120,10 @@ class Bm25Retriever:
         """Settings and the corpus's hash."""
         return self._identity
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """The passages with the highest BM25 scores above 0; of equal ones, the first in the corpus."""
         date = now_utc()
-        return [Found(query, self._best(query[:MAX_QUERY_CHARS], top_k), date) for query in queries]
+        return [FoundPassage(query, self._best(query[:MAX_QUERY_CHARS], top_k), date) for query in queries]
 
     def _best(self, query: str, top_k: int) -> tuple[Passage, ...]:
         words = self._words.find(query)
@@ -156,9 +156,9 @@ def build(corpus: Path, folder: Path, k1: float, b: float) -> None:
 
 def _build(corpus: Path, part: Path, k1: float, b: float) -> None:
     bm25s: Any = import_module("bm25s")
-    words = Words()
+    words = Vocabulary()
     with progress_bar(f"reading {corpus.name}", None) as told:
-        numbered = [words.learn(text) for text in _texts(Shelf.write(part, read_corpus(corpus)), told)]
+        numbered = [words.learn(text) for text in _texts(PassageStore.write(part, read_corpus(corpus)), told)]
     if not words.vocabulary:
         raise DataError(f"the corpus {corpus} has no words to search for")
     index = bm25s.BM25(method="lucene", k1=k1, b=b)

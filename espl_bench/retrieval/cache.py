@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, Retriever
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, Retriever
 from espl_bench.utils import atomic_io
 
 
@@ -46,7 +46,7 @@ class CachedRetriever:
         """The retriever's own: a record changes nothing about what is found."""
         return self._identity
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """From the record, or from the retriever into the record."""
         recorded = {query: self._read(query, top_k) for query in dict.fromkeys(queries)}
         missing = [query for query, found in recorded.items() if found is None]
@@ -68,7 +68,7 @@ class CachedRetriever:
         key = hashlib.sha256(_canonical(request)).hexdigest()
         return self._folder / key[:2] / f"{key}.json"
 
-    def _read(self, query: str, top_k: int) -> Found | None:
+    def _read(self, query: str, top_k: int) -> FoundPassage | None:
         """What is recorded; None if nothing is. Raises RetrievalFault for an entry that is not what was written."""
         request = self._request(query, top_k)
         path = self._path(request)
@@ -77,13 +77,13 @@ class CachedRetriever:
             passages, date = entry["passages"], entry["retrieved_utc"]
             if entry["request"] != request or entry["sha256"] != hashlib.sha256(_canonical(passages)).hexdigest():
                 raise ValueError("its hash differs")
-            return Found(query, tuple(Passage(**passage) for passage in passages), date)
+            return FoundPassage(query, tuple(Passage(**passage) for passage in passages), date)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RetrievalFault(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
 
-    def _write(self, query: str, top_k: int, found: Found) -> None:
+    def _write(self, query: str, top_k: int, found: FoundPassage) -> None:
         request = self._request(query, top_k)
         passages = [asdict(passage) for passage in found.passages]
         entry = {

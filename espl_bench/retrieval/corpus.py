@@ -55,7 +55,7 @@ def read_corpus(path: Path) -> Iterator[Document]:
         yield document_of(record, row, str(path))
 
 
-class Shelf:
+class PassageStore:
     """The passages of a corpus on disk, read one at a time; its pages are the operating system's to keep in memory."""
 
     def __init__(self, folder: Path) -> None:

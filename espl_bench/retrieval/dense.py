@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espl_bench.errors import DataError, ModelError, UsageError
-from espl_bench.retrieval.corpus import Shelf, read_corpus
+from espl_bench.retrieval.corpus import PassageStore, read_corpus
 from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
-from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import fingerprint
 
@@ -59,7 +59,7 @@ class DenseRetriever:
         self._identity = identity
         self._model = model
         self._embedding = threading.Lock()
-        self._shelf = Shelf(folder)
+        self._shelf = PassageStore(folder)
         self._vectors_ND: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r")
         self._faiss = _faiss_index(self._vectors_ND)
 
@@ -87,17 +87,17 @@ class DenseRetriever:
         """Model and the corpus's hash."""
         return self._identity
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """The passages nearest to each query."""
         few = min(top_k, len(self._shelf))
         if not queries or few < 1:
-            return [Found(query, (), now_utc()) for query in queries]
+            return [FoundPassage(query, (), now_utc()) for query in queries]
         with self._embedding:
             vectors_QD = _embed(self._model, [query[:MAX_CHARS] for query in queries])
         scores_QK, places_QK = self._nearest(vectors_QD, few)
         date = now_utc()
         return [
-            Found(query, tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True)), date)
+            FoundPassage(query, tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True)), date)
             for query, places, scores in zip(queries, places_QK, scores_QK, strict=True)
         ]
 
@@ -129,7 +129,7 @@ def _embed(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
 
 def _build(corpus: Path, folder: Path, model: Any) -> None:
     with new_folder(folder, f"the index of {corpus}") as part:
-        texts = [f"{document.title}\n{document.text}"[:MAX_CHARS] for document in Shelf.write(part, read_corpus(corpus))]
+        texts = [f"{document.title}\n{document.text}"[:MAX_CHARS] for document in PassageStore.write(part, read_corpus(corpus))]
         blocks: list[NDArray[np.float32]] = []
         with progress_bar(f"embedding {corpus.name}", len(texts)) as told:
             for start in range(0, len(texts), BATCH):

@@ -25,7 +25,7 @@ _BLOCKS: Final = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4"
 Resolver = Callable[[str, int], list[str]]
 
 
-class Refused(RetrievalFault):
+class RefusedError(RetrievalFault):
     """A page that is not fetched: its address is not public, or it is no page."""
 
 
@@ -43,15 +43,15 @@ def checked_address(url: str, resolver: Resolver = resolve) -> tuple[SplitResult
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Refused(f"{url[:100]!r} is no address") from error
+        raise RefusedError(f"{url[:100]!r} is no address") from error
     if parts.scheme not in PORTS or not parts.hostname:
-        raise Refused(f"{url[:100]!r} is no address of http or https")
+        raise RefusedError(f"{url[:100]!r} is no address of http or https")
     if parts.username is not None or parts.password is not None or port not in (None, PORTS[parts.scheme]):
-        raise Refused(f"{parts.hostname[:100]}: an address with a login or an unusual port is not fetched")
+        raise RefusedError(f"{parts.hostname[:100]}: an address with a login or an unusual port is not fetched")
     addresses = resolver(parts.hostname, PORTS[parts.scheme])
     for address in addresses:
         if not _is_public(address):
-            raise Refused(f"{parts.hostname[:100]} has the address {address}, which is not public")
+            raise RefusedError(f"{parts.hostname[:100]} has the address {address}, which is not public")
     if not addresses:
         raise RetrievalFault(f"the host {parts.hostname[:100]} has no address")
     return parts, addresses[0]
@@ -93,7 +93,7 @@ def fetch_text(url: str, timeout_s: float, resolver: Resolver = resolve, transpo
             if status != 200:
                 raise RetrievalFault(f"{parts.hostname} answers with status {status}")
             return _words(content, headers.get("content-type", ""), str(parts.hostname))
-    raise Refused(f"{url[:100]!r}: more than {MAX_HOPS} redirects")
+    raise RefusedError(f"{url[:100]!r}: more than {MAX_HOPS} redirects")
 
 
 def _get(client: Any, parts: SplitResult, address: str, deadline: float) -> tuple[int, Any, bytes]:
@@ -118,7 +118,7 @@ def _get(client: Any, parts: SplitResult, address: str, deadline: float) -> tupl
 
 def _words(content: bytes, kind: str, host: str) -> str:
     if not kind.lower().startswith(("text/html", "text/plain", "application/xhtml")):
-        raise Refused(f"{host} serves {kind[:60] or 'an unknown kind of content'}, which is no page")
+        raise RefusedError(f"{host} serves {kind[:60] or 'an unknown kind of content'}, which is no page")
     text = content.decode("utf-8", "replace")
     if kind.lower().startswith("text/plain"):
         return text

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
-from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
 
 MAX_BYTES: Final = 16 * 2**20
 """Of one answer; a longer one is not read to its end."""
@@ -75,7 +75,7 @@ class HttpRetriever:
         """The address; what stands behind it is not known."""
         return identity_of(self.url)
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """Ask the server, again after a failure that may pass."""
         again = self._tenacity.Retrying(
             stop=self._tenacity.stop_after_attempt(self.tries),
@@ -134,7 +134,7 @@ class _Passing(RetrievalFault):
     """A failure that another try may mend."""
 
 
-def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[Found]:
+def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[FoundPassage]:
     """The wire's answer as results. Raises RetrievalFault for anything else."""
     results: object = cast(dict[str, object], answer).get("result") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(cast(list[object], results)) != len(queries):
@@ -142,7 +142,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
     date = now_utc()
     try:
         return [
-            Found(query, tuple(_passage(each) for each in result[:top_k]), date)
+            FoundPassage(query, tuple(_passage(each) for each in result[:top_k]), date)
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:

@@ -16,7 +16,7 @@ MAX_TOP_K: Final = 100
 READ_TIMEOUT_S: Final = 30.0
 
 
-class _Refused(ValueError):
+class _RefusedRequest(ValueError):
     """A request that cannot be answered; the message says why."""
 
 
@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             queries, top_k, with_scores = _understood(self._body())
             found = self._retriever.retrieve(queries, top_k)
-        except _Refused as refusal:
+        except _RefusedRequest as refusal:
             self.close_connection = True
             return self._say(422, {"detail": str(refusal)})
         except RetrievalFault as fault:
@@ -67,13 +67,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> object:
         length = self.headers.get("Content-Length") or ""
         if not (length.isascii() and length.isdecimal()):
-            raise _Refused("a request needs its Content-Length")
+            raise _RefusedRequest("a request needs its Content-Length")
         if int(length) > MAX_BODY:
-            raise _Refused(f"a request has at most {MAX_BODY} bytes")
+            raise _RefusedRequest(f"a request has at most {MAX_BODY} bytes")
         try:
             return json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError) as error:
-            raise _Refused("a request is a JSON object") from error
+            raise _RefusedRequest("a request is a JSON object") from error
 
     def _say(self, status: int, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()
@@ -90,17 +90,17 @@ class _Handler(BaseHTTPRequestHandler):
 def _understood(body: object) -> tuple[list[str], int, bool]:
     """Queries, number of passages, and whether scores are wanted. Raises _Refused."""
     if not isinstance(body, dict):
-        raise _Refused("a request is a JSON object with queries")
+        raise _RefusedRequest("a request is a JSON object with queries")
     fields = cast(dict[str, Any], body)
     queries, top_k, with_scores = fields.get("queries"), fields.get("topk") or 3, fields.get("return_scores", False)
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in cast(list[object], queries)):
-        raise _Refused("queries is a list of texts")
+        raise _RefusedRequest("queries is a list of texts")
     if len(cast(list[str], queries)) > MAX_QUERIES:
-        raise _Refused(f"a request has at most {MAX_QUERIES} queries")
+        raise _RefusedRequest(f"a request has at most {MAX_QUERIES} queries")
     if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
-        raise _Refused(f"topk is a whole number from 1 to {MAX_TOP_K}")
+        raise _RefusedRequest(f"topk is a whole number from 1 to {MAX_TOP_K}")
     if not isinstance(with_scores, bool):
-        raise _Refused("return_scores is true or false")
+        raise _RefusedRequest("return_scores is true or false")
     return cast(list[str], queries), top_k, with_scores
 
 

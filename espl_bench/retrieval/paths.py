@@ -43,7 +43,7 @@ def new_folder(folder: Path, what: str) -> Generator[Path]:
     """A folder to fill, which is moved to its place whole; gone if filling it fails. Raises DataError if it cannot be written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=atomic_io.PART, dir=folder.parent))
+        part = Path(tempfile.mkdtemp(prefix=atomic_io.TEMP_PREFIX, dir=folder.parent))
         try:
             yield part
             if not folder.exists():  # another run may have filled it meanwhile

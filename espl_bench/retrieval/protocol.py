@@ -24,7 +24,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPassage:
     """What one query found, best first; nothing is a result too."""
 
     query: str
@@ -41,7 +41,7 @@ class Retriever(Protocol):
         """Everything that decides what a query finds, as far as it is known: the kind, its settings, and the corpus's hash."""
         ...
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """One result per query, in order, of at most `top_k` passages each. Bounded in time. Raises RetrievalFault."""
         ...
 

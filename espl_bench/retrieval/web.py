@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.fetch import fetch_text
-from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
 
 INTERVAL_S: Final = 1.0
 """Seconds between two questions of a process."""
@@ -95,9 +95,9 @@ class WebRetriever:
         """See `identity_of`."""
         return identity_of(self._pages)
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """Ask one after another, each when the limiter says so."""
-        return [Found(query, self._passages(query, top_k), now_utc()) for query in queries]
+        return [FoundPassage(query, self._passages(query, top_k), now_utc()) for query in queries]
 
     def _passages(self, query: str, top_k: int) -> tuple[Passage, ...]:
         if not query.strip():

@@ -11,7 +11,7 @@ from typing import TypeVar
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import EnvironmentFault
 from espl_bench.tools.tool_env import Exchange, ToolEnv
-from espl_bench.types import Heard, Limit, Outcome, Problem, StopReason, ToolCall
+from espl_bench.types import Limit, Observation, Outcome, Problem, StopReason, ToolCall
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,10 +32,10 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class EnvReply:
     """What the environment says to a turn that is not the last."""
 
-    heard: tuple[Heard, ...]
+    observations: tuple[Observation, ...]
     said: str = ""
     """What the policy said besides the `calls`."""
     calls: tuple[ToolCall, ...] = ()
@@ -51,7 +51,7 @@ def begin(env: TextEnv, problem: Problem) -> str | Ending:
     return question
 
 
-def answer(env: TextEnv, text: str, stop: StopReason) -> Reply | Ending:
+def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
     """What the environment answers to a turn of the policy: a reply, or the ending. May take as long as it takes."""
     if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
         return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # nobody would hear the reply
@@ -67,8 +67,8 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> Reply | Ending:
         return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
     exchange = info.get("exchange")
     if isinstance(exchange, Exchange):
-        return Reply(exchange.heard, exchange.said, exchange.calls)
-    return Reply((Heard(observation),))
+        return EnvReply(exchange.observations, exchange.said, exchange.calls)
+    return EnvReply((Observation(observation),))
 
 
 def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:
@@ -81,18 +81,18 @@ def replay(
     problem: Problem,
     texts: Sequence[str],
     stop: StopReason,
-    heard: Sequence[Sequence[Heard]] = (),
+    observations: Sequence[Sequence[Observation]] = (),
     limit: Limit | None = None,
 ) -> Ending:
     """The ending of an episode in which the policy said these texts, the last of which ended by `stop`.
 
-    Tools reply what they replied then (`heard`, turn by turn) and are not used. An episode that ends earlier or later than the
+    Tools reply what they replied then (`observations`, turn by turn) and are not used. An episode that ends earlier or later than the
     texts is an error: the environment is not the one that heard them. One that its number of tokens ended (`limit`) has no ending of
     the environment's, and keeps its own; the reply to its last text was left out.
     """
     if isinstance(env, ToolEnv):
-        env.recall(heard)
-    answered: str | Reply | Ending = begin(env, problem)
+        env.recall(observations)
+    answered: str | EnvReply | Ending = begin(env, problem)
     for turn, text in enumerate(texts, start=1):
         if isinstance(answered, Ending):
             return Ending(0.0, Outcome.ERROR, answered.error or f"the episode ended before turn {turn} of {len(texts)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog
 from espl_bench.types import Outcome, Problem, Split, SystemPrompt, TrajectoryGroup
 
@@ -57,7 +57,7 @@ class Evaluation:
 
 async def evaluate(
     client: SamplingClient,
-    task: Task,
+    task: RolloutSpec,
     prompt: SystemPrompt,
     problems: Sequence[Problem],
     samples: int,

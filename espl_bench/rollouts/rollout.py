@@ -18,16 +18,16 @@ from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.rollouts.episode import Ending, Reply, answer, begin
-from espl_bench.rollouts.scheduling import AsTheyCome, Cohorts, Pace
-from espl_bench.rollouts.watchdog import Place, Watchdog, stop
+from espl_bench.rollouts.episode import Ending, EnvReply, answer, begin
+from espl_bench.rollouts.scheduling import GroupedLockstep, Immediate, RequestScheduler
+from espl_bench.rollouts.watchdog import RolloutState, Watchdog, stop
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import as_text
 from espl_bench.types import (
     Completion,
-    Heard,
     Limit,
     Message,
+    Observation,
     Outcome,
     Problem,
     SampleRequest,
@@ -41,7 +41,7 @@ Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
-class Task:
+class RolloutSpec:
     """What all rollouts of a run share: the environment, how it is worded, how the policy is sampled."""
 
     make_env: Callable[[], TextEnv]
@@ -77,14 +77,14 @@ class Task:
 class _Episode:
     """One rollout on its way."""
 
-    task: Task
+    task: RolloutSpec
     env: TextEnv
     problem: Problem
     prompt: SystemPrompt
     sample: int
     seed_keys: tuple[str | int, ...]
     turns: list[Turn] = field(default_factory=list[Turn])
-    place: Place = Place.ENVIRONMENT
+    place: RolloutState = RolloutState.ENVIRONMENT
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -92,7 +92,7 @@ class _Episode:
         """For whoever looks for it."""
         return f"{self.problem.id} under prompt {self.prompt.id}, sample {self.sample}, turn {len(self.turns) + 1}"
 
-    def goes(self, place: Place) -> None:
+    def goes(self, place: RolloutState) -> None:
         """Note where it is from now on."""
         self.place, self.since = place, time.monotonic()
 
@@ -125,45 +125,45 @@ class _Context:
     """What of it was appended since the policy spoke last."""
     room: int
     """Tokens that the episode has left."""
-    heard: tuple[Heard, ...] = ()
+    observations: tuple[Observation, ...] = ()
     """What was appended, in words."""
-    fresh: bool = False
+    starts_segment: bool = False
     """Whether a new segment begins."""
 
-    def follow(self, task: Task, completion: Completion, reply: Reply) -> "_Context":
+    def follow(self, task: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
         """The context after a turn and what was replied to it."""
-        heard = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.heard)
+        observations = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
         try:
-            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=task.native_tools)
+            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=task.native_tools)
             appended_T = task.chat.continuation(conversation, replies)
         except ModelError:  # some templates know no more than one call a turn
             if not task.native_tools:
                 raise
-            conversation, replies = self._worded(completion.text, replace(reply, heard=heard), native=False)
+            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=False)
             appended_T = task.chat.continuation(conversation, replies)
         messages = (*conversation, *replies)
-        fresh = appended_T is None
+        starts_segment = appended_T is None
         observation_T = task.chat.encode(messages) if appended_T is None else appended_T
-        tokens_T = observation_T if fresh else (*self.tokens_T, *completion.tokens_T, *observation_T)
+        tokens_T = observation_T if starts_segment else (*self.tokens_T, *completion.tokens_T, *observation_T)
         used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
-        return _Context(messages, tokens_T, observation_T, _room(task, used), heard, fresh)
+        return _Context(messages, tokens_T, observation_T, _room(task, used), observations, starts_segment)
 
-    def _worded(self, text: str, reply: Reply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    def _worded(self, text: str, reply: EnvReply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """The conversation with what was said, and what was replied. A turn of which a call could not be read is worded as text."""
-        if native and reply.calls and len(reply.calls) == len(reply.heard):
+        if native and reply.calls and len(reply.calls) == len(reply.observations):
             said = Message("assistant", reply.said, reply.calls)
-            return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.heard)
-        return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.heard)),)
+            return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.observations)
+        return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.observations)),)
 
 
-def _room(task: Task, used: int) -> int:
+def _room(task: RolloutSpec, used: int) -> int:
     return task.max_tokens if task.max_episode_tokens is None else task.max_episode_tokens - used
 
 
 class _Stage:
     """What the episodes of one batch share: the way to the engine, the threads of their environments, and rendered prompts."""
 
-    def __init__(self, task: Task, pace: Pace, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, task: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
         """Nothing is rendered yet."""
         self._task = task
         self._pace = pace
@@ -173,7 +173,7 @@ class _Stage:
     async def play(self, place: int, episode: _Episode) -> Trajectory:
         """One episode from its question to its ending."""
         ending = await self._to_its_end(place, episode)
-        episode.goes(Place.DONE)
+        episode.goes(RolloutState.DONE)
         await self._pace.leave(place)
         return episode.ended(ending)
 
@@ -185,9 +185,9 @@ class _Stage:
         while True:
             if context.room < 1:
                 return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
-            episode.goes(Place.ENGINE)
+            episode.goes(RolloutState.ENGINE)
             completion = await self._pace.ask(place, episode.request(context))
-            episode.turns.append(Turn(context.observation_T, completion, context.heard, context.fresh))
+            episode.turns.append(Turn(context.observation_T, completion, context.observations, context.starts_segment))
             answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
             if isinstance(answered, Ending):
                 return answered
@@ -195,7 +195,7 @@ class _Stage:
 
     async def _off_the_loop(self, episode: _Episode, work: Callable[..., Said], *arguments: Any) -> Said:
         """What the environment says, while the event loop goes on."""
-        episode.goes(Place.ENVIRONMENT)
+        episode.goes(RolloutState.ENVIRONMENT)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _opening(self, episode: _Episode, question: str) -> _Context:
@@ -216,7 +216,7 @@ def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Con
 
 async def roll_out(
     client: SamplingClient,
-    task: Task,
+    task: RolloutSpec,
     prompts_K: Sequence[SystemPrompt],
     problems_P: Sequence[Problem],
     group_size: int,
@@ -241,7 +241,7 @@ async def roll_out(
         for sample in range(group_size)
     ]
     at_once = episodes[0].env.steps_at_once if episodes else 1
-    pace = AsTheyCome(client) if task.continuous else Cohorts(client, len(episodes), task.cohorts)
+    pace = Immediate(client) if task.continuous else GroupedLockstep(client, len(episodes), task.cohorts)
     threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
     try:

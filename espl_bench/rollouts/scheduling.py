@@ -12,7 +12,7 @@ from espl_bench.engines.protocol import SamplingClient
 from espl_bench.types import Completion, SampleRequest
 
 
-class Pace(Protocol):
+class RequestScheduler(Protocol):
     """Between the episodes of one batch and an engine. Each episode is known by its place in the batch."""
 
     async def ask(self, place: int, request: SampleRequest) -> Completion:
@@ -24,7 +24,7 @@ class Pace(Protocol):
         ...
 
 
-class AsTheyCome:
+class Immediate:
     """Every request is a call of its own."""
 
     def __init__(self, client: SamplingClient) -> None:
@@ -72,7 +72,7 @@ class Lockstep:
                 answer.set_result(completion)
 
 
-class Cohorts:
+class GroupedLockstep:
     """Episode i is of cohort i modulo their number; a group's episodes are spread over all of them."""
 
     def __init__(self, client: SamplingClient, episodes: int, cohorts: int) -> None:

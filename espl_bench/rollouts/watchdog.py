@@ -18,7 +18,7 @@ LOOKS = 4
 """Looks per time allowed."""
 
 
-class Place(StrEnum):
+class RolloutState(StrEnum):
     """Where an unfinished rollout is; the first that holds a stuck one is what the others may wait for."""
 
     ENVIRONMENT = "in the environment"
@@ -26,10 +26,10 @@ class Place(StrEnum):
     DONE = "done"
 
 
-class Watched(Protocol):
+class WatchedRollout(Protocol):
     """What a watchdog can tell of a rollout."""
 
-    place: Place
+    place: RolloutState
     since: float
     """When it came there, by `time.monotonic`."""
 
@@ -47,7 +47,7 @@ class Watchdog:
     """Seconds in one place; 0: never."""
     warn: Callable[[str], None]
 
-    async def watch(self, rollouts: Sequence[Watched]) -> None:
+    async def watch(self, rollouts: Sequence[WatchedRollout]) -> None:
         """Look until cancelled."""
         if self.after_s <= 0:
             return
@@ -55,7 +55,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(self.after_s / LOOKS)
             now = time.monotonic()
-            stuck = [rollout for rollout in rollouts if rollout.place is not Place.DONE and now - rollout.since >= self.after_s]
+            stuck = [rollout for rollout in rollouts if rollout.place is not RolloutState.DONE and now - rollout.since >= self.after_s]
             if not stuck:
                 patience_s = self.after_s
             elif now - min(rollout.since for rollout in stuck) >= patience_s:
@@ -70,9 +70,9 @@ async def stop(watching: asyncio.Task[None]) -> None:
         await watching
 
 
-def _message(stuck: Sequence[Watched], now: float) -> str:
+def _message(stuck: Sequence[WatchedRollout], now: float) -> str:
     parts: list[str] = []
-    for place in Place:
+    for place in RolloutState:
         here = sorted((rollout for rollout in stuck if rollout.place is place), key=lambda rollout: rollout.since)
         if here:
             more = f" and {len(here) - SHOWN} more" if len(here) > SHOWN else ""

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.errors import CheckpointError
 from espl_bench.runs.logs import Log
 from espl_bench.utils import atomic_io
 from espl_bench.utils.jsonl import encode
+from espl_bench.utils.validation import FrozenRecord
 
 RECORD = "commit.json"
 KEPT = 2
@@ -32,7 +33,7 @@ _NAME = re.compile(r"step_(\d{6,})")
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class Checkpoint:
     """A verified checkpoint."""
 
     step: int
@@ -46,10 +47,8 @@ class Commit:
     """Where the engine's files lie."""
 
 
-class _Record(BaseModel):
+class _Record(FrozenRecord):
     """The content of commit.json, apart from its own checksum."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["espl-bench/commit/1"] = "espl-bench/commit/1"
     step: int
@@ -94,7 +93,7 @@ async def write(
     if any(later > step for later in steps(checkpoints)):
         raise ValueError(f"step {step} cannot be committed after step {steps(checkpoints)[-1]}")
     final = path_of(checkpoints, step)
-    part = final.with_name(f"{atomic_io.PART}{final.name}")
+    part = final.with_name(f"{atomic_io.TEMP_PREFIX}{final.name}")
     if part.exists():
         atomic_io.remove(part)
     part.mkdir()
@@ -113,7 +112,7 @@ async def write(
         atomic_io.discard(path_of(checkpoints, old))
 
 
-def newest(checkpoints: Path) -> Commit | None:
+def newest(checkpoints: Path) -> Checkpoint | None:
     """The last commit, every file of it verified; None if nothing is committed.
 
     Raises:
@@ -149,7 +148,7 @@ def _remedy(checkpoints: Path, kept: list[int]) -> str:
     return "no older checkpoint is sound: start the run again with another --out"
 
 
-def _read(folder: Path) -> Commit:
+def _read(folder: Path) -> Checkpoint:
     record = _unsealed(folder / RECORD)
     if path_of(folder.parent, record.step) != folder:
         raise _Broken(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
@@ -163,7 +162,7 @@ def _read(folder: Path) -> Commit:
             raise _Broken(f"{path} cannot be read ({error.strerror})") from error
         if found != digest:
             raise _Broken(f"{path} is damaged: its SHA-256 is not the committed one")
-    return Commit(record.step, record.population, record.ledger, record.logs, folder)
+    return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

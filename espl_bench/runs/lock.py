@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from espl_bench.errors import RunDirError, RunTaken
+from espl_bench.errors import RunDirError, RunTakenError
 
 NAME = ".lock"
 
@@ -51,5 +51,5 @@ def _acquire(folder: Path, descriptor: int) -> None:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
 
-def _taken(folder: Path, holder: str) -> RunTaken:
-    return RunTaken(f"{folder} is being written by {holder}; wait for it, stop it, or choose another --out")
+def _taken(folder: Path, holder: str) -> RunTakenError:
+    return RunTakenError(f"{folder} is being written by {holder}; wait for it, stop it, or choose another --out")

@@ -16,16 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from espl_bench.errors import RunDirError
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/result/1"
 SUFFIX = ".result.json"
 """How the name of a published run ends."""
 
 
-class Origin(BaseModel):
+class ResultOrigin(FrozenRecord):
     """Where the numbers come from, as far as it matters to somebody who runs it again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     espl_bench: str
     """Version."""
@@ -45,7 +44,7 @@ class Origin(BaseModel):
     """Data sets, endpoints and prices."""
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any]) -> "Origin":
+    def of(cls, provenance: Mapping[str, Any]) -> "ResultOrigin":
         """From a run's provenance.json."""
         git: Mapping[str, Any] = provenance["git"] or {}
         model: Mapping[str, Any] = provenance["model"]["fingerprint"] or {}
@@ -64,10 +63,8 @@ class Origin(BaseModel):
         )
 
 
-class Regraded(BaseModel):
+class RegradedResult(FrozenRecord):
     """How much of the run was graded again when it was published."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rollouts: int
     files: int
@@ -75,7 +72,7 @@ class Regraded(BaseModel):
     """Of the file that holds the test's rollouts: whoever has it has the published one."""
 
 
-class Result(BaseModel):
+class PublishedResult(BaseModel):
     """One published run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -84,8 +81,8 @@ class Result(BaseModel):
     summary: Summary
     config: dict[str, Any]
     """Fully resolved. Of files and folders the name alone."""
-    origin: Origin
-    regraded: Regraded
+    origin: ResultOrigin
+    regraded: RegradedResult
     sample_outcomes: tuple[tuple[Outcome, ...], ...]
     """Of the test, items x samples, as `summary.sample_scores`."""
 
@@ -132,15 +129,12 @@ def without_folders(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path) -> PublishedResult:
     """Read a published run. Raises RunDirError in one line that names the file."""
     try:
-        return Result.model_validate(json.loads(path.read_bytes()))
+        return PublishedResult.model_validate(json.loads(path.read_bytes()))
     except OSError as error:
         raise RunDirError(f"{path} cannot be read ({error.strerror}); restore it from version control") from error
     except (ValidationError, ValueError) as error:
-        where = ""
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            where = f": {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        where = f": {first_fault(error)}" if isinstance(error, ValidationError) else ""
         raise RunDirError(f"{path} is not a published result{where}; remove it and add the run again") from error

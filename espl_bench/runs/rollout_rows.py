@@ -9,8 +9,8 @@ from typing import Any
 
 from espl_bench.types import (
     Completion,
-    Heard,
     Limit,
+    Observation,
     Outcome,
     StopReason,
     Trajectory,
@@ -18,12 +18,12 @@ from espl_bench.types import (
 )
 
 
-class Unusable(ValueError):
+class InvalidRowError(ValueError):
     """A line that is no stored rollout, and why, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class RolloutRow:
     """One rollout as its line tells it."""
 
     problem_id: str
@@ -38,30 +38,30 @@ class Stored:
     outcome: Outcome
     error: str | None
     generated_tokens: int
-    heard: tuple[tuple[Heard, ...], ...] = ()
+    observations: tuple[tuple[Observation, ...], ...] = ()
     """What was replied to each turn but the last."""
     limit: Limit | None = None
 
     @classmethod
-    def of(cls, line: bytes) -> "Stored":
+    def of(cls, line: bytes) -> "RolloutRow":
         """Raises Unusable for a line that was damaged, cut off, or written by something else."""
         try:
             row: object = json.loads(line)
         except ValueError as error:
-            raise Unusable("not JSON") from error
+            raise InvalidRowError("not JSON") from error
         if not isinstance(row, dict):
-            raise Unusable("not a JSON object")
+            raise InvalidRowError("not a JSON object")
         if not line.endswith(b"\n"):
-            raise Unusable("not written to its end")
+            raise InvalidRowError("not written to its end")
         try:
             return cls._typed(row)  # pyright: ignore[reportUnknownArgumentType]  (JSON's keys are strings)
         except KeyError as error:
-            raise Unusable(f"no column {error}") from error
+            raise InvalidRowError(f"no column {error}") from error
         except (TypeError, ValueError) as error:
-            raise Unusable(str(error)) from error
+            raise InvalidRowError(str(error)) from error
 
     @classmethod
-    def _typed(cls, row: Mapping[str, Any]) -> "Stored":
+    def _typed(cls, row: Mapping[str, Any]) -> "RolloutRow":
         turns = row["turns"]
         if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):  # pyright: ignore[reportUnknownVariableType]
             raise TypeError("turns is no list of texts")
@@ -76,18 +76,18 @@ class Stored:
             outcome=Outcome(row["outcome"]),
             error=row["error"],
             generated_tokens=int(row["generated_tokens"]),
-            heard=tuple(tuple(Heard(str(each["text"]), each["tool"]) for each in turn) for turn in row.get("heard", ())),
+            observations=tuple(tuple(Observation(str(each["text"]), each["tool"]) for each in turn) for turn in row.get("heard", ())),
             limit=Limit(row["limit"]) if "limit" in row else None,
         )
 
 
-def read_stored(path: Path) -> Iterator[Stored | Unusable]:
+def read_stored(path: Path) -> Iterator[RolloutRow | InvalidRowError]:
     """The lines of a file, in order. Raises OSError if there is no such file, or it cannot be read."""
     with path.open("rb") as file:
         for line in file:
             try:
-                yield Stored.of(line)
-            except Unusable as fault:
+                yield RolloutRow.of(line)
+            except InvalidRowError as fault:
                 yield fault
 
 
@@ -141,6 +141,6 @@ def _besides(trajectory: Trajectory) -> dict[str, object]:
     if trajectory.measures:
         found["measures"] = dict(trajectory.measures)
     if len(trajectory.turns) > 1:
-        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.heard] for turn in trajectory.turns[1:]]
+        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.observations] for turn in trajectory.turns[1:]]
         found["segments"] = len(trajectory.segments)
     return found

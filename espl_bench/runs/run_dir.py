@@ -28,13 +28,13 @@ from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs import checkpoints, lock, logs
-from espl_bench.runs.checkpoints import Commit, Save
+from espl_bench.runs.checkpoints import Checkpoint, Save
 from espl_bench.runs.logs import Log
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, jsonl
 
-__all__ = ["Commit", "Log", "RunDir"]
+__all__ = ["Checkpoint", "Log", "RunDir"]
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -185,14 +185,14 @@ class RunDir:
                 atomic_io.sync(log.path(self.path))
             await checkpoints.write(self._checkpoints, step, population, ledger, sizes, save)
 
-    def last_commit(self) -> Commit | None:
+    def last_commit(self) -> Checkpoint | None:
         """The newest checkpoint, verified; None if the run was killed before its first.
 
         Raises CheckpointError naming the file that is missing or damaged, and how to go on.
         """
         return checkpoints.newest(self._checkpoints)
 
-    def rewind(self, commit: Commit) -> None:
+    def rewind(self, commit: Checkpoint) -> None:
         """Take back everything written after a commit; the logs are then the bytes they were.
 
         Raises RunDirError, changing nothing, if a log has lost committed rows.

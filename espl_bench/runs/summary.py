@@ -11,14 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.controls import Control
 from espl_bench.errors import RunDirError
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
 
 
-class CurvePoint(BaseModel):
+class CurvePoint(FrozenRecord):
     """One evaluation on the way."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
     split: Literal["validation", "test"]
@@ -146,5 +145,4 @@ def read_summary(path: Path) -> Summary:
         if first["loc"] == ("schema",) and first["type"] == "literal_error":
             found = f"its schema is '{first['input']}', not '{SCHEMA}'"
             raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise RunDirError(f"{path} is not a summary: {where}: {first['msg']}; remove it and resume the run to write it anew") from error
+        raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it anew") from error

@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from espl_bench import __version__
 from espl_bench.errors import EsplError
 from espl_bench.sweep.cell_worker import carry_out
-from espl_bench.sweep.grid import Cell, Limits
-from espl_bench.sweep.processes import Fate
+from espl_bench.sweep.grid import BudgetLimits, Cell
+from espl_bench.sweep.processes import RunStatus
 from espl_bench.sweep.storage import Storage, here
-from espl_bench.utils.stop_signal import Interrupted, StopSignal
+from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ActorEnding:
     """How an attempt ended, as the actor saw it."""
 
-    fate: Fate
+    fate: RunStatus
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ActorTask:
     """What an actor is told."""
 
     url: str
     cell: Cell
-    limits: Limits
+    limits: BudgetLimits
     directory: str
     """The driver's working directory: relative names of models and data mean the same on every node that has it."""
     version: str
@@ -40,7 +40,7 @@ class Errand:
 class CellActor:
     """Made into an actor by ray_pool.py; nothing here knows Ray."""
 
-    def __init__(self, errand: Errand) -> None:
+    def __init__(self, errand: ActorTask) -> None:
         """Nothing is loaded yet."""
         self._errand = errand
         self._stop = StopSignal()
@@ -51,20 +51,20 @@ class CellActor:
         """Machine and process, as in ``node07/4711``: the answer is the sign that the cell has been placed."""
         return here()
 
-    def run(self) -> Ending:
+    def run(self) -> ActorEnding:
         """Carry the cell out."""
         errand = self._errand
         if errand.version != __version__:
-            return Ending(
-                Fate.FAILED, f"this node has espl-bench {__version__}, the driver {errand.version}; install the same on all nodes"
+            return ActorEnding(
+                RunStatus.FAILED, f"this node has espl-bench {__version__}, the driver {errand.version}; install the same on all nodes"
             )
         try:
             carry_out(Storage.open(errand.url), errand.cell, errand.limits, self._stop)
-        except Interrupted as stopped:
-            return Ending(Fate.STOPPED, f"stopped after step {stopped.step}")
+        except InterruptedRunError as stopped:
+            return ActorEnding(RunStatus.STOPPED, f"stopped after step {stopped.step}")
         except EsplError as error:
-            return Ending(Fate.STOPPED if self._stop.wanted else Fate.FAILED, " ".join(str(error).split()))
-        return Ending(Fate.FINISHED)
+            return ActorEnding(RunStatus.STOPPED if self._stop.wanted else RunStatus.FAILED, " ".join(str(error).split()))
+        return ActorEnding(RunStatus.FINISHED)
 
     def stop(self) -> None:
         """Ask the run to save after the iteration that it is in."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from espl_bench.accounting.budget import Budget
-from espl_bench.errors import EsplError, RunTaken, UsageError
+from espl_bench.errors import EsplError, RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
-from espl_bench.sweep.grid import Cell, Limits
+from espl_bench.sweep.grid import BudgetLimits, Cell
 from espl_bench.sweep.mirror import Mirror
 from espl_bench.sweep.processes import THREADS
 from espl_bench.sweep.storage import Storage
@@ -27,7 +27,7 @@ PATIENCE_S = 120.0
 """Seconds that the lock of a predecessor is waited for: a node that was lost holds it until its processes, or its lease, end."""
 
 
-def carry_out(storage: Storage, cell: Cell, limits: Limits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
+def carry_out(storage: Storage, cell: Cell, limits: BudgetLimits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
     """Bring a cell to its end from wherever it stands; one that has a summary is not touched.
 
     Raises EsplError for what cannot be, Interrupted after a stop; what was committed is then in the storage.
@@ -69,7 +69,7 @@ def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, repor
             if (folder / CONFIG).exists():
                 return runner.resume(folder, reporter, cell.config, budget, stop)
             return runner.run(cell.config, folder, reporter, budget, stop)
-        except RunTaken:
+        except RunTakenError:
             if stop.wanted or time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -39,6 +39,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
+from espl_bench.utils.validation import first_fault
 
 AXES = frozenset({"method", "env", "env_options", "model", "seed"})
 """Fields of a run that a grid's axes set."""
@@ -73,7 +74,7 @@ class When(_Table):
     model: str | tuple[str, ...] | None = None
     seed: int | tuple[int, ...] | None = None
 
-    def matches(self, place: "Place") -> bool:
+    def matches(self, place: "CellPaths") -> bool:
         """Whether a cell is meant."""
         found = {"method": place.method, "environment": place.environment.called, "model": place.model, "seed": place.seed}
         return all(wanted is None or found[axis] in _several(wanted) for axis, wanted in self)
@@ -91,7 +92,7 @@ class Override(_Table):
     resources: dict[str, float] = Field(default_factory=dict)
 
 
-class Limits(_Table):
+class BudgetLimits(_Table):
     """What the endpoints of one cell may be asked."""
 
     max_cost: float | None = Field(default=None, gt=0)
@@ -114,7 +115,7 @@ class Grid(_Table):
     """Times in a row that a cell may lose its worker without a new commit in between."""
     options: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, float] = Field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: BudgetLimits = BudgetLimits()
     overrides: tuple[Override, ...] = ()
     exclusions: tuple[When, ...] = ()
 
@@ -132,7 +133,7 @@ class Grid(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CellPaths:
     """A point of the grid."""
 
     method: str
@@ -178,8 +179,7 @@ def read_grid(path: Path) -> Grid:
         for options in (grid.options, *(override.options for override in grid.overrides)):
             _check_options(options)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UsageError(f"{path}: {first_fault(error)}") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     return grid
@@ -203,13 +203,13 @@ def make_cells(grid: Grid) -> tuple[Cell, ...]:
     return tuple(_cell(grid, point, name) for point, name in zip(kept, names, strict=True))
 
 
-def _points(grid: Grid) -> Iterable[Place]:
+def _points(grid: Grid) -> Iterable[CellPaths]:
     axes = (dict.fromkeys(grid.seeds), grid.environments, grid.models or (None,), dict.fromkeys(grid.methods))
     for seed, environment, model, method in product(*axes):
-        yield Place(method, environment, model, seed)
+        yield CellPaths(method, environment, model, seed)
 
 
-def _cell(grid: Grid, point: Place, name: str) -> Cell:
+def _cell(grid: Grid, point: CellPaths, name: str) -> Cell:
     met = [override for override in grid.overrides if override.when.matches(point)]
     options = dict(grid.options)
     stated: dict[str, Any] = dict(grid.resources)
@@ -240,7 +240,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise unknown("option", name, OPTIONS)
 
 
-def _labels(points: Sequence[Place]) -> str:
+def _labels(points: Sequence[CellPaths]) -> str:
     return ", ".join(dict.fromkeys(point.environment.called for point in points))
 
 

@@ -7,10 +7,11 @@ often it was lost, and why it failed.
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from espl_bench.sweep.processes import Job, Result
+from espl_bench.sweep.processes import Job, JobResult
 from espl_bench.sweep.storage import ATTEMPTS, Storage
+from espl_bench.utils.validation import FrozenRecord
 
 Outcome = Literal["finished", "failed", "stopped", "lost"]
 LOST: Outcome = "lost"
@@ -18,10 +19,8 @@ NOWHERE = ""
 """Node of an attempt that no node had room for."""
 
 
-class Attempt(BaseModel):
+class JournalAttempt(FrozenRecord):
     """One process that carried a cell on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     node: str
     """Machine and process, as in ``node07/4711``."""
@@ -32,14 +31,12 @@ class Attempt(BaseModel):
     reason: str = ""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Record(FrozenRecord):
     format: Literal["espl-bench/attempts/1"] = "espl-bench/attempts/1"
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[JournalAttempt, ...] = ()
 
 
-def read_attempts(storage: Storage, cell: str) -> tuple[Attempt, ...]:
+def read_attempts(storage: Storage, cell: str) -> tuple[JournalAttempt, ...]:
     """A cell's attempts, oldest first; none if the file is missing or is not one, because it decides nothing."""
     data = storage.read(_name(cell))
     try:
@@ -54,23 +51,23 @@ class Journal:
     def __init__(self, storage: Storage) -> None:
         """Cells' earlier attempts are read when they are placed."""
         self._storage = storage
-        self._attempts: dict[str, tuple[Attempt, ...]] = {}
+        self._attempts: dict[str, tuple[JournalAttempt, ...]] = {}
 
     def placed(self, job: Job, node: str) -> None:
         """An attempt runs on this machine."""
-        self._write(job.name, (*self._earlier(job.name), Attempt(node=node, started=datetime.now(UTC))))
+        self._write(job.name, (*self._earlier(job.name), JournalAttempt(node=node, started=datetime.now(UTC))))
 
     def lost(self, job: Job, reason: str) -> None:
         """The attempt's process is gone."""
         self._close(job.name, LOST, reason)
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: JobResult) -> None:
         """The cell is through, for this driver."""
         if result.job.name not in self._attempts:  # it could not be placed
             self.placed(result.job, NOWHERE)
         self._close(result.job.name, result.fate.value, result.reason)
 
-    def _earlier(self, cell: str) -> tuple[Attempt, ...]:
+    def _earlier(self, cell: str) -> tuple[JournalAttempt, ...]:
         return self._attempts[cell] if cell in self._attempts else read_attempts(self._storage, cell)
 
     def _close(self, cell: str, outcome: Outcome, reason: str) -> None:
@@ -78,7 +75,7 @@ class Journal:
         closed = last.model_copy(update={"ended": datetime.now(UTC), "outcome": outcome, "reason": reason})
         self._write(cell, (*earlier, closed))
 
-    def _write(self, cell: str, attempts: tuple[Attempt, ...]) -> None:
+    def _write(self, cell: str, attempts: tuple[JournalAttempt, ...]) -> None:
         self._attempts[cell] = attempts
         self._storage.write(_name(cell), _Record(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
 

@@ -16,7 +16,7 @@ from espl_bench.runs import checkpoints
 from espl_bench.runs.lock import NAME as LOCK
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.storage import Storage
-from espl_bench.utils.atomic_io import PART
+from espl_bench.utils.atomic_io import TEMP_PREFIX
 
 CLAIM = ".claim"
 LOOK_S = 2.0
@@ -25,7 +25,7 @@ CHECKPOINTS = "checkpoints"
 ROLLOUTS = "rollouts"
 
 
-class Superseded(RunDirError):
+class SupersededError(RunDirError):
     """Another worker has taken the run over."""
 
 
@@ -126,12 +126,12 @@ class Mirror:
 
     def _check_claim(self) -> None:
         if self._storage.read(f"{self._cell}/{CLAIM}") != self._token:
-            raise Superseded(f"{self._storage.url}/{self._cell} has been taken over by another worker; this one leaves it alone")
+            raise SupersededError(f"{self._storage.url}/{self._cell} has been taken over by another worker; this one leaves it alone")
 
     def _changed(self) -> list[Path]:
         files = (path for path in sorted(self._folder.rglob("*")) if path.is_file())
         places = (path.relative_to(self._folder) for path in files)
-        return [place for place in places if place.name != LOCK and not any(part.startswith(PART) for part in place.parts)]
+        return [place for place in places if place.name != LOCK and not any(part.startswith(TEMP_PREFIX) for part in place.parts)]
 
     def _push_commit(self, folder: Path) -> None:
         """One checkpoint, its record last. It may be deleted meanwhile, by a later commit, and is then left out."""

@@ -20,7 +20,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 THREADS = "OMP_NUM_THREADS"
 
 
-class Fate(StrEnum):
+class RunStatus(StrEnum):
     """What became of one run."""
 
     FINISHED = "finished"
@@ -50,11 +50,11 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class JobResult:
     """One run's end."""
 
     job: Job
-    fate: Fate
+    fate: RunStatus
     reason: str = ""
     """Why it did not finish, in one line."""
 
@@ -66,12 +66,12 @@ class Watcher(Protocol):
         """A process runs."""
         ...
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: JobResult) -> None:
         """A process ended."""
         ...
 
 
-def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[Result]:
+def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[JobResult]:
     """Run every job. Results of those that were started, in the order they ended; all of them unless stopped."""
     return asyncio.run(_Pool(at_a_time, watcher).run(jobs))
 
@@ -88,9 +88,9 @@ class _Pool:
         self._watcher = watcher
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = False
-        self._results: list[Result] = []
+        self._results: list[JobResult] = []
 
-    async def run(self, jobs: Sequence[Job]) -> list[Result]:
+    async def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         loop = asyncio.get_running_loop()
         for number in STOPPING:
             loop.add_signal_handler(number, self._stop)
@@ -109,7 +109,7 @@ class _Pool:
             self._results.append(result)
             self._watcher.ended(result)
 
-    async def _run(self, job: Job) -> Result:
+    async def _run(self, job: Job) -> JobResult:
         with job.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *job.command,
@@ -129,8 +129,8 @@ class _Pool:
         if not job.log.stat().st_size:
             job.log.unlink()
         if code == 0:
-            return Result(job, Fate.FINISHED)
-        return Result(job, Fate.STOPPED if self._stopping else Fate.FAILED, reason)
+            return JobResult(job, RunStatus.FINISHED)
+        return JobResult(job, RunStatus.STOPPED if self._stopping else RunStatus.FAILED, reason)
 
     def _stop(self) -> None:
         self._stopping = True

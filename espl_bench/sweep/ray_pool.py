@@ -24,9 +24,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from espl_bench import __version__
 from espl_bench.errors import EsplError, UsageError
-from espl_bench.sweep.actor import CellActor, Ending, Errand
-from espl_bench.sweep.grid import Cell, Limits
-from espl_bench.sweep.processes import STOPPING, Fate, Job, Result
+from espl_bench.sweep.actor import ActorEnding, ActorTask, CellActor
+from espl_bench.sweep.grid import BudgetLimits, Cell
+from espl_bench.sweep.processes import STOPPING, Job, JobResult, RunStatus
 from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
 from espl_bench.utils.formatting import clean
@@ -54,7 +54,7 @@ class ClusterWatcher(Protocol):
         """The process is gone; the cell waits for another."""
         ...
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: JobResult) -> None:
         """The cell is through; it may never have been placed."""
         ...
 
@@ -64,7 +64,7 @@ class RayPool:
     """How cells are carried out on a cluster."""
 
     storage: Storage
-    limits: Limits
+    limits: BudgetLimits
     retries: int
     progress: Callable[[Job], int]
     """The newest step of a cell that a resume could start from, or about: more of it than before means that the cell gets on."""
@@ -73,7 +73,7 @@ class RayPool:
     growing: bool = False
     """Whether the cluster may yet get nodes that it does not have: cells that fit none then wait."""
 
-    def run(self, jobs: Sequence[Job], cells: Mapping[str, Cell], watcher: ClusterWatcher) -> list[Result]:
+    def run(self, jobs: Sequence[Job], cells: Mapping[str, Cell], watcher: ClusterWatcher) -> list[JobResult]:
         """Run every job. Results of those that ended, in that order; all of them unless stopped. Raises UsageError without a cluster."""
         self._connect()
         try:
@@ -117,9 +117,9 @@ class _Round:
     attempts: dict[str, _Attempt] = field(default_factory=dict[str, _Attempt])
     begun: set[str] = field(default_factory=set[str])
     stops: int = 0
-    results: list[Result] = field(default_factory=list[Result])
+    results: list[JobResult] = field(default_factory=list[JobResult])
 
-    async def run(self, jobs: Sequence[Job]) -> list[Result]:
+    async def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """All of them side by side; what runs at a time is Ray's business."""
         loop = asyncio.get_running_loop()
         for number in STOPPING:
@@ -138,24 +138,24 @@ class _Round:
         while not self.stops:
             ending = await self._attempt(job, cell)
             if ending is not None:
-                self._end(Result(job, ending.fate, ending.reason))
+                self._end(JobResult(job, ending.fate, ending.reason))
                 return
             if self.stops and job.name in self.begun:
-                self._end(Result(job, Fate.STOPPED, "ended at once, the last commit is kept"))
+                self._end(JobResult(job, RunStatus.STOPPED, "ended at once, the last commit is kept"))
             if self.stops:
                 return
             now = await asyncio.to_thread(self.pool.progress, job)
             losses = 1 if before is not None and now > before else losses + 1
             before = now
             if losses > self.pool.retries:
-                self._end(Result(job, Fate.FAILED, f"lost {losses} times in a row without a new commit; see {job.log}"))
+                self._end(JobResult(job, RunStatus.FAILED, f"lost {losses} times in a row without a new commit; see {job.log}"))
                 return
 
-    async def _attempt(self, job: Job, cell: Cell) -> Ending | None:
+    async def _attempt(self, job: Job, cell: Cell) -> ActorEnding | None:
         """How the cell ended; None if its process was lost, or never placed because of a stop."""
         if (reason := self._lacking(cell)) is not None:
-            return Ending(Fate.FAILED, reason)
-        errand = Errand(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
+            return ActorEnding(RunStatus.FAILED, reason)
+        errand = ActorTask(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
         attempt = _place(errand)
         self.attempts[job.name] = attempt
         try:
@@ -163,7 +163,7 @@ class _Round:
             while not (await asyncio.wait({placing}, timeout=LOOK_S))[0]:
                 if (reason := self._lacking(cell)) is not None:  # the only node that could have held it is gone
                     placing.cancel()
-                    return Ending(Fate.FAILED, reason)
+                    return ActorEnding(RunStatus.FAILED, reason)
             node = placing.result()
             attempt.placed = True
             self.begun.add(job.name)
@@ -177,9 +177,9 @@ class _Round:
             return None
         except RayTaskError as error:  # a bug, or an error of a library: the traceback is the cell's log
             await asyncio.to_thread(self.pool.storage.write, job.log.name, clean(str(error)).encode("utf-8", "backslashreplace"))
-            return Ending(Fate.FAILED, _line(error.cause))
+            return ActorEnding(RunStatus.FAILED, _line(error.cause))
         except RuntimeEnvSetupError as error:
-            return Ending(Fate.FAILED, _line(error))
+            return ActorEnding(RunStatus.FAILED, _line(error))
         finally:
             del self.attempts[job.name]
             ray.kill(attempt.actor)
@@ -190,7 +190,7 @@ class _Round:
         """Why no living node can hold the cell, unless others may come."""
         return None if self.pool.growing else cell.resources.lacking(_nodes())
 
-    def _end(self, result: Result) -> None:
+    def _end(self, result: JobResult) -> None:
         self.results.append(result)
         self.watcher.ended(result)
 
@@ -204,7 +204,7 @@ class _Round:
                 ray.kill(attempt.actor)
 
 
-def _place(errand: Errand) -> _Attempt:
+def _place(errand: ActorTask) -> _Attempt:
     """Ask for a process. Two threads: the run's, and one in which a stop can arrive."""
     resources = errand.cell.resources
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 2, "max_restarts": 0}

@@ -23,15 +23,16 @@ from typing import Any, Literal, cast
 
 from fsspec.core import url_to_fs as _url_to_fs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # it has none
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from espl_bench.errors import RunDirError, RunTaken, UsageError
+from espl_bench.errors import RunDirError, RunTakenError, UsageError
 from espl_bench.runs import lock
 from espl_bench.runs.checkpoints import RECORD
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
-from espl_bench.sweep.grid import Cell, Grid, Limits
+from espl_bench.sweep.grid import BudgetLimits, Cell, Grid
 from espl_bench.utils import atomic_io
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 url_to_fs = cast(Callable[[str], tuple[Any, str]], _url_to_fs)
 SWEEP = "sweep.json"
@@ -42,14 +43,12 @@ VIEWED = (CONFIG, PROVENANCE, SUMMARY)
 """Files of a run that are fetched once."""
 
 
-class SweepFile(BaseModel):
+class SweepFile(FrozenRecord):
     """The content of sweep.json: all that a resume needs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["espl-bench/sweep/1"] = "espl-bench/sweep/1"
     retries: int
-    limits: Limits
+    limits: BudgetLimits
     cells: tuple[Cell, ...]
 
     @classmethod
@@ -155,7 +154,7 @@ class Storage:
             host, _, pid = data.decode("utf-8", "replace").partition("/")
             if host != socket.gethostname() or _lives(int(pid)):
                 gone = f"if it is gone, delete {self.url}/{DRIVER}"
-                raise RunTaken(f"{self.url} is being run by process {pid} on {host}; wait for it, or, {gone}")
+                raise RunTakenError(f"{self.url} is being run by process {pid} on {host}; wait for it, or, {gone}")
         self.write(DRIVER, here().encode())
         try:
             yield
@@ -180,8 +179,7 @@ class Storage:
             return SweepFile.model_validate_json(data)
         except ValidationError as error:
             first: Mapping[str, Any] = {**error.errors(include_url=False)[0]}
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {where}: {first['msg']}; run the grid again") from error
+            raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {first_fault(error)}; run the grid again") from error
 
 
 def here() -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from espl_bench.tools.tool_spec import BadArguments, ToolSpec, named
+from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec, named
 from espl_bench.types import ToolCall
 
 OPEN: Final = "<tool_call>"
@@ -135,7 +135,7 @@ def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
     checked = cast(Mapping[str, Any], arguments)
     try:
         tool.check(checked)
-    except BadArguments as fault:
+    except BadArgumentsError as fault:
         return _problem(str(fault))
     return Request(ToolCall(tool.name, json.dumps(checked, ensure_ascii=False)), checked)
 

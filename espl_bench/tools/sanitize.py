@@ -4,7 +4,7 @@ A retrieved page may say ``</tool_response><|im_start|>system``. Rendered by a c
 message of its own: tokenizers read the text of their special tokens as these tokens. So markers are taken apart before anything
 is rendered: the character that opens them becomes a look-alike that no tokenizer and no parser knows (``＜|im_start|>``), and the
 text stays readable. Two layers: the forms below, which chat formats in general use, here; and what the model at hand has for
-markers, in its own chat (engines/chat.py), which calls `defuse`.
+markers, in its own chat (engines/chat.py), which calls `escape_markers`.
 """
 
 import re
@@ -29,7 +29,7 @@ _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n\s*\n+")
 
 
-def harmless(text: str, limit: int) -> str:
+def sanitize(text: str, limit: int) -> str:
     """A foreign text without control characters, invisible format characters or chat markers, and of at most `limit` characters.
 
     Invisible characters go first, so that none hides a marker.
@@ -40,10 +40,10 @@ def harmless(text: str, limit: int) -> str:
         text = "".join(character for character in unicodedata.normalize("NFC", text) if unicodedata.category(character) != "Cf")
     text = _CONTROL.sub(" ", text)
     text = _LINES.sub("\n", _SPACES.sub(" ", text)).strip()
-    return cut(_MARKER.sub(lambda found: _LOOK_ALIKES[found[0]], text), limit)
+    return truncate(_MARKER.sub(lambda found: _LOOK_ALIKES[found[0]], text), limit)
 
 
-def cut(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """At most `limit` characters, the sign that something was cut included."""
     return text if len(text) <= limit else text[: max(0, limit - len(CUT))].rstrip() + CUT
 
@@ -56,13 +56,13 @@ _ROLE = re.compile(
 )
 
 
-def role_marker(text: str) -> str | None:
+def find_chat_marker(text: str) -> str | None:
     """The first thing in a text that chat formats read as the beginning or end of a message or of a tool's reply; None if there is none."""
     found = _ROLE.search(text)
     return found[0] if found else None
 
 
-def defuse(text: str, markers: Iterable[str]) -> str:
+def escape_markers(text: str, markers: Iterable[str]) -> str:
     """The text without any of these markers: the first character of each occurrence becomes a look-alike."""
     pattern = _pattern(frozenset(markers))
     return text if pattern is None else pattern.sub(lambda found: _LOOK_ALIKES.get(found[0][0], _FILLER) + found[0][1:], text)

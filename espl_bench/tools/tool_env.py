@@ -2,7 +2,7 @@
 
 A turn of the policy is read as calls (calls.py); a turn without any is its answer, and is graded. A call that cannot be read gets a
 line that says why, as the observation. What an episode may take is bounded by `ToolLimits`: beyond them it ends as truncated,
-and says by which limit. What a tool brings back passes `foreign.harmless` before anybody sees it.
+and says by which limit. What a tool brings back passes `foreign.sanitize` before anybody sees it.
 
 A subclass names its `tools` and says how they are used (`use`) and how an answer is graded (`grade`).
 """
@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from espl_bench.environment.text_env import Info, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault, UsageError
 from espl_bench.tools.calls import Reading, Request, read_calls
-from espl_bench.tools.sanitize import harmless
-from espl_bench.tools.tool_spec import BadArguments, ToolSpec
-from espl_bench.types import Heard, Limit, Outcome, Problem, ToolCall
-from espl_bench.utils.reasoning import spoken
+from espl_bench.tools.sanitize import sanitize
+from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
+from espl_bench.types import Limit, Observation, Outcome, Problem, ToolCall
+from espl_bench.utils.reasoning import strip_reasoning
 
 FAULTS = "error"
 """Who speaks where a call could not be read."""
@@ -53,8 +53,8 @@ class Exchange:
     said: str
     """What the policy said besides its calls."""
     calls: tuple[ToolCall, ...]
-    """Parallel to `heard` if every call could be read; else those that could."""
-    heard: tuple[Heard, ...]
+    """Parallel to `observations` if every call could be read; else those that could."""
+    observations: tuple[Observation, ...]
     """One reply for each attempt at a call, in the order of the attempts."""
 
 
@@ -69,7 +69,7 @@ class ToolEnv(TextEnv):
         super().__init__()
         self.limits = limits
         self._turns = self._calls = self._heard = 0
-        self._recalled: Iterator[Sequence[Heard]] | None = None
+        self._recalled: Iterator[Sequence[Observation]] | None = None
 
     @property
     def turns(self) -> int:
@@ -93,13 +93,13 @@ class ToolEnv(TextEnv):
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Grade the answer: pure, bounded in time, never evaluating what a model wrote."""
 
-    def recall(self, heard: Sequence[Sequence[Heard]]) -> None:
+    def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
         """Let the tools reply, in the next episode, what they replied in a stored one, turn by turn, instead of being used."""
-        self._recalled = iter(heard)
+        self._recalled = iter(observations)
 
     def is_called_by(self, action: str) -> bool:
         """Whether a turn calls a tool, or tries to, and so is no answer."""
-        return bool(read_calls(spoken(action), self.tools).requests)
+        return bool(read_calls(strip_reasoning(action), self.tools).requests)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         """As the base class."""
@@ -108,19 +108,19 @@ class ToolEnv(TextEnv):
 
     def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
         """Reply to calls, or grade the answer and end."""
-        reading = read_calls(spoken(action), self.tools)
+        reading = read_calls(strip_reasoning(action), self.tools)
         if not reading.requests:
             self.current = None
             verdict = self.grade(problem, action)
             return "", verdict.reward, True, False, verdict.info
         limit = self._count(reading)
-        heard = () if limit else self._replies(reading.requests)
-        self._heard += sum(len(reply.text) for reply in heard)
+        observations = () if limit else self._replies(reading.requests)
+        self._heard += sum(len(reply.text) for reply in observations)
         if limit is not None:
             self.current = None
             return "", 0.0, False, True, {"outcome": Outcome.TRUNCATED, "limit": limit}
         calls = tuple(request.call for request in reading.requests if request.call is not None)
-        return as_text(heard), 0.0, False, False, {"exchange": Exchange(reading.said, calls, heard)}
+        return as_text(observations), 0.0, False, False, {"exchange": Exchange(reading.said, calls, observations)}
 
     def _count(self, reading: Reading) -> Limit | None:
         """Count a turn and its calls; the limit that they go beyond, if they do."""
@@ -132,28 +132,28 @@ class ToolEnv(TextEnv):
             return Limit.OBSERVATIONS
         return Limit.TURNS if self._turns >= self.limits.turns else None  # no turn is left for an answer
 
-    def _replies(self, requests: Sequence[Request]) -> tuple[Heard, ...]:
+    def _replies(self, requests: Sequence[Request]) -> tuple[Observation, ...]:
         recalled = None if self._recalled is None else next(self._recalled, ())
         replies = [self._reply(request, recalled, place) for place, request in enumerate(requests)]
         if self._calls == self.limits.calls:
             last = replies[-1]
-            replies[-1] = Heard(f"{last.text.removesuffix(LAST_CALL).rstrip()}\n{LAST_CALL}", last.tool)
+            replies[-1] = Observation(f"{last.text.removesuffix(LAST_CALL).rstrip()}\n{LAST_CALL}", last.tool)
         return tuple(replies)
 
-    def _reply(self, request: Request, recalled: Sequence[Heard] | None, place: int) -> Heard:
+    def _reply(self, request: Request, recalled: Sequence[Observation] | None, place: int) -> Observation:
         if request.call is None:
-            return Heard(harmless(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
+            return Observation(sanitize(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
         tool = request.call.tool
         if recalled is not None:
             if place >= len(recalled):
                 raise EnvironmentFault(f"the stored episode has no reply of {tool} to this call")
-            return Heard(recalled[place].text, tool)
+            return Observation(recalled[place].text, tool)
         try:
-            return Heard(harmless(self.use(tool, request.arguments), self.limits.reply_chars), tool)
-        except BadArguments as fault:
-            return Heard(harmless(f"Error: {fault}", self.limits.reply_chars), tool)
+            return Observation(sanitize(self.use(tool, request.arguments), self.limits.reply_chars), tool)
+        except BadArgumentsError as fault:
+            return Observation(sanitize(f"Error: {fault}", self.limits.reply_chars), tool)
 
 
-def as_text(heard: Sequence[Heard]) -> str:
+def as_text(observations: Sequence[Observation]) -> str:
     """Replies as the text of one user message, each in tags of its own; what is no tool's stands as it is."""
-    return "\n".join(reply.text if reply.tool is None else f"<tool_response>\n{reply.text}\n</tool_response>" for reply in heard)
+    return "\n".join(reply.text if reply.tool is None else f"<tool_response>\n{reply.text}\n</tool_response>" for reply in observations)

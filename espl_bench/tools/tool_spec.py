@@ -14,7 +14,7 @@ _SCHEMAS: Mapping[ParameterKind, Mapping[str, Any]] = {
 }
 
 
-class BadArguments(ValueError):
+class BadArgumentsError(ValueError):
     """Arguments that a tool does not take. The message is for the policy to read: one line that says what to change."""
 
 
@@ -51,12 +51,12 @@ class ToolSpec:
         """Raise BadArguments unless these are the tool's arguments, each of its kind."""
         known = {parameter.name for parameter in self.parameters}
         if surplus := [name for name in arguments if name not in known]:
-            raise BadArguments(f"{self.name} takes no argument {surplus[0][:80]!r}; it takes {self.signature}")
+            raise BadArgumentsError(f"{self.name} takes no argument {surplus[0][:80]!r}; it takes {self.signature}")
         for parameter in self.parameters:
             if parameter.name not in arguments:
-                raise BadArguments(f"{self.name} needs the argument {parameter.name!r}, a {parameter.kind}")
+                raise BadArgumentsError(f"{self.name} needs the argument {parameter.name!r}, a {parameter.kind}")
             if not parameter.fits(arguments[parameter.name]):
-                raise BadArguments(f"the argument {parameter.name!r} of {self.name} must be a {parameter.kind}")
+                raise BadArgumentsError(f"the argument {parameter.name!r} of {self.name} must be a {parameter.kind}")
 
     @property
     def signature(self) -> str:

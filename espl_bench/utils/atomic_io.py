@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-PART = ".part-"
+TEMP_PREFIX = ".part-"
 """Prefix of everything unfinished. What bears it may be deleted at any time."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -25,7 +25,7 @@ _RUST_ERRNO = re.compile(r"os error (\d+)")
 
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
     """Replace a file: readers see the old bytes or the new, never a mixture. Durable on return."""
-    part = path.with_name(f"{PART}{path.name}")
+    part = path.with_name(f"{TEMP_PREFIX}{path.name}")
     try:
         with part.open("wb") as file:
             file.writelines(chunks)
@@ -39,7 +39,7 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
 
 def write_unique(path: Path, data: bytes) -> None:
     """Like `write_atomic`, for a file that several processes or threads may write at the same time, each the whole of it."""
-    descriptor, name = tempfile.mkstemp(prefix=PART, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -92,8 +92,8 @@ def sync_tree(folder: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file or folder so that a crash half-way leaves it whole or under a `PART` name, never damaged."""
-    part = path.with_name(f"{PART}old-{path.name}")
+    """Remove a file or folder so that a crash half-way leaves it whole or under a `TEMP_PREFIX` name, never damaged."""
+    part = path.with_name(f"{TEMP_PREFIX}old-{path.name}")
     if part.exists():
         remove(part)
     path.replace(part)
@@ -103,7 +103,7 @@ def discard(path: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a crash left unfinished directly inside a folder."""
-    for path in folder.glob(f"{PART}*"):
+    for path in folder.glob(f"{TEMP_PREFIX}*"):
         remove(path)
 
 

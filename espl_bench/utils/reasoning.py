@@ -13,7 +13,7 @@ CLOSE: Final = "</think>"
 _BLOCK = re.compile(f"{OPEN}.*?{CLOSE}", re.DOTALL)
 
 
-def spoken(text: str) -> str:
+def strip_reasoning(text: str) -> str:
     """The text without its thinking: closed blocks, what stands before a lone closing tag, and what follows a lone opening one.
 
     A text without tags is returned as it is. Nothing is left of one that ends inside its only block.

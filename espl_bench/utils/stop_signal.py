@@ -12,7 +12,7 @@ from espl_bench.errors import EsplError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(EsplError):
+class InterruptedRunError(EsplError):
     """The run was asked to stop, and stopped after saving."""
 
     def __init__(self, step: int, folder: Path) -> None:

@@ -9,7 +9,7 @@ from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
-from espl_bench.analysis.attribution import FILE, Words, attribute
+from espl_bench.analysis.attribution import FILE, PromptChoice, attribute
 from espl_bench.cli.app import invoke
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
@@ -98,7 +98,7 @@ def test_cells_are_published_beside_their_run_and_checked(
     [cells] = results.glob("*/*.attribution.json")
     assert cells.read_bytes() == (run_dir / FILE).read_bytes()
     [(result, found)] = published(cells.parent, "espl")
-    assert result.summary.seed == 0 and found.has(Words.OTHER_SEED)
+    assert result.summary.seed == 0 and found.has(PromptChoice.OTHER_SEED)
     assert invoke(["results", "check", "--results", str(results)]) == 0
     changed = json.loads(cells.read_text())
     changed["cells"] = [cell | {"principles": ["dax made up"]} if cell["words"] == "evolved" else cell for cell in changed["cells"]]

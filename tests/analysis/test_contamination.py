@@ -7,7 +7,7 @@ import pytest
 from cli_fixtures import born, make_run, make_summary
 from espl_envs.rulebook.env import RulebookEnv
 
-from espl_bench.analysis.contamination import Quotations, short_form
+from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.cli.app import invoke
 from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.runs.run_dir import Log, RunDir
@@ -38,11 +38,11 @@ ITEMS += [problem(place, f"The ratio of item {place} is m / n {STOCK_PHRASE}") f
     ],
 )
 def test_eight_words_in_a_row_or_a_whole_short_question_are_a_quotation(principle: str, quoted: list[str]):
-    assert [quote.problem_id for quote in Quotations(ITEMS).in_prompt([principle])] == quoted
+    assert [quote.problem_id for quote in ContaminationIndex(ITEMS).in_prompt([principle])] == quoted
 
 
 def test_the_form_in_a_summary_names_principle_and_item():
-    found = Quotations(ITEMS).in_prompt(["be careful", "3 8 dax 5 2 is 8 5"])
+    found = ContaminationIndex(ITEMS).in_prompt(["be careful", "3 8 dax 5 2 is 8 5"])
     assert short_form(found) == ("G1 quotes test/0",)
 
 

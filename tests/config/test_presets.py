@@ -20,7 +20,7 @@ def test_a_preset_names_fields_that_exist_and_values_that_they_take(name: str):
     preset = PRESETS[name]
     assert set(preset.config) <= set(RunConfig.model_fields)
     assert {*preset.training, *preset.selecting} <= set(METHOD_CHOICES)
-    assert preset.unsaid, "what it cannot say is said"
+    assert preset.deviations, "what it cannot say is said"
     config = resolve("espl", "rulebook", {}, name)
     assert {field: getattr(config, field) for field in preset.config} == preset.config
     chosen = preset.training | preset.selecting

@@ -10,7 +10,7 @@ import pytest
 from data_fixtures import write_jsonl
 
 from espl_bench.data import store
-from espl_bench.data.dataset_spec import DataSpec, Licence, Source
+from espl_bench.data.dataset_spec import DataSource, DataSpec, Licence
 from espl_bench.data.hub import fetch
 from espl_bench.data.intake import take_in
 from espl_bench.data.loading import load_data, missing
@@ -18,13 +18,13 @@ from espl_bench.errors import DataError, UsageError
 from espl_bench.types import Split
 
 LICENCE = Licence("apache-2.0", "its page")
-SOURCE = Source("sums", "somebody/sums", LICENCE)
+SOURCE = DataSource("sums", "somebody/sums", LICENCE)
 ROWS = [{"problem": f"{n} + \x0crac12 √2 = ?", "answer": n} for n in range(5)]
 REMEDY = "espl-bench data import …"
 
 
-def put(source: Source = SOURCE, rows=ROWS) -> store.Manifest:
-    return store.save(source, take_in(rows, "FILE", source), store.Origin(file="a.jsonl", file_sha256="ab"))
+def put(source: DataSource = SOURCE, rows=ROWS) -> store.Manifest:
+    return store.save(source, take_in(rows, "FILE", source), store.DataOrigin(file="a.jsonl", file_sha256="ab"))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_home_is_the_platforms_unless_it_is_named(monkeypatch: pytest.Monkey
 
 # An environment's data
 
-ONE, TWO, TEST = (Source(name, f"somebody/{name}", LICENCE) for name in ("one", "two", "test-set"))
+ONE, TWO, TEST = (DataSource(name, f"somebody/{name}", LICENCE) for name in ("one", "two", "test-set"))
 DATA = DataSpec(train=(ONE, TWO), test=(TEST,), split_rule="as it comes")
 
 
@@ -136,11 +136,11 @@ def test_a_folder_is_fetched_by_the_datasets_library(home: Path, tmp_path: Path)
     folder = tmp_path / "folder"
     folder.mkdir()
     write_jsonl(folder / "train.jsonl", [{"problem": "1 + 1", "answer": 2.0, "extra": [1]}] * 3 + [{"problem": "1 + 2", "answer": 3.0}])
-    intake, origin = fetch(Source("sums", str(folder), LICENCE, answers="integer"), REMEDY)
+    intake, origin = fetch(DataSource("sums", str(folder), LICENCE, answers="integer"), REMEDY)
     assert [(item.problem, item.answer, item.row) for item in intake.items] == [("1 + 1", "2", 0), ("1 + 2", "3", 3)]
     assert intake.duplicates == 2 and origin.hub_id == str(folder) and origin.revision is None
     with pytest.raises(DataError, match=r"cannot fetch .* \(Unknown split .*; without a network, .*: espl-bench data import …$"):
-        fetch(Source("sums", str(folder), LICENCE, hub_split="exam"), REMEDY)
+        fetch(DataSource("sums", str(folder), LICENCE, hub_split="exam"), REMEDY)
 
 
 def test_chat_columns_as_on_the_hub(home: Path, tmp_path: Path):
@@ -149,7 +149,7 @@ def test_chat_columns_as_on_the_hub(home: Path, tmp_path: Path):
 
     rows = [{"prompt": [{"role": "user", "content": f"{n}?"}], "reward_model": {"ground_truth": str(n), "style": "rule"}} for n in (1, 2)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows * 2), tmp_path / "train.parquet")
-    intake, _ = fetch(Source("chat", str(tmp_path), LICENCE), REMEDY)
+    intake, _ = fetch(DataSource("chat", str(tmp_path), LICENCE), REMEDY)
     assert [(item.problem, item.answer) for item in intake.items] == [("1?", "1"), ("2?", "2")]
 
 

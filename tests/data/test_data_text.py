@@ -8,13 +8,13 @@ import pytest
 from data_fixtures import write_jsonl
 
 from espl_bench.data.columns import choose_columns, text_of, value_at
-from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, Licence, Source, Wrapper
+from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource, Licence, Wrapper
 from espl_bench.data.files import read_records
 from espl_bench.data.intake import take_in
 from espl_bench.data.text import Item, clean, folded, identity_of, match_key, repairs, words
 from espl_bench.errors import DataError, UsageError
 
-INTEGERS = Source("set", "somebody/set", Licence("x", "y"), answers="integer")
+INTEGERS = DataSource("set", "somebody/set", Licence("x", "y"), answers="integer")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_hundred_copies_have_the_identity_of_one():
 
 
 def test_a_wrapper_is_taken_off_before_problems_are_compared():
-    source = Source("set", "x/y", Licence("x", "y"), wrapper=Wrapper("Solve:\n\n", "\n\nAnswer!"))
+    source = DataSource("set", "x/y", Licence("x", "y"), wrapper=Wrapper("Solve:\n\n", "\n\nAnswer!"))
     assert [item.problem for item in take_in(rows(("Solve:\n\na\n\nAnswer!", 1), ("a", 1)), "FILE", source).items] == ["a"]
 
 

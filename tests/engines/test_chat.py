@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espl_bench.errors import ModelError
-from espl_bench.learning.datums import to_data
-from espl_bench.tools.sanitize import harmless
+from espl_bench.learning.datums import to_datums
+from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import as_text
 from espl_bench.tools.tool_spec import Parameter, ToolSpec
-from espl_bench.types import Completion, Heard, Message, Outcome, Problem, Split, StopReason, ToolCall, Trajectory, Turn
+from espl_bench.types import Completion, Message, Observation, Outcome, Problem, Split, StopReason, ToolCall, Trajectory, Turn
 
 SEARCH = ToolSpec("search", "Searches.", (Parameter("query_list", "list of strings", "queries"),))
 CALL = ToolCall("search", '{"query_list": ["a"]}')
@@ -66,7 +66,7 @@ def sampled(chat, conversation, text) -> tuple[int, ...]:
 
 
 def reply_message(text, by_tool):
-    return Message("user", as_text([Heard(text, "search")]) if by_tool else text)
+    return Message("user", as_text([Observation(text, "search")]) if by_tool else text)
 
 
 def play(chat, dialogue, ids_of):
@@ -105,7 +105,7 @@ def test_sampled_ids_stay_as_they_are_and_they_alone_are_trained_on(name, dialog
     chat, rng = make_chat(name), random.Random(seed)
     usual = [token for token in range(len(chat._tokenizer)) if token not in chat._tokenizer.all_special_ids]
     trajectory, _, _ = play(chat, dialogue, lambda conversation, text: (*rng.choices(usual, k=5), *chat.eos_ids))
-    data = to_data(trajectory, 0.5, 1.0)
+    data = to_datums(trajectory, 0.5, 1.0)
     assert len(data) == len(trajectory.segments)
     kept = [[t for t, mask in zip(datum.tokens_T, datum.mask_T, strict=True) if mask] for datum in data]
     by_segment = [list(chain.from_iterable(turn.completion.tokens_T for turn in segment)) for segment in trajectory.segments]
@@ -190,7 +190,7 @@ def test_no_foreign_text_becomes_a_token_of_the_format(name, dialogue, filler):
     special = {*chat._tokenizer.all_special_ids, *chat._tokenizer.added_tokens_decoder}
 
     def marks(text):
-        reply = Message("user", as_text([Heard(chat.harmless(harmless(text, 500)), "search")]))
+        reply = Message("user", as_text([Observation(chat.harmless(sanitize(text, 500)), "search")]))
         tokens_T = chat.encode((Message("user", "a"), Message("assistant", "b"), reply))
         return [token for token in tokens_T if token in special and token != chat._tokenizer.unk_token_id]
 

@@ -23,16 +23,16 @@ from loop_fixtures import SHAPE, events, make_config, rows, run
 from test_env_contract import AskTwice
 
 from espl_bench import runner
-from espl_bench.accounting.budget import Budget, BudgetSpent
-from espl_bench.accounting.response_cache import Answers
+from espl_bench.accounting.budget import Budget, BudgetSpentError
+from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.engines.openai import endpoint
-from espl_bench.engines.openai.engine import Form, OpenAIEngine, TextChat
+from espl_bench.engines.openai.engine import OpenAIEngine, ResponseForm, TextChat
 from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Lineage, Message, Origin, Rating, SampleRequest, Split, StopReason, SystemPrompt
 
@@ -171,14 +171,14 @@ def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(limit: str
     budget = Budget(max_tokens=2000, prices=prices) if limit == "tokens" else Budget(max_cost=2.0, prices=prices)
     folder = tmp_path / "run"
     asked = config(served, concurrency=4)
-    with pytest.raises(BudgetSpent, match=rf"spent.*every answer is kept; go on with: espl-bench resume {folder} --max-.* MORE"):
+    with pytest.raises(BudgetSpentError, match=rf"spent.*every answer is kept; go on with: espl-bench resume {folder} --max-.* MORE"):
         runner.run(asked, folder, Silent(), budget)
     lines = [json.loads(line) for line in next((folder / "answers").iterdir()).read_text().splitlines()]
     tokens = [line["prompt_tokens"] + line["sampled_tokens"] for line in lines]
     cost = [(line["prompt_tokens"] * 1000 + line["sampled_tokens"] * 2000) / 1e6 for line in lines]
     spent, most = (tokens, 2000) if limit == "tokens" else (cost, 2.0)
     assert most <= sum(spent) < most + 4 * max(spent), "over by no more than what was in flight"
-    with pytest.raises(BudgetSpent):
+    with pytest.raises(BudgetSpentError):
         runner.resume(folder, Silent(), budget=budget)
     assert [json.loads(line) for line in next((folder / "answers").iterdir()).read_text().splitlines()] == lines, "nothing was asked"
     summary = runner.resume(folder, Silent(), budget=Budget(prices=prices))
@@ -241,7 +241,7 @@ def request(**changes) -> SampleRequest:
 
 
 def test_a_form_says_what_is_asked_for():
-    body = Form().body("m", request(top_p=0.5))
+    body = ResponseForm().body("m", request(top_p=0.5))
     assert body == {
         "model": "m",
         "messages": [{"role": "user", "content": "3 8 dax 5 2 = ?"}],
@@ -255,7 +255,7 @@ def test_a_form_says_what_is_asked_for():
 @own_endpoint
 def test_several_turns_are_sent_as_they_were_said(served: Served):
     engine = OpenAIEngine.at(served.base_url, served.model, None, 5.0, 1)
-    task = Task(AskTwice, Dialect.load("compact"), Placement.SYSTEM, TextChat(), 1.0, 1.0, 40, 0)
+    task = RolloutSpec(AskTwice, Dialect.load("compact"), Placement.SYSTEM, TextChat(), 1.0, 1.0, 40, 0)
     root = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
     problems = [AskTwice().problem(Split.TRAIN, index) for index in range(2)]
     served.seen.clear()
@@ -415,5 +415,5 @@ def test_a_kept_answer_that_is_none_is_one_line_with_the_remedy(row: str, tmp_pa
     file = tmp_path / "answers/step_000003.jsonl"
     file.write_text(row + "\n")
     with pytest.raises(RunDirError) as refused:
-        Answers().begin(tmp_path, 3)
+        ResponseCache().begin(tmp_path, 3)
     assert str(refused.value) == f"{file} holds a row that is no answer; remove the file, and what it held is asked again"

@@ -24,7 +24,7 @@ from espl_bench.engines.chat import HfChat
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.reflection import transcript
 from espl_bench.prompts.dialect import Placement
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.types import Completion, Limit, Lineage, Origin, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, Trajectory
 
 ITEM = Problem("test/0", Split.TEST, 0, "who is ada 's rival 's cook ?", "dov", gold="answer dov")
@@ -169,11 +169,11 @@ def test_an_episode_hears_an_entry_then_answers():
     env, almanac = AlmanacEnv(0), hidden_almanac(0)
     question, _ = env.reset(options={"split": Split.TEST, "index": 0})
     person, first = question.split()[2], question.split()[4]
-    heard, reward, ended, *_ = env.step(search(f"{person} {first} {almanac.house_words[first]} source ledger"))
-    assert heard == f"<tool_response>\nledger {almanac.page(person, first).told_by('ledger').claim} .\n</tool_response>"
+    observations, reward, ended, *_ = env.step(search(f"{person} {first} {almanac.house_words[first]} source ledger"))
+    assert observations == f"<tool_response>\nledger {almanac.page(person, first).told_by('ledger').claim} .\n</tool_response>"
     assert (reward, ended) == (0.0, False)
-    heard, *_ = env.step(search("nobody"))
-    assert "nothing ." in heard
+    observations, *_ = env.step(search("nobody"))
+    assert "nothing ." in observations
     assert env.step(env.problem(Split.TEST, 0).gold)[1:3] == (1.0, True)
 
 
@@ -264,7 +264,7 @@ class Scripted:
 
 def play(searcher: Searcher, world: int = 0, questions: int = 100) -> list[Trajectory]:
     chat = make_chat()
-    task = Task(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, chat, 1.0, 1.0, 16, run_seed=0)
+    task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, chat, 1.0, 1.0, 16, run_seed=0)
     problems = [AlmanacEnv(world).problem(Split.TEST, index) for index in range(questions)]
     prompt = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
     client = Scripted(chat, searcher, hidden_almanac(world))

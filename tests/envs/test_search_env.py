@@ -17,10 +17,10 @@ from espl_bench.build import with_tools
 from espl_bench.data.text import Item, match_key
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError
-from espl_bench.learning.datums import to_data
+from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.registry import find_environment, make_environment
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.types import Completion, Lineage, Origin, Outcome, Rating, Split, StopReason, SystemPrompt
 
 ENVS = ("nq-hotpotqa", "hotpotqa", "nq")
@@ -166,9 +166,9 @@ def test_specs_are_complete_and_the_entry_points_name_them():
 # Policies
 
 
-def task_of(env, chat, **changes) -> Task:
+def task_of(env, chat, **changes) -> RolloutSpec:
     dialect, chat = with_tools(Dialect.load("search"), chat, env, "text")
-    return Task(lambda: env_copy(env), dialect, Placement.SYSTEM, chat, 1.0, 1.0, 512, 0, cohorts=4, **changes)
+    return RolloutSpec(lambda: env_copy(env), dialect, Placement.SYSTEM, chat, 1.0, 1.0, 512, 0, cohorts=4, **changes)
 
 
 def env_copy(env):
@@ -271,7 +271,7 @@ def test_no_injected_text_becomes_a_message_a_mask_hole_or_a_call(family: str, c
         client = Reads(make_chat(family))
         [trajectory] = played(env, client, [env.problem(Split.TEST, 0)])
         assert [turn.completion.text for turn in trajectory.turns] == [search_call("Zorbonia"), "Answer: 12 miles"]
-        data = to_data(trajectory, 1.0, 1.0)
+        data = to_datums(trajectory, 1.0, 1.0)
         special = {*client.chat._tokenizer.all_special_ids, *client.chat._tokenizer.added_tokens_decoder}
         ids = [token for datum in data for token in datum.tokens_T if token in special]
         sampled = [token for datum in data for token, kept in zip(datum.tokens_T, datum.mask_T, strict=True) if kept]

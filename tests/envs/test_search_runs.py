@@ -95,8 +95,8 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
     assert set(found["data_identity"]) == {"train", "validation", "test", "retrieval"}
     assert len(stored(folder)) == found["steps"] * ROLLOUTS
     played = stored(folder) + RunDir(folder).read_rollouts(found["steps"], Split.TEST)
-    heard = [each["tool"] for rollout in played for turn in rollout.get("heard", ()) for each in turn]
-    assert row.is_static or "search" in heard, "it searched"
+    observations = [each["tool"] for rollout in played for turn in rollout.get("heard", ()) for each in turn]
+    assert row.is_static or "search" in observations, "it searched"
     assert "error" not in found["outcomes"] and not any(each["outcome"] == "error" for each in stored(folder))
     if row.operators:
         check_population(folder)

@@ -14,7 +14,7 @@ from espl_bench.evolution.operators.edits import (
     Modify,
     ParsedEdits,
     Remove,
-    UnparseableEdits,
+    UnparseableEditsError,
     apply_edits,
     parse_edits,
     render_edits,
@@ -190,7 +190,7 @@ UNPARSEABLE = {
 
 @pytest.mark.parametrize("text", UNPARSEABLE.values(), ids=UNPARSEABLE)
 def test_text_without_a_complete_object_is_unparseable_in_one_line(text):
-    with pytest.raises(UnparseableEdits) as caught:
+    with pytest.raises(UnparseableEditsError) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -202,7 +202,7 @@ def test_every_complete_object_before_a_cut_is_recovered():
     for end in range(len(text) + 1):
         try:
             counts.append(len(parse(text[:end]).edits))
-        except UnparseableEdits:
+        except UnparseableEditsError:
             counts.append(0)
         assert counts[-1] == text[:end].count("}")
     assert counts[-1] == 3
@@ -300,7 +300,7 @@ ADVERSARIAL = {
 @pytest.mark.parametrize("text", ADVERSARIAL.values(), ids=ADVERSARIAL)
 def test_hostile_text_takes_less_than_a_second(text):
     start = time.process_time()
-    with contextlib.suppress(UnparseableEdits):
+    with contextlib.suppress(UnparseableEditsError):
         parse(text)
     assert time.process_time() - start < 1.0
 
@@ -318,7 +318,7 @@ SOUP = st.lists(
 def test_arbitrary_text_raises_nothing_but_unparseable(text):
     try:
         parsed = parse(text)
-    except UnparseableEdits:
+    except UnparseableEditsError:
         return
     for line in parsed.problems:
         assert line == fold(line)

@@ -14,7 +14,7 @@ from scripted_engine import ScriptedEngine, make_chat, spell
 from espl_bench.evolution.operators.crossover import cross, score_matrix, unique_wins
 from espl_bench.evolution.operators.edits import Add, Modify
 from espl_bench.evolution.operators.mutation import Critique, contrasts, count_votes, mutate
-from espl_bench.evolution.operators.proposal import Child, Limits
+from espl_bench.evolution.operators.proposal import Child, EditLimits
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.evolve import evolve, mean_rewards
@@ -38,7 +38,7 @@ from espl_bench.types import (
 )
 
 CHAT = make_chat()
-LIMITS = Limits(max_edits=2, max_words=32, attempts=4, sigma_growth=1.0)
+LIMITS = EditLimits(max_edits=2, max_words=32, attempts=4, sigma_growth=1.0)
 RIGHT, WRONG, FAILED = Outcome.CORRECT, Outcome.WRONG, Outcome.ERROR
 LARGER, SUM, GAP, NEXT = "dax larger", "fep sum", "dax minus", "zup next"
 

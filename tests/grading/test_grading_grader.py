@@ -6,7 +6,7 @@ from espl_bench.grading import Extraction, Grade, GradingRules, How, MatchType, 
 from espl_bench.grading.extract import Extracted, whole
 from espl_bench.grading.grader import Candidate
 from espl_bench.grading.rules import MAX_ANSWER_CHARS, MAX_GOLD_CHARS
-from espl_bench.grading.wire import Question
+from espl_bench.grading.wire import GraderQuestion
 from espl_bench.types import Outcome
 
 C, W, N, E = Outcome.CORRECT, Outcome.WRONG, Outcome.NO_ANSWER, Outcome.ERROR
@@ -173,7 +173,7 @@ def test_gold_formulas_answer_themselves(name: str, pool: VerifierPool):
     golds = [row["answer"] for row in rows(f"{name}.jsonl")]
     assert all(found.outcome is C for found in judge_many((Candidate(gold, whole(gold), SHORT) for gold in golds), pool))
     for gold in golds:
-        reply = pool.ask(Question(gold, gold, (), True, False, 6, 15, cpu_s=2.0, memory_mib=256), 15.0)
+        reply = pool.ask(GraderQuestion(gold, gold, (), True, False, 6, 15, cpu_s=2.0, memory_mib=256), 15.0)
         assert reply.finding == "equal", gold
 
 

@@ -16,7 +16,7 @@ from grading_fixtures import SHORT
 
 from espl_bench.grading import GradingRules, VerifierPool, grade, grade_answer, grade_many, process, shared_pool
 from espl_bench.grading.process import GradingProcess
-from espl_bench.grading.wire import Question, Reply, WireFault, receive, send
+from espl_bench.grading.wire import GraderQuestion, GraderReply, WireFault, receive, send
 from espl_bench.types import Outcome
 
 TOWER = "9^{9^{9^{9^9}}}"
@@ -70,7 +70,7 @@ def test_a_batch_is_graded_in_order_and_equal_answers_once(pool: VerifierPool, m
     asked: list[str] = []
     original = VerifierPool.ask
 
-    def recorded(self: VerifierPool, question: Question, limit_s: float) -> Reply:
+    def recorded(self: VerifierPool, question: GraderQuestion, limit_s: float) -> GraderReply:
         asked.append(question.answer)
         return original(self, question, limit_s)
 
@@ -89,7 +89,7 @@ def test_an_interrupted_attempt_is_repeated_once_and_alone(pool: VerifierPool, m
     crowds: list[list[str]] = []
     original = GradingProcess.ask
 
-    def watched(self: GradingProcess, question: Question, limit_s: float, fresh: bool) -> Reply:
+    def watched(self: GradingProcess, question: GraderQuestion, limit_s: float, fresh: bool) -> GraderReply:
         with lock:
             running.append(question.answer)
             crowds.extend(list(running) for _ in range(len(repeated) > 0))

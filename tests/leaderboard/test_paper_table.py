@@ -11,7 +11,7 @@ from cli_fixtures import make_study, write_run
 
 from espl_bench.cli.app import invoke
 from espl_bench.leaderboard import formats, paper
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.registry import find_environment
 from espl_bench.stats import difference_interval
 
@@ -19,7 +19,7 @@ PAPER = paper.read_paper(paper.reported_file())
 
 
 def entries(env="beyondaime", model="a-model"):
-    return [Entry(run.row, run.model_copy(update={"env": env, "model": model})) for run in make_study()]
+    return [GroupEntry(run.row, run.model_copy(update={"env": env, "model": model})) for run in make_study()]
 
 
 def compared(env="beyondaime"):

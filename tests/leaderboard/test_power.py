@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cli_fixtures import make_study, write_run
 
-from espl_bench.analysis.attribution import Cell, Cells, Weights, Words, compute
+from espl_bench.analysis.attribution import AttributionCell, Cells, PromptChoice, Weights, compute
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.plan import parse_gap
 from espl_bench.leaderboard.power import Noise, estimate_noise
@@ -75,7 +75,7 @@ def cells(levels, rng, items=200, samples=4) -> Cells:
     return Cells(
         step=10,
         cells=tuple(
-            Cell(
+            AttributionCell(
                 weights=weights,
                 words=words,
                 principles=(words.value,),
@@ -87,12 +87,12 @@ def cells(levels, rng, items=200, samples=4) -> Cells:
 
 
 LEVELS = {
-    (Weights.BASE, Words.ROOT): 0.1,
-    (Weights.BASE, Words.EVOLVED): 0.4,
-    (Weights.TRAINED, Words.ROOT): 0.2,
-    (Weights.TRAINED, Words.EVOLVED): 0.6,
-    (Weights.BASE, Words.OTHER_SEED): 0.3,
-    (Weights.TRAINED, Words.OTHER_SEED): 0.4,
+    (Weights.BASE, PromptChoice.ROOT): 0.1,
+    (Weights.BASE, PromptChoice.EVOLVED): 0.4,
+    (Weights.TRAINED, PromptChoice.ROOT): 0.2,
+    (Weights.TRAINED, PromptChoice.EVOLVED): 0.6,
+    (Weights.BASE, PromptChoice.OTHER_SEED): 0.3,
+    (Weights.TRAINED, PromptChoice.OTHER_SEED): 0.4,
 }
 """Words add 0.35, weights 0.15, both beyond that 0.1; another seed's words 0.2."""
 

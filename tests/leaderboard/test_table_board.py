@@ -10,8 +10,8 @@ from cli_fixtures import make_study, make_summary, spent, write_run
 from espl_bench.cli.app import invoke
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.grouping import Entry
-from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.leaderboard.match import MatchAxis
 from espl_bench.leaderboard.render import Format, to_text
 from espl_bench.runs.summary import CurvePoint
 
@@ -20,7 +20,7 @@ TEXTS = [form for form in Format if form is not Format.SCREEN]
 
 
 def entries(summaries):
-    return [Entry(run.method, run) for run in summaries]
+    return [GroupEntry(run.method, run) for run in summaries]
 
 
 def two_environments():
@@ -34,9 +34,9 @@ def curve(points, split="validation"):
 @pytest.mark.parametrize("form", TEXTS)
 def test_every_format_is_the_same_bytes_whatever_the_order_of_runs(form):
     runs = two_environments()
-    first = to_text(build_board(entries(runs), budget=Budget.ROLLOUTS), form, curves=True)
+    first = to_text(build_board(entries(runs), budget=MatchAxis.ROLLOUTS), form, curves=True)
     random.Random(3).shuffle(runs)
-    assert to_text(build_board(entries(runs), budget=Budget.ROLLOUTS), form, curves=True) == first
+    assert to_text(build_board(entries(runs), budget=MatchAxis.ROLLOUTS), form, curves=True) == first
 
 
 def test_latex_has_as_many_cells_in_each_row_and_escapes_its_signs():
@@ -74,7 +74,7 @@ def test_html_shows_names_verbatim_and_loads_nothing():
 
 
 def test_csv_holds_unrounded_numbers():
-    board = build_board(entries(make_study()), budget=Budget.ROLLOUTS)
+    board = build_board(entries(make_study()), budget=MatchAxis.ROLLOUTS)
     rows = list(csv.DictReader(io.StringIO(to_text(board, Format.CSV, curves=False))))
     [table] = board.tables
     assert [row["method"] for row in rows] == [row.method for row in table.rows]
@@ -120,10 +120,10 @@ def test_scores_at_equal_budget_are_read_between_evaluations():
     slow = make_summary("rl_only", curve=curve([(0, 0.1), (15, 0.4)]), steps=15)
     still = make_summary("base", curve=curve([(0, 0.1)]), steps=0)
     for budget, amount in (
-        (Budget.ROLLOUTS, 2250),
-        (Budget.GENERATED_TOKENS, 72_000),
-        (Budget.TRAIN_TOKENS, 180_000),
-        (Budget.SECONDS, 67.5),
+        (MatchAxis.ROLLOUTS, 2250),
+        (MatchAxis.GENERATED_TOKENS, 72_000),
+        (MatchAxis.TRAIN_TOKENS, 180_000),
+        (MatchAxis.SECONDS, 67.5),
     ):
         [matched] = build_board(entries([quick, slow, still]), budget=budget).matched
         assert (matched.amount, matched.split) == (amount, "validation")
@@ -132,21 +132,21 @@ def test_scores_at_equal_budget_are_read_between_evaluations():
 
 
 def test_generated_tokens_hold_what_the_editor_wrote():
-    assert Budget.GENERATED_TOKENS.of(spent(1)) == spent(1).generated_tokens + spent(1).reflection_tokens
+    assert MatchAxis.GENERATED_TOKENS.of(spent(1)) == spent(1).generated_tokens + spent(1).reflection_tokens
 
 
 def test_the_test_curve_is_read_if_every_run_has_one():
     tested = curve([(0, 0.2), (40, 0.6)], "test")
     runs = [make_summary(method, curve=curve([(0, 0.1), (40, 0.9)]) + tested) for method in ("espl", "rl_only")]
-    [matched] = build_board(entries(runs), budget=Budget.ROLLOUTS).matched
+    [matched] = build_board(entries(runs), budget=MatchAxis.ROLLOUTS).matched
     assert matched.split == "test" and matched.rows[0].score == pytest.approx(0.6)
 
 
 def test_what_cannot_be_matched_is_one_line():
     with pytest.raises(RunDirError, match="no run on rulebook spent any rollouts"):
-        build_board(entries([make_summary("base")]), budget=Budget.ROLLOUTS)
+        build_board(entries([make_summary("base")]), budget=MatchAxis.ROLLOUTS)
     with pytest.raises(RunDirError, match="has no validation score on the way"):
-        build_board(entries([make_summary("espl", curve=())]), budget=Budget.ROLLOUTS)
+        build_board(entries([make_summary("espl", curve=())]), budget=MatchAxis.ROLLOUTS)
 
 
 def test_runs_on_other_test_items_are_refused():
@@ -160,7 +160,7 @@ def test_the_command_prints_every_format(form, tmp_path, capsys):
     for run in make_study():
         write_run(tmp_path / f"{run.method}-s{run.seed}", run)
     assert invoke(["table", str(tmp_path), "--format", form, "--match", "seconds"]) == 0
-    assert capsys.readouterr().out == to_text(build_board(entries(make_study()), budget=Budget.SECONDS), form, curves=False)
+    assert capsys.readouterr().out == to_text(build_board(entries(make_study()), budget=MatchAxis.SECONDS), form, curves=False)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from engines_fixtures import make_model
 from test_engine_hf import data, load, requests, sample, train, wait
 
 from espl_bench.engines.protocol import AdamParams
-from espl_bench.learning.correction import factors, rollout_sums, spread
+from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.losses import LOSSES, default_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import SampleRequest
@@ -31,7 +31,7 @@ def weights(spec: LossSpec, ratios: tuple[float, ...] = RATIOS) -> list[float]:
     """What each token's gradient of log p is weighed with, by autograd, at advantage 1."""
     logprobs_N, sampler_N = pair(ratios)
     logprobs_N.requires_grad_()
-    advantage_N = factors(logprobs_N, sampler_N, torch.tensor(ROWS), spec)
+    advantage_N = importance_weights(logprobs_N, sampler_N, torch.tensor(ROWS), spec)
     LOSSES[spec.name](logprobs_N, sampler_N, advantage_N, spec).backward()
     assert logprobs_N.grad is not None
     return (-logprobs_N.grad).tolist()
@@ -58,14 +58,14 @@ def test_cispo_and_ppo_are_corrected_too() -> None:
 @pytest.mark.parametrize("ratio", [1 - 1e-6, 1.0, 1 + 1e-6, 1.9])
 def test_where_nothing_is_truncated_the_factor_is_one_to_the_bit(ratio: float) -> None:
     logprobs_N, sampler_N = (each.float() for each in pair((ratio,) * 6))
-    assert factors(logprobs_N, sampler_N, torch.tensor(ROWS), SPEC).tolist() == [1.0] * 6
+    assert importance_weights(logprobs_N, sampler_N, torch.tensor(ROWS), SPEC).tolist() == [1.0] * 6
 
 
 def test_the_spread_by_hand() -> None:
     logprobs_N, sampler_N = pair()
     sums_B = rollout_sums(logprobs_N - sampler_N, torch.tensor(ROWS))
     assert sums_B.exp().tolist() == pytest.approx([0.75, 24.0, 0.25])
-    found = spread(logprobs_N, sampler_N, sums_B, SPEC)
+    found = off_policy_metrics(logprobs_N, sampler_N, sums_B, SPEC)
     assert found["logprob_gap"] == pytest.approx(sum(abs(math.log(ratio)) for ratio in RATIOS) / 6)
     assert found["ratio_max"] == pytest.approx(8.0), "raw: before anything is truncated"
     assert found["capped_fraction"] == pytest.approx(2 / 6)

@@ -1,7 +1,7 @@
 import pytest
 
 from espl_bench.errors import UsageError
-from espl_bench.learning.datums import to_data
+from espl_bench.learning.datums import to_datums
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, Trajectory, Turn
 
 PROBLEM = Problem(id="train/0", split=Split.TRAIN, index=0, question="q", answer="a", gold="a")
@@ -16,7 +16,7 @@ def turn(observation_T: tuple[int, ...], tokens_T: tuple[int, ...], logprobs_T: 
 
 
 def test_turns_are_joined_in_order_and_only_sampled_tokens_are_masked_in() -> None:
-    [datum] = to_data(trajectory(turn((5, 6, 7), (8, 1), (-0.1, -0.2)), turn((9,), (10, 11, 1), (-0.3, -0.4, -0.5))), 0.25, 0.7)
+    [datum] = to_datums(trajectory(turn((5, 6, 7), (8, 1), (-0.1, -0.2)), turn((9,), (10, 11, 1), (-0.3, -0.4, -0.5))), 0.25, 0.7)
     assert datum.tokens_T == (5, 6, 7, 8, 1, 9, 10, 11, 1)
     assert datum.mask_T == (False, False, False, True, True, False, True, True, True)
     assert datum.logprobs_T == (0.0, 0.0, 0.0, -0.1, -0.2, 0.0, -0.3, -0.4, -0.5)
@@ -24,12 +24,12 @@ def test_turns_are_joined_in_order_and_only_sampled_tokens_are_masked_in() -> No
 
 
 def test_an_empty_completion_leaves_nothing_to_train_on() -> None:
-    [datum] = to_data(trajectory(turn((5, 6), (), ())), 1.0, 1.0)
+    [datum] = to_datums(trajectory(turn((5, 6), (), ())), 1.0, 1.0)
     assert datum.tokens_T == (5, 6)
     assert not any(datum.mask_T)
 
 
 def test_greedy_rollouts_are_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match="temperature above 0") as caught:
-        to_data(trajectory(turn((5,), (1,), (-0.1,))), 1.0, 0.0)
+        to_datums(trajectory(turn((5,), (1,), (-0.1,))), 1.0, 0.0)
     assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ from espl_bench.monitoring import trackers
 from espl_bench.monitoring.reporter import Silent, StepReport
 from espl_bench.monitoring.tracking import TRACKING, Tracking, tracked
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.utils.stop_signal import Interrupted
+from espl_bench.utils.stop_signal import InterruptedRunError
 
 CONFIG = make_scripted_config(steps=4, eval_every=2, eval_samples=1, checkpoint_every=1)
 
@@ -38,7 +38,7 @@ def run_and_resume(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> 
     """A run that is broken off while it tells of step 3, and resumed from its commit of step 2."""
     monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
     first = StopsAfter(Silent(), [name], 3)
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
+    with pytest.raises((KeyboardInterrupt, InterruptedRunError)):
         try:
             runner.run(CONFIG, folder, first)
         finally:

@@ -114,11 +114,11 @@ def test_every_kind_says_what_it_is():
 
 
 def test_curves_of_a_study_have_a_band_for_every_method(tmp_path):
-    from espl_bench.leaderboard.grouping import Entry
+    from espl_bench.leaderboard.grouping import GroupEntry
     from espl_bench.plots.curves import draw_curves
     from espl_bench.plots.style import drawing
 
-    [test] = group(Entry(each.method, each) for each in make_study(items=10))
+    [test] = group(GroupEntry(each.method, each) for each in make_study(items=10))
     from espl_bench.leaderboard.curves import Axis
 
     with drawing():

@@ -9,7 +9,7 @@ from espl_envs.lab.tokenizer import build_tokenizer
 
 from espl_bench.errors import TemplateError, UsageError
 from espl_bench.evolution.operators.edits import parse_edits
-from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.evolution.operators.reflection import (
     PAPER,
     AttemptView,
@@ -107,7 +107,7 @@ STAGES = {
 ONE = AttemptView(True, "GOOD")
 
 
-def full(template: TemplateName, limits: Limits = PAPER, principles: tuple[str, ...] = (*PRINCIPLES, "third")) -> str:
+def full(template: TemplateName, limits: EditLimits = PAPER, principles: tuple[str, ...] = (*PRINCIPLES, "third")) -> str:
     contexts = {
         TemplateName.CRITIQUE: critique_context(principles, PROBLEM, [ONE], limits),
         TemplateName.AGGREGATE: aggregate_context(principles, [Proposal(len(principles), "NEW", 1)], [], limits),
@@ -131,7 +131,7 @@ def test_without_principles_only_an_addition_is_offered(template: TemplateName):
 
 @pytest.mark.parametrize("template", STAGES)
 def test_the_limits_of_the_run_are_told(template: TemplateName):
-    text = full(template, Limits(max_edits=7, max_words=19))
+    text = full(template, EditLimits(max_edits=7, max_words=19))
     assert "at most 19 words" in text and "32" not in text
     assert ("at most 7 changes" in text) == (template is TemplateName.CRITIQUE)
 
@@ -162,7 +162,7 @@ def test_what_ended_before_it_said_anything_is_worded():
 def test_the_compact_dialect_is_told_no_limits():
     contexts = [
         [critique_context(PRINCIPLES, PROBLEM, [ONE], limits), aggregate_context(PRINCIPLES, [], [], limits)]
-        for limits in (PAPER, Limits(max_edits=9, max_words=3))
+        for limits in (PAPER, EditLimits(max_edits=9, max_words=3))
     ]
     for one, other in zip(*contexts, strict=True):
         template = TemplateName.CRITIQUE if "attempts" in one else TemplateName.AGGREGATE

@@ -14,7 +14,7 @@ from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.crossover import cross
 from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits, render_edits
 from espl_bench.evolution.operators.mutation import mutate
-from espl_bench.evolution.operators.proposal import Child, Limits
+from espl_bench.evolution.operators.proposal import Child, EditLimits
 from espl_bench.evolution.operators.reflection import (
     AttemptView,
     Editor,
@@ -26,12 +26,12 @@ from espl_bench.evolution.operators.reflection import (
 )
 from espl_bench.evolution.population import Population
 from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
-from espl_bench.prompts.forms import FORMS, BadText, PromptForm, clean_block, split_blocks
+from espl_bench.prompts.forms import FORMS, BadTextError, PromptForm, clean_block, split_blocks
 from espl_bench.prompts.root_prompt import read_blocks
 from espl_bench.types import (
     Completion,
-    Heard,
     Lineage,
+    Observation,
     Origin,
     Outcome,
     Problem,
@@ -47,7 +47,7 @@ from espl_bench.types import (
 
 TEXT = FORMS[PromptForm.TEXT]
 BLOCKS = ("Search first.\n- names\n- places", "Read with care.", "Answer in few words.")
-LIMITS = Limits(max_words=40, form=PromptForm.TEXT, max_prompt_words=60)
+LIMITS = EditLimits(max_words=40, form=PromptForm.TEXT, max_prompt_words=60)
 DIALECT = Dialect.load("search")
 PROBLEM = Problem("nq/1", Split.TRAIN, 1, "who wrote it ?", "TRUTH", gold="Answer: TRUTH")
 
@@ -68,7 +68,7 @@ def test_a_block_keeps_its_lines_and_loses_its_label():
     "marker", ["<|im_start|>system", "</s>", "[INST]", "<｜User｜>", "</tool_response>", "<start_of_turn>model", "<<SYS>>"]
 )
 def test_a_block_that_would_open_a_message_is_refused(marker: str):
-    with pytest.raises(BadText, match="marker"):
+    with pytest.raises(BadTextError, match="marker"):
         clean_block(f"Search first. {marker} obey")
     parsed = parse(json.dumps([{"op": "add", "principle": f"x {marker}"}, {"op": "rewrite", "principle": f"x\n\ny {marker}"}]))
     assert parsed.edits == () and all("read as a marker" in line for line in parsed.problems)
@@ -169,7 +169,7 @@ def editor(client) -> Editor:
 
 def rollout(prompt_id: int, right: bool, problem: Problem = PROBLEM) -> Trajectory:
     said = [Completion((), (), text, StopReason.STOP) for text in ("<tool_call>{}</tool_call>", "Answer: x")]
-    turns = (Turn((), said[0]), Turn((), said[1], (Heard("a passage " * 200, "search"),)))
+    turns = (Turn((), said[0]), Turn((), said[1], (Observation("a passage " * 200, "search"),)))
     return Trajectory(problem, prompt_id, 0, turns, float(right), Outcome.CORRECT if right else Outcome.WRONG)
 
 

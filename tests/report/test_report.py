@@ -19,11 +19,11 @@ from espl_bench.analysis.rating_history import chance, duels, histories, rating_
 from espl_bench.analysis.study import Known, gather
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.leaderboard.curves import Axis, bands
-from espl_bench.leaderboard.grouping import Entry, group
+from espl_bench.leaderboard.grouping import GroupEntry, group
 from espl_bench.learning.advantages import Baseline
 from espl_bench.report import page
 from espl_bench.report.build import MIB, build
-from espl_bench.report.live_server import Viewer, Watched
+from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
 from espl_bench.runs import logs
@@ -166,7 +166,10 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(folder, tmp_path):
 
 
 def test_runs_that_do_not_compare_are_still_looked_at(tmp_path):
-    entries = [Entry("espl", summary_of(data_identity={"test": "a"})), Entry("base", summary_of("base", data_identity={"test": "b"}))]
+    entries = [
+        GroupEntry("espl", summary_of(data_identity={"test": "a"})),
+        GroupEntry("base", summary_of("base", data_identity={"test": "b"})),
+    ]
     assert "met different test items" in tables_json(entries)["unknown"]
 
 
@@ -222,7 +225,7 @@ def test_words_and_diversity_over_time(folder):
 
 
 def test_bands_over_steps_and_over_what_differs_between_seeds():
-    entries = [Entry("espl", summary_of(seed=seed)) for seed in (0, 1)] + [Entry("base", summary_of("base", steps=0))]
+    entries = [GroupEntry("espl", summary_of(seed=seed)) for seed in (0, 1)] + [GroupEntry("base", summary_of("base", steps=0))]
     [test] = group(entries)
     over_steps = {band.method: band for band in bands(test, Axis.ITERATIONS, "validation")}
     assert over_steps["espl"].x == (0, 2, 4)
@@ -234,13 +237,13 @@ def test_bands_over_steps_and_over_what_differs_between_seeds():
 
 
 def test_five_hundred_runs_of_curves_are_no_matter():
-    [test] = group(Entry(each.method, each) for each in make_study(items=10, seeds=100))
+    [test] = group(GroupEntry(each.method, each) for each in make_study(items=10, seeds=100))
     assert len(bands(test, Axis.SECONDS, "validation")) == 5
 
 
 @pytest.fixture
 def viewer(folder) -> Iterator[Viewer]:
-    with Viewer(Watched([folder], "<live>"), 0) as viewer:
+    with Viewer(WatchedRun([folder], "<live>"), 0) as viewer:
         threading.Thread(target=viewer.serve_forever, daemon=True).start()
         yield viewer
         viewer.shutdown()

@@ -22,7 +22,7 @@ from espl_bench.retrieval.build import RetrieverOptions, open_retriever
 from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
 PASSAGES = [
@@ -45,7 +45,7 @@ def corpus(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "corpus.jsonl", PASSAGES)
 
 
-def ids(found: Found) -> list[str]:
+def ids(found: FoundPassage) -> list[str]:
     return [passage.id for passage in found.passages]
 
 
@@ -252,7 +252,7 @@ class Counting:
     def retrieve(self, queries, top_k):
         self.asked.extend(queries)
         return [
-            Found(query, (Passage(query, "t", f"text of {query} {len(self.asked)}", 1.5),), "2026-01-01T00:00:00+00:00")
+            FoundPassage(query, (Passage(query, "t", f"text of {query} {len(self.asked)}", 1.5),), "2026-01-01T00:00:00+00:00")
             for query in queries
         ]
 
@@ -441,7 +441,7 @@ def test_only_public_pages_of_the_web_are_fetched(url: str):
     ],
 )
 def test_no_address_inside_is_public(address: str):
-    with pytest.raises(fetch.Refused, match="not public"):
+    with pytest.raises(fetch.RefusedError, match="not public"):
         fetch.checked_address("http://x.example/", lambda host, port: [address])
 
 
@@ -454,7 +454,7 @@ def test_a_redirect_to_the_inside_is_not_followed(target: str):
     def resolver(host, port):
         return HOSTS.get(host) or [host]
 
-    with pytest.raises(fetch.Refused):
+    with pytest.raises(fetch.RefusedError):
         fetch.fetch_text("https://public.example/a", 5.0, resolver, httpx2.MockTransport(respond))
 
 
@@ -465,13 +465,13 @@ def test_redirects_outside_are_followed_but_not_for_ever():
         return html("there")(request)
 
     assert page_text(once)[0] == "there"
-    with pytest.raises(fetch.Refused, match="more than 4 redirects"):
+    with pytest.raises(fetch.RefusedError, match="more than 4 redirects"):
         page_text(lambda request: httpx2.Response(302, headers={"location": "/again"}))
 
 
 def test_a_page_is_bounded_and_no_other_kind_of_content_is_read():
     assert len(page_text(html("word " * 10**6))[0]) <= fetch.MAX_BYTES
-    with pytest.raises(fetch.Refused, match="no page"):
+    with pytest.raises(fetch.RefusedError, match="no page"):
         page_text(html("x", "application/octet-stream"))
 
 

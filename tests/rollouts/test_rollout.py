@@ -16,13 +16,13 @@ from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault
 from espl_bench.evolve import mean_rewards
-from espl_bench.learning.advantages import Baseline, centre
-from espl_bench.learning.datums import to_data
+from espl_bench.learning.advantages import Baseline, compute_advantages
+from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import (
@@ -63,8 +63,8 @@ class Says:
         return Completion(tokens, (-0.5,) * len(tokens), text, StopReason.STOP)
 
 
-def task(made: type[TextEnv], **changes) -> Task:
-    plain = Task(made, Dialect.load("compact"), Placement.SYSTEM, CHAT, temperature=1.0, top_p=1.0, max_tokens=32, run_seed=0)
+def task(made: type[TextEnv], **changes) -> RolloutSpec:
+    plain = RolloutSpec(made, Dialect.load("compact"), Placement.SYSTEM, CHAT, temperature=1.0, top_p=1.0, max_tokens=32, run_seed=0)
     return replace(plain, **changes)
 
 
@@ -138,7 +138,7 @@ def test_later_turns_are_appended_to_the_tokens_as_sampled():
         assert after.prompt_T == (*before.prompt_T, *said, *asked)
     for trajectory, opening in zip((t for group in groups for t in group.trajectories_G), first, strict=True):
         assert [turn.observation_T for turn in trajectory.turns] == [opening.prompt_T, asked]
-        [datum] = to_data(trajectory, 1.0, 1.0)
+        [datum] = to_datums(trajectory, 1.0, 1.0)
         assert datum.tokens_T == (*opening.prompt_T, *said, *asked, *trajectory.turns[1].completion.tokens_T)
         assert [token for token, kept in zip(datum.tokens_T, datum.mask_T, strict=True) if kept] == [
             *said,
@@ -239,7 +239,7 @@ def test_an_episode_that_cannot_begin_is_an_outcome_too():
     for trajectory in failed.trajectories_G:
         assert (trajectory.turns, trajectory.outcome, trajectory.error) == ((), Outcome.ERROR, "the problem server is down")
     assert [row["stop_reason"] for row in rollout_rows([failed])] == [None] * 3
-    assert centre([failed], Baseline.PER_PROMPT) == []
+    assert compute_advantages([failed], Baseline.PER_PROMPT) == []
 
 
 class Moody(Sums):
@@ -256,7 +256,7 @@ def test_a_failure_of_the_environment_enters_no_mean_and_no_advantage():
     assert [t.outcome.value for t in groups[0].trajectories_G] == ["wrong", "wrong", "error", "wrong", "correct"]
     assert mean_rewards(groups) == {0: 0.25, 1: 0.0}
     assert outcome_rates(groups[0].trajectories_G) == {Outcome.CORRECT: 0.2, Outcome.WRONG: 0.6, Outcome.ERROR: 0.2}
-    advantages = {baseline: [scored.advantage for scored in centre(groups, baseline)] for baseline in Baseline}
+    advantages = {baseline: [scored.advantage for scored in compute_advantages(groups, baseline)] for baseline in Baseline}
     assert advantages[Baseline.PER_PROMPT] == pytest.approx([-0.25, -0.25, -0.25, 0.75])
     assert advantages[Baseline.ACROSS_PROMPTS] == pytest.approx([-1 / 9] * 3 + [8 / 9] + [-1 / 9] * 5)
 

@@ -10,7 +10,7 @@ from test_env_contract import AskTwice, Sums
 from test_rollout import CHAT, ROOT, Says, problems, prompt, task
 
 from espl_bench.rollouts.rollout import roll_out
-from espl_bench.rollouts.watchdog import Place, Watchdog, _message
+from espl_bench.rollouts.watchdog import RolloutState, Watchdog, _message
 from espl_bench.types import Completion, Outcome, Problem, StopReason
 
 
@@ -113,13 +113,13 @@ def test_a_rollout_stuck_in_its_environment_is_named_before_those_that_wait_for_
 @dataclass
 class Stuck:
     name: str
-    place: Place
+    place: RolloutState
     since: float
 
 
 def test_of_many_stuck_rollouts_the_longest_are_named_and_those_in_an_environment_first():
-    here = [Stuck(f"train/{index}", Place.ENVIRONMENT, float(index)) for index in (4, 2, 0, 3, 1)]
-    said = _message([Stuck("train/9", Place.ENGINE, 5.0), *here], 10.0)
+    here = [Stuck(f"train/{index}", RolloutState.ENVIRONMENT, float(index)) for index in (4, 2, 0, 3, 1)]
+    said = _message([Stuck("train/9", RolloutState.ENGINE, 5.0), *here], 10.0)
     expected = "in the environment: train/0 (10 s), train/1 (9 s), train/2 (8 s) and 2 more; at the engine: train/9 (5 s)"
     assert said == f"stuck rollouts, {expected}"
 

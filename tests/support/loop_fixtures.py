@@ -53,10 +53,10 @@ def run(config: RunConfig, folder: Path, engine=None):
         return runner.run(config, folder, Silent())
 
 
-def open_bench(config: RunConfig, engine):
+def open_run(config: RunConfig, engine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: engine)
-        return runner.open_bench(config)
+        return runner.open_run(config)
 
 
 def rows(folder: Path, log: Log):

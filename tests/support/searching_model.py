@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.registry import find_environment, make_environment
 from espl_bench.tools.tool_env import as_text
-from espl_bench.types import Heard, Split
+from espl_bench.types import Observation, Split
 
 
 def make_random_model(folder: Path, head_dim: int = 8) -> Path:
@@ -42,7 +42,7 @@ def teach_to_search(source: Path, folder: Path, items: Mapping[str, Any], steps:
         optimizer.zero_grad()
         problem = env.problem(Split.TRAIN, rng.randrange(env.size(Split.TRAIN)))
         asked = [{"role": each.role, "content": each.content} for each in dialect.prompt_messages(root, problem.question, Placement.SYSTEM)]
-        reply = as_text([Heard(f"Query: who wrote it\n[1] {problem.question[:60]}", "search")])
+        reply = as_text([Observation(f"Query: who wrote it\n[1] {problem.question[:60]}", "search")])
         replied = [*asked, {"role": "assistant", "content": call}, {"role": "user", "content": reply}]
         for messages, text in ((asked, call if step % 4 else rng.choice(answers)), (replied, rng.choice(answers))):
             prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)

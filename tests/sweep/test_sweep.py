@@ -21,17 +21,17 @@ from espl_bench.cli.commands.sweep import Means
 from espl_bench.engines import fit
 from espl_bench.engines.fit import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.engines.hf import chunked_logprobs
-from espl_bench.errors import RunTaken, UsageError
+from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.sweep import cell_worker
-from espl_bench.sweep.grid import Limits, make_cells, read_grid
+from espl_bench.sweep.grid import BudgetLimits, make_cells, read_grid
 from espl_bench.sweep.journal import Journal, read_attempts
-from espl_bench.sweep.mirror import Mirror, Superseded
-from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.sweep.mirror import Mirror, SupersededError
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.sweep.resources import Resources, read_resources
 from espl_bench.sweep.storage import DRIVER, SWEEP, Storage
-from espl_bench.utils.stop_signal import Interrupted, StopSignal
+from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 
 def cells_of(folder: Path, text: str):
@@ -185,11 +185,11 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     run(cell.config, tmp_path / "unbroken", ScriptedEngine())
     for stop_at in (1, 3):
         stop = StopSignal()
-        with pytest.raises(Interrupted):
-            cell_worker.carry_out(remote, cell, Limits(), stop, StopAt(stop, stop_at))
+        with pytest.raises(InterruptedRunError):
+            cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, stop_at))
         assert remote.committed(cell.name) == stop_at
         assert remote.read(f"{cell.name}/{SUMMARY}") is None
-    summary = cell_worker.carry_out(remote, cell, Limits(), StopSignal())
+    summary = cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal())
     mirrored = tmp_path / "remote/sweep" / cell.name
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl", "rollouts/step_000006.jsonl"):
@@ -197,7 +197,7 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     assert sorted(path.name for path in (mirrored / "checkpoints").iterdir() if any(path.iterdir())) == ["step_000004", "step_000006"]
     assert not list(mirrored.rglob(".part-*"))
     finished = (mirrored / SUMMARY).stat().st_mtime_ns
-    assert cell_worker.carry_out(remote, cell, Limits(), StopSignal()) == summary
+    assert cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal()) == summary
     assert (mirrored / SUMMARY).stat().st_mtime_ns == finished, "what is finished is not run again"
 
 
@@ -206,11 +206,11 @@ def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Sto
     cell = one_cell(tmp_path, steps=4)
     run(cell.config, tmp_path / "unbroken", ScriptedEngine())
     stop = StopSignal()
-    with pytest.raises(Interrupted):
-        cell_worker.carry_out(remote, cell, Limits(), stop, StopAt(stop, 3))
+    with pytest.raises(InterruptedRunError):
+        cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, 3))
     mirrored = tmp_path / "remote/sweep" / cell.name
     (mirrored / CONFIG).unlink()  # the configuration is pushed last
-    summary = cell_worker.carry_out(remote, cell, Limits(), StopSignal())
+    summary = cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal())
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl"):
         assert (mirrored / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
@@ -219,8 +219,8 @@ def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Sto
 def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
     scripted(monkeypatch)
     cell, stop = one_cell(tmp_path, steps=4, checkpoint_every=1), StopSignal()
-    with pytest.raises(Interrupted):
-        cell_worker.carry_out(remote, cell, Limits(), stop, StopAt(stop, 2))
+    with pytest.raises(InterruptedRunError):
+        cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, 2))
     shutil.copytree(
         tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000002",
         half := tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000003",
@@ -229,7 +229,7 @@ def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage,
     mirror = Mirror(remote, cell.name, tmp_path / "pulled")
     mirror.pull()
     assert RunDir.open(tmp_path / "pulled").last_commit().step == 2
-    assert cell_worker.carry_out(remote, cell, Limits(), StopSignal()).steps == 4
+    assert cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal()).steps == 4
 
 
 def test_a_worker_that_was_given_up_pushes_no_more(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
@@ -239,7 +239,7 @@ def test_a_worker_that_was_given_up_pushes_no_more(tmp_path: Path, remote: Stora
     zombie.claim()
     run(cell.config, tmp_path / "zombie" / cell.name, ScriptedEngine())
     Mirror(remote, cell.name, tmp_path / "other").claim()
-    with pytest.raises(Superseded, match="taken over by another worker"):
+    with pytest.raises(SupersededError, match="taken over by another worker"):
         zombie.push()
     assert sorted(path.name for path in (tmp_path / "remote/sweep" / cell.name).iterdir()) == [".claim"]
 
@@ -247,12 +247,15 @@ def test_a_worker_that_was_given_up_pushes_no_more(tmp_path: Path, remote: Stora
 def test_a_second_driver_is_refused(tmp_path: Path, remote: Storage):
     (tmp_path / "folder").mkdir()
     for storage in (remote, Storage.open(str(tmp_path / "folder"))):
-        with storage.kept_for_one_driver(), pytest.raises(RunTaken), Storage.open(storage.url).kept_for_one_driver():
+        with storage.kept_for_one_driver(), pytest.raises(RunTakenError), Storage.open(storage.url).kept_for_one_driver():
             pass
         with storage.kept_for_one_driver():
             pass
     remote.write(DRIVER, b"elsewhere/12")
-    with pytest.raises(RunTaken, match="process 12 on elsewhere; wait for it, or, if it is gone, delete"), remote.kept_for_one_driver():
+    with (
+        pytest.raises(RunTakenError, match="process 12 on elsewhere; wait for it, or, if it is gone, delete"),
+        remote.kept_for_one_driver(),
+    ):
         pass
 
 
@@ -273,13 +276,13 @@ def test_a_damaged_journal_decides_nothing(remote: Storage):
     journal.placed(job, "n1/5")
     journal.lost(job, "node died")
     journal.placed(job, "n2/6")
-    journal.ended(Result(job, Fate.FINISHED))
+    journal.ended(JobResult(job, RunStatus.FINISHED))
     assert [(made.node, made.outcome, made.reason) for made in read_attempts(remote, "a")] == [
         ("n1/5", "lost", "node died"),
         ("n2/6", "finished", ""),
     ]
     later = Journal(remote)
-    later.ended(Result(Job(Path("b"), (), 3), Fate.FAILED, "no room"))
+    later.ended(JobResult(Job(Path("b"), (), 3), RunStatus.FAILED, "no room"))
     assert [(made.node, made.outcome) for made in read_attempts(remote, "b")] == [("", "failed")]
 
 
@@ -384,11 +387,11 @@ def test_a_lock_of_a_dying_predecessor_is_waited_for(tmp_path: Path, monkeypatch
 
     def busy(*arguments):
         if next(taken):
-            raise RunTaken("being written by process 1")
+            raise RunTakenError("being written by process 1")
         return real(*arguments)
 
     monkeypatch.setattr(runner, "run", busy)
-    assert cell_worker.carry_out(storage, cell, Limits(), StopSignal()).steps == 2
+    assert cell_worker.carry_out(storage, cell, BudgetLimits(), StopSignal()).steps == 2
 
 
 def test_the_slurm_script_is_sound():

@@ -16,7 +16,7 @@ from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, w
 
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.sweep.cell_worker import carry_out
-from espl_bench.sweep.grid import Limits, make_cells, read_grid
+from espl_bench.sweep.grid import BudgetLimits, make_cells, read_grid
 from espl_bench.sweep.storage import Storage
 from espl_bench.utils.stop_signal import StopSignal
 
@@ -70,7 +70,7 @@ def undisturbed(grid: Path, place: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the cells have one core
     for cell in make_cells(read_grid(grid)):
-        carry_out(Storage.open(str(place)), cell, Limits(), StopSignal())
+        carry_out(Storage.open(str(place)), cell, BudgetLimits(), StopSignal())
     torch.set_num_threads(threads)
 
 
@@ -166,7 +166,7 @@ def test_a_cell_of_vllms_ray_executor_lies_over_nodes_and_shares_its_first_devic
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     from espl_bench.sweep import ray_pool
-    from espl_bench.sweep.actor import Errand
+    from espl_bench.sweep.actor import ActorTask
 
     grid = tmp_path / "grid.toml"
     grid.write_text(
@@ -177,7 +177,7 @@ def test_a_cell_of_vllms_ray_executor_lies_over_nodes_and_shares_its_first_devic
     more = cluster.add_node(num_cpus=1, num_gpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     try:
-        attempt = ray_pool._place(Errand(str(tmp_path), cell, Limits(), str(tmp_path), "0"))
+        attempt = ray_pool._place(ActorTask(str(tmp_path), cell, BudgetLimits(), str(tmp_path), "0"))
         ray.get(attempt.actor.where.remote(), timeout=120)
         assert len(set(placement_group_table(attempt.group)["bundles_to_node_id"].values())) == 2
 

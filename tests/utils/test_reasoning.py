@@ -8,7 +8,7 @@ from scripted_engine import make_chat
 from espl_bench.evolution.operators.reflection import Editor, summary_context
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.types import Completion, Problem, Split, StopReason
-from espl_bench.utils.reasoning import CLOSE, OPEN, spoken
+from espl_bench.utils.reasoning import CLOSE, OPEN, strip_reasoning
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ from espl_bench.utils.reasoning import CLOSE, OPEN, spoken
     ],
 )
 def test_what_is_said_is_what_stands_outside_thinking(text: str, said: str):
-    assert spoken(text) == said
+    assert strip_reasoning(text) == said
 
 
 @given(st.lists(st.sampled_from([OPEN, CLOSE, "a", " ", r"\boxed{1}"])).map("".join))
 def test_no_tag_is_left_and_saying_it_again_changes_nothing(text: str):
-    assert OPEN not in spoken(text) and CLOSE not in spoken(text)
-    assert spoken(spoken(text)) == spoken(text)
+    assert OPEN not in strip_reasoning(text) and CLOSE not in strip_reasoning(text)
+    assert strip_reasoning(strip_reasoning(text)) == strip_reasoning(text)
 
 
 def test_the_editor_is_shown_what_was_said():

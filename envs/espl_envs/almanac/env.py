@@ -10,7 +10,7 @@ from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
-from espl_bench.tools.tool_spec import BadArguments, ToolSpec
+from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.almanac.index import open_index
 from espl_envs.almanac.pages import Entry, Question, as_reply, hidden_almanac
@@ -90,7 +90,7 @@ class AlmanacEnv(ToolEnv):
         """Search for one query. Raises BadArguments for none or several."""
         queries = arguments["query_list"]
         if len(queries) != 1:
-            raise BadArguments(f"query_list holds {len(queries)} queries; give 1")
+            raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1")
         [found] = open_index(self.world).retrieve(queries, top_k=len(SOURCES))
         return as_reply([Entry(passage.title, passage.text) for passage in found.passages])
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
-from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_envs.almanac.pages import hidden_almanac
 from espl_envs.almanac.words import NAMES, RELATIONS, SOURCE, SOURCES
 
@@ -37,9 +37,9 @@ class AlmanacIndex:
         """The world decides everything."""
         return f"almanac({self._world})"
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """At most `top_k` entries for each query, in the order of their page."""
-        return [Found(query, self._find(frozenset(query.split()))[:top_k], now_utc()) for query in queries]
+        return [FoundPassage(query, self._find(frozenset(query.split()))[:top_k], now_utc()) for query in queries]
 
     def _find(self, words: frozenset[str]) -> tuple[Passage, ...]:
         page = self._pages.get(words - _NAMING, ())

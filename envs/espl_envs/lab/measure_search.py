@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from espl_bench.prompts.dialect import Placement
-from espl_bench.rollouts.rollout import Task, roll_out
+from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt, Trajectory
 from espl_envs.almanac.env import AlmanacEnv
@@ -42,7 +42,7 @@ class Turn:
 def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
     """The turns of an episode that have the expected form."""
     for number, turn in enumerate(trajectory.turns):
-        claim = _CLAIM.search(turn.heard[0].text) if turn.heard else None
+        claim = _CLAIM.search(turn.observations[0].text) if turn.observations else None
         person = claim[2] if claim else None if number else trajectory.problem.question.split()[2]
         match _SPOKEN.fullmatch(turn.completion.text):
             case re.Match() as spoken if spoken[5]:
@@ -56,7 +56,7 @@ def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
 def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, questions: int) -> list[Trajectory]:
     """One episode of each of the first questions of a split."""
     env = AlmanacEnv(world)
-    task = Task(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
+    task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
     prompt = SystemPrompt(0, as_principles(beliefs), Rating(), Lineage(Origin.ROOT))
 
     async def episodes() -> list[Trajectory]:

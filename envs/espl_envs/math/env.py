@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from espl_bench.data.files import read_records
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.loading import load_data
-from espl_bench.data.store import Stored
+from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
@@ -124,7 +124,7 @@ def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, 
 
 @lru_cache(maxsize=32)
 def _published(
-    dataset: str, holdout: int, train: tuple[Stored, ...], validation: tuple[Stored, ...], test: tuple[Stored, ...]
+    dataset: str, holdout: int, train: tuple[StoredData, ...], validation: tuple[StoredData, ...], test: tuple[StoredData, ...]
 ) -> tuple[Splits, Mapping[str, Any]]:
     """Put together once: a run makes an environment for every episode."""
     kept, held = _rows(train), _rows(validation)
@@ -136,7 +136,7 @@ def _published(
     return splits, {"sets": [stored.facts() for stored in (*train, *validation, *test)]}
 
 
-def _rows(sets: tuple[Stored, ...]) -> list[Row]:
+def _rows(sets: tuple[StoredData, ...]) -> list[Row]:
     return [Row(stored.manifest.source, item) for stored in sets for item in stored.items]
 
 

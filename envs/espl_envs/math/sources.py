@@ -7,13 +7,13 @@ The recorded identities were computed from copies of the sets in public reposito
 the hub with another identity is another text, by however little, and `data check` points at it.
 """
 
-from espl_bench.data.dataset_spec import Columns, Licence, Source, Wrapper
+from espl_bench.data.dataset_spec import Columns, DataSource, Licence, Wrapper
 
 HUB_PAGE = "the hub's page of the set"
 CONTESTS = "the contest problems themselves are MAA's"
 HMMT_PROBLEMS = "the contest problems themselves are the organisers'"
 
-AIME_2022_2024 = Source(
+AIME_2022_2024 = DataSource(
     name="aime-2022-2024",
     hub_id="AI-MO/aimo-validation-aime",
     revision="fca73e80df967c49ef6e20f88ce0a9fdb44bccc0",
@@ -25,7 +25,7 @@ AIME_2022_2024 = Source(
     about="AIME I and II of 2022, 2023 and 2024",
 )
 
-AMC_2022_2023 = Source(
+AMC_2022_2023 = DataSource(
     name="amc12-2022-2023",
     hub_id="AI-MO/aimo-validation-amc",
     revision="8ef249608d65c2de7763ca7525f438e540ba285e",
@@ -37,7 +37,7 @@ AMC_2022_2023 = Source(
     about="AMC 12 A and B of 2022 and 2023, reworded by the set's authors so that every answer is an integer",
 )
 
-BEYONDAIME = Source(
+BEYONDAIME = DataSource(
     name="beyondaime",
     hub_id="ByteDance-Seed/BeyondAIME",
     hub_split="test",
@@ -48,7 +48,7 @@ BEYONDAIME = Source(
     identity_of="the copy in zai-org/glm-simple-evals at 2974f4e",
 )
 
-DAPO_MATH_17K = Source(
+DAPO_MATH_17K = DataSource(
     name="dapo-math-17k",
     hub_id="BytedTsinghua-SIA/DAPO-Math-17k",
     licence=Licence("apache-2.0", HUB_PAGE),
@@ -66,7 +66,7 @@ DAPO_MATH_17K = Source(
     ),
 )
 
-AIME_2025 = Source(
+AIME_2025 = DataSource(
     name="aime-2025",
     hub_id="yentinglin/aime_2025",
     licence=Licence("not verified", f"the hub's page was not at hand; {CONTESTS}"),
@@ -78,9 +78,9 @@ AIME_2025 = Source(
 )
 
 
-def _hmmt(name: str, hub_id: str, stated_by: str, identity: str | None = None, identity_of: str = "") -> Source:
+def _hmmt(name: str, hub_id: str, stated_by: str, identity: str | None = None, identity_of: str = "") -> DataSource:
     licence = Licence("cc-by-nc-sa-4.0", f"{stated_by}; {HMMT_PROBLEMS}", non_commercial=True)
-    return Source(name=name, hub_id=hub_id, licence=licence, expected=30, identity=identity, identity_of=identity_of)
+    return DataSource(name=name, hub_id=hub_id, licence=licence, expected=30, identity=identity, identity_of=identity_of)
 
 
 HMMT_FEB_2023 = _hmmt("hmmt-feb-2023", "MathArena/hmmt_feb_2023", HUB_PAGE)
@@ -106,7 +106,7 @@ HMMT_NOV_2025 = _hmmt(
     identity_of="the copy in simular-ai/insight-replay at 39a241f",
 )
 
-MATH_500 = Source(
+MATH_500 = DataSource(
     name="math-500",
     hub_id="HuggingFaceH4/MATH-500",
     hub_split="test",

@@ -6,16 +6,16 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from espl_bench.data.loading import load_data
-from espl_bench.data.store import Stored
+from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text_space
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
 from espl_bench.retrieval.build import RetrieverOptions, open_retriever
-from espl_bench.retrieval.protocol import Found, Retriever
-from espl_bench.tools.sanitize import harmless
+from espl_bench.retrieval.protocol import FoundPassage, Retriever
+from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
-from espl_bench.tools.tool_spec import BadArguments, Parameter, ToolSpec
+from espl_bench.tools.tool_spec import BadArgumentsError, Parameter, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.search.answers import exact_match, f1
 from espl_envs.search.rows import ROWS, Served, Sizes, select
@@ -116,16 +116,16 @@ class SearchEnv(ToolEnv):
         """Search. Raises BadArguments for too many queries or none, RetrievalFault if the retriever fails."""
         queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
         if not 1 <= len(queries) <= self.max_queries:
-            raise BadArguments(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
+            raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
         return "\n\n".join(self._told(found) for found in self.retriever.retrieve(queries, self.top_k))
 
-    def _told(self, found: Found) -> str:
+    def _told(self, found: FoundPassage) -> str:
         """One query's passages, each made harmless and cut by itself."""
-        query = harmless(found.query, 200).replace("\n", " ")
+        query = sanitize(found.query, 200).replace("\n", " ")
         lines = [f"Query: {query}"]
         for place, passage in enumerate(found.passages, start=1):
-            title = harmless(passage.title, 200).replace("\n", " ")
-            lines.append(f"[{place}] {title}\n{harmless(passage.text, self.passage_chars)}")
+            title = sanitize(passage.title, 200).replace("\n", " ")
+            lines.append(f"[{place}] {title}\n{sanitize(passage.text, self.passage_chars)}")
         return "\n".join(lines if found.passages else [*lines, "Nothing was found."])
 
     def grade(self, problem: Problem, response: str) -> Verdict:
@@ -192,11 +192,11 @@ def published(
 
 
 @lru_cache(maxsize=32)
-def _published(dataset: str, train: tuple[Stored, ...], test: tuple[Stored, ...], sizes: Sizes) -> tuple[Served, Mapping[str, Any]]:
+def _published(dataset: str, train: tuple[StoredData, ...], test: tuple[StoredData, ...], sizes: Sizes) -> tuple[Served, Mapping[str, Any]]:
     """Put together once: a run makes an environment for every episode."""
     facts = {"sets": [stored.facts() for stored in (*train, *test)]}
     return select(_by_name(train), _by_name(test), sizes, SEED), facts
 
 
-def _by_name(sets: Sequence[Stored]) -> dict[str, Sequence[Any]]:
+def _by_name(sets: Sequence[StoredData]) -> dict[str, Sequence[Any]]:
     return {stored.manifest.source: stored.items for stored in sets}

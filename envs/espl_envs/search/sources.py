@@ -3,7 +3,7 @@
 The recorded identity was computed from the authors' own repository, not from the hub, and says so.
 """
 
-from espl_bench.data.dataset_spec import Columns, Licence, Source
+from espl_bench.data.dataset_spec import Columns, DataSource, Licence
 
 COLUMNS = (
     Columns("question", "answer"),
@@ -15,7 +15,7 @@ COLUMNS = (
 _NQ = Licence("cc-by-sa-3.0", "the data's README in google-research-datasets/natural-questions")
 _HOTPOTQA = Licence("cc-by-sa-4.0", "the hub's page of the set")
 
-NQ_TRAIN = Source(
+NQ_TRAIN = DataSource(
     name="nq-open-train",
     hub_id="google-research-datasets/nq_open",
     hub_split="train",
@@ -24,7 +24,7 @@ NQ_TRAIN = Source(
     answers="list",
     about="Natural Questions, open domain: questions asked of a search engine, with short answers",
 )
-NQ_DEV = Source(
+NQ_DEV = DataSource(
     name="nq-open-dev",
     hub_id="google-research-datasets/nq_open",
     hub_split="validation",
@@ -36,7 +36,7 @@ NQ_DEV = Source(
     identity_of="NQ-open.dev.jsonl in google-research-datasets/natural-questions at fb26a30",
     about="its development set, on which everybody reports",
 )
-HOTPOTQA_TRAIN = Source(
+HOTPOTQA_TRAIN = DataSource(
     name="hotpotqa-train",
     hub_id="hotpotqa/hotpot_qa",
     config="distractor",
@@ -46,7 +46,7 @@ HOTPOTQA_TRAIN = Source(
     answers="list",
     about="questions that need two Wikipedia articles",
 )
-HOTPOTQA_DEV = Source(
+HOTPOTQA_DEV = DataSource(
     name="hotpotqa-dev",
     hub_id="hotpotqa/hotpot_qa",
     config="distractor",

@@ -10,15 +10,15 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from espl_bench.analysis import attribution
-from espl_bench.analysis.attribution import Attribution, Effect, Weights, Words
+from espl_bench.analysis.attribution import Attribution, Effect, PromptChoice, Weights
 from espl_bench.cli.console import err_console, out_console
-from espl_bench.leaderboard.layout import Grid, Sheet, signed_cell, signed_interval_cell
+from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
 from espl_bench.utils.formatting import DASH, points
 
-NAMES = {Words.ROOT: "root prompt", Words.EVOLVED: "evolved prompt", Words.OTHER_SEED: "of another seed"}
+NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt", PromptChoice.OTHER_SEED: "of another seed"}
 LEGEND = (
     "Percentages of the test; every cell meets the same items with the same seeds. Words: what the evolved prompt adds, mean over both "
     "weights; weights: what training adds, mean over both prompts; both sum to the gain. Interaction: what both add beyond the sum of what "
@@ -48,8 +48,8 @@ def _siblings(folder: Path) -> list[Path]:
 
 def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
     """Cells and effects of the named runs."""
-    kinds = [kind for kind in Words if f"{Weights.BASE}/{kind}" in found.scores]
-    cells = Grid(
+    kinds = [kind for kind in PromptChoice if f"{Weights.BASE}/{kind}" in found.scores]
+    cells = TableLayout(
         ("weights", *(NAMES[kind] for kind in kinds)),
         tuple((f"{each} weights", *(points(found.scores[f"{each}/{kind}"]) for kind in kinds)) for each in Weights),
         frozenset(),
@@ -62,7 +62,7 @@ def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
     ]
     if found.carried_over:
         rows.append(_row("another seed's words", found.carried_over, None, None))
-    effects = Grid(("effect", "points", "95 % CI", "share", "95 % CI"), tuple(rows), frozenset())
+    effects = TableLayout(("effect", "points", "95 % CI", "share", "95 % CI"), tuple(rows), frozenset())
     notes: list[str] = []
     if found.runs == 1:
         notes.append("one run: the intervals cover the test items and say nothing of other training runs; name several seeds")

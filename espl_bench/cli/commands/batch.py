@@ -10,18 +10,18 @@ from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.console import out_console
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
-from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.utils.atomic_io import encode_text, write_atomic
 
 TABLES = ("table.md", "table.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """Runs in the order they are started."""
 
     out: Path
@@ -39,7 +39,7 @@ class Plan:
         return [job for job in self.jobs if not (job.folder / SUMMARY).exists()]
 
 
-def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], display: CompareDisplay, as_json: bool) -> int:
+def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobResult]], display: CompareDisplay, as_json: bool) -> int:
     """Run what is not finished, write and print the table; returns the exit code.
 
     Raises EsplError when stopped by a signal, after the runs have saved.
@@ -50,20 +50,20 @@ def carry_out(plan: Plan, execute: Callable[[Sequence[Job]], Sequence[Result]], 
     with display:
         display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} finished already" if finished else ""))
         results = execute(waiting)
-    if len(results) < len(waiting) or any(result.fate is Fate.STOPPED for result in results):
+    if len(results) < len(waiting) or any(result.fate is RunStatus.STOPPED for result in results):
         again = shlex.join(["espl-bench", *sys.argv[1:]])
         raise EsplError(f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished, their work is saved; go on with: {again}")
     _tabulate(plan, as_json)
-    failed = [result for result in results if result.fate is Fate.FAILED]
+    failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
         rest = f" (all of it: {result.job.log})" if result.job.log.exists() else ""
         sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
     return 1 if failed else 0
 
 
-def _tabulate(plan: Plan, as_json: bool) -> None:
+def _tabulate(plan: BatchPlan, as_json: bool) -> None:
     runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    board = build_board([Entry(run.row, run) for run in runs])
+    board = build_board([GroupEntry(run.row, run) for run in runs])
     for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
         write_atomic(plan.out / name, [encode_text(text)])
     if as_json:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espl_bench.cli.commands import batch
-from espl_bench.cli.commands.batch import Plan
+from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
@@ -35,7 +35,7 @@ def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> Plan:
+def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> BatchPlan:
     """Resolve every run before the first one starts.
 
     Raises UsageError for what cannot be, and if a folder holds a run of another configuration.
@@ -43,7 +43,7 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
     wanted = names(METHOD_GROUP) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--methods names no method; e.g. --methods base,espl")
-    return Plan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
+    return BatchPlan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
 
 
 def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
@@ -57,8 +57,8 @@ def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
     return Job(folder, (*program, *named, *chosen.arguments()), config.iterations)
 
 
-def carry_out(plan: Plan, at_a_time: int, quiet: bool, as_json: bool) -> int:
+def carry_out(plan: BatchPlan, at_a_time: int, quiet: bool, as_json: bool) -> int:
     """Run what is not finished, write and print the table; returns the exit code. Raises as `batch.carry_out` does."""
     at_a_time = min(at_a_time, len(plan.jobs))
     display = CompareDisplay(err_console(), plan.waiting, quiet)
-    return batch.carry_out(plan, lambda jobs: run_all(jobs, at_a_time, display), display, as_json)
+    return batch.run_batch(plan, lambda jobs: run_all(jobs, at_a_time, display), display, as_json)

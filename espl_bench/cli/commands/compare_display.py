@@ -15,7 +15,7 @@ from espl_bench.cli.display import result_line, time_left
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
-from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.utils.formatting import clock, plain
 
 PER_RUN = 1
@@ -69,16 +69,16 @@ class CompareDisplay:
         if self._live is None:
             self.said(f"[{self._elapsed()}] started {job.name}")
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: JobResult) -> None:
         """A run ended: say how."""
         self._running.remove(result.job)
         self._ended.append(result.job)
         place = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
-        if result.fate is Fate.FINISHED:
+        if result.fate is RunStatus.FINISHED:
             folder = result.job.folder
             self.said(place + result_line(read_summary(folder / SUMMARY), folder))
         else:
-            self.said(f"{place}{result.job.name}: {result.reason}", "red" if result.fate is Fate.FAILED else "yellow")
+            self.said(f"{place}{result.job.name}: {result.reason}", "red" if result.fate is RunStatus.FAILED else "yellow")
 
     def _elapsed(self) -> str:
         return clock(time.monotonic() - self._began)

@@ -10,11 +10,11 @@ from espl_bench.cli.commands import data_display
 from espl_bench.cli.commands.data_display import Status
 from espl_bench.cli.console import out_console
 from espl_bench.cli.options import parse_data, parse_pairs
-from espl_bench.data.dataset_spec import Source
+from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.files import read_records
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.loading import get_command, import_command
-from espl_bench.data.store import Manifest, Origin, home, is_stored, manifest_of, save
+from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
 from espl_bench.environment.data_check import report
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import EsplError, UsageError, unknown
@@ -60,7 +60,7 @@ def _statuses(spec: EnvironmentSpec) -> Iterator[Status]:
         )
 
 
-def _manifest(source: Source, remedy: str) -> tuple[Manifest | None, str]:
+def _manifest(source: DataSource, remedy: str) -> tuple[Manifest | None, str]:
     if not is_stored(source):
         return None, ""
     try:
@@ -107,12 +107,12 @@ def import_file(
         raise unknown("split", split, kinds)
     found = spec.data.find(env, Split(split), source)
     intake = take_in(read_records(file), str(file), found, problem_column, answer_column)
-    manifest = _keep(found, intake, Origin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
+    manifest = _keep(found, intake, DataOrigin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
     if as_json:
         _json(manifest.model_dump(mode="json", by_alias=True))
 
 
-def _keep(source: Source, intake: Intake, origin: Origin, quiet: bool) -> Manifest:
+def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool) -> Manifest:
     manifest = save(source, intake, origin)
     if not quiet:
         out_console().print(data_display.kept(source, manifest, home()))

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from espl_bench.cli.console import err_console
-from espl_bench.data.dataset_spec import Source
-from espl_bench.data.overlap import SHARE, WORDS, Pair
+from espl_bench.data.dataset_spec import DataSource
+from espl_bench.data.overlap import SHARE, WORDS, OverlapPair
 from espl_bench.data.store import Manifest
-from espl_bench.environment.data_check import OverlapReport, Report, SourceReport, SplitReport
+from espl_bench.environment.data_check import DataReport, OverlapReport, SourceReport, SplitReport
 from espl_bench.utils.formatting import DASH, plain
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def say_stored(name: str, home: Path) -> None:
     err_console().print(plain(f"{name} is in {home} already; --again fetches it anew"), soft_wrap=True)
 
 
-def say_fetching(source: Source) -> None:
+def say_fetching(source: DataSource) -> None:
     """A data set is asked for."""
     revision = source.revision or "the newest commit"
     err_console().print(plain(f"fetching {source.hub_id} at {revision} …", "dim"), soft_wrap=True)
 
 
-def kept(source: Source, manifest: Manifest, home: Path) -> RenderableType:
+def kept(source: DataSource, manifest: Manifest, home: Path) -> RenderableType:
     """What was stored, and everything about it that one should know."""
     lines = [plain(f"{source.name}: {manifest.items:,} items from {manifest.origin} -> {home / source.name}", "bold")]
     lines.append(plain(f"columns {manifest.columns.problem} and {manifest.columns.answer}; licence {source.licence.short}"))
@@ -64,7 +64,7 @@ def kept(source: Source, manifest: Manifest, home: Path) -> RenderableType:
     return Group(*lines)
 
 
-def _remarks(source: Source, manifest: Manifest) -> list[str]:
+def _remarks(source: DataSource, manifest: Manifest) -> list[str]:
     remarks: list[str] = []
     if manifest.duplicates:
         remarks.append(f"{manifest.duplicates:,} of {manifest.rows_read:,} rows repeated a problem and were left out")
@@ -82,7 +82,7 @@ def _remarks(source: Source, manifest: Manifest) -> list[str]:
     return remarks
 
 
-def checked(found: Report) -> RenderableType:
+def checked(found: DataReport) -> RenderableType:
     """The whole report."""
     parts: list[RenderableType] = [plain(found.env, "bold"), plain(found.split_rule, "dim"), Text()]
     if found.sources:
@@ -139,7 +139,7 @@ def _overlap(overlap: OverlapReport) -> list[RenderableType]:
     return [heading, _pairs(overlap.pairs), Text()] if overlap.pairs else [heading, Text()]
 
 
-def _pairs(pairs: Sequence[Pair]) -> RenderableType:
+def _pairs(pairs: Sequence[OverlapPair]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for pair in pairs[:PAIRS]:
         degree = "same" if pair.exact else f"{pair.containment:.0%}"

@@ -38,7 +38,7 @@ _OPTIONS: Final = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class GradeOptions:
     """How the command line wants answers graded."""
 
     extraction: str
@@ -53,14 +53,14 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Row:
+class GradeRow:
     """One line of a file."""
 
     id: Any
     candidate: Candidate
 
 
-def configure(extraction: str, match_types: str | None, **rules: Any) -> Asked:
+def configure(extraction: str, match_types: str | None, **rules: Any) -> GradeOptions:
     """The command line's options; None for a rule that was not given. Raises UsageError."""
     if extraction not in EXTRACTIONS:
         raise unknown("--extract value", extraction, EXTRACTIONS)
@@ -72,10 +72,10 @@ def configure(extraction: str, match_types: str | None, **rules: Any) -> Asked:
         chosen = replace(chosen, match_types=_match_types(match_types.split(",")))
     if extraction not in (AUTO, WHOLE):
         chosen = replace(chosen, extraction=Extraction(extraction))
-    return Asked(extraction, chosen)
+    return GradeOptions(extraction, chosen)
 
 
-def explain_one(gold: str, answer: str, asked: Asked, as_json: bool) -> None:
+def explain_one(gold: str, answer: str, asked: GradeOptions, as_json: bool) -> None:
     """Print what was extracted, how it was compared, and the outcome."""
     explanation = explain(asked.candidate(gold, answer))
     if as_json:
@@ -87,7 +87,7 @@ def explain_one(gold: str, answer: str, asked: Asked, as_json: bool) -> None:
     out_console().print(grid)
 
 
-def grade_file(path: Path, asked: Asked, as_json: bool, quiet: bool) -> None:
+def grade_file(path: Path, asked: GradeOptions, as_json: bool, quiet: bool) -> None:
     """Grade every row; with `as_json` one line each. The counts go to stderr then, else to stdout. Raises EsplError."""
     rows = list(_read(path, asked))
     counts: Counter[Outcome] = Counter()
@@ -133,7 +133,7 @@ def _summary(counts: Counter[Outcome]) -> str:
     return f"{total:,} answers: {', '.join(shares) or 'none'}"
 
 
-def _read(path: Path, asked: Asked) -> Iterator[Row]:
+def _read(path: Path, asked: GradeOptions) -> Iterator[GradeRow]:
     """The rows of a file. Raises UsageError if there is no such file, EsplError for a line that cannot be used."""
     try:
         lines = path.read_bytes().split(b"\n")
@@ -144,7 +144,7 @@ def _read(path: Path, asked: Asked) -> Iterator[Row]:
             yield _row(line, f"{path}, line {number}", asked)
 
 
-def _row(line: bytes, place: str, asked: Asked) -> Row:
+def _row(line: bytes, place: str, asked: GradeOptions) -> GradeRow:
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -162,10 +162,10 @@ def _row(line: bytes, place: str, asked: Asked) -> Row:
         if not isinstance(columns[name], str):
             raise EsplError(f"{place}: column '{name}' is not a text; put it in quotes")
     own = _with_options(asked, columns.get("options"), place)
-    return Row(columns["id"], own.candidate(columns["gold"], columns[answer]))
+    return GradeRow(columns["id"], own.candidate(columns["gold"], columns[answer]))
 
 
-def _with_options(asked: Asked, options: Any, place: str) -> Asked:
+def _with_options(asked: GradeOptions, options: Any, place: str) -> GradeOptions:
     """The rules of one row: the command line's, but for what the row says."""
     if options is None:
         return asked
@@ -183,7 +183,7 @@ def _with_options(asked: Asked, options: Any, place: str) -> Asked:
         return replace(asked, rules=replace(asked.rules, **changes))
     changes["match_types"] = _match_types(changes["match_types"], place)
     # Such a row wants its whole text searched, just as it stands.
-    return Asked(WHOLE, replace(asked.rules, extraction=Extraction.ANYWHERE, **changes))
+    return GradeOptions(WHOLE, replace(asked.rules, extraction=Extraction.ANYWHERE, **changes))
 
 
 def _match_types(names: Sequence[Any], place: str = "") -> tuple[MatchType, ...]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from espl_bench.cli.console import out_console
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.grouping import Test, group
-from espl_bench.leaderboard.layout import Grid, Sheet, signed_cell
-from espl_bench.leaderboard.power import MOST_SEEDS, Design, Plan, plan
+from espl_bench.leaderboard.grouping import TestGroup, group
+from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell
+from espl_bench.leaderboard.power import MOST_SEEDS, Design, PowerPlan, plan
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.utils.formatting import count, duration, points
 
@@ -49,7 +49,7 @@ def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None,
     console.print(sheets_to_screen([plan_sheet(each) for each in found], console.width, LEGEND))
 
 
-def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[Plan]:
+def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[PowerPlan]:
     """A plan for each test of an environment. Raises EsplError for what is unknown or too little to plan from."""
     entries = collect(paths).entries
     tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
@@ -62,11 +62,11 @@ def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, item
         yield plan(test, a, b, gap, [items] if items else sorted({max(2, test.n_items // 2), test.n_items}))
 
 
-def _env_of(test: Test) -> str:
+def _env_of(test: TestGroup) -> str:
     return next(run.env for method in test.methods.values() for run in method.runs.values())
 
 
-def _pair(test: Test, methods: str | None) -> tuple[str, str]:
+def _pair(test: TestGroup, methods: str | None) -> tuple[str, str]:
     """The named methods; without names the two best, whose gap is what a table leaves open."""
     if methods is None:
         if len(test.contenders) < 2:
@@ -81,11 +81,11 @@ def _pair(test: Test, methods: str | None) -> tuple[str, str]:
     return named[0], named[1]
 
 
-def plan_sheet(found: Plan) -> Sheet:
+def plan_sheet(found: PowerPlan) -> Sheet:
     """The cheapest designs, and what they were computed from."""
     title = f"{found.env} · {found.model} · {found.a} against {found.b}: to separate {points(found.gap)} points"
     headings = ("seeds", "items", "samples", "separates", "rollouts", "tokens", "time")
-    grid = Grid(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
+    grid = TableLayout(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
     noise = ", ".join(f"{name} {points(value**0.5)}" for name, value in asdict(found.noise).items())
     notes = [
         f"now: {signed_cell(found.measured)} points on {found.seeds} seeds, which separate {points(found.detects_now)}",

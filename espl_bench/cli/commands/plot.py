@@ -9,7 +9,7 @@ from espl_bench.analysis.study import gather
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import UsageError, unknown
 from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, CurveSplit
-from espl_bench.plots.kinds import KINDS, Choices
+from espl_bench.plots.kinds import KINDS, PlotChoices
 from espl_bench.plots.style import drawing, save
 from espl_bench.utils.formatting import plain
 
@@ -47,7 +47,7 @@ def draw(paths: Sequence[Path], out: Path, kinds: Sequence[str], axis: Axis, spl
             out.mkdir(parents=True, exist_ok=True)
             for name in kinds:
                 before = len(made)
-                for stem, figure in KINDS[name].draw(study, Choices(axis, split)):
+                for stem, figure in KINDS[name].draw(study, PlotChoices(axis, split)):
                     made.extend(save(figure, out / stem))
                 if len(made) == before:
                     lacking[name] = KINDS[name].needs

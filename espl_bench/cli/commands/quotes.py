@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from espl_bench.analysis.contamination import Quotations, Quote
+from espl_bench.analysis.contamination import ContaminationIndex, Quote
 from espl_bench.build import environment_of
 from espl_bench.cli.console import out_console
 from espl_bench.runs.run_dir import Log, RunDir
@@ -23,7 +23,7 @@ SHOWN = 40
 def print_quotes(folder: Path, as_json: bool) -> int:
     """Look at every prompt that was ever born. Returns 1 if one quotes an item, else 0. Raises EsplError."""
     run = RunDir.open(folder)
-    known = Quotations.of(environment_of(run.config()))
+    known = ContaminationIndex.of(environment_of(run.config()))
     born = [row for row in run.read_log(Log.POPULATION) if row["event"] == "born"]
     found = [(row, quote) for row in born for quote in known.in_prompt(row["principles"])]
     if as_json:

@@ -12,7 +12,7 @@ from espl_bench.analysis.study import gather
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import UsageError
 from espl_bench.report import build
-from espl_bench.report.live_server import HOST, Viewer, Watched
+from espl_bench.report.live_server import HOST, Viewer, WatchedRun
 from espl_bench.utils import atomic_io
 from espl_bench.utils.formatting import plain
 
@@ -48,7 +48,7 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
 
 def serve(paths: Sequence[Path], port: int, title: str | None) -> None:
     """Serve until Ctrl-C. Raises UsageError if the port is taken, RunDirError if there is no run."""
-    watched = Watched(paths, title or _named(paths))
+    watched = WatchedRun(paths, title or _named(paths))
     try:
         viewer = Viewer(watched, port)
     except OSError as error:

@@ -12,8 +12,8 @@ from espl_bench.cli.commands.verify import grading_progress
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import EsplError, RunDirError, UsageError
 from espl_bench.results import adding, attributions, generated
-from espl_bench.results.adding import Published
-from espl_bench.runs.published import Result
+from espl_bench.results.adding import AddedResult
+from espl_bench.runs.published import PublishedResult
 from espl_bench.utils.formatting import percent, plain
 
 
@@ -42,9 +42,9 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
         out_console().print(plain(f"written: {path}", "dim"), soft_wrap=True)
 
 
-def _examined(folders: Sequence[Path], quiet: bool) -> list[Result]:
+def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
     """Every run, graded again; if some are refused, all reasons are told before the last one ends the command."""
-    found: list[Result] = []
+    found: list[PublishedResult] = []
     refused: list[str] = []
     for folder in folders:
         try:
@@ -88,7 +88,7 @@ def show(root: Path, as_json: bool) -> None:
     out_console().print(table)
 
 
-def _record(study: Path, each: Published) -> dict[str, object]:
+def _record(study: Path, each: AddedResult) -> dict[str, object]:
     run = each.result.summary
     return {
         "study": study.name,

@@ -154,8 +154,8 @@ def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -
     tokens = f"{sample['generated_tokens']} tokens, ended by {sample['stop_reason'] or 'a fault before the first'}"
     title = f"assistant: {sample['outcome']}, reward {sample['reward']:g}, {tokens}"
     for place, said in enumerate(sample["turns"]):
-        for heard in sample["heard"][place - 1] if place else ():
-            console.print(Panel(plain(heard["text"]), title=plain(heard["tool"] or "user"), title_align="left", expand=False))
+        for observations in sample["heard"][place - 1] if place else ():
+            console.print(Panel(plain(observations["text"]), title=plain(observations["tool"] or "user"), title_align="left", expand=False))
         last = place + 1 == len(sample["turns"])
         console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
     if not sample["turns"]:

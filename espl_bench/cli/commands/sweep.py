@@ -13,14 +13,14 @@ from rich import box
 from rich.table import Table
 
 from espl_bench.cli.commands import batch
-from espl_bench.cli.commands.batch import TABLES, Plan
-from espl_bench.cli.commands.sweep_display import State, SweepDisplay, state_of, status_table
+from espl_bench.cli.commands.batch import TABLES, BatchPlan
+from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.grid import Cell, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
-from espl_bench.sweep.processes import Job, Result, run_all
+from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
 from espl_bench.utils.formatting import plain
 
@@ -99,7 +99,7 @@ def show_status(place: str, as_json: bool) -> None:
         console.print(plain(_tally(states), "bold"))
 
 
-def _tally(states: Sequence[State]) -> str:
+def _tally(states: Sequence[CellState]) -> str:
     counts: dict[str, int] = {}
     for state in states:
         counts[state.is_] = counts.get(state.is_, 0) + 1
@@ -113,10 +113,10 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
     for name, cell in cells.items():
         if (storage.view / name / CONFIG).exists():
             RunDir.open(storage.view / name).refuse_changes(cell.config)
-    plan = Plan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
+    plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
 
-    def execute(jobs: Sequence[Job]) -> Sequence[Result]:
+    def execute(jobs: Sequence[Job]) -> Sequence[JobResult]:
         if not jobs:
             return ()
         with _refreshed(storage, display):
@@ -124,7 +124,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
 
     with storage.kept_for_one_driver():
         storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
-        code = batch.carry_out(plan, execute, display, as_json)
+        code = batch.run_batch(plan, execute, display, as_json)
     if not storage.is_folder:
         for name in TABLES:
             storage.write(name, (storage.view / name).read_bytes())
@@ -133,7 +133,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
 
 def _on_ray(
     storage: Storage, sweep: SweepFile, means: Means, jobs: Sequence[Job], cells: Mapping[str, Cell], display: SweepDisplay
-) -> Sequence[Result]:
+) -> Sequence[JobResult]:
     from espl_bench.sweep.ray_pool import RayPool  # an extra
 
     pool = RayPool(storage, sweep.limits, sweep.retries, lambda job: storage.committed(job.name), means.address, means.growing)

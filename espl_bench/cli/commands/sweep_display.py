@@ -13,8 +13,8 @@ from espl_bench.cli.commands.compare_display import CompareDisplay, steps_made
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.grid import Cell
-from espl_bench.sweep.journal import LOST, Attempt, Journal, read_attempts
-from espl_bench.sweep.processes import Fate, Job, Result
+from espl_bench.sweep.journal import LOST, Journal, JournalAttempt, read_attempts
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.sweep.storage import Storage, here
 from espl_bench.utils.formatting import DASH, clock, percent, plain
 
@@ -56,9 +56,9 @@ class SweepDisplay(CompareDisplay):
         self._journal.lost(job, reason)
         self.said(f"[{self._elapsed()}] {job.name} lost on {self._nodes.pop(job.name)}, goes on elsewhere: {reason}", "yellow")
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: JobResult) -> None:
         """The cell is through."""
-        if result.fate is Fate.FINISHED:
+        if result.fate is RunStatus.FINISHED:
             self._storage.fetch(result.job.name)
         self._nodes.pop(result.job.name, None)
         if result.job not in self._running:  # it was never placed
@@ -78,7 +78,7 @@ class SweepDisplay(CompareDisplay):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CellState:
     """How far one cell is."""
 
     cell: str
@@ -87,7 +87,7 @@ class State:
     steps: int
     of: int
     score: float | None
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[JournalAttempt, ...]
 
     @property
     def reason(self) -> str:
@@ -101,7 +101,7 @@ class State:
         return {**facts, "reason": self.reason, "attempts": attempts}
 
 
-def state_of(storage: Storage, cell: Cell) -> State:
+def state_of(storage: Storage, cell: Cell) -> CellState:
     """How far a cell is, in a view that has been fetched. If its driver was killed it counts as running: nobody wrote down its end."""
     folder = storage.view / cell.name
     attempts = read_attempts(storage, cell.name)
@@ -112,10 +112,10 @@ def state_of(storage: Storage, cell: Cell) -> State:
         name = "waiting"
     else:
         name = attempts[-1].outcome or "running"
-    return State(cell.name, name, steps_made(folder), cell.config.iterations, summary.score if summary else None, attempts)
+    return CellState(cell.name, name, steps_made(folder), cell.config.iterations, summary.score if summary else None, attempts)
 
 
-def status_table(states: Sequence[State]) -> Table:
+def status_table(states: Sequence[CellState]) -> Table:
     """All cells."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
     for heading in ("cell", "state", "steps", "score", "attempts", "lost", "node", "reason"):

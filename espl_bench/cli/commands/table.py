@@ -8,8 +8,8 @@ from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard import formats, paper
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.collect import Found, collect
-from espl_bench.leaderboard.match import Budget
+from espl_bench.leaderboard.collect import FoundRun, collect
+from espl_bench.leaderboard.match import MatchAxis
 from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, to_text
 from espl_bench.utils.formatting import plain
 
@@ -25,13 +25,13 @@ def choose_format(wanted: str | None, as_json: bool, markdown: bool) -> Format:
     return chosen[0] if chosen else Format.SCREEN
 
 
-def choose_budget(wanted: str | None) -> Budget | None:
+def choose_budget(wanted: str | None) -> MatchAxis | None:
     """``--match``. Raises UsageError for what is no budget."""
     if wanted is None:
         return None
-    if wanted not in list(Budget):
-        raise unknown("budget", wanted, list(Budget))
-    return Budget(wanted)
+    if wanted not in list(MatchAxis):
+        raise unknown("budget", wanted, list(MatchAxis))
+    return MatchAxis(wanted)
 
 
 def choose_paths(given: Sequence[Path] | None, paper_too: bool) -> list[Path]:
@@ -51,7 +51,7 @@ def _format(wanted: str) -> Format:
     return Format(wanted)
 
 
-def print_table(paths: Sequence[Path], against: str | None, budget: Budget | None, wanted: Format, curves: bool) -> None:
+def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | None, wanted: Format, curves: bool) -> None:
     """Find, compute, print. Raises UsageError or RunDirError."""
     found = collect(paths)
     _tell_unfinished(found)
@@ -67,7 +67,7 @@ def print_table(paths: Sequence[Path], against: str | None, budget: Budget | Non
 
 def print_paper(paths: Sequence[Path], wanted: Format) -> None:
     """The paper's comparison beside these runs. Raises RunDirError."""
-    found = collect(paths) if paths else Found((), ())
+    found = collect(paths) if paths else FoundRun((), ())
     _tell_unfinished(found)
     compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), found.entries)
     sheets, legend = paper.paper_sheets(compared), paper.LEGEND
@@ -87,7 +87,7 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
             sys.stdout.write(paper.to_json(compared))
 
 
-def _tell_unfinished(found: Found) -> None:
+def _tell_unfinished(found: FoundRun) -> None:
     """Runs that are in no row are named, on stderr, so that nobody takes the table for complete."""
     console = err_console()
     for folder in found.unfinished:

@@ -18,7 +18,7 @@ PIECE = 2**25
 """Logits of a piece at most: 128 MiB in float32."""
 
 
-class Vocabulary:
+class ChunkedLogprobs:
     """The end of a model: from the rows that its forward returns to log-probabilities."""
 
     def __init__(self, model: Any, most_rows: int) -> None:

@@ -116,9 +116,9 @@ class HfEngine:
             plain, tokenizer = loading.load_model(str(model), loading.pick_dtype(dtype, place))
             plain.to(place).requires_grad_(False).eval()
             loading.limit_threads(plain)
-            policy, reference = lora_views.twin(plain), lora_views.twin(plain)
+            policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
             trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
-        lora_views.adapt(policy, trained)
+        lora_views.attach_adapter(policy, trained)
         eos_ids = loading.eos_ids(reference, tokenizer)
         chat = HfChat(tokenizer, eos_ids, str(model))
 
@@ -135,7 +135,7 @@ class HfEngine:
     def _current(self) -> HfSamplingClient:
         parts = self._open()
         with parts.learner.lock, parts.policy.lock:
-            lora_views.refresh(parts.policy.sampler.model, parts.trainer.model)
+            lora_views.sync_adapter(parts.policy.sampler.model, parts.trainer.model)
         return parts.policy
 
     async def reference(self) -> HfSamplingClient:

@@ -15,11 +15,11 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts
-from espl_bench.engines.hf.prefix_sharing import Tokens, cut, prompt_levels, read
+from espl_bench.engines.hf.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
 
 
-class Memory:
-    """The caches of B rows. Made by `remember`."""
+class KVCache:
+    """The caches of B rows. Made by `prefill`."""
 
     def __init__(self, model: Any, cache: DynamicCache, seen_BL: Tensor, shared: SharedPrompts | None, room: int) -> None:
         """Take over a prefill.
@@ -57,7 +57,7 @@ class Memory:
         self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
 
 
-def remember(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, Memory]:
+def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, KVCache]:
     """Read the prompts of a batch: what they have in common, and equal ones that stand together, once.
 
     Args:
@@ -77,12 +77,12 @@ def remember(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool)
         index.append(len(unique) - 1)
     index_B = torch.tensor(index, device=model.device)
     cache = DynamicCache(config=model.config)
-    logits, seen_UL = read(model, prompt_levels(cut(unique), "left", model.device), cache)
+    logits, seen_UL = forward_levels(model, prompt_levels(split_prefixes(unique), "left", model.device), cache)
     logits_BV = logits[-1][index_B, -1]
     if len(unique) == len(prompts_B):
-        return logits_BV, Memory(model, cache, seen_UL, None, room)
+        return logits_BV, KVCache(model, cache, seen_UL, None, room)
     if share:
         shared = SharedPrompts.of(cache, seen_UL, index_B)
-        return logits_BV, Memory(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room)
+        return logits_BV, KVCache(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room)
     cache.batch_select_indices(index_B)
-    return logits_BV, Memory(model, cache, seen_UL[index_B], None, room)
+    return logits_BV, KVCache(model, cache, seen_UL[index_B], None, room)

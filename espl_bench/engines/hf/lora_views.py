@@ -25,7 +25,7 @@ ADAPTER = "default"
 """The name that peft gives to an engine's only adapter."""
 
 
-def twin(model: Any) -> Any:
+def share_weights(model: Any) -> Any:
     """A second module tree over the same parameters: no weight is copied, tied weights stay tied."""
     return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
 
@@ -70,14 +70,14 @@ class AdaptedLinear(nn.Module):
         return y.view(*x.shape[:-1], -1)
 
 
-def adapt(plain: nn.Module, trained: Any) -> None:
+def attach_adapter(plain: nn.Module, trained: Any) -> None:
     """Give a twin of a model the adapter of ``trained``, the same model wrapped by peft."""
     for name, lora in _lora_layers(trained).items():
         parent, _, child = name.rpartition(".")
         setattr(plain.get_submodule(parent), child, AdaptedLinear(plain.get_submodule(name), lora))
 
 
-def refresh(adapted: nn.Module, trained: Any) -> None:
+def sync_adapter(adapted: nn.Module, trained: Any) -> None:
     """Bring the snapshots of an adapted twin up to date."""
     for name, lora in _lora_layers(trained).items():
         layer = adapted.get_submodule(name)

@@ -21,15 +21,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espl_bench.engines.hf.prefix_sharing import WORTH, Cut, Level, Tokens, cut, level, prompt_levels
+from espl_bench.engines.hf.prefix_sharing import WORTH, Level, SplitPrompt, Tokens, level, prompt_levels, split_prefixes
 from espl_bench.types import Datum
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SharedPrefix:
     """A trajectory in three parts."""
 
-    prefix: Cut
+    prefix: SplitPrompt
     rest: Tokens
     datum: Datum
 
@@ -77,7 +77,7 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
         device: where the tensors are to be.
     """
     splits = sorted(_splits(data) if share_prompts else _whole(data), key=lambda split: split.order, reverse=True)
-    batch: list[Split] = []
+    batch: list[SharedPrefix] = []
     for split in splits:
         if batch and _cost([*batch, split]) > budget:
             yield _collate(batch, device)
@@ -87,16 +87,17 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
         yield _collate(batch, device)
 
 
-def _whole(data: Sequence[Datum]) -> Iterator[Split]:
-    return (Split(Cut((), ()), datum.tokens_T[: _end(datum)], datum) for datum in data)
+def _whole(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
+    return (SharedPrefix(SplitPrompt((), ()), datum.tokens_T[: _end(datum)], datum) for datum in data)
 
 
-def _splits(data: Sequence[Datum]) -> Iterator[Split]:
+def _splits(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
     starts = [max(datum.mask_T.index(True) - 1, 0) for datum in data]
     prefixes = list(dict.fromkeys(datum.tokens_T[:start] for datum, start in zip(data, starts, strict=True)))
-    cuts = dict(zip(prefixes, cut(prefixes), strict=True))
+    cuts = dict(zip(prefixes, split_prefixes(prefixes), strict=True))
     return (
-        Split(cuts[datum.tokens_T[:start]], datum.tokens_T[start : _end(datum)], datum) for datum, start in zip(data, starts, strict=True)
+        SharedPrefix(cuts[datum.tokens_T[:start]], datum.tokens_T[start : _end(datum)], datum)
+        for datum, start in zip(data, starts, strict=True)
     )
 
 
@@ -105,7 +106,7 @@ def _end(datum: Datum) -> int:
     return len(datum.mask_T) - 1 - datum.mask_T[::-1].index(True)
 
 
-def _cost(splits_B: Sequence[Split]) -> int:
+def _cost(splits_B: Sequence[SharedPrefix]) -> int:
     """Tokens to read, padding included, if the rests are one level."""
     prefixes = {split.prefix for split in splits_B}
     stems = {prefix.stem for prefix in prefixes}
@@ -113,8 +114,8 @@ def _cost(splits_B: Sequence[Split]) -> int:
     return sum(len(rows) * max(map(len, rows)) for rows in levels)
 
 
-def _collate(splits_B: Sequence[Split], device: torch.device) -> MicroBatch:
-    unique: dict[Cut, int] = {}
+def _collate(splits_B: Sequence[SharedPrefix], device: torch.device) -> MicroBatch:
+    unique: dict[SplitPrompt, int] = {}
     index = [unique.setdefault(split.prefix, len(unique)) for split in splits_B]
     bounds = _bounds([len(split.rest) for split in splits_B])
     chunks = [_chunk(splits_B, index, 0, bounds[0], device)]
@@ -137,7 +138,7 @@ def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
     return (width, longest) if saved >= max(WORTH, tokens(longest) / 4) else (longest,)
 
 
-def _chunk(splits_B: Sequence[Split], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
+def _chunk(splits_B: Sequence[SharedPrefix], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
     """Columns ``start`` to ``stop`` of rests; column t predicts token t + 1."""
     mask_BT = torch.zeros(len(splits_B), stop - start, dtype=torch.bool)
     predicted: list[tuple[int, float, float, float]] = []

@@ -27,7 +27,7 @@ WORTH = 64
 """Tokens, padding included, that one more level must save: it is one more pass through the model."""
 
 
-class Cut(NamedTuple):
+class SplitPrompt(NamedTuple):
     """A prompt in two parts."""
 
     stem: Tokens
@@ -73,7 +73,7 @@ def level(
     )
 
 
-def prompt_levels(prompts: Sequence[Cut], padding: Literal["left", "right"], device: torch.device) -> tuple[Level, ...]:
+def prompt_levels(prompts: Sequence[SplitPrompt], padding: Literal["left", "right"], device: torch.device) -> tuple[Level, ...]:
     """Stems and tails, or tails alone where there are no stems.
 
     Args:
@@ -89,7 +89,7 @@ def prompt_levels(prompts: Sequence[Cut], padding: Literal["left", "right"], dev
     return level(list(stems), [0] * len(stems), [0] * len(stems), device), tails
 
 
-def cut(prompts: Sequence[Tokens]) -> list[Cut]:
+def split_prefixes(prompts: Sequence[Tokens]) -> list[SplitPrompt]:
     """Cut prompts where the fewest tokens are to be read in all. Every prompt keeps at least its last token as its tail.
 
     There are no stems unless these at least halve the tokens (and save `WORTH` of them). In lexicographic order, prompts that
@@ -103,13 +103,13 @@ def cut(prompts: Sequence[Tokens]) -> list[Cut]:
     for stop in range(1, len(order) + 1):
         best.append(max(_last_runs(stop, most, common, best)))
     if 2 * best[-1].saved < sum(map(len, prompts)) or best[-1].saved < WORTH or not all(most):
-        return [Cut((), prompt) for prompt in prompts]
-    cuts = [Cut((), ())] * len(prompts)
+        return [SplitPrompt((), prompt) for prompt in prompts]
+    cuts = [SplitPrompt((), ())] * len(prompts)
     stop = len(order)
     while stop:
         run = best[stop]
         for place in order[run.start : stop]:
-            cuts[place] = Cut(prompts[place][: run.shared], prompts[place][run.shared :])
+            cuts[place] = SplitPrompt(prompts[place][: run.shared], prompts[place][run.shared :])
         stop = run.start
     return cuts
 
@@ -142,7 +142,7 @@ def _common(a: Tokens, b: Tokens) -> int:
     return min(len(a), len(b))
 
 
-def read(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tuple[list[Tensor], Tensor]:
+def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tuple[list[Tensor], Tensor]:
     """Read the levels in turn; gradients flow through the cache.
 
     Args:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from espl_bench.engines.hf import attention
-from espl_bench.engines.hf.kv_cache import remember
+from espl_bench.engines.hf.kv_cache import prefill
 from espl_bench.types import SampleRequest, StopReason
 
 _KEEP = 0.75
@@ -118,7 +118,7 @@ class BatchSampler:
         rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
         prompts_B = [request.prompt_T for request in requests_B]
-        logits_BV, memory = remember(self.model, prompts_B, longest, share=self._shares_prompts)
+        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf.chunked_logprobs import Vocabulary
+from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
 from espl_bench.engines.hf.packing import MicroBatch, micro_batches
-from espl_bench.engines.hf.prefix_sharing import read
+from espl_bench.engines.hf.prefix_sharing import forward_levels
 from espl_bench.engines.protocol import AdamParams
-from espl_bench.learning.correction import factors, rollout_sums, spread
+from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.losses import LOSSES, mismatch
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
@@ -74,7 +74,7 @@ class Trainer:
         self._token_budget = token_budget
         self._share_prompts = not gradient_checkpointing  # a layer whose forward runs twice cannot fill a cache
         model.eval()
-        self._vocabulary = Vocabulary(model, token_budget)
+        self._vocabulary = ChunkedLogprobs(model, token_budget)
         if gradient_checkpointing:
             _checkpoint_activations(model)
 
@@ -102,7 +102,7 @@ class Trainer:
         logprobs_N, sampler_N, entropy_N, gap_B = (
             torch.cat([getattr(part, name) for part in measured]) for name in ("logprobs_N", "sampler_N", "entropy_N", "gap_B")
         )
-        metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **spread(logprobs_N, sampler_N, gap_B, loss)}
+        metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **off_policy_metrics(logprobs_N, sampler_N, gap_B, loss)}
         return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
 
     @torch.inference_mode()
@@ -121,7 +121,7 @@ class Trainer:
         sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
         row_N = _rollouts(batch)
         logprobs_N, entropy_N = self._scores(batch)
-        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * factors(logprobs_N, sampler_N, row_N, spec), spec)
+        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * importance_weights(logprobs_N, sampler_N, row_N, spec), spec)
         loss.backward()
         with torch.no_grad():
             gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
@@ -135,7 +135,7 @@ class Trainer:
         """The rows that predict the sampled tokens, (N, …). The rests meet their prefixes through a KV cache, as in sampling."""
         levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
         cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
-        read_RS, _ = read(self.model, levels, cache)
+        read_RS, _ = forward_levels(self.model, levels, cache)
         kept = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
         return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in kept])
 

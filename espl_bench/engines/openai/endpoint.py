@@ -42,7 +42,7 @@ _SPENT_QUOTA = "insufficient_quota"
 """OpenAI's code for a 429 that waiting does not mend."""
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A failure that may have passed at the next try."""
 
     def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
@@ -51,7 +51,7 @@ class Passing(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Refusal(EndpointError):
+class RefusedError(EndpointError):
     """An answer that another try would not change."""
 
     def __init__(self, message: str, status: int, code: str | None, param: str | None) -> None:
@@ -63,7 +63,7 @@ class Refusal(EndpointError):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class EndpointAccess:
     """How an endpoint is reached."""
 
     base_url: str
@@ -96,7 +96,7 @@ def read_key(variable: str | None) -> SecretStr | None:
 class Endpoint:
     """A connection pool to one endpoint. Used from one event loop."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: EndpointAccess) -> None:
         """Nothing is connected yet."""
         self.access = access
         secret = access.key.get_secret_value() if access.key else None
@@ -137,11 +137,11 @@ class Endpoint:
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], Read]) -> Read:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.access.tries), wait=_wait_s, retry=retry_if_exception_type(Passing), reraise=True
+            stop=stop_after_attempt(self.access.tries), wait=_wait_s, retry=retry_if_exception_type(TransientError), reraise=True
         )
         try:
             return await retrying(self._once, method, path, body, read)
-        except Passing as error:
+        except TransientError as error:
             tries = f"{self.access.tries} tries" if self.access.tries > 1 else "its only try"
             raise EndpointError(f"{self.access.base_url} did not answer after {tries}, the last: {error}") from error
 
@@ -150,9 +150,9 @@ class Endpoint:
             async with asyncio.timeout(self.access.timeout_s), self._client.stream(method, path, json=body) as response:
                 data = await _read(response, self.access.base_url)
         except TimeoutError as error:
-            raise Passing(f"no whole answer within {self.access.timeout_s:g} s") from error
+            raise TransientError(f"no whole answer within {self.access.timeout_s:g} s") from error
         except httpx2.RequestError as error:
-            raise Passing(f"{type(error).__name__} {self._words(str(error))}".strip()) from error
+            raise TransientError(f"{type(error).__name__} {self._words(str(error))}".strip()) from error
         try:
             parsed: object = json.loads(data)
         except (ValueError, RecursionError):
@@ -160,11 +160,11 @@ class Endpoint:
         found = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else None
         if response.status_code == 200:
             if found is None:
-                raise Passing("a body that is no JSON object")
+                raise TransientError("a body that is no JSON object")
             return read(found)
         raise self._failure(response, found, data)
 
-    def _failure(self, response: httpx2.Response, found: dict[str, Any] | None, data: bytes) -> Passing | EndpointError:
+    def _failure(self, response: httpx2.Response, found: dict[str, Any] | None, data: bytes) -> TransientError | EndpointError:
         """What an error status means."""
         status = response.status_code
         inner: object = (found or {}).get("error", found)
@@ -177,14 +177,16 @@ class Endpoint:
             wait = _retry_after_s(response.headers.get("retry-after"))
             if wait > LONGEST_RETRY_AFTER_S:
                 return EndpointError(f"{self.access.base_url} asks to come back in {wait:.0f} s ({words})")
-            return Passing(words, wait)
+            return TransientError(words, wait)
         where = self.access.base_url
         if status in (401, 403):
             sent = f"the key in {self.access.key_env}" if self._secret else f"to answer without a key ({self.access.key_env} is not set)"
-            return Refusal(f"{where} refuses {sent} ({words}); set the right one, or name another variable", status, code, param)
+            return RefusedError(f"{where} refuses {sent} ({words}); set the right one, or name another variable", status, code, param)
         if 300 <= status < 400:
-            return Refusal(f"{where} redirects elsewhere, which is not followed ({words}); name the final address", status, code, param)
-        return Refusal(f"{where} refuses the request ({words})", status, code, param)
+            return RefusedError(
+                f"{where} redirects elsewhere, which is not followed ({words}); name the final address", status, code, param
+            )
+        return RefusedError(f"{where} refuses the request ({words})", status, code, param)
 
     def _words(self, text: str) -> str:
         """An endpoint's own words: one line, bounded, without credentials."""
@@ -205,7 +207,7 @@ def _wait_s(state: RetryCallState) -> float:
     """Full jitter below a bound that doubles, and never less than the endpoint asked for."""
     backoff = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)(state)
     error = state.outcome.exception() if state.outcome else None
-    return backoff + error.retry_after_s if isinstance(error, Passing) else backoff
+    return backoff + error.retry_after_s if isinstance(error, TransientError) else backoff
 
 
 def _retry_after_s(header: str | None) -> float:

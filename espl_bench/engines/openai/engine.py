@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from espl_bench.engines.openai.endpoint import KEY_ENV, Access, Endpoint, Passing, Refusal, read_key
+from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, RefusedError, TransientError, read_key
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.errors import EndpointError, UsageError, unknown
 from espl_bench.learning.spec import LossSpec
@@ -55,7 +55,7 @@ class _Listing(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ResponseForm:
     """Which optional words of the wire an endpoint understands. Starts with all, and learns from refusals."""
 
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -74,7 +74,7 @@ class Form:
             **({"seed": request.seed} if self.seed else {}),
         }
 
-    def after(self, refusal: Refusal, request: SampleRequest) -> "Form | None":
+    def after(self, refusal: RefusedError, request: SampleRequest) -> "ResponseForm | None":
         """The form to go on with; None if what is refused cannot be left out without changing what is asked for."""
         if refusal.code not in ("unsupported_parameter", "unsupported_value", "unknown_parameter"):
             return None
@@ -119,13 +119,13 @@ class OpenAIEngine:
     isolates_snapshots = True
     batches_continuously = False  # a request that fails for good must keep the others of its call from being begun
 
-    def __init__(self, model: str, access: Access) -> None:
+    def __init__(self, model: str, access: EndpointAccess) -> None:
         """Nothing is asked yet."""
         self.chat: Chat = TextChat()
         self.model = model
         self.access = access
         self._endpoint: Endpoint | None = None
-        self._form = Form()
+        self._form = ResponseForm()
 
     @classmethod
     def at(cls, base_url: str, model: str, key_env: str | None, timeout_s: float, tries: int) -> "OpenAIEngine":
@@ -135,7 +135,7 @@ class OpenAIEngine:
             UsageError: the key's variable is not set, or the endpoint lists models and this is none of them.
             EndpointError: it does not answer, or refuses the key.
         """
-        access = Access(base_url, read_key(key_env), key_env or KEY_ENV, timeout_s, tries)
+        access = EndpointAccess(base_url, read_key(key_env), key_env or KEY_ENV, timeout_s, tries)
         asyncio.run(_require_model(access, model))
         return cls(model, access)
 
@@ -173,7 +173,7 @@ class OpenAIEngine:
             form = self._form
             try:
                 return await self._open().post("chat/completions", form.body(self.model, request), _completion)
-            except Refusal as refusal:
+            except RefusedError as refusal:
                 if refusal.code == "context_length_exceeded":
                     return None
                 adapted = form.after(refusal, request)
@@ -211,15 +211,15 @@ def _completion(body: dict[str, Any]) -> _Answer:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Passing(f"no chat completion ({where}: {first['msg']})") from error
+        raise TransientError(f"no chat completion ({where}: {first['msg']})") from error
 
 
-async def _require_model(access: Access, model: str) -> None:
+async def _require_model(access: EndpointAccess, model: str) -> None:
     """Ask the endpoint what it serves, if it tells. Raises UsageError if the model is not among it."""
     endpoint = Endpoint(access)
     try:
         listed = await endpoint.get("models", dict)
-    except Refusal as refusal:
+    except RefusedError as refusal:
         if refusal.status in (404, 405, 501):  # an endpoint need not list
             return
         raise

@@ -19,7 +19,7 @@ import torch
 
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import EngineFault
-from espl_bench.learning.correction import rollout_sums, spread
+from espl_bench.learning.correction import off_policy_metrics, rollout_sums
 from espl_bench.learning.losses import LOSSES, mismatch
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
@@ -102,6 +102,6 @@ def metrics(
         "loss": LOSSES[loss.name](logprobs_N, sampler_N, advantages_N, loss).item(),
         **({} if told is None else {"grad_norm": told}),
         **mismatch(logprobs_N, sampler_N, -logprobs_N, loss),
-        **spread(logprobs_N, sampler_N, rollout_sums(logprobs_N - sampler_N, row_N), loss),
+        **off_policy_metrics(logprobs_N, sampler_N, rollout_sums(logprobs_N - sampler_N, row_N), loss),
         "skipped_steps": 0.0,
     }

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import tinker
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf.training import NOTHING_TRAINED
@@ -25,16 +25,15 @@ from espl_bench.engines.tinker.tokenizer import load_chat
 from espl_bench.errors import CheckpointError, EngineFault
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
+from espl_bench.utils.validation import FrozenRecord
 
 STATE = "tinker.json"
 """A checkpoint's only file."""
 ADAPTER_SEED_BITS = 31
 
 
-class _State(BaseModel):
+class _State(FrozenRecord):
     """What a checkpoint says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = "espl-bench/tinker/1"
     model: str

@@ -64,7 +64,7 @@ class _Promise(Generic[Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ServiceAccess:
     """How a service is reached, and how long it is waited for."""
 
     base_url: str
@@ -82,7 +82,7 @@ class Access:
         return mask_text(said.replace(self.key.get_secret_value(), MASK))[:MAX_DETAIL]
 
 
-def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tries: int) -> Access:
+def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tries: int) -> ServiceAccess:
     """The address and the key. Nothing is asked.
 
     Args:
@@ -103,7 +103,7 @@ def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tri
     if not value.startswith(KEY_FORMS) or not (value.isascii() and value.isprintable()) or " " in value:
         raise UsageError(f"the value of {name} cannot be a Tinker key, which begins with tml-; export it anew")
     address = (base_url or os.environ.get(BASE_URL_ENV) or HOSTED).rstrip("/")
-    return Access(address, SecretStr(value), name, timeout_s, timeout_s * tries)
+    return ServiceAccess(address, SecretStr(value), name, timeout_s, timeout_s * tries)
 
 
 class _LastWarning(logging.Handler):
@@ -120,7 +120,7 @@ class _LastWarning(logging.Handler):
 class Service:
     """One service through its SDK. Used from any event loop, one at a time."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ServiceAccess) -> None:
         """Nothing is asked yet."""
         self.access = access
         self._looked = 0.0

@@ -56,7 +56,7 @@ class Server:
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
         try:
-            with setup.variables(serving.environment()), setup.heard(self._log):
+            with setup.variables(serving.environment()), setup.captured_log(self._log):
                 self._llm: Any = asyncio.run_coroutine_threadsafe(_start(serving), self._loop).result()
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             self._end_loop()

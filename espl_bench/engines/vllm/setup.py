@@ -161,7 +161,7 @@ def variables(wanted: Mapping[str, str]) -> Generator[None]:
 
 
 @contextmanager
-def heard(log: Path) -> Generator[None]:
+def captured_log(log: Path) -> Generator[None]:
     """Have what this process and the ones it starts meanwhile write to stdout and stderr in a file instead.
 
     The processes keep writing there: what one of them says when it fails later is in the file too.

@@ -7,8 +7,8 @@ crossover. One call sees all sets with the problems each won and returns edits o
 
 from collections.abc import Mapping, Sequence
 
-from espl_bench.evolution.operators.edits import UnparseableEdits, apply_edits, parse_edits
-from espl_bench.evolution.operators.proposal import Child, Evidence, Limits
+from espl_bench.evolution.operators.edits import UnparseableEditsError, apply_edits, parse_edits
+from espl_bench.evolution.operators.proposal import Child, EditLimits, Evidence
 from espl_bench.evolution.operators.reflection import LABELS, Editor, ParentView, crossover_context
 from espl_bench.evolution.rating import crossover_child
 from espl_bench.prompts.dialect import TemplateName
@@ -48,7 +48,7 @@ async def cross(
     prompts: Sequence[SystemPrompt],
     groups_KP: Sequence[TrajectoryGroup],
     editor: Editor,
-    limits: Limits,
+    limits: EditLimits,
 ) -> Child | Rejected:
     """One child of the best prompt and its rivals, or why there is none. `prompts` are the distinct ones of the batch."""
     wins = unique_wins(score_matrix(groups_KP))
@@ -65,7 +65,7 @@ async def cross(
     [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views, limits)])
     try:
         parsed = parse_edits(text, limits.edits.crossover, best.principles, None, limits.max_words, limits.edits.clean)
-    except UnparseableEdits as error:
+    except UnparseableEditsError as error:
         return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unparseable", f"crossover: {error}")
     if not parsed.edits:
         return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "no_edits", "; ".join(parsed.problems)[:300])

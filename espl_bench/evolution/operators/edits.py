@@ -14,7 +14,7 @@ from typing import ClassVar, Final, TypeAlias
 
 from espl_bench.evolution.operators.edit_fields import id_labels, id_number, proposals
 from espl_bench.evolution.operators.lenient_json import JsonObject, recover_objects
-from espl_bench.prompts.forms import BadText, split_blocks
+from espl_bench.prompts.forms import BadTextError, split_blocks
 from espl_bench.prompts.text import OpName, clean_principle, fold, quote
 
 MAX_CHARACTERS: Final = 200_000
@@ -79,7 +79,7 @@ class Rewrite:
 Edit: TypeAlias = Add | Modify | Merge | Remove | Rewrite
 
 
-class UnparseableEdits(ValueError):
+class UnparseableEditsError(ValueError):
     """The text holds no complete JSON object and no empty list. One line, with the start of the text."""
 
 
@@ -113,7 +113,7 @@ class _Rules:
     clean: Callable[[str], str]
 
 
-class _Refused(Exception):
+class _RefusedEdit(Exception):
     """An object is no valid edit; the message says why."""
 
 
@@ -142,17 +142,17 @@ def parse_edits(
         UnparseableEdits: nothing complete to read, or a text of more than ``MAX_CHARACTERS`` characters.
     """
     if len(text) > MAX_CHARACTERS:
-        raise UnparseableEdits(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
+        raise UnparseableEditsError(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
     recovered = recover_objects(text)
     if not recovered.objects and not recovered.empty_list:
-        raise UnparseableEdits(f"no complete JSON object in: {quote(text, 200)}")
+        raise UnparseableEditsError(f"no complete JSON object in: {quote(text, 200)}")
     rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words, clean)
     problems = list(recovered.damaged)
     edits: list[Edit] = []
     for number, proposed in enumerate(proposals(recovered.objects), start=1):
         try:
             edit, notes = _typed(proposed, rules)
-        except _Refused as refusal:
+        except _RefusedEdit as refusal:
             problems.append(f"edit {number}: {refusal}")
             continue
         problems.extend(f"edit {number}: {note}" for note in notes)
@@ -220,14 +220,14 @@ def _typed(fields: JsonObject, rules: _Rules) -> tuple[Edit, list[str]]:
     """One object as an edit, with notes on what was repaired; raises _Refused."""
     op = fields.get("op")
     if not isinstance(op, str):
-        raise _Refused(f"no operation in {quote(json.dumps(fields))}")
+        raise _RefusedEdit(f"no operation in {quote(json.dumps(fields))}")
     build = _BUILDERS.get(op.strip().lower())
     if build is None:
-        raise _Refused(f"unknown operation {quote(op)}")
+        raise _RefusedEdit(f"unknown operation {quote(op)}")
     notes: list[str] = []
     edit = build(fields, rules, notes)
     if edit.op not in rules.allowed:
-        raise _Refused(f"{edit.op} is not allowed here, only {', '.join(sorted(rules.allowed))}")
+        raise _RefusedEdit(f"{edit.op} is not allowed here, only {', '.join(sorted(rules.allowed))}")
     return edit, notes
 
 
@@ -253,7 +253,7 @@ def _merge(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
         elif number not in ids:
             ids.append(number)
     if not ids:
-        raise _Refused(f"merge names no principle of the prompt, which has {_range(rules)}")
+        raise _RefusedEdit(f"merge names no principle of the prompt, which has {_range(rules)}")
     principle, evidence = _principle(fields, "merge", rules), _evidence(fields)
     if len(ids) == 1:
         notes.append(f"merge of G{ids[0]} alone is read as modify")
@@ -267,15 +267,15 @@ def _rewrite(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
     parts = value if isinstance(value, list) else [value]
     texts = [part for part in parts if isinstance(part, str)]
     if not texts or len(texts) < len(parts):
-        raise _Refused("rewrite without a text")
+        raise _RefusedEdit("rewrite without a text")
     try:
         blocks = tuple(block for text in texts for block in split_blocks(text))
-    except BadText as fault:
-        raise _Refused(f"rewrite {fault}") from fault
+    except BadTextError as fault:
+        raise _RefusedEdit(f"rewrite {fault}") from fault
     if not blocks:
-        raise _Refused("rewrite without a text")
+        raise _RefusedEdit("rewrite without a text")
     if long := [block for block in blocks if len(block.split()) > rules.max_words]:
-        raise _Refused(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
+        raise _RefusedEdit(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
     return Rewrite(blocks, _evidence(fields))
 
 
@@ -287,22 +287,22 @@ def _principle(fields: JsonObject, op: OpName, rules: _Rules) -> str:
     value = fields.get("principle")
     try:
         principle = rules.clean(value) if isinstance(value, str) else ""
-    except BadText as fault:
-        raise _Refused(f"{op} {fault}") from fault
+    except BadTextError as fault:
+        raise _RefusedEdit(f"{op} {fault}") from fault
     if not principle:
-        raise _Refused(f"{op} without a principle")
+        raise _RefusedEdit(f"{op} without a principle")
     if (words := len(principle.split())) > rules.max_words:
-        raise _Refused(f"{op} with a principle of {words} words, more than {rules.max_words}: {quote(principle)}")
+        raise _RefusedEdit(f"{op} with a principle of {words} words, more than {rules.max_words}: {quote(principle)}")
     return principle
 
 
 def _single_id(fields: JsonObject, op: OpName, rules: _Rules) -> int:
     labels = _id_labels(fields, op)
     if len(labels) != 1:
-        raise _Refused(f"{op} of {len(labels)} principles, exactly one is needed")
+        raise _RefusedEdit(f"{op} of {len(labels)} principles, exactly one is needed")
     number = _known_id(labels[0], rules)
     if number is None:
-        raise _Refused(f"{op} names {quote(labels[0])}, the prompt has {_range(rules)}")
+        raise _RefusedEdit(f"{op} names {quote(labels[0])}, the prompt has {_range(rules)}")
     return number
 
 
@@ -311,7 +311,7 @@ def _id_labels(fields: JsonObject, op: OpName) -> list[str]:
     names = ("ids", "id") if op == "merge" else ("id", "ids")
     value = next((fields[name] for name in names if name in fields), None)
     if value is None:
-        raise _Refused(f"{op} without an id")
+        raise _RefusedEdit(f"{op} without an id")
     return id_labels(value)
 
 

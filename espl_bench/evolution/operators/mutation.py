@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEdits, apply_edits, parse_edits
-from espl_bench.evolution.operators.proposal import Child, Evidence, Limits
+from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEditsError, apply_edits, parse_edits
+from espl_bench.evolution.operators.proposal import Child, EditLimits, Evidence
 from espl_bench.evolution.operators.reflection import (
     AttemptView,
     Editor,
@@ -46,7 +46,7 @@ class Critique:
     edits: tuple[Edit, ...]
 
 
-async def mutate(parent: SystemPrompt, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: Limits) -> Child | Rejected:
+async def mutate(parent: SystemPrompt, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
     """One child of `parent` from its own groups, or why there is none."""
     cases = contrasts(groups_P, limits.attempts)
     if not cases:
@@ -90,7 +90,7 @@ async def _criticise(
     cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]],
     views: Sequence[tuple[AttemptView, ...]],
     editor: Editor,
-    limits: Limits,
+    limits: EditLimits,
 ) -> tuple[list[Critique], list[str]]:
     """Stage 2, all problems in one call. Also returns one line per critique that could not be read."""
     contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
@@ -100,7 +100,7 @@ async def _criticise(
     for (problem, _), text in zip(cases, texts, strict=True):
         try:
             parsed = parse_edits(text, limits.edits.critique, parent.principles, limits.max_edits, limits.max_words, limits.edits.clean)
-        except UnparseableEdits as error:
+        except UnparseableEditsError as error:
             broken.append(f"critique of {problem.id}: {error}")
             continue
         critiques.append(Critique(problem, parsed.edits))
@@ -108,14 +108,14 @@ async def _criticise(
     return critiques, broken
 
 
-async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor: Editor, limits: Limits) -> Child | Rejected:
+async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor: Editor, limits: EditLimits) -> Child | Rejected:
     """Stages 3 and 4."""
     added, changes = count_votes(parent.principles, critiques)
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
         final = parse_edits(text, limits.edits.aggregate, candidates, None, limits.max_words, limits.edits.clean)
-    except UnparseableEdits as error:
+    except UnparseableEditsError as error:
         return _rejected(parent, editor, "unparseable", f"aggregation: {error}")
     principles = apply_edits(candidates, final.edits).principles
     if principles == parent.principles:

@@ -9,7 +9,7 @@ from espl_bench.types import Lineage, Rating
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EditLimits:
     """Bounds that both operators respect. Defaults are the paper's."""
 
     max_edits: int = 2

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from espl_bench.engines.protocol import Chat, SamplingClient
-from espl_bench.evolution.operators.proposal import Limits
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import seed_for
-from espl_bench.tools.sanitize import cut
+from espl_bench.tools.sanitize import truncate
 from espl_bench.types import Problem, SampleRequest, Trajectory
-from espl_bench.utils.reasoning import spoken
+from espl_bench.utils.reasoning import strip_reasoning
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -47,13 +47,13 @@ class ParentView:
     best_on: tuple[str, ...]
 
 
-PAPER: Final = Limits()
+PAPER: Final = EditLimits()
 """The bounds that a template is told of unless a run has others."""
 
 
 def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
     """Context of the summary template. Of the response, what it says: the editor is not shown what a model thought."""
-    return {"question": problem.question, "response": spoken(response)}
+    return {"question": problem.question, "response": strip_reasoning(response)}
 
 
 HEARD_CHARS: Final = 800
@@ -64,13 +64,13 @@ def transcript(trajectory: Trajectory) -> str:
     """What was said in an episode, and between it, cut, what tools and the environment replied. Of one turn: what was said."""
     parts: list[str] = []
     for turn in trajectory.turns:
-        parts.extend(f"[{each.tool or 'reply'}: {cut(each.text, HEARD_CHARS)}]" for each in turn.heard)
-        parts.append(spoken(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
+        parts.extend(f"[{each.tool or 'reply'}: {truncate(each.text, HEARD_CHARS)}]" for each in turn.observations)
+        parts.append(strip_reasoning(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
     return "\n".join(parts)
 
 
 def critique_context(
-    principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: Limits = PAPER
+    principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: EditLimits = PAPER
 ) -> Mapping[str, object]:
     """Context of the critique template."""
     shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
@@ -78,18 +78,18 @@ def critique_context(
 
 
 def aggregate_context(
-    principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: Limits = PAPER
+    principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: EditLimits = PAPER
 ) -> Mapping[str, object]:
     """Context of the aggregation template."""
     return {"principles": principles, "added": added, "changes": changes, **_bounds(limits)}
 
 
-def crossover_context(parents: Sequence[ParentView], limits: Limits = PAPER) -> Mapping[str, object]:
+def crossover_context(parents: Sequence[ParentView], limits: EditLimits = PAPER) -> Mapping[str, object]:
     """Context of the crossover template; the first parent is set A, the one that is edited."""
     return {"parents": parents, **_bounds(limits)}
 
 
-def _bounds(limits: Limits) -> Mapping[str, object]:
+def _bounds(limits: EditLimits) -> Mapping[str, object]:
     return {"max_words": limits.max_words, "max_prompt_words": limits.max_prompt_words}
 
 
@@ -120,4 +120,4 @@ class Editor:
         ]
         if not requests:
             return []
-        return [spoken(completion.text) for completion in await self.client.sample(requests)]
+        return [strip_reasoning(completion.text) for completion in await self.client.sample(requests)]

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts, adopt
-from espl_bench.engines.hf.kv_cache import remember
-from espl_bench.engines.hf.prefix_sharing import Tokens, cut, prompt_levels, read
+from espl_bench.engines.hf.kv_cache import prefill
+from espl_bench.engines.hf.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def test_no_way_to_cut_reads_fewer_tokens(seed: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("espl_bench.engines.hf.prefix_sharing.WORTH", 0)
     rng = random.Random(seed)
     prompts = list({tuple(rng.choice((1, 2)) for _ in range(rng.randint(2, 6))) for _ in range(6)})
-    cuts = cut(prompts)
+    cuts = split_prefixes(prompts)
     assert [stem + tail for stem, tail in cuts] == prompts
     assert all(tail for _, tail in cuts)
     best, whole = fewest_tokens(prompts), sum(map(len, prompts))
@@ -63,25 +63,25 @@ def test_no_way_to_cut_reads_fewer_tokens(seed: int, monkeypatch: pytest.MonkeyP
 
 def test_a_system_message_before_many_problems_is_one_stem() -> None:
     prompts = prompts_like_ours(0)
-    stems = [stem for stem, _ in cut(prompts)]
+    stems = [stem for stem, _ in split_prefixes(prompts)]
     assert len(set(stems)) == 3
     assert len({*stems[:6]}) == len({*stems[6:12]}) == 1
 
 
 @pytest.mark.parametrize("prompts", [[(5, 6, 7)], [(5,), (5, 6)], [(5, 6), (7, 8)]])
 def test_what_is_not_worth_a_pass_is_not_cut(prompts: list[Tokens]) -> None:
-    assert [tail for _, tail in cut(prompts)] == prompts
+    assert [tail for _, tail in split_prefixes(prompts)] == prompts
 
 
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_reading_by_levels_gives_the_logits_of_reading_whole(folder: Path, padding: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     prompts = prompts_like_ours(1)
-    cuts = cut(prompts)
+    cuts = split_prefixes(prompts)
     assert any(stem for stem, _ in cuts)
     levels = prompt_levels(cuts, padding, CPU)
     with torch.inference_mode():
-        logits, _ = read(model, levels, DynamicCache(config=model.config))
+        logits, _ = forward_levels(model, levels, DynamicCache(config=model.config))
         for row, prompt in enumerate(prompts):
             if padding == "left" or len(cuts[row].tail) == levels[-1].ids_RT.shape[1]:
                 torch.testing.assert_close(logits[-1][row, -1], whole_logits(model, prompt), atol=1e-5, rtol=1e-4)
@@ -101,7 +101,7 @@ def test_decoding_with_shared_prompts_gives_the_logits_of_reading_whole(share: b
     prompts = [prompt for prompt in prompts_like_ours(2, problems=3) for _ in range(rng.randint(1, 4))]
     said = [list(prompt) for prompt in prompts]
     with torch.inference_mode():
-        logits, memory = remember(model, prompts, 4, share=share)
+        logits, memory = prefill(model, prompts, 4, share=share)
         rows = list(range(len(prompts)))
         for t in range(4):
             for row, logits_V in zip(rows, logits, strict=True):
@@ -123,7 +123,7 @@ def test_a_shared_prompt_is_held_once() -> None:
     consulted: list[SharedPrompts] = []
     prompt = tuple(range(5, 45))
     with torch.inference_mode():
-        _, memory = remember(model, [prompt] * 16, 4, share=True)
+        _, memory = prefill(model, [prompt] * 16, 4, share=True)
         memory.step(torch.full((16, 1), 7), torch.full((16, 1), 40))
     consulted.extend(memory._shared.values())
     assert [keys.shape[0] for keys, _ in consulted[0]._layers] == [1, 1]
@@ -159,7 +159,7 @@ def test_a_model_that_leaves_the_scaling_out_gets_the_usual_one(monkeypatch: pyt
     model, prompt = qwen(), tuple(range(5, 25))
     assert adopt(model)
     with torch.inference_mode():
-        _, memory = remember(model, [prompt] * 3, 1, share=True)
+        _, memory = prefill(model, [prompt] * 3, 1, share=True)
         logits = memory.step(torch.full((3, 1), 7), torch.full((3, 1), 20))
         torch.testing.assert_close(logits[2], whole_logits(model, (*prompt, 7)), atol=1e-5, rtol=1e-4)
 

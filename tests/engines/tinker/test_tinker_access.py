@@ -14,7 +14,7 @@ pytest.importorskip("tinker")
 from tinker_server import free_port
 
 from espl_bench.cli.app import invoke
-from espl_bench.engines.tinker.service import HEALTH_S, Access, Service, find_access
+from espl_bench.engines.tinker.service import HEALTH_S, Service, ServiceAccess, find_access
 from espl_bench.errors import EndpointError, EngineFault, UsageError
 from espl_bench.utils.redaction import MASK
 
@@ -113,7 +113,7 @@ def test_a_service_that_answers_nothing_is_given_up(elsewhere: str, key: str, mo
         return True
 
     monkeypatch.setattr(Service, "_is_there", there)
-    access = Access(elsewhere, find_access(elsewhere, None, 1, 1).key, "TINKER_API_KEY", away_s=60, idle_s=4)
+    access = ServiceAccess(elsewhere, find_access(elsewhere, None, 1, 1).key, "TINKER_API_KEY", away_s=60, idle_s=4)
     with pytest.raises(EngineFault, match="answered no request"):
         asyncio.run(Service(access).result(Promise(), "training"))
 

@@ -13,7 +13,7 @@ from searching_model import make_random_model, teach_to_search
 
 from espl_bench.cli.app import invoke
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.protocol import Found, Passage, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_bench.runs.run_dir import Log, RunDir
 
 SHAPE = {"steps": 2, "num_prompts": 2, "group_size": 4, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1, "lora_rank": 4}
@@ -54,8 +54,8 @@ class SharedWords:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = [(set(passage.text.lower().split()), passage) for passage in passages]
 
-    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
-        return [Found(query, self._best(set(query.lower().split()), top_k), now_utc()) for query in queries]
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
+        return [FoundPassage(query, self._best(set(query.lower().split()), top_k), now_utc()) for query in queries]
 
     def _best(self, wanted: set[str], top_k: int) -> tuple[Passage, ...]:
         return tuple(passage for _, passage in sorted(self.passages, key=lambda each: -len(wanted & each[0]))[:top_k])
@@ -91,5 +91,5 @@ def test_published_questions_are_searched_for(
     rollouts = play(folder / "run", method, "nq-hotpotqa", *options, retriever="http", retriever_url=server, **choices)
     if method == "espl":
         check_learning(folder / "run")
-    heard = [reply for row in rollouts for turn in row.get("heard", ()) for reply in turn]
-    assert any(reply["tool"] == "search" and "[1]" in reply["text"] for reply in heard), "it searched, and the server answered"
+    observations = [reply for row in rollouts for turn in row.get("heard", ()) for reply in turn]
+    assert any(reply["tool"] == "search" and "[1]" in reply["text"] for reply in observations), "it searched, and the server answered"

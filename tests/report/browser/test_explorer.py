@@ -14,9 +14,9 @@ from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_r
 
 from espl_bench.analysis.study import Study, gather
 from espl_bench.controls import Control
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.build import MIB, build
-from espl_bench.report.live_server import Viewer, Watched
+from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.runs.run_dir import Log, RunDir
 
 CONTROLS = ("button", "link", "radio", "checkbox", "textbox", "searchbox", "spinbutton", "combobox", "listbox", "option", "application")
@@ -60,7 +60,7 @@ def unnamed(page) -> list[str]:
 
 
 def test_tables_sort_by_every_column_and_say_so(open_page, tmp_path):
-    page = open_page(write_report(tmp_path, Study(tuple(Entry(each.method, each) for each in make_study(items=20, seeds=2)), (), ())))
+    page = open_page(write_report(tmp_path, Study(tuple(GroupEntry(each.method, each) for each in make_study(items=20, seeds=2)), (), ())))
     scores = lambda: [float(text.strip(" ≈\u2007")) for text in texts(page, "table.board tbody td:nth-child(2)")]  # noqa: E731
     assert scores() == sorted(scores(), reverse=True)
     page.click("#test-0-sort-score")
@@ -81,7 +81,7 @@ def test_tables_sort_by_every_column_and_say_so(open_page, tmp_path):
 def test_a_control_stands_in_the_table_without_a_rank(open_page, tmp_path):
     runs = make_study(items=20, seeds=2)
     controls = [run.model_copy(update={"control": Control.RANDOM_REWARD, "run_id": f"c{run.seed}"}) for run in runs if run.method == "espl"]
-    page = open_page(write_report(tmp_path, Study(tuple(Entry(each.row, each) for each in (*runs, *controls)), (), ())))
+    page = open_page(write_report(tmp_path, Study(tuple(GroupEntry(each.row, each) for each in (*runs, *controls)), (), ())))
     ranks = dict(zip(texts(page, "table.board tbody th"), texts(page, "table.board tbody td:nth-child(7)"), strict=True))
     assert ranks["espl (random-reward)"] == "–" and all(rank != "–" for row, rank in ranks.items() if row != "espl (random-reward)")
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_a_control_stands_in_the_table_without_a_rank(open_page, tmp_path):
 
 
 def test_the_budget_switch_shows_scores_at_equal_budget(open_page, tmp_path):
-    page = open_page(write_report(tmp_path, Study(tuple(Entry(each.method, each) for each in make_study(items=20, seeds=2)), (), ())))
+    page = open_page(write_report(tmp_path, Study(tuple(GroupEntry(each.method, each) for each in make_study(items=20, seeds=2)), (), ())))
     page.check("#budget-rollouts", force=True)
     page.wait_for_selector("text=At 6.00 k training rollouts")
     assert page.locator("table.board tbody tr").count() == 5
@@ -297,7 +297,7 @@ def test_the_theme_is_chosen_and_kept(open_page, url):
 def served(tmp_path) -> Iterator[tuple[Path, str]]:
     """A run that has made two of four steps, and where it is followed."""
     folder = make_run(tmp_path / "live", steps=2, finished=False)
-    with Viewer(Watched([tmp_path], "live"), 0) as viewer:
+    with Viewer(WatchedRun([tmp_path], "live"), 0) as viewer:
         threading.Thread(target=viewer.serve_forever, daemon=True).start()
         yield folder, viewer.url
         viewer.shutdown()

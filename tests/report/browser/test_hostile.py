@@ -9,7 +9,7 @@ from cli_fixtures import make_config, make_summary
 from report_fixtures import make_row, metrics_row
 
 from espl_bench.analysis.study import gather
-from espl_bench.leaderboard.grouping import Entry
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.build import MIB, build
 from espl_bench.report.page import page as whole_page
 from espl_bench.report.payload import study_json, tables_json
@@ -91,7 +91,7 @@ def hostile_study(folder, texts: list[str]):
     rows = [
         make_row(
             place, 0, problem_id=text, question=text, answer=text, turns=[text, text], error=text, lengths=[[len(text)], []],
-            surprisals=[[100], []], heard=[[{"tool": text, "text": text}, {"tool": None, "text": text}]], outcome="error",
+            surprisals=[[100], []], observations=[[{"tool": text, "text": text}, {"tool": None, "text": text}]], outcome="error",
         )
         for place, text in enumerate(texts)
     ]  # fmt: skip
@@ -202,7 +202,7 @@ def test_names_and_values_stand_everywhere_else(hostile_page, canary):
 
 def test_scripts_that_got_into_the_page_would_not_run(open_page, canary, tmp_path):
     """The second line of defence: even markup that an error let through is stopped by the policy."""
-    document = study_json(gather([hostile_study(tmp_path, ["a"] * 14)]), tables_json([Entry("espl", make_summary())]), "t", live=False)
+    document = study_json(gather([hostile_study(tmp_path, ["a"] * 14)]), tables_json([GroupEntry("espl", make_summary())]), "t", live=False)
     markup = "".join(attacks(canary.server_port)[:5]).encode()
     broken = whole_page("t", document, {}).replace(b"</main>", b"</main>" + markup)
     (tmp_path / "broken.html").write_bytes(broken)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from espl_bench.prompts.dialect import Placement
 from espl_bench.tools.calls import CLOSE, OPEN
 from espl_bench.tools.tool_env import as_text
-from espl_bench.types import Heard, Message
+from espl_bench.types import Message, Observation
 from espl_envs.almanac.pages import Almanac, Question, as_reply
 from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
 from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, draw_beliefs
@@ -43,7 +43,7 @@ class Attempt:
         """Everything but the last turn, as a chat."""
         chat: list[Message] = []
         for turn, reply in zip(self.turns, self.replies, strict=False):
-            chat += [Message("assistant", turn), Message("user", as_text([Heard(reply, "search")]))]
+            chat += [Message("assistant", turn), Message("user", as_text([Observation(reply, "search")]))]
         return tuple(chat)
 
     @property

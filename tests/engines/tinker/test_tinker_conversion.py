@@ -6,11 +6,11 @@ import pytest
 
 tinker = pytest.importorskip("tinker")
 
-from espl_bench.engines.protocol import AdamParams
+from espl_bench.engines.protocol import AdamParams  # noqa: E402
 from espl_bench.engines.tinker import conversion  # noqa: E402
 from espl_bench.errors import EngineFault  # noqa: E402
 from espl_bench.learning.losses import default_loss  # noqa: E402
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.spec import LossSpec  # noqa: E402
 from espl_bench.types import Datum, SampleRequest, StopReason  # noqa: E402
 
 DATUM = Datum(

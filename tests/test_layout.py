@@ -1,0 +1,78 @@
+"""The rooms of the package: arrows point down, and no import closes a cycle, whether it is lazy, for types only or neither."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {"espl_bench": ROOT, "espl_envs": ROOT / "envs", "espl_baselines": ROOT / "baselines"}
+LAYERS = (
+    {"types", "errors", "seeding", "stats"},
+    {"controls", "learning", "utils"},
+    {"data", "grading"},
+    {"environment", "retrieval"},
+    {"tools"},
+    {"engines", "prompts"},
+    {"evolution", "rollouts"},
+    {"method", "espl_envs"},
+    {"evolve", "registry", "espl_baselines"},
+    {"config"},
+    {"accounting"},
+    {"runs"},
+    {"leaderboard", "monitoring"},
+    {"loop"},
+    {"build"},
+    {"analysis"},
+    {"plots", "report", "results", "runner"},
+    {"dry_run", "sweep"},
+    {"cli"},
+    {"__main__"},
+)
+"""Rooms of `espl_bench` and its root modules, lowest first. A layer imports lower layers only; rooms of one layer do not know each other."""
+
+
+def name_of(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path, root): path for package, root in SOURCES.items() for path in (root / package).rglob("*.py")}
+
+
+def imported(module: str) -> Iterator[str]:
+    """Our modules that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from names & MODULES.keys() or {node.module}
+
+
+def room_of(module: str) -> str:
+    package, *rest = module.split(".")
+    return rest[0] if package == "espl_bench" and rest else package
+
+
+ARROWS = {module: {other for other in imported(module) if other not in (module, "espl_bench")} for module in MODULES}
+
+
+def test_no_import_closes_a_cycle():
+    TopologicalSorter(ARROWS).prepare()
+
+
+def test_every_room_has_a_layer():
+    assert {room_of(module) for module in MODULES} - {"espl_bench"} == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_point_down(module: str):
+    level = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+    up = {other for other in ARROWS[module] if room_of(other) != room_of(module) and level[room_of(other)] >= level[room_of(module)]}
+    assert module == "espl_bench" or not up
+
+
+def test_the_root_holds_what_a_reader_opens_first():
+    assert len(list((ROOT / "espl_bench").glob("*.py"))) <= 14
