@@ -37,8 +37,8 @@ def ours(engine: str, steps: int, folder: Path) -> dict[str, Any]:
 def theirs(python: str, steps: int, folder: Path) -> dict[str, Any]:
     """The same with TRL, in TRL's own environment."""
     from espl_bench.config.resolve import resolve
+    from espl_bench.environment.catalogue import find_environment, make_environment
     from espl_bench.prompts.dialect import Dialect
-    from espl_bench.registry import find_environment, make_environment
     from espl_bench.types import Split
 
     config = resolve("rl_only", "rulebook", {})

@@ -39,7 +39,7 @@ from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import Parameter, ToolSpec
-from espl_bench.types import Completion, Lineage, Origin, Outcome, Problem, Rating, Split, StopReason, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Outcome, Problem, Rating, Split, StopReason, SystemPrompt
 
 EPISODES, SEARCHES, DELAY_S = 256, 3, 0.2
 TEMPLATE = (
@@ -201,7 +201,7 @@ def measure(name: str, url: str, client: Scripted, cohorts: int, max_tokens: int
     dialect = Dialect.load("search")
     task = RolloutSpec(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, cohorts=cohorts)
     task = RolloutSpec(**{**task.__dict__, "continuous": client.continuous})
-    root = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
+    root = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
     problems = [Asks(url).problem(Split.TRAIN, index) for index in range(EPISODES)]
     started, used = time.perf_counter(), time.process_time()
     groups = asyncio.run(roll_out(client, task, [root], problems, 1, "rollout", 0))

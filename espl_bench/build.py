@@ -1,7 +1,6 @@
 """From a configuration to the opened parts of a run: environment, engines, wording, budget. Each engine loads its packages when opened."""
 
 from dataclasses import replace
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,67 +9,30 @@ from espl_bench.accounting.budget import Budget, CostTracker, ModelRole, open_co
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.run_config import RunConfig, ToolFormat
-from espl_bench.controls import Control
+from espl_bench.controls import find_control
 from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.learning.losses import default_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.rollouts.rollout import RolloutSpec
 from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY
-from espl_bench.seeding import rng_for, seed_for
+from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
-from espl_bench.types import Outcome, Problem, Split
+from espl_bench.types import Split
 from espl_bench.utils.hashing import fingerprint
 
-PROBED = 8
-"""Training problems whose grading is tried before a run with other answers begins."""
 UNBOUNDED = Budget()
 
 
 def environment_of(config: RunConfig) -> TextEnv:
-    """The environment of a run, its control included. Raises UsageError if it cannot be made."""
+    """Make the environment of a run, its control included. Raises UsageError if it cannot be made."""
     env = make_environment(find_environment(config.env), config.env_options)
-    return with_shuffled_answers(env, config.seed) if config.control is Control.SHUFFLED_ANSWERS else env
-
-
-def with_shuffled_answers(env: TextEnv, seed: int) -> TextEnv:
-    """The same instance, in which every training problem has the answer and the gold response of another one."""
-    serve, size = env.problem, env.size(Split.TRAIN)
-
-    def problem(split: Split, index: int) -> Problem:
-        own = serve(split, index)
-        if split is not Split.TRAIN:
-            return own
-        other = serve(split, _others(seed, size)[index])
-        return replace(own, answer=other.answer, gold=other.gold)
-
-    env.problem = problem  # what `reset` asks for, so an episode believes it, too
-    return env
-
-
-@lru_cache(maxsize=8)
-def _others(seed: int, size: int) -> tuple[int, ...]:
-    """For each of `size` problems another one, drawn as one cycle through all of them."""
-    order = rng_for(seed, "control", Control.SHUFFLED_ANSWERS.value).permutation(size)
-    following = dict(zip(order.tolist(), [*order[1:].tolist(), int(order[0])], strict=True))
-    return tuple(following[index] for index in range(size))
-
-
-def refuse_unmoved(env: TextEnv, name: str) -> None:
-    """Raise UsageError if the environment grades by something else than its problems' answers, so that other answers change nothing."""
-    size = env.size(Split.TRAIN)
-    if size < 2:
-        raise UsageError(f"environment '{name}' has {size} training problems, and answers are shuffled among two or more")
-    for index in range(min(size, PROBED)):
-        env.reset(options={"split": Split.TRAIN, "index": index})
-        _, reward, terminated, _, info = env.step(env.problem(Split.TRAIN, index).gold)
-        if terminated and (reward < 1.0 or info["outcome"] is not Outcome.CORRECT):
-            raise UsageError(f"environment '{name}' does not grade by its problems' answers; use another --control than shuffled-answers")
+    return find_control(config.control).environment(env, config.seed)
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -153,12 +115,13 @@ def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
 
 def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
     """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
+    config.method.require_names()
     env = environment_of(config)
     if Split.TRAIN not in env.splits and not config.method.is_static:
         raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
     env.prepare()
-    if config.control is Control.SHUFFLED_ANSWERS:
-        refuse_unmoved(environment_of(config), config.env)
+    control = find_control(config.control)
+    control.check(env, config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
     till = BudgetedClients(open_cost_tracker(config, budget), config.concurrency, services)
     engine = open_engine(config)
@@ -176,11 +139,11 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
         cohorts=config.cohorts,
         max_episode_tokens=config.max_episode_tokens,
         native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
-        irrelevant=dialect.irrelevant() if config.control is Control.IRRELEVANT_PROMPT else (),
+        show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
     task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    return RunContext(config, env, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
+    return RunContext(config, env, control, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:

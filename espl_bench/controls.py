@@ -1,59 +1,139 @@
 """Controls: runs in which what a method is said to learn from is taken away, so that whatever still improves did not come from it.
 
-- random-reward: every training rollout's reward is a coin flip. Whoever still improves does so from the form of training alone.
-- shuffled-answers: every training problem has the truth of another one. Graders and the editor believe it.
-- irrelevant-prompt: the policy is shown as many principles as its prompt holds, of things that have nothing to do with the task.
+- random-reward: every training rollout's reward is a coin flip. What still improves does so from the form of training alone.
+- shuffled-answers: every training problem has the answer of another one. Graders and the editor believe it.
+- irrelevant-prompt: the policy is shown as many principles as its prompt holds, about things that have nothing to do with the task.
 
-A control changes nothing of an evaluation but, the last one, its prompt. It is part of a run's configuration and of its row in a
-table, which says where a control is better than the untreated base model.
+A control changes nothing of an evaluation except, in the last case, its prompt. It is part of a run's configuration and of its row in
+a table, which says where a control is better than the untreated base model.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import cycle, islice
+from typing import Final
 
-from espl_bench.seeding import seed_for
-from espl_bench.types import Outcome, Trajectory, TrajectoryGroup
+from espl_bench.environment.text_env import TextEnv
+from espl_bench.errors import UsageError
+from espl_bench.prompts.dialect import Dialect
+from espl_bench.registry import CONTROLS, find
+from espl_bench.seeding import rng_for, seed_for
+from espl_bench.types import Outcome, Problem, Split, Trajectory, TrajectoryGroup
 
-FEWEST = 4
-"""Irrelevant principles that stand in for a prompt with fewer of its own."""
-
-
-class Control(StrEnum):
-    """What is taken away."""
-
-    RANDOM_REWARD = "random-reward"
-    SHUFFLED_ANSWERS = "shuffled-answers"
-    IRRELEVANT_PROMPT = "irrelevant-prompt"
-
-    @property
-    def taken_away(self) -> str:
-        """What such a run cannot learn from."""
-        match self:
-            case Control.RANDOM_REWARD:
-                return "rewards"
-            case Control.SHUFFLED_ANSWERS:
-                return "true answers"
-            case Control.IRRELEVANT_PROMPT:
-                return "what prompts say"
+FEWEST: Final = 4
+"""Irrelevant principles that are shown in place of a prompt with fewer of its own."""
+PROBED: Final = 8
+"""Training problems whose grading is tried before a run with other answers begins."""
 
 
-def with_random_rewards(groups_KP: Sequence[TrajectoryGroup], seed: int, step: int) -> tuple[TrajectoryGroup, ...]:
-    """The same rollouts, each graded by a coin that seed, step, place in the batch and sample name. What could not be graded stays so."""
-    return tuple(
-        replace(group, trajectories_G=tuple(_tossed(each, seed, step, place) for each in group.trajectories_G))
-        for place, group in enumerate(groups_KP)
-    )
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Takes one signal away. This base class takes nothing; a control overrides one of its methods."""
+
+    taken_away: str = "nothing"
+    """What such a run cannot learn from, as a table's note words it."""
+    changes_rewards: bool = False
+    """Whether it has no use for a method that learns from no reward."""
+
+    def environment(self, env: TextEnv, seed: int) -> TextEnv:
+        """Return the environment that the run meets instead; it may be the same instance, changed."""
+        return env
+
+    def check(self, env: TextEnv, name: str) -> None:
+        """Raise UsageError if the control would change nothing in an environment, which `environment` has treated."""
+
+    def rewards(self, groups_KP: tuple[TrajectoryGroup, ...], seed: int, step: int) -> tuple[TrajectoryGroup, ...]:
+        """Return the training rollouts as the method learns from them."""
+        return groups_KP
+
+    def principles(self, principles: Sequence[str], dialect: Dialect) -> Sequence[str]:
+        """Return what the policy is shown in place of a prompt's principles."""
+        return principles
 
 
-def _tossed(trajectory: Trajectory, seed: int, step: int, place: int) -> Trajectory:
+@dataclass(frozen=True, slots=True)
+class RandomReward(Control):
+    """Rewards are coin flips."""
+
+    taken_away: str = "rewards"
+    changes_rewards: bool = True
+
+    def rewards(self, groups_KP: tuple[TrajectoryGroup, ...], seed: int, step: int) -> tuple[TrajectoryGroup, ...]:
+        """Grade each rollout by a coin that seed, step, position in the batch and sample name. What could not be graded stays so."""
+        return tuple(
+            replace(group, trajectories_G=tuple(_tossed(rollout, seed, step, index) for rollout in group.trajectories_G))
+            for index, group in enumerate(groups_KP)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffledAnswers(Control):
+    """Training problems have each other's answers."""
+
+    taken_away: str = "true answers"
+    changes_rewards: bool = True
+
+    def environment(self, env: TextEnv, seed: int) -> TextEnv:
+        """Give every training problem the answer and the gold response of another one."""
+        serve, size = env.problem, env.size(Split.TRAIN)
+
+        def problem(split: Split, index: int) -> Problem:
+            own = serve(split, index)
+            if split is not Split.TRAIN:
+                return own
+            other = serve(split, _others(seed, size)[index])
+            return replace(own, answer=other.answer, gold=other.gold)
+
+        env.problem = problem  # what `reset` asks for, so that an episode believes it, too
+        return env
+
+    def check(self, env: TextEnv, name: str) -> None:
+        """Refuse an environment that grades by something else than its problems' answers."""
+        size = env.size(Split.TRAIN)
+        if size < 2:
+            raise UsageError(f"environment '{name}' has {size} training problems, and answers are shuffled among two or more")
+        for index in range(min(size, PROBED)):
+            env.reset(options={"split": Split.TRAIN, "index": index})
+            _, reward, terminated, _, info = env.step(env.problem(Split.TRAIN, index).gold)
+            if terminated and (reward < 1.0 or info["outcome"] is not Outcome.CORRECT):
+                raise UsageError(
+                    f"environment '{name}' does not grade by its problems' answers; use another --control than shuffled-answers"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class IrrelevantPrompt(Control):
+    """Principles that have nothing to do with the task are shown in place of a prompt's own."""
+
+    taken_away: str = "what prompts say"
+
+    def principles(self, principles: Sequence[str], dialect: Dialect) -> Sequence[str]:
+        """Return as many irrelevant principles as there are principles, at least `FEWEST`; they repeat where they do not suffice."""
+        return tuple(islice(cycle(dialect.irrelevant()), max(len(principles), FEWEST)))
+
+
+NO_CONTROL: Final = Control()
+RANDOM_REWARD: Final = RandomReward()
+SHUFFLED_ANSWERS: Final = ShuffledAnswers()
+IRRELEVANT_PROMPT: Final = IrrelevantPrompt()
+
+
+def find_control(name: str | None) -> Control:
+    """Return a control by name, and for None the one that takes nothing. Raises UsageError with the nearest known name."""
+    return NO_CONTROL if name is None else find(CONTROLS, name)
+
+
+@lru_cache(maxsize=8)
+def _others(seed: int, size: int) -> tuple[int, ...]:
+    """For each of `size` problems another one, drawn as one cycle through all of them."""
+    order = rng_for(seed, "control", "shuffled-answers").permutation(size)
+    following = dict(zip(order.tolist(), [*order[1:].tolist(), int(order[0])], strict=True))
+    return tuple(following[index] for index in range(size))
+
+
+def _tossed(trajectory: Trajectory, seed: int, step: int, index: int) -> Trajectory:
     if not trajectory.outcome.graded:
         return trajectory
-    heads = seed_for(seed, "control", Control.RANDOM_REWARD.value, step, place, trajectory.sample) % 2 == 1
+    heads = seed_for(seed, "control", "random-reward", step, index, trajectory.sample) % 2 == 1
     return replace(trajectory, reward=float(heads), outcome=Outcome.CORRECT if heads else Outcome.WRONG)
-
-
-def stand_in(principles: Sequence[str], irrelevant: Sequence[str]) -> tuple[str, ...]:
-    """As many irrelevant principles as there are principles, at least `FEWEST`; they repeat where they do not suffice."""
-    return tuple(islice(cycle(irrelevant), max(len(principles), FEWEST)))

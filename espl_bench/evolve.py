@@ -1,17 +1,17 @@
 """The words' half of an iteration: rate the batch's prompts, breed from the best, admit the children."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espl_bench.evolution.operators.crossover import cross
-from espl_bench.evolution.operators.mutation import mutate
+from espl_bench.evolution.acceptance import Trial, find_acceptance
 from espl_bench.evolution.operators.proposal import Child, EditLimits
+from espl_bench.evolution.operators.protocol import StepView, find_operator
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.method import Method
-from espl_bench.types import Origin, Rating, Rejected, SystemPrompt, TrajectoryGroup
+from espl_bench.types import Rating, Rejected, SystemPrompt, TrajectoryGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +43,54 @@ async def evolve(
     limits: EditLimits,
     tie: float,
     rng: np.random.Generator,
+    trial: Trial,
+    breed: bool = True,
 ) -> Generation:
-    """Rate, then let each operator of the method propose one child from the same groups; then admit the children."""
+    """Rate and remember; then, if words learn in this step, let each operator propose children and admit those that are accepted.
+
+    Args:
+        method: whose operators and acceptance rule.
+        population: before the step.
+        groups_KP: the step's rollouts.
+        editor: writes the reflections.
+        limits: what bounds a child.
+        tie: mean rewards this close are a draw.
+        rng: shared by the operators, in their order.
+        trial: rollouts for an acceptance rule that wants them.
+        breed: whether words learn in this step. Ratings follow every step.
+    """
     means = mean_rewards(groups_KP)
     if not method.operators or not means:
         return Generation(population, means, {prompt: population.get(prompt).rating for prompt in means}, (), ())
-    population = population.rate(means, tie)
+    population = population.rate(means, tie).record(groups_KP)
     rated = {prompt: population.get(prompt) for prompt in means}
     ranked = sorted(rated.values(), key=lambda prompt: (-means[prompt.id], -prompt.rating.mu))
-    best = ranked[0]
-    proposals: list[Child | Rejected] = []
-    for operator in method.operators:
-        match operator:
-            case Origin.MUTATION:
-                own = [group for group in groups_KP if group.prompt_id == best.id]
-                proposals.append(await mutate(best, own, editor, limits))
-            case Origin.CROSSOVER:
-                if rng.random() < method.crossover_prob:
-                    proposals.append(await cross(best, ranked, groups_KP, editor, limits))
-            case Origin.ROOT:
-                raise ValueError("the root is no operator")
+    view = StepView(editor.step + 1, tuple(ranked), tuple(groups_KP), population)
+    children, rejected = await _children(method, view, editor, limits, rng, trial) if breed else ((), ())
     born: list[tuple[SystemPrompt, Child]] = []
-    for child in proposals:
-        if isinstance(child, Child):
-            population = population.admit(child.principles, child.rating, child.lineage)
-            born.append((population.newest, child))
+    for child in children:
+        population = population.admit(child.principles, child.rating, child.lineage)
+        born.append((population.newest, child))
     ratings = {prompt: member.rating for prompt, member in rated.items()}
-    return Generation(population, means, ratings, tuple(born), tuple(child for child in proposals if isinstance(child, Rejected)))
+    return Generation(population, means, ratings, tuple(born), tuple(rejected))
+
+
+async def _children(
+    method: Method, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator, trial: Trial
+) -> tuple[Sequence[Child], Sequence[Rejected]]:
+    """Return the children that are to be born, and those that are not."""
+    acceptance = find_acceptance(method.acceptance)
+    children: list[Child] = []
+    rejected: list[Rejected] = []
+    for operator in map(find_operator, method.operators):
+        for proposed in await operator.propose(view, editor, limits, rng):
+            if isinstance(proposed, Rejected):
+                rejected.append(proposed)
+                continue
+            judgement = await acceptance.judge(proposed, view, trial)
+            if judgement.admitted:
+                children.append(replace(proposed, acceptance=judgement.detail))
+            else:
+                lineage = proposed.lineage
+                rejected.append(Rejected(view.step, lineage.origin, lineage.parent_ids, "not_accepted", judgement.detail))
+    return children, rejected

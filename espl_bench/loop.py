@@ -12,22 +12,24 @@ the same groups, side by side. How this departs from the paper and its reference
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from espl_bench.accounting.budget import ModelRole
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.config.run_config import RunConfig
-from espl_bench.controls import Control, with_random_rewards
+from espl_bench.controls import Control
 from espl_bench.engines.protocol import AdamParams, Engine, SamplingClient
 from espl_bench.environment.text_env import TextEnv
+from espl_bench.evolution.acceptance import find_acceptance
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
-from espl_bench.evolution.selection import SELECTORS
+from espl_bench.evolution.schedule import Halves, Progress, find_schedule
+from espl_bench.evolution.selection import find_selector
 from espl_bench.evolve import Generation, evolve
-from espl_bench.learning.advantages import compute_advantages
+from espl_bench.learning.advantages import compute_advantages, find_baseline, find_normalisation
 from espl_bench.learning.datums import to_datums
 from espl_bench.learning.spec import LossSpec
 from espl_bench.method import EditorChoice
@@ -36,8 +38,9 @@ from espl_bench.rollouts.batches import training_batch, whole_split
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog
+from espl_bench.runs.run_dir import TRIAL
 from espl_bench.seeding import rng_for
-from espl_bench.types import Split, TrajectoryGroup
+from espl_bench.types import Lineage, Problem, Rating, Split, SystemPrompt, TrajectoryGroup
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 
@@ -56,6 +59,7 @@ class RunContext:
 
     config: RunConfig
     env: TextEnv
+    control: Control
     task: RolloutSpec
     engine: Engine
     editor: Engine
@@ -81,40 +85,78 @@ class RunContext:
 
     @property
     def learns_side_by_side(self) -> bool:
-        """Whether the editor may write while the weights move: not if it writes with these, or shares what moves."""
+        """Whether words may be written while the weights move: not with these weights, nor with an engine that shares what moves."""
+        if find_acceptance(self.config.method.acceptance).rolls_out:  # a child is judged with the weights that made the rollouts
+            return False
         own_weights = self.config.method.editor is EditorChoice.REFERENCE and self.engine.isolates_snapshots
         return own_weights or self.editor is not self.engine
+
+    def halves(self, step: int) -> Halves:
+        """Which halves learn from the iteration after `step`."""
+        method, spent = self.config.method, self.ledger.totals()
+        progress = Progress(step, self.config.iterations, spent.rollouts, spent.generated_tokens)
+        return find_schedule(method.schedule)(progress, method.schedule_period)
 
 
 async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) -> LoopState:
     """One iteration: act, then learn weights and words from the same groups."""
     config, method, step = bench.config, bench.config.method, state.step
     started = time.monotonic()
+    halves = bench.halves(step)
     rng = rng_for(config.seed, "selection", step)
-    prompts_K = SELECTORS[method.selector].select(state.population.members, config.num_prompts, rng)
+    population = state.population
+    prompts_K = find_selector(method.selector).select(population.members, population.history, config.num_prompts, rng)
     problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
     policy = await bench.policy(Purpose.ROLLOUT)
     watchdog = bench.watchdog(recorder)
     groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
-    graded_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
+    graded_KP = bench.control.rewards(groups_KP, config.seed, step)
+    trial = StepTrial(bench, policy, problems_P, step, watchdog)
     if bench.learns_side_by_side:
-        learned, generation = await asyncio.gather(learn_weights(bench, graded_KP), learn_words(bench, state, graded_KP))
-    else:  # an editor with the current weights must write before they move
-        generation = await learn_words(bench, state, graded_KP)
-        learned = await learn_weights(bench, graded_KP)
+        learned, generation = await asyncio.gather(
+            learn_weights(bench, graded_KP, halves.weights), learn_words(bench, state, graded_KP, trial, halves.words)
+        )
+    else:  # what writes or judges with the current weights must do so before they move
+        generation = await learn_words(bench, state, graded_KP, trial, halves.words)
+        learned = await learn_weights(bench, graded_KP, halves.weights)
     shown = method.shown_prompt(generation.population)
+    recorder.trial(step + 1, trial.groups)
     recorder.iteration(step + 1, groups_KP, generation, shown, learned, time.monotonic() - started)
     return LoopState(step + 1, generation.population)
 
 
-async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...]) -> Mapping[str, float]:
-    """One policy-gradient step, if the method's weights learn."""
-    config = bench.config
-    if not config.method.learns_weights:
+@dataclass
+class StepTrial:
+    """Rollouts of children that are to be judged, on the problems of one step. Their prompt ids are -1, -2, … in order."""
+
+    bench: RunContext
+    policy: SamplingClient
+    problems_P: Sequence[Problem]
+    step: int
+    watchdog: Watchdog
+    groups: list[TrajectoryGroup] = field(default_factory=list[TrajectoryGroup])
+    candidates: int = 0
+
+    async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
+        """Roll one candidate out, metered as training is."""
+        self.candidates += 1
+        prompt = SystemPrompt(-self.candidates, tuple(principles), Rating(), Lineage(TRIAL))
+        size, keys = self.bench.config.group_size, ("trial", self.step, self.candidates)
+        groups = await roll_out(self.policy, self.bench.task, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
+        self.bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
+        self.groups.extend(groups)
+        return self.bench.control.rewards(groups, self.bench.config.seed, self.step)
+
+
+async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...], learn: bool) -> Mapping[str, float]:
+    """One policy-gradient step, if the method's weights learn, and learn now."""
+    config, method = bench.config, bench.config.method
+    if not (method.learns_weights and learn):
         return {}
-    scored = compute_advantages(groups_KP, config.method.baseline)
+    baseline, normalisation = find_baseline(method.baseline), find_normalisation(method.normalisation)
+    scored = compute_advantages(groups_KP, baseline, normalisation, method.reduction)
     learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
     data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.temperature)]
     adam = AdamParams(lr=config.lr, grad_clip=config.grad_clip)
@@ -123,8 +165,10 @@ async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...
     return metrics
 
 
-async def learn_words(bench: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...]) -> Generation:
-    """One generation of prompts, if the method breeds them."""
+async def learn_words(
+    bench: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...], trial: StepTrial, breed: bool
+) -> Generation:
+    """One generation of prompts, if the method breeds them, and breeds now."""
     config = bench.config
     editor = Editor(
         client=await bench.reflecting(),
@@ -136,7 +180,7 @@ async def learn_words(bench: RunContext, state: LoopState, groups_KP: tuple[Traj
         max_tokens=config.editor_max_tokens,
     )
     rng = rng_for(config.seed, "operators", state.step)
-    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng)
+    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng, trial, breed)
 
 
 async def evaluate_split(bench: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:

@@ -1,56 +1,66 @@
-"""Find environments and methods by name. First-party ones register through the same entry points as a stranger's package."""
+"""Find what is registered by name: environments, methods and everything a method's row can name.
 
-import importlib
+First-party rows register through the same entry points as a stranger's package, in the groups below. A name that is not known is
+answered with the nearest one; a plug-in that does not import costs its own use one line, and nobody else's.
+"""
+
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from espl_bench.errors import UsageError, unknown
 
-if TYPE_CHECKING:
-    from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
-    from espl_bench.method import Method
 
-ENV_GROUP = "espl_bench.envs"
-METHOD_GROUP = "espl_bench.methods"
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """One kind of thing that a package can add."""
+
+    noun: str
+    """As messages call one of them."""
+    group: str
+    """The entry points' group."""
+
+
+ENVIRONMENTS = Seam("environment", "espl_bench.envs")
+METHODS = Seam("method", "espl_bench.methods")
+SELECTORS = Seam("selector", "espl_bench.selectors")
+OPERATORS = Seam("operator", "espl_bench.operators")
+ACCEPTANCES = Seam("acceptance", "espl_bench.acceptances")
+SCHEDULES = Seam("schedule", "espl_bench.schedules")
+LOSSES = Seam("loss", "espl_bench.losses")
+BASELINES = Seam("baseline", "espl_bench.baselines")
+NORMALISATIONS = Seam("normalisation", "espl_bench.normalisations")
+CONTROLS = Seam("control", "espl_bench.controls")
+DIALECTS = Seam("dialect", "espl_bench.dialects")
+ENGINES = Seam("engine", "espl_bench.engines")
+OPTIMIZERS = Seam("optimizer", "espl_bench.optimizers")
 
 
 @cache
-def _points(group: str) -> Mapping[str, Any]:
-    return {point.name: point for point in entry_points(group=group)}
+def _points(seam: Seam) -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=seam.group)}
 
 
-def names(group: str) -> list[str]:
-    """Registered names, sorted; nothing is imported."""
-    return sorted(_points(group))
+def names(seam: Seam) -> list[str]:
+    """Return the registered names, sorted; nothing is imported."""
+    return sorted(_points(seam))
 
 
-def _load(group: str, kind: str, name: str) -> Any:
-    points = _points(group)
-    if name not in points:
-        raise unknown(kind, name, points)
+def require(seam: Seam, name: str) -> None:
+    """Raise UsageError, with the nearest known name, unless the name is registered. Nothing is imported."""
+    if name not in _points(seam):
+        raise unknown(seam.noun, name, _points(seam))
+
+
+@cache
+def find(seam: Seam, name: str) -> Any:
+    """Return what is registered under a name. Raises UsageError in one line if nothing is, or if it cannot be imported."""
+    require(seam, name)
+    point = _points(seam)[name]
     try:
-        return points[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{kind} '{name}' cannot be loaded from {points[name].value}: {error}; reinstall its package") from error
-
-
-def find_method(name: str) -> "Method":
-    """A method by name. Raises UsageError with the nearest known name."""
-    return _load(METHOD_GROUP, "method", name)
-
-
-def find_environment(name: str) -> "EnvironmentSpec":
-    """An environment's spec by name. Raises UsageError with the nearest known name."""
-    return _load(ENV_GROUP, "environment", name)
-
-
-def make_environment(spec: "EnvironmentSpec", options: Mapping[str, Any]) -> "TextEnv":
-    """An instance of the environment. Raises UsageError if it does not take the options."""
-    module, _, attribute = spec.entry_point.partition(":")
-    make = getattr(importlib.import_module(module), attribute)
-    try:
-        return make(**spec.arguments, **options)
-    except TypeError as error:
-        raise UsageError(f"environment '{spec.name}' does not take these options: {error}") from error
+        return point.load()
+    except Exception as error:  # a stranger's module runs here, and may raise anything
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{seam.noun} '{name}' cannot be loaded from {point.value}: {fault}; reinstall its package") from error

@@ -10,7 +10,7 @@ Axis suffixes used in names throughout the project:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 ChatRole = Literal["system", "user", "assistant", "tool"]
 
@@ -222,19 +222,16 @@ class Rating:
     sigma: float = 25.0 / 3.0
 
 
-class Origin(StrEnum):
-    """How a system prompt came to be."""
-
-    ROOT = "root"
-    MUTATION = "mutation"
-    CROSSOVER = "crossover"
+ROOT_ORIGIN: Final = "root"
+"""The origin of a run's first prompt. Every other prompt's origin is the name of the operator that wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a system prompt comes from."""
 
-    origin: Origin
+    origin: str
+    """`ROOT_ORIGIN`, or an operator's name."""
     parent_ids: tuple[int, ...] = ()
     """Mutation: one parent. Crossover: the best prompt first, then the others."""
     born_step: int = 0
@@ -254,17 +251,16 @@ class SystemPrompt:
     """Rankings it has taken part in."""
 
 
-RejectionReason = Literal["no_contrast", "no_edits", "unparseable", "unchanged", "no_rival", "too_long"]
-
-
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A child that was not born, and why. Recorded, never swallowed."""
 
     step: int
-    origin: Origin
+    origin: str
+    """The operator's name."""
     parent_ids: tuple[int, ...]
-    reason: RejectionReason
+    reason: str
+    """To be counted, e.g. ``no_contrast``, ``no_edits``, ``unparseable``, ``unchanged``, ``too_long``, ``not_accepted``."""
     detail: str = ""
     """One line, at most a few hundred characters: e.g. the start of the text that could not be parsed."""
 

@@ -8,13 +8,14 @@ from espl_envs.rulebook.env import RulebookEnv
 from loop_fixtures import make_scripted_config, rows, run, splits_by_question
 from scripted_engine import ScriptedEngine
 
-from espl_bench.build import environment_of, refuse_unmoved, with_shuffled_answers
+from espl_bench.build import environment_of
 from espl_bench.cli.app import invoke
-from espl_bench.controls import FEWEST, Control, stand_in, with_random_rewards
+from espl_bench.controls import FEWEST, IRRELEVANT_PROMPT, RANDOM_REWARD, SHUFFLED_ANSWERS
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.prompts.dialect import BUILT_IN, Dialect
+from espl_bench.registry import CONTROLS, names
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
 
@@ -22,22 +23,22 @@ SHAPE = {"steps": 2, "eval_samples": 1}
 
 
 def test_other_answers_are_of_other_training_problems_each_used_once_and_nothing_else_moves():
-    plain, shuffled = RulebookEnv(), with_shuffled_answers(RulebookEnv(), seed=3)
+    plain, shuffled = RulebookEnv(), SHUFFLED_ANSWERS.environment(RulebookEnv(), seed=3)
     size = plain.size(Split.TRAIN)
     own = [plain.problem(Split.TRAIN, index) for index in range(size)]
     other = [shuffled.problem(Split.TRAIN, index) for index in range(size)]
     assert [problem.question for problem in own] == [problem.question for problem in other]
     assert sorted(problem.gold for problem in own) == sorted(problem.gold for problem in other)
     assert all(a.gold != b.gold for a, b in zip(own, other, strict=True))
-    assert other == [with_shuffled_answers(RulebookEnv(), seed=3).problem(Split.TRAIN, index) for index in range(size)]
-    assert other != [with_shuffled_answers(RulebookEnv(), seed=4).problem(Split.TRAIN, index) for index in range(size)]
+    assert other == [SHUFFLED_ANSWERS.environment(RulebookEnv(), seed=3).problem(Split.TRAIN, index) for index in range(size)]
+    assert other != [SHUFFLED_ANSWERS.environment(RulebookEnv(), seed=4).problem(Split.TRAIN, index) for index in range(size)]
     for split in (Split.VALIDATION, Split.TEST):
         assert shuffled.problem(split, 5) == plain.problem(split, 5)
 
 
 def test_episodes_are_graded_by_the_other_answer():
-    env = with_shuffled_answers(RulebookEnv(), seed=0)
-    refuse_unmoved(env, "rulebook")
+    env = SHUFFLED_ANSWERS.environment(RulebookEnv(), seed=0)
+    SHUFFLED_ANSWERS.check(env, "rulebook")
     truth = RulebookEnv().problem(Split.TRAIN, 0)
     assert truth.answer != env.problem(Split.TRAIN, 0).answer
     env.reset(options={"split": "train", "index": 0})
@@ -55,29 +56,29 @@ class KnowsItself(RulebookEnv):
 
 def test_an_environment_that_grades_by_itself_is_refused():
     with pytest.raises(UsageError, match="does not grade by its problems' answers"):
-        refuse_unmoved(with_shuffled_answers(KnowsItself(), seed=0), "own")
+        SHUFFLED_ANSWERS.check(SHUFFLED_ANSWERS.environment(KnowsItself(), seed=0), "own")
 
 
 def groups(outcome=Outcome.CORRECT):
     problem = RulebookEnv().problem(Split.TRAIN, 0)
     trajectories = tuple(Trajectory(problem, 0, sample, (), 1.0, outcome) for sample in range(400))
-    return [TrajectoryGroup(problem, 0, trajectories), TrajectoryGroup(problem, 0, trajectories)]
+    return (TrajectoryGroup(problem, 0, trajectories), TrajectoryGroup(problem, 0, trajectories))
 
 
 def test_random_rewards_are_fair_coins_with_names_and_spare_what_was_not_graded():
-    tossed = with_random_rewards(groups(), seed=1, step=2)
+    tossed = RANDOM_REWARD.rewards(groups(), seed=1, step=2)
     heads = [[trajectory.reward for trajectory in group.trajectories_G] for group in tossed]
     assert all(0.4 < sum(each) / len(each) < 0.6 for each in heads) and heads[0] != heads[1]
     assert all((t.reward == 1.0) == (t.outcome is Outcome.CORRECT) for group in tossed for t in group.trajectories_G)
-    assert tossed == with_random_rewards(groups(), seed=1, step=2) != with_random_rewards(groups(), seed=1, step=3)
-    assert with_random_rewards(groups(Outcome.TIMEOUT), 1, 2) == tuple(groups(Outcome.TIMEOUT))
+    assert tossed == RANDOM_REWARD.rewards(groups(), seed=1, step=2) != RANDOM_REWARD.rewards(groups(), seed=1, step=3)
+    assert RANDOM_REWARD.rewards(groups(Outcome.TIMEOUT), 1, 2) == groups(Outcome.TIMEOUT)
 
 
-@pytest.mark.parametrize("control", list(Control))
-def test_a_control_is_recorded_and_verifies(control: Control, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("control", names(CONTROLS))
+def test_a_control_is_recorded_and_verifies(control: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "run"
-    summary = run(make_scripted_config(control=control.value, **SHAPE), folder, ScriptedEngine())
-    assert summary.control is control is RunDir(folder).summary().control is RunDir(folder).config().control
+    summary = run(make_scripted_config(control=control, **SHAPE), folder, ScriptedEngine())
+    assert summary.control == control == RunDir(folder).summary().control == RunDir(folder).config().control
     assert summary.row == f"espl ({control})"
     assert invoke(["verify", str(folder)]) == 0, capsys.readouterr().out
 
@@ -106,8 +107,9 @@ def test_the_policy_is_shown_as_many_irrelevant_principles_in_training_and_in_th
     told = ("dax larger", "fep sum", "gnp smaller", "kep first", "lom sum")
     config = make_scripted_config(control="irrelevant-prompt", root_principles=told, **SHAPE)
     run(config, tmp_path / "run", engine)
-    wanted = Dialect.load("compact").irrelevant()
-    assert stand_in(told, wanted) == wanted[:5] and len(stand_in((), wanted)) == FEWEST
+    dialect = Dialect.load("compact")
+    wanted = dialect.irrelevant()
+    assert IRRELEVANT_PROMPT.principles(told, dialect) == wanted[:5] and len(IRRELEVANT_PROMPT.principles((), dialect)) == FEWEST
     questions = splits_by_question(environment_of(config))
     asked = [r for call in engine.calls for r in call.requests if any(q in r.messages[-1].content for q in questions)]
     shown = {request.messages[0].content for request in asked if request.messages[0].role == "system"}
@@ -122,7 +124,7 @@ def test_a_control_of_a_method_that_learns_nothing_is_refused(capsys: pytest.Cap
 
 
 def controlled(scores: float):
-    return [make_summary("espl", seed, [scores] * 100, control=Control.RANDOM_REWARD) for seed in range(3)]
+    return [make_summary("espl", seed, [scores] * 100, control="random-reward") for seed in range(3)]
 
 
 def board(*summaries):

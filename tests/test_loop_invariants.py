@@ -21,14 +21,14 @@ from loop_fixtures import (
 from scripted_engine import CHAIN, ScriptedEngine
 
 from espl_bench.build import open_engine
-from espl_bench.learning.advantages import Baseline
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT
 from espl_bench.method import ESPL, EditorChoice
 from espl_bench.prompts.dialect import Placement
 from espl_bench.rollouts.batches import training_batch
 from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Lineage, Outcome, Rating, Split, SystemPrompt
 
 QUESTIONS = splits_by_question(RulebookEnv())
 
@@ -42,12 +42,12 @@ def metrics(folder: Path) -> bytes:
 
 def test_espl_without_operators_is_rl_only_bit_for_bit(lab_model: Path, tmp_path: Path):
     rl_only = make_config(lab_model, "rl_only")
-    bare = with_method(rl_only, ESPL.varied(operators=(), baseline=Baseline.ACROSS_PROMPTS))
+    bare = with_method(rl_only, ESPL.varied(operators=(), baseline=ACROSS_PROMPTS))
     run(rl_only, tmp_path / "rl")
     run(bare, tmp_path / "espl")
     assert metrics(tmp_path / "espl") == metrics(tmp_path / "rl")
     assert adapter(tmp_path / "espl") == adapter(tmp_path / "rl")
-    per_prompt = with_method(rl_only, rl_only.method.varied(baseline=Baseline.PER_PROMPT))
+    per_prompt = with_method(rl_only, rl_only.method.varied(baseline=PER_PROMPT))
     run(per_prompt, tmp_path / "other")
     assert adapter(tmp_path / "other") != adapter(tmp_path / "rl"), "otherwise the comparison could not fail"
 
@@ -192,7 +192,7 @@ def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_model
 def test_a_prompt_reads_the_same_in_training_and_in_evaluation(placement: Placement):
     engine = ScriptedEngine()
     bench = open_run(make_scripted_config(placement=placement), engine)
-    prompt = SystemPrompt(3, ("dax larger", "fep sum"), Rating(), Lineage(Origin.ROOT))
+    prompt = SystemPrompt(3, ("dax larger", "fep sum"), Rating(), Lineage(ROOT_ORIGIN))
     problems = [bench.env.problem(Split.TRAIN, index) for index in range(5)]
 
     async def both():

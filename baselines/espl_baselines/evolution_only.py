@@ -1,10 +1,9 @@
 """Evolution: the full evolutionary algorithm of E-SPL over frozen weights."""
 
 from espl_bench.method import Method
-from espl_bench.types import Origin
 
 EVOLUTION_ONLY = Method(
     name="evolution_only",
     summary="a rated population of prompts evolves by mutation and crossover; weights frozen",
-    operators=(Origin.MUTATION, Origin.CROSSOVER),
+    operators=("mutation", "crossover"),
 )

@@ -1,12 +1,11 @@
 """Self-reflection: one prompt, rewritten after every iteration by mutation; no selection, no crossover, frozen weights."""
 
 from espl_bench.method import Method, Shown
-from espl_bench.types import Origin
 
 REFLECTION_ONLY = Method(
     name="reflection_only",
     summary="one prompt, rewritten by mutation every iteration; weights frozen",
-    operators=(Origin.MUTATION,),
+    operators=("mutation",),
     population_size=1,
     shown=Shown.NEWEST,
 )

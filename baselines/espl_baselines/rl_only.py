@@ -4,12 +4,11 @@ The root prompt is sampled as often as E-SPL samples prompts, so rollouts match.
 per problem, the stronger baseline; `--baseline per_prompt` gives the reference code's K groups of G.
 """
 
-from espl_bench.learning.advantages import Baseline
 from espl_bench.method import Method
 
 RL_ONLY = Method(
     name="rl_only",
     summary="weights learn by RL under the root prompt; one group of K·G rollouts per problem",
     learns_weights=True,
-    baseline=Baseline.ACROSS_PROMPTS,
+    baseline="across_prompts",
 )

@@ -17,7 +17,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
 from espl_bench.runs.rollout_rows import InvalidRowError, RolloutRow, read_stored
-from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
+from espl_bench.runs.run_dir import KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Problem, Split
 
@@ -110,9 +110,9 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     examiner = Examiner(run_dir.config())
     run_dir.refuse_other_data(examiner.env.data_identity())
     found = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
-    rows: dict[tuple[int, Split | None], Row] = {(row["step"], None): row for row in run_dir.read_log(Log.METRICS)}
+    rows: dict[tuple[int, RolloutKind], Row] = {(row["step"], None): row for row in run_dir.read_log(Log.METRICS)}
     rows |= {(row["step"], Split(row["split"])): row for row in run_dir.read_log(Log.EVALUATIONS)}
-    stored = {(step, split) for split in (None, *Split) for step in run_dir.rollout_steps(split)}
+    stored = {(step, split) for split in KINDS for step in run_dir.rollout_steps(split)}
     places = sorted({*rows, *stored}, key=lambda place: (place[0], place[1] or ""))
     last_test: list[RegradedRollout] | None = None
     for done, (step, split) in enumerate(places):
@@ -129,7 +129,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     return found
 
 
-def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Split | None) -> list[RegradedRollout] | None:
+def _regrade_file(found: Verification, examiner: Examiner, step: int, split: RolloutKind) -> list[RegradedRollout] | None:
     """Grade a file again; None if it or a line of it cannot be used, so that nothing can be computed from it."""
     path = found.run_dir.rollout_path(step, split)
     name = path.relative_to(found.run_dir.path).as_posix()
@@ -155,7 +155,7 @@ def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Spl
     return regraded if len(sound) == len(lines) else None
 
 
-def _compare_row(found: Verification, examiner: Examiner, split: Split | None, row: Row, regraded: Sequence[RegradedRollout]) -> None:
+def _compare_row(found: Verification, examiner: Examiner, split: RolloutKind, row: Row, regraded: Sequence[RegradedRollout]) -> None:
     """A row of metrics.jsonl (no split) or evaluations.jsonl against its rollouts."""
     place = f"{Log.METRICS if split is None else Log.EVALUATIONS}.jsonl step {row['step']}"
     found.compare(place, "outcomes", row["outcomes"], _shares(regraded))
@@ -174,7 +174,7 @@ def _compare_row(found: Verification, examiner: Examiner, split: Split | None, r
 
 
 def _compare_summary(
-    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, Split | None], Row], test: Sequence[RegradedRollout] | None
+    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, RolloutKind], Row], test: Sequence[RegradedRollout] | None
 ) -> None:
     """The result against the rows of the evaluations' log, and what it says of the test against the rollouts of the last one."""
     for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):

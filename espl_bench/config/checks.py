@@ -85,6 +85,7 @@ def _engine_option(name: str) -> str:
 
 
 def _methods_without_training() -> list[str]:
-    from espl_bench.registry import METHOD_GROUP, find_method, names
+    from espl_bench.method import find_method
+    from espl_bench.registry import METHODS, names
 
-    return [name for name in names(METHOD_GROUP) if not find_method(name).learns_weights]
+    return [name for name in names(METHODS) if not find_method(name).learns_weights]

@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from espl_bench.config.checks import check_sources
 from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
-from espl_bench.controls import Control
+from espl_bench.controls import find_control
 from espl_bench.engines.source import fastest_engine
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
-from espl_bench.registry import find_environment, find_method
+from espl_bench.method import find_method
+from espl_bench.registry import LOSSES, require
 from espl_bench.utils.validation import first_fault
 
 METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
@@ -44,7 +46,9 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
         raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
     if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
         raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
-    if config.method.is_static and config.control in (Control.RANDOM_REWARD, Control.SHUFFLED_ANSWERS):
+    config.method.require_names()
+    require(LOSSES, config.loss)
+    if config.method.is_static and find_control(config.control).changes_rewards:
         raise UsageError(f"options: {config.method.name} learns from no reward, so --control {config.control} has no use; leave it out")
     check_sources(config, chosen)
     return config

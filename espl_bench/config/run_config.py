@@ -5,10 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from espl_bench.controls import Control
 from espl_bench.engines.source import EngineName, ModelSource
 from espl_bench.evolution.operators.proposal import EditLimits
-from espl_bench.learning.spec import CorrectionLevel, LossName
+from espl_bench.learning.spec import CorrectionLevel
 from espl_bench.method import Method
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
@@ -43,7 +42,7 @@ class RunConfig(BaseModel):
     steps: int = Field(default=100, ge=0)
     """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
     seed: int = Field(default=0, ge=0)
-    control: Control | None = None
+    control: str | None = None
     """What is taken away, so that what still improves did not come from it."""
 
     num_prompts: int = Field(default=3, ge=1)
@@ -67,7 +66,7 @@ class RunConfig(BaseModel):
     """How an environment's tools are worded: as text by the dialect, or in the model's own format by its chat template."""
 
     lr: float = Field(default=4e-5, ge=0)
-    loss: LossName = "importance_sampling"
+    loss: str = "importance_sampling"
     clip_low: float | None = None
     """None: the loss's own default."""
     clip_high: float | None = None
@@ -147,6 +146,7 @@ class RunConfig(BaseModel):
             sigma_growth=self.sigma_growth,
             form=self.prompt_form,
             max_prompt_words=self.max_prompt_words,
+            crossover_prob=self.method.crossover_prob,
         )
 
     @property

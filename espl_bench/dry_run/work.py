@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from espl_bench.config.run_config import RunConfig
-from espl_bench.types import Origin, Split
+from espl_bench.evolution.operators.protocol import find_operator
+from espl_bench.types import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,6 @@ def evaluated(steps: int, every: int) -> int:
 
 
 def reflections_per_step(config: RunConfig, problems: int) -> int:
-    """The most requests one step can send to the editor: a summary per attempt, a critique per problem, one aggregation; one crossover."""
-    calls = 0
-    if Origin.MUTATION in config.method.operators:
-        calls += problems * config.group_size + problems + 1
-    if Origin.CROSSOVER in config.method.operators and config.method.crossover_prob > 0:
-        calls += 1
-    return calls
+    """Return the most requests one step can send to the editor, all operators together."""
+    operators = map(find_operator, config.method.operators)
+    return sum(operator.max_calls(problems, config.group_size, config.limits) for operator in operators)

@@ -5,16 +5,17 @@ leaves, however well it is rated (paper, Algorithm 1).
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from espl_bench.evolution.history import History
 from espl_bench.evolution.rating import TIE, conservative, rate_by_means
-from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt, TrajectoryGroup
 from espl_bench.utils.validation import first_fault
 
 
@@ -28,6 +29,8 @@ class Population:
     """The id the next child gets; ids are never used twice, also not after an eviction."""
     max_size: int
     """At least 1. With 1, every child replaces its parent."""
+    history: History = field(default_factory=History)
+    """What the members earned, problem by problem; empty in checkpoints of versions that kept none."""
 
     def __post_init__(self) -> None:
         """Check what every method relies on; raises ValueError."""
@@ -40,7 +43,7 @@ class Population:
     @classmethod
     def start(cls, principles: tuple[str, ...], max_size: int) -> Self:
         """The population of step 0: the root prompt alone, id 0, with the prior rating."""
-        root = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(Origin.ROOT))
+        root = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(ROOT_ORIGIN))
         return cls(members=(root,), next_id=1, max_size=max_size)
 
     @property
@@ -81,6 +84,10 @@ class Population:
             members[place] = replace(members[place], rating=ratings[prompt_id], matches=members[place].matches + 1)
         return replace(self, members=tuple(members))
 
+    def record(self, groups_KP: Sequence[TrajectoryGroup]) -> Self:
+        """Remember what the members earned in one step."""
+        return replace(self, history=self.history.record(groups_KP).keep({member.id for member in self.members}))
+
     def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
         """Add a child as the newest member, evicting the oldest beyond ``max_size``. The child is then ``newest``.
 
@@ -90,7 +97,8 @@ class Population:
             raise ValueError(f"parents that were never born: {unborn}")
         child = SystemPrompt(id=self.next_id, principles=principles, rating=rating, lineage=lineage)
         members = (*self.members, child)[-self.max_size :]
-        return replace(self, members=members, next_id=self.next_id + 1)
+        history = self.history.keep({member.id for member in members})
+        return replace(self, members=members, next_id=self.next_id + 1, history=history)
 
     def best_rated(self, width: float) -> SystemPrompt:
         """The member with the highest mu - width * sigma; of equals, the oldest."""

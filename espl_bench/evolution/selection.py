@@ -5,15 +5,16 @@ prompt and repeating when the window is too small is the same for all of them an
 Reserving the place after ordering leaves the distribution over the other prompts as it would be without the newest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from types import MappingProxyType
 from typing import Final, Protocol
 
 import numpy as np
 
+from espl_bench.evolution.history import History
 from espl_bench.evolution.rating import conservative, optimistic
+from espl_bench.registry import SELECTORS, find
 from espl_bench.types import SystemPrompt
 
 WIDTH: Final = 2.0
@@ -23,11 +24,14 @@ WIDTH: Final = 2.0
 class Selector(Protocol):
     """Picks the prompts of one step."""
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """Exactly ``num_prompts`` prompts of the window, strongest claim first.
 
         Args:
             window: the newest prompts of the population, at least one, each once.
+            history: what each of them earned on each problem so far; for rules that look at problems one by one, such as Pareto fronts.
             num_prompts: M of the paper, at least 1. A smaller window is taken whole and then repeated from the front.
             rng: the step's generator; selectors that draw nothing leave it untouched.
 
@@ -45,7 +49,9 @@ class TopPlusRandom:
     include_newest: bool = True
     """Whether the newest prompt always has a place; it takes the last one if it did not earn any."""
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """The top prompt, then the others uniformly without replacement."""
         top, *others = _by_optimism(window, self.width)
         return _take([top, *_shuffled(others, rng)], num_prompts, self.include_newest)
@@ -65,7 +71,9 @@ class Softmax:
         if not self.temperature > 0:
             raise ValueError(f"softmax selection needs a temperature above 0, not {self.temperature}")
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """Gumbel-top-k: ordering by logit plus Gumbel noise draws without replacement, and cannot overflow."""
         logits = np.array([optimistic(prompt.rating, self.width) for prompt in window]) / self.temperature
         noisy = logits + rng.gumbel(size=len(window))
@@ -80,7 +88,9 @@ class Ucb:
     width: float = WIDTH
     include_newest: bool = True
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """Highest upper bound first; of equals, the older."""
         return _take(_by_optimism(window, self.width), num_prompts, self.include_newest)
 
@@ -92,7 +102,9 @@ class Lucb:
     width: float = WIDTH
     include_newest: bool = True
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """Champion first; of equals, the older."""
         order = _by_optimism(window, self.width)
         champion = min(order, key=lambda prompt: (-conservative(prompt.rating, self.width), prompt.id))
@@ -106,21 +118,24 @@ class Uniform:
 
     include_newest: bool = True
 
-    def select(self, window: Sequence[SystemPrompt], num_prompts: int, rng: np.random.Generator) -> tuple[SystemPrompt, ...]:
+    def select(
+        self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
+    ) -> tuple[SystemPrompt, ...]:
         """A random order of the window."""
         return _take(_shuffled(window, rng), num_prompts, self.include_newest)
 
 
-SELECTORS: Final[Mapping[str, Selector]] = MappingProxyType(
-    {
-        "top_plus_random": TopPlusRandom(),
-        "softmax": Softmax(),
-        "ucb": Ucb(),
-        "lucb": Lucb(),
-        "uniform": Uniform(),
-    }
-)
-"""The selectors by name, with the paper's settings."""
+TOP_PLUS_RANDOM: Final = TopPlusRandom()
+SOFTMAX: Final = Softmax()
+UCB: Final = Ucb()
+LUCB: Final = Lucb()
+UNIFORM: Final = Uniform()
+"""The registered ones, with the paper's settings."""
+
+
+def find_selector(name: str) -> Selector:
+    """Return a selector by name. Raises UsageError with the nearest known name."""
+    return find(SELECTORS, name)
 
 
 def _by_optimism(window: Sequence[SystemPrompt], width: float) -> list[SystemPrompt]:

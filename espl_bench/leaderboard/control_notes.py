@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from espl_bench.controls import find_control
 from espl_bench.leaderboard.grouping import REFERENCE, TestGroup
 from espl_bench.stats import difference_interval
 from espl_bench.utils.formatting import points
@@ -20,5 +21,5 @@ def control_notes(test: TestGroup) -> Iterator[str]:
         low, high = difference_interval(method.on(seeds), test.methods[REFERENCE].on(seeds))
         if low > 0.0:
             gap = f"+{points((low + high) / 2)} points to {REFERENCE}, 95 % CI +{points(low)} … +{points(high)}"
-            lost = f"gains on {test.env} may come from something else than {control.taken_away}"
+            lost = f"gains on {test.env} may come from something else than {find_control(control).taken_away}"
             yield f"control improves: {label} {gap}; {lost}"

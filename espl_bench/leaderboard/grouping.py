@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espl_bench.controls import Control
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.summary import Summary
 
@@ -39,7 +38,7 @@ class MethodRuns:
     """Samples averaged."""
 
     @property
-    def control(self) -> Control | None:
+    def control(self) -> str | None:
         """What was taken away from all of its runs."""
         return next(iter(self.runs.values())).control
 

@@ -7,16 +7,26 @@ tokens (paper: policy gradient summed over tokens), and none has a KL term (pape
 Every function takes tensors of shape (N,), N being all sampled tokens of some trajectories.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from espl_bench.errors import unknown
-from espl_bench.learning.spec import LossName, LossSpec
+from espl_bench.learning.spec import LossSpec
+from espl_bench.registry import LOSSES, find
 
-Loss = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]
+Compute = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]
 """(trainer's log p, sampler's log q, advantage, spec) -> the summed loss, a scalar to minimise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss with its usual clips."""
+
+    compute: Compute
+    clip_low: float = 0.8
+    clip_high: float = 1.2
 
 
 def importance_sampling(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
@@ -38,25 +48,26 @@ def cispo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: Los
     return -(weight_N * advantages_N * logprobs_N).sum()
 
 
-LOSSES: Mapping[LossName, Loss] = {"importance_sampling": importance_sampling, "ppo": ppo, "cispo": cispo}
-
-DEFAULTS: Mapping[LossName, LossSpec] = {
-    "importance_sampling": LossSpec("importance_sampling"),
-    "ppo": LossSpec("ppo", clip_low=0.8, clip_high=1.2),
-    "cispo": LossSpec("cispo", clip_low=0.0, clip_high=4.0),
-}
-"""Each loss with its usual clips (paper: CISPO clips the ratio to 0…4)."""
+IMPORTANCE_SAMPLING = Loss(importance_sampling)
+PPO = Loss(ppo, clip_low=0.8, clip_high=1.2)
+CISPO = Loss(cispo, clip_low=0.0, clip_high=4.0)
+"""The paper clips CISPO's ratio to 0…4."""
 
 
-def default_loss(name: LossName) -> LossSpec:
-    """The loss of that name with its usual clips.
+def find_loss(name: str) -> Loss:
+    """Return a loss by name. Raises UsageError with the nearest known name."""
+    return find(LOSSES, name)
 
-    Raises:
-        UsageError: there is no loss of that name.
-    """
-    if name not in DEFAULTS:
-        raise unknown("loss", name, DEFAULTS)
-    return DEFAULTS[name]
+
+def default_loss(name: str) -> LossSpec:
+    """Return the spec of a loss with its usual clips. Raises UsageError if there is no loss of that name."""
+    loss = find_loss(name)
+    return LossSpec(name, loss.clip_low, loss.clip_high)
+
+
+def summed_loss(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
+    """Return the loss that the spec names, a scalar to minimise."""
+    return find_loss(spec.name).compute(logprobs_N, sampler_N, advantages_N, spec)
 
 
 def mismatch(logprobs_N: Tensor, sampler_N: Tensor, entropy_N: Tensor, spec: LossSpec) -> dict[str, float]:

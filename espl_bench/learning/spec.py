@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-LossName = Literal["importance_sampling", "ppo", "cispo"]
-
-
 CorrectionLevel = Literal["token", "sequence", "none"]
 
 
@@ -13,7 +10,8 @@ CorrectionLevel = Literal["token", "sequence", "none"]
 class LossSpec:
     """Which policy-gradient loss, and where its ratio is clipped (learning/losses.py has the formulas)."""
 
-    name: LossName = "importance_sampling"
+    name: str = "importance_sampling"
+    """As it is registered."""
     clip_low: float = 0.8
     """Lower bound of the probability ratio (ppo: 0.8, cispo: 0.0); unused by importance_sampling."""
     clip_high: float = 1.2

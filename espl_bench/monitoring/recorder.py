@@ -17,7 +17,7 @@ from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import outcome_rates
 from espl_bench.runs.rollout_rows import rollout_rows
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.run_dir import TRIAL, Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
 
 SPENT = ("rollouts", "generated_tokens", "prompt_tokens", "reflection_tokens", "reflection_prompt_tokens", "train_tokens")
@@ -91,6 +91,11 @@ class RunRecorder:
             )
         )
 
+    def trial(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
+        """Store the rollouts that children of an iteration were judged by, if there were any."""
+        if groups:
+            self.run_dir.write_rollouts(step, rollout_rows(groups), TRIAL)
+
     def _population(self, step: int, generation: Generation) -> None:
         """Every rating, every child born and every child rejected."""
         rated = {str(prompt): [rating.mu, rating.sigma] for prompt, rating in generation.ratings.items()}
@@ -104,7 +109,7 @@ class RunRecorder:
                 {
                     "event": "rejected",
                     "step": step,
-                    "origin": child.origin.value,
+                    "origin": child.origin,
                     "parents": list(child.parent_ids),
                     "reason": child.reason,
                     "detail": child.detail,
@@ -139,12 +144,13 @@ def _born(step: int, prompt: SystemPrompt, child: Child | None) -> dict[str, Any
         "event": "born",
         "step": step,
         "id": prompt.id,
-        "origin": prompt.lineage.origin.value,
+        "origin": prompt.lineage.origin,
         "parents": list(prompt.lineage.parent_ids),
         "principles": list(prompt.principles),
         "mu": prompt.rating.mu,
         "sigma": prompt.rating.sigma,
         "evidence": [asdict(edit) for edit in child.evidence] if child else [],
+        **({"acceptance": child.acceptance} if child and child.acceptance else {}),
     }
 
 

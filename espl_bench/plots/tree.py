@@ -6,7 +6,6 @@ from espl_bench.analysis.lineage_layout import lanes
 from espl_bench.analysis.study import RunRecord
 from espl_bench.plots.style import WIDTH, panels
 from espl_bench.runs.view import PromptView
-from espl_bench.types import Origin
 from espl_bench.utils.formatting import clean
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _draw_edge(place: Any, parent: PromptView, child: PromptView, lane: dict[int
     bow = 0.42 if y0 == y1 and not first else 0.0
     middle = (x0 + x1) / 2
     path = Path([(x0, y0), (middle, y0 + bow), (middle, y1 + bow), (x1, y1)], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    crossed = child.origin == Origin.CROSSOVER
+    crossed = child.origin == "crossover"
     width = (1.3 if first else 0.8) if crossed else 1.0
     style: Any = "solid" if first else (0, (2, 2))
     place.add_patch(

@@ -18,12 +18,15 @@ from jinja2 import TemplateError as JinjaError
 from jinja2.loaders import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 
-from espl_bench.errors import TemplateError, unknown
+from espl_bench.errors import TemplateError, UsageError
 from espl_bench.prompts.root_prompt import read_principles
+from espl_bench.registry import DIALECTS, find
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "templates"
+COMPACT, FULL, SEARCH = (BUILT_IN / name for name in ("compact", "full", "search"))
+"""The registered ones: what an entry point of `espl_bench.dialects` names is a folder."""
 IRRELEVANT = "irrelevant.txt"
 """One principle a line; only a control needs it."""
 REMEDY = "compare it with the built-in dialects"
@@ -67,10 +70,10 @@ class Dialect:
 
     @classmethod
     def load(cls, name: str) -> "Dialect":
-        """A built-in dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
-        folder = Path(name) if "/" in name else BUILT_IN / name
+        """Load a registered dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
+        folder = Path(name) if "/" in name else Path(find(DIALECTS, name))
         if not folder.is_dir():
-            raise unknown("dialect", name, (path.name for path in BUILT_IN.iterdir() if path.is_dir()))
+            raise UsageError(f"dialect '{name}' is no folder: {folder} does not exist; name a registered dialect or a folder of templates")
         for template in TemplateName:
             if not (folder / f"{template}.jinja").is_file():
                 raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
@@ -109,9 +112,13 @@ class Dialect:
     def _file(self, template: TemplateName) -> Path:
         return self.folder / f"{template}.jinja"
 
-    def irrelevant(self) -> tuple[str, ...]:
-        """Principles of things that have nothing to do with any task (control irrelevant-prompt). Raises UsageError without the file."""
+    @cached_property
+    def _irrelevant(self) -> tuple[str, ...]:
         return read_principles(self.folder / IRRELEVANT)
+
+    def irrelevant(self) -> tuple[str, ...]:
+        """Return principles about things that have nothing to do with any task. Raises UsageError without the file."""
+        return self._irrelevant
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
         """What the policy is shown for one problem under one system prompt: in training, validation and test."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from espl_bench.analysis.study import Study
 from espl_bench.errors import UsageError
+from espl_bench.learning.advantages import find_baseline
 from espl_bench.report.page import pack, page
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import Index, Listed, pieces, read_samples
@@ -76,7 +77,7 @@ def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
     for place, (name, record) in enumerate(study.named.items()):
         progress(place, len(study.records))
         index = Index()
-        for sample in read_samples(record.run, record.view.config.method.baseline, share):
+        for sample in read_samples(record.run, find_baseline(record.view.config.method.baseline), share):
             index.add(Listed.of(sample))
             blobs |= {f"rollouts/{name}/{piece}": pack(told) for piece, told in pieces(sample)}
             stored, kept = stored + sample.stored, kept + len(sample.rows)

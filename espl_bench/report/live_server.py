@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from espl_bench.analysis.study import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.learning.advantages import find_baseline
 from espl_bench.report.page import encode, page, policy
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_index import RolloutIndex
@@ -67,7 +68,7 @@ class WatchedRun:
         """The list of a run's rollouts, or the texts of a piece of it; None where there is no such piece. Raises RunDirError."""
         with self._lock:
             run = record.run
-            shelf = self._shelves.setdefault(run.path, RolloutIndex(run, record.view.config.method.baseline))
+            shelf = self._shelves.setdefault(run.path, RolloutIndex(run, find_baseline(record.view.config.method.baseline)))
             if piece is None:
                 return shelf.index().to_json()
             rows = shelf.piece(piece)

@@ -5,12 +5,12 @@ always whole groups, evenly spread over the run, the same ones every time.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from espl_bench.learning.advantages import Baseline, centred
+from espl_bench.learning.advantages import Baseline, differences
 from espl_bench.runs.run_dir import TRAINING, RunDir
 from espl_bench.types import Outcome, Split
 
@@ -78,15 +78,14 @@ def _group_of(row: Row) -> tuple[object, ...]:
 
 
 def _advantages(rows: Sequence[Row], baseline: Baseline) -> list[float | None]:
-    sets: dict[tuple[object, ...], list[int]] = {}
-    for place, row in enumerate(rows):
+    sets: dict[Hashable, list[int]] = {}
+    for index, row in enumerate(rows):
         if Outcome(row["outcome"]).graded:
-            key = _group_of(row) if baseline is Baseline.PER_PROMPT else (row["problem_id"],)
-            sets.setdefault(key, []).append(place)
+            sets.setdefault(baseline.key(row["problem_id"], row["prompt_id"], row["slot"]), []).append(index)
     found: list[float | None] = [None] * len(rows)
-    for places in sets.values():
-        for place, value in zip(places, centred([rows[place]["reward"] for place in places]), strict=True):
-            found[place] = value
+    for indices in sets.values():
+        for index, value in zip(indices, differences([rows[index]["reward"] for index in indices], baseline), strict=True):
+            found[index] = value
     return found
 
 

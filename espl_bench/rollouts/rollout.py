@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from espl_bench.controls import stand_in
 from espl_bench.engines.protocol import Chat, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
@@ -60,8 +59,8 @@ class RolloutSpec:
     """Of an episode, prompt and observations included; None: what the model's context holds."""
     native_tools: bool = False
     """Whether `chat` words calls and replies in the model's own tool format, rather than as text."""
-    irrelevant: tuple[str, ...] = ()
-    """Principles that the policy is shown in place of a prompt's own; none: it is shown its own."""
+    show: Callable[[Sequence[str]], Sequence[str]] = tuple
+    """What the policy is shown of a prompt's principles: all of them, unless a control shows it something else."""
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """The one rendering of a problem under a system prompt, for training and evaluation alike."""
@@ -69,8 +68,7 @@ class RolloutSpec:
 
     def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
         """The same in words."""
-        shown = stand_in(principles, self.irrelevant) if self.irrelevant else principles
-        return self.dialect.prompt_messages(shown, question, self.placement)
+        return self.dialect.prompt_messages(self.show(principles), question, self.placement)
 
 
 @dataclass

@@ -19,7 +19,7 @@ import shlex
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, Literal, cast
 
 from safetensors import SafetensorError
 
@@ -50,6 +50,11 @@ SHOWN_HASH = 12
 
 TRAINING = "step"
 """What the file names of training rollouts begin with, where those of an evaluation have its split."""
+TRIAL: Final = "trial"
+"""The same of rollouts that children were judged by before they joined."""
+RolloutKind = Split | Literal["trial"] | None
+"""None: training."""
+KINDS: Final[tuple[RolloutKind, ...]] = (None, *Split, TRIAL)
 
 
 class RunDir:
@@ -145,14 +150,14 @@ class RunDir:
         """All rows of a log, in order. Raises RunDirError naming the line that is broken."""
         return jsonl.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
 
-    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: Split | None = None) -> None:
-        """Write, or replace, the rollouts of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: RolloutKind = None) -> None:
+        """Write, or replace, the rollouts or trials of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
         path = self.rollout_path(step, split)
         lines = [jsonl.encode(row) for row in rows]
         with self._writing(path):
             atomic_io.write_atomic(path, lines)
 
-    def read_rollouts(self, step: int, split: Split | None = None) -> list[dict[str, Any]]:
+    def read_rollouts(self, step: int, split: RolloutKind = None) -> list[dict[str, Any]]:
         """The rollouts of one iteration or evaluation. Raises RunDirError if there are none, or a line is broken."""
         path = self.rollout_path(step, split)
         if not path.exists():
@@ -161,7 +166,7 @@ class RunDir:
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
         return jsonl.read_rows(path)
 
-    def rollout_steps(self, split: Split | None = None) -> list[int]:
+    def rollout_steps(self, split: RolloutKind = None) -> list[int]:
         """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""
         kind = split or TRAINING
         found = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
@@ -208,10 +213,10 @@ class RunDir:
             logs.check(self.path, sizes)
             checkpoints.discard_after(self._checkpoints, step)
             (self.path / SUMMARY).unlink(missing_ok=True)
-            for split in (None, *Split):
-                for later in self.rollout_steps(split):
-                    if later > step or (split and later == step):  # a state is evaluated after its commit
-                        self.rollout_path(later, split).unlink()
+            for kind in KINDS:
+                for later in self.rollout_steps(kind):
+                    if later > step or (isinstance(kind, Split) and later == step):  # a state is evaluated after its commit
+                        self.rollout_path(later, kind).unlink()
             atomic_io.remove_leftovers(self._rollouts)
             atomic_io.remove_leftovers(self.path)
             logs.cut(self.path, sizes)
@@ -232,9 +237,9 @@ class RunDir:
 
     def rollout_paths(self) -> list[Path]:
         """The files of all stored rollouts."""
-        return [self.rollout_path(step, split) for split in (None, *Split) for step in self.rollout_steps(split)]
+        return [self.rollout_path(step, split) for split in KINDS for step in self.rollout_steps(split)]
 
-    def rollout_path(self, step: int, split: Split | None = None) -> Path:
+    def rollout_path(self, step: int, split: RolloutKind = None) -> Path:
         """Where the rollouts of an iteration, or of an evaluation, are or would be."""
         return self._rollouts / f"{split or TRAINING}_{step:06d}.jsonl"
 

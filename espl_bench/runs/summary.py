@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
-from espl_bench.controls import Control
 from espl_bench.errors import RunDirError
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
@@ -33,7 +32,7 @@ class Summary(BaseModel):
     schema_: Literal["espl-bench/summary/2"] = Field(default=SCHEMA, alias="schema")
     run_id: str
     method: str
-    control: Control | None = None
+    control: str | None = None
     """What was taken away, if the run is a control."""
     env: str
     env_options: dict[str, Any]

@@ -6,9 +6,9 @@ import pytest
 from espl_bench.config.resolve import METHOD_CHOICES, read_config, resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.vllm.setup import Serving, Spread
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Shown
-from espl_bench.registry import find_environment
 from espl_bench.runner import run_id
 
 

@@ -6,8 +6,8 @@ from espl_bench.cli.app import invoke
 from espl_bench.config.presets import PRESETS
 from espl_bench.config.resolve import METHOD_CHOICES, resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
-from espl_bench.registry import find_environment
 
 SHARED = {
     **{"num_prompts": 3, "batch_size": 10, "group_size": 5, "lora_rank": 32, "lr": 4e-5, "top_p": 0.95, "max_tokens": 15_000},

@@ -34,7 +34,7 @@ from espl_bench.monitoring.reporter import Silent
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import Lineage, Message, Origin, Rating, SampleRequest, Split, StopReason, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt
 
 BASE_URL = os.environ.get("ESPL_BENCH_TEST_BASE_URL")
 KEY = "sk-test-" + "0123456789abcdef" * 2
@@ -256,7 +256,7 @@ def test_a_form_says_what_is_asked_for():
 def test_several_turns_are_sent_as_they_were_said(served: Served):
     engine = OpenAIEngine.at(served.base_url, served.model, None, 5.0, 1)
     task = RolloutSpec(AskTwice, Dialect.load("compact"), Placement.SYSTEM, TextChat(), 1.0, 1.0, 40, 0)
-    root = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
+    root = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
     problems = [AskTwice().problem(Split.TRAIN, index) for index in range(2)]
     served.seen.clear()
     groups = asyncio.run(roll_out(engine, task, [root], problems, 4, "rollout", 0))

@@ -12,10 +12,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 
 from espl_bench import registry
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import RULES, check_environment, play
 from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault, UsageError
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.types import Outcome, Problem, Split
 
 
@@ -247,7 +247,7 @@ def complete(name: str) -> EnvironmentSpec:
     return spec
 
 
-@pytest.mark.parametrize("name", registry.names(registry.ENV_GROUP))
+@pytest.mark.parametrize("name", registry.names(registry.ENVIRONMENTS))
 def test_every_registered_environment_keeps_the_contract(name: str):
     spec = complete(name)
     check_environment(make_environment(spec, {}), twin=make_environment(spec, {}))
@@ -337,7 +337,7 @@ def test_a_split_may_be_named_in_text_and_one_that_does_not_exist_is_refused():
 # The registry
 
 
-@pytest.mark.parametrize("name", registry.names(registry.ENV_GROUP))
+@pytest.mark.parametrize("name", registry.names(registry.ENVIRONMENTS))
 def test_a_registered_environment_is_complete(name: str):
     spec = complete(name)
     assert spec.name == name and spec.summary

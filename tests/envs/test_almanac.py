@@ -25,7 +25,7 @@ from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.reflection import transcript
 from espl_bench.prompts.dialect import Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
-from espl_bench.types import Completion, Limit, Lineage, Origin, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, Trajectory
+from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, Trajectory
 
 ITEM = Problem("test/0", Split.TEST, 0, "who is ada 's rival 's cook ?", "dov", gold="answer dov")
 COURSE = AlmanacCourse()
@@ -266,7 +266,7 @@ def play(searcher: Searcher, world: int = 0, questions: int = 100) -> list[Traje
     chat = make_chat()
     task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, chat, 1.0, 1.0, 16, run_seed=0)
     problems = [AlmanacEnv(world).problem(Split.TEST, index) for index in range(questions)]
-    prompt = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
+    prompt = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
     client = Scripted(chat, searcher, hidden_almanac(world))
     groups = asyncio.run(roll_out(client, task, [prompt], problems, 1, "test"))
     return [trajectory for group in groups for trajectory in group.trajectories_G]

@@ -16,8 +16,9 @@ from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.catalogue import find_environment
+from espl_bench.method import find_method
 from espl_bench.monitoring.reporter import Silent
-from espl_bench.registry import find_environment, find_method
 from espl_bench.runs.run_dir import Log, RunDir
 
 SHAPE = {"steps": 2, "num_prompts": 2, "batch_size": 8, "group_size": 5, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1}

@@ -16,9 +16,9 @@ from espl_envs.math.spec import JSONL, MATH, MATH500
 from espl_envs.math.splits import Row, Selection, Splits, hold_out
 
 from espl_bench.data.text import Item, clean
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.types import Outcome, Split
 
 OPTIONS = {

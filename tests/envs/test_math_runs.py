@@ -13,8 +13,9 @@ from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.catalogue import find_environment, make_environment
+from espl_bench.method import find_method
 from espl_bench.monitoring.reporter import Silent
-from espl_bench.registry import find_environment, find_method, make_environment
 from espl_bench.rollouts.batches import training_batch
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split

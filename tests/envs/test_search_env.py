@@ -15,16 +15,16 @@ from search_fixtures import Oracle, import_questions, questions, search_call
 
 from espl_bench.build import with_tools
 from espl_bench.data.text import Item, match_key
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError
 from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
-from espl_bench.types import Completion, Lineage, Origin, Outcome, Rating, Split, StopReason, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt
 
 ENVS = ("nq-hotpotqa", "hotpotqa", "nq")
-ROOT = SystemPrompt(0, find_environment("nq-hotpotqa").defaults["root_principles"], Rating(), Lineage(Origin.ROOT))
+ROOT = SystemPrompt(0, find_environment("nq-hotpotqa").defaults["root_principles"], Rating(), Lineage(ROOT_ORIGIN))
 
 
 # Answers

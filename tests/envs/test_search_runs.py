@@ -22,8 +22,8 @@ from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.method import find_method
 from espl_bench.monitoring.reporter import Silent
-from espl_bench.registry import find_method
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.runs.run_dir import Log, RunDir

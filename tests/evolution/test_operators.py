@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from scripted_engine import ScriptedEngine, make_chat, spell
 from espl_bench.evolution.operators.crossover import cross, score_matrix, unique_wins
 from espl_bench.evolution.operators.edits import Add, Modify
 from espl_bench.evolution.operators.mutation import Critique, contrasts, count_votes, mutate
-from espl_bench.evolution.operators.proposal import Child, EditLimits
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
+from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.evolve import evolve, mean_rewards
@@ -22,9 +23,9 @@ from espl_bench.method import ESPL
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import rng_for
 from espl_bench.types import (
+    ROOT_ORIGIN,
     Completion,
     Lineage,
-    Origin,
     Outcome,
     Problem,
     Rating,
@@ -60,7 +61,7 @@ def group(number: int, *outcomes: Outcome, prompt_id: int = 0) -> TrajectoryGrou
 
 
 def prompt(prompt_id: int, *principles: str, mu: float = 25.0, sigma: float = 4.0) -> SystemPrompt:
-    return SystemPrompt(prompt_id, principles, Rating(mu, sigma), Lineage(Origin.ROOT))
+    return SystemPrompt(prompt_id, principles, Rating(mu, sigma), Lineage(ROOT_ORIGIN))
 
 
 EMPTY = prompt(0)
@@ -98,12 +99,18 @@ def add(text: str, evidence: str = "") -> str:
 
 def mutated(groups, parent: SystemPrompt = EMPTY, **texts: list[str]) -> tuple[Child | Rejected, Answers]:
     client = Answers({"aggregate": ["[ ]"]} | texts)
-    return asyncio.run(mutate(parent, groups, editor(client), LIMITS)), client
+    return asyncio.run(mutate(Birth("mutation", (parent,), 5), groups, editor(client), LIMITS)), client
+
+
+def view(prompts, groups) -> StepView:
+    """Step 5 as an operator sees it."""
+    members = tuple(sorted(prompts, key=lambda prompt: prompt.id))
+    return StepView(5, tuple(prompts), tuple(groups), Population(members, members[-1].id + 1, len(members)))
 
 
 def crossed(prompts, groups, text: str) -> tuple[Child | Rejected, Answers]:
     client = Answers({"crossover": [text]})
-    return asyncio.run(cross(prompts[0], prompts, groups, editor(client), LIMITS)), client
+    return asyncio.run(cross("crossover", view(prompts, groups), editor(client), LIMITS)), client
 
 
 def refused(result: Child | Rejected) -> tuple[str, str]:
@@ -164,7 +171,7 @@ def test_the_four_stages_one_call_each():
     child = born(result)
     assert client.calls == [5, 2, 1], "five summaries, two critiques, one aggregation"
     assert child.principles == (SUM, LARGER)
-    assert child.lineage == Lineage(Origin.MUTATION, (0,), born_step=5)
+    assert child.lineage == Lineage("mutation", (0,), born_step=5)
     assert (child.rating.mu, child.rating.sigma) == (25.0, pytest.approx(math.sqrt(16 + 1)))
 
 
@@ -262,7 +269,7 @@ def test_a_mutation_that_comes_to_nothing_says_why(reason: str):
     found, said = refused(result)
     assert found == reason
     assert detail in said
-    assert isinstance(result, Rejected) and (result.origin, result.parent_ids) == (Origin.MUTATION, (0,))
+    assert isinstance(result, Rejected) and (result.origin, result.parent_ids) == ("mutation", (0,))
 
 
 def test_an_aggregation_that_cannot_be_read_is_unparseable():
@@ -285,7 +292,7 @@ def test_reflections_of_one_step_share_no_draw_and_another_step_draws_anew():
     groups = [group(number, RIGHT, WRONG) for number in (1, 2)]
     clients = [Answers({"critique": [f"[{add(LARGER)}]"], "aggregate": ["[ ]"]}) for _ in range(3)]
     for client, step in zip(clients, (4, 4, 5), strict=True):
-        asyncio.run(mutate(prompt(0), groups, editor(client, step), LIMITS))
+        asyncio.run(mutate(Birth("mutation", (prompt(0),), step + 1), groups, editor(client, step), LIMITS))
     first, again, later = (client.seeds for client in clients)
     assert first == again and len(set(first)) == len(first) == 7
     assert not set(first) & set(later)
@@ -330,7 +337,7 @@ def test_only_unique_winners_win():
 def test_parents_are_the_best_and_whoever_won_something():
     result, client = crossed([A, B, C], wins(p1="A", p2="B", p3="AC", p4="B"), f"[{add(SUM, 'set B')}]")
     child = born(result)
-    assert child.lineage == Lineage(Origin.CROSSOVER, (4, 7), born_step=5)
+    assert child.lineage == Lineage("crossover", (4, 7), born_step=5)
     assert child.principles == (LARGER, SUM)
     assert client.prompts["crossover"] == [
         f"crossover A {LARGER} A won 3 1 dax 5 2 = ? B {SUM} B won 3 2 dax 5 2 = ? B won 3 4 dax 5 2 = ?"
@@ -367,7 +374,7 @@ def test_set_a_can_be_changed_and_shortened():
 def test_a_crossover_that_comes_to_nothing_says_why(text: str, reason: str):
     result, _ = crossed([A, B, C], wins(p1="A", p2="B"), text)
     assert refused(result)[0] == reason
-    assert isinstance(result, Rejected) and (result.origin, result.parent_ids) == (Origin.CROSSOVER, (4, 7))
+    assert isinstance(result, Rejected) and (result.origin, result.parent_ids) == ("crossover", (4, 7))
 
 
 # A generation
@@ -378,10 +385,17 @@ def test_failures_of_ours_enter_no_mean_and_a_prompt_that_only_failed_has_none()
     assert mean_rewards(groups) == {0: pytest.approx(1 / 3)}
 
 
+class NoTrial:
+    """No rule of these tests rolls anything out."""
+
+    async def roll_out(self, principles):
+        raise AssertionError(f"nothing was to be rolled out, and {principles} was")
+
+
 def generation(groups, population: Population, text: str, crossover_prob: float = 1.0):
     client = Answers({"critique": [text], "aggregate": ["[ ]"], "crossover": [text]})
-    method = ESPL.varied(crossover_prob=crossover_prob)
-    return asyncio.run(evolve(method, population, groups, editor(client), LIMITS, 0.01, rng_for(0, "operators", 4))), client
+    limits = replace(LIMITS, crossover_prob=crossover_prob)
+    return asyncio.run(evolve(ESPL, population, groups, editor(client), limits, 0.01, rng_for(0, "operators", 4), NoTrial())), client
 
 
 def test_both_operators_breed_from_the_best_of_the_batch_and_children_are_admitted_after():
@@ -416,9 +430,9 @@ def test_crossover_happens_as_often_as_its_probability():
     for step in range(200):
         client = Answers({"critique": ["[ ]"], "crossover": ["[ ]"]})
         groups = [group(1, RIGHT, prompt_id=4), group(1, WRONG, prompt_id=7)]
-        method = ESPL.varied(crossover_prob=0.3)
-        found = asyncio.run(evolve(method, population, groups, editor(client), LIMITS, 0.01, rng_for(0, "operators", step)))
-        tried += sum(child.origin is Origin.CROSSOVER for child in found.rejected)
+        limits, rng = replace(LIMITS, crossover_prob=0.3), rng_for(0, "operators", step)
+        found = asyncio.run(evolve(ESPL, population, groups, editor(client), limits, 0.01, rng, NoTrial()))
+        tried += sum(child.origin == "crossover" for child in found.rejected)
     assert 40 <= tried <= 80
 
 
@@ -450,7 +464,7 @@ def test_the_scripted_editor_finds_the_meaning_that_right_attempts_share():
 
     async def mutation():
         client = await ScriptedEngine().reference()
-        return await mutate(prompt(0), groups, editor(client), LIMITS)
+        return await mutate(Birth("mutation", (prompt(0),), 5), groups, editor(client), LIMITS)
 
     assert born(asyncio.run(mutation())).principles == (LARGER,)
 

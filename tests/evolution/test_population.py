@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.rating import rate_by_means
-from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt
 
-CHILD = Lineage(Origin.MUTATION, (0,), born_step=1)
+CHILD = Lineage("mutation", (0,), born_step=1)
 
 
 def grown(count, max_size=10):
     population = Population.start(("root",), max_size)
     for number in range(1, count):
-        lineage = Lineage(Origin.MUTATION, (number - 1,), number)
+        lineage = Lineage("mutation", (number - 1,), number)
         population = population.admit((f"p{number}",), Rating(25.0 + number, 5.0), lineage)
     return population
 
 
 def test_it_starts_with_the_root_alone():
     population = Population.start(("a", "b"), 3)
-    root = SystemPrompt(0, ("a", "b"), Rating(25.0, 25.0 / 3.0), Lineage(Origin.ROOT, (), 0), matches=0)
+    root = SystemPrompt(0, ("a", "b"), Rating(25.0, 25.0 / 3.0), Lineage(ROOT_ORIGIN, (), 0), matches=0)
     assert population == Population((root,), next_id=1, max_size=3)
 
 
@@ -88,7 +88,7 @@ def test_means_of_the_evicted_are_refused():
 
 def test_a_parent_that_was_never_born_is_refused():
     with pytest.raises(ValueError, match="never born"):
-        grown(2).admit(("x",), Rating(), Lineage(Origin.CROSSOVER, (0, 2), 1))
+        grown(2).admit(("x",), Rating(), Lineage("crossover", (0, 2), 1))
 
 
 def test_best_rated_looks_at_the_lower_bound_and_prefers_the_older():
@@ -111,7 +111,7 @@ PROMPTS = st.lists(
     st.tuples(
         st.lists(st.text(max_size=20), max_size=3).map(tuple),
         st.builds(Rating, FINITE, FINITE),
-        st.builds(Lineage, st.sampled_from(Origin), st.just((0,)), st.integers(0, 10**6)),
+        st.builds(Lineage, st.sampled_from(["root", "mutation", "crossover", "theirs"]), st.just((0,)), st.integers(0, 10**6)),
     ),
     max_size=5,
 )

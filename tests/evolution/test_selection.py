@@ -3,13 +3,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from espl_bench.evolution.selection import SELECTORS, Lucb, Softmax, TopPlusRandom, Ucb, Uniform
+from espl_bench.evolution.history import History
+from espl_bench.evolution.selection import Lucb, Softmax, TopPlusRandom, Ucb, Uniform, find_selector
+from espl_bench.registry import SELECTORS, names
 from espl_bench.seeding import rng_for
-from espl_bench.types import Lineage, Origin, Rating, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt
 
 
 def prompts(*ratings):
-    lineage = Lineage(Origin.ROOT)
+    lineage = Lineage(ROOT_ORIGIN)
     return tuple(SystemPrompt(i, (f"p{i}",), Rating(*rating), lineage) for i, rating in enumerate(ratings))
 
 
@@ -18,46 +20,46 @@ WINDOW = prompts((29, 1), (28, 3), (27, 1), (20, 8), (23, 2))
 
 
 def ids(selector, window=WINDOW, num_prompts=3, seed=0):
-    return [prompt.id for prompt in selector.select(window, num_prompts, rng_for(seed, "selection"))]
+    return [prompt.id for prompt in selector.select(window, History(), num_prompts, rng_for(seed, "selection"))]
 
 
 def test_the_names_are_the_published_ones():
-    assert sorted(SELECTORS) == ["lucb", "softmax", "top_plus_random", "ucb", "uniform"]
+    assert names(SELECTORS) == ["lucb", "softmax", "top_plus_random", "ucb", "uniform"]
 
 
-@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize("name", names(SELECTORS))
 @pytest.mark.parametrize("num_prompts", [1, 2, 3, 4, 5])
 def test_exactly_as_many_distinct_prompts_and_the_newest_among_them(name, num_prompts):
     for seed in range(20):
-        chosen = ids(SELECTORS[name], num_prompts=num_prompts, seed=seed)
+        chosen = ids(find_selector(name), num_prompts=num_prompts, seed=seed)
         assert len(set(chosen)) == len(chosen) == num_prompts
         assert 4 in chosen
 
 
-@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize("name", names(SELECTORS))
 def test_a_small_window_is_taken_whole_and_then_repeated(name):
-    chosen = ids(SELECTORS[name], window=WINDOW[:2], num_prompts=5)
+    chosen = ids(find_selector(name), window=WINDOW[:2], num_prompts=5)
     assert set(chosen[:2]) == {0, 1}
     assert chosen == (chosen[:2] * 3)[:5]
-    assert ids(SELECTORS[name], window=WINDOW[:1], num_prompts=3) == [0, 0, 0]
+    assert ids(find_selector(name), window=WINDOW[:1], num_prompts=3) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize("name", names(SELECTORS))
 def test_the_same_seed_selects_the_same(name):
-    assert [ids(SELECTORS[name], seed=s) for s in range(10)] == [ids(SELECTORS[name], seed=s) for s in range(10)]
+    assert [ids(find_selector(name), seed=s) for s in range(10)] == [ids(find_selector(name), seed=s) for s in range(10)]
 
 
-@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize("name", names(SELECTORS))
 @pytest.mark.parametrize(("window", "num_prompts"), [((), 1), (WINDOW, 0)])
 def test_nothing_to_select_is_refused(name, window, num_prompts):
     with pytest.raises(ValueError, match=r"empty window|at least one"):
-        ids(SELECTORS[name], window=window, num_prompts=num_prompts)
+        ids(find_selector(name), window=window, num_prompts=num_prompts)
 
 
 @pytest.mark.parametrize("selector", [Ucb(), Lucb()])
 def test_deterministic_selectors_draw_nothing(selector):
     rng = np.random.default_rng(0)
-    selector.select(WINDOW, 3, rng)
+    selector.select(WINDOW, History(), 3, rng)
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 

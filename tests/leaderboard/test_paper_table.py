@@ -10,9 +10,9 @@ import pytest
 from cli_fixtures import make_study, write_run
 
 from espl_bench.cli.app import invoke
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.leaderboard import formats, paper
 from espl_bench.leaderboard.grouping import GroupEntry
-from espl_bench.registry import find_environment
 from espl_bench.stats import difference_interval
 
 PAPER = paper.read_paper(paper.reported_file())

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from espl_bench.learning.advantages import Baseline, compute_advantages
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, compute_advantages
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, Trajectory, TrajectoryGroup, Turn
 
 
@@ -32,7 +32,7 @@ def random_groups(seed: int) -> list[TrajectoryGroup]:
 @pytest.mark.parametrize("seed", range(5))
 def test_per_prompt_advantages_sum_to_zero_in_each_slot(seed: int) -> None:
     groups_KP = random_groups(seed)
-    scored = compute_advantages(groups_KP, Baseline.PER_PROMPT)
+    scored = compute_advantages(groups_KP, PER_PROMPT)
     assert len(scored) == 60
     for start in range(0, 60, 5):
         assert abs(math.fsum(s.advantage for s in scored[start : start + 5])) < 1e-12
@@ -40,7 +40,7 @@ def test_per_prompt_advantages_sum_to_zero_in_each_slot(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_across_prompts_advantages_sum_to_zero_for_each_problem(seed: int) -> None:
-    scored = compute_advantages(random_groups(seed), Baseline.ACROSS_PROMPTS)
+    scored = compute_advantages(random_groups(seed), ACROSS_PROMPTS)
     assert len(scored) == 60
     for p in range(4):
         mine = [s.advantage for s in scored if s.trajectory.problem.id == f"train/{p}"]
@@ -50,37 +50,37 @@ def test_across_prompts_advantages_sum_to_zero_for_each_problem(seed: int) -> No
 
 def test_baselines_are_the_means_that_their_names_say_without_division_by_std() -> None:
     groups_KP = [group("a", 0, [1.0, 0.0]), group("a", 1, [1.0, 1.0, 0.0, 1.0])]
-    assert [s.advantage for s in compute_advantages(groups_KP, Baseline.PER_PROMPT)] == [0.5, -0.5, 0.25, 0.25, -0.75, 0.25]
+    assert [s.advantage for s in compute_advantages(groups_KP, PER_PROMPT)] == [0.5, -0.5, 0.25, 0.25, -0.75, 0.25]
     third = pytest.approx(1 / 3)
-    assert [s.advantage for s in compute_advantages(groups_KP, Baseline.ACROSS_PROMPTS)] == [
+    assert [s.advantage for s in compute_advantages(groups_KP, ACROSS_PROMPTS)] == [
         third, pytest.approx(-2 / 3), third, third, pytest.approx(-2 / 3), third,
     ]  # fmt: skip
 
 
 def test_one_prompt_in_two_slots_has_two_baselines_or_one() -> None:
     groups_KP = [group("a", 7, [1.0, 1.0]), group("a", 7, [0.0, 0.0])]
-    assert compute_advantages(groups_KP, Baseline.PER_PROMPT) == []
-    assert [s.advantage for s in compute_advantages(groups_KP, Baseline.ACROSS_PROMPTS)] == [0.5, 0.5, -0.5, -0.5]
+    assert compute_advantages(groups_KP, PER_PROMPT) == []
+    assert [s.advantage for s in compute_advantages(groups_KP, ACROSS_PROMPTS)] == [0.5, 0.5, -0.5, -0.5]
 
 
 def test_flat_sets_are_skipped_and_only_they() -> None:
     groups_KP = [group("a", 0, [1.0, 1.0]), group("b", 0, [0.0, 1.0]), group("c", 0, [0.3, 0.3])]
-    assert {s.trajectory.problem.id for s in compute_advantages(groups_KP, Baseline.PER_PROMPT)} == {"b"}
+    assert {s.trajectory.problem.id for s in compute_advantages(groups_KP, PER_PROMPT)} == {"b"}
 
 
 @pytest.mark.parametrize("failure", [Outcome.ERROR, Outcome.TIMEOUT])
-@pytest.mark.parametrize("baseline", list(Baseline))
+@pytest.mark.parametrize("baseline", [PER_PROMPT, ACROSS_PROMPTS])
 def test_harness_failures_enter_neither_baseline_nor_training(failure: Outcome, baseline: Baseline) -> None:
     scored = compute_advantages([group("a", 0, [1.0, 0.0, 0.0], {2: failure})], baseline)
     assert [(s.trajectory.sample, s.advantage) for s in scored] == [(0, 0.5), (1, -0.5)]
 
 
 def test_a_set_made_flat_by_a_failure_is_skipped() -> None:
-    assert compute_advantages([group("a", 0, [1.0, 0.0], {1: Outcome.ERROR})], Baseline.PER_PROMPT) == []
-    assert compute_advantages([group("a", 0, [0.0], {0: Outcome.TIMEOUT})], Baseline.PER_PROMPT) == []
-    assert compute_advantages([], Baseline.ACROSS_PROMPTS) == []
+    assert compute_advantages([group("a", 0, [1.0, 0.0], {1: Outcome.ERROR})], PER_PROMPT) == []
+    assert compute_advantages([group("a", 0, [0.0], {0: Outcome.TIMEOUT})], PER_PROMPT) == []
+    assert compute_advantages([], ACROSS_PROMPTS) == []
 
 
 def test_truncated_and_unanswered_rollouts_are_the_policys_own_and_count() -> None:
-    scored = compute_advantages([group("a", 0, [1.0, 0.0], {1: Outcome.TRUNCATED})], Baseline.PER_PROMPT)
+    scored = compute_advantages([group("a", 0, [1.0, 0.0], {1: Outcome.TRUNCATED})], PER_PROMPT)
     assert [s.advantage for s in scored] == [0.5, -0.5]

@@ -12,7 +12,7 @@ from test_engine_hf import data, load, requests, sample, train, wait
 
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
-from espl_bench.learning.losses import LOSSES, default_loss
+from espl_bench.learning.losses import default_loss, summed_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import SampleRequest
 
@@ -32,7 +32,7 @@ def weights(spec: LossSpec, ratios: tuple[float, ...] = RATIOS) -> list[float]:
     logprobs_N, sampler_N = pair(ratios)
     logprobs_N.requires_grad_()
     advantage_N = importance_weights(logprobs_N, sampler_N, torch.tensor(ROWS), spec)
-    LOSSES[spec.name](logprobs_N, sampler_N, advantage_N, spec).backward()
+    summed_loss(logprobs_N, sampler_N, advantage_N, spec).backward()
     assert logprobs_N.grad is not None
     return (-logprobs_N.grad).tolist()
 

@@ -14,7 +14,8 @@ from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.crossover import cross
 from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits, render_edits
 from espl_bench.evolution.operators.mutation import mutate
-from espl_bench.evolution.operators.proposal import Child, EditLimits
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
+from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.operators.reflection import (
     AttemptView,
     Editor,
@@ -29,10 +30,10 @@ from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
 from espl_bench.prompts.forms import FORMS, BadTextError, PromptForm, clean_block, split_blocks
 from espl_bench.prompts.root_prompt import read_blocks
 from espl_bench.types import (
+    ROOT_ORIGIN,
     Completion,
     Lineage,
     Observation,
-    Origin,
     Outcome,
     Problem,
     Rating,
@@ -174,13 +175,13 @@ def rollout(prompt_id: int, right: bool, problem: Problem = PROBLEM) -> Trajecto
 
 
 def prompt(prompt_id: int, texts=BLOCKS) -> SystemPrompt:
-    return SystemPrompt(prompt_id, texts, Rating(), Lineage(Origin.ROOT))
+    return SystemPrompt(prompt_id, texts, Rating(), Lineage(ROOT_ORIGIN))
 
 
 def mutated(**texts):
     client = Writes(**texts)
     group = TrajectoryGroup(PROBLEM, 0, (rollout(0, True), rollout(0, False)))
-    return asyncio.run(mutate(prompt(0), [group], editor(client), LIMITS)), client
+    return asyncio.run(mutate(Birth("mutation", (prompt(0),), 5), [group], editor(client), LIMITS)), client
 
 
 ADD = '[{"op": "add", "principle": "Try other words.", "evidence": "attempt 2"}]'
@@ -189,7 +190,7 @@ ADD = '[{"op": "add", "principle": "Try other words.", "evidence": "attempt 2"}]
 def test_a_mutation_may_write_the_text_anew_with_its_lineage_and_evidence():
     child, client = mutated(critique=ADD, aggregate='[{"op": "rewrite", "principle": "One.\\n\\nTwo.", "evidence": "clearer"}]')
     assert isinstance(child, Child) and child.principles == ("One.", "Two.")
-    assert child.lineage == Lineage(Origin.MUTATION, (0,), 5)
+    assert child.lineage == Lineage("mutation", (0,), 5)
     assert [(each.op, each.source, each.reason) for each in child.evidence] == [
         ("add", "nq/1", "attempt 2"),
         ("rewrite", "aggregation", "clearer"),
@@ -216,12 +217,14 @@ def test_crossover_rewrites_too():
         for problem, right in zip((PROBLEM, other), rights, strict=True)
     ]
     client = Writes(crossover='[{"op": "rewrite", "principle": "Both.", "evidence": "B won"}]')
-    child = asyncio.run(cross(prompt(0), [prompt(0), prompt(1, ("B's own.",))], groups, editor(client), LIMITS))
+    prompts = (prompt(0), prompt(1, ("B's own.",)))
+    view = StepView(5, prompts, tuple(groups), Population(prompts, 2, 2))
+    child = asyncio.run(cross("crossover", view, editor(client), LIMITS))
     assert isinstance(child, Child) and child.principles == ("Both.",) and child.lineage.parent_ids == (0, 1)
 
 
 def test_a_population_of_texts_survives_its_record():
-    population = Population.start(BLOCKS, 3).admit(("One\nline.",), Rating(), Lineage(Origin.MUTATION, (0,), 1))
+    population = Population.start(BLOCKS, 3).admit(("One\nline.",), Rating(), Lineage("mutation", (0,), 1))
     assert Population.from_json(json.loads(json.dumps(population.to_json()))) == population
 
 

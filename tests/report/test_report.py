@@ -20,7 +20,7 @@ from espl_bench.analysis.study import Known, gather
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.leaderboard.curves import Axis, bands
 from espl_bench.leaderboard.grouping import GroupEntry, group
-from espl_bench.learning.advantages import Baseline
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT
 from espl_bench.report import page
 from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
@@ -110,7 +110,7 @@ def test_a_report_that_cannot_fit_is_refused(folder):
 
 @pytest.mark.parametrize(
     ("baseline", "expected"),
-    [(Baseline.PER_PROMPT, [0.5, -0.5, None, 0.0]), (Baseline.ACROSS_PROMPTS, [1 / 3, -2 / 3, None, 1 / 3])],
+    [(PER_PROMPT, [0.5, -0.5, None, 0.0]), (ACROSS_PROMPTS, [1 / 3, -2 / 3, None, 1 / 3])],
 )
 def test_advantages_are_those_that_were_trained_on(tmp_path, baseline, expected):
     folder = make_run(tmp_path / "run", steps=1)
@@ -125,7 +125,7 @@ def test_evaluations_have_no_advantage_and_old_rollouts_no_tokens(tmp_path):
     folder = make_run(tmp_path / "run", steps=1)
     old = {name: value for name, value in make_row(3, 0).items() if name not in ("lengths", "surprisals")}
     RunDir(folder).write_rollouts(1, [old])
-    samples = list(read_samples(RunDir(folder), Baseline.PER_PROMPT))
+    samples = list(read_samples(RunDir(folder), PER_PROMPT))
     assert [sample.file.split for sample in samples] == [None, Split.TEST]
     assert samples[1].advantages == (None,)
     index = Index()

@@ -16,7 +16,7 @@ from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault
 from espl_bench.evolve import mean_rewards
-from espl_bench.learning.advantages import Baseline, compute_advantages
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, compute_advantages
 from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
@@ -25,18 +25,7 @@ from espl_bench.rollouts.outcomes import outcome_rates
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import (
-    Completion,
-    Lineage,
-    Origin,
-    Outcome,
-    Problem,
-    Rating,
-    Split,
-    StopReason,
-    SystemPrompt,
-    TrajectoryGroup,
-)
+from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, TrajectoryGroup
 
 CHAT = make_chat()
 
@@ -69,7 +58,7 @@ def task(made: type[TextEnv], **changes) -> RolloutSpec:
 
 
 def prompt(prompt_id: int, *principles: str) -> SystemPrompt:
-    return SystemPrompt(prompt_id, principles, Rating(), Lineage(Origin.ROOT))
+    return SystemPrompt(prompt_id, principles, Rating(), Lineage(ROOT_ORIGIN))
 
 
 ROOT = prompt(0)
@@ -239,7 +228,7 @@ def test_an_episode_that_cannot_begin_is_an_outcome_too():
     for trajectory in failed.trajectories_G:
         assert (trajectory.turns, trajectory.outcome, trajectory.error) == ((), Outcome.ERROR, "the problem server is down")
     assert [row["stop_reason"] for row in rollout_rows([failed])] == [None] * 3
-    assert compute_advantages([failed], Baseline.PER_PROMPT) == []
+    assert compute_advantages([failed], PER_PROMPT) == []
 
 
 class Moody(Sums):
@@ -256,9 +245,11 @@ def test_a_failure_of_the_environment_enters_no_mean_and_no_advantage():
     assert [t.outcome.value for t in groups[0].trajectories_G] == ["wrong", "wrong", "error", "wrong", "correct"]
     assert mean_rewards(groups) == {0: 0.25, 1: 0.0}
     assert outcome_rates(groups[0].trajectories_G) == {Outcome.CORRECT: 0.2, Outcome.WRONG: 0.6, Outcome.ERROR: 0.2}
-    advantages = {baseline: [scored.advantage for scored in compute_advantages(groups, baseline)] for baseline in Baseline}
-    assert advantages[Baseline.PER_PROMPT] == pytest.approx([-0.25, -0.25, -0.25, 0.75])
-    assert advantages[Baseline.ACROSS_PROMPTS] == pytest.approx([-1 / 9] * 3 + [8 / 9] + [-1 / 9] * 5)
+    advantages = {
+        baseline: [scored.advantage for scored in compute_advantages(groups, baseline)] for baseline in (PER_PROMPT, ACROSS_PROMPTS)
+    }
+    assert advantages[PER_PROMPT] == pytest.approx([-0.25, -0.25, -0.25, 0.75])
+    assert advantages[ACROSS_PROMPTS] == pytest.approx([-1 / 9] * 3 + [8 / 9] + [-1 / 9] * 5)
 
 
 def test_a_bug_in_an_environment_is_no_failure_and_stops_the_run():
@@ -416,7 +407,7 @@ class AskTwiceInDigits(AskTwice):
 @pytest.fixture
 def asking_twice(monkeypatch: pytest.MonkeyPatch) -> str:
     spec = EnvironmentSpec("twice", "espl/Twice-v0", f"{__name__}:AskTwiceInDigits", "two turns", "compact", None, {"lr": 1e-2})
-    monkeypatch.setattr("espl_bench.registry.find_environment", lambda name: spec)
+    monkeypatch.setattr("espl_bench.environment.catalogue.find_environment", lambda name: spec)
     return "twice"
 
 

@@ -78,7 +78,7 @@ def adapter(folder: Path) -> bytes:
 
 
 def all_methods() -> list[str]:
-    return registry.names(registry.METHOD_GROUP)
+    return registry.names(registry.METHODS)
 
 
 def splits_by_question(env) -> dict:

@@ -14,8 +14,8 @@ from search_fixtures import search_call
 from tiny_qwen import make_tiny_qwen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.registry import find_environment, make_environment
 from espl_bench.tools.tool_env import as_text
 from espl_bench.types import Observation, Split
 

@@ -21,10 +21,10 @@ from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.rollout_rows import RolloutRow, rollout_rows
 from espl_bench.tools.calls import read_calls
 from espl_bench.tools.sanitize import sanitize
-from espl_bench.types import Completion, Limit, Lineage, Origin, Outcome, Rating, Split, StopReason, SystemPrompt, Usage
+from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt, Usage
 
 TOOLS = Library.tools
-ROOT = SystemPrompt(0, (), Rating(), Lineage(Origin.ROOT))
+ROOT = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
 
 
 @pytest.fixture(autouse=True)

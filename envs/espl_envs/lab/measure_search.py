@@ -11,7 +11,7 @@ from functools import partial
 from espl_bench.prompts.dialect import Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.seeding import seed_for
-from espl_bench.types import Lineage, Origin, Outcome, Rating, Split, SystemPrompt, Trajectory
+from espl_bench.types import ROOT_ORIGIN, Lineage, Outcome, Rating, Split, SystemPrompt, Trajectory
 from espl_envs.almanac.env import AlmanacEnv
 from espl_envs.almanac.pages import hidden_almanac
 from espl_envs.almanac.words import HOUSE_WORDS, SOURCE, SOURCES
@@ -57,7 +57,7 @@ def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, qu
     """One episode of each of the first questions of a split."""
     env = AlmanacEnv(world)
     task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
-    prompt = SystemPrompt(0, as_principles(beliefs), Rating(), Lineage(Origin.ROOT))
+    prompt = SystemPrompt(0, as_principles(beliefs), Rating(), Lineage(ROOT_ORIGIN))
 
     async def episodes() -> list[Trajectory]:
         client = await writer.engine.reference()

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from espl_bench.cli.console import out_console
 from espl_bench.config.run_config import model_name
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.errors import EsplError
-from espl_bench.method import Method
-from espl_bench.registry import ENV_GROUP, METHOD_GROUP, find_environment, find_method, make_environment, names
+from espl_bench.method import Method, find_method
+from espl_bench.registry import ENVIRONMENTS, METHODS, names
 from espl_bench.types import Split
 from espl_bench.utils.formatting import DASH, plain
 
@@ -24,13 +25,13 @@ NEVER_BROKEN = frozenset({"name", "selector", "baseline"})
 def list_methods(as_json: bool) -> None:
     """Print every registered method."""
     columns = {"name": "name", "learns": "learns", "operators": "operators", "selector": "selector", "baseline": "baseline"}
-    _show([_method_record(name) for name in names(METHOD_GROUP)], columns, "methods", as_json)
+    _show([_method_record(name) for name in names(METHODS)], columns, "methods", as_json)
 
 
 def list_environments(as_json: bool) -> None:
     """Print every registered environment."""
     columns = {"name": "name", "gym_id": "gymnasium id", "items": "train / validation / test", "model": "default model"}
-    _show([_environment_record(name) for name in names(ENV_GROUP)], columns, "environments", as_json)
+    _show([_environment_record(name) for name in names(ENVIRONMENTS)], columns, "environments", as_json)
 
 
 def _method_record(name: str) -> Record:
@@ -41,9 +42,9 @@ def _method_record(name: str) -> Record:
     return {
         "name": name,
         "learns": _learns(method),
-        "operators": [operator.value for operator in method.operators],
+        "operators": list(method.operators),
         "selector": method.selector if method.operators else None,
-        "baseline": method.baseline.value if method.learns_weights else None,
+        "baseline": method.baseline if method.learns_weights else None,
         "summary": method.summary,
     }
 

@@ -16,7 +16,7 @@ from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
 from espl_bench.errors import UsageError
-from espl_bench.registry import METHOD_GROUP, names
+from espl_bench.registry import METHODS, names
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
 
@@ -40,7 +40,7 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
 
     Raises UsageError for what cannot be, and if a folder holds a run of another configuration.
     """
-    wanted = names(METHOD_GROUP) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    wanted = names(METHODS) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--methods names no method; e.g. --methods base,espl")
     return BatchPlan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))

@@ -15,10 +15,11 @@ from espl_bench.data.files import read_records
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.loading import get_command, import_command
 from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
+from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.data_check import report
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import EsplError, UsageError, unknown
-from espl_bench.registry import ENV_GROUP, find_environment, make_environment, names
+from espl_bench.registry import ENVIRONMENTS, names
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io
 
@@ -34,7 +35,7 @@ def show_status(as_json: bool) -> None:
 
 def _specs() -> Iterator[EnvironmentSpec]:
     """The environments that can be loaded; `envs` tells about the others."""
-    for name in names(ENV_GROUP):
+    for name in names(ENVIRONMENTS):
         try:
             yield find_environment(name)
         except EsplError:

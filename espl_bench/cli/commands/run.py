@@ -21,12 +21,12 @@ from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.dry_run.bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.dry_run.described_env import described_environment
 from espl_bench.dry_run.work import Estimate, estimate
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import DataError, EsplError, UsageError
 from espl_bench.monitoring.reporter import Reporter
 from espl_bench.monitoring.tracking import tracked
 from espl_bench.prompts.dialect import Dialect
-from espl_bench.registry import find_environment
 from espl_bench.rollouts.outcomes import warnings_of
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary

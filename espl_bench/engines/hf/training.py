@@ -21,7 +21,7 @@ from espl_bench.engines.hf.packing import MicroBatch, micro_batches
 from espl_bench.engines.hf.prefix_sharing import forward_levels
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
-from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.learning.losses import mismatch, summed_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
 
@@ -121,7 +121,7 @@ class Trainer:
         sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
         row_N = _rollouts(batch)
         logprobs_N, entropy_N = self._scores(batch)
-        loss = LOSSES[spec.name](logprobs_N, sampler_N, advantage_N * importance_weights(logprobs_N, sampler_N, row_N, spec), spec)
+        loss = summed_loss(logprobs_N, sampler_N, advantage_N * importance_weights(logprobs_N, sampler_N, row_N, spec), spec)
         loss.backward()
         with torch.no_grad():
             gap_B = rollout_sums(logprobs_N - sampler_N, row_N)

@@ -20,7 +20,7 @@ import torch
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import EngineFault
 from espl_bench.learning.correction import off_policy_metrics, rollout_sums
-from espl_bench.learning.losses import LOSSES, mismatch
+from espl_bench.learning.losses import mismatch, summed_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 
@@ -99,7 +99,7 @@ def metrics(
     row_N = torch.tensor([row for row, datum in enumerate(data) for sampled in datum.mask_T[1:] if sampled])
     told = next((value for key, value in (optimiser or {}).items() if key.endswith(GRAD_NORM)), None)
     return {
-        "loss": LOSSES[loss.name](logprobs_N, sampler_N, advantages_N, loss).item(),
+        "loss": summed_loss(logprobs_N, sampler_N, advantages_N, loss).item(),
         **({} if told is None else {"grad_norm": told}),
         **mismatch(logprobs_N, sampler_N, -logprobs_N, loss),
         **off_policy_metrics(logprobs_N, sampler_N, rollout_sums(logprobs_N - sampler_N, row_N), loss),

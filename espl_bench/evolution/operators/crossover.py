@@ -6,13 +6,18 @@ crossover. One call sees all sets with the problems each won and returns edits o
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from espl_bench.evolution.operators.edits import UnparseableEditsError, apply_edits, parse_edits
-from espl_bench.evolution.operators.proposal import Child, EditLimits, Evidence
+import numpy as np
+
+from espl_bench.evolution.operators.edits import UnparseableEditsError, apply_edits
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
+from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.operators.reflection import LABELS, Editor, ParentView, crossover_context
 from espl_bench.evolution.rating import crossover_child
 from espl_bench.prompts.dialect import TemplateName
-from espl_bench.types import Lineage, Origin, Problem, Rejected, SystemPrompt, TrajectoryGroup
+from espl_bench.types import Problem, Rejected, TrajectoryGroup
 
 MARGIN = 1e-9
 """Mean rewards closer than this are equal: a problem both solve as often has no unique winner."""
@@ -43,40 +48,46 @@ def unique_wins(scores: Mapping[int, Mapping[str, float]]) -> dict[int, list[str
     return wins
 
 
-async def cross(
-    best: SystemPrompt,
-    prompts: Sequence[SystemPrompt],
-    groups_KP: Sequence[TrajectoryGroup],
-    editor: Editor,
-    limits: EditLimits,
-) -> Child | Rejected:
-    """One child of the best prompt and its rivals, or why there is none. `prompts` are the distinct ones of the batch."""
-    wins = unique_wins(score_matrix(groups_KP))
-    rivals = [prompt for prompt in prompts if prompt.id != best.id and wins[prompt.id]]
+@dataclass(frozen=True, slots=True)
+class Crossover:
+    """The best prompt of the step, edited in the light of those that beat it somewhere."""
+
+    name: str = "crossover"
+
+    async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
+        """With the chance of `limits.crossover_prob`, return one child of the best prompt and its rivals, or why there is none."""
+        if rng.random() >= limits.crossover_prob:
+            return []
+        return [await cross(self.name, view, editor, limits)]
+
+    def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
+        """One, if crossovers can happen."""
+        return 1 if limits.crossover_prob > 0 else 0
+
+
+CROSSOVER: Final = Crossover()
+
+
+async def cross(operator: str, view: StepView, editor: Editor, limits: EditLimits) -> Child | Rejected:
+    """Write one child of the best prompt and its rivals, or say why there is none."""
+    best, wins = view.best, unique_wins(score_matrix(view.groups_KP))
+    rivals = [prompt for prompt in view.ranked if prompt.id != best.id and wins[prompt.id]]
     if not wins[best.id] or not rivals:
-        return Rejected(editor.step + 1, Origin.CROSSOVER, (best.id,), "no_rival", "no problem was won by the best and another")
-    parents = (best, *rivals)[: len(LABELS)]
-    ids = tuple(parent.id for parent in parents)
-    problems: dict[str, Problem] = {group.problem.id: group.problem for group in groups_KP}
+        return Birth(operator, (best,), view.step).rejected("no_rival", "no problem was won by the best and another")
+    birth = Birth(operator, (best, *rivals)[: len(LABELS)], view.step)
+    problems: dict[str, Problem] = {group.problem.id: group.problem for group in view.groups_KP}
     views = [
         ParentView(label, parent.principles, tuple(problems[problem].question for problem in wins[parent.id]))
-        for label, parent in zip(LABELS[: len(parents)], parents, strict=True)
+        for label, parent in zip(LABELS[: len(birth.parents)], birth.parents, strict=True)
     ]
     [text] = await editor.write(TemplateName.CROSSOVER, [crossover_context(views, limits)])
     try:
-        parsed = parse_edits(text, limits.edits.crossover, best.principles, None, limits.max_words, limits.edits.clean)
+        parsed = limits.parse(text, limits.edits.crossover, best.principles)
     except UnparseableEditsError as error:
-        return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unparseable", f"crossover: {error}")
+        return birth.rejected("unparseable", f"crossover: {error}")
     if not parsed.edits:
-        return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "no_edits", "; ".join(parsed.problems)[:300])
+        return birth.rejected("no_edits", "; ".join(parsed.problems)[:300])
     applied = apply_edits(best.principles, parsed.edits)
-    if applied.principles == best.principles:
-        return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "unchanged", "the edits left set A as it was")
-    if excess := limits.excess(applied.principles):
-        return Rejected(editor.step + 1, Origin.CROSSOVER, ids, "too_long", excess)
-    return Child(
-        principles=applied.principles,
-        rating=crossover_child([parent.rating for parent in parents], limits.sigma_growth),
-        lineage=Lineage(Origin.CROSSOVER, ids, editor.step + 1),
-        evidence=tuple(Evidence.of(edit, "crossover") for edit in applied.applied),
-    )
+    rating = crossover_child([parent.rating for parent in birth.parents], limits.sigma_growth)
+    evidence = tuple(Evidence.of(edit, "crossover") for edit in applied.applied)
+    return birth.child(applied.principles, rating, evidence, limits, unchanged="the edits left set A as it was")

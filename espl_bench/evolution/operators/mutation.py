@@ -11,9 +11,13 @@ Identical proposals of several problems are counted as votes before stage 3, whi
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEditsError, apply_edits, parse_edits
-from espl_bench.evolution.operators.proposal import Child, EditLimits, Evidence
+import numpy as np
+
+from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEditsError, apply_edits
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
+from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.operators.reflection import (
     AttemptView,
     Editor,
@@ -25,17 +29,7 @@ from espl_bench.evolution.operators.reflection import (
 )
 from espl_bench.evolution.rating import mutation_child
 from espl_bench.prompts.dialect import TemplateName
-from espl_bench.types import (
-    Lineage,
-    Origin,
-    Outcome,
-    Problem,
-    Rejected,
-    RejectionReason,
-    SystemPrompt,
-    Trajectory,
-    TrajectoryGroup,
-)
+from espl_bench.types import Outcome, Problem, Rejected, SystemPrompt, Trajectory, TrajectoryGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +40,36 @@ class Critique:
     edits: tuple[Edit, ...]
 
 
-async def mutate(parent: SystemPrompt, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
-    """One child of `parent` from its own groups, or why there is none."""
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """The best prompt of the step, edited in the light of its own rollouts."""
+
+    name: str = "mutation"
+
+    async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
+        """Return one child of the best prompt, or why there is none. Draws nothing."""
+        birth = Birth(self.name, (view.best,), view.step)
+        return [await mutate(birth, view.groups_of(view.best), editor, limits)]
+
+    def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
+        """A summary of each attempt, a critique of each problem, one aggregation."""
+        return problems * group_size + problems + 1
+
+
+MUTATION: Final = Mutation()
+
+
+async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
+    """Write one child of a single parent from its own groups, or say why there is none."""
+    [parent] = birth.parents
     cases = contrasts(groups_P, limits.attempts)
     if not cases:
-        return _rejected(parent, editor, "no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
+        return birth.rejected("no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
     views = await _summarise(cases, editor)
     critiques, broken = await _criticise(parent, cases, views, editor, limits)
     if not any(critique.edits for critique in critiques):
-        return _rejected(parent, editor, "unparseable" if broken else "no_edits", "; ".join(broken)[:300])
-    return await _aggregate(parent, critiques, editor, limits)
+        return birth.rejected("unparseable" if broken else "no_edits", "; ".join(broken)[:300])
+    return await _aggregate(birth, critiques, editor, limits)
 
 
 def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[Problem, tuple[Trajectory, ...]]]:
@@ -99,7 +113,7 @@ async def _criticise(
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
     for (problem, _), text in zip(cases, texts, strict=True):
         try:
-            parsed = parse_edits(text, limits.edits.critique, parent.principles, limits.max_edits, limits.max_words, limits.edits.clean)
+            parsed = limits.parse(text, limits.edits.critique, parent.principles, limits.max_edits)
         except UnparseableEditsError as error:
             broken.append(f"critique of {problem.id}: {error}")
             continue
@@ -108,29 +122,23 @@ async def _criticise(
     return critiques, broken
 
 
-async def _aggregate(parent: SystemPrompt, critiques: Sequence[Critique], editor: Editor, limits: EditLimits) -> Child | Rejected:
+async def _aggregate(birth: Birth, critiques: Sequence[Critique], editor: Editor, limits: EditLimits) -> Child | Rejected:
     """Stages 3 and 4."""
+    [parent] = birth.parents
     added, changes = count_votes(parent.principles, critiques)
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
-        final = parse_edits(text, limits.edits.aggregate, candidates, None, limits.max_words, limits.edits.clean)
+        final = limits.parse(text, limits.edits.aggregate, candidates)
     except UnparseableEditsError as error:
-        return _rejected(parent, editor, "unparseable", f"aggregation: {error}")
-    principles = apply_edits(candidates, final.edits).principles
-    if principles == parent.principles:
-        return _rejected(parent, editor, "unchanged", "the aggregation left the parent's principles as they were")
-    if excess := limits.excess(principles):
-        return _rejected(parent, editor, "too_long", excess)
-    return Child(
-        principles=principles,
-        rating=mutation_child(parent.rating, limits.sigma_growth),
-        lineage=Lineage(Origin.MUTATION, (parent.id,), editor.step + 1),
-        evidence=(
-            *(Evidence.of(edit, critique.problem.id) for critique in critiques for edit in critique.edits),
-            *(Evidence.of(edit, "aggregation") for edit in final.edits),
-        ),
+        return birth.rejected("unparseable", f"aggregation: {error}")
+    evidence = (
+        *(Evidence.of(edit, critique.problem.id) for critique in critiques for edit in critique.edits),
+        *(Evidence.of(edit, "aggregation") for edit in final.edits),
     )
+    principles = apply_edits(candidates, final.edits).principles
+    rating = mutation_child(parent.rating, limits.sigma_growth)
+    return birth.child(principles, rating, evidence, limits, unchanged="the aggregation left the parent's principles as they were")
 
 
 def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
@@ -147,7 +155,3 @@ def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tup
         changes.update(tuple(dict.fromkeys(changed)))
     added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.most_common(), start=len(principles)))
     return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.most_common())
-
-
-def _rejected(parent: SystemPrompt, editor: Editor, reason: RejectionReason, detail: str) -> Rejected:
-    return Rejected(editor.step + 1, Origin.MUTATION, (parent.id,), reason, detail)

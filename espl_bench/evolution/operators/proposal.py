@@ -1,16 +1,17 @@
-"""What an operator returns: a child that is to be born, with the evidence for every edit that made it."""
+"""What an operator writes: a child with the evidence for every edit that made it, or the reason why there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from espl_bench.evolution.operators.edits import Edit, Merge, Modify, Remove
+from espl_bench.evolution.operators.edits import Edit, Merge, Modify, ParsedEdits, Remove, parse_edits
 from espl_bench.prompts.forms import FORMS, Form, PromptForm
-from espl_bench.types import Lineage, Rating
+from espl_bench.prompts.text import OpName
+from espl_bench.types import Lineage, Rating, Rejected, SystemPrompt
 
 
 @dataclass(frozen=True, slots=True)
 class EditLimits:
-    """Bounds that both operators respect. Defaults are the paper's."""
+    """Bounds and chances that operators respect. Defaults are the paper's; a crossover always happens unless a method says otherwise."""
 
     max_edits: int = 2
     """Edits that one problem's critique may propose (K_ops)."""
@@ -23,11 +24,17 @@ class EditLimits:
     form: PromptForm = PromptForm.PRINCIPLES
     max_prompt_words: int | None = None
     """Words of a whole prompt; a longer child is refused, never cut. None: no limit."""
+    crossover_prob: float = 1.0
+    """Chance that a step has a crossover."""
 
     @property
     def edits(self) -> Form:
         """What editors may do to a prompt of this form."""
         return FORMS[self.form]
+
+    def parse(self, text: str, allowed: Collection[OpName], principles: Sequence[str], most: int | None = None) -> ParsedEdits:
+        """Read an editor's edits of `principles`, at most `most`, within these bounds. Raises UnparseableEditsError."""
+        return parse_edits(text, allowed, principles, most, self.max_words, self.edits.clean)
 
     def excess(self, principles: Sequence[str]) -> str | None:
         """Why a prompt is too long, in one line; None if it is not."""
@@ -71,3 +78,35 @@ class Child:
     rating: Rating
     lineage: Lineage
     evidence: tuple[Evidence, ...]
+    acceptance: str = ""
+    """The numbers an acceptance rule admitted it by; empty where none were needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Who would be born: what a child and the record of its rejection have in common."""
+
+    operator: str
+    parents: tuple[SystemPrompt, ...]
+    """The one whose principles are edited first."""
+    step: int
+    """The iteration whose rollouts it is written from, counted from 1."""
+
+    @property
+    def parent_ids(self) -> tuple[int, ...]:
+        """The parents by id."""
+        return tuple(parent.id for parent in self.parents)
+
+    def rejected(self, reason: str, detail: str = "") -> Rejected:
+        """Record that there is no child, and why."""
+        return Rejected(self.step, self.operator, self.parent_ids, reason, detail)
+
+    def child(
+        self, principles: tuple[str, ...], rating: Rating, evidence: tuple[Evidence, ...], limits: EditLimits, unchanged: str
+    ) -> Child | Rejected:
+        """Return the child, unless it says what its first parent says (`unchanged` words that) or is too long."""
+        if principles == self.parents[0].principles:
+            return self.rejected("unchanged", unchanged)
+        if excess := limits.excess(principles):
+            return self.rejected("too_long", excess)
+        return Child(principles, rating, Lineage(self.operator, self.parent_ids, self.step), evidence)

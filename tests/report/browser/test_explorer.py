@@ -13,7 +13,6 @@ from cli_fixtures import make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_run, summary_of
 
 from espl_bench.analysis.study import Study, gather
-from espl_bench.controls import Control
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
@@ -80,7 +79,7 @@ def test_tables_sort_by_every_column_and_say_so(open_page, tmp_path):
 
 def test_a_control_stands_in_the_table_without_a_rank(open_page, tmp_path):
     runs = make_study(items=20, seeds=2)
-    controls = [run.model_copy(update={"control": Control.RANDOM_REWARD, "run_id": f"c{run.seed}"}) for run in runs if run.method == "espl"]
+    controls = [run.model_copy(update={"control": "random-reward", "run_id": f"c{run.seed}"}) for run in runs if run.method == "espl"]
     page = open_page(write_report(tmp_path, Study(tuple(GroupEntry(each.row, each) for each in (*runs, *controls)), (), ())))
     ranks = dict(zip(texts(page, "table.board tbody th"), texts(page, "table.board tbody td:nth-child(7)"), strict=True))
     assert ranks["espl (random-reward)"] == "–" and all(rank != "–" for row, rank in ranks.items() if row != "espl (random-reward)")

@@ -1,0 +1,82 @@
+"""Whether a child may join the population: a rule that can judge it on rollouts of its own first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from espl_bench.evolution.operators.proposal import Child
+from espl_bench.evolution.operators.protocol import StepView
+from espl_bench.registry import ACCEPTANCES, find
+from espl_bench.types import TrajectoryGroup
+
+TIE_SLACK: Final = 1e-9
+"""Mean rewards closer than this are equal."""
+
+
+class Trial(Protocol):
+    """Rollouts for judging children. They are metered and stored like any others; weights do not learn from them."""
+
+    async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
+        """Roll a prompt out on the problems of the step, one group each, with the weights that made the step's rollouts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a rule decided."""
+
+    admitted: bool
+    detail: str = ""
+    """The numbers it decided by, in one line for the record."""
+
+
+class Acceptance(Protocol):
+    """Admits children or turns them away. Stateless."""
+
+    @property
+    def rolls_out(self) -> bool:
+        """Whether it uses the trial. Words are then written before the weights move, so that all rollouts of a step share weights."""
+        ...
+
+    async def judge(self, child: Child, view: StepView, trial: Trial) -> Judgement:
+        """Decide on one child of the step."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Admits every child (paper): its rating is then settled by the steps that select it."""
+
+    rolls_out: bool = False
+
+    async def judge(self, child: Child, view: StepView, trial: Trial) -> Judgement:
+        """Admit."""
+        return Judgement(True)
+
+
+@dataclass(frozen=True, slots=True)
+class BeatsParent:
+    """Admits a child that earns more than its first parent on the problems of the step (GEPA's minibatch test)."""
+
+    rolls_out: bool = True
+
+    async def judge(self, child: Child, view: StepView, trial: Trial) -> Judgement:
+        """Roll the child out on the step's problems and compare the two means."""
+        parent_id = child.lineage.parent_ids[0]
+        before = _mean([group for group in view.groups_KP if group.prompt_id == parent_id])
+        after = _mean(await trial.roll_out(child.principles))
+        return Judgement(after > before + TIE_SLACK, f"{after:.4f} against {before:.4f} of prompt {parent_id}")
+
+
+def _mean(groups: Sequence[TrajectoryGroup]) -> float:
+    rewards = [reward for group in groups for reward in group.graded_rewards]
+    return sum(rewards) / len(rewards) if rewards else 0.0
+
+
+ALWAYS: Final = Always()
+BEATS_PARENT: Final = BeatsParent()
+
+
+def find_acceptance(name: str) -> Acceptance:
+    """Return an acceptance rule by name. Raises UsageError with the nearest known name."""
+    return find(ACCEPTANCES, name)
