@@ -111,7 +111,7 @@ def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
     from espl_bench.evolution.population import Population
     from espl_bench.runs.logs import Log
     from espl_bench.runs.run_dir import RunDir
-    from espl_bench.types import Lineage, Rating, SystemPrompt
+    from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt
     from espl_bench.utils.jsonl import encode
 
     run = RunDir.create(folder, config, {"facts": {}})
@@ -120,9 +120,9 @@ def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
     with Log.POPULATION.path(folder).open("ab") as log:
         for number in range(prompts):
             step = number * max(steps, 1) // prompts
-            origin = "mutation" if number else ROOT
+            origin = "mutation" if number else ROOT_ORIGIN
             parents = [number - 1] if number else []
-            row = {"event": "born", "step": step, "id": number, "origin": origin.value, "parents": parents, "principles": principles}
+            row = {"event": "born", "step": step, "id": number, "origin": origin, "parents": parents, "principles": principles}
             log.write(encode({**row, "mu": 25.0, "sigma": 3.0, "evidence": []}))
             if number >= prompts - alive:
                 lineage = Lineage(origin, tuple(parents))

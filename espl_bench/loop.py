@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from espl_bench.accounting.budget import ModelRole
 from espl_bench.accounting.budgeted_client import BudgetedClients
@@ -51,6 +52,8 @@ class LoopState:
     step: int
     """Iterations finished."""
     population: Population
+    checkpoint: Path | None = None
+    """The folder that a resumed run goes on from."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ async def evaluate_split(bench: RunContext, state: LoopState, split: Split, reco
 
 async def save_checkpoint(bench: RunContext, state: LoopState, recorder: RunRecorder) -> None:
     """Make the state permanent."""
-    await recorder.commit(state.step, state.population, bench.engine)
+    await recorder.commit(state.step, state.population, bench.engine.save)
     bench.till.begin(recorder.folder, state.step)
 
 

@@ -87,7 +87,7 @@ class Method:
 
     def shown_prompt(self, population: Population) -> SystemPrompt:
         """Return the prompt under which the method is evaluated now."""
-        return population.newest if self.shown is Shown.NEWEST else population.best_rated(width=2.0)
+        return population.newest if self.shown is Shown.NEWEST or self.optimizer is not None else population.best_rated(width=2.0)
 
     def varied(self, **choices: object) -> "Method":
         """Return the same row with some choices changed."""

@@ -18,6 +18,7 @@ from espl_bench.evolution.population import Population
 from espl_bench.loop import LoopState, RunContext, evaluate_split, train
 from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.monitoring.reporter import Reporter
+from espl_bench.optimize import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.provenance import collect
@@ -69,7 +70,7 @@ def resume(
         bench.till.resume(run_dir.path, commit.step, commit.ledger)
         recorder = RunRecorder(run_dir, bench.ledger, reporter)
         asyncio.run(bench.engine.load(commit.folder))
-        return asyncio.run(_finish(bench, LoopState(commit.step, Population.from_json(commit.population)), recorder, stop))
+        return asyncio.run(_finish(bench, LoopState(commit.step, Population.from_json(commit.population), commit.folder), recorder, stop))
 
 
 async def _finish(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal | None) -> Summary:
@@ -102,7 +103,8 @@ async def _to_the_end(bench: RunContext, state: LoopState, recorder: RunRecorder
     """Learn, evaluate, summarise."""
     recorder.reporter.started(bench.config, recorder.folder, state.step)
     with listening(stop):
-        state = await train(bench, state, recorder, stop)
+        learn = train if bench.config.method.optimizer is None else optimize
+        state = await learn(bench, state, recorder, stop)
     validated = Split.VALIDATION in bench.env.splits
     validation = await evaluate_split(bench, state, Split.VALIDATION, recorder) if validated else None
     test = await evaluate_split(bench, state, Split.TEST, recorder)

@@ -25,7 +25,7 @@ LAYERS = (
     {"runs"},
     {"leaderboard", "monitoring"},
     {"loop"},
-    {"build"},
+    {"build", "optimize"},
     {"analysis"},
     {"plots", "report", "results", "runner"},
     {"dry_run", "sweep"},

@@ -1,7 +1,6 @@
 """Every method, loss and selector is a choice of the one loop: each really runs, and does what its row says."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from espl_baselines.base import BASE
@@ -19,7 +18,8 @@ from loop_fixtures import (
 from scripted_engine import ScriptedEngine
 
 from espl_bench.learning.advantages import ACROSS_PROMPTS
-from espl_bench.method import ESPL, EditorChoice, SelectorName, find_method
+from espl_bench.method import ESPL, EditorChoice, find_method
+from espl_bench.registry import LOSSES, SELECTORS, names
 from espl_bench.runs.run_dir import Log, RunDir
 
 METHODS = ("base", "espl", "evolution_only", "reflection_only", "rl_only")
@@ -92,7 +92,7 @@ def test_what_evolution_learns_is_true_more_often_than_chance(tmp_path: Path):
     assert len(truths & set(summary.shown_prompt)) >= 3, "one in ten would be chance"
 
 
-@pytest.mark.parametrize("loss", get_args(str))
+@pytest.mark.parametrize("loss", names(LOSSES))
 def test_every_loss_trains_the_real_model(loss: str, lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, "espl", loss=loss, steps=2, lr=0.005), tmp_path)
     trained = [row["train"] for row in rows(tmp_path, Log.METRICS)]
@@ -100,7 +100,7 @@ def test_every_loss_trains_the_real_model(loss: str, lab_model: Path, tmp_path: 
     assert all(step["ratio_mean"] == pytest.approx(1, abs=1e-4) for step in trained), "sampler and trainer have the same weights"
 
 
-@pytest.mark.parametrize("selector", get_args(SelectorName))
+@pytest.mark.parametrize("selector", names(SELECTORS))
 def test_every_selector_runs(selector: str, tmp_path: Path):
     run(make_scripted_config(selector=selector, steps=8), tmp_path, ScriptedEngine())
     check_population(tmp_path)

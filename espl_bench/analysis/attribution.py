@@ -49,7 +49,7 @@ class Weights(StrEnum):
 class PromptChoice(StrEnum):
     """Whose principles they are shown."""
 
-    ROOT_ORIGIN = "root"
+    ROOT = "root"
     EVOLVED = "evolved"
     OTHER_SEED = "other_seed"
 
@@ -135,7 +135,7 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
     measured: list[Cells] = []
     for place, folder in enumerate(folders):
         candidates = [other for other in (*others, *folders[place + 1 :], *folders[:place]) if other != folder]
-        words = {PromptChoice.ROOT_ORIGIN: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
+        words = {PromptChoice.ROOT: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
         measured.append(asyncio.run(measure(folder, words, progress, model)))
@@ -194,17 +194,17 @@ async def _evaluate(
 
 def compute(measured: Sequence[Cells]) -> Attribution:
     """The effects over runs and items. Raises RunDirError unless the runs met as many items."""
-    if len({len(cells.get(Weights.BASE, PromptChoice.ROOT_ORIGIN)) for cells in measured}) > 1:
+    if len({len(cells.get(Weights.BASE, PromptChoice.ROOT)) for cells in measured}) > 1:
         raise RunDirError("the runs have tests of different lengths; attribute runs of one environment")
     kinds = [kind for kind in PromptChoice if all(cells.has(kind) for cells in measured)]
     at = {(weights, kind): np.stack([cells.get(weights, kind) for cells in measured]) for weights in Weights for kind in kinds}
-    base, tuned = at[Weights.BASE, PromptChoice.ROOT_ORIGIN], at[Weights.TRAINED, PromptChoice.ROOT_ORIGIN]
+    base, tuned = at[Weights.BASE, PromptChoice.ROOT], at[Weights.TRAINED, PromptChoice.ROOT]
     told, both = at[Weights.BASE, PromptChoice.EVOLVED], at[Weights.TRAINED, PromptChoice.EVOLVED]
     gain = both - base
     words, weights = ((told - base) + (both - tuned)) / 2, ((tuned - base) + (both - told)) / 2
     carried = None
     if PromptChoice.OTHER_SEED in kinds:
-        foreign = [at[each, PromptChoice.OTHER_SEED] - at[each, PromptChoice.ROOT_ORIGIN] for each in Weights]
+        foreign = [at[each, PromptChoice.OTHER_SEED] - at[each, PromptChoice.ROOT] for each in Weights]
         carried = _effect((foreign[0] + foreign[1]) / 2)
     shares = {name: ratio_interval(part, gain) for name, part in (("words", words), ("weights", weights))}
     total = float(gain.mean())

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from espl_bench.accounting.ledger import Ledger
-from espl_bench.engines.protocol import Engine
 from espl_bench.evolution.operators.proposal import Child
 from espl_bench.evolution.population import Population
 from espl_bench.evolve import Generation
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import outcome_rates
+from espl_bench.runs.checkpoints import Save
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import TRIAL, Log, RunDir
 from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
@@ -91,6 +91,10 @@ class RunRecorder:
             )
         )
 
+    def born(self, step: int, prompt: SystemPrompt, child: Child) -> None:
+        """A prompt that joined the population outside an iteration."""
+        self.run_dir.append(Log.POPULATION, _born(step, prompt, child))
+
     def trial(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
         """Store the rollouts that children of an iteration were judged by, if there were any."""
         if groups:
@@ -134,9 +138,9 @@ class RunRecorder:
         )
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))
 
-    async def commit(self, step: int, population: Population, engine: Engine) -> None:
+    async def commit(self, step: int, population: Population, save: Save) -> None:
         """Make everything up to `step` permanent."""
-        await self.run_dir.commit(step, population.to_json(), self.ledger.totals(), engine.save)
+        await self.run_dir.commit(step, population.to_json(), self.ledger.totals(), save)
 
 
 def _born(step: int, prompt: SystemPrompt, child: Child | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, compute_advantages
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, Baseline, compute_advantages
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, Trajectory, TrajectoryGroup, Turn
 
 

@@ -1,0 +1,184 @@
+"""The other way to learn words: an optimizer that owns its loop, on this harness's rollouts, editor, ledger and budget.
+
+It stands beside `loop.train` and ends as that does: in a state that is evaluated, summarised, verified and resumed like any other.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from espl_bench.accounting.ledger import Purpose
+from espl_bench.errors import CheckpointError, UsageError
+from espl_bench.evolution.operators.proposal import Child
+from espl_bench.evolution.optimizer import find_optimizer
+from espl_bench.evolve import Generation, mean_rewards
+from espl_bench.loop import LoopState, RunContext
+from espl_bench.monitoring.recorder import RunRecorder
+from espl_bench.rollouts.batches import whole_split
+from espl_bench.rollouts.rollout import roll_out
+from espl_bench.seeding import seed_for
+from espl_bench.types import Lineage, Message, Problem, Rating, SampleRequest, Split, SystemPrompt, TrajectoryGroup
+from espl_bench.utils.reasoning import strip_reasoning
+from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
+
+STATE = "optimizer.json"
+"""In a checkpoint: what the optimizer wants to go on from."""
+
+
+async def optimize(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
+    """Let the method's optimizer run to its end; the prompt it returns becomes the newest of the population.
+
+    Args:
+        bench: the run's parts.
+        state: where the run is, with the checkpoint that it goes on from.
+        recorder: writes what happens.
+        stop: asked at every checkpoint.
+    """
+    name = bench.config.method.optimizer
+    assert name is not None, "the method names an optimizer"
+    harness = OptimizerHarness(bench, recorder, stop, state, **read_state(state.checkpoint))
+    if state.checkpoint is None:
+        await harness.checkpoint({})
+        harness.restored = None
+    principles = tuple(await find_optimizer(name).optimise(harness))
+    harness.finish(principles)
+    await harness.save()
+    return harness.state
+
+
+def read_state(folder: Path | None) -> dict[str, Any]:
+    """Read what a checkpoint holds of the optimizer; nothing without a checkpoint. Raises CheckpointError."""
+    if folder is None:
+        return {}
+    try:
+        record = json.loads((folder / STATE).read_bytes())
+        return {"restored": record["state"] or None, "requests": record["requests"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / STATE} cannot be used ({error}); delete {folder} to go on from the checkpoint before") from error
+
+
+@dataclass
+class OptimizerHarness:
+    """One run's harness (`evolution.optimizer.Harness`)."""
+
+    bench: RunContext
+    recorder: RunRecorder
+    stop: StopSignal
+    state: LoopState
+    restored: Mapping[str, Any] | None = None
+    requests: int = 0
+    """To the editor, so far: each has a seed of its own."""
+    _latest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def root(self) -> tuple[str, ...]:
+        """The principles that the run starts from."""
+        return self.bench.config.root_principles
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.bench.config.seed
+
+    @cached_property
+    def training(self) -> Sequence[Problem]:
+        """The training problems."""
+        return whole_split(self.bench.env, Split.TRAIN)
+
+    @cached_property
+    def validation(self) -> Sequence[Problem]:
+        """The validation problems."""
+        return whole_split(self.bench.env, Split.VALIDATION) if Split.VALIDATION in self.bench.env.splits else ()
+
+    @property
+    def rollouts_left(self) -> int:
+        """Episodes that the budget still allows."""
+        config = self.bench.config
+        budget = config.iterations * config.num_prompts * config.batch_size * config.group_size
+        return budget - self.bench.ledger.totals().rollouts
+
+    async def roll_out(
+        self, principles: Sequence[str], problems: Sequence[Problem], samples: int = 1, parents: Sequence[int] = ()
+    ) -> tuple[TrajectoryGroup, ...]:
+        """Roll a prompt out, store it as one iteration, and return the groups."""
+        wanted = len(problems) * samples
+        if any(problem.split is Split.TEST for problem in problems):
+            raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which steers nothing")
+        if not 0 < wanted <= self.rollouts_left:
+            raise UsageError(f"optimizer '{self._name}' asked for {wanted} rollouts with {self.rollouts_left} left; give it more --steps")
+        started, step = time.monotonic(), self.state.step
+        prompt, born = self._prompt(tuple(principles), tuple(parents))
+        policy = await self.bench.policy(Purpose.ROLLOUT)
+        watchdog = self.bench.watchdog(self.recorder)
+        groups = await roll_out(policy, self.bench.task, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
+        self.bench.ledger.record_episodes(Purpose.ROLLOUT, wanted)
+        graded = self.bench.control.rewards(groups, self.seed, step)
+        population = self.state.population.record(graded)
+        generation = Generation(population, mean_rewards(graded), {prompt.id: prompt.rating}, born, ())
+        self.recorder.iteration(step + 1, groups, generation, prompt, {}, time.monotonic() - started)
+        self.state = LoopState(step + 1, population)
+        return graded
+
+    async def write(self, request: str) -> str:
+        """Return what the editor answers."""
+        config, messages = self.bench.config, (Message("user", request),)
+        asked = SampleRequest(
+            prompt_T=self.bench.editor.chat.encode(messages),
+            seed=seed_for(config.seed, "optimizer", self.requests),
+            max_tokens=config.editor_max_tokens,
+            temperature=config.editor_temperature,
+            messages=messages,
+        )
+        self.requests += 1
+        [completion] = await (await self.bench.reflecting()).sample([asked])
+        return strip_reasoning(completion.text)
+
+    async def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Save, and stop if the run was asked to."""
+        self._latest = state
+        await self.save()
+        if self.stop.wanted:
+            raise InterruptedRunError(self.state.step, self.recorder.folder)
+
+    async def save(self) -> None:
+        """Make everything so far permanent."""
+        record = json.dumps({"state": dict(self._latest), "requests": self.requests})
+
+        async def save(folder: Path) -> None:
+            await self.bench.engine.save(folder)
+            (folder / STATE).write_text(record, encoding="utf-8")
+
+        await self.recorder.commit(self.state.step, self.state.population, save)
+        self.bench.till.begin(self.recorder.folder, self.state.step)
+
+    def finish(self, principles: tuple[str, ...]) -> None:
+        """Make the returned prompt the newest member."""
+        population = self.state.population
+        if population.newest.principles == principles:
+            return
+        known = next((member for member in population.members if member.principles == principles), None)
+        child = self._child(principles, (known.id,) if known else ())
+        population = population.admit(child.principles, child.rating, child.lineage)
+        self.recorder.born(self.state.step, population.newest, child)
+        self.state = LoopState(self.state.step, population)
+
+    @property
+    def _name(self) -> str:
+        return self.bench.config.method.optimizer or ""
+
+    def _child(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> Child:
+        return Child(principles, Rating(), Lineage(self._name, parents, self.state.step + 1), ())
+
+    def _prompt(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> tuple[SystemPrompt, tuple[tuple[SystemPrompt, Child], ...]]:
+        """Return the living prompt with these principles, or admit it."""
+        for member in self.state.population.members:
+            if member.principles == principles:
+                return member, ()
+        child = self._child(principles, parents)
+        population = self.state.population.admit(child.principles, child.rating, child.lineage)
+        self.state = LoopState(self.state.step, population)
+        return population.newest, ((population.newest, child),)
