@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from data_fixtures import write_jsonl
 from loop_fixtures import SHAPE
-from scripted_engine import make_chat
+from says_two import SaysTwo
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
@@ -18,39 +18,7 @@ from espl_bench.leaderboard.render import to_markdown
 from espl_bench.leaderboard.table import Entry, build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import Completion, StopReason
 from espl_bench.utils.formatting import out_console
-
-
-class SaysTwo:
-    """An engine whose only thought is that the answer is 2."""
-
-    isolates_snapshots = True
-    batches_continuously = False
-
-    def __init__(self) -> None:
-        self.chat = make_chat()
-
-    async def current(self):
-        return self
-
-    async def reference(self):
-        return self
-
-    async def sample(self, requests):
-        return [Completion((1, 2), (0.0, 0.0), r"<think>3?</think> \boxed{2}", StopReason.STOP) for _ in requests]
-
-    async def train_step(self, data, loss, adam):
-        return {}
-
-    async def save(self, folder: Path):
-        (folder / "weights.json").write_text("{}")
-
-    async def load(self, folder: Path):
-        pass
-
-    async def close(self):
-        pass
 
 
 @pytest.fixture(autouse=True)

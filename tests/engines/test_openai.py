@@ -20,7 +20,7 @@ import httpx2
 import pytest
 from endpoint_server import FAULTS, Served, breaking, serve, server_error, too_many
 from loop_fixtures import SHAPE, events, make_config, rows, run
-from test_env_contract import AskTwice
+from small_envs import AskTwice
 
 from espl_bench import runner
 from espl_bench.accounting.budget import Budget, BudgetSpent

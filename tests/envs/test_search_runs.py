@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from data_fixtures import needs_test_data
 from loop_fixtures import adapter, all_methods, check_mutations, check_population, rows
+from resume_fixtures import check_same_rollouts, summary
 from search_fixtures import import_questions
 from searching_model import make_random_model, teach_to_search
-from test_resume import check_same_rollouts, summary
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from data_fixtures import write_jsonl
 from ddgs.exceptions import DDGSException, RatelimitException
+from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.cli.app import invoke
 from espl_bench.errors import DataError, UsageError
@@ -25,13 +26,6 @@ from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.protocol import Found, Passage, RetrievalFault
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
-PASSAGES = [
-    {"id": "a", "title": "Lilu (mythology)", "text": "A lilu is a spirit in Akkadian belief."},
-    {"id": "b", "title": "Beyoncé", "text": "An American singer, born in Houston in 1981."},
-    {"id": "c", "title": "Houston", "text": "A city in Texas. Houston, Houston: the largest city in Texas."},
-    {"id": "d", "title": "Empty words", "text": "The of and to in."},
-]
-
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -43,10 +37,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "corpus.jsonl", PASSAGES)
-
-
-def ids(found: Found) -> list[str]:
-    return [passage.id for passage in found.passages]
 
 
 # The local index

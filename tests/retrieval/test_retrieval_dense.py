@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from data_fixtures import write_jsonl
-from test_retrieval import PASSAGES, ids
+from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.errors import ModelError, UsageError
 from espl_bench.retrieval import dense

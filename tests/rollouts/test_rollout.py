@@ -3,14 +3,14 @@
 import asyncio
 import threading
 import time
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from loop_fixtures import events, make_config, rows, run
-from scripted_engine import make_chat, spell
-from test_env_contract import AskTwice, Sums
+from rollout_fixtures import CHAT, ROOT, Says, problems, prompt, task
+from scripted_engine import spell
+from small_envs import AskTwice, Sums
 
 from espl_bench.engines.opening import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
@@ -18,64 +18,19 @@ from espl_bench.errors import EnvironmentFault
 from espl_bench.evolve import mean_rewards
 from espl_bench.learning.advantages import Baseline, centre
 from espl_bench.learning.datums import to_data
-from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import Task, roll_out, rollout_rows
+from espl_bench.rollouts.rollout import roll_out, rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import (
     Completion,
-    Lineage,
-    Origin,
     Outcome,
     Problem,
-    Rating,
     Split,
     StopReason,
-    SystemPrompt,
     TrajectoryGroup,
 )
-
-CHAT = make_chat()
-
-
-@dataclass
-class Says:
-    """A sampling client that says a text per turn (by how often the assistant has spoken) or what a function answers."""
-
-    texts: tuple[str, ...] = ("answer 4",)
-    cut_turn: int | None = None
-    """The turn that hits the token limit."""
-    calls: list = field(default_factory=list)
-
-    async def sample(self, requests):
-        self.calls.append(tuple(requests))
-        turn = len(self.calls) - 1
-        return [self._say(turn, place) for place, _ in enumerate(requests)]
-
-    def _say(self, turn: int, place: int) -> Completion:
-        text = self.texts[min(turn, len(self.texts) - 1)].replace("PLACE", str(place))
-        tokens = spell(CHAT, text)
-        if turn == self.cut_turn:
-            return Completion(tokens[:-1], (-0.5,) * (len(tokens) - 1), text, StopReason.LENGTH)
-        return Completion(tokens, (-0.5,) * len(tokens), text, StopReason.STOP)
-
-
-def task(made: type[TextEnv], **changes) -> Task:
-    plain = Task(made, Dialect.load("compact"), Placement.SYSTEM, CHAT, temperature=1.0, top_p=1.0, max_tokens=32, run_seed=0)
-    return replace(plain, **changes)
-
-
-def prompt(prompt_id: int, *principles: str) -> SystemPrompt:
-    return SystemPrompt(prompt_id, principles, Rating(), Lineage(Origin.ROOT))
-
-
-ROOT = prompt(0)
-
-
-def problems(made: type[TextEnv], count: int) -> list[Problem]:
-    return [made().problem(Split.TRAIN, index) for index in range(count)]
 
 
 def rolled(client, made: type[TextEnv], prompts=(ROOT,), count: int = 2, group_size: int = 3) -> tuple[TrajectoryGroup, ...]:
