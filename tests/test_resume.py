@@ -47,6 +47,7 @@ def struck(model: Path, folder: Path, with_signal: signal.Signals, when: Callabl
 
     A busy machine may let the moment pass: then another run is started. Returns exit code and stderr.
     """
+    err = ""
     for _ in range(4):
         shutil.rmtree(folder, ignore_errors=True)
         process = start(model, folder)

@@ -31,7 +31,7 @@ def sums(name: str, start: int, number: int) -> None:
     write_jsonl(Path(name), [{"problem": f"What is {n} - {n - n % 4}?", "answer": n % 4} for n in range(start, start + number)])
 
 
-def configure(method: str = "espl", **options: str) -> RunConfig:
+def configure(method: str = "espl", **options: str | int) -> RunConfig:
     shape = SHAPE | {"model": "says-two", "steps": 3, "batch_size": 4, "eval_every": 1, "env_options": options}
     return resolve(method, "jsonl", shape)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -25,6 +26,7 @@ from espl_bench.monitoring.reporter import Silent
 from espl_bench.registry import find_method
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.retrieval.protocol import Found
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
 
@@ -117,6 +119,15 @@ def test_a_model_of_random_weights_runs_too(random_model: Path, library: Path, t
 # Retrievers that are slow, down, or return garbage
 
 
+class NothingFound:
+    """Stands behind a server whose requests a test answers itself."""
+
+    identity = "none"
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[Found]:
+        raise NotImplementedError
+
+
 @contextmanager
 def served(handle):
     """A retriever's server that lets `handle(handler, queries)` answer; None: as the real one."""
@@ -134,10 +145,10 @@ def served(handle):
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *args):
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = RetrieverServer(("127.0.0.1", 0), None)
+    server = RetrieverServer(("127.0.0.1", 0), NothingFound())
     server.RequestHandlerClass = Handler
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,12 +1,13 @@
 import contextlib
 import json
 import time
+from collections.abc import Collection
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from espl_bench.evolution.operators.edit_fields import clean_principle, fold
+from espl_bench.evolution.operators.edit_fields import OpName, clean_principle, fold
 from espl_bench.evolution.operators.edits import (
     MAX_CHARACTERS,
     MAX_PROBLEMS,
@@ -21,10 +22,10 @@ from espl_bench.evolution.operators.edits import (
     render_edits,
 )
 
-ALL = frozenset({"add", "modify", "merge", "remove"})
+ALL: frozenset[OpName] = frozenset({"add", "modify", "merge", "remove"})
 
 
-def parse(text, allowed=ALL, num_principles=5, max_edits=None, max_words=32):
+def parse(text: str, allowed: Collection[OpName] = ALL, num_principles=5, max_edits=None, max_words=32):
     return parse_edits(text, allowed, [f"principle {index}" for index in range(num_principles)], max_edits, max_words)
 
 

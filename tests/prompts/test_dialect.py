@@ -8,6 +8,7 @@ from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.tokenizer import build_tokenizer
 
 from espl_bench.errors import TemplateError, UsageError
+from espl_bench.evolution.operators.edit_fields import OpName
 from espl_bench.evolution.operators.edits import parse_edits
 from espl_bench.evolution.operators.proposal import Limits
 from espl_bench.evolution.operators.reflection import (
@@ -99,7 +100,7 @@ def test_the_compact_dialect_speaks_the_laboratorys_vocabulary():
 
 # The full dialect: what large models are told must be what the reader of their edits accepts
 
-STAGES = {
+STAGES: dict[TemplateName, set[OpName]] = {
     TemplateName.CRITIQUE: {"add", "modify"},
     TemplateName.AGGREGATE: {"modify", "merge"},
     TemplateName.CROSSOVER: {"add", "modify", "remove"},

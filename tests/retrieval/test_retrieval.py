@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -158,7 +159,7 @@ class Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *args):
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -281,14 +282,15 @@ def test_many_threads_may_record_the_same(tmp_path: Path):
 
 
 def test_options_that_cannot_be_are_refused_in_one_line(corpus: Path):
-    for options, says in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"retriever": "bm26"}, "did you mean 'bm25'"),
         ({}, "needs --corpus"),
         ({"retriever": "http"}, "needs --retriever-url"),
         ({"retriever": "dense", "corpus": "x"}, "needs --embedder"),
         ({"corpus": "x", "retrieval_cache": "replays"}, "did you mean 'replay'"),
         ({"corpus": "x", "retriever_timeout": 0}, "above 0"),
-    ):
+    )
+    for options, says in refused:
         with pytest.raises(UsageError, match=says):
             RetrieverOptions(**options)
     recorded = open_retriever(RetrieverOptions(corpus=str(corpus), retrieval_cache="record"))
@@ -300,8 +302,9 @@ def test_options_that_cannot_be_are_refused_in_one_line(corpus: Path):
 # The web
 
 
-def web(search, **changes) -> WebRetriever:
-    return WebRetriever(**{"search": search, "limiter": Limiter(0.0), "longest_wait_s": 0.01} | changes)
+def web(search, **changes: Any) -> WebRetriever:
+    plain: dict[str, Any] = {"search": search, "limiter": Limiter(0.0), "longest_wait_s": 0.01}
+    return WebRetriever(**plain | changes)
 
 
 RESULT = {"title": "A page", "href": "https://example.org/a", "body": "a snippet"}

@@ -28,11 +28,11 @@ def corpus(tmp_path: Path) -> Path:
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bag of words: each word of the passages is a direction of its own."""
     package = pytest.importorskip("sentence_transformers")
-    from sentence_transformers.models import BoW
+    bag_of_words = pytest.importorskip("sentence_transformers.models").BoW
 
     words = sorted({word.strip(".,:()").lower() for passage in PASSAGES for word in f"{passage['title']} {passage['text']}".split()})
     folder = tmp_path_factory.mktemp("embedder")
-    package.SentenceTransformer(modules=[BoW(vocab=words)], device="cpu").save(str(folder))
+    package.SentenceTransformer(modules=[bag_of_words(vocab=words)], device="cpu").save(str(folder))
     return str(folder)
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_fixtures import events, make_config, rows, run
@@ -86,9 +87,9 @@ def test_later_turns_are_appended_to_the_tokens_as_sampled():
     client = Says(("3   4", "answer PLACE"))
     groups = rolled(client, AskTwice, count=3)
     first, second = client.calls
+    said = spell(CHAT, "3 4")
+    asked = spell(CHAT, "<|user|> are you sure? <|assistant|>")[:-1]
     for before, after in zip(first, second, strict=True):
-        said = spell(CHAT, "3 4")
-        asked = spell(CHAT, "<|user|> are you sure? <|assistant|>")[:-1]
         assert after.prompt_T == (*before.prompt_T, *said, *asked)
     for trajectory, opening in zip((t for group in groups for t in group.trajectories_G), first, strict=True):
         assert [turn.observation_T for turn in trajectory.turns] == [opening.prompt_T, asked]
@@ -288,7 +289,8 @@ def test_a_slow_grader_does_not_keep_the_loop_from_other_work():
 def test_a_stored_rollout_is_replayed_to_the_same_end():
     for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
         groups = rolled(client, AskTwice, count=2, group_size=3)
-        for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
+        stored: list[dict[str, Any]] = rollout_rows(groups)
+        for row, rollout in zip(stored, (t for group in groups for t in group.trajectories_G), strict=True):
             ending = replay(AskTwice(), rollout.problem, row["turns"], StopReason(row["stop_reason"]))
             assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
 
