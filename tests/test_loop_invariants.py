@@ -318,13 +318,12 @@ def test_only_what_was_sampled_is_trained_on(tmp_path: Path):
         for request, completion in zip(call.requests, call.completions, strict=True)
     }
     data = [datum for data in engine.trained for datum in data]
-    stored = [row | {"step": step} for step in RunDir(tmp_path).rollout_steps() for row in RunDir(tmp_path).read_rollouts(step)]
     rewards: dict[tuple[int, int, str], list[float]] = {}
-    for row in stored:
-        rewards.setdefault((row["step"], row["prompt_id"], row["problem_id"]), []).append(row["reward"])
-    assert len(data) == sum(len(group) for group in rewards.values() if len(set(group)) > 1) > 0, (
-        "every baseline set with a contrast, whole"
-    )
+    for step in RunDir(tmp_path).rollout_steps():
+        for row in RunDir(tmp_path).read_rollouts(step):
+            rewards.setdefault((step, row["prompt_id"], row["problem_id"]), []).append(row["reward"])
+    contrasting = [group for group in rewards.values() if len(set(group)) > 1]
+    assert len(data) == sum(map(len, contrasting)) > 0, "every baseline set with a contrast, whole"
     for datum in data:
         start = sampled[datum.tokens_T]
         assert datum.mask_T == (False,) * start + (True,) * (len(datum.tokens_T) - start)

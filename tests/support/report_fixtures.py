@@ -106,8 +106,8 @@ def summary_of(method: str = "espl", seed: int = 0, scores: Sequence[float] = (1
     """A summary with a curve on both splits."""
     score = sum(scores) / len(scores)
     splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    points = [(step, split, value) for step, value in ((0, 0.1), (2, 0.3 + 0.01 * seed), (4, score)) for split in splits]
-    curve = tuple(CurvePoint(step=step, split=split, score=value, spent=spent_at(step)) for step, split, value in points)
+    points = ((0, 0.1), (2, 0.3 + 0.01 * seed), (4, score))
+    curve = tuple(CurvePoint(step=step, split=split, score=value, spent=spent_at(step)) for step, value in points for split in splits)
     return make_summary(method, seed, scores, **({"curve": curve, "steps": 4} | changes))
 
 

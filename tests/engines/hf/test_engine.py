@@ -13,7 +13,7 @@ from engine_calls import data, sample, sample_reference, wait
 from engines_fixtures import make_model
 from hf_calls import ADAM, LOSS, load, requests, train
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from espl_bench.engines.hf.engine import HfEngine
@@ -113,11 +113,12 @@ def test_different_seeds_differ_and_the_same_seed_repeats(folder: Path) -> None:
 
 
 def test_greedy_is_transformers_greedy(folder: Path) -> None:
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     asked = requests(30, temperature=0.0)
     for request, completion in zip(asked, sample_reference(load(folder), asked), strict=True):
         ids = torch.tensor([request.prompt_T])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+        greedy = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": 12}
+        out = model.generate(ids, **greedy)  # pyright: ignore[reportAttributeAccessIssue]
         assert completion.tokens_T == tuple(out[0, len(request.prompt_T) :].tolist())
 
 

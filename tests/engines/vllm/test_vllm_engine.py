@@ -11,7 +11,7 @@ import pytest
 import torch
 from checked import present
 from engine_calls import data, sample, sample_reference, wait
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams, Engine
@@ -175,11 +175,12 @@ def test_seeds_bind_and_the_batch_does_not_change_the_tokens(engine: VllmEngine)
 
 
 def test_greedy_is_transformers_greedy(engine: VllmEngine, lab_model: Path) -> None:
-    model = LlamaForCausalLM.from_pretrained(lab_model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(lab_model, dtype=torch.float32)
     asked = requests(temperature=0.0)
     for request, completion in zip(asked, sample_reference(engine, asked), strict=True):
         ids = torch.tensor([request.prompt_T])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+        greedy = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": 12}
+        out = model.generate(ids, **greedy)  # pyright: ignore[reportAttributeAccessIssue]
         assert completion.tokens_T == tuple(out[0, len(request.prompt_T) :].tolist())
 
 
