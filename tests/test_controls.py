@@ -1,6 +1,7 @@
 """Controls take away what a method learns from, and nothing else; a table says where one improves nevertheless."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_fixtures import make_study, make_summary
@@ -19,7 +20,7 @@ from espl_bench.registry import CONTROLS, names
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
 
-SHAPE = {"steps": 2, "eval_samples": 1}
+SHAPE: dict[str, Any] = {"steps": 2, "eval_samples": 1}
 
 
 def test_other_answers_are_of_other_training_problems_each_used_once_and_nothing_else_moves():

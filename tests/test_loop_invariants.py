@@ -3,6 +3,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from checked import present
 from espl_envs.rulebook.env import RulebookEnv
 from loop_fixtures import (
     RecordingEngine,
@@ -154,7 +155,7 @@ def asked(engine, call) -> Counter:
 
 
 def question_in(engine, request) -> str:
-    return f"{CHAIN.search(engine.chat.decode(request.prompt_T))[0]} = ?"
+    return f"{present(CHAIN.search(engine.chat.decode(request.prompt_T)))[0]} = ?"
 
 
 @pytest.mark.parametrize("method", ["base", "rl_only", "espl"])
@@ -317,7 +318,12 @@ def test_only_what_was_sampled_is_trained_on(tmp_path: Path):
         for request, completion in zip(call.requests, call.completions, strict=True)
     }
     data = [datum for data in engine.trained for datum in data]
-    assert data
+    rewards: dict[tuple[int, int, str], list[float]] = {}
+    for step in RunDir(tmp_path).rollout_steps():
+        for row in RunDir(tmp_path).read_rollouts(step):
+            rewards.setdefault((step, row["prompt_id"], row["problem_id"]), []).append(row["reward"])
+    contrasting = [group for group in rewards.values() if len(set(group)) > 1]
+    assert len(data) == sum(map(len, contrasting)) > 0, "every baseline set with a contrast, whole"
     for datum in data:
         start = sampled[datum.tokens_T]
         assert datum.mask_T == (False,) * start + (True,) * (len(datum.tokens_T) - start)

@@ -1,6 +1,5 @@
 """A run killed at any moment ends like an unbroken one: real processes, really killed."""
 
-import json
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
+from resume_fixtures import Pulled, PullsThePlug, check_same_rollouts, summary
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
@@ -47,6 +47,7 @@ def struck(model: Path, folder: Path, with_signal: signal.Signals, when: Callabl
 
     A busy machine may let the moment pass: then another run is started. Returns exit code and stderr.
     """
+    err = ""
     for _ in range(4):
         shutil.rmtree(folder, ignore_errors=True)
         process = start(model, folder)
@@ -72,21 +73,6 @@ def check_same_end(folder: Path, unbroken: Path) -> None:
     assert adapter(folder) == adapter(unbroken)
     check_same_rollouts(folder, unbroken)
     assert summary(folder) == summary(unbroken)
-
-
-def check_same_rollouts(folder: Path, unbroken: Path) -> None:
-    """Byte for byte, those of evaluations too."""
-    found, expected = ({path.name: path.read_bytes() for path in (each / "rollouts").iterdir()} for each in (folder, unbroken))
-    assert found == expected and any(name.startswith("test_") for name in found)
-
-
-def summary(folder: Path) -> dict:
-    found = json.loads((folder / "summary.json").read_text())
-    for seconds in ("wall_s", "device_s"):
-        assert found["ledger"].pop(seconds) > 0
-    clocks = [point["spent"].pop("seconds") for point in found["curve"]]
-    assert clocks == sorted(clocks) and clocks[-1] > 0
-    return found
 
 
 def unfinished(folder: Path) -> Callable[[], bool]:
@@ -174,19 +160,6 @@ def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "signals are as they were"
         runner.resume(tmp_path / "stopped", Silent())
     assert summary(tmp_path / "stopped") == summary(tmp_path / "unbroken")
-
-
-class Pulled(Exception):
-    """The plug, by a test."""
-
-
-class PullsThePlug(Silent):
-    def __init__(self, after: int):
-        self.after = after
-
-    def stepped(self, report: StepReport) -> None:
-        if report.step == self.after:
-            raise Pulled
 
 
 @pytest.mark.parametrize("after", range(1, 8))

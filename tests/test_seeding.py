@@ -34,13 +34,18 @@ def test_no_collision_among_the_draws_of_a_run():
     assert len(seeds) == 8000
 
 
+def global_state() -> tuple[list[int], int]:
+    state = np.random.get_state(legacy=False)["state"]
+    return state["key"].tolist(), state["pos"]
+
+
 def test_generators_are_fresh_and_leave_the_global_one_alone():
-    before = np.random.get_state()[1].tolist()
+    before = global_state()
     assert rng_for(3, "x").random() == rng_for(3, "x").random()
     assert rng_for(3, "x").random() != rng_for(3, "y").random()
-    assert np.random.get_state()[1].tolist() == before
+    assert global_state() == before
 
 
 def test_a_key_that_is_neither_text_nor_number_is_refused():
     with pytest.raises(TypeError):
-        seed_for(0, b"bytes")
+        seed_for(0, b"bytes")  # pyright: ignore[reportArgumentType]

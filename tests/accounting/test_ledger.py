@@ -36,6 +36,12 @@ class RecordingEngine:
         self.trained.append(data)
         return {"loss": float(len(data))}
 
+    async def save(self, folder):
+        raise NotImplementedError
+
+    async def load(self, folder):
+        raise NotImplementedError
+
 
 def request(prompt, seed):
     return SampleRequest((7,) * prompt, seed, 8, 1.0)

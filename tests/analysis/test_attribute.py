@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_fixtures import make_scripted_config, run
@@ -16,7 +17,7 @@ from espl_bench.errors import UsageError
 from espl_bench.results.attributions import published
 from espl_bench.utils.hashing import fingerprint
 
-CHOICES = {"steps": 2, "eval_samples": 2}
+CHOICES: dict[str, Any] = {"steps": 2, "eval_samples": 2}
 
 
 @pytest.fixture(scope="module")

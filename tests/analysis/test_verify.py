@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from data_fixtures import write_jsonl
 from loop_fixtures import make_scripted_config, run
+from says_two import SaysTwo
 from scripted_engine import ScriptedEngine
-from test_data_runs import SaysTwo
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke

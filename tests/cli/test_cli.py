@@ -9,12 +9,14 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Any, get_args
 
+import process_notes
 import pytest
 from cli_fixtures import make_config, make_run, make_summary
 from engines_fixtures import make_model
 from espl_baselines.base import BASE
 from espl_baselines.reflection_only import REFLECTION_ONLY
 from espl_baselines.rl_only import RL_ONLY
+from process_notes import Notes
 from rich.console import Console
 
 from espl_bench import __version__, registry
@@ -333,21 +335,6 @@ def test_a_plan_goes_through_methods_inside_seeds_and_resumes_what_has_begun(tmp
         compare.make_plan("espl", "rulebook", (1,), Chosen({"steps": 41, "model": "lab"}, (), ()), tmp_path)
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.running = 0
-        self.most = 0
-        self.names: list[str] = []
-
-    def started(self, job: Job) -> None:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        self.names.append(job.name)
-
-    def ended(self, result: Any) -> None:
-        self.running -= 1
-
-
 def script(folder: Path, code: str) -> Job:
     return Job(folder, (sys.executable, "-c", code), 1)
 
@@ -386,11 +373,11 @@ def test_ctrl_c_reaches_each_child_once_and_waits_for_it(tmp_path: Path):
     driver = tmp_path / "driver.py"
     driver.write_text(
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\nfrom espl_bench.sweep.processes import Job, run_all\nfrom test_cli import Notes\n"
+        "from pathlib import Path\nfrom espl_bench.sweep.processes import Job, run_all\nfrom process_notes import Notes\n"
         f"jobs = [Job(Path(f), tuple(c), 1) for f, c in {[(str(job.folder), list(job.command)) for job in jobs]!r}]\n"
         "print([result.fate.value for result in run_all(jobs, 2, Notes())])\n"
     )
-    command = [sys.executable, str(driver), str(Path(__file__).parent)]
+    command = [sys.executable, str(driver), str(Path(process_notes.__file__).parent)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not all(mark.exists() for mark in marks[:2]) and time.monotonic() < deadline:

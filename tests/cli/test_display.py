@@ -275,7 +275,7 @@ def test_a_run_says_loudly_and_once_that_its_rollouts_are_not_graded(terminal: b
         reporter.stepped(failing(step, share))
     reporter.evaluated(EvalReport(4, Split.TEST, 0.5, {Outcome.CORRECT: 0.5, Outcome.ERROR: 0.25, Outcome.TIMEOUT: 0.25}, 0))
     reporter.evaluated(EvalReport(4, Split.VALIDATION, 0.5, {Outcome.CORRECT: 0.99, Outcome.ERROR: 0.01}, 0))
-    if terminal:
+    if isinstance(reporter, LiveDisplay):
         reporter.close()
     warnings = [line for line in clean(written(console)).splitlines() if "could not be graded" in line]
     assert len(warnings) == 2, "two per cent over three steps is the first time that it is more than one"

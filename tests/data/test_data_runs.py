@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from data_fixtures import write_jsonl
 from loop_fixtures import SHAPE
-from scripted_engine import make_chat
+from says_two import SaysTwo
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
@@ -17,41 +17,9 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.render import to_markdown
-from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.leaderboard.table import GroupEntry, build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import Completion, StopReason
-
-
-class SaysTwo:
-    """An engine whose only thought is that the answer is 2."""
-
-    isolates_snapshots = True
-    batches_continuously = False
-
-    def __init__(self) -> None:
-        self.chat = make_chat()
-
-    async def current(self):
-        return self
-
-    async def reference(self):
-        return self
-
-    async def sample(self, requests):
-        return [Completion((1, 2), (0.0, 0.0), r"<think>3?</think> \boxed{2}", StopReason.STOP) for _ in requests]
-
-    async def train_step(self, data, loss, adam):
-        return {}
-
-    async def save(self, folder: Path):
-        (folder / "weights.json").write_text("{}")
-
-    async def load(self, folder: Path):
-        pass
-
-    async def close(self):
-        pass
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +32,7 @@ def sums(name: str, start: int, number: int) -> None:
     write_jsonl(Path(name), [{"problem": f"What is {n} - {n - n % 4}?", "answer": n % 4} for n in range(start, start + number)])
 
 
-def configure(method: str = "espl", **options: str) -> RunConfig:
+def configure(method: str = "espl", **options: str | int) -> RunConfig:
     shape = SHAPE | {"model": "says-two", "steps": 3, "batch_size": 4, "eval_every": 1, "env_options": options}
     return resolve(method, "jsonl", shape)
 
@@ -113,10 +81,10 @@ def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
     first = runner.run(configure("base", **files), tmp_path / "one", Silent())
     sums("train.jsonl", 100, 40)
     other = runner.run(configure("rl_only", **files), tmp_path / "two", Silent())
-    [table] = build_tables([Entry("base", first), Entry("rl_only", other)])
+    [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", other)])
     hashes = [run.data_identity["train"][:12] for run in (first, other)]
     assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
-    [table] = build_tables([Entry("base", first), Entry("rl_only", first)])
+    [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", first)])
     assert not any("items differ" in note for note in table.notes)
 
 
@@ -130,7 +98,7 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
     assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS)] == ["test"]
     assert "validation –" in result_line(summary, tmp_path)
     out_console().print(result_panel(summary, tmp_path))
-    assert "| – |" in to_markdown(build_board([Entry("base", summary)]))
+    assert "| – |" in to_markdown(build_board([GroupEntry("base", summary)]))
 
 
 def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):

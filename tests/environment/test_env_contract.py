@@ -3,65 +3,21 @@
 import itertools
 import pickle
 import random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import pytest
 from espl_envs.rulebook.env import RulebookEnv
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
+from small_envs import AskTwice, Sums
 
 from espl_bench import registry
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import RULES, check_environment, play
-from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv, Verdict
+from espl_bench.environment.text_env import EnvironmentSpec, Info, TextEnv, Verdict
 from espl_bench.errors import EnvironmentFault, UsageError
 from espl_bench.types import Outcome, Problem, Split
-
-
-class Sums(SingleTurnEnv):
-    """A small sound environment: what is 3 + 4?"""
-
-    max_response_chars = 1000
-    offset: ClassVar = {Split.TRAIN: 0, Split.VALIDATION: 100, Split.TEST: 200}
-
-    def size(self, split: Split) -> int:
-        return 20
-
-    def problem(self, split: Split, index: int) -> Problem:
-        left = self.offset[split] + index
-        return Problem(f"{split}/{index}", split, index, f"{left} + 4 = ?", str(left + 4), gold=f"answer {left + 4}")
-
-    def grade(self, problem: Problem, response: str) -> Verdict:
-        _, found, answer = response.rpartition("answer")
-        if not found or not answer.strip():
-            return Verdict.of(Outcome.NO_ANSWER)
-        return Verdict.of(Outcome.CORRECT if answer.strip() == problem.answer else Outcome.WRONG)
-
-
-class AskTwice(TextEnv):
-    """A sound environment of two turns."""
-
-    max_response_chars = 1000
-    sums = Sums()
-
-    def size(self, split: Split) -> int:
-        return self.sums.size(split)
-
-    def problem(self, split: Split, index: int) -> Problem:
-        return self.sums.problem(split, index)
-
-    def reset(self, *, seed=None, options=None):
-        self.turn = 0
-        return super().reset(seed=seed, options=options)
-
-    def respond(self, problem: Problem, action: str):
-        self.turn += 1
-        if self.turn < 2:
-            return "are you sure?", 0.0, False, False, {}
-        self.current = None
-        verdict = self.sums.grade(problem, action)
-        return "", verdict.reward, True, False, {"outcome": verdict.outcome}
 
 
 class NotPicklable(Sums):
@@ -73,8 +29,8 @@ class NotPicklable(Sums):
 class ForgetsInPickles(Sums):
     shift = 0
 
-    def __setstate__(self, state):
-        self.__dict__.update(state, shift=1)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, shift=1)
 
     def problem(self, split: Split, index: int) -> Problem:
         plain = super().problem(split, index)
@@ -84,7 +40,7 @@ class ForgetsInPickles(Sums):
 class UnlikeGymnasium(Sums):
     def __init__(self):
         super().__init__()
-        self.observation_space = Discrete(3)
+        self.observation_space = Discrete(3)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Forgetful(Sums):
@@ -113,18 +69,24 @@ class NoValidation(Sums):
 class EvaluationOnly(Sums):
     """A sound environment without anything to learn from."""
 
-    splits = (Split.TEST,)
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TEST,)
 
     def size(self, split: Split) -> int:
         return 20 if split is Split.TEST else 0
 
 
 class HidesItems(Sums):
-    splits = (Split.TRAIN, Split.TEST)
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TRAIN, Split.TEST)
 
 
 class NoTest(Sums):
-    splits = (Split.TRAIN, Split.VALIDATION)
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TRAIN, Split.VALIDATION)
 
     def size(self, split: Split) -> int:
         return 0 if split is Split.TEST else 20
@@ -199,20 +161,20 @@ class ReadsEverything(Sums):
 
 
 class NeverRests(Sums):
-    def respond(self, problem: Problem, action: str):
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
         verdict = self.grade(problem, action)
         return "", verdict.reward, True, False, {"outcome": verdict.outcome}
 
 
 class GoesOnForEver(AskTwice):
-    def respond(self, problem: Problem, action: str):
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
         return "and now?", 0.0, False, False, {}
 
 
 class SaysNothing(Sums):
-    def respond(self, problem: Problem, action: str):
-        *ending, _ = super().respond(problem, action)
-        return (*ending, {})
+    def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
+        text, reward, terminated, truncated, _ = super().respond(problem, action)
+        return text, reward, terminated, truncated, {}
 
 
 BROKEN = {
@@ -341,7 +303,8 @@ def test_a_split_may_be_named_in_text_and_one_that_does_not_exist_is_refused():
 def test_a_registered_environment_is_complete(name: str):
     spec = complete(name)
     assert spec.name == name and spec.summary
-    assert gymnasium.make(spec.gym_id).unwrapped.size(Split.TEST) > 0
+    made = gymnasium.make(spec.gym_id).unwrapped
+    assert isinstance(made, TextEnv) and made.size(Split.TEST) > 0
     doc = type(make_environment(spec, {})).__doc__ or ""
     for heading in ("Description:", "Action space:", "Observation space:", "Rewards:", "Episode end:", "Splits:", "Version history:"):
         assert heading in doc, "its docstring is its spec sheet"

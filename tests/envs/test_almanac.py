@@ -9,6 +9,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from checked import integer
 from espl_envs.almanac.env import AlmanacEnv
 from espl_envs.almanac.index import AlmanacIndex
 from espl_envs.almanac.pages import Almanac, Question, as_reply, hidden_almanac
@@ -241,7 +242,7 @@ def test_a_constant_answer_is_poor():
 
 def make_chat() -> HfChat:
     tokenizer = build_tokenizer(COURSE)
-    return HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), "scripted")
+    return HfChat(tokenizer, frozenset({integer(tokenizer.eos_token_id)}), "scripted")
 
 
 class Scripted:
@@ -311,10 +312,11 @@ def test_a_rollouts_tokens_are_those_of_pre_training():
         opening = DIALECT.prompt_messages((), trajectory.problem.question, Placement.SYSTEM)
         chatted = [*(opening + attempt.messages), type(opening[0])("assistant", attempt.turns[-1])]
         whole = tokenizer.apply_chat_template([{"role": m.role, "content": m.content} for m in chatted], tokenize=False)
+        assert isinstance(whole, str)
         assert tokens == tokenizer(whole, add_special_tokens=False)["input_ids"]
         assert tokenizer.unk_token_id not in tokens
         assert len(trajectory.segments) == 1
-    assert chat.eos_ids
+    assert chat.eos_ids == {integer(tokenizer.convert_tokens_to_ids("<|end|>"))}
 
 
 # The simulated searchers of pre-training

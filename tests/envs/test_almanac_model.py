@@ -3,9 +3,11 @@
 import pytest
 from espl_envs.lab import MODEL, SEARCH_MODEL
 from espl_envs.lab.courses import COURSES
+from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.measure import EDITING, measure_editing, measure_summaries
 from espl_envs.lab.measure_search import measure_searching
 from espl_envs.lab.skills import Skill
+from espl_envs.lab.tokenizer import build_tokenizer
 from espl_envs.lab.writer import Writer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,7 +21,7 @@ def writer() -> Writer:
 
 def test_plain_transformers_load_it_and_both_models_are_small():
     model, tokenizer = AutoModelForCausalLM.from_pretrained(SEARCH_MODEL), AutoTokenizer.from_pretrained(SEARCH_MODEL)
-    assert tokenizer.chat_template
+    assert tokenizer.chat_template == build_tokenizer(RulebookCourse()).chat_template
     assert model.config.vocab_size == len(tokenizer)
     assert sum(file.stat().st_size for folder in (MODEL, SEARCH_MODEL) for file in folder.iterdir()) <= 12 * 2**20
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from espl_envs.almanac.words import HOUSE_WORDS, RELATIONS, SOURCE, SOURCES
 from loop_fixtures import adapter, all_methods, check_mutations, check_population, events, rows
-from test_resume import check_same_rollouts, summary
+from resume_fixtures import check_same_rollouts, summary
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from espl_envs.lab import MODEL
 from espl_envs.lab.courses import COURSES
+from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.measure import EDITING, measure_editing
 from espl_envs.lab.measure_chains import measure_chains, measure_solving
 from espl_envs.lab.skills import Skill
+from espl_envs.lab.tokenizer import build_tokenizer
 from espl_envs.lab.writer import Writer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,7 +22,7 @@ def writer() -> Writer:
 def test_plain_transformers_load_it_and_it_is_small():
     model = AutoModelForCausalLM.from_pretrained(MODEL)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    assert tokenizer.chat_template
+    assert tokenizer.chat_template == build_tokenizer(RulebookCourse()).chat_template
     assert model.config.vocab_size == len(tokenizer)
     assert sum(file.stat().st_size for file in Path(MODEL).iterdir()) <= 8 * 2**20
 

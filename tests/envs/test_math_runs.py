@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import adapter, all_methods, check_population, events, rows
-from test_resume import Pulled, PullsThePlug, check_same_rollouts, summary
+from resume_fixtures import Pulled, PullsThePlug, check_same_rollouts, summary
 from tiny_qwen import make_tiny_qwen, teach_to_guess
 
 from espl_bench import runner

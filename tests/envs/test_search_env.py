@@ -10,6 +10,7 @@ from chat_models import make_chat
 from data_fixtures import needs_test_data, write_jsonl
 from espl_envs.search import spec as specs
 from espl_envs.search.answers import exact_match, f1, normalised
+from espl_envs.search.env import SearchEnv
 from espl_envs.search.rows import Sizes, select
 from search_fixtures import Oracle, import_questions, questions, search_call
 
@@ -194,6 +195,7 @@ def test_an_oracle_that_searches_for_the_title_is_right_on_all_questions(corpus:
     """Every question there is, through the whole environment: rendered, sampled, called, retrieved, answered, graded."""
     options = {"corpus": corpus, "train_items": 4000, "validation_items": 2, "test_items": 4000}
     env = make_environment(find_environment("nq-hotpotqa"), options)
+    assert isinstance(env, SearchEnv)
     problems = [env.problem(split, index) for split in Split for index in range(env.size(split))][::5]
     answers = {p.question: env.served.rows[p.split][p.index].answers[0] for p in problems}
     titles = {question: named for question, named in gold_titles().items() if question in answers}
@@ -218,6 +220,7 @@ class NeverSearches:
 @needs_test_data
 def test_a_policy_that_never_searches_scores_what_its_prior_says(corpus: str):
     env = make_environment(find_environment("hotpotqa"), {"corpus": corpus, "test_items": 4000})
+    assert isinstance(env, SearchEnv)
     problems = [env.problem(Split.TEST, index) for index in range(env.size(Split.TEST))]
     expected = sum(env.served.rows[p.split][p.index].answers == ("yes",) for p in problems)
     trajectories = played(env, NeverSearches("yes"), problems)
@@ -265,7 +268,7 @@ class Reads:
 @needs_test_data
 @pytest.mark.parametrize("family", ["qwen3", "qwen25", "llama31", "mistral", "r1", "chatml"])
 def test_no_injected_text_becomes_a_message_a_mask_hole_or_a_call(family: str, corpus: str, tmp_path: Path):
-    def markers(passages) -> tuple[list[int], list[bool], list[str]]:
+    def markers(passages) -> tuple[list[int], list[int], list[str]]:
         path = write_jsonl(tmp_path / f"{len(passages)}-{passages[0]['id']}.jsonl", passages)
         env = make_environment(find_environment("nq"), {"corpus": str(path), "top_k": 4})
         client = Reads(make_chat(family))

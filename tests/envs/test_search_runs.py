@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import pytest
 from data_fixtures import needs_test_data
 from loop_fixtures import adapter, all_methods, check_mutations, check_population, rows
+from resume_fixtures import check_same_rollouts, summary
 from search_fixtures import import_questions
 from searching_model import make_random_model, teach_to_search
-from test_resume import check_same_rollouts, summary
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
@@ -26,6 +27,7 @@ from espl_bench.method import find_method
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.retrieval.protocol import FoundPassage
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
 
@@ -118,6 +120,15 @@ def test_a_model_of_random_weights_runs_too(random_model: Path, library: Path, t
 # Retrievers that are slow, down, or return garbage
 
 
+class NothingFound:
+    """Stands behind a server whose requests a test answers itself."""
+
+    identity = "none"
+
+    def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
+        raise NotImplementedError
+
+
 @contextmanager
 def served(handle):
     """A retriever's server that lets `handle(handler, queries)` answer; None: as the real one."""
@@ -135,10 +146,10 @@ def served(handle):
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *args):
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = RetrieverServer(("127.0.0.1", 0), None)
+    server = RetrieverServer(("127.0.0.1", 0), NothingFound())
     server.RequestHandlerClass = Handler
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Collection
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,12 +20,12 @@ from espl_bench.evolution.operators.edits import (
     parse_edits,
     render_edits,
 )
-from espl_bench.prompts.text import clean_principle, fold
+from espl_bench.prompts.text import OpName, clean_principle, fold
 
-ALL = frozenset({"add", "modify", "merge", "remove"})
+ALL: frozenset[OpName] = frozenset({"add", "modify", "merge", "remove"})
 
 
-def parse(text, allowed=ALL, num_principles=5, max_edits=None, max_words=32):
+def parse(text: str, allowed: Collection[OpName] = ALL, num_principles=5, max_edits=None, max_words=32):
     return parse_edits(text, allowed, [f"principle {index}" for index in range(num_principles)], max_edits, max_words)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checked import present
 from cli_fixtures import make_study, make_summary, write_run
 from rich.console import Console
 
@@ -12,11 +13,11 @@ from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.layout import LEGEND
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.leaderboard.table import GroupEntry, build_tables
 
 
 def entries_of(summaries):
-    return [Entry(summary.method, summary) for summary in summaries]
+    return [GroupEntry(summary.method, summary) for summary in summaries]
 
 
 def only(tables):
@@ -56,7 +57,7 @@ def test_difference_is_paired_and_against_base():
     assert TABLE.reference == "base"
     rows = rows_of(TABLE)
     assert rows["base"].difference is None
-    espl = rows["espl"].difference
+    espl = present(rows["espl"].difference)
     assert espl.mean == pytest.approx(rows["espl"].score - rows["base"].score)
     assert espl.low < espl.mean < espl.high
     assert espl.p_improvement == 1.0
@@ -68,7 +69,7 @@ def test_pairing_sees_through_the_difficulty_of_items():
     runs = [make_summary("base", seed, hard_and_easy) for seed in (0, 1)] + [make_summary("espl", seed, better) for seed in (0, 1)]
     rows = rows_of(only(build_tables(entries_of(runs))))
     assert rows["espl"].ci95[0] < rows["base"].ci95[1], "the intervals of the scores overlap"
-    assert rows["espl"].difference.low > 0, "the paired difference does not reach 0"
+    assert present(rows["espl"].difference).low > 0, "the paired difference does not reach 0"
     assert rows["base"].below_noise is False
 
 
@@ -85,7 +86,7 @@ def test_reference_may_be_chosen_and_must_exist():
     table = only(build_tables(entries_of(STUDY), "rl_only"))
     assert table.reference == "rl_only"
     assert rows_of(table)["rl_only"].difference is None
-    assert rows_of(table)["base"].difference.mean < 0
+    assert present(rows_of(table)["base"].difference).mean < 0
     with pytest.raises(UsageError, match=r"no run of method 'rl' .*base, espl"):
         build_tables(entries_of(STUDY), "rl")
 
@@ -226,7 +227,7 @@ def test_two_configurations_of_one_method_get_a_row_each(tmp_path: Path):
 
 
 def test_what_cannot_be_told_apart_is_refused():
-    twice = [Entry("espl", make_summary(run_id="one")), Entry("espl", make_summary(run_id="two"))]
+    twice = [GroupEntry("espl", make_summary(run_id="one")), GroupEntry("espl", make_summary(run_id="two"))]
     with pytest.raises(RunDirError, match="two runs of espl have seed 0"):
         build_tables(twice)
 
@@ -243,7 +244,7 @@ def test_paths_without_runs_are_one_line_errors(tmp_path: Path):
 
 def test_editors_that_differ_are_noted():
     own, other = make_summary("espl", 0), make_summary("evolution_only", 0, editor_model="large")
-    [table] = build_tables([Entry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
+    [table] = build_tables([GroupEntry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
     assert "editors differ: large, the run's own model" in table.notes
 
 

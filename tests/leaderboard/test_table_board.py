@@ -2,9 +2,12 @@ import csv
 import io
 import json
 import random
+from collections.abc import Iterable
 from html.parser import HTMLParser
+from typing import Literal
 
 import pytest
+from checked import present
 from cli_fixtures import make_study, make_summary, spent, write_run
 
 from espl_bench.cli.app import invoke
@@ -27,7 +30,7 @@ def two_environments():
     return [*make_study(), *(run.model_copy(update={"env": "almanac"}) for run in make_study(items=40))]
 
 
-def curve(points, split="validation"):
+def curve(points: Iterable[tuple[int, float]], split: Literal["validation", "test"] = "validation") -> tuple[CurvePoint, ...]:
     return tuple(CurvePoint(step=step, split=split, score=score, spent=spent(step)) for step, score in points)
 
 
@@ -85,13 +88,14 @@ def test_csv_holds_unrounded_numbers():
 
 def test_environments_are_columns_of_an_overview():
     board = build_board(entries(two_environments()))
-    overview = board.overview
+    overview = present(board.overview)
     assert overview.environments == ("almanac", "rulebook")
     rows = {row.method: row for row in overview.rows}
     for place, table in enumerate(board.tables):
         assert all(rows[row.method].scores_E[place] == row.score for row in table.rows)
-    assert rows["espl"].iqm95[0] < rows["espl"].iqm < rows["espl"].iqm95[1]
-    assert rows["espl"].difference[0] > 0 and rows["espl"].p_improvement == 1.0
+    low, high = present(rows["espl"].iqm95)
+    assert low < present(rows["espl"].iqm) < high
+    assert present(rows["espl"].difference)[0] > 0 and rows["espl"].p_improvement == 1.0
     assert rows["base"].rank == (5, 5) and rows["espl"].rank == (1, 2)
     assert json.loads(to_text(board, Format.JSON, curves=False))["overview"]["environments"] == ["almanac", "rulebook"]
     assert build_board(entries(make_study())).overview is None
@@ -99,7 +103,7 @@ def test_environments_are_columns_of_an_overview():
 
 def test_a_method_that_lacks_an_environment_has_no_iqm_and_is_named():
     runs = [run for run in two_environments() if (run.env, run.method) != ("almanac", "rl_only")]
-    overview = build_board(entries(runs)).overview
+    overview = present(build_board(entries(runs)).overview)
     row = next(row for row in overview.rows if row.method == "rl_only")
     assert (row.scores_E[0], row.iqm, row.difference, row.rank) == (None, None, None, None)
     assert overview.rows[-1] is row and "rl_only" in overview.notes[0]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from engine_calls import data, sample, wait
 from engines_fixtures import make_model
-from test_engine_hf import data, load, requests, sample, train, wait
+from hf_calls import load, requests, train
 
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums

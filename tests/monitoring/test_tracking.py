@@ -81,7 +81,7 @@ def records(file: Path) -> Iterator[bytes]:
 
 def history(file: Path) -> list[Mapping[str, float]]:
     """The rows that an offline run keeps."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]  # made as it is imported
 
     rows = []
     for data in records(file):
@@ -111,8 +111,7 @@ def test_wandb_offline_continues_the_same_run_on_the_same_axis(tmp_path: Path, m
 
 def test_trackio_keeps_one_local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    pytest.importorskip("trackio")
-    from trackio.sqlite_storage import SQLiteStorage
+    SQLiteStorage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
 
     run_and_resume(tmp_path / "run", "trackio", monkeypatch)
     [name] = SQLiteStorage.get_runs("espl-bench")

@@ -21,6 +21,7 @@ from espl_bench.evolution.operators.reflection import (
     summary_context,
 )
 from espl_bench.prompts.dialect import BUILT_IN, Dialect, Placement, TemplateName, fenced
+from espl_bench.prompts.text import OpName
 from espl_bench.types import Message, Problem, Split
 
 DIALECTS = sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())
@@ -99,7 +100,7 @@ def test_the_compact_dialect_speaks_the_laboratorys_vocabulary():
 
 # The full dialect: what large models are told must be what the reader of their edits accepts
 
-STAGES = {
+STAGES: dict[TemplateName, set[OpName]] = {
     TemplateName.CRITIQUE: {"add", "modify"},
     TemplateName.AGGREGATE: {"modify", "merge"},
     TemplateName.CROSSOVER: {"add", "modify", "remove"},

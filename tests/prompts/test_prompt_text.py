@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espl_bench.config.resolve import resolve
+from espl_bench.engines.openai.engine import TextChat
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.crossover import cross
 from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits, render_edits
@@ -159,13 +160,8 @@ class Writes:
         return Completion((), (), self.texts.get(stage, "it searched"), StopReason.STOP)
 
 
-class NoIds:
-    def encode(self, messages):
-        return ()
-
-
 def editor(client) -> Editor:
-    return Editor(client, NoIds(), DIALECT, 0, 4, 1.0, 500)
+    return Editor(client, TextChat(), DIALECT, 0, 4, 1.0, 500)
 
 
 def rollout(prompt_id: int, right: bool, problem: Problem = PROBLEM) -> Trajectory:

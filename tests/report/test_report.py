@@ -8,8 +8,10 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from checked import present
 from cli_fixtures import make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_row, make_run, summary_of
 
@@ -39,10 +41,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
-def parts_of(data: bytes) -> dict[str, object]:
+def parts_of(data: bytes) -> dict[str, Any]:
     """The embedded data by name; `study` is what the page begins with."""
     text = data.decode()
-    found = {"study": json.loads(re.search(r'id="study">(.*?)</script>', text, re.DOTALL)[1])}
+    found = {"study": json.loads(present(re.search(r'id="study">(.*?)</script>', text, re.DOTALL))[1])}
     for name, blob in re.findall(r'data-blob="([^"]+)">([^<]*)</script>', text):
         import gzip
 
@@ -65,8 +67,8 @@ def test_a_report_asks_for_nothing(folder):
     text = build(gather([folder]), "t", 25 * MIB).page.decode()
     assert "default-src 'none'" in text and "connect-src 'none'" in text
     assert not re.findall(r"""(?:src|href)=["']?(?!#main)[^"'\s>]+""", text.partition("<style>")[0])
-    script = re.search(r'<script type="module">(.*?)</script>', text, re.DOTALL)[1]
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    script = present(re.search(r'<script type="module">(.*?)</script>', text, re.DOTALL))[1]
+    style = present(re.search(r"<style>(.*?)</style>", text, re.DOTALL))[1]
     for part in (script, style):
         assert base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() in text, "the policy names what stands there by hash"
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
@@ -170,7 +172,7 @@ def test_runs_that_do_not_compare_are_still_looked_at(tmp_path):
         GroupEntry("espl", summary_of(data_identity={"test": "a"})),
         GroupEntry("base", summary_of("base", data_identity={"test": "b"})),
     ]
-    assert "met different test items" in tables_json(entries)["unknown"]
+    assert "met different test items" in present(tables_json(entries))["unknown"]
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
@@ -230,7 +232,7 @@ def test_bands_over_steps_and_over_what_differs_between_seeds():
     over_steps = {band.method: band for band in bands(test, Axis.ITERATIONS, "validation")}
     assert over_steps["espl"].x == (0, 2, 4)
     assert over_steps["espl"].mean == pytest.approx((0.1, 0.305, 0.5))
-    assert over_steps["espl"].low[1] <= 0.305 <= over_steps["espl"].high[1]
+    assert present(over_steps["espl"].low)[1] <= 0.305 <= present(over_steps["espl"].high)[1]
     assert over_steps["base"].x == (0.0,) and over_steps["base"].low is None
     over_tokens = {band.method: band for band in bands(test, Axis.TOKENS, "test")}["espl"]
     assert (over_tokens.x[0], over_tokens.x[-1], len(over_tokens.x)) == (0.0, 4 * 89.0, 60)

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from data_fixtures import write_jsonl
 from ddgs.exceptions import DDGSException, RatelimitException
+from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.cli.app import invoke
 from espl_bench.errors import DataError, UsageError
@@ -25,13 +27,6 @@ from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
-PASSAGES = [
-    {"id": "a", "title": "Lilu (mythology)", "text": "A lilu is a spirit in Akkadian belief."},
-    {"id": "b", "title": "Beyoncé", "text": "An American singer, born in Houston in 1981."},
-    {"id": "c", "title": "Houston", "text": "A city in Texas. Houston, Houston: the largest city in Texas."},
-    {"id": "d", "title": "Empty words", "text": "The of and to in."},
-]
-
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -43,10 +38,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "corpus.jsonl", PASSAGES)
-
-
-def ids(found: FoundPassage) -> list[str]:
-    return [passage.id for passage in found.passages]
 
 
 # The local index
@@ -168,7 +159,7 @@ class Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *args):
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -291,14 +282,15 @@ def test_many_threads_may_record_the_same(tmp_path: Path):
 
 
 def test_options_that_cannot_be_are_refused_in_one_line(corpus: Path):
-    for options, says in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"retriever": "bm26"}, "did you mean 'bm25'"),
         ({}, "needs --corpus"),
         ({"retriever": "http"}, "needs --retriever-url"),
         ({"retriever": "dense", "corpus": "x"}, "needs --embedder"),
         ({"corpus": "x", "retrieval_cache": "replays"}, "did you mean 'replay'"),
         ({"corpus": "x", "retriever_timeout": 0}, "above 0"),
-    ):
+    )
+    for options, says in refused:
         with pytest.raises(UsageError, match=says):
             RetrieverOptions(**options)
     recorded = open_retriever(RetrieverOptions(corpus=str(corpus), retrieval_cache="record"))
@@ -310,8 +302,9 @@ def test_options_that_cannot_be_are_refused_in_one_line(corpus: Path):
 # The web
 
 
-def web(search, **changes) -> WebRetriever:
-    return WebRetriever(**{"search": search, "limiter": Limiter(0.0), "longest_wait_s": 0.01} | changes)
+def web(search, **changes: Any) -> WebRetriever:
+    plain: dict[str, Any] = {"search": search, "limiter": Limiter(0.0), "longest_wait_s": 0.01}
+    return WebRetriever(**plain | changes)
 
 
 RESULT = {"title": "A page", "href": "https://example.org/a", "body": "a snippet"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from data_fixtures import write_jsonl
-from test_retrieval import PASSAGES, ids
+from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.errors import ModelError, UsageError
 from espl_bench.retrieval import dense
@@ -28,11 +28,11 @@ def corpus(tmp_path: Path) -> Path:
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bag of words: each word of the passages is a direction of its own."""
     package = pytest.importorskip("sentence_transformers")
-    from sentence_transformers.models import BoW
+    bag_of_words = pytest.importorskip("sentence_transformers.models").BoW
 
     words = sorted({word.strip(".,:()").lower() for passage in PASSAGES for word in f"{passage['title']} {passage['text']}".split()})
     folder = tmp_path_factory.mktemp("embedder")
-    package.SentenceTransformer(modules=[BoW(vocab=words)], device="cpu").save(str(folder))
+    package.SentenceTransformer(modules=[bag_of_words(vocab=words)], device="cpu").save(str(folder))
     return str(folder)
 
 

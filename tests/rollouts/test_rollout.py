@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_fixtures import events, make_config, rows, run
-from scripted_engine import make_chat, spell
-from test_env_contract import AskTwice, Sums
+from rollout_fixtures import CHAT, ROOT, Says, problems, prompt, task
+from scripted_engine import spell
+from small_envs import AskTwice, Sums
 
 from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
@@ -18,54 +19,13 @@ from espl_bench.errors import EnvironmentFault
 from espl_bench.evolve import mean_rewards
 from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, compute_advantages
 from espl_bench.learning.datums import to_datums
-from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.episode import replay
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.outcomes import outcome_rates
-from espl_bench.rollouts.rollout import RolloutSpec, roll_out
+from espl_bench.rollouts.rollout import roll_out
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, TrajectoryGroup
-
-CHAT = make_chat()
-
-
-@dataclass
-class Says:
-    """A sampling client that says a text per turn (by how often the assistant has spoken) or what a function answers."""
-
-    texts: tuple[str, ...] = ("answer 4",)
-    cut_turn: int | None = None
-    """The turn that hits the token limit."""
-    calls: list = field(default_factory=list)
-
-    async def sample(self, requests):
-        self.calls.append(tuple(requests))
-        turn = len(self.calls) - 1
-        return [self._say(turn, place) for place, _ in enumerate(requests)]
-
-    def _say(self, turn: int, place: int) -> Completion:
-        text = self.texts[min(turn, len(self.texts) - 1)].replace("PLACE", str(place))
-        tokens = spell(CHAT, text)
-        if turn == self.cut_turn:
-            return Completion(tokens[:-1], (-0.5,) * (len(tokens) - 1), text, StopReason.LENGTH)
-        return Completion(tokens, (-0.5,) * len(tokens), text, StopReason.STOP)
-
-
-def task(made: type[TextEnv], **changes) -> RolloutSpec:
-    plain = RolloutSpec(made, Dialect.load("compact"), Placement.SYSTEM, CHAT, temperature=1.0, top_p=1.0, max_tokens=32, run_seed=0)
-    return replace(plain, **changes)
-
-
-def prompt(prompt_id: int, *principles: str) -> SystemPrompt:
-    return SystemPrompt(prompt_id, principles, Rating(), Lineage(ROOT_ORIGIN))
-
-
-ROOT = prompt(0)
-
-
-def problems(made: type[TextEnv], count: int) -> list[Problem]:
-    return [made().problem(Split.TRAIN, index) for index in range(count)]
+from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, TrajectoryGroup
 
 
 def rolled(client, made: type[TextEnv], prompts=(ROOT,), count: int = 2, group_size: int = 3) -> tuple[TrajectoryGroup, ...]:
@@ -121,9 +81,9 @@ def test_later_turns_are_appended_to_the_tokens_as_sampled():
     client = Says(("3   4", "answer PLACE"))
     groups = rolled(client, AskTwice, count=3)
     first, second = client.calls
+    said = spell(CHAT, "3 4")
+    asked = spell(CHAT, "<|user|> are you sure? <|assistant|>")[:-1]
     for before, after in zip(first, second, strict=True):
-        said = spell(CHAT, "3 4")
-        asked = spell(CHAT, "<|user|> are you sure? <|assistant|>")[:-1]
         assert after.prompt_T == (*before.prompt_T, *said, *asked)
     for trajectory, opening in zip((t for group in groups for t in group.trajectories_G), first, strict=True):
         assert [turn.observation_T for turn in trajectory.turns] == [opening.prompt_T, asked]
@@ -325,7 +285,8 @@ def test_a_slow_grader_does_not_keep_the_loop_from_other_work():
 def test_a_stored_rollout_is_replayed_to_the_same_end():
     for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
         groups = rolled(client, AskTwice, count=2, group_size=3)
-        for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
+        stored: list[dict[str, Any]] = rollout_rows(groups)
+        for row, rollout in zip(stored, (t for group in groups for t in group.trajectories_G), strict=True):
             ending = replay(AskTwice(), rollout.problem, row["turns"], StopReason(row["stop_reason"]))
             assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
 

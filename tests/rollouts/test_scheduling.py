@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-from test_env_contract import AskTwice, Sums
-from test_rollout import CHAT, ROOT, Says, problems, prompt, task
+from rollout_fixtures import CHAT, ROOT, Says, problems, prompt, task
+from small_envs import AskTwice, Sums
 
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.rollouts.watchdog import RolloutState, Watchdog, _message

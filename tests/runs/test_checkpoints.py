@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from checked import present
 from cli_fixtures import make_summary
 from run_dir_fixtures import (
     advance,
@@ -32,7 +33,7 @@ def checkpoints(path):
 
 def test_a_commit_comes_back_as_it_was_made(tmp_path):
     run = ran(tmp_path, 7)
-    found = run.last_commit()
+    found = present(run.last_commit())
     assert (found.step, found.folder) == (7, tmp_path / "checkpoints" / "step_000007")
     assert found.population == population_at(7)
     assert Population.from_json(found.population).newest.principles == ("step 7", "naïve √2")
@@ -103,7 +104,7 @@ def test_committing_the_newest_step_again_replaces_it(tmp_path):
     run = ran(tmp_path, 3)
     run.append(Log.METRICS, {"more": 1})
     asyncio.run(commit(run, 3, weights_at(3)))
-    assert run.last_commit().log_sizes[Log.METRICS] == (tmp_path / "metrics.jsonl").stat().st_size
+    assert present(run.last_commit()).log_sizes[Log.METRICS] == (tmp_path / "metrics.jsonl").stat().st_size
     assert checkpoints(tmp_path) == ["step_000000", "step_000003"]
 
 
@@ -126,10 +127,10 @@ def test_rewinding_takes_back_everything_since_the_commit(tmp_path):
     (tmp_path / "checkpoints" / ".part-step_000009").mkdir()
     (tmp_path / "rollouts" / ".part-step_000008.jsonl").write_text("{")
     (tmp_path / ".part-summary.json").write_text("{")
-    run.rewind(run.last_commit())
+    run.rewind(present(run.last_commit()))
     assert snapshot(tmp_path) == before
     assert not list(tmp_path.rglob(".part-*"))
-    run.rewind(run.last_commit())
+    run.rewind(present(run.last_commit()))
     assert snapshot(tmp_path) == before
 
 
@@ -171,12 +172,12 @@ def test_a_log_that_lost_committed_rows_is_named_and_nothing_is_changed(tmp_path
     run.append(Log.METRICS, {"later": 1})
     before = snapshot(tmp_path)
     with pytest.raises(RunDirError) as error:
-        run.rewind(found)
+        run.rewind(present(found))
     assert f"{path} has {size - 1} bytes, but {size} were committed; restore the file from a copy" in str(error.value)
     assert snapshot(tmp_path) == before
     path.unlink()
     with pytest.raises(RunDirError, match=r"population\.jsonl has 0 bytes"):
-        run.rewind(found)
+        run.rewind(present(found))
 
 
 # Damage
@@ -197,7 +198,7 @@ def test_any_flipped_bit_in_a_checkpoint_is_found_and_the_way_on_is_named(tmp_pa
             assert text.startswith(str(path)) and "\n" not in text, (path, place)
             assert text.endswith(f"; delete {folder} to resume from step 3")
         path.write_bytes(sound)
-    assert run.last_commit().step == 6
+    assert present(run.last_commit()).step == 6
 
 
 @pytest.mark.parametrize("name", ["commit.json", "adapter.bin", "adapter_config.json"])

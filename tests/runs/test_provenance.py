@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from checked import present
 
 import espl_bench
 from espl_bench.runs import git_state
@@ -97,15 +98,15 @@ def test_no_environment_variable_is_written(monkeypatch):
 
 
 def test_equal_files_have_equal_fingerprints_and_others_do_not_count(tmp_path):
-    first = fingerprint(model(tmp_path / "a"))
+    first = present(fingerprint(model(tmp_path / "a")))
     assert fingerprint(model(tmp_path / "b", **{"README.md": "y"})) == first
     assert set(first["files"]) == {"config.json", "tokenizer.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "model-2.safetensors"])
 def test_each_file_counts(tmp_path, name):
-    changed = fingerprint(model(tmp_path / "b", **{name: "other"}))
-    assert changed["sha256"] != fingerprint(model(tmp_path / "a"))["sha256"]
+    changed = present(fingerprint(model(tmp_path / "b", **{name: "other"})))
+    assert changed["sha256"] != present(fingerprint(model(tmp_path / "a")))["sha256"]
 
 
 def test_a_folder_without_a_model_has_no_fingerprint(tmp_path):
@@ -118,7 +119,7 @@ def test_a_folder_without_a_model_has_no_fingerprint(tmp_path):
 
 @needs_git
 def test_a_clean_checkout_is_its_commit(repository):
-    state = checkout_state(repository)
+    state = present(checkout_state(repository))
     assert len(state["commit"]) == 40
     assert (state["dirty"], state["diff"], state["untracked"], state["diff_truncated"]) == (False, "", [], False)
 
@@ -129,7 +130,7 @@ def test_uncommitted_changes_are_kept_staged_or_not(repository):
     (repository / "staged.py").write_text("two = 2\n")
     git(repository, "add", "staged.py")
     (repository / "new.py").write_text("")
-    state = checkout_state(repository)
+    state = present(checkout_state(repository))
     assert state["dirty"] and state["untracked"] == ["new.py"]
     assert "-one = 1\n+one = 2\n" in state["diff"] and "+two = 2" in state["diff"]
 
@@ -138,21 +139,21 @@ def test_uncommitted_changes_are_kept_staged_or_not(repository):
 def test_a_long_diff_is_cut(repository, monkeypatch):
     monkeypatch.setattr(git_state, "DIFF_LIMIT", 1000)
     (repository / "code.py").write_text("line\n" * 1000)
-    state = checkout_state(repository)
+    state = present(checkout_state(repository))
     assert len(state["diff"]) == 1000 and state["diff_truncated"]
 
 
 @needs_git
 def test_a_credential_in_the_diff_is_masked(repository):
     (repository / "code.py").write_text(f"key = 'hf_{'x' * 30}'\n")
-    assert f"+key = '{MASK}'" in checkout_state(repository)["diff"]
+    assert f"+key = '{MASK}'" in present(checkout_state(repository))["diff"]
 
 
 @needs_git
 def test_a_checkout_before_its_first_commit_has_none(tmp_path):
     git(tmp_path, "init")
     (tmp_path / "code.py").write_text("")
-    state = checkout_state(tmp_path)
+    state = present(checkout_state(tmp_path))
     assert state["commit"] is None and state["dirty"] and state["untracked"] == ["code.py"]
 
 

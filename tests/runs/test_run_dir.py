@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from checked import present
 from cli_fixtures import make_summary
 from run_dir_fixtures import commit, make_config, rollouts_at, snapshot, start, weights_at
 
@@ -192,7 +193,7 @@ def test_a_torn_last_line_is_named_with_the_command_that_cuts_it_off(tmp_path, t
     with pytest.raises(RunDirError) as error:
         run.read_log(Log.METRICS)
     assert_one_line(error, f"{path}, line 2", f"`espl-bench resume {tmp_path}` cuts it off")
-    run.rewind(run.last_commit())
+    run.rewind(present(run.last_commit()))
     assert run.read_log(Log.METRICS) == []
 
 
@@ -299,7 +300,7 @@ with RunDir.open(Path(sys.argv[1])).lock():
 
 def hold(path, how="plain"):
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path), how], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    return process, int(process.stdout.readline())
+    return process, int(present(process.stdout).readline())
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from checked import present
 from run_dir_fixtures import advance, check_committed, snapshot, start
 
 HERE = Path(__file__).resolve().parents[1] / "support"
@@ -48,7 +49,7 @@ def test_killed_at_random_moments_it_ends_like_an_unbroken_run(tmp_path):
         worker = subprocess.Popen(
             script("run_dir_crash_worker.py", "run", path, 100_000), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
-        assert worker.stdout.readline() == "ready\n"
+        assert present(worker.stdout).readline() == "ready\n"
         time.sleep(rng.uniform(0, 0.1))
         worker.send_signal(signal.SIGKILL)
         worker.communicate()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from checked import integer
 from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.tokenizer import build_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
@@ -71,7 +72,7 @@ def make_chat(name: str) -> HfChat:
     """The chat of a family."""
     if name == LAB:
         tokenizer = build_tokenizer(RulebookCourse())
-        return HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), name)
+        return HfChat(tokenizer, frozenset({integer(tokenizer.eos_token_id)}), name)
     return build_chat(name, FAMILIES[name], (FOLDER / f"{name}.jinja").read_text())
 
 
@@ -85,7 +86,7 @@ def build_chat(name: str, family: Family, template: str) -> HfChat:
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in family.added])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=family.bos, eos_token=family.special[-1])
     fast.chat_template = template
-    return HfChat(fast, frozenset({fast.eos_token_id}), name)
+    return HfChat(fast, frozenset({integer(fast.eos_token_id)}), name)
 
 
 MARKER = re.compile(r"<[|｜]?[^<>\s'\"{}]{1,40}>|\[/?[A-Z_]{2,30}\]")

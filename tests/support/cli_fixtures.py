@@ -75,7 +75,7 @@ def make_study(items: int = 100, seeds: int = 3) -> list[Summary]:
     for place, (method, level) in enumerate(truth.items()):
         for seed in range(seeds):
             rng = np.random.default_rng([place, seed])
-            found.append(make_summary(method, seed, rng.binomial(4, np.clip(level + hard, 0, 1)) / 4))
+            found.append(make_summary(method, seed, (rng.binomial(4, np.clip(level + hard, 0, 1)) / 4).tolist()))
     return found
 
 

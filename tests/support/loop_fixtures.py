@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trueskill
@@ -33,11 +34,11 @@ SHAPE = {
 SCRIPTED_SHAPE = SHAPE | {"model": "scripted", "lr": 0.1}
 
 
-def make_config(model, method="espl", **choices) -> RunConfig:
+def make_config(model: str | Path, method: str = "espl", **choices: Any) -> RunConfig:
     return resolve(method, "rulebook", SHAPE | {"model": str(model)} | choices)
 
 
-def make_scripted_config(method="espl", **choices) -> RunConfig:
+def make_scripted_config(method: str = "espl", **choices: Any) -> RunConfig:
     return resolve(method, "rulebook", SCRIPTED_SHAPE | choices)
 
 

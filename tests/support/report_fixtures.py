@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cli_fixtures import born, make_config, make_summary, rated
 
@@ -106,8 +106,9 @@ def spent_at(step: int) -> Spent:
 def summary_of(method: str = "espl", seed: int = 0, scores: Sequence[float] = (1.0, 0.0, 0.5, 0.5), **changes: Any) -> Summary:
     """A summary with a curve on both splits."""
     score = sum(scores) / len(scores)
-    points = [(step, split, value) for step, value in ((0, 0.1), (2, 0.3 + 0.01 * seed), (4, score)) for split in ("validation", "test")]
-    curve = tuple(CurvePoint(step=step, split=split, score=value, spent=spent_at(step)) for step, split, value in points)
+    splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    points = ((0, 0.1), (2, 0.3 + 0.01 * seed), (4, score))
+    curve = tuple(CurvePoint(step=step, split=split, score=value, spent=spent_at(step)) for step, value in points for split in splits)
     return make_summary(method, seed, scores, **({"curve": curve, "steps": 4} | changes))
 
 

@@ -93,7 +93,7 @@ def every_line(folder, stride):
 
     with contextlib.suppress(Stop):
         asyncio.run(advance(run, 8, stop_at_5))
-    found = {}
+    found, fatal = {}, 0
     for fatal in range(1, 100_000, stride):
         path = folder / "killed"
         shutil.copytree(prepared, path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checked import present
 from cli_fixtures import make_summary
 from run_dir_fixtures import advance, check_committed, make_ledger, population_at, rows_at, snapshot, start, weights_at
 from safetensors.numpy import save_file
@@ -86,8 +87,9 @@ def scenario(disk, full):
         for save in (save_plain, save_tensors):
             fails(path, checkpoint, lambda save=save: asyncio.run(run.commit(4, population_at(4), make_ledger(4), save)))
         fails(path, path / "summary.json", lambda: run.write_summary(make_summary(scores=[0.25] * 3_000)))
-        assert run.last_commit().step == 3
-        run.rewind(run.last_commit())  # going back needs no space
+        found = present(run.last_commit())
+        assert found.step == 3
+        run.rewind(found)  # going back needs no space
     assert check_committed(path) == 3
     asyncio.run(advance(run, 8))
     assert check_committed(path) == 8

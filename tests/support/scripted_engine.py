@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass, field
 
+from checked import integer, present
 from espl_envs.lab.courses.rulebook import RulebookCourse, Solver
 from espl_envs.lab.language import (
     Champion,
@@ -43,7 +44,7 @@ BELIEF = re.compile(rf"{OPERATOR} {MEANING}")
 
 def make_chat() -> HfChat:
     tokenizer = build_tokenizer(RulebookCourse())
-    return HfChat(tokenizer, frozenset({tokenizer.eos_token_id}), "scripted")
+    return HfChat(tokenizer, frozenset({integer(tokenizer.eos_token_id)}), "scripted")
 
 
 @dataclass
@@ -128,7 +129,7 @@ def respond(prompt, rng, slip):
             return _cross(prompt)
         case _:
             solver = Solver(as_stated(read_principles(prompt)), HABIT, slip, STRAY)
-            return solver.attempt(rng, read_chain(CHAIN.search(prompt)[0])).text
+            return solver.attempt(rng, read_chain(present(CHAIN.search(prompt))[0])).text
 
 
 def read_principles(text):
@@ -142,7 +143,7 @@ def read_chain(question):
 
 
 def _summary(prompt):
-    chain, steps = read_chain(CHAIN.search(prompt)[0]), STEP.findall(prompt)
+    chain, steps = read_chain(present(CHAIN.search(prompt))[0]), STEP.findall(prompt)
     known = Chain(chain.numbers[: len(steps) + 1], chain.operators[: len(steps)])
     return Solution(known, tuple(s[1] for s in steps), tuple((int(s[2]), int(s[3])) for s in steps)).summary
 
@@ -158,7 +159,7 @@ def _critique(prompt, rng):
 
 
 def _aggregate(prompt):
-    parts = re.fullmatch(r"aggregate principles :(.*?)(?: added :(.*?))?(?: changes :(.*))?", prompt).groups("")
+    parts = present(re.fullmatch(r"aggregate principles :(.*?)(?: added :(.*?))?(?: changes :(.*))?", prompt)).groups("")
     beliefs, added, changes = map(read_principles, parts)
     return settle(beliefs, added, changes).text(as_principles([*beliefs, *added]))
 

@@ -11,6 +11,7 @@ from chat_models import make_chat
 from data_fixtures import TEST_DATA, write_jsonl
 
 from espl_bench.cli.app import invoke
+from espl_bench.engines.chat import HfChat
 from espl_bench.types import Completion, StopReason
 
 PASSAGES = ("wiki_corpus_hotpotqa", "wiki_corpus_nq_gold")
@@ -55,7 +56,7 @@ class Oracle:
 
     titles: dict[str, tuple[str, ...]]
     answers: dict[str, str]
-    chat: object = field(default_factory=lambda: make_chat("qwen3"))
+    chat: HfChat = field(default_factory=lambda: make_chat("qwen3"))
 
     async def sample(self, requests):
         return [self._say(request) for request in requests]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from espl_envs.search.env import SearchEnv
 from search_fixtures import search_call
 from tiny_qwen import make_tiny_qwen
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -35,6 +36,7 @@ def teach_to_search(source: Path, folder: Path, items: Mapping[str, Any], steps:
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForCausalLM.from_pretrained(source)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     env = make_environment(find_environment("nq-hotpotqa"), items)
+    assert isinstance(env, SearchEnv)
     dialect = replace(Dialect.load("search"), tools=env.tools)
     root = find_environment("nq-hotpotqa").defaults["root_principles"]
     call, answers = search_call("who wrote it"), ("Answer: yes", "Answer: no", "well")

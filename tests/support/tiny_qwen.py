@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from checked import integer
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -43,7 +44,7 @@ def make_tiny_qwen(folder: Path, texts: Sequence[str], head_dim: int = 8) -> Pat
         max_position_embeddings=8192,
         tie_word_embeddings=True,
         eos_token_id=fast.convert_tokens_to_ids("<|im_end|>"),
-        pad_token_id=fast.pad_token_id,
+        pad_token_id=integer(fast.pad_token_id),
         bos_token_id=None,
     )
     with torch.random.fork_rng(devices=[]):

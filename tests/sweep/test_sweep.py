@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checked import present
 from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
@@ -228,7 +229,7 @@ def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage,
     (half / "commit.json").unlink()
     mirror = Mirror(remote, cell.name, tmp_path / "pulled")
     mirror.pull()
-    assert RunDir.open(tmp_path / "pulled").last_commit().step == 2
+    assert present(RunDir.open(tmp_path / "pulled").last_commit()).step == 2
     assert cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal()).steps == 4
 
 
@@ -297,7 +298,7 @@ def test_means_are_named_once(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_a_machine_can_run():
-    versions = dict.fromkeys(("vllm", "ray"))
+    versions: dict[str, str | None] = {"vllm": None, "ray": None}
     laptop = Machine(4, (Device("cpu", "4 cores", 16 * GIB, 8 * GIB),), versions, GIB, ())
     assert recommended(laptop, fits(laptop)) == "espl-bench run --method espl --env rulebook"
     node = Machine(64, (Device("cuda", "H100", 80 * GIB, 80 * GIB),) * 8, versions, GIB, ())

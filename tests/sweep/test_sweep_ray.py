@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from checked import present
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, write_grid
 
 from espl_bench.runs.run_dir import SUMMARY
@@ -179,15 +180,14 @@ def test_a_cell_of_vllms_ray_executor_lies_over_nodes_and_shares_its_first_devic
     try:
         attempt = ray_pool._place(ActorTask(str(tmp_path), cell, BudgetLimits(), str(tmp_path), "0"))
         ray.get(attempt.actor.where.remote(), timeout=120)
-        assert len(set(placement_group_table(attempt.group)["bundles_to_node_id"].values())) == 2
+        group = present(attempt.group)
+        assert len(set(placement_group_table(group)["bundles_to_node_id"].values())) == 2
 
         @ray.remote(num_cpus=0, num_gpus=0.5)
         def devices() -> list[str]:
             return ray.get_runtime_context().get_accelerator_ids()["GPU"]
 
-        workers = [
-            devices.options(scheduling_strategy=PlacementGroupSchedulingStrategy(attempt.group, bundle)).remote() for bundle in range(3)
-        ]
+        workers = [devices.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle)).remote() for bundle in range(3)]
         assert all(len(found) == 1 for found in ray.get(workers, timeout=120))
     finally:
         ray.shutdown()

@@ -4,14 +4,18 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from chat_models import make_chat
+from checked import present
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from library_env import HOSTILE, Library, call
 
+from espl_bench.engines.chat import HfChat
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import UsageError
 from espl_bench.learning.datums import to_datums
@@ -21,7 +25,7 @@ from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.rollout_rows import RolloutRow, rollout_rows
 from espl_bench.tools.calls import read_calls
 from espl_bench.tools.sanitize import sanitize
-from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt, Usage
+from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt, Trajectory, Usage
 
 TOOLS = Library.tools
 ROOT = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
@@ -49,7 +53,7 @@ def nothing_used():
 def test_a_call_is_read_in_our_form_and_in_models_own(text):
     [request] = read_calls(text, TOOLS).requests
     assert request.problem is None and request.arguments == {"names": ["1", "2"]}
-    assert json.loads(request.call.arguments) == {"names": ["1", "2"]}
+    assert json.loads(present(request.call).arguments) == {"names": ["1", "2"]}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,8 @@ def test_a_call_is_read_in_our_form_and_in_models_own(text):
 )
 def test_a_malformed_call_is_told_in_words_that_help(text, says):
     [request] = read_calls(text, TOOLS).requests
-    assert request.call is None and says in request.problem and "\n" not in request.problem
+    problem = present(request.problem)
+    assert request.call is None and says in problem and "\n" not in problem
 
 
 @pytest.mark.parametrize("text", ["answer 7", '{"answer": 7}', '{"name": "somebody", "arguments": {}}', "look at {this}", "[1, 2]", ""])
@@ -118,7 +123,7 @@ class Says:
     """A policy that says, in turn n, the nth of its texts; `QUERY` stands for the number that the question names."""
 
     texts: tuple[str, ...]
-    chat: object = field(default_factory=lambda: make_chat("qwen3"))
+    chat: HfChat = field(default_factory=lambda: make_chat("qwen3"))
     requests: list = field(default_factory=list)
 
     async def sample(self, requests):
@@ -133,12 +138,14 @@ class Says:
         return Completion(ids, (-0.5,) * len(ids), text, StopReason.STOP)
 
 
-def make_task(chat, make_env=Library, **changes) -> RolloutSpec:
+def make_task(chat: HfChat, make_env: Callable[[], Library] = Library, **changes: Any) -> RolloutSpec:
     plain = RolloutSpec(make_env, Dialect.load("full"), Placement.SYSTEM, chat, temperature=1.0, top_p=1.0, max_tokens=512, run_seed=0)
     return replace(plain, **changes)
 
 
-def played(client, make_env=Library, count=2, group_size=2, **changes):
+def played(
+    client: Says, make_env: Callable[[], Library] = Library, count: int = 2, group_size: int = 2, **changes: Any
+) -> list[Trajectory]:
     problems = [Library().problem(Split.TRAIN, index) for index in range(count)]
     task = make_task(client.chat, make_env, **changes)
     groups = asyncio.run(roll_out(client, task, [ROOT], problems, group_size, "rollout", 0))

@@ -3,9 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from espl_envs.lab import MODEL
+
+if TYPE_CHECKING:
+    from tinker_server import Server
 
 SERVER_PYTHON = "ESPL_BENCH_TINKER_PYTHON"
 """The interpreter of the server's environment."""
@@ -21,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:  # noqa: F821
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
     """A running server that serves the lab model. A test that ends it starts it again."""
     from tinker_server import Server
 

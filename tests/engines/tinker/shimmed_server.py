@@ -31,9 +31,9 @@ def main() -> None:
         sys.argv = sys.argv[1:]
         runpy.run_module("skyrl.tinker.engine", run_name="__main__", alter_sys=True)
         return
-    import uvicorn
-    from skyrl.tinker import api
-    from skyrl.tinker.config import EngineConfig, add_model, config_to_argv
+    import uvicorn  # pyright: ignore[reportMissingImports]
+    from skyrl.tinker import api  # pyright: ignore[reportMissingImports]
+    from skyrl.tinker.config import EngineConfig, add_model, config_to_argv  # pyright: ignore[reportMissingImports]
 
     parser = argparse.ArgumentParser()
     add_model(parser, EngineConfig)
@@ -49,19 +49,23 @@ def main() -> None:
 
 def shim_routes(api: Any) -> None:
     """Shims 3 and 4: routes in place of upstream's, which they call."""
-    from fastapi import Body, Depends, HTTPException, Request
-    from sqlmodel.ext.asyncio.session import AsyncSession
+    from fastapi import Body, Depends, HTTPException, Request  # pyright: ignore[reportMissingImports]
+    from sqlmodel.ext.asyncio.session import AsyncSession  # pyright: ignore[reportMissingImports]
 
     database = Depends(api.get_session)
 
-    async def asample(request: api.SampleRequest, req: Request, session: Annotated[AsyncSession, database]) -> dict[str, Any]:
+    async def asample(
+        request: api.SampleRequest,  # pyright: ignore[reportInvalidTypeForm]
+        req: Request,
+        session: Annotated[AsyncSession, database],
+    ) -> dict[str, Any]:
         reply = await api.asample(request, req, session)
         ids = [f"{reply.request_id}-{place}" for place in range(request.num_samples)]
         return {**reply.model_dump(), "sample_sequence_ids": ids}
 
     async def load_weights(
         body: Annotated[dict[str, Any], Body()], req: Request, session: Annotated[AsyncSession, database]
-    ) -> api.FutureResponse:
+    ) -> api.FutureResponse:  # pyright: ignore[reportInvalidTypeForm]
         if body.get("session_id") is not None:
             body["model_id"] = await made_model(body, session)
         known = {name: body[name] for name in api.LoadWeightsRequest.model_fields if name in body}

@@ -1,6 +1,7 @@
 """The project's nouns in Tinker's words and back: pure, so no server is needed."""
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from espl_bench.learning.losses import default_loss  # noqa: E402
 from espl_bench.learning.spec import LossSpec  # noqa: E402
 from espl_bench.types import Datum, SampleRequest, StopReason  # noqa: E402
 
+if TYPE_CHECKING:
+    from tinker import TensorData
+
 DATUM = Datum(
     tokens_T=(5, 6, 7, 8, 9),
     mask_T=(False, False, True, False, True),
@@ -23,7 +27,7 @@ DATUM = Datum(
 """Two turns: the second sampled token stands behind one of the user's."""
 
 
-def tensor(values: list[float]) -> "tinker.TensorData":
+def tensor(values: list[float]) -> "TensorData":
     return tinker.TensorData(data=values, dtype="float32", shape=[len(values)])
 
 

@@ -188,8 +188,8 @@ def test_a_checkpoint_brings_back_weights_and_optimiser(server: Server, engine: 
 
     straight, resumed, forgetful = asyncio.run(run())
     assert [one.tokens_T for one in straight] == [one.tokens_T for one in resumed]
-    for one, other in zip(straight, resumed, strict=True):
-        assert one.logprobs_T == pytest.approx(other.logprobs_T, abs=1e-5)
+    for one, again in zip(straight, resumed, strict=True):
+        assert one.logprobs_T == pytest.approx(again.logprobs_T, abs=1e-5)
     assert [one.logprobs_T for one in forgetful] != [one.logprobs_T for one in straight], "the optimiser's state matters"
     assert key not in (tmp_path / STATE).read_text()
 

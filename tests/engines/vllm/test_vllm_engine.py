@@ -9,6 +9,7 @@ from statistics import fmean
 
 import pytest
 import torch
+from checked import present
 from engine_calls import data, sample, sample_reference, wait
 from transformers import AutoModelForCausalLM
 
@@ -41,7 +42,7 @@ def learn(engine: VllmEngine, asked: list[SampleRequest]) -> None:
 
 def off(engine: VllmEngine, asked: list[SampleRequest], completions: list[Completion], *, adapted: bool) -> float:
     """Mean |log-probability difference| to the trainer, with its adapter or without; the worst completion's."""
-    trainer = engine._parts.learner.trainer
+    trainer = present(engine._parts).learner.trainer
     found = []
     for datum in data(asked, completions):
         scored = adapters._scores(trainer, datum)[0 if adapted else 1]
@@ -77,7 +78,8 @@ def test_the_reference_is_the_base_model_also_in_one_batch_with_the_policy(engin
 
     async def together() -> tuple[list[Completion], list[Completion]]:
         policy, reference = await engine.current(), await engine.reference()
-        return tuple(await asyncio.gather(policy.sample(asked), reference.sample(asked)))
+        ours, theirs = await asyncio.gather(policy.sample(asked), reference.sample(asked))
+        return ours, theirs
 
     policy, reference = wait(together())
     assert off(engine, asked, policy, adapted=True) < 1e-4
@@ -102,40 +104,41 @@ def test_the_reference_samples_while_weights_are_trained_and_sees_nothing_of_it(
 
 
 def test_every_version_has_a_name_and_an_id_of_its_own_and_the_old_one_is_gone(engine: VllmEngine) -> None:
-    adapters = engine._parts.adapters
+    adapters = present(engine._parts).adapters
     names, numbers = [], []
     for _ in range(3):
         learn(engine, requests())
         sample(engine, requests(3))
-        newest = adapters.newest
-        names.append(newest.lora.lora_name)
-        numbers.append(newest.lora.lora_int_id)
-        assert [folder.name for folder in adapters._root.iterdir()] == [newest.lora.lora_name]
-        assert set(wait(engine._parts.server.call(engine._parts.server._llm.list_loras()))) == {newest.lora.lora_int_id}
-        assert adapters.proof.version == newest.number
-        assert adapters.proof.gap < 1e-4 and adapters.proof.base_gap < 1e-4
-        assert adapters.proof.shift > 0.01 and adapters.proof.to_base > 0.01, "and it is not the base model"
+        newest, proof, server = present(adapters.newest), present(adapters.proof), present(engine._parts).server
+        lora = present(newest.lora)
+        names.append(lora.lora_name)
+        numbers.append(lora.lora_int_id)
+        assert [folder.name for folder in adapters._root.iterdir()] == [lora.lora_name]
+        assert set(wait(server.call(server._llm.list_loras()))) == {lora.lora_int_id}
+        assert proof.version == newest.number
+        assert proof.gap < 1e-4 and proof.base_gap < 1e-4
+        assert proof.shift > 0.01 and proof.to_base > 0.01, "and it is not the base model"
     assert len(set(names)) == len(set(numbers)) == 3
     assert str(adapters._root).startswith("/dev/shm"), "in memory, where the system has such"
 
 
 def test_a_version_is_published_once_and_anew_only_after_training(engine: VllmEngine) -> None:
     sample(engine, requests(3))
-    before = engine._parts.adapters.newest
+    before = present(engine._parts).adapters.newest
     sample(engine, requests(3))
-    assert engine._parts.adapters.newest is before
+    assert present(engine._parts).adapters.newest is before
     wait(engine.train_step([], LOSS, FAR))
     sample(engine, requests(3))
-    assert engine._parts.adapters.newest is before, "no data, no step"
+    assert present(engine._parts).adapters.newest is before, "no data, no step"
 
 
 def test_a_probe_finds_out_that_older_weights_are_served(engine: VllmEngine) -> None:
     asked = requests()
     rollouts = data(asked, sample(engine, asked))
-    adapters = engine._parts.adapters
-    wait(engine._parts.server.call(adapters._prove(adapters.newest))).check(2e-3)
+    adapters = present(engine._parts).adapters
+    wait(present(engine._parts).server.call(adapters._prove(present(adapters.newest)))).check(2e-3)
     wait(engine.train_step(rollouts, LOSS, FAR))  # and nothing is published
-    stale = wait(engine._parts.server.call(adapters._prove(adapters.newest)))
+    stale = wait(present(engine._parts).server.call(adapters._prove(present(adapters.newest))))
     with pytest.raises(EngineFault, match="vLLM serves other weights than were trained: adapter version"):
         stale.check(2e-3)
 
@@ -143,9 +146,9 @@ def test_a_probe_finds_out_that_older_weights_are_served(engine: VllmEngine) -> 
 def test_a_probe_finds_out_that_the_base_model_is_served(engine: VllmEngine) -> None:
     learn(engine, requests())
     sample(engine, requests(3))
-    adapters = engine._parts.adapters
-    nothing = replace(adapters.newest, lora=None)
-    found = wait(engine._parts.server.call(adapters._prove(nothing)))
+    adapters = present(engine._parts).adapters
+    nothing = replace(present(adapters.newest), lora=None)
+    found = wait(present(engine._parts).server.call(adapters._prove(nothing)))
     assert found.to_base < 1e-4
     with pytest.raises(EngineFault, match="serves other weights"):
         found.check(2e-3)
@@ -176,7 +179,8 @@ def test_greedy_is_transformers_greedy(engine: VllmEngine, lab_model: Path) -> N
     asked = requests(temperature=0.0)
     for request, completion in zip(asked, sample_reference(engine, asked), strict=True):
         ids = torch.tensor([request.prompt_T])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+        greedy = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": 12}
+        out = model.generate(ids, **greedy)  # pyright: ignore[reportAttributeAccessIssue]
         assert completion.tokens_T == tuple(out[0, len(request.prompt_T) :].tolist())
 
 
@@ -196,7 +200,7 @@ def test_completions_end_at_the_end_token_or_at_their_own_limit(engine: VllmEngi
 
 
 def test_the_context_limits_a_completion(engine: VllmEngine) -> None:
-    context = engine._parts.server.context
+    context = present(engine._parts).server.context
     asked = [SampleRequest((7,) * length, 0, 30, 1.0) for length in (context - 4, context, context + 5)]
     short, full, over = sample_reference(engine, asked)
     assert 1 <= len(short.tokens_T) <= 4

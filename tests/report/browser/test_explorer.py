@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checked import present
 from cli_fixtures import make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_run, summary_of
 
@@ -334,7 +335,7 @@ def test_view_says_when_its_server_was_stopped(open_page, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it, and so would we
     ) as viewer:
         try:
-            page = open_page(viewer.stdout.readline().split()[0], strict=False)
+            page = open_page(present(viewer.stdout).readline().split()[0], strict=False)
             page.wait_for_selector("table.board")
             viewer.send_signal(signal.SIGINT)
             assert viewer.wait(20) == 130

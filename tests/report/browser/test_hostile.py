@@ -16,10 +16,17 @@ from espl_bench.report.payload import study_json, tables_json
 from espl_bench.runs.run_dir import Log, RunDir
 
 
+class CanaryServer(http.server.ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Canary)
+        self.visits: list[str] = []
+
+
 class Canary(http.server.BaseHTTPRequestHandler):
     """Writes down who came."""
 
     def do_GET(self) -> None:
+        assert isinstance(self.server, CanaryServer)
         self.server.visits.append(self.path)
         self.send_response(200)
         self.send_header("Content-Length", "0")
@@ -27,14 +34,13 @@ class Canary(http.server.BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.fixture(scope="module")
-def canary() -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Canary)
-    server.visits = []
+def canary() -> Iterator[CanaryServer]:
+    server = CanaryServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
