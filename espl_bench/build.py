@@ -1,5 +1,8 @@
 """From a configuration to the opened parts of a run: environment, engines, wording, budget. Each engine loads its packages when opened."""
 
+import importlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +15,7 @@ from espl_bench.config.run_config import RunConfig, ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
+from espl_bench.engines.spec import find_engine
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import UsageError
@@ -47,47 +51,27 @@ def open_editor(config: RunConfig, policy: Engine) -> Engine:
 
 
 def _open(source: ModelSource, config: RunConfig) -> Engine:
-    match source.engine:
-        case "hf":
-            from espl_bench.engines.hf.engine import HfEngine
-
-            return HfEngine.from_pretrained(
-                source.model,
-                lora_rank=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                seed=seed_for(config.seed, "adapter"),
-                device=config.train_device,
-                token_budget=config.token_budget,
-                gradient_checkpointing=config.gradient_checkpointing,
-            )
-        case "vllm":
-            return _open_vllm(source, config)
-        case "openai":
-            try:
-                from espl_bench.engines.openai.engine import OpenAIEngine
-            except ModuleNotFoundError as error:
-                raise UsageError(f"engine openai needs {error.name}; install it with: pip install 'espl-bench[openai]'") from error
-
-            assert source.base_url is not None, "check_sources requires it"
-            return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
-        case "tinker":
-            try:
-                from espl_bench.engines.tinker.engine import TinkerEngine
-            except ModuleNotFoundError as error:
-                raise UsageError(f"engine tinker needs {error.name}; install it with: pip install 'espl-bench[tinker]'") from error
-
-            return TinkerEngine.at(
-                source.base_url,
-                source.model,
-                source.api_key_env,
-                lora_rank=config.lora_rank,
-                seed=seed_for(config.seed, "adapter"),
-                timeout_s=config.request_timeout,
-                tries=config.request_tries,
-            )
+    module, _, function = find_engine(source.engine).opener.partition(":")
+    return getattr(importlib.import_module(module), function)(source, config)
 
 
-def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
+def open_hf(source: ModelSource, config: RunConfig) -> Engine:
+    """Load the model into engine hf."""
+    from espl_bench.engines.hf.engine import HfEngine
+
+    return HfEngine.from_pretrained(
+        source.model,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        seed=seed_for(config.seed, "adapter"),
+        device=config.train_device,
+        token_budget=config.token_budget,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+
+
+def open_vllm(source: ModelSource, config: RunConfig) -> Engine:
+    """Load the model into engine vllm. Raises UsageError without vLLM."""
     if find_spec("vllm") is None:
         raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
     from espl_bench.engines.vllm.engine import VllmEngine
@@ -111,6 +95,40 @@ def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
             config.distributed_executor_backend,
         ),
     )
+
+
+def open_openai(source: ModelSource, config: RunConfig) -> Engine:
+    """Reach an OpenAI-compatible endpoint. Raises UsageError without its packages."""
+    with _extra("openai"):
+        from espl_bench.engines.openai.engine import OpenAIEngine
+
+    assert source.base_url is not None, "check_sources requires it"
+    return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
+
+
+def open_tinker(source: ModelSource, config: RunConfig) -> Engine:
+    """Reach a Tinker service. Raises UsageError without its packages."""
+    with _extra("tinker"):
+        from espl_bench.engines.tinker.engine import TinkerEngine
+
+    return TinkerEngine.at(
+        source.base_url,
+        source.model,
+        source.api_key_env,
+        lora_rank=config.lora_rank,
+        seed=seed_for(config.seed, "adapter"),
+        timeout_s=config.request_timeout,
+        tries=config.request_tries,
+    )
+
+
+@contextmanager
+def _extra(name: str) -> Generator[None]:
+    """Name the extra whose packages an engine needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"engine {name} needs {error.name}; install it with: pip install 'espl-bench[{name}]'") from error
 
 
 def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:

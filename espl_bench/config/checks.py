@@ -4,7 +4,8 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from espl_bench.config.run_config import RunConfig
-from espl_bench.engines.source import FROZEN, ModelSource
+from espl_bench.engines.source import ModelSource
+from espl_bench.engines.spec import find_engine
 from espl_bench.errors import UsageError
 
 SERVICE_DECIDES = ("lora_alpha", "token_budget", "gradient_checkpointing", "correction", "correction_cap", "train_device")
@@ -31,7 +32,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
         given: names of the fields that were chosen, rather than left to a default.
     """
     policy, editor = config.policy_source, config.editor_source
-    if policy.engine in FROZEN and config.method.learns_weights:
+    if not find_engine(policy.engine).trains and config.method.learns_weights:
         raise UsageError(
             f"options: {config.method.name} trains weights, and those of --engine {policy.engine} are the endpoint's; "
             f"use --engine hf, or a method that freezes weights: {', '.join(_methods_without_training())}"

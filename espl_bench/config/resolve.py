@@ -14,10 +14,22 @@ from espl_bench.engines.source import fastest_engine
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
 from espl_bench.method import find_method
-from espl_bench.registry import LOSSES, require
+from espl_bench.registry import ENGINES, LOSSES, require
 from espl_bench.utils.validation import first_fault
 
-METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "population_size")
+METHOD_CHOICES = (
+    "selector",
+    "crossover_prob",
+    "baseline",
+    "editor",
+    "shown",
+    "population_size",
+    "acceptance",
+    "schedule",
+    "schedule_period",
+    "normalisation",
+    "reduction",
+)
 """Fields of Method that an option may override."""
 
 
@@ -50,6 +62,8 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     require(LOSSES, config.loss)
     if config.method.is_static and find_control(config.control).changes_rewards:
         raise UsageError(f"options: {config.method.name} learns from no reward, so --control {config.control} has no use; leave it out")
+    for engine in filter(None, (config.engine, config.editor_engine)):
+        require(ENGINES, engine)
     check_sources(config, chosen)
     return config
 

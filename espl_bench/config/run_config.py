@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from espl_bench.engines.source import EngineName, ModelSource
+from espl_bench.engines.source import ModelSource
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.learning.spec import CorrectionLevel
 from espl_bench.method import Method
@@ -27,7 +27,7 @@ class RunConfig(BaseModel):
     """Passed to the environment, e.g. rulebook's `world`."""
     model: str
     """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
-    engine: EngineName = "hf"
+    engine: str = "hf"
     base_url: str | None = None
     """Of the policy's endpoint or service; a service's is known without one (engines/tinker/service.py)."""
     api_key_env: str | None = None
@@ -107,7 +107,7 @@ class RunConfig(BaseModel):
     """The root prompt's principles."""
     editor_model: str | None = None
     """Who writes the reflections; None: the run's own model."""
-    editor_engine: EngineName | None = None
+    editor_engine: str | None = None
     """None: the policy's engine."""
     editor_base_url: str | None = None
     """None: the policy's."""

@@ -1,19 +1,12 @@
-"""Where a run's models come from: the policy's, and the editor's if that is another. What cannot be is refused here."""
+"""Where a run's models come from: the policy's, and the editor's if that is another."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
 
-EngineName = Literal["hf", "vllm", "openai", "tinker"]
-FROZEN: frozenset[EngineName] = frozenset({"openai"})
-"""Engines whose weights are not ours: they sample, and never train."""
-ENDPOINT: EngineName = "openai"
-"""The engine that asks an endpoint."""
-SERVICE: EngineName = "tinker"
-"""The engine that samples and trains at a service."""
+from espl_bench.engines.spec import find_engine
 
 
-def fastest_engine() -> EngineName:
+def fastest_engine() -> str:
     """Vllm where it is installed and CUDA is there, else hf. Costs nothing where it is not installed."""
     if find_spec("vllm") is None:
         return "hf"
@@ -26,7 +19,7 @@ def fastest_engine() -> EngineName:
 class ModelSource:
     """One model and how it is come by."""
 
-    engine: EngineName
+    engine: str
     model: str
     base_url: str | None = None
     api_key_env: str | None = None
@@ -34,12 +27,12 @@ class ModelSource:
     @property
     def is_endpoint(self) -> bool:
         """Whether its answers are asked for over the network and may cost money."""
-        return self.engine == ENDPOINT
+        return find_engine(self.engine).location == "endpoint"
 
     @property
     def is_service(self) -> bool:
         """Whether a Tinker service samples and trains it."""
-        return self.engine == SERVICE
+        return find_engine(self.engine).location == "service"
 
     @property
     def is_remote(self) -> bool:
