@@ -79,7 +79,7 @@ def test_the_row_did_what_it_names(cli: Cli, tmp_path: Path):
     trials = list((run / "rollouts").glob("trial_*.jsonl"))
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     judged = sum(len(trial.read_text().splitlines()) for trial in trials)
-    trained = sum(sum(1 for _ in open(run / "rollouts" / f"step_{row['step']:06}.jsonl")) for row in metrics)
+    trained = sum(len((run / "rollouts" / f"step_{row['step']:06}.jsonl").read_text().splitlines()) for row in metrics)
     assert json.loads((run / "summary.json").read_text())["ledger"]["rollouts"] == trained + judged > trained == 2 * 2 * 3 * 3
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from espl_envs.lab import MODEL
 from espl_envs.rulebook.env import RulebookEnv
@@ -16,8 +17,8 @@ WORDS = Path(__file__).parent / "words"
 class PluginWorld(RulebookEnv):
     """Another world of chains, with a shorter test."""
 
-    sizes = {Split.TRAIN: 32, Split.VALIDATION: 8, Split.TEST: 8}
-    steps = {Split.TRAIN: (1,), Split.VALIDATION: (1,), Split.TEST: (1,)}
+    sizes: ClassVar[dict[Split, int]] = {Split.TRAIN: 32, Split.VALIDATION: 8, Split.TEST: 8}
+    steps: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1,), Split.VALIDATION: (1,), Split.TEST: (1,)}
 
     def __init__(self):
         super().__init__(world=7)
