@@ -40,7 +40,7 @@ class DeviceMemoryError(EsplError):
     """A device has too little memory; the message says what to lower."""
 
 
-class EngineFault(EsplError):
+class EngineError(EsplError):
     """An engine that ran has failed, or serves what it should not."""
 
 
@@ -48,7 +48,7 @@ class EndpointError(EsplError):
     """An endpoint cannot be used, or did not answer after every try."""
 
 
-class EnvironmentFault(EsplError):
+class EnvError(EsplError):
     """An environment broke its own contract."""
 
 

@@ -176,7 +176,7 @@ def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path
     assert summary(tmp_path / "stopped") == summary(tmp_path / "unbroken")
 
 
-class Pulled(Exception):
+class PulledError(Exception):
     """The plug, by a test."""
 
 
@@ -186,7 +186,7 @@ class PullsThePlug(Silent):
 
     def stepped(self, report: StepReport) -> None:
         if report.step == self.after:
-            raise Pulled
+            raise PulledError
 
 
 @pytest.mark.parametrize("after", range(1, 8))
@@ -195,9 +195,9 @@ def test_stopped_after_any_step_it_ends_the_same(after: int, tmp_path: Path):
     run(config, tmp_path / "unbroken", ScriptedEngine())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.run(config, tmp_path / "broken", PullsThePlug(after))
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.resume(tmp_path / "broken", PullsThePlug(after))
         runner.resume(tmp_path / "broken", Silent())
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
@@ -210,7 +210,7 @@ def test_a_resumed_run_reports_the_speed_of_its_own_steps(tmp_path: Path):
     config = make_scripted_config("rl_only", steps=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.run(config, tmp_path, PullsThePlug(5))
         runner.resume(tmp_path, Silent())
     timing, sampled = rows(tmp_path, Log.TIMING), rows(tmp_path, Log.METRICS)

@@ -16,7 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Self
 
-from espl_bench.grading.process import GradingProcess, StartFault
+from espl_bench.grading.process import GradingProcess, WorkerStartError
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 MAX_SIZE: Final = 8
@@ -95,7 +95,7 @@ class VerifierPool:
         with self._turn(alone):
             try:
                 process = self._take()
-            except StartFault as fault:
+            except WorkerStartError as fault:
                 return GraderReply(GraderFinding.DIED, f"the grading process did not start: {fault}")
             if process is None:
                 return GraderReply(GraderFinding.DIED, "the grading pool is closed")
@@ -129,7 +129,7 @@ class VerifierPool:
                 self._changed.notify_all()
 
     def _take(self) -> GradingProcess | None:
-        """A living process, newly started if none is idle; None if the pool is closed. Raises StartFault."""
+        """A living process, newly started if none is idle; None if the pool is closed. Raises WorkerStartError."""
         while True:
             with self._changed:
                 if self._closed:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.fetch import fetch_text
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
 
 INTERVAL_S: Final = 1.0
 """Seconds between two questions of a process."""
@@ -116,11 +116,11 @@ class WebRetriever:
         try:
             return again(self._ask, query, top_k)
         except (errors.RatelimitException, errors.TimeoutException) as error:
-            raise RetrievalFault(f"the web search turned a query away {TRIES} times ({type(error).__name__})") from error
+            raise RetrievalError(f"the web search turned a query away {TRIES} times ({type(error).__name__})") from error
         except errors.DDGSException as error:
             if "no results" in str(error).lower():
                 return ()
-            raise RetrievalFault(f"the web search failed ({str(error)[:200]})") from error
+            raise RetrievalError(f"the web search failed ({str(error)[:200]})") from error
 
     def _ask(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
         self._limiter.wait()
@@ -133,6 +133,6 @@ class WebRetriever:
         """A result, or the page behind it; a page that cannot be had leaves its snippet."""
         url, text = str(result.get("href", "")), str(result.get("body", ""))
         if self._pages:
-            with suppress(RetrievalFault):
+            with suppress(RetrievalError):
                 text = self._read(url, self._timeout_s)[:PAGE_CHARS] or text
         return Passage(url, str(result.get("title", "")), text, score)

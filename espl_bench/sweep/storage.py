@@ -12,7 +12,7 @@ looks at the sweep reads through a `view`: a local folder that holds the small f
 
 import os
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ class Storage:
 
     @contextmanager
     def kept_for_one_driver(self) -> Generator[None]:
-        """Refuse a second driver: two would hand out the same cells. Raises RunTaken naming the one there is.
+        """Refuse a second driver: two would hand out the same cells. Raises RunTakenError naming the one there is.
 
         In a folder the kernel knows whether the other lives. Elsewhere a mark says who it is; on the same machine a mark whose
         process is gone counts as none, on another only a person can tell.
@@ -178,7 +178,6 @@ class Storage:
         try:
             return SweepFile.model_validate_json(data)
         except ValidationError as error:
-            first: Mapping[str, Any] = {**error.errors(include_url=False)[0]}
             raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {first_fault(error)}; run the grid again") from error
 
 

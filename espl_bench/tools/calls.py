@@ -46,7 +46,7 @@ class Reading:
     """What stands outside the calls."""
 
 
-class _Unreadable(ValueError):
+class _UnreadableError(ValueError):
     """No call; the message says why, for the policy."""
 
 
@@ -79,21 +79,21 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
             continue
         try:
             requests.append(_checked(_fields(body), tools))
-        except _Unreadable as fault:
+        except _UnreadableError as fault:
             requests.append(_problem(f"{fault}; {_advice(tools)}"))
     return Reading(tuple(requests), "".join(said).strip())
 
 
 def _fields(body: str) -> Mapping[str, Any]:
-    """One JSON object. Raises _Unreadable."""
+    """One JSON object. Raises _UnreadableError."""
     if len(body) > MAX_CHARACTERS:
-        raise _Unreadable(f"a call of more than {MAX_CHARACTERS} characters")
+        raise _UnreadableError(f"a call of more than {MAX_CHARACTERS} characters")
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _Unreadable(f"the call is not JSON ({_first_line(error)})") from error
+        raise _UnreadableError(f"the call is not JSON ({_first_line(error)})") from error
     if not isinstance(value, dict):
-        raise _Unreadable("the call is not a JSON object")
+        raise _UnreadableError("the call is not a JSON object")
     return cast(Mapping[str, Any], value)
 
 
@@ -128,7 +128,7 @@ def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
     if isinstance(arguments, str):  # some models quote the object
         try:
             arguments = _fields(arguments)
-        except _Unreadable:
+        except _UnreadableError:
             return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
     if not isinstance(arguments, dict):
         return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")

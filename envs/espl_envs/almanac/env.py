@@ -87,7 +87,7 @@ class AlmanacEnv(ToolEnv):
         return Problem(f"{split}/{index}", split, index, question.question, answer, gold=f"answer {answer}")
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search for one query. Raises BadArguments for none or several."""
+        """Search for one query. Raises BadArgumentsError for none or several."""
         queries = arguments["query_list"]
         if len(queries) != 1:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1")

@@ -113,7 +113,7 @@ class SearchEnv(ToolEnv):
         return self.served.problems[split][index]
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search. Raises BadArguments for too many queries or none, RetrievalFault if the retriever fails."""
+        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails."""
         queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
         if not 1 <= len(queries) <= self.max_queries:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")

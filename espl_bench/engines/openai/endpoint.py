@@ -123,10 +123,10 @@ class Endpoint:
         Args:
             path: below the endpoint's address.
             body: what is sent.
-            read: raises Passing for an object that is worth another try.
+            read: raises TransientError for an object that is worth another try.
 
         Raises:
-            Refusal: the endpoint will not do this, however often it is asked.
+            RefusedError: the endpoint will not do this, however often it is asked.
             EndpointError: it did not answer after every try.
         """
         return await self._call("POST", path, body, read)

@@ -42,7 +42,7 @@ class VllmSamplingClient:
         """One completion per request, in order. Seeds bind; the last bits of a logit depend on what else is in the batch.
 
         Raises:
-            EngineFault: vLLM has died.
+            EngineError: vLLM has died.
         """
         newest = self._adapters.newest if self._adapters else None
         lora = newest.lora if newest else None
@@ -148,7 +148,7 @@ class VllmEngine:
         """A client of the current weights, served and proved. Calling this brings older clients up to date too.
 
         Raises:
-            EngineFault: what vLLM serves is not what was trained.
+            EngineError: what vLLM serves is not what was trained.
         """
         parts = await self._awake()
         if parts.stale:

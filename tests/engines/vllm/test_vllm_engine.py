@@ -16,7 +16,7 @@ from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams, Engine
 from espl_bench.engines.vllm import adapters
 from espl_bench.engines.vllm.engine import VllmEngine
-from espl_bench.errors import CheckpointError, EngineFault
+from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, SampleRequest, StopReason
 
@@ -136,7 +136,7 @@ def test_a_probe_finds_out_that_older_weights_are_served(engine: VllmEngine) -> 
     wait(engine._parts.server.call(adapters._prove(adapters.newest))).check(2e-3)
     wait(engine.train_step(rollouts, LOSS, FAR))  # and nothing is published
     stale = wait(engine._parts.server.call(adapters._prove(adapters.newest)))
-    with pytest.raises(EngineFault, match="vLLM serves other weights than were trained: adapter version"):
+    with pytest.raises(EngineError, match="vLLM serves other weights than were trained: adapter version"):
         stale.check(2e-3)
 
 
@@ -147,11 +147,11 @@ def test_a_probe_finds_out_that_the_base_model_is_served(engine: VllmEngine) -> 
     nothing = replace(adapters.newest, lora=None)
     found = wait(engine._parts.server.call(adapters._prove(nothing)))
     assert found.to_base < 1e-4
-    with pytest.raises(EngineFault, match="serves other weights"):
+    with pytest.raises(EngineError, match="serves other weights"):
         found.check(2e-3)
-    with pytest.raises(EngineFault, match="serves the base model in place of adapter version"):
+    with pytest.raises(EngineError, match="serves the base model in place of adapter version"):
         replace(found, shift=1.0, gap=0.2, to_base=0.01).check(0.5)
-    with pytest.raises(EngineFault, match="serves another reference than the base model"):
+    with pytest.raises(EngineError, match="serves another reference than the base model"):
         replace(found, gap=0.0, base_gap=0.1).check(2e-3)
 
 
