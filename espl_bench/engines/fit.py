@@ -10,9 +10,10 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
+
+from espl_bench.utils.system import installed_version, usable_cores
 
 GIB = 2**30
 USABLE = 0.8
@@ -143,7 +144,7 @@ def examine() -> Machine:
     """Look at this machine. Loads torch."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     devices: list[Device] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -153,7 +154,7 @@ def examine() -> Machine:
         devices.append(Device("mps", "Apple GPU", *main_memory()))
     else:
         devices.append(Device("cpu", f"{cores} cores", *main_memory()))
-    versions = {name: _version(name) for name in PACKAGES}
+    versions = {name: installed_version(name) for name in PACKAGES}
     troubles = _troubles(devices, cores, versions, torch.version.cuda is not None)
     return Machine(cores, tuple(devices), versions, shutil.disk_usage(Path()).free, tuple(troubles))
 
@@ -218,13 +219,6 @@ def main_memory() -> tuple[int, int]:
     except (OSError, ValueError, StopIteration):  # another system, or "max"
         return total, min(total, free)
     return min(total, bound), min(total, bound, free)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _troubles(devices: Sequence[Device], cores: int, versions: dict[str, str | None], cuda_build: bool) -> list[str]:

@@ -9,7 +9,6 @@ reported as a timeout, because beside others it either ends in time too or is re
 
 import atexit
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Generator
@@ -18,6 +17,7 @@ from typing import Final, Self
 
 from espl_bench.grading.process import GradingProcess, WorkerStartError
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.utils.system import usable_cores
 
 MAX_SIZE: Final = 8
 """Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
@@ -172,8 +172,7 @@ def shared_pool() -> VerifierPool:
 
 
 def _cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores, MAX_SIZE)
+    return min(usable_cores(), MAX_SIZE)
 
 
 def _after_fork() -> None:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, cast
 
 from espl_bench.retrieval.protocol import Passage, RetrievalError, Retriever
+from espl_bench.utils.numbers import is_whole
 
 MAX_BODY: Final = 2**20
 MAX_QUERIES: Final = 256
@@ -97,7 +98,7 @@ def _understood(body: object) -> tuple[list[str], int, bool]:
         raise _RefusedRequestError("queries is a list of texts")
     if len(cast(list[str], queries)) > MAX_QUERIES:
         raise _RefusedRequestError(f"a request has at most {MAX_QUERIES} queries")
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
+    if not is_whole(top_k) or top_k > MAX_TOP_K:
         raise _RefusedRequestError(f"topk is a whole number from 1 to {MAX_TOP_K}")
     if not isinstance(with_scores, bool):
         raise _RefusedRequestError("return_scores is true or false")

@@ -18,6 +18,7 @@ from espl_bench.tools.calls import Reading, Request, read_calls
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
 from espl_bench.types import Limit, Observation, Outcome, Problem, ToolCall
+from espl_bench.utils.numbers import is_whole
 from espl_bench.utils.reasoning import strip_reasoning
 
 FAULTS = "error"
@@ -42,7 +43,7 @@ class ToolLimits:
         """Raise UsageError for a limit that is no whole number from 1."""
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value):
                 raise UsageError(f"max_{each.name} must be a whole number from 1, not {value!r}")
 
 

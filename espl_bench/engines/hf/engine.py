@@ -18,7 +18,7 @@ import torch
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
-from espl_bench.engines.hf.sampling import BatchSampler, Sampled
+from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.learning.spec import LossSpec
@@ -45,12 +45,7 @@ class HfSamplingClient:
     def _sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
         with self.lock:
             results = self.sampler.sample(requests)
-        return [self._completion(result) for result in results]
-
-    def _completion(self, result: Sampled) -> Completion:
-        text = self._chat.decode(result.tokens_T)
-        lengths_T = self._chat.lengths(result.tokens_T, text)
-        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+        return [result.completion(self._chat) for result in results]
 
 
 @dataclass(frozen=True, slots=True)

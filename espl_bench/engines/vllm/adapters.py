@@ -23,7 +23,8 @@ from typing import Any
 from espl_bench.engines.hf import checkpoint
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.vllm.server import Sampled, Server
+from espl_bench.engines.sampled import Sampled
+from espl_bench.engines.vllm.server import Server
 from espl_bench.errors import EngineError
 from espl_bench.types import Datum, SampleRequest
 

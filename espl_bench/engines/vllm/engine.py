@@ -19,7 +19,7 @@ from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.vllm.adapters import Adapters
-from espl_bench.engines.vllm.server import Sampled, Server
+from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
 from espl_bench.errors import UsageError
 from espl_bench.learning.spec import LossSpec
@@ -47,12 +47,7 @@ class VllmSamplingClient:
         newest = self._adapters.newest if self._adapters else None
         lora = newest.lora if newest else None
         results = await self._server.call(self._server.generate(requests, self._eos_ids, lora))
-        return [self._completion(result) for result in results]
-
-    def _completion(self, result: Sampled) -> Completion:
-        text = self._chat.decode(result.tokens_T)
-        lengths_T = self._chat.lengths(result.tokens_T, text)
-        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+        return [result.completion(self._chat) for result in results]
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ import gc
 import logging
 import threading
 from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
+from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.setup import Serving
 from espl_bench.errors import EngineError
@@ -25,19 +25,6 @@ Found = TypeVar("Found")
 
 SHUTDOWN_S = 20.0
 """After which vLLM's processes are killed; they then leave their shared memory behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The sampled ids of one request, the end-of-turn id included, and their log-probabilities."""
-
-    tokens_T: tuple[int, ...]
-    logprobs_T: tuple[float, ...]
-    stop_reason: StopReason
-
-
-CUT = Sampled((), (), StopReason.LENGTH)
-"""What a request gets whose prompt leaves no room in the model's context."""
 
 
 class Server:
