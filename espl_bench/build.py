@@ -11,6 +11,7 @@ from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.run_config import RunConfig, ToolFormat
 from espl_bench.controls import Control
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
 from espl_bench.environment.text_env import TextEnv
@@ -89,15 +90,7 @@ def _open(source: ModelSource, config: RunConfig) -> Engine:
         case "hf":
             from espl_bench.engines.hf.engine import HfEngine
 
-            return HfEngine.from_pretrained(
-                source.model,
-                lora_rank=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                seed=seed_for(config.seed, "adapter"),
-                device=config.train_device,
-                token_budget=config.token_budget,
-                gradient_checkpointing=config.gradient_checkpointing,
-            )
+            return HfEngine.from_pretrained(source.model, _adapter_spec(config))
         case "vllm":
             return _open_vllm(source, config)
         case "openai":
@@ -125,6 +118,17 @@ def _open(source: ModelSource, config: RunConfig) -> Engine:
             )
 
 
+def _adapter_spec(config: RunConfig) -> AdapterSpec:
+    return AdapterSpec(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        seed=seed_for(config.seed, "adapter"),
+        device=config.train_device,
+        token_budget=config.token_budget,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+
+
 def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
     if find_spec("vllm") is None:
         raise UsageError("engine vllm needs vLLM; install it with: pip install 'espl-bench[vllm]' (on a CPU see docs/vllm.md)")
@@ -133,12 +137,7 @@ def _open_vllm(source: ModelSource, config: RunConfig) -> Engine:
 
     return VllmEngine.from_pretrained(
         source.model,
-        lora_rank=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        seed=seed_for(config.seed, "adapter"),
-        train_device=config.train_device,
-        token_budget=config.token_budget,
-        gradient_checkpointing=config.gradient_checkpointing,
+        _adapter_spec(config),
         gpu_memory_utilization=config.gpu_memory_utilization,
         sleep=config.sleep,
         deterministic=config.deterministic,

@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from espl_bench.engines.adapter_spec import MICRO_BATCH, PIECE, RANK
 from espl_bench.utils.system import installed_version, usable_cores
 
 GIB = 2**30
 USABLE = 0.8
 """Share of a device that is planned with."""
 PACKAGES = ("espl-bench", "torch", "transformers", "peft", "vllm", "ray", "tinker")
-RANK = 32
-"""Of the adapter, the default."""
-MICRO_BATCH = 4096
-"""Tokens of a training micro-batch, the default."""
-PIECE = 2**25
-"""Logits that are held at once (`engines.hf_vocabulary`)."""
 CONTEXT = 2048
 """Tokens of prompt and answer together that a rollout is planned with."""
 AT_ONCE = 50

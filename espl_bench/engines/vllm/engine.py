@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
@@ -78,13 +79,8 @@ class VllmEngine:
     def from_pretrained(
         cls,
         model: str,
+        adapter: AdapterSpec,
         *,
-        lora_rank: int,
-        lora_alpha: float,
-        seed: int,
-        train_device: str | None = None,
-        token_budget: int = 4_096,
-        gradient_checkpointing: bool = False,
         gpu_memory_utilization: float | None = None,
         sleep: bool = False,
         deterministic: bool = False,
@@ -94,12 +90,7 @@ class VllmEngine:
 
         Args:
             model: a local folder or a hub id.
-            lora_rank: rank of the update of every linear layer but the output layer.
-            lora_alpha: the update is scaled by ``lora_alpha / lora_rank``.
-            seed: names the adapter's initial weights, the same as in engine hf.
-            train_device: where weights are trained; default: the first card, or the CPU.
-            token_budget: tokens of a training micro-batch, padding included.
-            gradient_checkpointing: train with less memory, in more time.
+            adapter: what is trained, and how.
             gpu_memory_utilization: share of vLLM's device's memory that it takes.
             sleep: vLLM frees its memory while weights are trained.
             deterministic: vLLM computes alike whatever a request is batched with.
@@ -110,22 +101,23 @@ class VllmEngine:
             UsageError: a device does not exist, or cannot do what is asked.
             DeviceMemoryError: there is too little memory.
         """
-        place = loading.pick_device(train_device)
+        place = loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
         loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(adapter.seed)
             plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, place))
             plain.to(place).requires_grad_(False).eval()
             threads = loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, loading.eos_ids(plain, tokenizer), model)
-            trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
-        learner = Learner(Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing))
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
+        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
+        learner = Learner(trainer)
         serving = Serving(
             model=model,
-            lora_rank=lora_rank,
+            lora_rank=adapter.rank,
             dtype=dtype,
             on_cpu=on_cpu,
             shares_device=on_cpu or (place.index or 0) < spread.devices,

@@ -13,6 +13,7 @@ from engines_fixtures import make_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.sampling import draw, uniforms
 from espl_bench.engines.protocol import AdamParams, Engine
@@ -29,8 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
 
 
-def load(folder: Path, **settings: Any) -> HfEngine:
-    return HfEngine.from_pretrained(folder, **{"lora_rank": 4, "lora_alpha": 8.0, "seed": 0, "device": "cpu"} | settings)
+def load(folder: Path, dtype: str | None = None, max_batch_tokens: int = 32_768, **settings: Any) -> HfEngine:
+    spec = AdapterSpec(**{"rank": 4, "alpha": 8.0, "seed": 0, "device": "cpu"} | settings)
+    return HfEngine.from_pretrained(folder, spec, dtype=dtype, max_batch_tokens=max_batch_tokens)
 
 
 def requests(count: int = 12, *, temperature: float = 1.0, top_p: float = 1.0, max_tokens: int = 12) -> list[SampleRequest]:

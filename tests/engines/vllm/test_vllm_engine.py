@@ -12,6 +12,7 @@ import torch
 from engine_calls import data, sample, sample_reference, wait
 from transformers import AutoModelForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams, Engine
 from espl_bench.engines.vllm import adapters
@@ -223,7 +224,7 @@ def test_a_checkpoint_is_the_embedded_engines_and_comes_back(engine: VllmEngine,
     learn(engine, asked)
     before = sample(engine, asked)
     wait(engine.save(tmp_path))
-    embedded = HfEngine.from_pretrained(lab_model, lora_rank=4, lora_alpha=8.0, seed=1, device="cpu")
+    embedded = HfEngine.from_pretrained(lab_model, AdapterSpec(rank=4, alpha=8.0, seed=1, device="cpu"))
     wait(embedded.load(tmp_path))
     measured = wait(embedded.train_step(data(asked, before), LOSS, STILL))
     assert measured["logprob_gap"] < 1e-4, "the embedded engine goes on from it"
