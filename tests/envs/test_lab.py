@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from edits_json import render_edits
 from espl_envs.lab import pretrain as lab
 from espl_envs.lab.courses import COURSES
 from espl_envs.lab.courses.rulebook import NAMES, RulebookCourse, Solver, draw_chain, draw_world
@@ -40,7 +41,7 @@ from safetensors.torch import load_file
 from scripted_engine import MEANING, OPERATOR, make_chat, respond
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from espl_bench.evolution.operators.edits import Add, Edit, Merge, Modify, Remove, apply_edits, parse_edits, render_edits
+from espl_bench.evolution.operators.edits import Add, Edit, Merge, Modify, Remove, apply_edits, parse_edits
 from espl_bench.seeding import seed_for
 
 EXAMPLES = 150

@@ -3,6 +3,7 @@ import json
 import time
 
 import pytest
+from edits_json import render_edits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from espl_bench.evolution.operators.edits import (
     UnparseableEditsError,
     apply_edits,
     parse_edits,
-    render_edits,
 )
 from espl_bench.prompts.text import clean_principle, fold
 
@@ -379,7 +379,6 @@ APPLICATIONS = {
 def test_application(edits, result, ignored):
     applied = apply_edits(ORIGINAL, edits)
     assert applied.principles == result
-    assert applied.ignored == tuple(edits[place] for place in ignored)
     assert applied.applied == tuple(edit for place, edit in enumerate(edits) if place not in ignored)
 
 

@@ -98,8 +98,7 @@ class Applied:
 
     principles: tuple[str, ...]
     applied: tuple[Edit, ...]
-    ignored: tuple[Edit, ...]
-    """Edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
+    """Left out are edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +164,6 @@ def parse_edits(
     return ParsedEdits(tuple(edits), tuple(problems))
 
 
-def render_edits(edits: Sequence[Edit]) -> str:
-    """The wire form: ``parse_edits`` of it gives the same edits back, if their texts are clean and within the rules."""
-    return json.dumps([_record(edit) for edit in edits], ensure_ascii=False)
-
-
 def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
     """Apply edits to a list of principles; every id means the *original* list, the result counts from G0 anew.
 
@@ -182,7 +176,7 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
         said: dict[str, str] = {}
         for block in whole.blocks:
             said.setdefault(fold(block), block)
-        return Applied(tuple(said.values()), (whole,), tuple(edit for edit in edits if edit is not whole))
+        return Applied(tuple(said.values()), (whole,))
     slots: list[str | None] = list(principles)
     taken: set[int] = set()
     accepted: list[bool] = []
@@ -208,16 +202,11 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
             if accepted[place]:
                 standing.add(fold(edit.principle))
                 result.append(edit.principle)
-    decided = list(zip(edits, accepted, strict=True))
-    return Applied(
-        principles=tuple(result),
-        applied=tuple(edit for edit, accept in decided if accept),
-        ignored=tuple(edit for edit, accept in decided if not accept),
-    )
+    return Applied(tuple(result), tuple(edit for edit, accept in zip(edits, accepted, strict=True) if accept))
 
 
 def _typed(fields: JsonObject, rules: _Rules) -> tuple[Edit, list[str]]:
-    """One object as an edit, with notes on what was repaired; raises _Refused."""
+    """One object as an edit, with notes on what was repaired; raises _RefusedEditError."""
     op = fields.get("op")
     if not isinstance(op, str):
         raise _RefusedEditError(f"no operation in {quote(json.dumps(fields))}")
@@ -320,19 +309,6 @@ def _evidence(fields: JsonObject) -> str:
     if value is None:
         return ""
     return fold(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _record(edit: Edit) -> dict[str, str | list[str]]:
-    record: dict[str, str | list[str]] = {"op": edit.op}
-    if isinstance(edit, Merge):
-        record["ids"] = [f"G{number}" for number in edit.ids]
-    elif isinstance(edit, Modify | Remove):
-        record["id"] = f"G{edit.id}"
-    if not isinstance(edit, Remove):
-        record["principle"] = edit.principle
-    if edit.evidence:
-        record["evidence"] = edit.evidence
-    return record
 
 
 def _targets(edit: Edit) -> tuple[int, ...]:
