@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from espl_bench.errors import first_line
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec, named
 from espl_bench.types import ToolCall
 
@@ -91,7 +92,7 @@ def _fields(body: str) -> Mapping[str, Any]:
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _UnreadableError(f"the call is not JSON ({_first_line(error)})") from error
+        raise _UnreadableError(f"the call is not JSON ({first_line(error)})") from error
     if not isinstance(value, dict):
         raise _UnreadableError("the call is not a JSON object")
     return cast(Mapping[str, Any], value)
@@ -147,7 +148,3 @@ def _problem(text: str) -> Request:
 def _advice(tools: Sequence[ToolSpec]) -> str:
     """How a call is written, without the tags themselves, which a reply may not hold."""
     return f"between the two tags stands one JSON object, e.g. {tools[0].example() if tools else '{}'}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
