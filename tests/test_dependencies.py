@@ -4,8 +4,15 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
+
+from espl_bench.data import files, hub
+from espl_bench.data.dataset_spec import DataSource
+from espl_bench.errors import UsageError
+from espl_bench.sweep.storage import Storage
 
 ROOT = Path(__file__).parents[1]
 OURS = ("espl_bench", "espl_envs", "espl_baselines")
@@ -86,3 +93,20 @@ def test_what_is_optional_is_not_imported_with_a_module_of_the_core():
         if name.partition(".")[0] in OPTIONAL - CORE
     }
     assert {file for file in at_top if not file.startswith(homes)} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "call"),
+    [
+        ("datasets", "hub", lambda folder: hub.fetch(DataSource("set", str(folder), "none"), "remedy")),
+        ("pyarrow", "parquet", lambda folder: list(files.read_records(folder / "rows.parquet"))),
+        ("fsspec.core", "sweep", lambda folder: Storage.open(str(folder))),
+    ],
+)
+def test_what_an_extra_brings_is_named_where_it_is_missing(
+    module: str, extra: str, call: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "rows.parquet").touch()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=rf"needs {module}; install it with: pip install 'espl-bench\[{extra}\]'"):
+        call(tmp_path)

@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
 """Of one answer; a longer one is not read to its end."""
 TRIES: Final = 3
-PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another try may help."""
+FIRST_WAIT_S: Final = 0.2
+LONGEST_WAIT_S: Final = 2.0
 
 
 def endpoint_of(url: str) -> str:
@@ -64,7 +65,7 @@ class HttpRetriever:
         self.tries = tries
         try:
             self._httpx: Any = import_module("httpx2")
-            self._tenacity: Any = import_module("tenacity")
+            import_module("tenacity")
         except ModuleNotFoundError as error:
             raise UsageError(f"retriever http needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
         self._certificates = ssl.create_default_context()  # read once: it takes 20 ms
@@ -77,12 +78,7 @@ class HttpRetriever:
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """Ask the server, again after a failure that may pass."""
-        again = self._tenacity.Retrying(
-            stop=self._tenacity.stop_after_attempt(self.tries),
-            wait=self._tenacity.wait_random_exponential(multiplier=0.2, max=2),
-            retry=self._tenacity.retry_if_exception_type(_TransientError),
-            reraise=True,
-        )
+        again = retrying(self.tries, _TransientError, FIRST_WAIT_S, LONGEST_WAIT_S)
         try:
             answer = again(self._ask, {"queries": list(queries), "topk": top_k, "return_scores": True})
         except _TransientError as fault:
@@ -96,7 +92,7 @@ class HttpRetriever:
         except self._httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise _TransientError(f"the retriever at {self.url} does not answer ({reason})") from error
-        if response.status_code in PASSING:
+        if may_pass(response.status_code):
             raise _TransientError(f"the retriever at {self.url} answers with status {response.status_code}")
         if response.status_code != 200:
             raise RetrievalError(f"the retriever at {self.url} answers with status {response.status_code}")
