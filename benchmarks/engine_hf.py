@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
@@ -69,7 +70,7 @@ def as_data(requests: list[SampleRequest], completions: list[Completion]) -> lis
 
 def measure(folder: str, repeats: int) -> None:
     """Print the speeds of one model."""
-    engine = HfEngine.from_pretrained(folder, lora_rank=8, lora_alpha=16, seed=0, device="cpu")
+    engine = HfEngine.from_pretrained(folder, AdapterSpec(rank=8, alpha=16, seed=0, device="cpu"))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     requests = typical_batch(model.config.vocab_size)
     client = asyncio.run(engine.current())

@@ -31,6 +31,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.environment.text_env import Verdict
 from espl_bench.prompts.dialect import Dialect, Placement
@@ -236,7 +237,7 @@ def main() -> None:
         if options.hf:
             from espl_bench.engines.hf.engine import HfEngine
 
-            engine = HfEngine.from_pretrained(folder, lora_rank=4, lora_alpha=4.0, seed=0)
+            engine = HfEngine.from_pretrained(folder, AdapterSpec(rank=4, alpha=4.0, seed=0))
             for cohorts in options.cohorts:
                 measure(f"hf, tiny model, {cohorts} cohorts", url, Scripted(chat, 0.0, False, asyncio.run(engine.current())), cohorts, 48)
 

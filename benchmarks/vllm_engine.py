@@ -24,6 +24,7 @@ import torch
 from espl_bench import runner
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.evolution.population import Population
@@ -168,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.part or ["mismatch", "iteration", "sampling"]
     model = resolve("espl", "rulebook", {}).model
-    engine = VllmEngine.from_pretrained(model, lora_rank=8, lora_alpha=32.0, seed=0)
+    engine = VllmEngine.from_pretrained(model, AdapterSpec(rank=8, alpha=32.0, seed=0))
     try:
         for part in parts:
             {"sampling": sampling, "iteration": iteration, "mismatch": mismatch}[part](engine, options.repeats)

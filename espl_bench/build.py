@@ -13,6 +13,7 @@ from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.run_config import RunConfig, ToolFormat
 from espl_bench.controls import find_control
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
 from espl_bench.engines.spec import find_engine
@@ -59,10 +60,14 @@ def open_hf(source: ModelSource, config: RunConfig) -> Engine:
     """Load the model into engine hf."""
     from espl_bench.engines.hf.engine import HfEngine
 
-    return HfEngine.from_pretrained(
-        source.model,
-        lora_rank=config.lora_rank,
-        lora_alpha=config.lora_alpha,
+    return HfEngine.from_pretrained(source.model, adapter_spec(config))
+
+
+def adapter_spec(config: RunConfig) -> AdapterSpec:
+    """Describe the adapter of an engine that trains on this machine, and how it is trained."""
+    return AdapterSpec(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
         seed=seed_for(config.seed, "adapter"),
         device=config.train_device,
         token_budget=config.token_budget,
@@ -79,12 +84,7 @@ def open_vllm(source: ModelSource, config: RunConfig) -> Engine:
 
     return VllmEngine.from_pretrained(
         source.model,
-        lora_rank=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        seed=seed_for(config.seed, "adapter"),
-        train_device=config.train_device,
-        token_budget=config.token_budget,
-        gradient_checkpointing=config.gradient_checkpointing,
+        adapter_spec(config),
         gpu_memory_utilization=config.gpu_memory_utilization,
         sleep=config.sleep,
         deterministic=config.deterministic,

@@ -1,7 +1,9 @@
 """Errors a user may meet. Each is one line that names the thing and the remedy; the CLI prints it without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class EsplError(Exception):
@@ -40,7 +42,7 @@ class DeviceMemoryError(EsplError):
     """A device has too little memory; the message says what to lower."""
 
 
-class EngineFault(EsplError):
+class EngineError(EsplError):
     """An engine that ran has failed, or serves what it should not."""
 
 
@@ -48,7 +50,7 @@ class EndpointError(EsplError):
     """An endpoint cannot be used, or did not answer after every try."""
 
 
-class EnvironmentFault(EsplError):
+class EnvError(EsplError):
     """An environment broke its own contract."""
 
 
@@ -58,3 +60,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
     return UsageError(f"unknown {kind} '{name}'{hint} known: {', '.join(known) or 'none'}")
+
+
+@contextmanager
+def reading(what: Path | str, remedy: str, kind: type[EsplError] = RunDirError) -> Generator[None]:
+    """Turn an OSError inside the block into one line of the given kind: ``WHAT cannot be read (no such file); REMEDY``."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what} cannot be read ({error.strerror or error}); {remedy}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, without its full stop; of one that says nothing, its kind."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

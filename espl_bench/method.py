@@ -12,18 +12,7 @@ from pydantic import Field
 
 from espl_bench.evolution.population import Population
 from espl_bench.learning.advantages import Reduction
-from espl_bench.registry import (
-    ACCEPTANCES,
-    BASELINES,
-    METHODS,
-    NORMALISATIONS,
-    OPERATORS,
-    OPTIMIZERS,
-    SCHEDULES,
-    SELECTORS,
-    find,
-    require,
-)
+from espl_bench.registry import ACCEPTANCES, BASELINES, METHODS, NORMALISATIONS, OPERATORS, OPTIMIZERS, SCHEDULES, SELECTORS, find, require
 from espl_bench.types import SystemPrompt
 
 

@@ -13,7 +13,7 @@ from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, data_facts, open_run, source_facts
 from espl_bench.config.run_config import RunConfig, model_name
-from espl_bench.errors import DeviceMemoryError, EndpointError, EngineFault, RunDirError
+from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError
 from espl_bench.evolution.population import Population
 from espl_bench.loop import LoopState, RunContext, evaluate_split, train
 from espl_bench.monitoring.recorder import RunRecorder
@@ -95,7 +95,7 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
         raise BudgetSpentError(f"{error}; {again} {error.flag} MORE", error.flag) from error
     except EndpointError as error:
         raise EndpointError(f"{error}; {again}") from error
-    except (DeviceMemoryError, EngineFault) as error:
+    except (DeviceMemoryError, EngineError) as error:
         raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 

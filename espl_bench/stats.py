@@ -42,16 +42,6 @@ class PairedDifference:
     p_permutation: float
     """Two-sided, over the items: of these training runs, whatever others would do."""
 
-    @property
-    def within_noise(self) -> bool:
-        """Whether the interval holds 0."""
-        return self.low <= 0.0 <= self.high
-
-
-def avg_at_k(scores_IK: ArrayLike) -> float:
-    """The mean over items of the mean over samples of outcomes (0/1) or rewards."""
-    return float(_scores(scores_IK, 2).mean(axis=1).mean())
-
 
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The unbiased estimate, from n samples of one item with c correct, that at least one of k samples is correct.

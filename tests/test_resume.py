@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
-from resume_fixtures import Pulled, PullsThePlug, check_same_rollouts, summary
+from resume_fixtures import PulledError, PullsThePlug, check_same_rollouts, summary
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
@@ -168,9 +168,9 @@ def test_stopped_after_any_step_it_ends_the_same(after: int, tmp_path: Path):
     run(config, tmp_path / "unbroken", ScriptedEngine())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.run(config, tmp_path / "broken", PullsThePlug(after))
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.resume(tmp_path / "broken", PullsThePlug(after))
         runner.resume(tmp_path / "broken", Silent())
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
@@ -183,7 +183,7 @@ def test_a_resumed_run_reports_the_speed_of_its_own_steps(tmp_path: Path):
     config = make_scripted_config("rl_only", steps=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.run(config, tmp_path, PullsThePlug(5))
         runner.resume(tmp_path, Silent())
     timing, sampled = rows(tmp_path, Log.TIMING), rows(tmp_path, Log.METRICS)

@@ -11,7 +11,6 @@ from scipy.special import logit
 from espl_bench.seeding import rng_for
 from espl_bench.stats import (
     PairedDifference,
-    avg_at_k,
     bootstrap_variances,
     difference_interval,
     iqm,
@@ -28,10 +27,6 @@ from espl_bench.stats import (
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import coverage_of_intervals as coverage
-
-
-def test_avg_at_k_is_the_mean():
-    assert avg_at_k([[1, 0, 0, 1], [1, 1, 1, 1]]) == 0.75
 
 
 def test_pass_at_k_equals_brute_force():
@@ -240,7 +235,7 @@ def test_a_constant_lead_is_certain_although_items_vary():
     b = rng_for(5, "b").random((4, 25))
     found = paired_difference(b + 0.01, b, rng_for(0, "d"))
     assert (found.mean, found.low, found.high) == pytest.approx((0.01, 0.01, 0.01))
-    assert not found.within_noise and found.p_permutation < 0.001
+    assert found.low > 0 and found.p_permutation < 0.001
 
 
 def test_swapping_the_methods_mirrors_the_difference():
@@ -279,7 +274,6 @@ def test_rank_ranges_say_what_is_left_open():
         (lambda: paired_difference(np.zeros((2, 3)), np.zeros((3, 2)), rng_for(0)), "one shape"),
         (lambda: p_improvement(np.zeros((2, 3)), np.zeros((2, 2))), "same environments"),
         (lambda: iqm_interval([np.zeros((2, 3)), np.zeros((3, 3))], rng_for(0)), "as many runs"),
-        (lambda: avg_at_k([1, 0]), "2 axes"),
         (lambda: iqm([[]]), "non-empty"),
         (lambda: bootstrap_variances(np.zeros((1, 3))), "two runs"),
     ],

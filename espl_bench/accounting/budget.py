@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.source import ModelSource
-from espl_bench.errors import EsplError, UsageError
+from espl_bench.errors import EsplError, UsageError, reading
 from espl_bench.types import Usage
 from espl_bench.utils.validation import first_fault
 
@@ -101,9 +101,8 @@ def read_prices(file: Path | None) -> dict[str, Price]:
 
 def _read(path: Path) -> dict[str, Price]:
     try:
-        return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); name a price file, e.g. a copy of {PACKAGED}") from error
+        with reading(path, f"name a price file, e.g. a copy of {PACKAGED}", UsageError):
+            return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text; compare it with {PACKAGED}") from error
     except tomllib.TOMLDecodeError as error:

@@ -61,7 +61,7 @@ class BudgetedServiceClient:
         self._role = role
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order. Raises BudgetSpent if nothing more may be asked, and as the client."""
+        """One completion per request, in order. Raises BudgetSpentError if nothing more may be asked, and as the client."""
         self._purse.require()
         completions = await self._client.sample(requests)
         prompt = sum(len(request.prompt_T) for request in requests)
@@ -82,7 +82,7 @@ class BudgetedClient:
         """One completion per request, in order.
 
         Raises:
-            BudgetSpent: nothing more may be asked.
+            BudgetSpentError: nothing more may be asked.
             EndpointError: a request failed for good.
             RunDirError: an answer cannot be written down.
         """

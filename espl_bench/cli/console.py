@@ -1,8 +1,10 @@
-"""The two consoles: stdout for results, stderr for progress and notes."""
+"""The two consoles, stdout for results and stderr for progress and notes, and the two kinds of table they show."""
 
 import os
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 PIPE_WIDTH = 140
 """Columns of a screen that is not a terminal, so that a file or pipe gets whole tables."""
@@ -23,3 +25,16 @@ def _console(stderr: bool) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
+
+
+def facts_grid() -> Table:
+    """Columns without headings or lines: names of facts and what they are."""
+    return Table.grid(padding=(0, 2))
+
+
+def plain_table(*headings: str, gap: int = 1) -> Table:
+    """A table with a line under its headings. Long cells are folded; `gap` is the space between columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), border_style="dim")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

@@ -15,9 +15,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
+from espl_bench.cli.console import facts_grid
 from espl_bench.config.run_config import RunConfig
 from espl_bench.monitoring.reporter import EvalReport, Reporter, Silent, StepReport
 from espl_bench.rollouts.outcomes import Shares, failure_warning, mean_shares
@@ -226,7 +226,7 @@ class LiveDisplay:
 
 def result_panel(summary: Summary, folder: Path) -> RenderableType:
     """What a finished run found, for a terminal; the last line names the run."""
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     low, high = summary.ci95

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from espl_bench.errors import DataError, UsageError, unknown
+from espl_bench.errors import DataError, UsageError, reading, unknown
 
 Record = dict[str, Any]
 BATCH: Final = 4_096
@@ -18,7 +18,7 @@ def read_records(path: Path) -> Iterator[Record]:
     """The records of a file, in order.
 
     Raises:
-        UsageError: the file does not exist, or its ending names no known format.
+        UsageError: the file does not exist, its ending names no known format, or the package that reads it is missing.
         DataError: it cannot be read as what its ending says.
     """
     reader = READERS.get(path.suffix.lower())
@@ -27,11 +27,10 @@ def read_records(path: Path) -> Iterator[Record]:
     if not path.is_file():
         raise UsageError(f"{path} does not exist or is no file; name a file with the ending {', '.join(READERS)}")
     try:
-        yield from reader(path)
+        with reading(path, "check the file", DataError):
+            yield from reader(path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the file") from error
 
 
 def _jsonl(path: Path) -> Iterator[Record]:
@@ -65,8 +64,11 @@ def _csv(path: Path) -> Iterator[Record]:
 
 
 def _parquet(path: Path) -> Iterator[Record]:
-    arrow: Any = import_module("pyarrow")  # loads slowly, and has no types
-    parquet: Any = import_module("pyarrow.parquet")
+    try:
+        arrow: Any = import_module("pyarrow")  # loads slowly, and has no types
+        parquet: Any = import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"a Parquet file needs {error.name}; install it with: pip install 'espl-bench[parquet]'") from error
     broken: type[Exception] = arrow.ArrowException
     try:
         with parquet.ParquetFile(path) as file:

@@ -13,7 +13,7 @@ from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.files import BATCH, Record
 from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.store import DataOrigin
-from espl_bench.errors import DataError
+from espl_bench.errors import DataError, UsageError, first_line
 
 TIMEOUT: Final = 20.0
 """Seconds that the hub may take to say which commit is the newest."""
@@ -29,9 +29,13 @@ def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
         remedy: the commands that import what is missing from files, for the message.
 
     Raises:
+        UsageError: a package is missing.
         DataError: the hub cannot be reached, has no such set or revision, or holds something else than expected.
     """
-    datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
+    try:
+        datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
+    except ModuleNotFoundError as error:
+        raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
     with _failures_told(source, remedy, datasets.exceptions.DatasetsError), _quiet():
         revision = _commit(source)
         rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
@@ -66,9 +70,10 @@ def _failures_told(source: DataSource, remedy: str, failure: type[Exception]) ->
     try:
         yield
     except (OSError, ValueError, failure, HfHubHTTPError, HFValidationError, *clients) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         what = f"{source.hub_id}{f' at revision {source.revision}' if source.revision else ''}"
-        raise DataError(f"cannot fetch {what} ({reason}); without a network, bring the sets here as files and run: {remedy}") from error
+        raise DataError(
+            f"cannot fetch {what} ({first_line(error)}); without a network, bring the sets here as files and run: {remedy}"
+        ) from error
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Intake:
         return identity_of(self.items)
 
 
-class _RefusedRow(Exception):
+class _RefusedRowError(Exception):
     """A row cannot be used; the message says why, in the plural."""
 
 
@@ -101,7 +101,7 @@ def take_in(
         columns = columns or choose_columns(record, known, problem_column, answer_column, where)
         try:
             problem, answer = _pair(record, columns, source)
-        except _RefusedRow as refused:
+        except _RefusedRowError as refused:
             refusals.add(str(refused), row)
             continue
         before = merged.setdefault(problem, _Merged(answer, row))
@@ -121,18 +121,18 @@ def take_in(
 
 
 def _pair(record: Mapping[str, Any], columns: Columns, source: DataSource | None) -> tuple[str, str]:
-    """Problem, without its wrapper and not yet cleaned, and answer, cleaned. Raises _Refused."""
+    """Problem, without its wrapper and not yet cleaned, and answer, cleaned. Raises _RefusedRowError."""
     problem, answer = text_of(value_at(record, columns.problem)), _answer(value_at(record, columns.answer), source)
     if problem is not None and source is not None and source.wrapper is not None:
         problem = source.wrapper.unwrap(problem)
     if problem is None or not clean(problem):
-        raise _RefusedRow("rows have no problem")
+        raise _RefusedRowError("rows have no problem")
     if answer is None or not (answer := clean(answer)):
-        raise _RefusedRow("rows have no answer")
+        raise _RefusedRowError("rows have no answer")
     if source is not None and source.answers == "integer":
         answer = _integer(answer)
         if answer is None:
-            raise _RefusedRow("answers are no integers")
+            raise _RefusedRowError("answers are no integers")
     return problem, answer
 
 

@@ -9,20 +9,21 @@ Reading compares the file's bytes with the manifest and is cached until either f
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
 from espl_bench.data.text import Item
-from espl_bench.errors import DataError
+from espl_bench.errors import DataError, reading
 from espl_bench.utils import atomic_io
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
@@ -88,11 +89,7 @@ def home() -> Path:
     """The data home: ``ESPL_BENCH_DATA``, or the platform's folder for a user's data. It need not exist yet."""
     if named := os.environ.get(HOME_VARIABLE):
         return Path(named).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "espl-bench"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "espl-bench"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "espl-bench"
+    return user_data_path("espl-bench", appauthor=False)
 
 
 def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
@@ -159,19 +156,16 @@ def manifest_of(source: DataSource, remedy: str) -> Manifest:
 
 def _stamp(path: Path, remedy: str) -> _Stamp:
     """What changes when a file does."""
-    try:
+    with _reading(path, remedy):
         found = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error, remedy) from error
     return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=256)
 def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise _unreadable(path, error, remedy) from error
+        with _reading(path, remedy):
+            return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise DataError(f"{path} is damaged ({first_fault(error)}); bring it back: {remedy}") from error
 
@@ -181,17 +175,15 @@ def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: st
     """Read and compared once for as long as neither file changes."""
     manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
     path = folder / manifest.rows_file
-    try:
+    with _reading(path, remedy):
         content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error, remedy) from error
     if hashlib.sha256(content).hexdigest() != manifest.rows_sha256:
         raise DataError(f"{path} is not the file that was stored (its SHA-256 differs from the manifest's); bring it back: {remedy}")
     return StoredData(manifest, tuple(_item(json.loads(line)) for line in content.splitlines()))
 
 
-def _unreadable(path: Path, error: OSError, remedy: str) -> DataError:
-    return DataError(f"{path} cannot be read ({error.strerror or error}); bring it back: {remedy}")
+def _reading(path: Path, remedy: str) -> AbstractContextManager[None]:
+    return reading(path, f"bring it back: {remedy}", DataError)
 
 
 def _item(row: Mapping[str, Any]) -> Item:

@@ -6,7 +6,7 @@ Only for counting. What an item says is not known, so each is taken to be `ASSUM
 from collections.abc import Mapping
 
 from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, Verdict
-from espl_bench.errors import DataError, EnvironmentFault
+from espl_bench.errors import DataError, EnvError
 from espl_bench.types import Problem, Split
 
 ASSUMED_CHARACTERS = 600
@@ -48,8 +48,8 @@ class DescribedEnv(SingleTurnEnv):
         return Problem(f"{split}/{index}", split, index, "x" * ASSUMED_CHARACTERS, answer="", gold="")
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """Raise EnvironmentFault: there is nothing to grade."""
-        raise EnvironmentFault("the data are not here, so nothing can be graded")
+        """Raise EnvError: there is nothing to grade."""
+        raise EnvError("the data are not here, so nothing can be graded")
 
 
 def described_environment(spec: EnvironmentSpec, lacking: DataError) -> DescribedEnv:

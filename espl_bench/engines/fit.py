@@ -10,20 +10,16 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
+
+from espl_bench.engines.adapter_spec import MICRO_BATCH, PIECE, RANK
+from espl_bench.utils.system import installed_version, usable_cores
 
 GIB = 2**30
 USABLE = 0.8
 """Share of a device that is planned with."""
 PACKAGES = ("espl-bench", "torch", "transformers", "peft", "vllm", "ray", "tinker")
-RANK = 32
-"""Of the adapter, the default."""
-MICRO_BATCH = 4096
-"""Tokens of a training micro-batch, the default."""
-PIECE = 2**25
-"""Logits that are held at once (`engines.hf_vocabulary`)."""
 CONTEXT = 2048
 """Tokens of prompt and answer together that a rollout is planned with."""
 AT_ONCE = 50
@@ -143,7 +139,7 @@ def examine() -> Machine:
     """Look at this machine. Loads torch."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     devices: list[Device] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -153,7 +149,7 @@ def examine() -> Machine:
         devices.append(Device("mps", "Apple GPU", *main_memory()))
     else:
         devices.append(Device("cpu", f"{cores} cores", *main_memory()))
-    versions = {name: _version(name) for name in PACKAGES}
+    versions = {name: installed_version(name) for name in PACKAGES}
     troubles = _troubles(devices, cores, versions, torch.version.cuda is not None)
     return Machine(cores, tuple(devices), versions, shutil.disk_usage(Path()).free, tuple(troubles))
 
@@ -218,13 +214,6 @@ def main_memory() -> tuple[int, int]:
     except (OSError, ValueError, StopIteration):  # another system, or "max"
         return total, min(total, free)
     return min(total, bound), min(total, bound, free)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _troubles(devices: Sequence[Device], cores: int, versions: dict[str, str | None], cuda_build: bool) -> list[str]:

@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 from espl_bench.types import Outcome, Problem, Split
 
 MAX_TURNS: Final = 100
@@ -69,29 +69,29 @@ def check_environment(env: TextEnv, *, twin: TextEnv | None = None, samples: int
         samples: items per split on which the grader is tried.
 
     Raises:
-        EnvironmentFault: one line per broken rule.
+        EnvError: one line per broken rule.
     """
     subject = _Subject(env, _copy(env) if twin is None else twin, samples)
     broken = [line for rule in RULES for line in _first_finding(rule, subject)]
     if broken:
-        raise EnvironmentFault("\n".join(f"{type(env).__name__}: {line}" for line in broken))
+        raise EnvError("\n".join(f"{type(env).__name__}: {line}" for line in broken))
 
 
 def play(env: TextEnv, problem: Problem, text: str) -> CheckedEnding:
-    """Answer `text` to everything until the episode ends. Raises EnvironmentFault if it does not."""
+    """Answer `text` to everything until the episode ends. Raises EnvError if it does not."""
     env.reset(options={"split": problem.split, "index": problem.index})
     for _ in range(MAX_TURNS):
         _, reward, terminated, truncated, info = env.step(text)
         if terminated or truncated:
             return CheckedEnding(float(reward), info.get("outcome"), truncated)
-    raise EnvironmentFault(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")
+    raise EnvError(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")
 
 
 def _first_finding(rule: Rule, subject: _Subject) -> Iterator[str]:
     """One line at most: the first thing a rule finds, or the fault that kept it from looking."""
     try:
         found = next(rule(subject), None)
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         found = str(fault)
     if found is not None:
         yield " ".join(found.split())
@@ -101,7 +101,7 @@ def _copy(env: TextEnv) -> TextEnv:
     try:
         return pickle.loads(pickle.dumps(env))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise EnvironmentFault(f"{type(env).__name__}: cannot be pickled ({error}); keep open files and lambdas out of it") from error
+        raise EnvError(f"{type(env).__name__}: cannot be pickled ({error}); keep open files and lambdas out of it") from error
 
 
 def _gymnasium(subject: _Subject) -> Iterator[str]:
@@ -171,9 +171,9 @@ def _bounded(subject: _Subject) -> Iterator[str]:
         for index in (-1, subject.env.size(split)):
             try:
                 subject.env.reset(options={"split": split, "index": index})
-            except EnvironmentFault:
+            except EnvError:
                 continue
-            yield f"reset accepts item {index} of {split}, which does not exist; raise EnvironmentFault"
+            yield f"reset accepts item {index} of {split}, which does not exist; raise EnvError"
 
 
 def _accepts_gold(subject: _Subject) -> Iterator[str]:

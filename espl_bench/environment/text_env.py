@@ -17,7 +17,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
 from espl_bench.data.dataset_spec import DataSpec
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 from espl_bench.types import Limit, Outcome, Problem, Split
 
 Info = dict[str, Any]
@@ -117,13 +117,13 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         return {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        """Start an episode. Raises EnvironmentFault for an item that does not exist."""
+        """Start an episode. Raises EnvError for an item that does not exist."""
         super().reset(seed=seed)
         options = options or {}
         split = Split(options.get("split", self.splits[0]))
         index = int(options["index"]) if "index" in options else int(self.np_random.integers(self.size(split)))
         if not 0 <= index < self.size(split):
-            raise EnvironmentFault(f"{type(self).__name__} has no item {index} in {split}: it has {self.size(split)}")
+            raise EnvError(f"{type(self).__name__} has no item {index} in {split}: it has {self.size(split)}")
         self.current = self.problem(split, index)
         return self.current.question, {"problem_id": self.current.id}
 

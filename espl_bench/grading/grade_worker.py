@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 
 from espl_bench.grading.confinement import FORBIDDEN_EXIT, MemoryLimit, confine
 from espl_bench.grading.rules import LONGEST_SHOWN
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireFault, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireError, receive, send
 
 DONE_EXIT: Final = 0
 """The child found that there is nobody left to answer."""
@@ -104,7 +104,7 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
             send(replies, {"reply": asdict(reply), "number": message["number"]})
             if memory.grown_mib() > question.memory_mib * WORN_SHARE:
                 os._exit(RENEW_EXIT)
-    except WireFault:
+    except WireError:
         pass
     os._exit(DONE_EXIT)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireFault, WireTimeout, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireError, WireTimeoutError, receive, send
 
 START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
@@ -20,7 +20,7 @@ _OURS: Final = Path(__file__).resolve().parents[2]
 """Where this package lies: the process runs the code that started it, even if that was found in the working directory."""
 
 
-class StartFault(Exception):
+class WorkerStartError(Exception):
     """The grading process did not come up: what it said, in one line."""
 
 
@@ -28,7 +28,7 @@ class GradingProcess:
     """A clean interpreter in a session of its own, with a pipe each way. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        """Start it and wait until it is warm. Raises StartFault."""
+        """Start it and wait until it is warm. Raises WorkerStartError."""
         self._number = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "espl_bench.grading.grade_worker"],
@@ -64,10 +64,10 @@ class GradingProcess:
                 send(self._requests, {"renew": True}, deadline)
             send(self._requests, {"question": asdict(question), "number": self._number}, deadline)
             return self._reply(deadline)
-        except WireTimeout:
+        except WireTimeoutError:
             self.kill()
             return GraderReply(GraderFinding.CLOCK, f"it took more than {limit_s:g} s")
-        except WireFault as fault:
+        except WireError as fault:
             self.kill()
             return GraderReply(GraderFinding.DIED, f"the grading process ended: {fault}")
         except BaseException:  # such as Ctrl-C: what is under way here must not be taken for the next reply
@@ -102,21 +102,21 @@ class GradingProcess:
     def _greet(self) -> None:
         try:
             greeting = receive(self._replies, time.monotonic() + START_LIMIT_S)
-        except WireTimeout as error:
-            raise StartFault(f"it was not ready after {START_LIMIT_S:g} s") from error
-        except WireFault as error:
-            raise StartFault(str(error)) from error
+        except WireTimeoutError as error:
+            raise WorkerStartError(f"it was not ready after {START_LIMIT_S:g} s") from error
+        except WireError as error:
+            raise WorkerStartError(str(error)) from error
         if greeting is None:
-            raise StartFault(f"it ended with status {self._process.wait()}")
+            raise WorkerStartError(f"it ended with status {self._process.wait()}")
         if greeting["fault"]:
-            raise StartFault(greeting["fault"])
+            raise WorkerStartError(greeting["fault"])
 
     def _reply(self, deadline: float) -> GraderReply:
         """The reply to the last question, or the news that nobody is left to give one."""
         while True:
             message = receive(self._replies, deadline)
             if message is None:
-                raise WireFault("its pipe was closed")
+                raise WireError("its pipe was closed")
             if message["number"] in (self._number, None):
                 return GraderReply.of(message["reply"])
 

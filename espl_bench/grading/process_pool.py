@@ -9,15 +9,15 @@ reported as a timeout, because beside others it either ends in time too or is re
 
 import atexit
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Self
 
-from espl_bench.grading.process import GradingProcess, StartFault
+from espl_bench.grading.process import GradingProcess, WorkerStartError
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.utils.system import usable_cores
 
 MAX_SIZE: Final = 8
 """Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
@@ -95,7 +95,7 @@ class VerifierPool:
         with self._turn(alone):
             try:
                 process = self._take()
-            except StartFault as fault:
+            except WorkerStartError as fault:
                 return GraderReply(GraderFinding.DIED, f"the grading process did not start: {fault}")
             if process is None:
                 return GraderReply(GraderFinding.DIED, "the grading pool is closed")
@@ -129,7 +129,7 @@ class VerifierPool:
                 self._changed.notify_all()
 
     def _take(self) -> GradingProcess | None:
-        """A living process, newly started if none is idle; None if the pool is closed. Raises StartFault."""
+        """A living process, newly started if none is idle; None if the pool is closed. Raises WorkerStartError."""
         while True:
             with self._changed:
                 if self._closed:
@@ -172,8 +172,7 @@ def shared_pool() -> VerifierPool:
 
 
 def _cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores, MAX_SIZE)
+    return min(usable_cores(), MAX_SIZE)
 
 
 def _after_fork() -> None:

@@ -17,11 +17,11 @@ _LENGTH: Final = struct.Struct(">I")
 MAX_MESSAGE_BYTES: Final = 1 << 24
 
 
-class WireFault(Exception):
+class WireError(Exception):
     """The other side has gone, or does not speak this protocol."""
 
 
-class WireTimeout(Exception):
+class WireTimeoutError(Exception):
     """The other side did not speak, or did not listen, in time."""
 
 
@@ -102,8 +102,8 @@ def send(descriptor: int, message: dict[str, Any], deadline: float | None = None
         deadline: by `time.monotonic`; None waits for ever.
 
     Raises:
-        WireFault: nobody reads any more.
-        WireTimeout: the deadline has passed.
+        WireError: nobody reads any more.
+        WireTimeoutError: the deadline has passed.
     """
     body = json.dumps(message).encode("ascii")
     data = memoryview(_LENGTH.pack(len(body)) + body)
@@ -115,7 +115,7 @@ def send(descriptor: int, message: dict[str, Any], deadline: float | None = None
         except BlockingIOError:
             continue
         except OSError as error:
-            raise WireFault(f"nobody listens ({error.strerror})") from error
+            raise WireError(f"nobody listens ({error.strerror})") from error
 
 
 def receive(descriptor: int, deadline: float | None = None) -> dict[str, Any] | None:
@@ -126,19 +126,19 @@ def receive(descriptor: int, deadline: float | None = None) -> dict[str, Any] | 
         deadline: by `time.monotonic`; None waits for ever.
 
     Raises:
-        WireFault: the stream ends within a message, or is not of this protocol.
-        WireTimeout: the deadline has passed.
+        WireError: the stream ends within a message, or is not of this protocol.
+        WireTimeoutError: the deadline has passed.
     """
     head = _read(descriptor, _LENGTH.size, deadline)
     if not head:
         return None
     (length,) = _LENGTH.unpack(head)
     if length > MAX_MESSAGE_BYTES:
-        raise WireFault(f"a message of {length} bytes was announced")
+        raise WireError(f"a message of {length} bytes was announced")
     try:
         return json.loads(_read(descriptor, length, deadline))
     except ValueError as error:
-        raise WireFault("a message is not JSON") from error
+        raise WireError("a message is not JSON") from error
 
 
 def _read(descriptor: int, size: int, deadline: float | None) -> bytes:
@@ -150,7 +150,7 @@ def _read(descriptor: int, size: int, deadline: float | None) -> bytes:
         chunk = os.read(descriptor, size - len(data))
         if not chunk:
             if data:
-                raise WireFault("the stream ends within a message")
+                raise WireError("the stream ends within a message")
             return b""
         data += chunk
     return data
@@ -160,4 +160,4 @@ def _await(descriptor: int, event: int, deadline: float) -> None:
     poll = select.poll()
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise WireTimeout
+        raise WireTimeoutError

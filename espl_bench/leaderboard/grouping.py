@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.summary import Summary
+from espl_bench.utils.hashing import SHOWN_HASH
 
 REFERENCE = "base"
 """The method that differences are taken against unless another is named."""
-SHOWN_HASH = 12
-"""Digits of a hash in a message."""
 
 Runs = Mapping[int, Summary]
 """The runs of one method, by seed."""

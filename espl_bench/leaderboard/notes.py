@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
-from espl_bench.leaderboard.grouping import SHOWN_HASH, Runs
+from espl_bench.leaderboard.grouping import Runs
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import percent
+from espl_bench.utils.hashing import SHOWN_HASH
 
 QUOTES_SHOWN = 3
 """Quotations of one run in a note."""

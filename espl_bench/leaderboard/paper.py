@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, reading
 from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
@@ -126,9 +126,8 @@ def reported_file() -> Path:
 def read_paper(path: Path) -> Paper:
     """Read reported figures. Raises RunDirError naming the file and the entry."""
     try:
-        return Paper.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunDirError(f"{path} cannot be read ({error.strerror}); restore it from version control") from error
+        with reading(path, "restore it from version control"):
+            return Paper.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise RunDirError(f"{path}: {first_fault(error)}; restore it") from error
 

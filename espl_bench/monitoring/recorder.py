@@ -82,7 +82,6 @@ class RunRecorder:
                 reward=reward,
                 outcomes=outcomes,
                 population=len(generation.population.members),
-                best_id=shown.id,
                 born=tuple(prompt.id for prompt, _ in generation.born),
                 rejected=tuple(child.reason for child in generation.rejected),
                 tokens_per_second=speed,

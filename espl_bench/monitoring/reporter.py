@@ -21,8 +21,6 @@ class StepReport:
     outcomes: Mapping[Outcome, float]
     """Share of each outcome among the iteration's rollouts."""
     population: int
-    best_id: int
-    """The prompt that would be shown now."""
     born: tuple[int, ...]
     rejected: tuple[str, ...]
     """Reasons of children that were not born."""

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from espl_bench.errors import UsageError
+from espl_bench.errors import UsageError, reading
 from espl_bench.prompts.forms import BadTextError, split_blocks
 from espl_bench.prompts.text import clean_principle
 
@@ -37,9 +37,8 @@ def read_blocks(file: Path) -> tuple[str, ...]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror or error}); the root prompt is a text file") from error
+        with reading(file, "the root prompt is a text file", UsageError):
+            return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
 

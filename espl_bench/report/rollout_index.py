@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from espl_bench.errors import RunDirError
+from espl_bench.errors import reading
 from espl_bench.learning.advantages import Baseline
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, RolloutFile, Row, piece_name, rollout_files, sample_of
 from espl_bench.runs.run_dir import RunDir
@@ -54,24 +54,19 @@ class RolloutIndex:
         if start and start >= len(starts) - 1:
             return None
         path = self._path(file)
-        try:
-            with path.open("rb") as stream:
-                stream.seek(starts[start])
-                data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
-        except OSError as error:
-            raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
+        with reading(path, jsonl.RESTORE), path.open("rb") as stream:
+            stream.seek(starts[start])
+            data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
         return list(jsonl.rows(path, data))
 
     def _volume(self, file: RolloutFile) -> IndexedFile:
         path = self._path(file)
-        try:
+        with reading(path, jsonl.RESTORE):
             stat = path.stat()
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if (known := self._volumes.get(file)) and known.stamp == stamp:
                 return known
             data = path.read_bytes()
-        except OSError as error:
-            raise RunDirError(f"{path} cannot be read ({error.strerror}); {jsonl.RESTORE}") from error
         rows = list(jsonl.rows(path, data))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
         volume = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)

@@ -17,9 +17,7 @@ from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, R
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Outcome, Split
 from espl_bench.utils import atomic_io
-
-SHOWN_HASH = 12
-"""Digits of a hash in a message."""
+from espl_bench.utils.hashing import SHOWN_HASH
 
 
 @dataclass(frozen=True, slots=True)

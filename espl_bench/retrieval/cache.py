@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, Retriever
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, Retriever
 from espl_bench.utils import atomic_io
 
 
@@ -51,7 +51,7 @@ class CachedRetriever:
         recorded = {query: self._read(query, top_k) for query in dict.fromkeys(queries)}
         missing = [query for query, found in recorded.items() if found is None]
         if missing and self._inner is None:
-            raise RetrievalFault(
+            raise RetrievalError(
                 f"the record in {self._folder} has no answer to the query {missing[0][:80]!r} (top {top_k}) by {self._identity}; "
                 "run once with --retrieval-cache record"
             )
@@ -69,7 +69,7 @@ class CachedRetriever:
         return self._folder / key[:2] / f"{key}.json"
 
     def _read(self, query: str, top_k: int) -> FoundPassage | None:
-        """What is recorded; None if nothing is. Raises RetrievalFault for an entry that is not what was written."""
+        """What is recorded; None if nothing is. Raises RetrievalError for an entry that is not what was written."""
         request = self._request(query, top_k)
         path = self._path(request)
         try:
@@ -81,7 +81,7 @@ class CachedRetriever:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RetrievalFault(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
+            raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
 
     def _write(self, query: str, top_k: int, found: FoundPassage) -> None:
         request = self._request(query, top_k)
@@ -97,7 +97,7 @@ class CachedRetriever:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_io.write_unique(path, json.dumps(entry, ensure_ascii=True).encode("ascii"))
         except OSError as error:
-            raise RetrievalFault(f"{path} cannot be written ({error.strerror or error}); free space, or name another folder") from error
+            raise RetrievalError(f"{path} cannot be written ({error.strerror or error}); free space, or name another folder") from error
 
 
 def _canonical(value: object) -> bytes:

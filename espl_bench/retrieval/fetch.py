@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from espl_bench.retrieval.protocol import RetrievalFault
+from espl_bench.retrieval.protocol import RetrievalError
 
 MAX_HOPS: Final = 4
 MAX_BYTES: Final = 2 * 2**20
@@ -25,20 +25,20 @@ _BLOCKS: Final = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4"
 Resolver = Callable[[str, int], list[str]]
 
 
-class RefusedError(RetrievalFault):
+class RefusedError(RetrievalError):
     """A page that is not fetched: its address is not public, or it is no page."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host. Raises RetrievalFault if it has none."""
+    """Every address of a host. Raises RetrievalError if it has none."""
     try:
         return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError) as error:
-        raise RetrievalFault(f"the host {host[:100]} cannot be found ({error})") from error
+        raise RetrievalError(f"the host {host[:100]} cannot be found ({error})") from error
 
 
 def checked_address(url: str, resolver: Resolver = resolve) -> tuple[SplitResult, str]:
-    """The parts of a URL and the public address to connect to. Raises Refused, or RetrievalFault if the host has no address."""
+    """The parts of a URL and the public address to connect to. Raises Refused, or RetrievalError if the host has no address."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -53,7 +53,7 @@ def checked_address(url: str, resolver: Resolver = resolve) -> tuple[SplitResult
         if not _is_public(address):
             raise RefusedError(f"{parts.hostname[:100]} has the address {address}, which is not public")
     if not addresses:
-        raise RetrievalFault(f"the host {parts.hostname[:100]} has no address")
+        raise RetrievalError(f"the host {parts.hostname[:100]} has no address")
     return parts, addresses[0]
 
 
@@ -76,7 +76,7 @@ def fetch_text(url: str, timeout_s: float, resolver: Resolver = resolve, transpo
         transport: of httpx, for tests; None: the network.
 
     Raises:
-        RetrievalFault: it cannot be fetched, or may not be.
+        RetrievalError: it cannot be fetched, or may not be.
     """
     httpx: Any = import_module("httpx2")
     deadline = time.monotonic() + timeout_s
@@ -86,12 +86,12 @@ def fetch_text(url: str, timeout_s: float, resolver: Resolver = resolve, transpo
             try:
                 status, headers, content = _get(client, parts, address, deadline)
             except httpx.HTTPError as error:
-                raise RetrievalFault(f"{parts.hostname} does not answer ({str(error) or type(error).__name__})") from error
+                raise RetrievalError(f"{parts.hostname} does not answer ({str(error) or type(error).__name__})") from error
             if status in (301, 302, 303, 307, 308) and "location" in headers:
                 url = urljoin(url, headers["location"])
                 continue
             if status != 200:
-                raise RetrievalFault(f"{parts.hostname} answers with status {status}")
+                raise RetrievalError(f"{parts.hostname} answers with status {status}")
             return _words(content, headers.get("content-type", ""), str(parts.hostname))
     raise RefusedError(f"{url[:100]!r}: more than {MAX_HOPS} redirects")
 
@@ -110,7 +110,7 @@ def _get(client: Any, parts: SplitResult, address: str, deadline: float) -> tupl
             if len(content) > MAX_BYTES:
                 break
             if time.monotonic() > deadline:
-                raise RetrievalFault(f"{parts.hostname} takes too long")
+                raise RetrievalError(f"{parts.hostname} takes too long")
         return response.status_code, response.headers, bytes(content[:MAX_BYTES])
     finally:
         response.close()

@@ -3,7 +3,7 @@ r"""Back end `http`: a retrieval server in the wire format of Search-R1, this pr
     POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}
     → {"result": [[{"document": {"id": …, "contents": "\"Title\"\\ntext"}, "score": 0.5}, …], …]}
 
-Whatever a server does, slow, down or garbage, is a `RetrievalFault` after a bounded time, and never more than that.
+Whatever a server does, slow, down or garbage, is a `RetrievalError` after a bounded time, and never more than that.
 """
 
 import json
@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
 """Of one answer; a longer one is not read to its end."""
 TRIES: Final = 3
-PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another try may help."""
+FIRST_WAIT_S: Final = 0.2
+LONGEST_WAIT_S: Final = 2.0
 
 
 def endpoint_of(url: str) -> str:
@@ -64,7 +65,7 @@ class HttpRetriever:
         self.tries = tries
         try:
             self._httpx: Any = import_module("httpx2")
-            self._tenacity: Any = import_module("tenacity")
+            import_module("tenacity")
         except ModuleNotFoundError as error:
             raise UsageError(f"retriever http needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
         self._certificates = ssl.create_default_context()  # read once: it takes 20 ms
@@ -77,16 +78,11 @@ class HttpRetriever:
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
         """Ask the server, again after a failure that may pass."""
-        again = self._tenacity.Retrying(
-            stop=self._tenacity.stop_after_attempt(self.tries),
-            wait=self._tenacity.wait_random_exponential(multiplier=0.2, max=2),
-            retry=self._tenacity.retry_if_exception_type(_Passing),
-            reraise=True,
-        )
+        again = retrying(self.tries, _TransientError, FIRST_WAIT_S, LONGEST_WAIT_S)
         try:
             answer = again(self._ask, {"queries": list(queries), "topk": top_k, "return_scores": True})
-        except _Passing as fault:
-            raise RetrievalFault(f"{fault}, after {self.tries} tries") from fault
+        except _TransientError as fault:
+            raise RetrievalError(f"{fault}, after {self.tries} tries") from fault
         return _found(answer, queries, top_k, self.url)
 
     def _ask(self, body: Mapping[str, Any]) -> object:
@@ -95,15 +91,15 @@ class HttpRetriever:
                 content = self._read(response)
         except self._httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise _Passing(f"the retriever at {self.url} does not answer ({reason})") from error
-        if response.status_code in PASSING:
-            raise _Passing(f"the retriever at {self.url} answers with status {response.status_code}")
+            raise _TransientError(f"the retriever at {self.url} does not answer ({reason})") from error
+        if may_pass(response.status_code):
+            raise _TransientError(f"the retriever at {self.url} answers with status {response.status_code}")
         if response.status_code != 200:
-            raise RetrievalFault(f"the retriever at {self.url} answers with status {response.status_code}")
+            raise RetrievalError(f"the retriever at {self.url} answers with status {response.status_code}")
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise RetrievalFault(f"the retriever at {self.url} answers with what is no JSON") from error
+            raise RetrievalError(f"the retriever at {self.url} answers with what is no JSON") from error
 
     @contextmanager
     def _client(self) -> Generator[Any]:
@@ -118,27 +114,27 @@ class HttpRetriever:
             self._idle.append(client)
 
     def _read(self, response: Any) -> bytes:
-        """The body, within its bounds of size and, as a whole, of time. Raises RetrievalFault or _Passing."""
+        """The body, within its bounds of size and, as a whole, of time. Raises RetrievalError or _TransientError."""
         deadline = time.monotonic() + self.timeout_s
         content = bytearray()
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > MAX_BYTES:
-                raise RetrievalFault(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
+                raise RetrievalError(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
             if time.monotonic() > deadline:
-                raise _Passing(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
+                raise _TransientError(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
         return bytes(content)
 
 
-class _Passing(RetrievalFault):
+class _TransientError(RetrievalError):
     """A failure that another try may mend."""
 
 
 def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[FoundPassage]:
-    """The wire's answer as results. Raises RetrievalFault for anything else."""
+    """The wire's answer as results. Raises RetrievalError for anything else."""
     results: object = cast(dict[str, object], answer).get("result") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(cast(list[object], results)) != len(queries):
-        raise RetrievalFault(f"the retriever at {url} does not answer with one result for each of {len(queries)} queries")
+        raise RetrievalError(f"the retriever at {url} does not answer with one result for each of {len(queries)} queries")
     date = now_utc()
     try:
         return [
@@ -146,7 +142,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalFault(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
+        raise RetrievalError(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
 
 
 def _passage(value: object) -> Passage:

@@ -8,7 +8,8 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, cast
 
-from espl_bench.retrieval.protocol import Passage, RetrievalFault, Retriever
+from espl_bench.retrieval.protocol import Passage, RetrievalError, Retriever
+from espl_bench.utils.numbers import is_whole
 
 MAX_BODY: Final = 2**20
 MAX_QUERIES: Final = 256
@@ -16,7 +17,7 @@ MAX_TOP_K: Final = 100
 READ_TIMEOUT_S: Final = 30.0
 
 
-class _RefusedRequest(ValueError):
+class _RefusedRequestError(ValueError):
     """A request that cannot be answered; the message says why."""
 
 
@@ -53,10 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             queries, top_k, with_scores = _understood(self._body())
             found = self._retriever.retrieve(queries, top_k)
-        except _RefusedRequest as refusal:
+        except _RefusedRequestError as refusal:
             self.close_connection = True
             return self._say(422, {"detail": str(refusal)})
-        except RetrievalFault as fault:
+        except RetrievalError as fault:
             return self._say(503, {"detail": str(fault)})
         return self._say(200, {"result": [[_document(passage, with_scores) for passage in each.passages] for each in found]})
 
@@ -67,13 +68,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> object:
         length = self.headers.get("Content-Length") or ""
         if not (length.isascii() and length.isdecimal()):
-            raise _RefusedRequest("a request needs its Content-Length")
+            raise _RefusedRequestError("a request needs its Content-Length")
         if int(length) > MAX_BODY:
-            raise _RefusedRequest(f"a request has at most {MAX_BODY} bytes")
+            raise _RefusedRequestError(f"a request has at most {MAX_BODY} bytes")
         try:
             return json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError) as error:
-            raise _RefusedRequest("a request is a JSON object") from error
+            raise _RefusedRequestError("a request is a JSON object") from error
 
     def _say(self, status: int, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()
@@ -88,19 +89,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _understood(body: object) -> tuple[list[str], int, bool]:
-    """Queries, number of passages, and whether scores are wanted. Raises _Refused."""
+    """Queries, number of passages, and whether scores are wanted. Raises _RefusedRequestError."""
     if not isinstance(body, dict):
-        raise _RefusedRequest("a request is a JSON object with queries")
+        raise _RefusedRequestError("a request is a JSON object with queries")
     fields = cast(dict[str, Any], body)
     queries, top_k, with_scores = fields.get("queries"), fields.get("topk") or 3, fields.get("return_scores", False)
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in cast(list[object], queries)):
-        raise _RefusedRequest("queries is a list of texts")
+        raise _RefusedRequestError("queries is a list of texts")
     if len(cast(list[str], queries)) > MAX_QUERIES:
-        raise _RefusedRequest(f"a request has at most {MAX_QUERIES} queries")
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
-        raise _RefusedRequest(f"topk is a whole number from 1 to {MAX_TOP_K}")
+        raise _RefusedRequestError(f"a request has at most {MAX_QUERIES} queries")
+    if not is_whole(top_k) or top_k > MAX_TOP_K:
+        raise _RefusedRequestError(f"topk is a whole number from 1 to {MAX_TOP_K}")
     if not isinstance(with_scores, bool):
-        raise _RefusedRequest("return_scores is true or false")
+        raise _RefusedRequestError("return_scores is true or false")
     return cast(list[str], queries), top_k, with_scores
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from espl_bench.data.store import HOME_VARIABLE, home
-from espl_bench.errors import DataError, UsageError
+from espl_bench.errors import DataError, UsageError, reading
 from espl_bench.utils import atomic_io
 
 
@@ -26,11 +26,9 @@ def cache_folder() -> Path:
 
 def corpus_sha256(path: Path) -> str:
     """The hash of a corpus file. Raises UsageError if there is none."""
-    try:
+    with reading(f"the corpus {path}", "name a file of passages with --corpus", UsageError):
         found = path.stat()
         return _sha256(path.resolve(), found.st_mtime_ns, found.st_size)
-    except OSError as error:
-        raise UsageError(f"the corpus {path} cannot be read ({error.strerror or error}); name a file of passages with --corpus") from error
 
 
 @lru_cache(maxsize=64)

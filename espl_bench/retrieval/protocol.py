@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 
 
-class RetrievalFault(EnvironmentFault):
+class RetrievalError(EnvError):
     """A retriever did not answer, or not with passages: the episode that asked ends as an error, and no other."""
 
 
@@ -42,7 +42,7 @@ class Retriever(Protocol):
         ...
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """One result per query, in order, of at most `top_k` passages each. Bounded in time. Raises RetrievalFault."""
+        """One result per query, in order, of at most `top_k` passages each. Bounded in time. Raises RetrievalError."""
         ...
 
 

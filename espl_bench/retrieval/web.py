@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.fetch import fetch_text
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.retries import retrying
 
 INTERVAL_S: Final = 1.0
 """Seconds between two questions of a process."""
 TRIES: Final = 6
+FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
 PAGE_CHARS: Final = 4_000
 """Of a fetched page."""
@@ -78,7 +80,7 @@ class WebRetriever:
             UsageError: a package is missing.
         """
         try:
-            self._tenacity: Any = import_module("tenacity")
+            import_module("tenacity")
             self._errors: Any = import_module("ddgs.exceptions")
             self._ddgs: Any = import_module("ddgs")
         except ModuleNotFoundError as error:
@@ -107,20 +109,15 @@ class WebRetriever:
 
     def _results(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
         errors = self._errors
-        again = self._tenacity.Retrying(
-            stop=self._tenacity.stop_after_attempt(TRIES),
-            wait=self._tenacity.wait_random_exponential(multiplier=2, max=self._longest_wait_s),
-            retry=self._tenacity.retry_if_exception_type((errors.RatelimitException, errors.TimeoutException)),
-            reraise=True,
-        )
+        again = retrying(TRIES, (errors.RatelimitException, errors.TimeoutException), FIRST_WAIT_S, self._longest_wait_s)
         try:
             return again(self._ask, query, top_k)
         except (errors.RatelimitException, errors.TimeoutException) as error:
-            raise RetrievalFault(f"the web search turned a query away {TRIES} times ({type(error).__name__})") from error
+            raise RetrievalError(f"the web search turned a query away {TRIES} times ({type(error).__name__})") from error
         except errors.DDGSException as error:
             if "no results" in str(error).lower():
                 return ()
-            raise RetrievalFault(f"the web search failed ({str(error)[:200]})") from error
+            raise RetrievalError(f"the web search failed ({str(error)[:200]})") from error
 
     def _ask(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
         self._limiter.wait()
@@ -133,6 +130,6 @@ class WebRetriever:
         """A result, or the page behind it; a page that cannot be had leaves its snippet."""
         url, text = str(result.get("href", "")), str(result.get("body", ""))
         if self._pages:
-            with suppress(RetrievalFault):
+            with suppress(RetrievalError):
                 text = self._read(url, self._timeout_s)[:PAGE_CHARS] or text
         return Passage(url, str(result.get("title", "")), text, score)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 from espl_bench.tools.tool_env import Exchange, ToolEnv
 from espl_bench.types import Limit, Observation, Outcome, Problem, StopReason, ToolCall
 
@@ -46,7 +46,7 @@ def begin(env: TextEnv, problem: Problem) -> str | Ending:
     """The first observation; an ending if the environment cannot begin."""
     try:
         question, _ = env.reset(options={"split": problem.split, "index": problem.index})
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         return Ending(0.0, Outcome.ERROR, str(fault))
     return question
 
@@ -57,7 +57,7 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
         return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # nobody would hear the reply
     try:
         observation, reward, terminated, truncated, info = env.step(text)
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         return Ending(0.0, Outcome.ERROR, str(fault))
     if terminated or truncated:
         outcome = _outcome(info["outcome"], stop)

@@ -59,7 +59,7 @@ class _Record(FrozenRecord):
     """SHA-256 of each other file of the checkpoint, by its path inside it."""
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """A checkpoint cannot be used: which file, and why."""
 
 
@@ -124,7 +124,7 @@ def newest(checkpoints: Path) -> Checkpoint | None:
     folder = path_of(checkpoints, kept[-1])
     try:
         return _read(folder)
-    except _Broken as broken:
+    except _BrokenError as broken:
         raise CheckpointError(f"{broken}; {_remedy(checkpoints, kept)}") from broken
 
 
@@ -141,7 +141,7 @@ def _remedy(checkpoints: Path, kept: list[int]) -> str:
     for place in range(len(kept) - 2, -1, -1):
         try:
             older = _read(path_of(checkpoints, kept[place]))
-        except _Broken:
+        except _BrokenError:
             continue
         bad = " and ".join(str(path_of(checkpoints, step)) for step in kept[place + 1 :])
         return f"delete {bad} to resume from step {older.step}"
@@ -151,17 +151,17 @@ def _remedy(checkpoints: Path, kept: list[int]) -> str:
 def _read(folder: Path) -> Checkpoint:
     record = _unsealed(folder / RECORD)
     if path_of(folder.parent, record.step) != folder:
-        raise _Broken(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
+        raise _BrokenError(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
     for name, digest in record.files.items():
         path = folder / name
         try:
             found = atomic_io.sha256(path)
         except FileNotFoundError as error:
-            raise _Broken(f"{path} is missing") from error
+            raise _BrokenError(f"{path} is missing") from error
         except OSError as error:
-            raise _Broken(f"{path} cannot be read ({error.strerror})") from error
+            raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
         if found != digest:
-            raise _Broken(f"{path} is damaged: its SHA-256 is not the committed one")
+            raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
 
 
@@ -182,11 +182,11 @@ def _unsealed(path: Path) -> _Record:
         plain = dict[str, Any](json.loads(data))
         digest = plain.pop("sha256", None)
         if digest != hashlib.sha256(encode(plain)).hexdigest():
-            raise _Broken(f"{path} is damaged: its SHA-256 is not the committed one")
+            raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
         return _Record.model_validate(plain)
     except FileNotFoundError as error:
-        raise _Broken(f"{path} is missing") from error
+        raise _BrokenError(f"{path} is missing") from error
     except OSError as error:
-        raise _Broken(f"{path} cannot be read ({error.strerror})") from error
+        raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
     except (ValidationError, ValueError, TypeError) as error:
-        raise _Broken(f"{path} is damaged: not a commit record") from error
+        raise _BrokenError(f"{path} is damaged: not a commit record") from error

@@ -20,7 +20,7 @@ _held: set[tuple[int, int]] = set()
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold the lock of a run directory. Raises RunTaken naming the process that has it."""
+    """Hold the lock of a run directory. Raises RunTakenError naming the process that has it."""
     status = folder.stat()
     key = (status.st_dev, status.st_ino)
     if key in _held:  # not even opened: closing any descriptor of the file would give up the lock

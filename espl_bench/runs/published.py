@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
 from espl_bench.utils.validation import FrozenRecord, first_fault
@@ -132,9 +132,8 @@ def without_folders(value: Any) -> Any:
 def read_result(path: Path) -> PublishedResult:
     """Read a published run. Raises RunDirError in one line that names the file."""
     try:
-        return PublishedResult.model_validate(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise RunDirError(f"{path} cannot be read ({error.strerror}); restore it from version control") from error
+        with reading(path, "restore it from version control"):
+            return PublishedResult.model_validate(json.loads(path.read_bytes()))
     except (ValidationError, ValueError) as error:
         where = f": {first_fault(error)}" if isinstance(error, ValidationError) else ""
         raise RunDirError(f"{path} is not a published result{where}; remove it and add the run again") from error

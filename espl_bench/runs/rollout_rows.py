@@ -44,7 +44,7 @@ class RolloutRow:
 
     @classmethod
     def of(cls, line: bytes) -> "RolloutRow":
-        """Raises Unusable for a line that was damaged, cut off, or written by something else."""
+        """Raises InvalidRowError for a line that was damaged, cut off, or written by something else."""
         try:
             row: object = json.loads(line)
         except ValueError as error:

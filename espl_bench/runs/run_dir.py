@@ -33,6 +33,7 @@ from espl_bench.runs.logs import Log
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, jsonl
+from espl_bench.utils.hashing import SHOWN_HASH
 
 __all__ = ["Checkpoint", "Log", "RunDir"]
 
@@ -45,8 +46,6 @@ IDENTITY = "identity"
 """Key inside these: split → hash."""
 SHOWN_WIDTH = 60
 """Characters of a value in a message."""
-SHOWN_HASH = 12
-"""Digits of a hash in a message."""
 
 TRAINING = "step"
 """What the file names of training rollouts begin with, where those of an evaluation have its split."""

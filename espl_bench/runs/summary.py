@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, reading
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
@@ -136,9 +136,8 @@ def _table(found: re.Match[str], rows: Sequence[str]) -> str:
 def read_summary(path: Path) -> Summary:
     """Read a summary file. Raises RunDirError in one line that names the file."""
     try:
-        return Summary.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunDirError(f"{path} cannot be read ({error.strerror}); a run writes it when it ends: resume the run first") from error
+        with reading(path, "a run writes it when it ends: resume the run first"):
+            return Summary.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema",) and first["type"] == "literal_error":

@@ -36,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from espl_bench.config.resolve import METHOD_CHOICES, resolve
 from espl_bench.config.run_config import RunConfig
-from espl_bench.errors import UsageError, unknown
+from espl_bench.errors import UsageError, reading, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
 from espl_bench.utils.validation import first_fault
@@ -166,9 +166,8 @@ class Cell(_Table):
 def read_grid(path: Path) -> Grid:
     """Read a file. Raises UsageError naming the file and what in it is wrong."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); name a TOML file with a grid") from error
+        with reading(path, "name a TOML file with a grid", UsageError):
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     try:

@@ -78,7 +78,7 @@ class Mirror:
     def push(self) -> None:
         """Bring the storage to the newest commit, and to the summary if there is one.
 
-        Raises Superseded, and RunDirError if the storage cannot be reached.
+        Raises SupersededError, and RunDirError if the storage cannot be reached.
         """
         steps = checkpoints.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least what was committed
         summary = self._folder / SUMMARY

@@ -7,13 +7,14 @@ terminal: upon one SIGINT a run saves and stops, upon a second it ends at once.
 import asyncio
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from espl_bench.utils.system import usable_cores
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that are handed to the children as SIGINT."""
@@ -78,8 +79,7 @@ def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[JobRe
 
 def with_threads(environment: Mapping[str, str], at_a_time: int) -> dict[str, str]:
     """An environment that shares the cores out, unless the caller has set the number of threads."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return {THREADS: str(max(1, cores // at_a_time)), **environment}
+    return {THREADS: str(max(1, usable_cores() // at_a_time)), **environment}
 
 
 class _Pool:

@@ -12,17 +12,16 @@ looks at the sweep reads through a `view`: a local folder that holds the small f
 
 import os
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from fsspec.core import url_to_fs as _url_to_fs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # it has none
-from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import ValidationError
 
 from espl_bench.errors import RunDirError, RunTakenError, UsageError
@@ -34,7 +33,6 @@ from espl_bench.sweep.grid import BudgetLimits, Cell, Grid
 from espl_bench.utils import atomic_io
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
-url_to_fs = cast(Callable[[str], tuple[Any, str]], _url_to_fs)
 SWEEP = "sweep.json"
 ATTEMPTS = "attempts"
 DRIVER = ".driver"
@@ -67,21 +65,23 @@ class Storage:
     """Of fsspec."""
     root: str
     """The sweep's folder as `fs` names it."""
+    is_folder: bool
+    """Whether runs are written where they lie."""
 
     @classmethod
     def open(cls, url: str) -> "Storage":
         """A place by path or URL; nothing is written. Raises UsageError for a kind of place that is not known or not installed."""
         try:
-            fs, root = url_to_fs(url)
+            core, local = import_module("fsspec.core"), import_module("fsspec.implementations.local")
+        except ModuleNotFoundError as error:
+            raise UsageError(f"a sweep, in a folder too, needs {error.name}; install it with: pip install 'espl-bench[sweep]'") from error
+        try:
+            fs, root = core.url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{url} cannot be used as storage: {error}; name a folder or a URL that fsspec knows") from error
         root = root.rstrip("/")
-        return cls(root if isinstance(fs, LocalFileSystem) else url, fs, root)
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether runs are written where they lie."""
-        return isinstance(self.fs, LocalFileSystem)
+        is_folder = isinstance(fs, local.LocalFileSystem)
+        return cls(root if is_folder else url, fs, root, is_folder)
 
     @cached_property
     def view(self) -> Path:
@@ -139,7 +139,7 @@ class Storage:
 
     @contextmanager
     def kept_for_one_driver(self) -> Generator[None]:
-        """Refuse a second driver: two would hand out the same cells. Raises RunTaken naming the one there is.
+        """Refuse a second driver: two would hand out the same cells. Raises RunTakenError naming the one there is.
 
         In a folder the kernel knows whether the other lives. Elsewhere a mark says who it is; on the same machine a mark whose
         process is gone counts as none, on another only a person can tell.
@@ -178,7 +178,6 @@ class Storage:
         try:
             return SweepFile.model_validate_json(data)
         except ValidationError as error:
-            first: Mapping[str, Any] = {**error.errors(include_url=False)[0]}
             raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {first_fault(error)}; run the grid again") from error
 
 

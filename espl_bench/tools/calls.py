@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from espl_bench.errors import first_line
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec, named
 from espl_bench.types import ToolCall
 
@@ -46,7 +47,7 @@ class Reading:
     """What stands outside the calls."""
 
 
-class _Unreadable(ValueError):
+class _UnreadableError(ValueError):
     """No call; the message says why, for the policy."""
 
 
@@ -79,21 +80,21 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
             continue
         try:
             requests.append(_checked(_fields(body), tools))
-        except _Unreadable as fault:
+        except _UnreadableError as fault:
             requests.append(_problem(f"{fault}; {_advice(tools)}"))
     return Reading(tuple(requests), "".join(said).strip())
 
 
 def _fields(body: str) -> Mapping[str, Any]:
-    """One JSON object. Raises _Unreadable."""
+    """One JSON object. Raises _UnreadableError."""
     if len(body) > MAX_CHARACTERS:
-        raise _Unreadable(f"a call of more than {MAX_CHARACTERS} characters")
+        raise _UnreadableError(f"a call of more than {MAX_CHARACTERS} characters")
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _Unreadable(f"the call is not JSON ({_first_line(error)})") from error
+        raise _UnreadableError(f"the call is not JSON ({first_line(error)})") from error
     if not isinstance(value, dict):
-        raise _Unreadable("the call is not a JSON object")
+        raise _UnreadableError("the call is not a JSON object")
     return cast(Mapping[str, Any], value)
 
 
@@ -128,7 +129,7 @@ def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
     if isinstance(arguments, str):  # some models quote the object
         try:
             arguments = _fields(arguments)
-        except _Unreadable:
+        except _UnreadableError:
             return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
     if not isinstance(arguments, dict):
         return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
@@ -147,7 +148,3 @@ def _problem(text: str) -> Request:
 def _advice(tools: Sequence[ToolSpec]) -> str:
     """How a call is written, without the tags themselves, which a reply may not hold."""
     return f"between the two tags stands one JSON object, e.g. {tools[0].example() if tools else '{}'}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

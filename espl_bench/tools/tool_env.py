@@ -13,11 +13,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from espl_bench.environment.text_env import Info, TextEnv, Verdict
-from espl_bench.errors import EnvironmentFault, UsageError
+from espl_bench.errors import EnvError, UsageError
 from espl_bench.tools.calls import Reading, Request, read_calls
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
 from espl_bench.types import Limit, Observation, Outcome, Problem, ToolCall
+from espl_bench.utils.numbers import is_whole
 from espl_bench.utils.reasoning import strip_reasoning
 
 FAULTS = "error"
@@ -42,7 +43,7 @@ class ToolLimits:
         """Raise UsageError for a limit that is no whole number from 1."""
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value):
                 raise UsageError(f"max_{each.name} must be a whole number from 1, not {value!r}")
 
 
@@ -85,8 +86,8 @@ class ToolEnv(TextEnv):
             arguments: as its spec wants them.
 
         Raises:
-            BadArguments: the tool cannot do that; the message is shown to the policy.
-            EnvironmentFault: the tool failed. The episode ends as an error, which says nothing about the policy.
+            BadArgumentsError: the tool cannot do that; the message is shown to the policy.
+            EnvError: the tool failed. The episode ends as an error, which says nothing about the policy.
         """
 
     @abstractmethod
@@ -146,7 +147,7 @@ class ToolEnv(TextEnv):
         tool = request.call.tool
         if recalled is not None:
             if place >= len(recalled):
-                raise EnvironmentFault(f"the stored episode has no reply of {tool} to this call")
+                raise EnvError(f"the stored episode has no reply of {tool} to this call")
             return Observation(recalled[place].text, tool)
         try:
             return Observation(sanitize(self.use(tool, request.arguments), self.limits.reply_chars), tool)

@@ -7,6 +7,8 @@ from typing import Any
 
 from espl_bench.utils import atomic_io
 
+SHOWN_HASH = 12
+"""Digits of a hash in a message or a note."""
 MODEL_FILES = ("*.safetensors", "config.json", "tokenizer.json")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, reading
 from espl_bench.utils import atomic_io
 
 
@@ -34,10 +34,8 @@ def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
     Raises:
         RunDirError: the file is missing, or a line of it is no JSON object; the message names file and line.
     """
-    try:
+    with reading(path, RESTORE):
         data = path.read_bytes()
-    except OSError as error:
-        raise RunDirError(f"{path} cannot be read ({error.strerror}); {RESTORE}") from error
     return list(rows(path, data, torn_remedy))
 
 

@@ -29,7 +29,7 @@ def written(console: Console) -> str:
 
 
 def step_report(step: int, reward: float = 0.5) -> StepReport:
-    return StepReport(step, reward, {Outcome.CORRECT: reward}, 3, 1, (), (), 1234.0, 2.0)
+    return StepReport(step, reward, {Outcome.CORRECT: reward}, 3, (), (), 1234.0, 2.0)
 
 
 def eval_report(step: int, split: Split = Split.VALIDATION) -> EvalReport:
@@ -263,7 +263,7 @@ def test_an_event_that_is_not_understood_is_one_line(tmp_path: Path, broken: dic
 
 
 def failing(step: int, share: float) -> StepReport:
-    return StepReport(step, 0.5, {Outcome.CORRECT: 1 - share, Outcome.TIMEOUT: share}, 3, 1, (), (), 1234.0, 2.0)
+    return StepReport(step, 0.5, {Outcome.CORRECT: 1 - share, Outcome.TIMEOUT: share}, 3, (), (), 1234.0, 2.0)
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -16,7 +16,7 @@ from espl_bench import registry
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import RULES, check_environment, play
 from espl_bench.environment.text_env import EnvironmentSpec, Info, TextEnv, Verdict
-from espl_bench.errors import EnvironmentFault, UsageError
+from espl_bench.errors import EnvError, UsageError
 from espl_bench.types import Outcome, Problem, Split
 
 
@@ -189,7 +189,7 @@ BROKEN = {
     DrawsWhenMade: "is another in a second instance; draw it from its index and the options alone",
     Forgetful: "reset shows another question than that of test/18",
     Leaks: "test/0 asks what train/19 asks",
-    TakesAnyIndex: "reset accepts item -1 of train, which does not exist; raise EnvironmentFault",
+    TakesAnyIndex: "reset accepts item -1 of train, which does not exist; raise EnvError",
     PaysLess: "the gold response of train/0 earns 0.9 as correct, not 1.0 as correct",
     CallsSilenceWrong: "an empty response to train/0 earns 0.0 as wrong, not 0.0 as no_answer",
     LikesNoise: "the response '[[[[((((' to train/0 earns 1.0 as correct, not 0.0 as wrong or no_answer",
@@ -223,7 +223,7 @@ def test_sound_environments_of_one_and_of_two_turns_and_for_evaluation_alone_pas
 
 @pytest.mark.parametrize("made", BROKEN, ids=lambda made: made.__name__)
 def test_each_way_of_breaking_the_contract_is_found(made: type[TextEnv]):
-    with pytest.raises(EnvironmentFault) as fault:
+    with pytest.raises(EnvError) as fault:
         check_environment(made(), twin=made())
     lines = str(fault.value).splitlines()
     assert any(BROKEN[made] in line for line in lines)
@@ -233,13 +233,13 @@ def test_each_way_of_breaking_the_contract_is_found(made: type[TextEnv]):
 
 def test_what_cannot_be_pickled_is_told_with_or_without_a_twin():
     for twin in (None, NotPicklable()):
-        with pytest.raises(EnvironmentFault, match="NotPicklable: cannot be pickled"):
+        with pytest.raises(EnvError, match="NotPicklable: cannot be pickled"):
             check_environment(NotPicklable(), twin=twin)
 
 
 def test_the_grader_is_tried_on_the_ends_of_a_split_when_asked_to():
     check_environment(DoubtsGold(), samples=4)
-    with pytest.raises(EnvironmentFault, match=r"the gold response of train/19 earns 0\.0 as wrong"):
+    with pytest.raises(EnvError, match=r"the gold response of train/19 earns 0\.0 as wrong"):
         check_environment(DoubtsGold(), samples=20)
 
 
@@ -249,7 +249,7 @@ def test_several_broken_rules_are_several_lines():
 
     Hopeless.__qualname__ = "Hopeless"
     globals()["Hopeless"] = Hopeless  # picklable
-    with pytest.raises(EnvironmentFault) as fault:
+    with pytest.raises(EnvError) as fault:
         check_environment(Hopeless())
     assert len(str(fault.value).splitlines()) == 3
 

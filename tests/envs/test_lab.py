@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from checked import integer
+from edits_json import render_edits
 from espl_envs.lab import pretrain as lab
 from espl_envs.lab.courses import COURSES
 from espl_envs.lab.courses.rulebook import NAMES, RulebookCourse, Solver, draw_chain, draw_world
@@ -42,7 +43,7 @@ from safetensors.torch import load_file
 from scripted_engine import MEANING, OPERATOR, make_chat, respond
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from espl_bench.evolution.operators.edits import Add, Merge, Modify, Remove, Rewrite, apply_edits, parse_edits, render_edits
+from espl_bench.evolution.operators.edits import Add, Merge, Modify, Remove, Rewrite, apply_edits, parse_edits
 from espl_bench.prompts.text import OpName
 from espl_bench.seeding import seed_for
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import adapter, all_methods, check_population, events, rows
-from resume_fixtures import Pulled, PullsThePlug, check_same_rollouts, summary
+from resume_fixtures import PulledError, PullsThePlug, check_same_rollouts, summary
 from tiny_qwen import make_tiny_qwen, teach_to_guess
 
 from espl_bench import runner
@@ -107,7 +107,7 @@ def test_reflections_that_are_no_edits_are_recorded_and_a_run_that_broke_ends_li
     check_population(tmp_path / "unbroken")
     for after in (1, 2):
         folder = tmp_path / f"broken{after}"
-        with pytest.raises(Pulled):
+        with pytest.raises(PulledError):
             runner.run(config, folder, PullsThePlug(after))
         assert invoke(["verify", str(folder), "--quiet"]) == 0, "as far as it went"
         runner.resume(folder, Silent())

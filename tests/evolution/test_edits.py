@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection
 
 import pytest
+from edits_json import render_edits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from espl_bench.evolution.operators.edits import (
     UnparseableEditsError,
     apply_edits,
     parse_edits,
-    render_edits,
 )
 from espl_bench.prompts.text import OpName, clean_principle, fold
 
@@ -380,7 +380,6 @@ APPLICATIONS = {
 def test_application(edits, result, ignored):
     applied = apply_edits(ORIGINAL, edits)
     assert applied.principles == result
-    assert applied.ignored == tuple(edits[place] for place in ignored)
     assert applied.applied == tuple(edit for place, edit in enumerate(edits) if place not in ignored)
 
 

@@ -16,7 +16,7 @@ from grading_fixtures import SHORT
 
 from espl_bench.grading import GradingRules, VerifierPool, grade, grade_answer, grade_many, process, shared_pool
 from espl_bench.grading.process import GradingProcess
-from espl_bench.grading.wire import GraderQuestion, GraderReply, WireFault, receive, send
+from espl_bench.grading.wire import GraderQuestion, GraderReply, WireError, receive, send
 from espl_bench.types import Outcome
 
 TOWER = "9^{9^{9^{9^9}}}"
@@ -268,7 +268,7 @@ def test_messages_survive_the_wire():
     writer.join()
     os.write(write, b"\x00\x00\x00\x05{")
     os.close(write)
-    with pytest.raises(WireFault, match="ends within a message"):
+    with pytest.raises(WireError, match="ends within a message"):
         receive(read)
     assert receive(read) is None
     os.close(read)

@@ -24,7 +24,7 @@ from espl_bench.retrieval.build import RetrieverOptions, open_retriever
 from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault
+from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
 
@@ -200,7 +200,7 @@ def drips(handler):
 def test_whatever_a_server_does_is_a_fault_after_a_bounded_time(behave, says: str):
     with odd_server(behave) as url:
         started = time.monotonic()
-        with pytest.raises(RetrievalFault) as fault:
+        with pytest.raises(RetrievalError) as fault:
             HttpRetriever(url, timeout_s=0.5, tries=2).retrieve(["a"], 1)
         assert says in str(fault.value) and "\n" not in str(fault.value) and url in str(fault.value)
         assert time.monotonic() - started < 10
@@ -210,7 +210,7 @@ def test_a_server_that_is_down_is_a_fault_and_one_that_recovers_is_not(corpus: P
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         down = f"http://127.0.0.1:{held.getsockname()[1]}"
-        with pytest.raises(RetrievalFault, match="after 3 tries"):
+        with pytest.raises(RetrievalError, match="after 3 tries"):
             HttpRetriever(down, timeout_s=1).retrieve(["a"], 1)
     asked = []
 
@@ -260,7 +260,7 @@ def test_what_was_recorded_is_replayed_to_the_letter_without_a_retriever(tmp_pat
 def test_a_replay_refuses_a_miss_in_one_line(tmp_path: Path):
     CachedRetriever("counting", tmp_path, Counting).retrieve(["a"], 2)
     for query, top_k, identity in (("b", 2, "counting"), ("a", 3, "counting"), ("a", 2, "another")):
-        with pytest.raises(RetrievalFault, match=r"has no answer to the query .* run once with --retrieval-cache record"):
+        with pytest.raises(RetrievalError, match=r"has no answer to the query .* run once with --retrieval-cache record"):
             CachedRetriever(identity, tmp_path, None).retrieve([query], top_k)
 
 
@@ -268,7 +268,7 @@ def test_a_damaged_record_is_named_and_never_used(tmp_path: Path):
     CachedRetriever("counting", tmp_path, Counting).retrieve(["a"], 2)
     [path] = tmp_path.rglob("*.json")
     path.write_text(path.read_text().replace("text of a", "text of b"))
-    with pytest.raises(RetrievalFault, match=r"is damaged .its hash differs"):
+    with pytest.raises(RetrievalError, match=r"is damaged .its hash differs"):
         CachedRetriever("counting", tmp_path, None).retrieve(["a"], 2)
 
 
@@ -331,9 +331,9 @@ def test_a_web_search_that_stays_away_is_a_fault_and_one_without_results_is_not(
 
         return search
 
-    with pytest.raises(RetrievalFault, match="turned a query away 6 times"):
+    with pytest.raises(RetrievalError, match="turned a query away 6 times"):
         web(always(RatelimitException("202"))).retrieve(["a"], 1)
-    with pytest.raises(RetrievalFault, match=r"failed .no such backend"):
+    with pytest.raises(RetrievalError, match=r"failed .no such backend"):
         web(always(DDGSException("no such backend"))).retrieve(["a"], 1)
     assert web(always(DDGSException("No results found."))).retrieve(["a", " "], 1)[0].passages == ()
 
@@ -354,7 +354,7 @@ def test_all_threads_share_one_limiter():
 
 def test_a_page_that_cannot_be_had_leaves_its_snippet():
     def read(url, timeout_s):
-        raise RetrievalFault("gone")
+        raise RetrievalError("gone")
 
     assert web(lambda query, top_k: [RESULT], pages=True, read=read).retrieve(["a"], 1)[0].passages[0].text == "a snippet"
     page = web(lambda query, top_k: [RESULT], pages=True, read=lambda url, timeout_s: "a page " * 10_000)
@@ -413,7 +413,7 @@ def test_a_page_is_its_words_and_the_checked_address_is_the_one_connected_to():
     ],
 )
 def test_only_public_pages_of_the_web_are_fetched(url: str):
-    with pytest.raises(RetrievalFault):
+    with pytest.raises(RetrievalError):
         page_text(html("secret"), url)
 
 

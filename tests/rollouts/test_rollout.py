@@ -15,7 +15,7 @@ from small_envs import AskTwice, Sums
 
 from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 from espl_bench.evolve import mean_rewards
 from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, compute_advantages
 from espl_bench.learning.datums import to_datums
@@ -159,7 +159,7 @@ class Falters(Sums):
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         if problem.index == 1:
-            raise EnvironmentFault("the judge is out of order")
+            raise EnvError("the judge is out of order")
         return super().grade(problem, response)
 
 
@@ -176,7 +176,7 @@ class Sleepy(Sums):
 
     def reset(self, *, seed=None, options=None):
         if options and options.get("index") == 1:
-            raise EnvironmentFault("the problem server is down")
+            raise EnvError("the problem server is down")
         return super().reset(seed=seed, options=options)
 
 
@@ -196,7 +196,7 @@ class Moody(Sums):
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         if response == "answer 2":
-            raise EnvironmentFault("not this one")
+            raise EnvError("not this one")
         return super().grade(problem, response)
 
 
@@ -360,7 +360,7 @@ class AskTwiceInDigits(AskTwice):
             return problem.question, 0.0, False, False, {}
         self.current = None
         if problem.index % 5 == 0:
-            raise EnvironmentFault(f"no judge for {problem.id}")
+            raise EnvError(f"no judge for {problem.id}")
         verdict = self.inner.grade(problem, action)
         return "", verdict.reward, True, False, {"outcome": verdict.outcome}
 

@@ -135,20 +135,20 @@ def test_rewinding_takes_back_everything_since_the_commit(tmp_path):
 
 
 def test_a_resumed_run_ends_like_an_unbroken_one_byte_for_byte(tmp_path):
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill_at(fatal):
         def on_step(step):
             if step == fatal:
-                raise Killed
+                raise KilledError
 
         return on_step
 
     ran(tmp_path / "unbroken", 14)
     broken = start(tmp_path / "broken")
     for fatal in (1, 2, 5, 6, 11):
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             asyncio.run(advance(broken, 14, kill_at(fatal)))
     asyncio.run(advance(broken, 14))
     assert snapshot(tmp_path / "broken") == snapshot(tmp_path / "unbroken")

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.types import Completion, Message, SampleRequest
 
@@ -85,7 +86,7 @@ class Served:
 @contextmanager
 def serve(folder: Path, name: str = "tiny-lab") -> Iterator[Served]:
     """Serve a model folder under a name."""
-    engine = HfEngine.from_pretrained(folder, lora_rank=1, lora_alpha=1.0, seed=0, device="cpu")
+    engine = HfEngine.from_pretrained(folder, AdapterSpec(rank=1, alpha=1.0, seed=0, device="cpu"))
     client = asyncio.run(engine.reference())
     served = Served("", name)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine_calls import wait
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
@@ -15,8 +16,9 @@ LOSS = default_loss("importance_sampling")
 ADAM = AdamParams(lr=0.02)
 
 
-def load(folder: Path, **settings: Any) -> HfEngine:
-    return HfEngine.from_pretrained(folder, **{"lora_rank": 4, "lora_alpha": 8.0, "seed": 0, "device": "cpu"} | settings)
+def load(folder: Path, dtype: str | None = None, max_batch_tokens: int = 32_768, **settings: Any) -> HfEngine:
+    spec = AdapterSpec(**{"rank": 4, "alpha": 8.0, "seed": 0, "device": "cpu"} | settings)
+    return HfEngine.from_pretrained(folder, spec, dtype=dtype, max_batch_tokens=max_batch_tokens)
 
 
 def requests(count: int = 12, *, temperature: float = 1.0, top_p: float = 1.0, max_tokens: int = 12) -> list[SampleRequest]:

@@ -5,7 +5,7 @@ import time
 from typing import ClassVar
 
 from espl_bench.environment.text_env import Verdict
-from espl_bench.errors import EnvironmentFault
+from espl_bench.errors import EnvError
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import BadArgumentsError, Parameter, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
@@ -41,7 +41,7 @@ class Library(ToolEnv):
             case []:
                 raise BadArgumentsError("name at least one fact")
             case ["broken"]:
-                raise EnvironmentFault("the shelf fell down")
+                raise EnvError("the shelf fell down")
             case ["hostile"]:
                 return HOSTILE
             case ["long"]:

@@ -22,7 +22,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return found
 
 
-class Pulled(Exception):
+class PulledError(Exception):
     """The plug, by a test."""
 
 
@@ -32,4 +32,4 @@ class PullsThePlug(Silent):
 
     def stepped(self, report: StepReport) -> None:
         if report.step == self.after:
-            raise Pulled
+            raise PulledError

@@ -61,13 +61,13 @@ class Killer:
         return self
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def stop_at_5(step):
     if step == 5:
-        raise Stop
+        raise StopError
 
 
 def killed_at(path, fatal):
@@ -91,7 +91,7 @@ def every_line(folder, stride):
     run = start(prepared)
     asyncio.run(advance(run, 3))
 
-    with contextlib.suppress(Stop):
+    with contextlib.suppress(StopError):
         asyncio.run(advance(run, 8, stop_at_5))
     found, fatal = {}, 0
     for fatal in range(1, 100_000, stride):

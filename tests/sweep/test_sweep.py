@@ -19,9 +19,9 @@ from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, t
 from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
+from espl_bench.config.run_config import RunConfig
 from espl_bench.engines import fit
 from espl_bench.engines.fit import GIB, SIZES, Device, Machine, fits, recommended
-from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
@@ -319,8 +319,9 @@ def test_what_a_machine_can_run():
     assert all(0.002 < size.adapter / size.parameters < 0.08 for size in SIZES)
 
 
-def test_doctor_reckons_with_the_trainers_pieces():
-    assert fit.PIECE == chunked_logprobs.PIECE
+def test_doctor_reckons_with_the_defaults_of_a_run():
+    fields = RunConfig.model_fields
+    assert (fields["lora_rank"].default, fields["token_budget"].default) == (fit.RANK, fit.MICRO_BATCH)
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]):

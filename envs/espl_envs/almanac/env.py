@@ -12,9 +12,11 @@ from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
+from espl_bench.utils.numbers import is_whole
 from espl_envs.almanac.index import open_index
 from espl_envs.almanac.pages import Entry, Question, as_reply, hidden_almanac
 from espl_envs.almanac.words import NAMES, RELATIONS, SOURCES
+from espl_envs.last_answer import last_answer
 from espl_envs.search.env import SEARCH
 
 SIDES: Mapping[Split, tuple[int, ...]] = {Split.TRAIN: (0, 1), Split.VALIDATION: (2,), Split.TEST: (3,)}
@@ -65,7 +67,7 @@ class AlmanacEnv(ToolEnv):
     def __init__(self, world: int = 0) -> None:
         """Raises UsageError unless `world` is a whole number from 0."""
         super().__init__(self.limits_of_all)
-        if isinstance(world, bool) or not isinstance(world, int) or world < 0:
+        if not is_whole(world, least=0):
             raise UsageError(f"almanac: world must be a whole number from 0, not {world!r}")
         self.world = world
 
@@ -87,7 +89,7 @@ class AlmanacEnv(ToolEnv):
         return Problem(f"{split}/{index}", split, index, question.question, answer, gold=f"answer {answer}")
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search for one query. Raises BadArguments for none or several."""
+        """Search for one query. Raises BadArgumentsError for none or several."""
         queries = arguments["query_list"]
         if len(queries) != 1:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1")
@@ -96,10 +98,7 @@ class AlmanacEnv(ToolEnv):
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare what follows the last ``answer`` with the truth."""
-        words = response.split()
-        if "answer" not in words:
-            return Verdict.of(Outcome.NO_ANSWER)
-        behind = words[len(words) - words[::-1].index("answer") :]
+        behind = last_answer(response)
         if not behind:
             return Verdict.of(Outcome.NO_ANSWER)
         return Verdict.of(Outcome.CORRECT if behind == [problem.answer] else Outcome.WRONG)

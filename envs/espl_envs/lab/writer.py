@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.seeding import seed_for
 from espl_bench.types import Message, SampleRequest
@@ -29,7 +30,7 @@ class Writer:
 
     def __init__(self, model: Path, temperature: float) -> None:
         """Loads the model."""
-        self.engine = HfEngine.from_pretrained(model, lora_rank=1, lora_alpha=1.0, seed=0)
+        self.engine = HfEngine.from_pretrained(model, AdapterSpec(rank=1, alpha=1.0, seed=0))
         self.temperature = temperature
 
     def write(self, prompts: Sequence[Sequence[Message]], kind: str) -> list[str]:

@@ -12,6 +12,7 @@ from espl_bench.data.text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Problem, Split
+from espl_bench.utils.numbers import is_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def hold_out(rows: Sequence[Row], one_in: int, env: str) -> tuple[list[Row], lis
     A problem's side is decided by a hash of its letters and digits: it is the same on every machine, in every environment that
     uses the problem, and for every copy of it. Raises UsageError if one of the sides would be empty, or for a negative number.
     """
-    if isinstance(one_in, bool) or not isinstance(one_in, int) or one_in < 0 or one_in == 1:
+    if not is_whole(one_in, least=0) or one_in == 1:
         raise UsageError(f"{env}: holdout takes 0 (hold out nothing) or a whole number from 2 (hold out one in so many), not {one_in!r}")
     if one_in == 0:
         return list(rows), []

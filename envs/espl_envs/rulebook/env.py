@@ -8,6 +8,8 @@ from espl_bench.environment.text_env import SingleTurnEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Outcome, Problem, Split
+from espl_bench.utils.numbers import is_whole
+from espl_envs.last_answer import last_answer
 from espl_envs.rulebook.chains import Chain
 from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 
@@ -52,7 +54,7 @@ class RulebookEnv(SingleTurnEnv):
     def __init__(self, world: int = 0) -> None:
         """Raises UsageError unless `world` is a whole number from 0."""
         super().__init__()
-        if isinstance(world, bool) or not isinstance(world, int) or world < 0:
+        if not is_whole(world, least=0):
             raise UsageError(f"rulebook: world must be a whole number from 0, not {world!r}")
         self.world = world
 
@@ -68,10 +70,7 @@ class RulebookEnv(SingleTurnEnv):
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare the text behind the last ``answer`` with the truth, digit for digit."""
-        words = response.split()
-        if "answer" not in words:
-            return Verdict.of(Outcome.NO_ANSWER)
-        behind = words[len(words) - words[::-1].index("answer") :]
+        behind = last_answer(response)
         if not behind:
             return Verdict.of(Outcome.NO_ANSWER)
         return Verdict.of(Outcome.CORRECT if "".join(behind) == "".join(problem.answer.split()) else Outcome.WRONG)

@@ -1,6 +1,6 @@
 """The operators and their possible meanings.
 
-The meanings are chosen so that two of them rarely agree on a pair of digits (`coincidence`), and so that none ignores its left
+The meanings are chosen so that two of them rarely agree on a pair of digits, and so that none ignores its left
 operand, which would make whatever stands before it in a chain right: both are misleading evidence for whoever tries to infer
 a meaning from results.
 """
@@ -26,22 +26,3 @@ MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "next": lambda a, b: (a + 1) % 10,
 }
 """Name → digit that ``a op b`` gives; names stand in principles and in solutions directly behind the operator."""
-
-DESCRIPTIONS: Mapping[str, str] = {
-    "larger": "the larger of the two digits",
-    "smaller": "the smaller of the two digits",
-    "sum": "the last digit of a + b",
-    "minus": "a − b, or a − b + 10 where that is below 0",
-    "blend": "the last digit of a + 2b",
-    "reverse": "b − a, or b − a + 10 where that is below 0",
-    "double": "the last digit of 2a",
-    "triple": "the last digit of 3a",
-    "opposite": "9 − a",
-    "next": "the digit after a (0 after 9)",
-}
-
-
-def coincidence(first: str, second: str) -> float:
-    """The share of the 100 pairs of digits on which two meanings agree; two places agree with its square."""
-    pairs = [(a, b) for a in range(10) for b in range(10)]
-    return sum(MEANINGS[first](a, b) == MEANINGS[second](a, b) for a, b in pairs) / len(pairs)

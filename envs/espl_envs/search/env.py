@@ -17,6 +17,7 @@ from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import BadArgumentsError, Parameter, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
+from espl_bench.utils.numbers import is_whole
 from espl_envs.search.answers import exact_match, f1
 from espl_envs.search.rows import ROWS, Served, Sizes, select
 
@@ -84,7 +85,7 @@ class SearchEnv(ToolEnv):
         """Serve these questions; `retrieval` are the options of the retriever, which is opened when it is first needed."""
         super().__init__(limits)
         for name, value in (("top_k", top_k), ("max_queries", max_queries), ("passage_chars", passage_chars)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value):
                 raise UsageError(f"{name} must be a whole number from 1, not {value!r}")
         self.served = served
         self.facts = facts
@@ -113,7 +114,7 @@ class SearchEnv(ToolEnv):
         return self.served.problems[split][index]
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search. Raises BadArguments for too many queries or none, RetrievalFault if the retriever fails."""
+        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails."""
         queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
         if not 1 <= len(queries) <= self.max_queries:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")

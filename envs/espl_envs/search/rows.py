@@ -16,6 +16,7 @@ from espl_bench.data.text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Problem, Split
+from espl_bench.utils.numbers import is_whole
 from espl_envs.search import sources
 
 SELECTED = "the questions of each set are ranked by a seeded hash; train and then validation are the first of the training sets"
@@ -44,7 +45,7 @@ class Sizes:
         """Raise UsageError for a size that is no whole number from 1."""
         for name in ("train", "validation", "test"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value):
                 raise UsageError(f"{name}_items must be a whole number from 1, not {value!r}")
 
 

@@ -5,10 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import out_console, plain_table
 from espl_bench.config.run_config import model_name
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.errors import EsplError
@@ -83,7 +80,7 @@ def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_j
     if not records:
         console.print(f"no {kind} are registered; install a package that brings some")
         return
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    grid = plain_table()
     for heading in columns.values():
         grid.add_column(heading, overflow="fold", no_wrap=heading in NEVER_BROKEN)
     for record in records:

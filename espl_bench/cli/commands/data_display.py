@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from espl_bench.cli.console import err_console
+from espl_bench.cli.console import err_console, facts_grid, plain_table
 from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.overlap import SHARE, WORDS, OverlapPair
 from espl_bench.data.store import Manifest
@@ -30,7 +29,7 @@ START: Final = 70
 
 def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
     """Every data set, and the commands for those that are missing."""
-    grid = _grid("environment", "split", "data set", "items", "identity", "origin", "licence")
+    grid = plain_table("environment", "split", "data set", "items", "identity", "origin", "licence")
     for each in found:
         state = each.origin if each.stored else ("damaged" if each.fault else "missing")
         cells = (each.env, each.split, each.source, _number(each.items), each.identity[:HASH] or DASH, state, each.licence)
@@ -101,7 +100,9 @@ def checked(found: DataReport) -> RenderableType:
 
 
 def _sources(sources: Sequence[SourceReport]) -> Table:
-    grid = _grid("split", "data set", "origin", "items", "expected", "repeated", "several answers", "restored", "identity", "on record")
+    grid = plain_table(
+        "split", "data set", "origin", "items", "expected", "repeated", "several answers", "restored", "identity", "on record"
+    )
     for each in sources:
         known = each.recorded is not None and bool(each.identity)
         record = ("the same" if each.recorded == each.identity else "DIFFERS") if known else DASH
@@ -112,7 +113,7 @@ def _sources(sources: Sequence[SourceReport]) -> Table:
 
 
 def _splits(splits: Sequence[SplitReport]) -> Table:
-    grid = _grid("split", "items", "identity", "same problem", "nearly the same", "answers not accepted")
+    grid = plain_table("split", "items", "identity", "same problem", "nearly the same", "answers not accepted")
     for each in splits:
         exact = sum(pair.exact for pair in each.repetitions)
         counts = (exact, len(each.repetitions) - exact, len(each.unaccepted))
@@ -140,20 +141,13 @@ def _overlap(overlap: OverlapReport) -> list[RenderableType]:
 
 
 def _pairs(pairs: Sequence[OverlapPair]) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     for pair in pairs[:PAIRS]:
         degree = "same" if pair.exact else f"{pair.containment:.0%}"
         start = " ".join(pair.first.text.split())[:START]
         grid.add_row(*map(plain, (f"    {pair.first.id}", pair.second.id, degree, start)))
     more = len(pairs) - PAIRS
     return Group(grid, plain(f"    and {more:,} more, see --json", "dim")) if more > 0 else grid
-
-
-def _grid(*headings: str) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    return grid
 
 
 def _number(value: int | None) -> str:

@@ -4,11 +4,11 @@ import json
 import sys
 from dataclasses import asdict
 
-from rich import box
 from rich.table import Table
 
-from espl_bench.cli.console import out_console
-from espl_bench.engines.fit import CONTEXT, GIB, MICRO_BATCH, RANK, USABLE, Fit, Machine, examine, fits, recommended
+from espl_bench.cli.console import facts_grid, out_console, plain_table
+from espl_bench.engines.adapter_spec import MICRO_BATCH, RANK
+from espl_bench.engines.fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
 from espl_bench.utils.formatting import DASH, plain
 
 
@@ -33,7 +33,7 @@ def diagnose(as_json: bool) -> None:
 
 
 def _facts(machine: Machine) -> Table:
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     for device in machine.devices:
         grid.add_row(plain(device.kind, "dim"), plain(f"{device.name}, {_gib(device.memory)} GiB, {_gib(device.free)} free"))
     grid.add_row(plain("cores", "dim"), plain(str(machine.cores)))
@@ -44,9 +44,9 @@ def _facts(machine: Machine) -> Table:
 
 
 def _sizes(machine: Machine, found: tuple[Fit, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in ("model size", "e.g.", "sampling, GiB", "with training, GiB", "sampling fits", "training fits", "devices for sampling"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table(
+        "model size", "e.g.", "sampling, GiB", "with training, GiB", "sampling fits", "training fits", "devices for sampling"
+    )
     for fit in found:
         amounts = (_gib(fit.sampling), _gib(fit.training))
         spread = str(fit.spread) if fit.spread else f"more than {len(machine.devices)}"

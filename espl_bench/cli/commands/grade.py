@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, facts_grid, out_console
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
 from espl_bench.grading.extract import extract, has_box, whole
@@ -81,7 +80,7 @@ def explain_one(gold: str, answer: str, asked: GradeOptions, as_json: bool) -> N
     if as_json:
         _write_json({**asdict(explanation.grade), "gold_form": explanation.gold_form, "answer_form": explanation.answer_form})
         return
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     for name, text in _facts(gold, asked.candidate(gold, answer), explanation):
         grid.add_row(plain(name, "dim"), plain(text, "bold" if name == "outcome" else ""))
     out_console().print(grid)

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from espl_bench.analysis.contamination import ContaminationIndex, Quote
 from espl_bench.build import environment_of
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import out_console, plain_table
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.formatting import plain
 
@@ -39,9 +38,7 @@ def print_quotes(folder: Path, as_json: bool) -> int:
 
 
 def _table(found: Sequence[tuple[Mapping[str, Any], Quote]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in ("prompt", "step", "principle", "quotes", "words"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("prompt", "step", "principle", "quotes", "words")
     for row, quote in found[:SHOWN]:
         table.add_row(*map(plain, (str(row["id"]), str(row["step"]), f"G{quote.principle}", quote.problem_id, quote.words)))
     return table

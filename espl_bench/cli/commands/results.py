@@ -5,11 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
 from espl_bench.cli.commands.verify import grading_progress
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, plain_table
 from espl_bench.errors import EsplError, RunDirError, UsageError
 from espl_bench.results import adding, attributions, generated
 from espl_bench.results.adding import AddedResult
@@ -68,7 +65,7 @@ def show(root: Path, as_json: bool) -> None:
     if not found:
         out_console().print(plain(f"nothing is published in {root}; add a run with: espl-bench results add RUN"), soft_wrap=True)
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), border_style="dim")
+    table = plain_table(gap=2)
     for heading in ("study", "row", "seed", "environment", "model", "score", "code", "graded again"):
         table.add_column(heading, justify="right" if heading in ("seed", "score", "graded again") else "left")
     for study, each in found:

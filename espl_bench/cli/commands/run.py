@@ -13,7 +13,7 @@ from rich.table import Table
 
 from espl_bench.accounting.budget import Budget, Price
 from espl_bench.build import environment_of
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, facts_grid, out_console
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
 from espl_bench.config.resolve import resolve
@@ -138,7 +138,7 @@ def _speed(config: RunConfig) -> "Speed | None":
 
 
 def _grid(facts: list[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     grid.add_column(min_width=20)
     for name, value in facts:
         grid.add_row(plain(name, "dim"), plain(value))

@@ -8,14 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import facts_grid, out_console, plain_table
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
@@ -62,7 +60,7 @@ def _sample(run: RunDir, step: int | None, place: int) -> Mapping[str, Any]:
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     config, summary = view.config, view.summary
     console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
-    grid = Table.grid(padding=(0, 2))
+    grid = facts_grid()
     if summary:
         low, high = summary.ci95
         score = f"{percent(summary.score)} ({points(low)} … {points(high)}), validation {percent(summary.validation_score)}"
@@ -87,7 +85,7 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
 
 def _print_population(console: Console, view: RunView) -> None:
     living = by_rating(prompt for prompt in view.prompts if prompt.lives)
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
+    grid = plain_table()
     for heading in ("prompt", "rating", "matches", "reward", "principles", "born"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("origin")

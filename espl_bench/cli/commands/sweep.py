@@ -9,13 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, BatchPlan
 from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, plain_table
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.grid import Cell, make_cells, read_grid
@@ -55,9 +52,7 @@ def list_cells(grid: Path, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in ("cell", "model", "steps", "cores", "GPUs"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("cell", "model", "steps", "cores", "GPUs")
     for cell in cells:
         config, resources = cell.config, cell.resources
         amounts = (f"{config.iterations:,}", f"{resources.cpus:g}", f"{resources.gpus:g}")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from espl_bench.cli.commands.compare_display import CompareDisplay, steps_made
+from espl_bench.cli.console import plain_table
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.grid import Cell
@@ -117,9 +117,7 @@ def state_of(storage: Storage, cell: Cell) -> CellState:
 
 def status_table(states: Sequence[CellState]) -> Table:
     """All cells."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in ("cell", "state", "steps", "score", "attempts", "lost", "node", "reason"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("cell", "state", "steps", "score", "attempts", "lost", "node", "reason")
     for state in states:
         last = state.attempts[-1] if state.attempts else None
         table.add_row(

@@ -8,12 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from espl_bench.analysis import verify
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, plain_table
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import percent, plain
 
@@ -53,9 +51,7 @@ def _agreement(found: verify.Verification) -> str:
 
 
 def _print_differences(found: verify.Verification) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), border_style="dim")
-    for heading in ("where", "what", "the run says", "found"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("where", "what", "the run says", "found")
     for each in found.differences[:SHOWN]:
         table.add_row(*map(plain, (each.place, each.what, each.recorded, each.found)))
     console = out_console()

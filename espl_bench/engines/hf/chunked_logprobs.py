@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-PIECE = 2**25
-"""Logits of a piece at most: 128 MiB in float32."""
+from espl_bench.engines.adapter_spec import PIECE
 
 
 class ChunkedLogprobs:

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
-from espl_bench.engines.hf.sampling import BatchSampler, Sampled
+from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.learning.spec import LossSpec
@@ -45,12 +46,7 @@ class HfSamplingClient:
     def _sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
         with self.lock:
             results = self.sampler.sample(requests)
-        return [self._completion(result) for result in results]
-
-    def _completion(self, result: Sampled) -> Completion:
-        text = self._chat.decode(result.tokens_T)
-        lengths_T = self._chat.lengths(result.tokens_T, text)
-        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+        return [result.completion(self._chat) for result in results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +78,32 @@ class HfEngine:
     def from_pretrained(
         cls,
         model: str | Path,
+        adapter: AdapterSpec,
         *,
-        lora_rank: int,
-        lora_alpha: float,
-        seed: int,
-        device: str | None = None,
         dtype: str | None = None,
-        token_budget: int = 4_096,
         max_batch_tokens: int = 32_768,
-        gradient_checkpointing: bool = False,
     ) -> "HfEngine":
         """Load a model and give it a fresh adapter, which changes nothing until it is trained.
 
         Args:
             model: a local folder or a hub id.
-            lora_rank: rank of the update of every linear layer but the output layer.
-            lora_alpha: the update is scaled by ``lora_alpha / lora_rank``.
-            seed: names the adapter's initial weights; the global random state is left as it was.
-            device: e.g. ``cpu`` or ``cuda:1``; default: cuda, else mps, else cpu.
+            adapter: what is trained, and how; base weights and sampling are on its device.
             dtype: of the base weights, e.g. ``float32``; default: bfloat16 on cuda, else float32. The adapter is float32.
-            token_budget: tokens of a training micro-batch, padding included.
             max_batch_tokens: tokens of a sampling batch, room for new ones included.
-            gradient_checkpointing: train with less memory, in more time.
 
         Raises:
             ModelError: the model is missing, cannot be read, or has no chat template.
             UsageError: the device or the dtype does not exist.
         """
-        place = loading.pick_device(device)
+        place = loading.pick_device(adapter.device)
         loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(adapter.seed)
             plain, tokenizer = loading.load_model(str(model), loading.pick_dtype(dtype, place))
             plain.to(place).requires_grad_(False).eval()
             loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
-            trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
         lora_views.attach_adapter(policy, trained)
         eos_ids = loading.eos_ids(reference, tokenizer)
         chat = HfChat(tokenizer, eos_ids, str(model))
@@ -125,7 +111,7 @@ class HfEngine:
         def client(tree: Any) -> HfSamplingClient:
             return HfSamplingClient(BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens), chat)
 
-        trainer = Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing)
+        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
         return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
 
     async def current(self) -> HfSamplingClient:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from espl_bench.errors import ModelError, UsageError, unknown
+from espl_bench.errors import ModelError, UsageError, first_line, unknown
 
 SMALL = 5_000_000
 """Parameters of a model whose operations are not worth more than one thread."""
@@ -32,7 +32,7 @@ def pick_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without cuda asserts
-        raise UsageError(f"device '{name}' cannot be used ({_first_line(error)}); leave it out to have one chosen") from error
+        raise UsageError(f"device '{name}' cannot be used ({first_line(error)}); leave it out to have one chosen") from error
     return device
 
 
@@ -92,7 +92,7 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
         loaded, report = pair
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
-        raise ModelError(f"cannot load model '{model}': {_first_line(error)}; {remedy}") from error
+        raise ModelError(f"cannot load model '{model}': {first_line(error)}; {remedy}") from error
     if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
         raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
     return loaded, tokenizer
@@ -103,7 +103,3 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = model.generation_config.eos_token_id
     several = configured if isinstance(configured, list) else [configured]
     return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -26,23 +26,11 @@ from torch import Tensor
 
 from espl_bench.engines.hf import attention
 from espl_bench.engines.hf.kv_cache import prefill
+from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
 
 _KEEP = 0.75
 """Rows are dropped once fewer than this share of them is alive: dropping copies the whole KV cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The sampled ids of one request, the end-of-turn id included, and their log-probabilities."""
-
-    tokens_T: tuple[int, ...]
-    logprobs_T: tuple[float, ...]
-    stop_reason: StopReason
-
-
-CUT = Sampled((), (), StopReason.LENGTH)
-"""What a request gets whose prompt leaves no room in the model's context."""
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from espl_bench.errors import EndpointError, UsageError
 from espl_bench.utils.redaction import MASK, mask_text
+from espl_bench.utils.retries import may_pass
 
 Read = TypeVar("Read")
 
@@ -37,7 +38,6 @@ MAX_BODY = 16 * 2**20
 MAX_DETAIL = 300
 """Characters of an endpoint's own words in a message."""
 
-_PASSING_STATUS = frozenset({408, 409, 425, 429})
 _SPENT_QUOTA = "insufficient_quota"
 """OpenAI's code for a 429 that waiting does not mend."""
 
@@ -123,10 +123,10 @@ class Endpoint:
         Args:
             path: below the endpoint's address.
             body: what is sent.
-            read: raises Passing for an object that is worth another try.
+            read: raises TransientError for an object that is worth another try.
 
         Raises:
-            Refusal: the endpoint will not do this, however often it is asked.
+            RefusedError: the endpoint will not do this, however often it is asked.
             EndpointError: it did not answer after every try.
         """
         return await self._call("POST", path, body, read)
@@ -173,7 +173,7 @@ class Endpoint:
         message = error.get("message")
         said = self._words(message if isinstance(message, str) else data[: 4 * MAX_DETAIL].decode("utf-8", "replace"))
         words = f"status {status}{f': {said}' if said else ''}"
-        if (status in _PASSING_STATUS and code != _SPENT_QUOTA) or status >= 500:
+        if may_pass(status) and not (status < 500 and code == _SPENT_QUOTA):
             wait = _retry_after_s(response.headers.get("retry-after"))
             if wait > LONGEST_RETRY_AFTER_S:
                 return EndpointError(f"{self.access.base_url} asks to come back in {wait:.0f} s ({words})")

@@ -18,7 +18,7 @@ import tinker
 import torch
 
 from espl_bench.engines.protocol import AdamParams
-from espl_bench.errors import EngineFault
+from espl_bench.errors import EngineError
 from espl_bench.learning.correction import off_policy_metrics, rollout_sums
 from espl_bench.learning.losses import mismatch, summed_loss
 from espl_bench.learning.spec import LossSpec
@@ -42,10 +42,10 @@ def sampling_params(request: SampleRequest, stops: Sequence[int], limit: int) ->
 
 
 def completion(sequence: tinker.SampledSequence, text: str) -> Completion:
-    """One sampled sequence. Raises EngineFault if it comes without a log-probability for every token."""
+    """One sampled sequence. Raises EngineError if it comes without a log-probability for every token."""
     tokens_T, logprobs_T = tuple(sequence.tokens), tuple(sequence.logprobs or ())
     if len(tokens_T) != len(logprobs_T):
-        raise EngineFault(f"the service returned {len(logprobs_T)} log-probabilities for {len(tokens_T)} tokens; it cannot be trained with")
+        raise EngineError(f"the service returned {len(logprobs_T)} log-probabilities for {len(tokens_T)} tokens; it cannot be trained with")
     return Completion(tokens_T, logprobs_T, text, STOP_REASONS[sequence.stop_reason])
 
 
@@ -82,16 +82,16 @@ def metrics(
     """Those of the embedded engine, from the trainer's log-probabilities; ``grad_norm`` only where the service tells it.
 
     Raises:
-        EngineFault: log-probabilities are missing, or are not finite: the step that was made with them is worth nothing.
+        EngineError: log-probabilities are missing, or are not finite: the step that was made with them is worth nothing.
     """
     logprobs: list[float] = []
     for datum, output in zip(data, outputs, strict=True):
         found = list(output["logprobs"].data) if "logprobs" in output else []
         if len(found) != len(datum.tokens_T) - 1:
-            raise EngineFault(f"the service returned {len(found)} log-probabilities of {len(datum.tokens_T) - 1} trained positions")
+            raise EngineError(f"the service returned {len(found)} log-probabilities of {len(datum.tokens_T) - 1} trained positions")
         logprobs += [value for value, sampled in zip(found, datum.mask_T[1:], strict=True) if sampled]
     if not all(math.isfinite(value) for value in logprobs):
-        raise EngineFault("the service trained on log-probabilities that are not finite; lower the learning rate")
+        raise EngineError("the service trained on log-probabilities that are not finite; lower the learning rate")
     sampled = [(datum, place) for datum in data for place in range(1, len(datum.tokens_T)) if datum.mask_T[place]]
     logprobs_N = torch.tensor(logprobs, dtype=torch.float64)
     sampler_N = torch.tensor([datum.logprobs_T[place] for datum, place in sampled], dtype=torch.float64)

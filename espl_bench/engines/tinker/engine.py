@@ -22,7 +22,7 @@ from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.service import Service, find_access
 from espl_bench.engines.tinker.tokenizer import load_chat
-from espl_bench.errors import CheckpointError, EngineFault
+from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 from espl_bench.utils.validation import FrozenRecord
@@ -59,7 +59,7 @@ class TinkerSamplingClient:
         Seeds are sent. SkyRL's server then draws the same tokens whatever else it computes, up to the rounding of its batches.
 
         Raises:
-            EngineFault: a request failed.
+            EngineError: a request failed.
         """
         limits = [self._limit(request) for request in requests]
         asked = [self._ask(request, limit) for request, limit in zip(requests, limits, strict=True) if limit > 0]
@@ -147,7 +147,7 @@ class TinkerEngine:
         A failure leaves weights that nobody knows: the engine refuses to go on, and the run resumes from its last commit.
 
         Raises:
-            EngineFault: the service failed, or trained on numbers that are not finite.
+            EngineError: the service failed, or trained on numbers that are not finite.
         """
         trainable = [datum for datum in data if any(datum.mask_T[1:])]
         if not trainable:
@@ -169,7 +169,7 @@ class TinkerEngine:
         return self._trainer
 
     async def save(self, folder: Path) -> None:
-        """Have the service keep weights and optimiser, and write down where. Raises EngineFault if it fails."""
+        """Have the service keep weights and optimiser, and write down where. Raises EngineError if it fails."""
         path = None
         if self._trainer is not None:
             name = f"espl-bench-{uuid4().hex[:12]}"  # unique per model, or the service refuses it
@@ -194,7 +194,7 @@ class TinkerEngine:
         make: Any = partial(self._service.client.create_training_client_from_state_with_optimizer, state.path)
         try:
             self._trainer = await self._service.made(make, f"restoring {state.path}")
-        except EngineFault as fault:
+        except EngineError as fault:
             raise CheckpointError(f"{fault}; if the service no longer has it, resume from an older checkpoint") from fault
 
     async def close(self) -> None:

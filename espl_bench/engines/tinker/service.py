@@ -19,7 +19,7 @@ import httpx
 import tinker
 from pydantic import SecretStr
 
-from espl_bench.errors import EndpointError, EngineFault, UsageError, unknown
+from espl_bench.errors import EndpointError, EngineError, UsageError, unknown
 from espl_bench.utils.redaction import MASK, mask_text
 
 Result = TypeVar("Result")
@@ -185,7 +185,7 @@ class Service:
 
         Raises:
             EndpointError: the service refuses the key.
-            EngineFault: a request failed, none was answered for too long, or the service is gone. `doing` is what it was asked for.
+            EngineError: a request failed, none was answered for too long, or the service is gone. `doing` is what it was asked for.
         """
         waiting = [asyncio.wrap_future(each.future()) for each in promised]
         try:
@@ -199,7 +199,7 @@ class Service:
                     each.exception()  # asyncio would print those that nobody has asked for
 
     async def _watch(self, waiting: Sequence["asyncio.Future[Any]"], doing: str) -> None:
-        """Return when all are done or one has failed; raise EngineFault when it is no use to wait longer."""
+        """Return when all are done or one has failed; raise EngineError when it is no use to wait longer."""
         pending = set(waiting)
         seen = answered = time.monotonic()
         while pending:
@@ -212,10 +212,10 @@ class Service:
             if not done and await self._is_there():
                 seen = time.monotonic()
             if now - seen > self.access.away_s:
-                raise EngineFault(f"{self.access.base_url} has been out of reach for {now - seen:.0f} s while it was {doing}")
+                raise EngineError(f"{self.access.base_url} has been out of reach for {now - seen:.0f} s while it was {doing}")
             if now - answered > self.access.idle_s:
                 words = f"answered no request for {now - answered:.0f} s while it was {doing}{self._last_words()}"
-                raise EngineFault(f"{self.access.base_url} {words}")
+                raise EngineError(f"{self.access.base_url} {words}")
 
     def _last_words(self) -> str:
         return f" (the SDK: {mask_text(' '.join(self._warnings.said.split()))[:MAX_DETAIL]})" if self._warnings.said else ""
@@ -231,13 +231,13 @@ class Service:
                     self._there = False
         return self._there
 
-    def _told(self, error: BaseException, doing: str) -> EndpointError | EngineFault:
+    def _told(self, error: BaseException, doing: str) -> EndpointError | EngineError:
         where = self.access.base_url
         if isinstance(error, RuntimeError) and error.__cause__ is not None:  # "a previous request failed": which one
             error = error.__cause__
         if isinstance(error, tinker.AuthenticationError | tinker.PermissionDeniedError):
             return EndpointError(f"{where} refuses the key in {self.access.key_env} ({self.access.words(error)}); set the right one")
-        return EngineFault(f"{where} failed while it was {doing} ({self.access.words(error)})")
+        return EngineError(f"{where} failed while it was {doing} ({self.access.words(error)})")
 
     async def close(self) -> None:
         """Tell the service that the session is over, as far as it listens."""

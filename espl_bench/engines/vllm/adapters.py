@@ -23,8 +23,9 @@ from typing import Any
 from espl_bench.engines.hf import checkpoint
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.vllm.server import Sampled, Server
-from espl_bench.errors import EngineFault
+from espl_bench.engines.sampled import Sampled
+from espl_bench.engines.vllm.server import Server
+from espl_bench.errors import EngineError
 from espl_bench.types import Datum, SampleRequest
 
 PROBED_TOKENS = 16
@@ -60,19 +61,19 @@ class Proof:
     """|served reference - trainer without the adapter|, in a batch with the policy: rounding."""
 
     def check(self, tolerance: float) -> None:
-        """Raise EngineFault if what is served is not the adapter."""
+        """Raise EngineError if what is served is not the adapter."""
         if self.gap > tolerance:
-            raise EngineFault(
+            raise EngineError(
                 f"vLLM serves other weights than were trained: adapter version {self.version}, log-probabilities "
                 f"{self.gap:.2g} nats off in the mean (tolerance {tolerance:g}, and {self.to_base:.2g} off the base model's)"
             )
         if self.base_gap > tolerance:
-            raise EngineFault(
+            raise EngineError(
                 f"vLLM serves another reference than the base model: log-probabilities {self.base_gap:.2g} nats off in the mean "
                 f"(tolerance {tolerance:g}) beside adapter version {self.version}"
             )
         if self.shift > DISTINCT * self.gap and self.to_base < self.shift / 2:
-            raise EngineFault(f"vLLM serves the base model in place of adapter version {self.version}")
+            raise EngineError(f"vLLM serves the base model in place of adapter version {self.version}")
 
 
 class Adapters:
@@ -104,7 +105,7 @@ class Adapters:
         """Serve the adapter as it is now, and no older one.
 
         Raises:
-            EngineFault: it is refused, or what is served is something else.
+            EngineError: it is refused, or what is served is something else.
         """
         from vllm.lora.request import LoRARequest
 

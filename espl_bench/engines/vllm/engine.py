@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.hf import loading, lora_views
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.vllm.adapters import Adapters
-from espl_bench.engines.vllm.server import Sampled, Server
+from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
 from espl_bench.errors import UsageError
 from espl_bench.learning.spec import LossSpec
@@ -42,17 +43,12 @@ class VllmSamplingClient:
         """One completion per request, in order. Seeds bind; the last bits of a logit depend on what else is in the batch.
 
         Raises:
-            EngineFault: vLLM has died.
+            EngineError: vLLM has died.
         """
         newest = self._adapters.newest if self._adapters else None
         lora = newest.lora if newest else None
         results = await self._server.call(self._server.generate(requests, self._eos_ids, lora))
-        return [self._completion(result) for result in results]
-
-    def _completion(self, result: Sampled) -> Completion:
-        text = self._chat.decode(result.tokens_T)
-        lengths_T = self._chat.lengths(result.tokens_T, text)
-        return Completion(result.tokens_T, result.logprobs_T, text, result.stop_reason, lengths_T=lengths_T)
+        return [result.completion(self._chat) for result in results]
 
 
 @dataclass(slots=True)
@@ -83,13 +79,8 @@ class VllmEngine:
     def from_pretrained(
         cls,
         model: str,
+        adapter: AdapterSpec,
         *,
-        lora_rank: int,
-        lora_alpha: float,
-        seed: int,
-        train_device: str | None = None,
-        token_budget: int = 4_096,
-        gradient_checkpointing: bool = False,
         gpu_memory_utilization: float | None = None,
         sleep: bool = False,
         deterministic: bool = False,
@@ -99,12 +90,7 @@ class VllmEngine:
 
         Args:
             model: a local folder or a hub id.
-            lora_rank: rank of the update of every linear layer but the output layer.
-            lora_alpha: the update is scaled by ``lora_alpha / lora_rank``.
-            seed: names the adapter's initial weights, the same as in engine hf.
-            train_device: where weights are trained; default: the first card, or the CPU.
-            token_budget: tokens of a training micro-batch, padding included.
-            gradient_checkpointing: train with less memory, in more time.
+            adapter: what is trained, and how.
             gpu_memory_utilization: share of vLLM's device's memory that it takes.
             sleep: vLLM frees its memory while weights are trained.
             deterministic: vLLM computes alike whatever a request is batched with.
@@ -115,22 +101,23 @@ class VllmEngine:
             UsageError: a device does not exist, or cannot do what is asked.
             DeviceMemoryError: there is too little memory.
         """
-        place = loading.pick_device(train_device)
+        place = loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
         loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(adapter.seed)
             plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, place))
             plain.to(place).requires_grad_(False).eval()
             threads = loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, loading.eos_ids(plain, tokenizer), model)
-            trained = lora_views.with_adapter(plain, lora_rank, lora_alpha)
-        learner = Learner(Trainer(trained, token_budget=token_budget, gradient_checkpointing=gradient_checkpointing))
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
+        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
+        learner = Learner(trainer)
         serving = Serving(
             model=model,
-            lora_rank=lora_rank,
+            lora_rank=adapter.rank,
             dtype=dtype,
             on_cpu=on_cpu,
             shares_device=on_cpu or (place.index or 0) < spread.devices,
@@ -148,7 +135,7 @@ class VllmEngine:
         """A client of the current weights, served and proved. Calling this brings older clients up to date too.
 
         Raises:
-            EngineFault: what vLLM serves is not what was trained.
+            EngineError: what vLLM serves is not what was trained.
         """
         parts = await self._awake()
         if parts.stale:

@@ -12,32 +12,19 @@ import gc
 import logging
 import threading
 from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
+from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.setup import Serving
-from espl_bench.errors import EngineFault
+from espl_bench.errors import EngineError
 from espl_bench.types import SampleRequest, StopReason
 
 Found = TypeVar("Found")
 
 SHUTDOWN_S = 20.0
 """After which vLLM's processes are killed; they then leave their shared memory behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The sampled ids of one request, the end-of-turn id included, and their log-probabilities."""
-
-    tokens_T: tuple[int, ...]
-    logprobs_T: tuple[float, ...]
-    stop_reason: StopReason
-
-
-CUT = Sampled((), (), StopReason.LENGTH)
-"""What a request gets whose prompt leaves no room in the model's context."""
 
 
 class Server:
@@ -80,7 +67,7 @@ class Server:
             lora: a ``LoRARequest``, or None for the base model.
 
         Raises:
-            EngineFault: the engine has died.
+            EngineError: the engine has died.
         """
         return list(await asyncio.gather(*(self._one(request, eos_ids, lora) for request in requests)))
 
@@ -115,7 +102,7 @@ class Server:
         return Sampled(tuple(found.token_ids), tuple(found.logprobs.logprobs), reason)
 
     async def add(self, lora: Any) -> None:
-        """Load an adapter. On the engine's loop. Raises EngineFault if it cannot be served."""
+        """Load an adapter. On the engine's loop. Raises EngineError if it cannot be served."""
         await self._have("load the adapter", self._llm.add_lora(lora))
 
     async def remove(self, lora: Any) -> None:
@@ -127,7 +114,7 @@ class Server:
         await self._have("sleep", self._llm.sleep(level=1))
 
     async def wake(self) -> None:
-        """Take the memory again. On the engine's loop. Raises EngineFault if somebody else has it."""
+        """Take the memory again. On the engine's loop. Raises EngineError if somebody else has it."""
         await self._have("wake up", self._llm.wake_up())
 
     async def _have(self, what: str, done: Awaitable[Any]) -> None:
@@ -135,12 +122,12 @@ class Server:
         try:
             await done
         except Exception as error:  # what fails there arrives as a bare Exception
-            raise EngineFault(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
+            raise EngineError(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
 
-    def _fault(self) -> EngineFault:
+    def _fault(self) -> EngineError:
         """What to say of an engine that has died."""
         reason = setup.told(self._log)
-        return EngineFault(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
+        return EngineError(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
 
     def close(self) -> None:
         """End the engine's processes. Doing so twice is harmless."""

@@ -98,8 +98,7 @@ class Applied:
 
     principles: tuple[str, ...]
     applied: tuple[Edit, ...]
-    ignored: tuple[Edit, ...]
-    """Edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
+    """Left out are edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class _Rules:
     clean: Callable[[str], str]
 
 
-class _RefusedEdit(Exception):
+class _RefusedEditError(Exception):
     """An object is no valid edit; the message says why."""
 
 
@@ -152,7 +151,7 @@ def parse_edits(
     for number, proposed in enumerate(proposals(recovered.objects), start=1):
         try:
             edit, notes = _typed(proposed, rules)
-        except _RefusedEdit as refusal:
+        except _RefusedEditError as refusal:
             problems.append(f"edit {number}: {refusal}")
             continue
         problems.extend(f"edit {number}: {note}" for note in notes)
@@ -163,11 +162,6 @@ def parse_edits(
     if len(problems) > MAX_PROBLEMS:
         problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} problems more"]
     return ParsedEdits(tuple(edits), tuple(problems))
-
-
-def render_edits(edits: Sequence[Edit]) -> str:
-    """The wire form: ``parse_edits`` of it gives the same edits back, if their texts are clean and within the rules."""
-    return json.dumps([_record(edit) for edit in edits], ensure_ascii=False)
 
 
 def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
@@ -182,7 +176,7 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
         said: dict[str, str] = {}
         for block in whole.blocks:
             said.setdefault(fold(block), block)
-        return Applied(tuple(said.values()), (whole,), tuple(edit for edit in edits if edit is not whole))
+        return Applied(tuple(said.values()), (whole,))
     slots: list[str | None] = list(principles)
     taken: set[int] = set()
     accepted: list[bool] = []
@@ -208,26 +202,21 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
             if accepted[place]:
                 standing.add(fold(edit.principle))
                 result.append(edit.principle)
-    decided = list(zip(edits, accepted, strict=True))
-    return Applied(
-        principles=tuple(result),
-        applied=tuple(edit for edit, accept in decided if accept),
-        ignored=tuple(edit for edit, accept in decided if not accept),
-    )
+    return Applied(tuple(result), tuple(edit for edit, accept in zip(edits, accepted, strict=True) if accept))
 
 
 def _typed(fields: JsonObject, rules: _Rules) -> tuple[Edit, list[str]]:
-    """One object as an edit, with notes on what was repaired; raises _Refused."""
+    """One object as an edit, with notes on what was repaired; raises _RefusedEditError."""
     op = fields.get("op")
     if not isinstance(op, str):
-        raise _RefusedEdit(f"no operation in {quote(json.dumps(fields))}")
+        raise _RefusedEditError(f"no operation in {quote(json.dumps(fields))}")
     build = _BUILDERS.get(op.strip().lower())
     if build is None:
-        raise _RefusedEdit(f"unknown operation {quote(op)}")
+        raise _RefusedEditError(f"unknown operation {quote(op)}")
     notes: list[str] = []
     edit = build(fields, rules, notes)
     if edit.op not in rules.allowed:
-        raise _RefusedEdit(f"{edit.op} is not allowed here, only {', '.join(sorted(rules.allowed))}")
+        raise _RefusedEditError(f"{edit.op} is not allowed here, only {', '.join(sorted(rules.allowed))}")
     return edit, notes
 
 
@@ -253,7 +242,7 @@ def _merge(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
         elif number not in ids:
             ids.append(number)
     if not ids:
-        raise _RefusedEdit(f"merge names no principle of the prompt, which has {_range(rules)}")
+        raise _RefusedEditError(f"merge names no principle of the prompt, which has {_range(rules)}")
     principle, evidence = _principle(fields, "merge", rules), _evidence(fields)
     if len(ids) == 1:
         notes.append(f"merge of G{ids[0]} alone is read as modify")
@@ -267,15 +256,15 @@ def _rewrite(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
     parts = value if isinstance(value, list) else [value]
     texts = [part for part in parts if isinstance(part, str)]
     if not texts or len(texts) < len(parts):
-        raise _RefusedEdit("rewrite without a text")
+        raise _RefusedEditError("rewrite without a text")
     try:
         blocks = tuple(block for text in texts for block in split_blocks(text))
     except BadTextError as fault:
-        raise _RefusedEdit(f"rewrite {fault}") from fault
+        raise _RefusedEditError(f"rewrite {fault}") from fault
     if not blocks:
-        raise _RefusedEdit("rewrite without a text")
+        raise _RefusedEditError("rewrite without a text")
     if long := [block for block in blocks if len(block.split()) > rules.max_words]:
-        raise _RefusedEdit(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
+        raise _RefusedEditError(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
     return Rewrite(blocks, _evidence(fields))
 
 
@@ -288,21 +277,21 @@ def _principle(fields: JsonObject, op: OpName, rules: _Rules) -> str:
     try:
         principle = rules.clean(value) if isinstance(value, str) else ""
     except BadTextError as fault:
-        raise _RefusedEdit(f"{op} {fault}") from fault
+        raise _RefusedEditError(f"{op} {fault}") from fault
     if not principle:
-        raise _RefusedEdit(f"{op} without a principle")
+        raise _RefusedEditError(f"{op} without a principle")
     if (words := len(principle.split())) > rules.max_words:
-        raise _RefusedEdit(f"{op} with a principle of {words} words, more than {rules.max_words}: {quote(principle)}")
+        raise _RefusedEditError(f"{op} with a principle of {words} words, more than {rules.max_words}: {quote(principle)}")
     return principle
 
 
 def _single_id(fields: JsonObject, op: OpName, rules: _Rules) -> int:
     labels = _id_labels(fields, op)
     if len(labels) != 1:
-        raise _RefusedEdit(f"{op} of {len(labels)} principles, exactly one is needed")
+        raise _RefusedEditError(f"{op} of {len(labels)} principles, exactly one is needed")
     number = _known_id(labels[0], rules)
     if number is None:
-        raise _RefusedEdit(f"{op} names {quote(labels[0])}, the prompt has {_range(rules)}")
+        raise _RefusedEditError(f"{op} names {quote(labels[0])}, the prompt has {_range(rules)}")
     return number
 
 
@@ -311,7 +300,7 @@ def _id_labels(fields: JsonObject, op: OpName) -> list[str]:
     names = ("ids", "id") if op == "merge" else ("id", "ids")
     value = next((fields[name] for name in names if name in fields), None)
     if value is None:
-        raise _RefusedEdit(f"{op} without an id")
+        raise _RefusedEditError(f"{op} without an id")
     return id_labels(value)
 
 
@@ -320,19 +309,6 @@ def _evidence(fields: JsonObject) -> str:
     if value is None:
         return ""
     return fold(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _record(edit: Edit) -> dict[str, str | list[str]]:
-    record: dict[str, str | list[str]] = {"op": edit.op}
-    if isinstance(edit, Merge):
-        record["ids"] = [f"G{number}" for number in edit.ids]
-    elif isinstance(edit, Modify | Remove):
-        record["id"] = f"G{edit.id}"
-    if not isinstance(edit, Remove):
-        record["principle"] = edit.principle
-    if edit.evidence:
-        record["evidence"] = edit.evidence
-    return record
 
 
 def _targets(edit: Edit) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ def recover_objects(text: str) -> Recovered:
     return Recovered(objects, tuple(scanner.damaged), scanner.empty_list)
 
 
-class _Fault(Exception):
+class _JsonError(Exception):
     """The value being read cannot be finished; reading goes on, as prose, at ``resume``."""
 
     def __init__(self, reason: str, resume: int) -> None:
@@ -107,26 +107,26 @@ class _Scanner:
             items, end = self._list(position, 1)
             self.empty_list = self.empty_list or not items
             return end
-        except _Fault as fault:
+        except _JsonError as fault:
             if self._open_keys or self._budget < 0:
                 self.damaged.append(f"JSON from character {position}: {fault.reason}")
             return max(fault.resume, position + 1)
 
     def _object(self, start: int, depth: int) -> tuple[JsonObject, int]:
         if depth > MAX_DEPTH:
-            raise _Fault(f"more than {MAX_DEPTH} levels of nesting", start)
+            raise _JsonError(f"more than {MAX_DEPTH} levels of nesting", start)
         value: JsonObject = {}
         keys_before = self._open_keys
         position = self._trivia(start + 1)
         while self._peek(position) != "}":
             if self._peek(position) not in _SPECIAL:
-                raise _Fault("a key was expected", position)
+                raise _JsonError("a key was expected", position)
             self._open_keys += 1
             key_start = position
             key, position = self._string(key_start, None)
             position = self._trivia(position)
             if self._peek(position) != ":":
-                raise _Fault("a colon was expected after a key", key_start + 1)
+                raise _JsonError("a colon was expected after a key", key_start + 1)
             value[key], position = self._value(self._trivia(position + 1), depth, _END_IN_OBJECT)
             position = self._trivia(position)
         self.objects.append(FoundObject(value, start, position + 1))
@@ -135,7 +135,7 @@ class _Scanner:
 
     def _list(self, start: int, depth: int) -> tuple[list[JsonValue], int]:
         if depth > MAX_DEPTH:
-            raise _Fault(f"more than {MAX_DEPTH} levels of nesting", start)
+            raise _JsonError(f"more than {MAX_DEPTH} levels of nesting", start)
         items: list[JsonValue] = []
         position = self._trivia(start + 1)
         while self._peek(position) != "]":
@@ -154,7 +154,7 @@ class _Scanner:
             return self._string(position, end_of_string)
         word = _BARE.match(self.text, position)
         if word is None:
-            raise _Fault("a value was expected", position)
+            raise _JsonError("a value was expected", position)
         return _bare_value(word.group()), word.end()
 
     def _string(self, start: int, end: re.Pattern[str] | None) -> tuple[str, int]:
@@ -173,12 +173,12 @@ class _Scanner:
                 return "".join(chunks), at + 1
             elif _COLON.match(self.text, at + 1):
                 # A key stands where text was expected: this string lost its closing quote somewhere before.
-                raise _Fault("a string is not closed", start + 1)
+                raise _JsonError("a string is not closed", start + 1)
             else:
                 chunks.append(found.group())
                 position = at + 1
         # No key runs to the end of a text: that was prose. A value may, in a text that was cut.
-        raise _Fault("the text ends inside it", start + 1 if end is None else len(self.text))
+        raise _JsonError("the text ends inside it", start + 1 if end is None else len(self.text))
 
     def _escape(self, at: int) -> tuple[str, int]:
         """What the backslash at ``at`` stands for, and the position after it. An unknown escape is a backslash."""
@@ -214,14 +214,14 @@ class _Scanner:
     def _peek(self, position: int) -> str:
         """The character here. At the end of the text the value cannot be finished."""
         if position >= len(self.text):
-            raise _Fault("the text ends inside it", len(self.text))
+            raise _JsonError("the text ends inside it", len(self.text))
         return self.text[position]
 
     def _spend(self, characters: int) -> None:
         """Charge for characters looked at: bounds the whole reading, whatever the text."""
         self._budget -= characters
         if self._budget < 0:
-            raise _Fault("too tangled to read on", len(self.text))
+            raise _JsonError("too tangled to read on", len(self.text))
 
 
 def _bare_value(word: str) -> JsonValue:

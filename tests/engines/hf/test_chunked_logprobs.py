@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams
@@ -56,7 +57,7 @@ def capped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(folder: Path) -> HfEngine:
-    return HfEngine.from_pretrained(folder, lora_rank=4, lora_alpha=8.0, seed=0, device="cpu")
+    return HfEngine.from_pretrained(folder, AdapterSpec(rank=4, alpha=8.0, seed=0, device="cpu"))
 
 
 def rollouts(count: int = 12, sampled: int = 20) -> list[Datum]:

@@ -423,7 +423,7 @@ def test_a_damaged_checkpoint_is_refused_whole(folder: Path, tmp_path: Path, nam
     assert same(before, adapter(other))
 
 
-@pytest.mark.parametrize("settings", [{"lora_rank": 2}, {"lora_alpha": 3.0}])
+@pytest.mark.parametrize("settings", [{"rank": 2}, {"alpha": 3.0}])
 def test_a_checkpoint_of_another_adapter_is_refused(folder: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     wait(load(folder).save(tmp_path))
     with pytest.raises(CheckpointError) as caught:

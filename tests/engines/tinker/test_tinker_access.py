@@ -15,7 +15,7 @@ from tinker_server import free_port
 
 from espl_bench.cli.app import invoke
 from espl_bench.engines.tinker.service import HEALTH_S, Service, ServiceAccess, find_access
-from espl_bench.errors import EndpointError, EngineFault, UsageError
+from espl_bench.errors import EndpointError, EngineError, UsageError
 from espl_bench.utils.redaction import MASK
 
 RUN = ["run", "--env", "rulebook", "--engine", "tinker", "--out"]
@@ -97,7 +97,7 @@ def test_a_service_that_goes_away_is_not_waited_for_long(key: str):
             return Future()
 
     access = find_access(f"http://127.0.0.1:{free_port()}", None, 1, 100)
-    with pytest.raises(EngineFault, match=r"out of reach for \d+ s while it was sampling"):
+    with pytest.raises(EngineError, match=r"out of reach for \d+ s while it was sampling"):
         asyncio.run(Service(access).result(Promise(), "sampling"))
 
 
@@ -114,7 +114,7 @@ def test_a_service_that_answers_nothing_is_given_up(elsewhere: str, key: str, mo
 
     monkeypatch.setattr(Service, "_is_there", there)
     access = ServiceAccess(elsewhere, find_access(elsewhere, None, 1, 1).key, "TINKER_API_KEY", away_s=60, idle_s=4)
-    with pytest.raises(EngineFault, match="answered no request"):
+    with pytest.raises(EngineError, match="answered no request"):
         asyncio.run(Service(access).result(Promise(), "training"))
 
 

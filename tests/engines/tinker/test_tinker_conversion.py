@@ -9,7 +9,7 @@ tinker = pytest.importorskip("tinker")
 
 from espl_bench.engines.protocol import AdamParams  # noqa: E402
 from espl_bench.engines.tinker import conversion  # noqa: E402
-from espl_bench.errors import EngineFault  # noqa: E402
+from espl_bench.errors import EngineError  # noqa: E402
 from espl_bench.learning.losses import default_loss  # noqa: E402
 from espl_bench.learning.spec import LossSpec  # noqa: E402
 from espl_bench.types import Datum, SampleRequest, StopReason  # noqa: E402
@@ -60,7 +60,7 @@ def test_metrics_are_those_of_the_sampled_tokens():
     ],
 )
 def test_what_a_step_cannot_be_judged_by_is_a_fault(output: dict, says: str):
-    with pytest.raises(EngineFault, match=says):
+    with pytest.raises(EngineError, match=says):
         conversion.metrics([DATUM], [output], {}, LossSpec())
 
 
@@ -77,7 +77,7 @@ def test_a_completion_needs_a_log_probability_for_every_token():
     assert (completion.tokens_T, completion.logprobs_T, completion.text) == ((1, 2), (-1.0, -2.0), "text")
     assert (completion.stop_reason, completion.usage) == (StopReason.STOP, None)
     silent = tinker.SampledSequence(stop_reason="length", sequence_id="a", _tokens_list=[1, 2])
-    with pytest.raises(EngineFault, match="0 log-probabilities for 2 tokens"):
+    with pytest.raises(EngineError, match="0 log-probabilities for 2 tokens"):
         conversion.completion(silent, "")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tinker_server import Server
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.engines.tinker import conversion
@@ -81,7 +82,7 @@ def test_seeds_name_the_draws_and_stops_end_them(engine: TinkerEngine):
 
 
 def test_greedy_and_log_probabilities_are_the_embedded_engines(server: Server, engine: TinkerEngine):
-    local = HfEngine.from_pretrained(server.model, lora_rank=RANK, lora_alpha=32.0, seed=0)
+    local = HfEngine.from_pretrained(server.model, AdapterSpec(rank=RANK, alpha=32.0, seed=0))
 
     async def compare():
         there, here = await engine.reference(), await local.reference()

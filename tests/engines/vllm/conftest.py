@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from espl_bench.engines.adapter_spec import AdapterSpec
+
 if find_spec("vllm") is None:
     collect_ignore_glob = ["test_*.py"]
 
@@ -18,7 +20,7 @@ def engine(lab_model: Path) -> Iterator[Any]:
     """One engine for all tests of a session, as starting one takes a minute: each finds it as some other left it."""
     from espl_bench.engines.vllm.engine import VllmEngine
 
-    started = VllmEngine.from_pretrained(str(lab_model), lora_rank=4, lora_alpha=8.0, seed=0)
+    started = VllmEngine.from_pretrained(str(lab_model), AdapterSpec(rank=4, alpha=8.0, seed=0))
     yield started
     asyncio.run(started.close())
     assert not [thread for thread in threading.enumerate() if thread.name == "vllm"]

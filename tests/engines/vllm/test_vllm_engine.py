@@ -13,11 +13,12 @@ from checked import present
 from engine_calls import data, sample, sample_reference, wait
 from transformers import AutoModelForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.protocol import AdamParams, Engine
 from espl_bench.engines.vllm import adapters
 from espl_bench.engines.vllm.engine import VllmEngine
-from espl_bench.errors import CheckpointError, EngineFault
+from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, SampleRequest, StopReason
 
@@ -139,7 +140,7 @@ def test_a_probe_finds_out_that_older_weights_are_served(engine: VllmEngine) -> 
     wait(present(engine._parts).server.call(adapters._prove(present(adapters.newest)))).check(2e-3)
     wait(engine.train_step(rollouts, LOSS, FAR))  # and nothing is published
     stale = wait(present(engine._parts).server.call(adapters._prove(present(adapters.newest))))
-    with pytest.raises(EngineFault, match="vLLM serves other weights than were trained: adapter version"):
+    with pytest.raises(EngineError, match="vLLM serves other weights than were trained: adapter version"):
         stale.check(2e-3)
 
 
@@ -150,11 +151,11 @@ def test_a_probe_finds_out_that_the_base_model_is_served(engine: VllmEngine) -> 
     nothing = replace(present(adapters.newest), lora=None)
     found = wait(present(engine._parts).server.call(adapters._prove(nothing)))
     assert found.to_base < 1e-4
-    with pytest.raises(EngineFault, match="serves other weights"):
+    with pytest.raises(EngineError, match="serves other weights"):
         found.check(2e-3)
-    with pytest.raises(EngineFault, match="serves the base model in place of adapter version"):
+    with pytest.raises(EngineError, match="serves the base model in place of adapter version"):
         replace(found, shift=1.0, gap=0.2, to_base=0.01).check(0.5)
-    with pytest.raises(EngineFault, match="serves another reference than the base model"):
+    with pytest.raises(EngineError, match="serves another reference than the base model"):
         replace(found, gap=0.0, base_gap=0.1).check(2e-3)
 
 
@@ -227,7 +228,7 @@ def test_a_checkpoint_is_the_embedded_engines_and_comes_back(engine: VllmEngine,
     learn(engine, asked)
     before = sample(engine, asked)
     wait(engine.save(tmp_path))
-    embedded = HfEngine.from_pretrained(lab_model, lora_rank=4, lora_alpha=8.0, seed=1, device="cpu")
+    embedded = HfEngine.from_pretrained(lab_model, AdapterSpec(rank=4, alpha=8.0, seed=1, device="cpu"))
     wait(embedded.load(tmp_path))
     measured = wait(embedded.train_step(data(asked, before), LOSS, STILL))
     assert measured["logprob_gap"] < 1e-4, "the embedded engine goes on from it"

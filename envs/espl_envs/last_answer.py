@@ -1,0 +1,7 @@
+"""The answer of a policy that answers in a few words, after the word ``answer``."""
+
+
+def last_answer(response: str) -> list[str]:
+    """The words behind the last ``answer``; none if there is no such word, or nothing behind it."""
+    words = response.split()
+    return words[len(words) - words[::-1].index("answer") :] if "answer" in words else []

@@ -1,0 +1,27 @@
+"""The adapter that a local engine trains, and the defaults that `fit` plans with. Light: it imports nothing that loads torch."""
+
+from dataclasses import dataclass
+
+RANK = 32
+"""Of an adapter, unless another is asked for."""
+MICRO_BATCH = 4_096
+"""Tokens of a training micro-batch, unless another number is asked for."""
+PIECE = 2**25
+"""Logits of a training step that are held at once: 128 MiB in float32 (`hf.chunked_logprobs`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSpec:
+    """A fresh LoRA adapter on every linear layer but the output layer, and how its weights are trained."""
+
+    rank: int = RANK
+    alpha: float
+    """The update is scaled by ``alpha / rank``."""
+    seed: int
+    """Names the initial weights, the same in every local engine; the global random state is left as it was."""
+    device: str | None = None
+    """Where weights are trained, e.g. ``cpu`` or ``cuda:1``; None: cuda, else mps, else cpu."""
+    token_budget: int = MICRO_BATCH
+    """Tokens of a micro-batch, padding included."""
+    gradient_checkpointing: bool = False
+    """Train with less memory, in more time."""
