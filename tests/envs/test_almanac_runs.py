@@ -19,6 +19,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.registry import find_environment, find_method
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 SHAPE = {"steps": 2, "num_prompts": 2, "batch_size": 8, "group_size": 5, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1}
 SHAPE |= {"lora_rank": 4}
@@ -50,7 +51,7 @@ def typed() -> list[str]:
 
 
 def stored(folder: Path) -> list[dict]:
-    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step)]
+    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step, decode)]
 
 
 def is_principle(text: str) -> bool:

@@ -37,6 +37,7 @@ from espl_bench.types import (
     SystemPrompt,
     TrajectoryGroup,
 )
+from espl_bench.utils.jsonl import decode
 
 CHAT = make_chat()
 
@@ -238,7 +239,7 @@ def test_an_episode_that_cannot_begin_is_an_outcome_too():
     assert [len(call) for call in client.calls] == [3], "nothing is sampled for it"
     for trajectory in failed.trajectories_G:
         assert (trajectory.turns, trajectory.outcome, trajectory.error) == ((), Outcome.ERROR, "the problem server is down")
-    assert [row["stop_reason"] for row in rollout_rows([failed])] == [None] * 3
+    assert [row.stop_reason for row in rollout_rows([failed])] == [None] * 3
     assert compute_advantages([failed], Baseline.PER_PROMPT) == []
 
 
@@ -273,10 +274,10 @@ def test_a_bug_in_an_environment_is_no_failure_and_stops_the_run():
 def test_rows_hold_what_is_needed_to_grade_again():
     groups = rolled(Says(("3", "answer PLACE")), AskTwice, (prompt(7), prompt(7)), count=1, group_size=2)
     stored = rollout_rows(groups)
-    assert [(row["prompt_id"], row["slot"], row["sample"]) for row in stored] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
-    assert stored[2]["turns"] == ["3", "answer 2"]
-    assert {(row["problem_id"], row["question"], row["answer"]) for row in stored} == {("train/0", "0 + 4 = ?", "4")}
-    assert all(row["generated_tokens"] == 2 + 3 for row in stored)
+    assert [(row.prompt_id, row.slot, row.sample) for row in stored] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
+    assert stored[2].turns == ("3", "answer 2")
+    assert {(row.problem_id, row.question, row.answer) for row in stored} == {("train/0", "0 + 4 = ?", "4")}
+    assert all(row.generated_tokens == 2 + 3 for row in stored)
 
 
 # Off the loop
@@ -335,7 +336,7 @@ def test_a_stored_rollout_is_replayed_to_the_same_end():
     for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
         groups = rolled(client, AskTwice, count=2, group_size=3)
         for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
-            ending = replay(AskTwice(), rollout.problem, row["turns"], StopReason(row["stop_reason"]))
+            ending = replay(AskTwice(), rollout.problem, row.turns, row.stop_reason)
             assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
 
 
@@ -424,7 +425,7 @@ def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, la
     config = make_config(lab_model, "espl", steps=3, batch_size=8).model_copy(update={"env": asking_twice})
     summary = run(config, tmp_path)
     assert summary.ledger.rollouts == 3 * 3 * 8 * 4
-    failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step) if row["outcome"] == "error"]
+    failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step, decode) if row["outcome"] == "error"]
     assert failed and all(row["error"] == f"no judge for {row['problem_id']}" for row in failed)
     for row in rows(tmp_path, Log.METRICS):
         assert row["outcomes"]["error"] > 0
