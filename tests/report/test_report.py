@@ -27,7 +27,6 @@ from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
-from espl_bench.runs import logs
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import replay
 from espl_bench.types import Rating, Split
@@ -313,7 +312,7 @@ def bytes_read(monkeypatch) -> dict[str, int]:
             found[path.name] = found.get(path.name, 0) + len(data)
         return read(path, data, *rest)
 
-    monkeypatch.setattr(logs, "rows", counted)
+    monkeypatch.setattr(jsonl, "rows", counted)
     return found
 
 
