@@ -162,7 +162,7 @@ def _text(row: RolloutRow) -> dict[str, Any]:
     return {
         "question": row.question,
         "answer": row.answer,
-        "turns": row.turns,
+        "turns": list(row.turns),
         "heard": [[{"tool": each.tool, "text": each.text} for each in observations] for observations in row.heard],
         "lengths": _per_turn(row.lengths, len(row.turns)),
         "surprisals": _per_turn(row.surprisals, len(row.turns)),
@@ -171,6 +171,6 @@ def _text(row: RolloutRow) -> dict[str, Any]:
     }
 
 
-def _per_turn(values: Sequence[Sequence[int]], turns: int) -> Sequence[Sequence[int]]:
+def _per_turn(values: Sequence[Sequence[int]], turns: int) -> list[list[int]]:
     """A list for each turn, empty where a run is older than the column or its engine knew no tokens."""
-    return values if len(values) == turns else [()] * turns
+    return [list(each) for each in values] if len(values) == turns else [[] for _ in range(turns)]

@@ -83,7 +83,7 @@ class RolloutRow:
             lengths=tuple(turn.completion.lengths_T for turn in turns),
             surprisals=tuple(_surprisals(turn.completion) for turn in turns),
             heard=tuple(turn.observations for turn in turns[1:]),
-            segments=max(1, len(trajectory.segments)),
+            segments=len(trajectory.segments) if len(turns) > 1 else 1,
             limit=trajectory.limit,
             measures=trajectory.measures,
         )
