@@ -30,8 +30,12 @@ def ours(engine: str, steps: int, folder: Path) -> dict[str, Any]:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in (shape | rest).items()]
     command = [sys.executable, "-m", "espl_bench", "run", "--method=rl_only", "--env=rulebook", "--quiet", f"--out={folder}", *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    timing, metrics = (_rows(folder / f"{name}.jsonl") for name in ("timing", "metrics"))
-    return {"seconds": [row["seconds"] for row in timing], "tokens": [row["generated_tokens"] for row in metrics]}
+    from espl_bench.runs.log_rows import read_metrics, read_timing
+    from espl_bench.runs.run_dir import RunDir
+
+    run_dir = RunDir.open(folder)
+    tokens = [row.generated_tokens for row in read_metrics(run_dir)]
+    return {"seconds": [row.seconds for row in read_timing(run_dir)], "tokens": tokens}
 
 
 def theirs(python: str, steps: int, folder: Path) -> dict[str, Any]:
@@ -109,10 +113,6 @@ def child(folder: Path, model: str, steps: int) -> None:
     trainer.train()
     seconds = [after - before for before, after in pairwise(clock)]
     (folder / "trl.json").write_text(json.dumps({"seconds": seconds, "tokens": tokens}))
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _speed(found: dict[str, Any]) -> tuple[float, float, float]:

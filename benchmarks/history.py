@@ -109,35 +109,47 @@ def lay_out(folder: Path, config, steps: int, prompts: int, alive: int) -> None:
 
     from espl_bench.accounting.usage import LedgerTotals
     from espl_bench.evolution.population import Population
+    from espl_bench.runs.log_rows import MetricsRow, TimingRow
     from espl_bench.runs.logs import Log
+    from espl_bench.runs.population_events import BornEvent, RatedEvent
+    from espl_bench.runs.rollout_rows import RolloutRow
     from espl_bench.runs.run_dir import RunDir
-    from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt
+    from espl_bench.types import ROOT_ORIGIN, Lineage, Outcome, Rating, StopReason, SystemPrompt
     from espl_bench.utils.jsonl import encode
 
     run = RunDir.create(folder, config, {"facts": {}})
-    principles = ["dax larger", "fep sum", "wug smaller"]
+    principles = ("dax larger", "fep sum", "wug smaller")
     members = []
     with Log.POPULATION.path(folder).open("ab") as log:
         for number in range(prompts):
             step = number * max(steps, 1) // prompts
             origin = "mutation" if number else ROOT_ORIGIN
-            parents = [number - 1] if number else []
-            row = {"event": "born", "step": step, "id": number, "origin": origin, "parents": parents, "principles": principles}
-            log.write(encode({**row, "mu": 25.0, "sigma": 3.0, "evidence": []}))
+            parents = (number - 1,) if number else ()
+            log.write(encode(BornEvent(step, number, origin, parents, principles, 25.0, 3.0, ()).encode()))
             if number >= prompts - alive:
-                lineage = Lineage(origin, tuple(parents))
-                members.append(SystemPrompt(number, tuple(principles), Rating(20 + number % 100 / 10, 3.0), lineage))
+                members.append(SystemPrompt(number, principles, Rating(20 + number % 100 / 10, 3.0), Lineage(origin, parents)))
         for step in range(1, steps + 1):
-            log.write(encode({"event": "rated", "step": step, "means": {"1": 0.5}, "ratings": {"1": [25.0, 3.0]}}))
-    outcomes = {"correct": 0.5, "wrong": 0.5}
+            log.write(encode(RatedEvent(step, {1: 0.5}, {1: (25.0, 3.0)}).encode()))
+    outcomes = {Outcome.CORRECT: 0.5, Outcome.WRONG: 0.5}
     with Log.METRICS.path(folder).open("ab") as metrics, Log.TIMING.path(folder).open("ab") as timing:
         for step in range(1, steps + 1):
-            row = {"step": step, "reward": 0.5, "rewards": {"1": 0.5}, "outcomes": outcomes, "population": alive, "shown": 1}
-            metrics.write(encode({**row, "generated_tokens": 4000, "train": {"loss": 0.1}}))
-            timing.write(encode({"step": step, "seconds": 1.0, "tokens_per_second": 1.0}))
-    turn = "3 dax 5 = 5 . " * 8
-    row = {"problem_id": "train/1", "question": "3 dax 5 = ?", "answer": "5", "prompt_id": 1, "sample": 0, "slot": 0, "turns": [turn]}
-    line = encode({**row, "reward": 1.0, "outcome": "correct", "stop_reason": "stop", "generated_tokens": 30, "error": None})
+            metrics.write(encode(MetricsRow(step, 0.5, {1: 0.5}, outcomes, alive, 1, 4000, {"loss": 0.1}).encode()))
+            timing.write(encode(TimingRow(step, 1.0, 1.0).encode()))
+    rollout = RolloutRow(
+        problem_id="train/1",
+        question="3 dax 5 = ?",
+        answer="5",
+        prompt_id=1,
+        slot=0,
+        sample=0,
+        turns=("3 dax 5 = 5 . " * 8,),
+        reward=1.0,
+        outcome=Outcome.CORRECT,
+        stop_reason=StopReason.STOP,
+        generated_tokens=30,
+        error=None,
+    )
+    line = encode(rollout.encode())
     for step in range(1, steps + 1):
         run.rollout_path(step).write_bytes(line * PER_STEP)
     population = Population(tuple(members), prompts, alive)

@@ -7,7 +7,6 @@ Runs lie under --out; the same command goes on after a stop.
 """
 
 import argparse
-import json
 import math
 import os
 import subprocess
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from espl_envs.lab import MODEL
 
+from espl_bench.runs.log_rows import read_metrics
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.stats import paired_difference, seed_interval
 
@@ -55,9 +56,10 @@ def tell(name: str, runs: list[Summary]) -> None:
 
 def furthest(folders: list[Path]) -> tuple[float, float]:
     """The largest |mean of log q - log p| of a step, and the largest log of a token's ratio."""
-    rows = [json.loads(line)["train"] for folder in folders for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    trained = [row for row in rows if row and "ratio_max" in row]
-    return max(abs(row["kl_sampler"]) for row in trained), max(math.log(row["ratio_max"]) for row in trained)
+    trained = [row.train for folder in folders for row in read_metrics(RunDir.open(folder)) if "ratio_max" in row.train]
+    gaps = [train["kl_sampler"] for train in trained]
+    ratios = [train["ratio_max"] for train in trained]
+    return max(math.inf if gap is None else abs(gap) for gap in gaps), max(math.inf if top is None else math.log(top) for top in ratios)
 
 
 def main() -> None:

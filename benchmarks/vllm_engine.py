@@ -32,7 +32,8 @@ from espl_bench.loop import LoopState, RunContext, iterate
 from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.rollouts.rollout import roll_out
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.log_rows import read_metrics
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split, TrajectoryGroup
 
 PROBLEMS, GROUP = 40, 5
@@ -154,7 +155,7 @@ def mismatch(engine: VllmEngine, steps: int) -> None:
                 state = await iterate(bench, state, recorder)
 
         asyncio.run(learn())
-        trained = [row["train"] for row in run_dir.read_log(Log.METRICS)]
+        trained = [row.train for row in read_metrics(run_dir)]
     gaps = [row["logprob_gap"] for row in trained]
     print(f"mean |log p - log q| over {steps} steps: {statistics.fmean(gaps):.2e} nats, worst step {max(gaps):.2e}")
     largest, capped = (max(row[name] for row in trained) for name in ("ratio_max", "capped_fraction"))

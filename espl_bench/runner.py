@@ -5,8 +5,8 @@ import hashlib
 import shlex
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from espl_bench.accounting.budget import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
@@ -21,8 +21,9 @@ from espl_bench.monitoring.reporter import Reporter
 from espl_bench.optimize import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
+from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.provenance import collect
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 from espl_bench.utils.stop_signal import StopSignal, listening
@@ -135,7 +136,7 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
         n_items=len(test.scores_IG),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
-        training_outcomes=mean_shares([row["outcomes"] for row in run_dir.read_log(Log.METRICS)]),
+        training_outcomes=mean_shares([row.outcomes for row in read_metrics(run_dir)]),
         sample_scores=test.scores_IG,
         measures=test.measures,
         ledger=totals,
@@ -149,18 +150,18 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
 
 def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:
     """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
-    seconds = {row["step"]: row["seconds"] for row in run_dir.read_log(Log.TIMING)}
-    evaluations = run_dir.read_log(Log.EVALUATIONS)
-    if any("spent" not in row for row in evaluations):
-        raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
-    return tuple(
-        CurvePoint(step=row["step"], split=row["split"], score=row["score"], spent=_spent(row, seconds, cost_tracker))
-        for row in evaluations
-    )
+    seconds = {row.step: row.seconds for row in read_timing(run_dir)}
+    points: list[CurvePoint] = []
+    for row in read_evaluations(run_dir):
+        if row.spent is None:
+            raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
+        spent = _spent(row.step, row.spent, seconds, cost_tracker)
+        points.append(CurvePoint.model_validate({"step": row.step, "split": row.split.value, "score": row.score, "spent": spent}))
+    return tuple(points)
 
 
-def _spent(row: Mapping[str, Any], seconds: Mapping[int, float], cost_tracker: CostTracker) -> Spent:
-    spent = Spent(**row["spent"], seconds=sum(seconds[step] for step in range(1, row["step"] + 1)))
+def _spent(steps: int, cost: LearningCost, seconds: Mapping[int, float], cost_tracker: CostTracker) -> Spent:
+    spent = Spent(**asdict(cost), seconds=sum(seconds[step] for step in range(1, steps + 1)))
     return spent.model_copy(update={"cost_usd": cost_tracker.cost_of_learning(spent)})
 
 

@@ -19,6 +19,7 @@ from espl_bench.prompts.dialect import BUILT_IN, Dialect
 from espl_bench.registry import CONTROLS, names
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split, Trajectory, TrajectoryGroup
+from espl_bench.utils.jsonl import decode
 
 SHAPE: dict[str, Any] = {"steps": 2, "eval_samples": 1}
 
@@ -88,7 +89,7 @@ def test_random_rewards_are_learned_from_and_not_written_down(tmp_path: Path):
     """The rollouts keep their true grades; what prompts are rated by does not follow from them."""
     run(make_scripted_config(control="random-reward", **SHAPE), tmp_path / "run", ScriptedEngine())
     for row in rows(tmp_path / "run", Log.METRICS):
-        stored = RunDir(tmp_path / "run").read_rollouts(row["step"])
+        stored = RunDir(tmp_path / "run").read_rollouts(row["step"], decode)
         true = sum(each["reward"] for each in stored) / len(stored)
         assert row["reward"] == pytest.approx(true)
         assert sum(row["rewards"].values()) / len(row["rewards"]) != pytest.approx(true)

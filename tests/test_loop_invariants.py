@@ -30,6 +30,7 @@ from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import ROOT_ORIGIN, Lineage, Outcome, Rating, Split, SystemPrompt
+from espl_bench.utils.jsonl import decode
 
 QUESTIONS = splits_by_question(RulebookEnv())
 
@@ -114,14 +115,14 @@ def test_the_root_sampled_three_times_is_no_match(tmp_path: Path):
     assert rated["means"].keys() == {"0"}
     assert rated["ratings"] == {"0": [25.0, 25.0 / 3]}
     assert last_commit(tmp_path).population["members"][0]["matches"] == 0
-    assert Counter(row["slot"] for row in RunDir(tmp_path).read_rollouts(1)) == {0: 16, 1: 16, 2: 16}
+    assert Counter(row["slot"] for row in RunDir(tmp_path).read_rollouts(1, decode)) == {0: 16, 1: 16, 2: 16}
 
 
 def test_a_prompt_sampled_twice_counts_once(tmp_path: Path):
     run(make_scripted_config(steps=2, crossover_prob=0.0), tmp_path, ScriptedEngine())
     _, second = events(tmp_path, "rated")
     assert second["means"].keys() == {"0", "1"}
-    assert sorted(Counter(row["prompt_id"] for row in RunDir(tmp_path).read_rollouts(2)).values()) == [16, 32]
+    assert sorted(Counter(row["prompt_id"] for row in RunDir(tmp_path).read_rollouts(2, decode)).values()) == [16, 32]
     assert {member["matches"] for member in last_commit(tmp_path).population["members"] if member["id"] < 2} == {1}
     check_population(tmp_path)
 
@@ -345,7 +346,7 @@ def test_rollouts_that_were_cut_stay_out_of_the_loss_if_asked_and_count_in_the_b
 def test_the_outcomes_of_a_step_are_those_of_its_rollouts(lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, steps=3), tmp_path)
     for row in rows(tmp_path, Log.METRICS):
-        stored = RunDir(tmp_path).read_rollouts(row["step"])
+        stored = RunDir(tmp_path).read_rollouts(row["step"], decode)
         counts = Counter(rollout["outcome"] for rollout in stored)
         assert row["outcomes"] == {name: count / len(stored) for name, count in counts.items()}
         assert row["reward"] == pytest.approx(sum(rollout["reward"] for rollout in stored) / len(stored))

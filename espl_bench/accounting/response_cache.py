@@ -85,7 +85,7 @@ class ResponseCache:
             return []
         whole = self._path.read_bytes().rfind(b"\n") + 1
         atomic_io.truncate(self._path, whole)
-        return jsonl.read_rows(self._path)
+        return jsonl.read_rows(self._path, jsonl.decode)
 
 
 def _completion(row: dict[str, Any]) -> Completion:

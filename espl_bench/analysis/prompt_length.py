@@ -1,10 +1,10 @@
 """How long a population's prompts are, and how different from each other: what bloat and a loss of diversity look like in numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
+from espl_bench.runs.log_rows import MetricsRow
 from espl_bench.runs.view import PromptView
 
 
@@ -22,19 +22,19 @@ class WordsAt:
     """Mean over pairs of the share of their words that only one of the two has (Jaccard distance); None for a lone prompt."""
 
 
-def words_over_time(prompts: Sequence[PromptView], metrics: Sequence[Mapping[str, Any]], population_size: int) -> Iterator[WordsAt]:
+def words_over_time(prompts: Sequence[PromptView], metrics: Sequence[MetricsRow], population_size: int) -> Iterator[WordsAt]:
     """One entry per iteration. Prompts in order of birth; the newest `population_size` live."""
     words = {prompt.id: [word for principle in prompt.principles for word in principle.split()] for prompt in prompts}
     distances: dict[tuple[int, int], float] = {}
     for row in metrics:
-        living = [prompt for prompt in prompts if prompt.born_step <= row["step"]][-population_size:]
+        living = [prompt for prompt in prompts if prompt.born_step <= row.step][-population_size:]
         pairs = list(combinations((prompt.id for prompt in living), 2))
         for a, b in pairs:
             if (a, b) not in distances:
                 distances[a, b] = _distance(set(words[a]), set(words[b]))
         yield WordsAt(
-            step=row["step"],
-            shown_words=len(words[row["shown"]]),
+            step=row.step,
+            shown_words=len(words[row.shown]),
             mean_words=sum(len(words[prompt.id]) for prompt in living) / len(living),
             mean_principles=sum(len(prompt.principles) for prompt in living) / len(living),
             diversity=sum(distances[pair] for pair in pairs) / len(pairs) if pairs else None,

@@ -1,12 +1,12 @@
 """What ratings said before, and what came then: the history of every prompt's rating, and how often the favourite won."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
-from typing import Any
 
 from espl_bench.evolution.rating import BETA
+from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent
 from espl_bench.types import Rating
 
 
@@ -30,17 +30,17 @@ class Duel:
     """1 if it did, 0 if not, 0.5 for a draw."""
 
 
-def histories(events: Sequence[Mapping[str, Any]]) -> dict[int, list[RatedAt]]:
+def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
     """Prompt id → its ratings from birth on, from a population log."""
     found: dict[int, list[RatedAt]] = {}
     for event in events:
-        if event["event"] == "born":
-            found[event["id"]] = [RatedAt(event["step"], Rating(event["mu"], event["sigma"]), None)]
-        elif event["event"] == "rated":
-            for key, mean in event["means"].items():
-                line = found[int(key)]
-                rating = event["ratings"].get(key)
-                line.append(RatedAt(event["step"], Rating(*rating) if rating else line[-1].rating, mean))
+        if isinstance(event, BornEvent):
+            found[event.id] = [RatedAt(event.step, Rating(event.mu, event.sigma), None)]
+        elif isinstance(event, RatedEvent):
+            for key, mean in event.means.items():
+                line = found[key]
+                rating = event.ratings.get(key)
+                line.append(RatedAt(event.step, Rating(*rating) if rating else line[-1].rating, mean))
     return found
 
 
@@ -50,19 +50,19 @@ def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
     return known[-1] if known else None
 
 
-def duels(events: Sequence[Mapping[str, Any]], tie: float) -> Iterator[Duel]:
+def duels(events: Sequence[PopulationEvent], tie: float) -> Iterator[Duel]:
     """Every pair of every ranking in which one was the favourite. Mean rewards within `tie` are a draw, as in the rating itself."""
     past = histories(events)
     for event in events:
-        if event["event"] != "rated" or not event["ratings"]:
+        if not isinstance(event, RatedEvent) or not event.ratings:
             continue
-        before = {int(key): rating_at(past[int(key)], event["step"] - 1) for key in event["means"]}
+        before = {key: rating_at(past[key], event.step - 1) for key in event.means}
         for a, b in combinations(sorted(before), 2):
             mine, other = before[a], before[b]
             if mine is None or other is None:
                 continue
             expected = chance(mine, other)
-            margin = event["means"][str(a)] - event["means"][str(b)]
+            margin = event.means[a] - event.means[b]
             won = 0.5 if abs(margin) <= tie + 1e-9 else float(margin > 0)
             if expected != 0.5:
                 yield Duel(expected, won) if expected > 0.5 else Duel(1.0 - expected, 1.0 - won)

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.collect import LEVELS, collect
 from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.runs.log_rows import MetricsRow, TimingRow, read_metrics, read_timing
+from espl_bench.runs.population_events import PopulationEvent, read_events
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, Log, RunDir
 from espl_bench.runs.view import RunView, read_view
 
@@ -20,10 +21,10 @@ class RunRecord:
     label: str
     """The row of the tables that it belongs to."""
     view: RunView
-    metrics: tuple[Mapping[str, Any], ...]
+    metrics: tuple[MetricsRow, ...]
     """One row per iteration."""
-    timing: tuple[Mapping[str, Any], ...]
-    events: tuple[Mapping[str, Any], ...]
+    timing: tuple[TimingRow, ...]
+    events: tuple[PopulationEvent, ...]
     """The population's log."""
 
     @property
@@ -124,7 +125,7 @@ def read_record(run: RunDir, labels: Mapping[str, str]) -> RunRecord:
         run=run,
         label=_label(view, labels),
         view=view,
-        metrics=tuple(run.read_log(Log.METRICS)),
-        timing=tuple(run.read_log(Log.TIMING)),
-        events=tuple(run.read_log(Log.POPULATION)),
+        metrics=tuple(read_metrics(run)),
+        timing=tuple(read_timing(run)),
+        events=tuple(read_events(run)),
     )

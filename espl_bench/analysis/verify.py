@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from espl_bench.build import environment_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
-from espl_bench.runs.rollout_rows import InvalidRowError, RolloutRow, read_stored
+from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics
+from espl_bench.runs.rollout_rows import RolloutRow, read_stored
 from espl_bench.runs.run_dir import KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
-from espl_bench.types import Problem, Split
+from espl_bench.types import Problem, Split, StopReason
+from espl_bench.utils.jsonl import InvalidRowError
 
-Row = Mapping[str, Any]
+Evaluations = Mapping[tuple[int, Split], EvaluationRow]
+"""By step and split."""
 Progress = Callable[[int, int], None]
 """Told how many files of how many are done."""
 
@@ -97,7 +99,8 @@ class Examiner:
         if not stored.turns:
             return RegradedRollout(stored, Ending(stored.reward, stored.outcome, stored.error))
         problem = self.problems[stored.problem_id]
-        return RegradedRollout(stored, replay(self.make(), problem, stored.turns, stored.stop, stored.observations, stored.limit))
+        stop = stored.stop_reason or StopReason.STOP
+        return RegradedRollout(stored, replay(self.make(), problem, stored.turns, stop, stored.heard, stored.limit))
 
 
 def verify(run_dir: RunDir, progress: Progress) -> Verification:
@@ -110,21 +113,22 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     examiner = Examiner(run_dir.config())
     run_dir.refuse_other_data(examiner.env.data_identity())
     found = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
-    rows: dict[tuple[int, RolloutKind], Row] = {(row["step"], None): row for row in run_dir.read_log(Log.METRICS)}
-    rows |= {(row["step"], Split(row["split"])): row for row in run_dir.read_log(Log.EVALUATIONS)}
+    metrics = {row.step: row for row in read_metrics(run_dir)}
+    evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
     stored = {(step, split) for split in KINDS for step in run_dir.rollout_steps(split)}
-    places = sorted({*rows, *stored}, key=lambda place: (place[0], place[1] or ""))
+    places = sorted({*((step, None) for step in metrics), *evaluations, *stored}, key=lambda place: (place[0], place[1] or ""))
     last_test: list[RegradedRollout] | None = None
     for done, (step, split) in enumerate(places):
         progress(done, len(places))
         regraded = _regrade_file(found, examiner, step, split)
-        if regraded is not None and (row := rows.get((step, split))) is not None:
-            _compare_row(found, examiner, split, row, regraded)
+        if regraded is not None and split is None and step in metrics:
+            _compare_metrics(found, metrics[step], regraded)
+        if regraded is not None and split is not None and (step, split) in evaluations:
+            _compare_evaluation(found, examiner, evaluations[step, split], regraded)
         if split is Split.TEST:
             last_test = regraded
     progress(len(places), len(places))
     if found.summary is not None:
-        evaluations = {place: row for place, row in rows.items() if place[1] is not None}
         _compare_summary(found, found.summary, evaluations, last_test)
     return found
 
@@ -155,16 +159,20 @@ def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Rol
     return regraded if len(sound) == len(lines) else None
 
 
-def _compare_row(found: Verification, examiner: Examiner, split: RolloutKind, row: Row, regraded: Sequence[RegradedRollout]) -> None:
-    """A row of metrics.jsonl (no split) or evaluations.jsonl against its rollouts."""
-    place = f"{Log.METRICS if split is None else Log.EVALUATIONS}.jsonl step {row['step']}"
-    found.compare(place, "outcomes", row["outcomes"], _shares(regraded))
-    if split is None:
-        graded = [each.ending.reward for each in regraded if each.ending.outcome.graded]
-        found.compare(place, "reward", row["reward"], _mean(graded))
-        found.compare(place, "generated tokens", row["generated_tokens"], sum(each.stored.generated_tokens for each in regraded))
-        return
-    found.compare(place, f"{split} score", row["score"], _mean(_item_scores(regraded)))
+def _compare_metrics(found: Verification, row: MetricsRow, regraded: Sequence[RegradedRollout]) -> None:
+    """An iteration against its rollouts."""
+    place = f"{Log.METRICS}.jsonl step {row.step}"
+    graded = [each.ending.reward for each in regraded if each.ending.outcome.graded]
+    found.compare(place, "outcomes", row.outcomes, _shares(regraded))
+    found.compare(place, "reward", row.reward, _mean(graded))
+    found.compare(place, "generated tokens", row.generated_tokens, sum(each.stored.generated_tokens for each in regraded))
+
+
+def _compare_evaluation(found: Verification, examiner: Examiner, row: EvaluationRow, regraded: Sequence[RegradedRollout]) -> None:
+    """An evaluation against its rollouts."""
+    place, split = f"{Log.EVALUATIONS}.jsonl step {row.step}", row.split
+    found.compare(place, "outcomes", row.outcomes, _shares(regraded))
+    found.compare(place, f"{split} score", row.score, _mean(_item_scores(regraded)))
     env, samples = examiner.env, examiner.config.eval_samples
     expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
     present = [(each.stored.problem_id, each.stored.sample) for each in regraded]
@@ -173,14 +181,12 @@ def _compare_row(found: Verification, examiner: Examiner, split: RolloutKind, ro
         found.differences.append(Difference(place, f"{split} rollouts", stated, f"{len(present):,} others"))
 
 
-def _compare_summary(
-    found: Verification, summary: Summary, evaluations: Mapping[tuple[int, RolloutKind], Row], test: Sequence[RegradedRollout] | None
-) -> None:
+def _compare_summary(found: Verification, summary: Summary, evaluations: Evaluations, test: Sequence[RegradedRollout] | None) -> None:
     """The result against the rows of the evaluations' log, and what it says of the test against the rollouts of the last one."""
     for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):
         row = evaluations.get((summary.steps, split))
-        found.compare(SUMMARY, f"{split} score", score, None if row is None else row["score"])
-    logged = sorted((row["step"], row["split"], row["score"]) for row in evaluations.values())
+        found.compare(SUMMARY, f"{split} score", score, None if row is None else row.score)
+    logged = sorted((row.step, row.split, row.score) for row in evaluations.values())
     found.compare(SUMMARY, "curve", sorted((point.step, point.split, point.score) for point in summary.curve), logged)
     if test is None:
         return

@@ -11,7 +11,8 @@ from espl_bench import runner
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.monitoring.reporter import Silent
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.log_rows import read_timing
+from espl_bench.runs.run_dir import RunDir
 
 STEPS = 2
 """The first step warms up; the last one counts."""
@@ -51,7 +52,7 @@ def probe(config: RunConfig) -> Speed:
     with TemporaryDirectory(prefix="espl-bench-") as folder:
         path = Path(folder) / "probe"
         spent = runner.run(short, path, Silent()).ledger
-        steps = [row["seconds"] for row in RunDir.open(path).read_log(Log.TIMING)]
+        steps = [row.seconds for row in read_timing(RunDir.open(path))]
     return Speed(
         step_s=steps[-1] if steps else 0.0,
         eval_rollout_s=(spent.wall_s - sum(steps)) / spent.eval_rollouts,

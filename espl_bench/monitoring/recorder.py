@@ -4,9 +4,7 @@ Rows hold no clock readings except in the timing log, so that a resumed run's lo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.evolution.operators.proposal import Child
@@ -16,12 +14,11 @@ from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import outcome_rates
 from espl_bench.runs.checkpoints import Save
+from espl_bench.runs.log_rows import EvaluationRow, LearningCost, MetricsRow, TimingRow
+from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent, RejectedEvent
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import TRIAL, Log, RunDir
-from espl_bench.types import Outcome, SystemPrompt, TrajectoryGroup
-
-SPENT = ("rollouts", "generated_tokens", "prompt_tokens", "reflection_tokens", "reflection_prompt_tokens", "train_tokens")
-"""Counts of the ledger that stand beside each evaluation; its seconds are in the timing log."""
+from espl_bench.types import SystemPrompt, TrajectoryGroup
 
 
 class RunRecorder:
@@ -41,7 +38,7 @@ class RunRecorder:
 
     def root(self, prompt: SystemPrompt) -> None:
         """The population's first prompt."""
-        self.run_dir.append(Log.POPULATION, _born(0, prompt, None))
+        self._event(BornEvent.of(0, prompt, None))
 
     def iteration(
         self,
@@ -57,25 +54,23 @@ class RunRecorder:
         graded = [reward for group in groups_KP for reward in group.graded_rewards]
         reward = sum(graded) / len(graded) if graded else 0.0
         outcomes = outcome_rates(rollouts)
-        self.run_dir.write_rollouts(step, rollout_rows(groups_KP))
+        self.run_dir.write_rollouts(step, [row.encode() for row in rollout_rows(groups_KP)])
         self._population(step, generation)
-        self.run_dir.append(
-            Log.METRICS,
-            {
-                "step": step,
-                "reward": reward,
-                "rewards": {str(prompt): mean for prompt, mean in generation.means.items()},
-                "outcomes": _plain(outcomes),
-                "population": len(generation.population.members),
-                "shown": shown.id,
-                "generated_tokens": sum(rollout.generated_tokens for rollout in rollouts),
-                "train": dict(learned),
-            },
+        metrics = MetricsRow(
+            step=step,
+            reward=reward,
+            rewards=generation.means,
+            outcomes=outcomes,
+            population=len(generation.population.members),
+            shown=shown.id,
+            generated_tokens=sum(rollout.generated_tokens for rollout in rollouts),
+            train=learned,
         )
+        self.run_dir.append(Log.METRICS, metrics.encode())
         tokens = _sampled(self.ledger)
         speed = (tokens - self._tokens_before) / seconds
         self._tokens_before = tokens
-        self.run_dir.append(Log.TIMING, {"step": step, "seconds": seconds, "tokens_per_second": speed})
+        self.run_dir.append(Log.TIMING, TimingRow(step, seconds, speed).encode())
         self.reporter.stepped(
             StepReport(
                 step=step,
@@ -92,49 +87,38 @@ class RunRecorder:
 
     def born(self, step: int, prompt: SystemPrompt, child: Child) -> None:
         """A prompt that joined the population outside an iteration."""
-        self.run_dir.append(Log.POPULATION, _born(step, prompt, child))
+        self._event(BornEvent.of(step, prompt, child))
 
     def trial(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
         """Store the rollouts that children of an iteration were judged by, if there were any."""
         if groups:
-            self.run_dir.write_rollouts(step, rollout_rows(groups), TRIAL)
+            self.run_dir.write_rollouts(step, [row.encode() for row in rollout_rows(groups)], TRIAL)
 
     def _population(self, step: int, generation: Generation) -> None:
         """Every rating, every child born and every child rejected."""
-        rated = {str(prompt): [rating.mu, rating.sigma] for prompt, rating in generation.ratings.items()}
-        means = {str(prompt): mean for prompt, mean in generation.means.items()}
-        self.run_dir.append(Log.POPULATION, {"event": "rated", "step": step, "means": means, "ratings": rated})
+        ratings = {prompt: (rating.mu, rating.sigma) for prompt, rating in generation.ratings.items()}
+        self._event(RatedEvent(step, generation.means, ratings))
         for prompt, child in generation.born:
-            self.run_dir.append(Log.POPULATION, _born(step, prompt, child))
+            self._event(BornEvent.of(step, prompt, child))
         for child in generation.rejected:
-            self.run_dir.append(
-                Log.POPULATION,
-                {
-                    "event": "rejected",
-                    "step": step,
-                    "origin": child.origin,
-                    "parents": list(child.parent_ids),
-                    "reason": child.reason,
-                    "detail": child.detail,
-                },
-            )
+            self._event(RejectedEvent(step, child.origin, child.parent_ids, child.reason, child.detail))
+
+    def _event(self, event: PopulationEvent) -> None:
+        self.run_dir.append(Log.POPULATION, event.encode())
 
     def evaluation(self, result: Evaluation) -> None:
         """One finished evaluation, with what learning had cost until then. Its rollouts first: a row without them could not be verified."""
-        self.run_dir.write_rollouts(result.step, rollout_rows(result.groups_I), result.split)
-        totals = self.ledger.totals()
-        self.run_dir.append(
-            Log.EVALUATIONS,
-            {
-                "step": result.step,
-                "split": result.split.value,
-                "score": result.score,
-                "prompt_id": result.prompt_id,
-                "outcomes": _plain(result.outcomes),
-                "spent": {name: getattr(totals, name) for name in SPENT},
-                **({"measures": result.measures} if result.measures else {}),
-            },
+        self.run_dir.write_rollouts(result.step, [row.encode() for row in rollout_rows(result.groups_I)], result.split)
+        row = EvaluationRow(
+            step=result.step,
+            split=result.split,
+            score=result.score,
+            prompt_id=result.prompt_id,
+            outcomes=result.outcomes,
+            spent=LearningCost.of(self.ledger.totals()),
+            measures=result.measures,
         )
+        self.run_dir.append(Log.EVALUATIONS, row.encode())
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))
 
     async def commit(self, step: int, population: Population, save: Save) -> None:
@@ -142,25 +126,6 @@ class RunRecorder:
         await self.run_dir.commit(step, population.to_json(), self.ledger.totals(), save)
 
 
-def _born(step: int, prompt: SystemPrompt, child: Child | None) -> dict[str, Any]:
-    return {
-        "event": "born",
-        "step": step,
-        "id": prompt.id,
-        "origin": prompt.lineage.origin,
-        "parents": list(prompt.lineage.parent_ids),
-        "principles": list(prompt.principles),
-        "mu": prompt.rating.mu,
-        "sigma": prompt.rating.sigma,
-        "evidence": [asdict(edit) for edit in child.evidence] if child else [],
-        **({"acceptance": child.acceptance} if child and child.acceptance else {}),
-    }
-
-
 def _sampled(ledger: Ledger) -> int:
     totals = ledger.totals()
     return totals.generated_tokens + totals.reflection_tokens
-
-
-def _plain(outcomes: Mapping[Outcome, float]) -> dict[str, float]:
-    return {outcome.value: rate for outcome, rate in outcomes.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from espl_bench.analysis.rating_history import Duel, duels, histories, rating_at
 from espl_bench.analysis.study import RunRecord
 from espl_bench.plots.style import Look, legend_below, looks, panels
+from espl_bench.runs.population_events import RatedEvent
 from espl_bench.types import Split
 from espl_bench.utils.formatting import clean
 
@@ -26,7 +27,7 @@ class Examined:
     mu: float
     sigma: float
     score: float
-    split: str
+    split: Split
 
 
 def examined(record: RunRecord) -> list[Examined]:
@@ -34,15 +35,15 @@ def examined(record: RunRecord) -> list[Examined]:
     past = histories(record.events)
     found: list[Examined] = []
     for row in record.view.evaluations:
-        rating = rating_at(past[row["prompt_id"]], row["step"])
-        if rating and row["step"] > 0:
-            found.append(Examined(rating.mu, rating.sigma, row["score"], row["split"]))
+        rating = rating_at(past[row.prompt_id], row.step)
+        if rating and row.step > 0:
+            found.append(Examined(rating.mu, rating.sigma, row.score, row.split))
     return found
 
 
 def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     """None where nothing was rated."""
-    rated = [record for record in records if any(event["event"] == "rated" and len(event["means"]) > 1 for event in record.events)]
+    rated = [record for record in records if any(isinstance(event, RatedEvent) and len(event.means) > 1 for event in record.events)]
     if not rated:
         return None
     figure, (left, right) = panels(2, height=3.1)
@@ -67,7 +68,7 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
 
 def _draw_scores(place: Any, points: Sequence[Examined], look: Look, label: str) -> None:
     for split in Split:
-        of_split = [point for point in points if point.split == split]
+        of_split = [point for point in points if point.split is split]
         if not of_split:
             continue
         hollow = split is not Split.TEST

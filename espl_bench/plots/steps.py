@@ -92,9 +92,7 @@ def draw_outcomes(records: Sequence[RunRecord]) -> "Figure | None":
         place.set_ylim(0, 100)
         place.margins(x=0)
     present = [
-        kind
-        for kind in OUTCOME_COLOURS
-        if any(row["outcomes"].get(kind) for runs in methods.values() for run in runs for row in run.metrics)
+        kind for kind in OUTCOME_COLOURS if any(row.outcomes.get(kind) for runs in methods.values() for run in runs for row in run.metrics)
     ]
     figure.legend([_patch(kind) for kind in present], [kind.replace("_", " ") for kind in present], loc="outside lower center", ncols=6)
     return figure
@@ -108,8 +106,8 @@ def _patch(kind: str) -> Any:
 
 def _shares(runs: Sequence[RunRecord]) -> tuple[list[int], list[Mapping[str, float]]]:
     """Mean shares over the runs at each step that all of them have made."""
-    steps = [row["step"] for row in min((run.metrics for run in runs), key=len)]
-    rows = [[run.metrics[place]["outcomes"] for run in runs] for place in range(len(steps))]
+    steps = [row.step for row in min((run.metrics for run in runs), key=len)]
+    rows = [[run.metrics[place].outcomes for run in runs] for place in range(len(steps))]
     return steps, [{kind: mean(row.get(kind, 0.0) for row in at) for kind in {kind for row in at for kind in row}} for at in rows]
 
 
@@ -123,9 +121,7 @@ MISMATCH: Mapping[str, str] = {
 
 def draw_mismatch(records: Sequence[RunRecord]) -> "Figure | None":
     """How far the trainer's probabilities are from the sampler's. None where no weights learn."""
-    learning = _by_label(
-        [record for record in records if any(row.get("train", {}).get("ratio_mean") is not None for row in record.metrics)]
-    )
+    learning = _by_label([record for record in records if any(row.train.get("ratio_mean") is not None for row in record.metrics)])
     if not learning:
         return None
     figure, axes = panels(len(MISMATCH), height=2.1)
@@ -135,7 +131,7 @@ def draw_mismatch(records: Sequence[RunRecord]) -> "Figure | None":
             _draw_runs(
                 place,
                 runs,
-                lambda record, name=name: [(row["step"], row.get("train", {}).get(name)) for row in record.metrics],
+                lambda record, name=name: [(row.step, row.train.get(name)) for row in record.metrics],
                 seen[label],
                 label,
             )

@@ -16,6 +16,7 @@ from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.boards import boards
 from espl_bench.runs.run_dir import PROVENANCE
+from espl_bench.types import Split
 
 SCHEMA = "espl-bench/report/1"
 TRAIN_METRICS = ("loss", "grad_norm", "ratio_mean", "kl_sampler", "clip_fraction", "entropy")
@@ -60,7 +61,7 @@ def _header(name: str, record: RunRecord) -> dict[str, Any]:
         "finished": summary is not None,
         "score": summary.score if summary else None,
         "ci95": summary.ci95 if summary else None,
-        "validation": next((row["score"] for row in reversed(record.view.evaluations) if row["split"] == "validation"), None),
+        "validation": next((row.score for row in reversed(record.view.evaluations) if row.split is Split.VALIDATION), None),
         "prompts": len(record.view.prompts),
         "warnings": record.view.warnings,
     }
@@ -86,14 +87,14 @@ def _progress(record: RunRecord) -> dict[str, Any]:
     metrics = record.metrics
     words = words_over_time(record.view.prompts, metrics, record.view.config.method.population_size)
     return {
-        "step": [row["step"] for row in metrics],
-        "reward": [row["reward"] for row in metrics],
-        "outcomes": [row["outcomes"] for row in metrics],
-        "train": {name: [row.get("train", {}).get(name) for row in metrics] for name in TRAIN_METRICS},
-        "speed": [row["tokens_per_second"] for row in record.timing],
+        "step": [row.step for row in metrics],
+        "reward": [row.reward for row in metrics],
+        "outcomes": [row.outcomes for row in metrics],
+        "train": {name: [row.train.get(name) for row in metrics] for name in TRAIN_METRICS},
+        "speed": [row.tokens_per_second for row in record.timing],
         "words": [asdict(entry) for entry in words],
         "evaluations": [
-            {"step": row["step"], "split": row["split"], "score": row["score"], "prompt": row["prompt_id"], "outcomes": row["outcomes"]}
+            {"step": row.step, "split": row.split, "score": row.score, "prompt": row.prompt_id, "outcomes": row.outcomes}
             for row in record.view.evaluations
         ],
     }

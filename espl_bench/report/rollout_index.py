@@ -11,7 +11,8 @@ from pathlib import Path
 
 from espl_bench.errors import reading
 from espl_bench.learning.advantages import Baseline
-from espl_bench.report.rollout_pages import PIECE, Index, Listed, RolloutFile, Row, piece_name, rollout_files, sample_of
+from espl_bench.report.rollout_pages import PIECE, Index, Listed, RolloutFile, piece_name, rollout_files, sample_of
+from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils import jsonl
 
@@ -43,7 +44,7 @@ class RolloutIndex:
             index.add(self._volume(file).listed)
         return index
 
-    def piece(self, name: str) -> list[Row] | None:
+    def piece(self, name: str) -> list[RolloutRow] | None:
         """The rollouts of a piece, read from its place in the file; None if there is none of that name. Raises RunDirError."""
         stem, _, rest = name.partition("+")
         start = int(rest) if rest.isascii() and rest.isdecimal() else 0
@@ -57,7 +58,7 @@ class RolloutIndex:
         with reading(path, jsonl.RESTORE), path.open("rb") as stream:
             stream.seek(starts[start])
             data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
-        return list(jsonl.rows(path, data))
+        return list(jsonl.rows(path, data, RolloutRow.parse))
 
     def _volume(self, file: RolloutFile) -> IndexedFile:
         path = self._path(file)
@@ -67,7 +68,7 @@ class RolloutIndex:
             if (known := self._volumes.get(file)) and known.stamp == stamp:
                 return known
             data = path.read_bytes()
-        rows = list(jsonl.rows(path, data))
+        rows = list(jsonl.rows(path, data, RolloutRow.parse))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
         volume = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
         self._volumes[file] = volume

@@ -11,10 +11,9 @@ from itertools import groupby
 from typing import Any
 
 from espl_bench.learning.advantages import Baseline, differences
+from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import TRAINING, RunDir
 from espl_bench.types import Outcome, Split
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Sample:
     file: RolloutFile
     stored: int
     """Rollouts in the file."""
-    rows: tuple[Row, ...]
+    rows: tuple[RolloutRow, ...]
     advantages: tuple[float | None, ...]
     """Reward minus the mean of its baseline set; None in an evaluation and for a rollout that could not be graded."""
 
@@ -58,8 +57,8 @@ def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterato
     """
     met = 0
     for file in rollout_files(run):
-        whole = sample_of(file, run.read_rollouts(file.step, file.split), baseline)
-        kept: list[tuple[Row, float | None]] = []
+        whole = sample_of(file, run.read_rollouts(file.step, RolloutRow.parse, file.split), baseline)
+        kept: list[tuple[RolloutRow, float | None]] = []
         for _, group in groupby(zip(whole.rows, whole.advantages, strict=True), key=lambda pair: _group_of(pair[0])):
             met += 1
             if math.floor(met * share) > math.floor((met - 1) * share):
@@ -67,24 +66,24 @@ def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterato
         yield Sample(file, whole.stored, tuple(row for row, _ in kept), tuple(value for _, value in kept))
 
 
-def sample_of(file: RolloutFile, rows: Sequence[Row], baseline: Baseline) -> Sample:
+def sample_of(file: RolloutFile, rows: Sequence[RolloutRow], baseline: Baseline) -> Sample:
     """A whole file."""
     worth = _advantages(rows, baseline) if file.split is None else [None] * len(rows)
     return Sample(file, len(rows), tuple(rows), tuple(worth))
 
 
-def _group_of(row: Row) -> tuple[object, ...]:
-    return (row["prompt_id"], row["slot"], row["problem_id"])
+def _group_of(row: RolloutRow) -> tuple[object, ...]:
+    return (row.prompt_id, row.slot, row.problem_id)
 
 
-def _advantages(rows: Sequence[Row], baseline: Baseline) -> list[float | None]:
+def _advantages(rows: Sequence[RolloutRow], baseline: Baseline) -> list[float | None]:
     sets: dict[Hashable, list[int]] = {}
     for index, row in enumerate(rows):
-        if Outcome(row["outcome"]).graded:
-            sets.setdefault(baseline.key(row["problem_id"], row["prompt_id"], row["slot"]), []).append(index)
+        if row.outcome.graded:
+            sets.setdefault(baseline.key(row.problem_id, row.prompt_id, row.slot), []).append(index)
     found: list[float | None] = [None] * len(rows)
     for indices in sets.values():
-        for index, value in zip(indices, differences([rows[index]["reward"] for index in indices], baseline), strict=True):
+        for index, value in zip(indices, differences([rows[index].reward for index in indices], baseline), strict=True):
             found[index] = value
     return found
 
@@ -105,14 +104,14 @@ class Listed:
         """Without the texts."""
         rows = sample.rows
         columns = {
-            "prompt": tuple(row["prompt_id"] for row in rows),
-            "sample": tuple(row["sample"] for row in rows),
-            "outcome": tuple(OUTCOMES.index(row["outcome"]) for row in rows),
-            "reward": tuple(row["reward"] for row in rows),
-            "tokens": tuple(row["generated_tokens"] for row in rows),
+            "prompt": tuple(row.prompt_id for row in rows),
+            "sample": tuple(row.sample for row in rows),
+            "outcome": tuple(OUTCOMES.index(row.outcome) for row in rows),
+            "reward": tuple(row.reward for row in rows),
+            "tokens": tuple(row.generated_tokens for row in rows),
             "advantage": tuple(None if value is None else round(value, 4) for value in sample.advantages),
         }
-        return cls(sample.file, sample.stored, tuple(str(row["problem_id"]) for row in rows), columns)
+        return cls(sample.file, sample.stored, tuple(row.problem_id for row in rows), columns)
 
 
 @dataclass
@@ -153,25 +152,24 @@ def pieces(sample: Sample) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         yield piece_name(sample.file.name, start), texts(sample.rows[start : start + PIECE])
 
 
-def texts(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def texts(rows: Iterable[RolloutRow]) -> list[dict[str, Any]]:
     """What is only read when a rollout is looked at."""
     return [_text(row) for row in rows]
 
 
-def _text(row: Row) -> dict[str, Any]:
-    turns: Sequence[str] = row["turns"]
+def _text(row: RolloutRow) -> dict[str, Any]:
     return {
-        "question": row["question"],
-        "answer": row["answer"],
-        "turns": list(turns),
-        "heard": [[{"tool": each.get("tool"), "text": each["text"]} for each in observations] for observations in row.get("heard", ())],
-        "lengths": _per_turn(row.get("lengths"), len(turns)),
-        "surprisals": _per_turn(row.get("surprisals"), len(turns)),
-        "stop": row["stop_reason"],
-        "error": row["error"],
+        "question": row.question,
+        "answer": row.answer,
+        "turns": list(row.turns),
+        "heard": [[{"tool": each.tool, "text": each.text} for each in observations] for observations in row.heard],
+        "lengths": _per_turn(row.lengths, len(row.turns)),
+        "surprisals": _per_turn(row.surprisals, len(row.turns)),
+        "stop": row.stop_reason,
+        "error": row.error,
     }
 
 
-def _per_turn(values: Any, turns: int) -> list[list[int]]:
+def _per_turn(values: Sequence[Sequence[int]], turns: int) -> list[list[int]]:
     """A list for each turn, empty where a run is older than the column or its engine knew no tokens."""
-    return [list(each) for each in values] if values and len(values) == turns else [[] for _ in range(turns)]
+    return [list(each) for each in values] if len(values) == turns else [[] for _ in range(turns)]

@@ -14,8 +14,9 @@ from espl_bench.analysis import verify
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
 from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result, without_folders
+from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
-from espl_bench.types import Outcome, Split
+from espl_bench.types import Split
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import SHOWN_HASH
 
@@ -55,7 +56,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
         said = f"{first.place}, {first.what}: the run says {first.recorded}, found {first.found}"
         raise RunDirError(f"{folder} was changed or is damaged: {len(found.differences)} differences, first {said}; see espl-bench verify")
     summary = run.summary()
-    test = run.read_rollouts(summary.steps, Split.TEST)
+    test = run.read_rollouts(summary.steps, RolloutRow.parse, Split.TEST)
     result = PublishedResult(
         summary=summary,
         config=without_folders(run.config().model_dump(mode="json")),
@@ -65,9 +66,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
             files=found.files,
             test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
         ),
-        sample_outcomes=tuple(
-            tuple(Outcome(row["outcome"]) for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)
-        ),
+        sample_outcomes=tuple(tuple(row.outcome for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)),
     )
     if fault := next(result.faults(), None):
         raise RunDirError(f"{folder} contradicts itself: {fault}; it cannot be published")

@@ -1,11 +1,15 @@
-"""Stored rollouts read back: each line of a file as a typed row, or why it cannot be used. They are written by rollout.py."""
+"""Rows of rollout files: one line per rollout, with what is needed to read it, token by token too, and to replay it.
 
-import json
+The recorder writes them; reports and `show` read them with `RunDir.read_rollouts`, `verify` with `read_stored`.
+"""
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
 
 from espl_bench.types import (
     Completion,
@@ -16,131 +20,133 @@ from espl_bench.types import (
     Trajectory,
     TrajectoryGroup,
 )
+from espl_bench.utils.jsonl import InvalidRowError
+from espl_bench.utils.validation import parse_row
 
-
-class InvalidRowError(ValueError):
-    """A line that is no stored rollout, and why, in a few words."""
+IMPROBABLE = 99_999
+"""Stands for the surprisal of a token whose log-probability is not a finite number."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutRow:
-    """One rollout as its line tells it."""
+    """One rollout. Fields with a default are missing in rows older than they are, or where there is nothing to say."""
+
+    # Not strict: an environment of a user's may give a number for an answer, or True for a reward.
+    __pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     problem_id: str
     question: str
     answer: str
+    prompt_id: int
+    slot: int
+    """Which of the groups of this problem and prompt in one iteration."""
     sample: int
+    """Which of its group's rollouts."""
     turns: tuple[str, ...]
     """What the policy said, turn by turn; nothing if the environment could not begin."""
-    stop: StopReason
-    """How the last turn ended."""
     reward: float
     outcome: Outcome
-    error: str | None
+    stop_reason: StopReason | None
+    """How the last turn ended; None without a turn."""
     generated_tokens: int
-    observations: tuple[tuple[Observation, ...], ...] = ()
+    error: str | None
+    lengths: tuple[tuple[int, ...], ...] = ()
+    """Turn by turn, characters of each token; empty where they are not known."""
+    surprisals: tuple[tuple[int, ...], ...] = ()
+    """Turn by turn, -log p of each token in hundredths of a nat; empty where they are not known."""
+    heard: tuple[tuple[Observation, ...], ...] = ()
     """What was replied to each turn but the last."""
+    segments: int = 1
+    """Token sequences that it was split into, because the chat template would not extend what stood before."""
     limit: Limit | None = None
+    """What ended it, if a limit did."""
+    measures: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    """What the environment reports beside the reward. None: not a finite number."""
 
     @classmethod
-    def of(cls, line: bytes) -> "RolloutRow":
-        """Raises InvalidRowError for a line that was damaged, cut off, or written by something else."""
-        try:
-            row: object = json.loads(line)
-        except ValueError as error:
-            raise InvalidRowError("not JSON") from error
-        if not isinstance(row, dict):
-            raise InvalidRowError("not a JSON object")
-        if not line.endswith(b"\n"):
-            raise InvalidRowError("not written to its end")
-        try:
-            return cls._typed(row)  # pyright: ignore[reportUnknownArgumentType]  (JSON's keys are strings)
-        except KeyError as error:
-            raise InvalidRowError(f"no column {error}") from error
-        except (TypeError, ValueError) as error:
-            raise InvalidRowError(str(error)) from error
-
-    @classmethod
-    def _typed(cls, row: Mapping[str, Any]) -> "RolloutRow":
-        turns = row["turns"]
-        if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):  # pyright: ignore[reportUnknownVariableType]
-            raise TypeError("turns is no list of texts")
+    def of(cls, trajectory: Trajectory, slot: int) -> "RolloutRow":
+        """The row of one rollout."""
+        turns = trajectory.turns
         return cls(
-            problem_id=str(row["problem_id"]),
-            question=str(row["question"]),
-            answer=str(row["answer"]),
-            sample=int(row["sample"]),
-            turns=tuple(turns),  # pyright: ignore[reportUnknownArgumentType]
-            stop=StopReason(row["stop_reason"]) if turns else StopReason.STOP,
-            reward=float(row["reward"]),
-            outcome=Outcome(row["outcome"]),
-            error=row["error"],
-            generated_tokens=int(row["generated_tokens"]),
-            observations=tuple(tuple(Observation(str(each["text"]), each["tool"]) for each in turn) for turn in row.get("heard", ())),
-            limit=Limit(row["limit"]) if "limit" in row else None,
+            problem_id=trajectory.problem.id,
+            question=trajectory.problem.question,
+            answer=trajectory.problem.answer,
+            prompt_id=trajectory.prompt_id,
+            slot=slot,
+            sample=trajectory.sample,
+            turns=tuple(turn.completion.text for turn in turns),
+            reward=trajectory.reward,
+            outcome=trajectory.outcome,
+            stop_reason=turns[-1].completion.stop_reason if turns else None,
+            generated_tokens=trajectory.generated_tokens,
+            error=trajectory.error,
+            lengths=tuple(turn.completion.lengths_T for turn in turns),
+            surprisals=tuple(_surprisals(turn.completion) for turn in turns),
+            heard=tuple(turn.observations for turn in turns[1:]),
+            segments=len(trajectory.segments) if len(turns) > 1 else 1,
+            limit=trajectory.limit,
+            measures=trajectory.measures,
         )
+
+    def encode(self) -> dict[str, Any]:
+        """The JSON object of the row's line."""
+        row: dict[str, Any] = {
+            "problem_id": self.problem_id,
+            "question": self.question,
+            "answer": self.answer,
+            "prompt_id": self.prompt_id,
+            "slot": self.slot,
+            "sample": self.sample,
+            "turns": self.turns,
+            "lengths": self.lengths,
+            "surprisals": self.surprisals,
+            "reward": self.reward,
+            "outcome": self.outcome.value,
+            "stop_reason": self.stop_reason.value if self.stop_reason else None,
+            "generated_tokens": self.generated_tokens,
+            "error": self.error,
+        }
+        if self.limit is not None:
+            row["limit"] = self.limit.value
+        if self.measures:
+            row["measures"] = dict(self.measures)
+        if len(self.turns) > 1:
+            row["heard"] = [[{"tool": each.tool, "text": each.text} for each in observations] for observations in self.heard]
+            row["segments"] = self.segments
+        return row
+
+    @classmethod
+    def parse(cls, line: bytes) -> "RolloutRow":
+        """Read one line. Raises InvalidRowError."""
+        return parse_row(_ADAPTER, line)
+
+
+_ADAPTER = TypeAdapter(RolloutRow)
 
 
 def read_stored(path: Path) -> Iterator[RolloutRow | InvalidRowError]:
-    """The lines of a file, in order. Raises OSError if there is no such file, or it cannot be read."""
+    """The lines of a file, in order, or why one cannot be used. Raises OSError if the file cannot be read."""
     with path.open("rb") as file:
         for line in file:
             try:
-                yield RolloutRow.of(line)
+                row = RolloutRow.parse(line)
             except InvalidRowError as fault:
                 yield fault
+            else:
+                yield row if line.endswith(b"\n") else InvalidRowError("not written to its end")
 
 
-IMPROBABLE = 99_999
-"""Stands for the surprisal of a token whose log-probability is no finite number."""
-
-
-def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[dict[str, object]]:
-    """The rollouts as they are stored: enough to read them, token by token too, and to replay them to the environment.
-
-    ``lengths`` are characters of each token of a turn, ``surprisals`` its -log p in hundredths of a nat, both empty if unknown.
-    """
+def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[RolloutRow]:
+    """The rollouts of an iteration or an evaluation as they are stored."""
     seen: dict[tuple[int, str], int] = {}
-    rows: list[dict[str, object]] = []
+    rows: list[RolloutRow] = []
     for group in groups_KP:
         slot = seen.setdefault((group.prompt_id, group.problem.id), 0)
         seen[group.prompt_id, group.problem.id] += 1
-        rows.extend(
-            {
-                "problem_id": group.problem.id,
-                "question": group.problem.question,
-                "answer": group.problem.answer,
-                "prompt_id": group.prompt_id,
-                "slot": slot,
-                "sample": trajectory.sample,
-                "turns": [turn.completion.text for turn in trajectory.turns],
-                "lengths": [turn.completion.lengths_T for turn in trajectory.turns],
-                "surprisals": [_surprisals(turn.completion) for turn in trajectory.turns],
-                "reward": trajectory.reward,
-                "outcome": trajectory.outcome.value,
-                "stop_reason": trajectory.turns[-1].completion.stop_reason.value if trajectory.turns else None,
-                "generated_tokens": trajectory.generated_tokens,
-                "error": trajectory.error,
-                **_besides(trajectory),
-            }
-            for trajectory in group.trajectories_G
-        )
+        rows.extend(RolloutRow.of(trajectory, slot) for trajectory in group.trajectories_G)
     return rows
 
 
-def _surprisals(completion: Completion) -> list[int]:
+def _surprisals(completion: Completion) -> tuple[int, ...]:
     """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
-    return [round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T]
-
-
-def _besides(trajectory: Trajectory) -> dict[str, object]:
-    """What a rollout may hold besides: what was heard before each turn, the segments, the limit that ended it, and measures."""
-    found: dict[str, object] = {}
-    if trajectory.limit is not None:
-        found["limit"] = trajectory.limit.value
-    if trajectory.measures:
-        found["measures"] = dict(trajectory.measures)
-    if len(trajectory.turns) > 1:
-        found["heard"] = [[{"tool": each.tool, "text": each.text} for each in turn.observations] for turn in trajectory.turns[1:]]
-        found["segments"] = len(trajectory.segments)
-    return found
+    return tuple(round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T)

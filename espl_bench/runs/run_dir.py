@@ -1,6 +1,6 @@
 """A run directory: everything a run leaves on disk, and the way back to its last commit after a crash.
 
-    config.json  provenance.json     written once, at the start
+    config.json  provenance.json  formats.json     written once, at the start
     metrics.jsonl  timing.jsonl  population.jsonl  evaluations.jsonl     append-only
     rollouts/step_000012.jsonl       one file per iteration, replaced whole
     rollouts/test_000012.jsonl       one file per evaluation, of the split that it is named after
@@ -16,10 +16,10 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from safetensors import SafetensorError
 
@@ -27,7 +27,7 @@ from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.runs import checkpoints, lock, logs
+from espl_bench.runs import checkpoints, formats, lock, logs
 from espl_bench.runs.checkpoints import Checkpoint, Save
 from espl_bench.runs.logs import Log
 from espl_bench.runs.summary import Summary, read_summary
@@ -54,6 +54,8 @@ TRIAL: Final = "trial"
 RolloutKind = Split | Literal["trial"] | None
 """None: training."""
 KINDS: Final[tuple[RolloutKind, ...]] = (None, *Split, TRIAL)
+
+Row = TypeVar("Row")
 
 
 class RunDir:
@@ -84,6 +86,7 @@ class RunDir:
             run._rollouts.mkdir(exist_ok=True)
             for log in Log:
                 atomic_io.truncate(log.path(path), 0)
+            formats.write(path)
             atomic_io.write_atomic(path / PROVENANCE, [atomic_io.indented(provenance)])
             # Last, because its presence is what makes the folder a run.
             atomic_io.write_atomic(path / CONFIG, [atomic_io.encode_text(config.model_dump_json(indent=2) + "\n")])
@@ -91,9 +94,10 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """An existing run. Raises RunDirError if the folder holds none."""
+        """An existing run. Raises RunDirError if the folder holds none, or one that a later version of the package wrote."""
         if not os.path.isfile(path / CONFIG):
             raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
+        formats.check(path)
         return cls(path)
 
     def config(self) -> RunConfig:
@@ -145,9 +149,9 @@ class RunDir:
         with self._writing(log.path(self.path)):
             atomic_io.append(log.path(self.path), data)
 
-    def read_log(self, log: Log) -> list[dict[str, Any]]:
-        """All rows of a log, in order. Raises RunDirError naming the line that is broken."""
-        return jsonl.read_rows(log.path(self.path), torn_remedy=f"{self._resume} cuts it off")
+    def read_log(self, log: Log, parse: Callable[[bytes], Row]) -> list[Row]:
+        """All rows of a log, in order, each line as `parse` reads it. Raises RunDirError naming the line that is broken."""
+        return jsonl.read_rows(log.path(self.path), parse, torn_remedy=f"{self._resume} cuts it off")
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: RolloutKind = None) -> None:
         """Write, or replace, the rollouts or trials of the iteration that ends in `step`, or of the evaluation of a split at `step`."""
@@ -156,14 +160,17 @@ class RunDir:
         with self._writing(path):
             atomic_io.write_atomic(path, lines)
 
-    def read_rollouts(self, step: int, split: RolloutKind = None) -> list[dict[str, Any]]:
-        """The rollouts of one iteration or evaluation. Raises RunDirError if there are none, or a line is broken."""
+    def read_rollouts(self, step: int, parse: Callable[[bytes], Row], split: RolloutKind = None) -> list[Row]:
+        """The rollouts of one iteration or evaluation, each line as `parse` reads it.
+
+        Raises RunDirError if there are none, or a line is broken.
+        """
         path = self.rollout_path(step, split)
         if not path.exists():
             known = self.rollout_steps(split)
             have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
-        return jsonl.read_rows(path)
+        return jsonl.read_rows(path, parse)
 
     def rollout_steps(self, split: RolloutKind = None) -> list[int]:
         """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""
@@ -204,7 +211,7 @@ class RunDir:
         self._rewind(commit.step, commit.log_sizes)
 
     def restart(self) -> None:
-        """Take back everything but config.json and provenance.json: the way on for a run killed before its first commit."""
+        """Take back everything but what was written at the start: the way on for a run killed before its first commit."""
         self._rewind(-1, dict.fromkeys(Log, 0))
 
     def _rewind(self, step: int, sizes: Mapping[Log, int]) -> None:

@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
+from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.evolution.rating import conservative
 from espl_bench.rollouts.outcomes import mean_shares, warnings_of
+from espl_bench.runs.log_rows import EvaluationRow, read_evaluations, read_metrics
+from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent, RejectedEvent, read_events
 from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Rating, Split
+from espl_bench.utils.jsonl import RESTORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class PromptView:
     """Rankings it has taken part in."""
     mean_reward: float | None
     """In the last step it was rolled out in; None before the first."""
-    evidence: tuple[Mapping[str, Any], ...]
+    evidence: tuple[Evidence, ...]
     """The edits that made it, each with what it was based on."""
     lives: bool
     """Whether it is among the newest that may be selected."""
@@ -49,14 +52,14 @@ class RunView:
     """The prompt that stands for the method now."""
     rejected: Mapping[str, int]
     """``mutation: no_contrast`` → how many children were not born for this reason."""
-    evaluations: tuple[Mapping[str, Any], ...]
+    evaluations: tuple[EvaluationRow, ...]
     training_outcomes: Mapping[str, float]
     """Share of each outcome among the training rollouts."""
 
     @property
     def warnings(self) -> list[str]:
         """What is wrong with the figures, one line each."""
-        tests = [row["outcomes"] for row in self.evaluations if row["split"] == Split.TEST]
+        tests = [row.outcomes for row in self.evaluations if row.split is Split.TEST]
         return warnings_of(tests[-1] if tests else {}, self.training_outcomes)
 
     def prompt(self, prompt_id: int) -> PromptView:
@@ -68,68 +71,72 @@ class RunView:
 
 
 def read_view(run: RunDir) -> RunView:
-    """Read a run's logs. Raises RunDirError naming what is missing or not understood."""
+    """Read a run's logs. Raises RunDirError naming the file, and the line, that is missing or damaged."""
     config = run.config()
-    metrics = run.read_log(Log.METRICS)
+    metrics = read_metrics(run)
     try:
-        prompts, rejected = replay(run.read_log(Log.POPULATION), config.method.population_size)
-        shown_id = int(metrics[-1].get("shown", 0)) if metrics else 0
-    except (KeyError, TypeError, ValueError) as error:
-        path = Log.POPULATION.path(run.path)
-        raise RunDirError(f"{path} holds an event that is not understood ({error!r}); restore the file from a copy") from error
+        prompts, rejected = replay(read_events(run), config.method.population_size)
+    except UnbornError as error:
+        raise RunDirError(f"{Log.POPULATION.path(run.path)}, {error}; {RESTORE}") from error
     return RunView(
         config=config,
         summary=run.summary() if (run.path / SUMMARY).exists() else None,
         steps=len(metrics),
         prompts=prompts,
-        shown_id=shown_id,
+        shown_id=metrics[-1].shown if metrics else 0,
         rejected=rejected,
-        evaluations=tuple(run.read_log(Log.EVALUATIONS)),
-        training_outcomes=mean_shares([row["outcomes"] for row in metrics]),
+        evaluations=tuple(read_evaluations(run)),
+        training_outcomes=mean_shares([row.outcomes for row in metrics]),
     )
 
 
-def replay(events: Iterable[Mapping[str, Any]], population_size: int) -> tuple[tuple[PromptView, ...], dict[str, int]]:
-    """The prompts and the counts of rejected children that a population log tells of. The newest `population_size` live."""
+class UnbornError(ValueError):
+    """An event of a population log is about a prompt that no earlier event names: which line, and which prompt."""
+
+
+def replay(events: Iterable[PopulationEvent], population_size: int) -> tuple[tuple[PromptView, ...], dict[str, int]]:
+    """The prompts and the counts of rejected children that a population log tells of. The newest `population_size` live.
+
+    Raises UnbornError.
+    """
     prompts: dict[int, PromptView] = {}
     rejected: Counter[str] = Counter()
-    for event in events:
-        match event["event"]:
-            case "born":
-                prompts[event["id"]] = _born(event)
-            case "rated":
+    for line, event in enumerate(events, start=1):
+        match event:
+            case BornEvent():
+                prompts[event.id] = _born(event)
+            case RatedEvent():
+                if unborn := [prompt for prompt in (*event.means, *event.ratings) if prompt not in prompts]:
+                    raise UnbornError(f"line {line}: prompt {unborn[0]} is rated and was not born")
                 _rate(prompts, event)
-            case "rejected":
-                rejected[f"{event['origin']}: {event['reason']}"] += 1
-            case _:
-                pass
+            case RejectedEvent():
+                rejected[f"{event.origin}: {event.reason}"] += 1
     living = sorted(prompts)[-population_size:]
     return tuple(replace(prompts[key], lives=key in living) for key in sorted(prompts)), dict(sorted(rejected.items()))
 
 
-def _born(event: Mapping[str, Any]) -> PromptView:
+def _born(event: BornEvent) -> PromptView:
     return PromptView(
-        id=event["id"],
-        origin=event["origin"],
-        parents=tuple(event["parents"]),
-        born_step=event["step"],
-        principles=tuple(event["principles"]),
-        rating=Rating(event["mu"], event["sigma"]),
+        id=event.id,
+        origin=event.origin,
+        parents=event.parents,
+        born_step=event.step,
+        principles=event.principles,
+        rating=Rating(event.mu, event.sigma),
         matches=0,
         mean_reward=None,
-        evidence=tuple(event["evidence"]),
+        evidence=event.evidence,
         lives=True,
     )
 
 
-def _rate(prompts: dict[int, PromptView], event: Mapping[str, Any]) -> None:
+def _rate(prompts: dict[int, PromptView], event: RatedEvent) -> None:
     """One ranking. A lone prompt is rolled out, but ranked against nobody."""
-    ranked = len(event["means"]) > 1
-    for key, mean in event["means"].items():
-        prompt = prompts[int(key)]
-        prompts[int(key)] = replace(prompt, mean_reward=mean, matches=prompt.matches + ranked)
-    for key, (mu, sigma) in event["ratings"].items():
-        prompts[int(key)] = replace(prompts[int(key)], rating=Rating(mu, sigma))
+    ranked = len(event.means) > 1
+    for key, mean in event.means.items():
+        prompts[key] = replace(prompts[key], mean_reward=mean, matches=prompts[key].matches + ranked)
+    for key, (mu, sigma) in event.ratings.items():
+        prompts[key] = replace(prompts[key], rating=Rating(mu, sigma))
 
 
 def by_rating(prompts: Iterable[PromptView]) -> list[PromptView]:

@@ -5,9 +5,9 @@ The same rows give the same bytes, so that the logs of a resumed run can be comp
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils import atomic_io
@@ -27,30 +27,49 @@ def encode(row: Mapping[str, Any]) -> bytes:
 
 RESTORE = "restore the file from a copy"
 
+Row = TypeVar("Row")
 
-def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
-    """All rows of a log or of a rollout file, in order. `torn_remedy` is the advice for a last line without an end.
+
+class InvalidRowError(ValueError):
+    """A line is not a row of its kind: why, in a few words."""
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The JSON object of one line. Raises InvalidRowError."""
+    try:
+        row: object = json.loads(line)
+    except ValueError as error:
+        raise InvalidRowError(f"not JSON ({_reason(error)})") from error
+    if not isinstance(row, dict):
+        raise InvalidRowError("not a JSON object")
+    return cast(dict[str, Any], row)
+
+
+def read_rows(path: Path, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE) -> list[Row]:
+    """All rows of a log or of a rollout file, in order.
+
+    Args:
+        path: the file.
+        parse: reads one line; raises InvalidRowError.
+        torn_remedy: advice for a last line without an end.
 
     Raises:
-        RunDirError: the file is missing, or a line of it is no JSON object; the message names file and line.
+        RunDirError: the file is missing, or a line of it is not a row; the message names file and line.
     """
     with reading(path, RESTORE):
         data = path.read_bytes()
-    return list(rows(path, data, torn_remedy))
+    return list(rows(path, data, parse, torn_remedy))
 
 
-def rows(path: Path, data: bytes, torn_remedy: str = RESTORE) -> Iterator[dict[str, Any]]:
+def rows(path: Path, data: bytes, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE) -> Iterator[Row]:
     """Rows of bytes that were read from a file, which errors name, as `read_rows`."""
     lines = data.split(b"\n")
     torn = lines.pop()  # empty if the last line is whole
     for number, line in enumerate(lines, start=1):
         try:
-            row: object = json.loads(line)
-        except ValueError as error:
-            raise RunDirError(f"{path}, line {number}: not JSON ({_reason(error)}); {RESTORE}") from error
-        if not isinstance(row, dict):
-            raise RunDirError(f"{path}, line {number}: not a JSON object; {RESTORE}")
-        yield cast(dict[str, Any], row)
+            yield parse(line)
+        except InvalidRowError as error:
+            raise RunDirError(f"{path}, line {number}: {error}; {RESTORE}") from error
     if torn:
         raise RunDirError(f"{path}, line {len(lines) + 1}: the line was not written to its end; {torn_remedy}")
 

@@ -1,6 +1,19 @@
-"""What every record on disk shares: it is frozen, it refuses unknown keys, and its first fault fits in one line."""
+"""What records and rows on disk share: they are frozen, they refuse unknown keys, and their first fault fits in one line."""
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from espl_bench.utils.jsonl import InvalidRowError, decode
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+SHOWN_WIDTH = 40
+"""Characters of a refused value in a message."""
+
+Row = TypeVar("Row")
 
 
 class FrozenRecord(BaseModel):
@@ -14,3 +27,44 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "file"
     return f"{where}: {first['msg']}"
+
+
+def parse_row(adapter: TypeAdapter[Row], line: bytes) -> Row:
+    """Read one line as a typed row.
+
+    Raises:
+        InvalidRowError: the line is not a JSON object, or a field of it is missing, unknown or of the wrong type.
+    """
+    try:
+        try:
+            return adapter.validate_json(line)
+        except ValidationError as error:
+            if error.errors()[0]["type"] != "json_invalid":
+                raise
+        # Python's reader says what is wrong in words that all files share, and accepts a lone surrogate, which a model may write.
+        return adapter.validate_python(decode(line), strict=False)
+    except ValidationError as error:
+        decode(line)  # raises if the line is not an object
+        raise InvalidRowError(_field_fault(error.errors()[0])) from error
+
+
+def _field_fault(fault: "ErrorDetails") -> str:
+    """The field at fault and why."""
+    field = "'" + ".".join(map(str, fault["loc"])) + "'"
+    context: dict[str, Any] = fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return f"no field {field}"
+        case "unexpected_keyword_argument":
+            return f"unknown field {field}"
+        case "union_tag_not_found":
+            return f"no field {context['discriminator']}"
+        case "union_tag_invalid":
+            return f"field {context['discriminator']} should be {context['expected_tags']}, not {_shown(context['tag'])}"
+        case _:
+            return f"field {field} {fault['msg'].removeprefix('Input ')}, not {_shown(fault['input'])}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN_WIDTH else f"{text[:SHOWN_WIDTH]}…"

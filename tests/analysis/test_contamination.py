@@ -51,7 +51,7 @@ def test_a_run_is_searched_through_all_its_prompts(tmp_path: Path, capsys: pytes
     assert invoke(["quotes", str(folder)]) == 0
     assert "none of 3 prompts quotes an item" in capsys.readouterr().out
     item = RulebookEnv().problem(Split.TEST, 7)
-    RunDir(folder).append(Log.POPULATION, born(3, 3, "mutation", [2], "dax larger", f"{item.question} {item.answer}"))
+    RunDir(folder).append(Log.POPULATION, born(3, 3, "mutation", [2], "dax larger", f"{item.question} {item.answer}").encode())
     assert invoke(["quotes", str(folder), "--json"]) == 1
     [quote] = json.loads(capsys.readouterr().out)["quotes"]
     assert (quote["prompt"], quote["principle"], quote["problem_id"]) == (3, 1, "test/7")

@@ -17,8 +17,10 @@ from espl_bench.cli.app import invoke
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import decode
 
 Capture = pytest.CaptureFixture[str]
+OUTCOMES = "'correct', 'wrong', 'no_answer', 'truncated', 'timeout' or 'error'"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_a_reward_that_was_changed_is_named_with_its_line(folder: Path, capsys: 
 
 
 def test_a_response_that_was_changed_moves_all_that_rests_on_it(folder: Path, capsys: Capture):
-    rows = RunDir(folder).read_rollouts(3, Split.TEST)
+    rows = RunDir(folder).read_rollouts(3, decode, Split.TEST)
     place = next(place for place, row in enumerate(rows) if row["outcome"] == "correct")
     change(folder / "rollouts/test_000003.jsonl", place, lambda row: row | {"turns": ["answer ?"]})
     whats = {what for _, what, *_ in differences(capsys, folder)}
@@ -103,11 +105,12 @@ def test_a_training_rollout_is_looked_at_like_any_other(folder: Path, capsys: Ca
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        (lambda row: '{"problem_id": ', "not JSON"),
+        (lambda row: '{"problem_id": ', "not JSON (Expecting value)"),
         (lambda row: "[]", "not a JSON object"),
-        (lambda row: {name: row[name] for name in row if name != "turns"}, "no column 'turns'"),
-        (lambda row: row | {"turns": "answer 4"}, "turns is no list of texts"),
-        (lambda row: row | {"outcome": "splendid"}, "'splendid' is not a valid Outcome"),
+        (lambda row: {name: row[name] for name in row if name != "turns"}, "no field 'turns'"),
+        (lambda row: row | {"turns": "answer 4"}, "field 'turns' should be a valid array, not \"answer 4\""),
+        (lambda row: row | {"turns": ["answer", None]}, "field 'turns.1' should be a valid string, not null"),
+        (lambda row: row | {"outcome": "splendid"}, f"field 'outcome' should be {OUTCOMES}, not \"splendid\""),
         (lambda row: row | {"problem_id": "test/500"}, "of the item test/500, which the environment does not have"),
         (lambda row: row | {"answer": "77"}, "of another test/0 than the environment's"),
     ],

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_fixtures import EVENTS, NASTY, NASTY_SHOWN, born, make_config, make_run, make_summary, rated
+from cli_fixtures import EVENTS, NASTY, NASTY_SHOWN, born, make_config, make_metrics, make_run, make_summary, rated
 from rich.console import Console
 
 from espl_bench.cli.app import invoke
@@ -11,6 +11,7 @@ from espl_bench.cli.commands.show import lineage_tree
 from espl_bench.cli.display import LiveDisplay, OnlyAlarms, PlainLines, principles_text, result_line, result_panel, time_left, watching
 from espl_bench.errors import RunDirError
 from espl_bench.monitoring.reporter import EvalReport, Silent, StepReport
+from espl_bench.runs.log_rows import EvaluationRow
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import RunView, ancestry, by_rating, read_view, replay
 from espl_bench.types import Outcome, Rating, Split
@@ -247,16 +248,26 @@ def test_show_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_a_run_without_a_step_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = RunDir.create(tmp_path / "run", make_config(), provenance={})
-    run.append(Log.POPULATION, EVENTS[0])
+    run.append(Log.POPULATION, EVENTS[0].encode())
     assert "0 of 40 steps" in shown(capsys, str(run.path))
 
 
-@pytest.mark.parametrize("broken", [{"event": "born", "step": 1}, {"step": 1}, rated(1, {7: 0.5}, {})])
-def test_an_event_that_is_not_understood_is_one_line(tmp_path: Path, broken: dict[str, object]):
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"event": "born", "step": 1}, "no field 'born.id'"),
+        ({"step": 1}, "no field 'event'"),
+        ({"event": "retired", "step": 1}, "field 'event' should be 'born', 'rated', 'rejected', not \"retired\""),
+        (rated(1, {7: 0.5}, {}).encode(), "prompt 7 is rated and was not born"),
+        (rated(1, {}, {7: (25.0, 8.0)}).encode(), "prompt 7 is rated and was not born"),
+    ],
+)
+def test_an_event_that_is_not_understood_is_one_line(tmp_path: Path, broken: dict[str, object], why: str):
     run = RunDir.open(make_run(tmp_path / "run"))
     run.append(Log.POPULATION, broken)
-    with pytest.raises(RunDirError, match=r"population\.jsonl holds an event that is not understood"):
+    with pytest.raises(RunDirError) as raised:
         read_view(run)
+    assert str(raised.value) == f"{tmp_path}/run/population.jsonl, line {len(EVENTS) + 1}: {why}; restore the file from a copy"
 
 
 # Answers that could not be graded
@@ -288,8 +299,8 @@ def test_an_overview_says_it_too_for_a_run_that_is_still_going(tmp_path: Path, c
     assert invoke(["show", str(tmp_path / "run")]) == 0
     assert "could not be graded" not in capsys.readouterr().out
     run = RunDir(tmp_path / "run")
-    run.append(Log.METRICS, {"step": 4, "reward": 0.5, "outcomes": {"correct": 0.5, "error": 0.5}, "shown": 2})
-    run.append(Log.EVALUATIONS, {"step": 4, "split": "test", "score": 0.5, "prompt_id": 0, "outcomes": {"timeout": 0.011}})
+    run.append(Log.METRICS, make_metrics(4, outcomes={Outcome.CORRECT: 0.5, Outcome.ERROR: 0.5}).encode())
+    run.append(Log.EVALUATIONS, EvaluationRow(4, Split.TEST, 0.5, 0, {Outcome.TIMEOUT: 0.011}).encode())
     assert invoke(["show", str(tmp_path / "run")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "! 12.5 % of the training rollouts could not be graded (error 12.5 %): do not trust these figures" in said

@@ -20,6 +20,7 @@ from espl_bench.leaderboard.render import to_markdown
 from espl_bench.leaderboard.table import GroupEntry, build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,7 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
     assert not (tmp_path / "espl").exists()
     summary = runner.run(configure("base", test="test.jsonl"), tmp_path / "base", Silent())
     assert summary.score == 0.25 and summary.validation_score is None
-    assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS)] == ["test"]
+    assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS, decode)] == ["test"]
     assert "validation –" in result_line(summary, tmp_path)
     out_console().print(result_panel(summary, tmp_path))
     assert "| – |" in to_markdown(build_board([GroupEntry("base", summary)]))
@@ -104,7 +105,7 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
 def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):
     summary = runner.run(configure("rl_only", **both(), holdout=0), tmp_path / "run", Silent())
     assert summary.validation_score is None and summary.steps == 3
-    assert [row["split"] for row in RunDir(tmp_path / "run").read_log(Log.EVALUATIONS)] == ["test"]
+    assert [row["split"] for row in RunDir(tmp_path / "run").read_log(Log.EVALUATIONS, decode)] == ["test"]
 
 
 def test_data_on_the_command_line_are_options_of_the_environment(capsys: pytest.CaptureFixture[str]):

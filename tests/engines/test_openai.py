@@ -36,6 +36,7 @@ from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import ROOT_ORIGIN, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt
+from espl_bench.utils.jsonl import decode
 
 BASE_URL = os.environ.get("ESPL_BENCH_TEST_BASE_URL")
 KEY = "sk-test-" + "0123456789abcdef" * 2
@@ -78,7 +79,7 @@ def outcome(folder: Path) -> dict:
     for name in ("run_id", "engine", "model"):
         found.pop(name)
     logs = {log.value: rows(folder, log) for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS)}
-    rollouts = [RunDir(folder).read_rollouts(step) for step in RunDir(folder).rollout_steps()]
+    rollouts = [RunDir(folder).read_rollouts(step, decode) for step in RunDir(folder).rollout_steps()]
     unread = {"lengths", "surprisals"}  # an endpoint that is asked for text says nothing of its tokens
     worded = [[{name: value for name, value in row.items() if name not in unread} for row in step] for step in rollouts]
     return {"summary": found, "rollouts": worded, **logs}

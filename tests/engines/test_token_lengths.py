@@ -55,5 +55,5 @@ def test_rollouts_are_stored_with_lengths_and_surprisals():
     trajectory = Trajectory(problem, 0, 0, (Turn((9,), known), Turn((), spoken)), 1.0, Outcome.CORRECT)
     row: dict[str, Any]
     [row] = rollout_rows([TrajectoryGroup(problem, 0, (trajectory,))])
-    assert [list(each) for each in row["lengths"]] == [[1, 2, 0], []]
-    assert row["surprisals"] == [[0, 123, IMPROBABLE], []]
+    assert row.lengths == ((1, 2, 0), ())
+    assert row.surprisals == ((0, 123, IMPROBABLE), ())

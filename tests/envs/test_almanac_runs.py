@@ -20,6 +20,7 @@ from espl_bench.environment.catalogue import find_environment
 from espl_bench.method import find_method
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 SHAPE = {"steps": 2, "num_prompts": 2, "batch_size": 8, "group_size": 5, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1}
 SHAPE |= {"lora_rank": 4}
@@ -51,7 +52,7 @@ def typed() -> list[str]:
 
 
 def stored(folder: Path) -> list[dict]:
-    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step)]
+    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step, decode)]
 
 
 def is_principle(text: str) -> bool:

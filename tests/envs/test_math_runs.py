@@ -19,6 +19,7 @@ from espl_bench.monitoring.reporter import Silent
 from espl_bench.rollouts.batches import training_batch
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import decode
 
 SHAPE = {"steps": 2, "num_prompts": 2, "batch_size": 3, "group_size": 4, "max_tokens": 20, "editor_max_tokens": 12, "lora_rank": 4}
 SHAPE |= {"eval_samples": 1, "eval_every": 0, "checkpoint_every": 1, "lr": 1e-3}
@@ -80,7 +81,7 @@ def test_every_method_runs_on_the_real_problems(
     assert set(found["data_identity"]) == {"train", "validation", "test"}
     assert found["ledger"]["rollouts"] == steps * ROLLOUTS and found["ledger"]["eval_rollouts"] == 120
     for step in range(1, steps + 1):
-        stored = RunDir(folder).read_rollouts(step)
+        stored = RunDir(folder).read_rollouts(step, decode)
         groups = Counter((each["prompt_id"], each["slot"], each["problem_id"]) for each in stored)
         assert set(groups.values()) == {4} and len(stored) == ROLLOUTS
         assert all(1 <= each["generated_tokens"] <= 20 for each in stored)

@@ -30,6 +30,7 @@ from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.protocol import FoundPassage
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import decode
 
 pytestmark = needs_test_data
 
@@ -79,7 +80,7 @@ def configure(model: Path, method: str, options: dict, **choices: object) -> Run
 
 
 def stored(folder: Path) -> list[dict]:
-    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step)]
+    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step, decode)]
 
 
 @pytest.mark.parametrize("method", all_methods())
@@ -96,7 +97,7 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
     assert set(found["measures"]) == {"f1"} and found["measures"]["f1"] >= found["score"]
     assert set(found["data_identity"]) == {"train", "validation", "test", "retrieval"}
     assert len(stored(folder)) == found["steps"] * ROLLOUTS
-    played = stored(folder) + RunDir(folder).read_rollouts(found["steps"], Split.TEST)
+    played = stored(folder) + RunDir(folder).read_rollouts(found["steps"], decode, Split.TEST)
     observations = [each["tool"] for rollout in played for turn in rollout.get("heard", ()) for each in turn]
     assert row.is_static or "search" in observations, "it searched"
     assert "error" not in found["outcomes"] and not any(each["outcome"] == "error" for each in stored(folder))

@@ -16,6 +16,7 @@ from espl_bench.monitoring import trackers
 from espl_bench.monitoring.reporter import Silent, StepReport
 from espl_bench.monitoring.tracking import TRACKING, Tracking, tracked
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 from espl_bench.utils.stop_signal import InterruptedRunError
 
 CONFIG = make_scripted_config(steps=4, eval_every=2, eval_samples=1, checkpoint_every=1)
@@ -48,7 +49,7 @@ def run_and_resume(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def rewards(folder: Path) -> dict[int, float]:
-    return {row["step"]: row["reward"] for row in RunDir(folder).read_log(Log.METRICS)}
+    return {row["step"]: row["reward"] for row in RunDir(folder).read_log(Log.METRICS, decode)}
 
 
 def test_tensorboard_shows_every_step_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

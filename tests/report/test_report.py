@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from checked import present
-from cli_fixtures import make_study
+from cli_fixtures import born, make_study
 from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_row, make_run, summary_of
 
 from espl_bench.analysis.lineage_layout import lanes
@@ -28,7 +28,6 @@ from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
-from espl_bench.runs import logs
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import replay
 from espl_bench.types import Rating, Split
@@ -197,8 +196,8 @@ def test_unchanged_runs_are_not_read_again(folder):
 def test_lanes_keep_a_line_and_part_where_it_branches():
     prompts, _ = replay(EVENTS, 10)
     assert lanes(prompts) == {0: 0, 1: 0, 2: 1}
-    chain = [{**EVENTS[0], "id": 0}, *({**EVENTS[2], "id": at, "step": at, "parents": [at - 1]} for at in range(1, 5))]
-    branch = [{**EVENTS[2], "id": 5, "step": 5, "parents": [1]}, {**EVENTS[2], "id": 6, "step": 6, "parents": [0]}]
+    chain = [born(0, 0, "root", []), *(born(at, at, "mutation", [at - 1]) for at in range(1, 5))]
+    branch = [born(5, 5, "mutation", [1]), born(6, 6, "mutation", [0])]
     placed = lanes(replay([*chain, *branch], 10)[0])
     assert {placed[at] for at in range(5)} == {0}
     assert len({placed[4], placed[5], placed[6]}) == 3, "lines that overlap in time have lanes of their own"
@@ -307,14 +306,14 @@ def test_texts_come_in_pieces_the_same_ones_served_and_embedded(viewer, folder):
 def bytes_read(monkeypatch) -> dict[str, int]:
     """Bytes of rollouts that were parsed since, by the name of their file."""
     found: dict[str, int] = {}
-    parse = jsonl.rows
+    read = jsonl.rows
 
-    def counted(path: Path, data: bytes, *rest: str):
+    def counted(path: Path, data: bytes, *rest: Any):
         if path.parent.name == "rollouts":
             found[path.name] = found.get(path.name, 0) + len(data)
-        return parse(path, data, *rest)
+        return read(path, data, *rest)
 
-    monkeypatch.setattr(logs, "rows", counted)
+    monkeypatch.setattr(jsonl, "rows", counted)
     return found
 
 
@@ -340,7 +339,8 @@ def test_the_viewer_reads_each_file_once_and_then_where_it_is_looked_at(viewer, 
 
 def test_a_damaged_rollout_is_named(viewer, folder):
     run = RunDir(folder / "espl-s0")
-    run.rollout_path(2).write_text("{}\nno json\n", encoding="utf-8")
+    whole = run.rollout_path(2).read_bytes().partition(b"\n")[0]
+    run.rollout_path(2).write_bytes(whole + b"\nno json\n")
     answer, body = ask(viewer, "/index/espl-s0")
     assert answer.status == 500 and "step_000002.jsonl, line 2" in json.loads(body)["error"]
 

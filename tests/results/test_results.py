@@ -18,6 +18,7 @@ from espl_bench.results import adding, generated
 from espl_bench.runs.published import SUFFIX, read_result, without_folders
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
+from espl_bench.utils.jsonl import decode
 
 Capture = pytest.CaptureFixture[str]
 
@@ -65,7 +66,7 @@ def test_a_folder_of_runs_is_graded_again_and_published_in_one_go(runs: Path, ro
         assert path.name == result.file_name and path.stat().st_size < 60_000
         original = RunDir(runs / f"{result.summary.method}-s{result.summary.seed}")
         assert result.summary == original.summary()
-        rows = original.read_rollouts(result.summary.steps, Split.TEST)
+        rows = original.read_rollouts(result.summary.steps, decode, Split.TEST)
         assert [outcome for row in result.sample_outcomes for outcome in row] == [row["outcome"] for row in rows]
         assert result.config["eval_samples"] == 2 and result.regraded.rollouts >= 200
         assert result.origin.started_utc and result.origin.packages["torch"]

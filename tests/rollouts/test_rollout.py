@@ -5,7 +5,6 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from loop_fixtures import events, make_config, rows, run
@@ -26,6 +25,7 @@ from espl_bench.rollouts.rollout import roll_out
 from espl_bench.runs.rollout_rows import rollout_rows
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, TrajectoryGroup
+from espl_bench.utils.jsonl import decode
 
 
 def rolled(client, made: type[TextEnv], prompts=(ROOT,), count: int = 2, group_size: int = 3) -> tuple[TrajectoryGroup, ...]:
@@ -187,7 +187,7 @@ def test_an_episode_that_cannot_begin_is_an_outcome_too():
     assert [len(call) for call in client.calls] == [3], "nothing is sampled for it"
     for trajectory in failed.trajectories_G:
         assert (trajectory.turns, trajectory.outcome, trajectory.error) == ((), Outcome.ERROR, "the problem server is down")
-    assert [row["stop_reason"] for row in rollout_rows([failed])] == [None] * 3
+    assert [row.stop_reason for row in rollout_rows([failed])] == [None] * 3
     assert compute_advantages([failed], PER_PROMPT) == []
 
 
@@ -224,10 +224,10 @@ def test_a_bug_in_an_environment_is_no_failure_and_stops_the_run():
 def test_rows_hold_what_is_needed_to_grade_again():
     groups = rolled(Says(("3", "answer PLACE")), AskTwice, (prompt(7), prompt(7)), count=1, group_size=2)
     stored = rollout_rows(groups)
-    assert [(row["prompt_id"], row["slot"], row["sample"]) for row in stored] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
-    assert stored[2]["turns"] == ["3", "answer 2"]
-    assert {(row["problem_id"], row["question"], row["answer"]) for row in stored} == {("train/0", "0 + 4 = ?", "4")}
-    assert all(row["generated_tokens"] == 2 + 3 for row in stored)
+    assert [(row.prompt_id, row.slot, row.sample) for row in stored] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
+    assert stored[2].turns == ("3", "answer 2")
+    assert {(row.problem_id, row.question, row.answer) for row in stored} == {("train/0", "0 + 4 = ?", "4")}
+    assert all(row.generated_tokens == 2 + 3 for row in stored)
 
 
 # Off the loop
@@ -285,9 +285,8 @@ def test_a_slow_grader_does_not_keep_the_loop_from_other_work():
 def test_a_stored_rollout_is_replayed_to_the_same_end():
     for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
         groups = rolled(client, AskTwice, count=2, group_size=3)
-        stored: list[dict[str, Any]] = rollout_rows(groups)
-        for row, rollout in zip(stored, (t for group in groups for t in group.trajectories_G), strict=True):
-            ending = replay(AskTwice(), rollout.problem, row["turns"], StopReason(row["stop_reason"]))
+        for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
+            ending = replay(AskTwice(), rollout.problem, row.turns, row.stop_reason)
             assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
 
 
@@ -376,7 +375,7 @@ def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, la
     config = make_config(lab_model, "espl", steps=3, batch_size=8).model_copy(update={"env": asking_twice})
     summary = run(config, tmp_path)
     assert summary.ledger.rollouts == 3 * 3 * 8 * 4
-    failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step) if row["outcome"] == "error"]
+    failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step, decode) if row["outcome"] == "error"]
     assert failed and all(row["error"] == f"no judge for {row['problem_id']}" for row in failed)
     for row in rows(tmp_path, Log.METRICS):
         assert row["outcomes"]["error"] > 0

@@ -17,7 +17,7 @@ from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
-from espl_bench.utils.jsonl import encode
+from espl_bench.utils.jsonl import decode, encode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ def test_a_new_run_holds_its_configuration_and_provenance(tmp_path):
     RunDir.create(path, config, {"b": 1, "a": "√"})
     assert RunDir.open(path).config() == config
     assert json.loads((path / "provenance.json").read_text("utf-8")) == {"a": "√", "b": 1}
-    assert not any(RunDir.open(path).read_log(log) for log in Log)
+    assert not any(RunDir.open(path).read_log(log, decode) for log in Log)
     assert RunDir.open(path).last_commit() is None
     assert RunDir.open(path).rollout_steps() == []
 
@@ -67,7 +67,7 @@ def test_a_folder_without_a_configuration_is_started_anew(tmp_path):
     (tmp_path / "config.json").unlink()  # as if killed just before the last write of `create`
     (tmp_path / "metrics.jsonl").write_text("left over")
     run = start(tmp_path)
-    assert run.read_log(Log.METRICS) == []
+    assert run.read_log(Log.METRICS, decode) == []
 
 
 def test_a_folder_without_a_run_cannot_be_opened(tmp_path):
@@ -154,8 +154,8 @@ def test_a_log_gives_back_its_rows_in_order(tmp_path):
     rows = [{"step": step, "text": "line\u2028break \x85 √ \ud800\n", "value": 0.1 + 0.2, "list": (1, None)} for step in range(3)]
     for row in rows:
         run.append(Log.METRICS, row)
-    assert run.read_log(Log.METRICS) == [row | {"list": [1, None]} for row in rows]
-    assert run.read_log(Log.TIMING) == []
+    assert run.read_log(Log.METRICS, decode) == [row | {"list": [1, None]} for row in rows]
+    assert run.read_log(Log.TIMING, decode) == []
 
 
 def test_the_same_row_gives_the_same_bytes_whatever_the_order_of_its_keys():
@@ -171,7 +171,7 @@ def test_a_row_that_cannot_be_written_leaves_the_log_alone(tmp_path):
     run.append(Log.METRICS, {"step": 1})
     with pytest.raises(TypeError):
         run.append(Log.METRICS, {"step": 2, "bad": object()})
-    assert run.read_log(Log.METRICS) == [{"step": 1}]
+    assert run.read_log(Log.METRICS, decode) == [{"step": 1}]
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", b'{"step": 2', b"[1]", b"3", b"\xff\xfe", b""])
@@ -180,7 +180,7 @@ def test_a_broken_line_is_named_with_its_number(tmp_path, garbage):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step":1}\n' + garbage + b'\n{"step":3}\n')
     with pytest.raises(RunDirError) as error:
-        run.read_log(Log.METRICS)
+        run.read_log(Log.METRICS, decode)
     assert_one_line(error, f"{path}, line 2: not ", "restore the file from a copy")
 
 
@@ -191,17 +191,17 @@ def test_a_torn_last_line_is_named_with_the_command_that_cuts_it_off(tmp_path, t
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step":1}\n' + torn)
     with pytest.raises(RunDirError) as error:
-        run.read_log(Log.METRICS)
+        run.read_log(Log.METRICS, decode)
     assert_one_line(error, f"{path}, line 2", f"`espl-bench resume {tmp_path}` cuts it off")
     run.rewind(present(run.last_commit()))
-    assert run.read_log(Log.METRICS) == []
+    assert run.read_log(Log.METRICS, decode) == []
 
 
 def test_a_missing_log_is_named(tmp_path):
     run = start(tmp_path)
     (tmp_path / "metrics.jsonl").unlink()
     with pytest.raises(RunDirError) as error:
-        run.read_log(Log.METRICS)
+        run.read_log(Log.METRICS, decode)
     assert_one_line(error, tmp_path / "metrics.jsonl")
 
 
@@ -214,8 +214,8 @@ def test_rollouts_are_replaced_whole(tmp_path):
     run.write_rollouts(12, rollouts_at(12, weights_at(12)))
     run.write_rollouts(3, [])
     assert (tmp_path / "rollouts" / "step_000012.jsonl").exists()
-    assert run.read_rollouts(12) == rollouts_at(12, weights_at(12))
-    assert run.read_rollouts(3) == []
+    assert run.read_rollouts(12, decode) == rollouts_at(12, weights_at(12))
+    assert run.read_rollouts(3, decode) == []
     assert run.rollout_steps() == [3, 12]
 
 
@@ -225,7 +225,7 @@ def test_rollouts_of_evaluations_have_files_of_their_own(tmp_path):
     for split in (Split.VALIDATION, Split.TEST):
         run.write_rollouts(12, [{"of": split.value}], split)
     assert (tmp_path / "rollouts" / "test_000012.jsonl").exists()
-    assert [run.read_rollouts(12, split) for split in (None, Split.TEST)] == [[{"of": "training"}], [{"of": "test"}]]
+    assert [run.read_rollouts(12, decode, split) for split in (None, Split.TEST)] == [[{"of": "training"}], [{"of": "test"}]]
     assert [run.rollout_steps(split) for split in (None, *Split)] == [[12], [], [12], [12]]
 
 
@@ -246,24 +246,24 @@ def test_rollouts_that_fail_half_way_leave_the_old_ones(tmp_path):
     run.write_rollouts(1, [{"old": 1}])
     with pytest.raises(TypeError):
         run.write_rollouts(1, [{"new": 1}, {"bad": object()}])
-    assert run.read_rollouts(1) == [{"old": 1}]
+    assert run.read_rollouts(1, decode) == [{"old": 1}]
     assert [path.name for path in (tmp_path / "rollouts").iterdir()] == ["step_000001.jsonl"]
 
 
 def test_missing_and_broken_rollouts_are_named(tmp_path):
     run = start(tmp_path)
     with pytest.raises(RunDirError) as error:
-        run.read_rollouts(4)
+        run.read_rollouts(4, decode)
     assert_one_line(error, tmp_path / "rollouts" / "step_000004.jsonl", "none yet")
     run.write_rollouts(1, [{}])
     run.write_rollouts(2, [{}])
     with pytest.raises(RunDirError) as error:
-        run.read_rollouts(4)
+        run.read_rollouts(4, decode)
     assert_one_line(error, "2 steps from 1 to 2")
     for broken in ("{}\n{\n", "{}\n{}"):
         (tmp_path / "rollouts" / "step_000002.jsonl").write_text(broken)
         with pytest.raises(RunDirError) as error:
-            run.read_rollouts(2)
+            run.read_rollouts(2, decode)
         assert_one_line(error, tmp_path / "rollouts" / "step_000002.jsonl, line 2", "restore the file from a copy")
 
 

@@ -1,6 +1,7 @@
 """Hand-made runs for the tests of tables and screens."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,13 @@ import numpy as np
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
+from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.method import ESPL
+from espl_bench.runs.log_rows import EvaluationRow, MetricsRow
+from espl_bench.runs.population_events import BornEvent, RatedEvent, RejectedEvent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
+from espl_bench.types import Outcome, Split
 
 
 def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = (1.0, 0.0, 0.5, 0.5), **changes: Any) -> Summary:
@@ -100,15 +105,21 @@ def make_run(folder: Path, summary: Summary | None = None, **changes: Any) -> Pa
     """A run directory with three living prompts, a crossover, a rejected child and one stored step."""
     run = RunDir.create(folder, make_config(**changes), provenance={})
     for event in EVENTS:
-        run.append(Log.POPULATION, event)
+        run.append(Log.POPULATION, event.encode())
     for step in (1, 2, 3):
-        run.append(Log.METRICS, {"step": step, "reward": 0.5, "outcomes": {"correct": 0.5, "wrong": 0.5}, "shown": 2})
+        run.append(Log.METRICS, make_metrics(step).encode())
     for step, score in ((0, 0.2), (3, 0.5)):
-        run.append(Log.EVALUATIONS, {"step": step, "split": "validation", "score": score, "prompt_id": 0, "outcomes": {}})
+        run.append(Log.EVALUATIONS, EvaluationRow(step, Split.VALIDATION, score, 0, {}).encode())
     run.write_rollouts(3, [make_rollout(place) for place in range(4)])
     if summary:
         run.write_summary(summary)
     return folder
+
+
+def make_metrics(step: int, **changes: Any) -> MetricsRow:
+    outcomes = {Outcome.CORRECT: 0.5, Outcome.WRONG: 0.5}
+    row = MetricsRow(step, reward=0.5, rewards={}, outcomes=outcomes, population=3, shown=2, generated_tokens=36, train={})
+    return replace(row, **changes)
 
 
 def make_rollout(place: int) -> dict[str, Any]:
@@ -128,15 +139,13 @@ def make_rollout(place: int) -> dict[str, Any]:
     }
 
 
-def born(prompt_id: int, step: int, origin: str, parents: Sequence[int], *principles: str) -> dict[str, Any]:
-    edit = {"op": "merge", "ids": [0, 2], "principle": NASTY, "source": "train/3", "reason": "3 dax 5"}
-    base = {"event": "born", "step": step, "id": prompt_id, "origin": origin, "parents": list(parents)}
-    return {**base, "principles": list(principles), "mu": 25.0, "sigma": 8.0, "evidence": [edit] if parents else []}
+def born(prompt_id: int, step: int, origin: str, parents: Sequence[int], *principles: str) -> BornEvent:
+    edit = Evidence(op="merge", ids=(0, 2), principle=NASTY, source="train/3", reason="3 dax 5")
+    return BornEvent(step, prompt_id, origin, tuple(parents), principles, mu=25.0, sigma=8.0, evidence=(edit,) if parents else ())
 
 
-def rated(step: int, means: dict[int, float], ratings: dict[int, tuple[float, float]]) -> dict[str, Any]:
-    named = {str(key): list(value) for key, value in ratings.items()}
-    return {"event": "rated", "step": step, "means": {str(key): mean for key, mean in means.items()}, "ratings": named}
+def rated(step: int, means: dict[int, float], ratings: dict[int, tuple[float, float]]) -> RatedEvent:
+    return RatedEvent(step, means, ratings)
 
 
 EVENTS = (
@@ -144,7 +153,7 @@ EVENTS = (
     rated(1, {0: 0.2}, {}),
     born(1, 1, "mutation", [0], NASTY),
     rated(2, {0: 0.2, 1: 0.6}, {0: (22.0, 6.0), 1: (28.0, 6.0)}),
-    {"event": "rejected", "step": 2, "origin": "mutation", "parents": [1], "reason": "no_contrast", "detail": ""},
+    RejectedEvent(2, "mutation", (1,), "no_contrast", ""),
     rated(3, {0: 0.7, 1: 0.4}, {0: (24.0, 5.0), 1: (26.0, 5.0)}),
     born(2, 3, "crossover", [0, 1], "fep sum", NASTY),
 )

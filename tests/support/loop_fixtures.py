@@ -16,6 +16,7 @@ from espl_bench.method import Method, Shown
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.checkpoints import newest
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 SHAPE = {
     "steps": 4,
@@ -61,7 +62,7 @@ def open_run(config: RunConfig, engine):
 
 
 def rows(folder: Path, log: Log):
-    return RunDir(folder).read_log(log)
+    return RunDir(folder).read_log(log, decode)
 
 
 def events(folder: Path, kind: str):
@@ -174,7 +175,7 @@ def check_mutations(folder: Path) -> None:
 def _has_contrast(folder: Path, step: int, prompt: int) -> bool:
     """Whether some problem was answered both rightly and otherwise."""
     outcomes: dict[str, set[bool]] = {}
-    for row in RunDir(folder).read_rollouts(step):
+    for row in RunDir(folder).read_rollouts(step, decode):
         if row["prompt_id"] == prompt and row["outcome"] not in ("error", "timeout"):
             outcomes.setdefault(row["problem_id"], set()).add(row["outcome"] == "correct")
     return {True, False} in outcomes.values()
@@ -183,7 +184,7 @@ def _has_contrast(folder: Path, step: int, prompt: int) -> bool:
 def _means(folder: Path, step: int) -> dict[int, float]:
     """Prompt → mean over all its rollouts of a step, whatever the number of slots it filled."""
     rewards: dict[int, list[float]] = {}
-    for row in RunDir(folder).read_rollouts(step):
+    for row in RunDir(folder).read_rollouts(step, decode):
         if row["outcome"] not in ("error", "timeout"):
             rewards.setdefault(row["prompt_id"], []).append(row["reward"])
     return {prompt: sum(values) / len(values) for prompt, values in rewards.items()}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from cli_fixtures import born, make_config, make_summary, rated
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
+from espl_bench.runs.population_events import RejectedEvent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
@@ -44,7 +45,7 @@ EVENTS = (
     rated(1, {0: 0.2}, {0: (25.0, 8.0)}),
     born(1, 1, "mutation", [0], "dax larger", "fep sum of the digits"),
     rated(2, {0: 0.2, 1: 0.6}, {0: (22.0, 6.0), 1: (28.0, 6.0)}),
-    {"event": "rejected", "step": 2, "origin": "mutation", "parents": [1], "reason": "no_contrast", "detail": ""},
+    RejectedEvent(2, "mutation", (1,), "no_contrast", ""),
     rated(3, {0: 0.7, 1: 0.4}, {0: (24.0, 5.0), 1: (26.0, 5.0)}),
     born(2, 3, "crossover", [0, 1], "fep sum of both digits", "wug double"),
     rated(4, {1: 0.4, 2: 0.7}, {1: (25.0, 4.0), 2: (29.0, 4.0)}),
@@ -57,7 +58,9 @@ def metrics_row(step: int, shown: int = 1) -> dict[str, Any]:
         "reward": 0.25 * step,
         "rewards": {},
         "outcomes": {"correct": 0.25, "wrong": 0.75},
+        "population": 2,
         "shown": shown,
+        "generated_tokens": 80,
         "train": TRAIN,
     }
 
@@ -69,7 +72,7 @@ def evaluation_row(step: int, split: str, score: float, prompt: int = 1) -> dict
         "score": score,
         "prompt_id": prompt,
         "outcomes": {"correct": score, "wrong": 1 - score},
-        "spent": {},
+        "spent": spent_at(step).model_dump(exclude={"seconds", "cost_usd"}),
     }
 
 
@@ -77,8 +80,8 @@ def make_run(folder: Path, method: str = "espl", seed: int = 0, steps: int = 4, 
     """A whole run of four iterations: three prompts, four groups a step, evaluations at the start and at the end."""
     run = RunDir.create(folder, make_config(seed=seed, steps=4, **config), provenance={"espl_bench": "0", "packages": {"torch": "2"}})
     for event in EVENTS:
-        if event["step"] <= steps:
-            run.append(Log.POPULATION, event)
+        if event.step <= steps:
+            run.append(Log.POPULATION, event.encode())
     for step in range(1, steps + 1):
         add_step(run, step)
     for step, score in ((0, 0.1), (steps, 0.5)):

@@ -14,7 +14,7 @@ from espl_bench.method import ESPL
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
-from espl_bench.utils.jsonl import encode
+from espl_bench.utils.jsonl import decode, encode
 
 EVERY = 3
 """Steps between commits."""
@@ -130,10 +130,10 @@ def check_committed(path):
     assert found_logs(path) == expected_logs(step)
     assert run.rollout_steps() == list(range(1, step + 1))
     for number in run.rollout_steps():
-        assert run.read_rollouts(number) == rollouts_at(number, weights_at(number))
+        assert run.read_rollouts(number, decode) == rollouts_at(number, weights_at(number))
     assert run.rollout_steps(Split.TEST) == list(range(0, step, EVALUATED)), "a state is evaluated after its commit"
     for number in run.rollout_steps(Split.TEST):
-        assert run.read_rollouts(number, Split.TEST) == rollouts_at(number, weights_at(number))
+        assert run.read_rollouts(number, decode, Split.TEST) == rollouts_at(number, weights_at(number))
     if found is not None:
         assert (found.folder / "adapter.bin").read_bytes() == weights_at(step)
         assert found.population == population_at(step)

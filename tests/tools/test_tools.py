@@ -26,6 +26,7 @@ from espl_bench.runs.rollout_rows import RolloutRow, rollout_rows
 from espl_bench.tools.calls import read_calls
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt, Trajectory, Usage
+from espl_bench.utils.jsonl import encode
 
 TOOLS = Library.tools
 ROOT = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
@@ -280,14 +281,10 @@ def test_thinking_that_the_template_drops_makes_segments_and_says_so():
     [trajectory] = played(client, count=1, group_size=1)
     assert len(trajectory.segments) == 2 and len(to_datums(trajectory, 1.0, 1.0)) == 2
     [row] = rollout_rows(asyncio.run(roll_out(client, make_task(client.chat), [ROOT], [trajectory.problem], 1, "rollout", 0)))
-    assert row["segments"] == 2
+    assert row.segments == 2
 
 
 # Stored, and replayed
-
-
-def stored(trajectory, row) -> RolloutRow:
-    return RolloutRow.of(json.dumps(row).encode() + b"\n")
 
 
 @pytest.mark.parametrize(
@@ -326,8 +323,8 @@ def replays(client, limits, changes):
     assert ("2",) not in Library.used
     Library.used.clear()
     for trajectory, row in zip(trajectories, rollout_rows(groups), strict=True):
-        read = stored(trajectory, row)
-        ending = replay(Library(**limits), trajectory.problem, read.turns, read.stop, read.observations, read.limit)
+        read = RolloutRow.parse(encode(row.encode()))
+        ending = replay(Library(**limits), trajectory.problem, read.turns, read.stop_reason, read.heard, read.limit)
         assert (ending.outcome, ending.reward, ending.limit) == (trajectory.outcome, trajectory.reward, trajectory.limit)
     assert Library.used == []
     return trajectories

@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
 from espl_bench.analysis.contamination import ContaminationIndex, Quote
 from espl_bench.build import environment_of
 from espl_bench.cli.console import out_console, plain_table
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.population_events import BornEvent, read_events
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import plain
 
 SHOWN = 40
@@ -23,22 +23,22 @@ def print_quotes(folder: Path, as_json: bool) -> int:
     """Look at every prompt that was ever born. Returns 1 if one quotes an item, else 0. Raises EsplError."""
     run = RunDir.open(folder)
     known = ContaminationIndex.of(environment_of(run.config()))
-    born = [row for row in run.read_log(Log.POPULATION) if row["event"] == "born"]
-    found = [(row, quote) for row in born for quote in known.in_prompt(row["principles"])]
+    born = [event for event in read_events(run) if isinstance(event, BornEvent)]
+    found = [(prompt, quote) for prompt in born for quote in known.in_prompt(prompt.principles)]
     if as_json:
-        rows = [{"prompt": row["id"], "step": row["step"], **asdict(quote)} for row, quote in found]
+        rows = [{"prompt": prompt.id, "step": prompt.step, **asdict(quote)} for prompt, quote in found]
         sys.stdout.write(json.dumps({"prompts": len(born), "quotes": rows}, indent=2, ensure_ascii=False) + "\n")
     elif found:
         out_console().print(_table(found))
-        quoting = len({row["id"] for row, _ in found})
+        quoting = len({prompt.id for prompt, _ in found})
         out_console().print(plain(f"{folder}: {quoting:,} of {len(born):,} prompts quote items", "bold"), soft_wrap=True)
     else:
         out_console().print(plain(f"{folder}: none of {len(born):,} prompts quotes an item"), soft_wrap=True)
     return 1 if found else 0
 
 
-def _table(found: Sequence[tuple[Mapping[str, Any], Quote]]) -> Table:
+def _table(found: Sequence[tuple[BornEvent, Quote]]) -> Table:
     table = plain_table("prompt", "step", "principle", "quotes", "words")
-    for row, quote in found[:SHOWN]:
-        table.add_row(*map(plain, (str(row["id"]), str(row["step"]), f"G{quote.principle}", quote.problem_id, quote.words)))
+    for prompt, quote in found[:SHOWN]:
+        table.add_row(*map(plain, (str(prompt.id), str(prompt.step), f"G{quote.principle}", quote.problem_id, quote.words)))
     return table

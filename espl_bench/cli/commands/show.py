@@ -4,9 +4,8 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.panel import Panel
@@ -17,13 +16,25 @@ from espl_bench.cli.console import facts_grid, out_console, plain_table
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.prompts.dialect import Dialect
+from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, children, read_view
 from espl_bench.utils.formatting import DASH, percent, plain, points
 
 LONG_TREE = 30
 """Prompts up to which the overview draws the lineage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRollout:
+    """One stored rollout and where it was taken from."""
+
+    step: int
+    place: int
+    """In its file, from 0."""
+    row: RolloutRow
 
 
 def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool) -> None:
@@ -47,14 +58,14 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
         _print_rollout(console, view, sample)
 
 
-def _sample(run: RunDir, step: int | None, place: int) -> Mapping[str, Any]:
-    """One stored rollout, with the step and the place it was taken from."""
+def _sample(run: RunDir, step: int | None, place: int) -> ShownRollout:
+    """The rollout at a place of a step, by default of the newest one."""
     if step is None:
         step = max(run.rollout_steps(), default=1)
-    rows = run.read_rollouts(step)
+    rows = run.read_rollouts(step, RolloutRow.parse)
     if not 0 <= place < len(rows):
         raise UsageError(f"--rollout {place} does not exist: step {step} has rollouts 0 to {len(rows) - 1}")
-    return {**rows[place], "step": step, "place": place}
+    return ShownRollout(step, place, rows[place])
 
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
@@ -69,8 +80,8 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     else:
         remedy = f"espl-bench resume {shlex.quote(str(folder))}"
         grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; go on with: {remedy}"))
-    for split in dict.fromkeys(row["split"] for row in view.evaluations):
-        curve = "  ".join(f"{row['step']}: {points(row['score'])}" for row in view.evaluations if row["split"] == split)
+    for split in dict.fromkeys(row.split for row in view.evaluations):
+        curve = "  ".join(f"{row.step}: {points(row.score)}" for row in view.evaluations if row.split is split)
         grid.add_row(plain(f"{split} %", "dim"), plain(curve))
     if view.rejected:
         grid.add_row(plain("not born", "dim"), plain(", ".join(f"{kind} × {number}" for kind, number in view.rejected.items())))
@@ -142,30 +153,31 @@ def _draw_line(tree: Tree, prompt_id: int, view: RunView, below: Mapping[int, li
             _draw_line(branch, other, view, below)
 
 
-def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -> None:
-    prompt = view.prompt(sample["prompt_id"])
+def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> None:
+    row = sample.row
+    prompt = view.prompt(row.prompt_id)
     console.print()
-    console.print(plain(f"step {sample['step']}, rollout {sample['place']}: {sample['problem_id']} under prompt #{prompt.id}", "bold"))
+    console.print(plain(f"step {sample.step}, rollout {sample.place}: {row.problem_id} under prompt #{prompt.id}", "bold"))
     dialect = Dialect.load(view.config.dialect)
-    for message in dialect.prompt_messages(prompt.principles, sample["question"], view.config.placement):
+    for message in dialect.prompt_messages(prompt.principles, row.question, view.config.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
-    tokens = f"{sample['generated_tokens']} tokens, ended by {sample['stop_reason'] or 'a fault before the first'}"
-    title = f"assistant: {sample['outcome']}, reward {sample['reward']:g}, {tokens}"
-    for place, said in enumerate(sample["turns"]):
-        for observations in sample["heard"][place - 1] if place else ():
-            console.print(Panel(plain(observations["text"]), title=plain(observations["tool"] or "user"), title_align="left", expand=False))
-        last = place + 1 == len(sample["turns"])
+    tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
+    title = f"assistant: {row.outcome}, reward {row.reward:g}, {tokens}"
+    for place, said in enumerate(row.turns):
+        for reply in row.heard[place - 1] if 0 < place <= len(row.heard) else ():
+            console.print(Panel(plain(reply.text), title=plain(reply.tool or "user"), title_align="left", expand=False))
+        last = place + 1 == len(row.turns)
         console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
-    if not sample["turns"]:
+    if not row.turns:
         console.print(Panel(plain(""), title=plain(title), title_align="left", expand=False))
-    console.print(plain(f"answer: {sample['answer']}" + (f"; error: {sample['error']}" if sample.get("error") else "") + _met(sample)))
+    console.print(plain(f"answer: {row.answer}" + (f"; error: {row.error}" if row.error else "") + _met(row)))
 
 
-def _met(sample: Mapping[str, Any]) -> str:
+def _met(row: RolloutRow) -> str:
     """The limit that ended a rollout, and into how many token sequences it was split, if into more than one."""
-    limit = f"; ended by the limit on {sample['limit']}" if "limit" in sample else ""
-    segments = sample.get("segments", 1)
-    return limit + (f"; {segments} segments, because the chat template would not extend what stood before" if segments > 1 else "")
+    limit = f"; ended by the limit on {row.limit}" if row.limit else ""
+    split = f"; {row.segments} segments, because the chat template would not extend what stood before" if row.segments > 1 else ""
+    return limit + split
 
 
 def _origin(prompt: PromptView) -> str:
@@ -175,12 +187,12 @@ def _origin(prompt: PromptView) -> str:
     return f"{prompt.origin} of {first}" + (f" with {' '.join(others)}" if others else "")
 
 
-def _edit(edit: Mapping[str, Any]) -> str:
-    """One recorded edit (operators/proposal.py, Evidence): what it did to which principles, and on whose word."""
-    place = "".join(f" G{index}" for index in edit["ids"])
-    text = f": {edit['principle']}" if edit["principle"] else ""
-    reason = f" because {edit['reason']}" if edit["reason"] else ""
-    return f"{edit['op']}{place}{text}{reason} ({edit['source']})"
+def _edit(edit: Evidence) -> str:
+    """What an edit did to which principles, and on whose word."""
+    place = "".join(f" G{index}" for index in edit.ids)
+    text = f": {edit.principle}" if edit.principle else ""
+    reason = f" because {edit.reason}" if edit.reason else ""
+    return f"{edit.op}{place}{text}{reason} ({edit.source})"
 
 
 def _plural(number: int, noun: str) -> str:
@@ -191,7 +203,7 @@ def _rating(prompt: PromptView) -> str:
     return f"{prompt.rating.mu:.1f} ± {prompt.rating.sigma:.1f}"
 
 
-def _as_json(folder: Path, view: RunView, sample: Mapping[str, Any] | None) -> str:
+def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
     record = {
         "run": str(folder),
         "config": view.config.model_dump(mode="json"),
@@ -200,9 +212,9 @@ def _as_json(folder: Path, view: RunView, sample: Mapping[str, Any] | None) -> s
         "shown_id": view.shown_id,
         "prompts": [asdict(prompt) for prompt in view.prompts],
         "rejected": view.rejected,
-        "evaluations": view.evaluations,
+        "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,
         "warnings": view.warnings,
-        "rollout": sample,
+        "rollout": {**sample.row.encode(), "step": sample.step, "place": sample.place} if sample else None,
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

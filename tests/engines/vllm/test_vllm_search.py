@@ -15,6 +15,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 SHAPE = {"steps": 2, "num_prompts": 2, "group_size": 4, "eval_samples": 1, "eval_every": 0, "checkpoint_every": 1, "lora_rank": 4}
 QUESTIONS = {"train_items": 12, "validation_items": 2, "test_items": 4, "max_turns": 3, "passage_chars": 60, "top_k": 1}
@@ -29,7 +30,7 @@ def play(folder: Path, method: str, env: str, *options: str, **choices: object) 
     check_population(folder)
     check_mutations(folder)
     assert invoke(["verify", str(folder), "--quiet"]) == 0
-    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step)]
+    return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step, decode)]
 
 
 def check_learning(folder: Path) -> None:

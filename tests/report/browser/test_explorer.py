@@ -311,8 +311,8 @@ def test_view_follows_a_run_live(open_page, served):
     assert page.locator(".node").count() == 2
     run = RunDir(folder)
     for event in EVENTS:
-        if event["step"] == 3:
-            run.append(Log.POPULATION, event)
+        if event.step == 3:
+            run.append(Log.POPULATION, event.encode())
     add_step(run, 3)
     page.wait_for_selector("#node-2")
     go(page, "#/run/live/rollouts?from=3", "#found-count:has-text('16 of 41')")

@@ -97,7 +97,7 @@ def hostile_study(folder, texts: list[str]):
     rows = [
         make_row(
             place, 0, problem_id=text, question=text, answer=text, turns=[text, text], error=text, lengths=[[len(text)], []],
-            surprisals=[[100], []], observations=[[{"tool": text, "text": text}, {"tool": None, "text": text}]], outcome="error",
+            surprisals=[[100], []], heard=[[{"tool": text, "text": text}, {"tool": None, "text": text}]], outcome="error",
         )
         for place, text in enumerate(texts)
     ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""`formats.json`: the version in which each log and the rollouts of a run are written, once per run directory.
+
+The rows themselves carry no version, so that their bytes do not change with it. A directory without the file is of version 1.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from espl_bench.errors import RunDirError
+from espl_bench.runs.logs import Log
+from espl_bench.utils import atomic_io
+from espl_bench.utils.jsonl import RESTORE
+
+FILE = "formats.json"
+ROLLOUTS = "rollouts"
+VERSIONS: Mapping[str, int] = {**{log.value: 1 for log in Log}, ROLLOUTS: 1}
+"""What this version of the package writes, and the newest that it reads."""
+
+_ADAPTER = TypeAdapter(dict[str, int])
+
+
+def write(run: Path) -> None:
+    """Name the versions in which a new run will be written."""
+    atomic_io.write_atomic(run / FILE, [atomic_io.indented(VERSIONS)])
+
+
+def check(run: Path) -> None:
+    """Raise RunDirError if a log or the rollouts are of a version that this package does not read, or the file is damaged."""
+    path = run / FILE
+    try:
+        found = _ADAPTER.validate_python(json.loads(path.read_bytes()), strict=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunDirError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+    except (ValidationError, ValueError) as error:
+        raise RunDirError(f"{path} does not map each log to its version; {RESTORE}") from error
+    for name, version in found.items():
+        known = VERSIONS.get(name)
+        if known is None or version > known:
+            reads = f"this espl-bench reads up to {known}" if known else "this espl-bench knows no such log"
+            raise RunDirError(f"{path}: {name} is of version {version}, and {reads}; update espl-bench to the version that wrote the run")
