@@ -91,11 +91,11 @@ async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) ->
     config, method, step = bench.config, bench.config.method, state.step
     started = time.monotonic()
     rng = rng_for(config.seed, "selection", step)
-    prompts_K = SELECTORS[method.selector].select(state.population.members, config.num_prompts, rng)
-    problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
+    prompts_K = SELECTORS[method.selector].select(state.population.members, config.batch.num_prompts, rng)
+    problems_P = training_batch(bench.env, config.seed, step, config.batch.batch_size)
     policy = await bench.policy(Purpose.ROLLOUT)
     watchdog = bench.watchdog(recorder)
-    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
+    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.batch.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
     graded_KP = with_random_rewards(groups_KP, config.seed, step) if config.control is Control.RANDOM_REWARD else groups_KP
@@ -115,9 +115,9 @@ async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...
     if not config.method.learns_weights:
         return {}
     scored = compute_advantages(groups_KP, config.method.baseline)
-    learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
-    data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.temperature)]
-    adam = AdamParams(lr=config.lr, grad_clip=config.grad_clip)
+    learnable = [s for s in scored if not (config.optimisation.mask_truncated and s.trajectory.was_cut)]
+    data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.sampling.temperature)]
+    adam = AdamParams(lr=config.optimisation.lr, grad_clip=config.optimisation.grad_clip)
     metrics = await metered_train_step(bench.engine, bench.ledger, data, bench.loss, adam)
     bench.till.cost_tracker.record_training_cost(sum(len(datum.tokens_T) for datum in data))
     return metrics
@@ -132,11 +132,11 @@ async def learn_words(bench: RunContext, state: LoopState, groups_KP: tuple[Traj
         dialect=bench.task.dialect,
         run_seed=config.seed,
         step=state.step,
-        temperature=config.editor_temperature,
-        max_tokens=config.editor_max_tokens,
+        temperature=config.editor.temperature,
+        max_tokens=config.editor.max_tokens,
     )
     rng = rng_for(config.seed, "operators", state.step)
-    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng)
+    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.evolution.tie, rng)
 
 
 async def evaluate_split(bench: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:
@@ -147,12 +147,12 @@ async def evaluate_split(bench: RunContext, state: LoopState, split: Split, reco
         bench.task,
         bench.config.method.shown_prompt(state.population),
         whole_split(bench.env, split),
-        bench.config.eval_samples,
+        bench.config.evaluation.eval_samples,
         state.step,
         lambda done, total: recorder.reporter.evaluating(split, done, total),
         bench.watchdog(recorder),
     )
-    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.eval_samples)
+    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.evaluation.eval_samples)
     recorder.evaluation(result)
     return result
 
@@ -169,9 +169,9 @@ async def train(bench: RunContext, state: LoopState, recorder: RunRecorder, stop
     if state.step == 0:
         await save_checkpoint(bench, state, recorder)
     while state.step < config.iterations:
-        if config.eval_every and state.step % config.eval_every == 0 and Split.VALIDATION in bench.env.splits:
+        if config.evaluation.eval_every and state.step % config.evaluation.eval_every == 0 and Split.VALIDATION in bench.env.splits:
             await evaluate_split(bench, state, Split.VALIDATION, recorder)
-        if config.test_every and state.step % config.test_every == 0:
+        if config.evaluation.test_every and state.step % config.evaluation.test_every == 0:
             await evaluate_split(bench, state, Split.TEST, recorder)
         state = await iterate(bench, state, recorder)
         if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:

@@ -36,7 +36,7 @@ def unbroken(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(model: Path, folder: Path) -> subprocess.Popen[str]:
     config = make_config(model, **CHOICES)
     names = dict.fromkeys(("model", *SHAPE, *CHOICES))
-    values = config.method.__dict__ | config.model_dump()
+    values = config.method.__dict__ | config.flat()
     options = [f"--{name.replace('_', '-')}={values[name]}" for name in names]
     command = [sys.executable, "-m", "espl_bench", "run", "--method=espl", "--quiet", f"--out={folder}", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -165,7 +165,7 @@ def _compare_row(found: Verification, examiner: Examiner, split: Split | None, r
         found.compare(place, "generated tokens", row["generated_tokens"], sum(each.stored.generated_tokens for each in regraded))
         return
     found.compare(place, f"{split} score", row["score"], _mean(_item_scores(regraded)))
-    env, samples = examiner.env, examiner.config.eval_samples
+    env, samples = examiner.env, examiner.config.evaluation.eval_samples
     expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
     present = [(each.stored.problem_id, each.stored.sample) for each in regraded]
     if present != expected:

@@ -29,14 +29,17 @@ class Estimate:
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
     """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
-    tokens = turns * config.max_tokens
-    if config.max_episode_tokens is not None:
-        tokens = min(tokens, config.max_episode_tokens)
+    tokens = turns * config.sampling.max_tokens
+    if config.sampling.max_episode_tokens is not None:
+        tokens = min(tokens, config.sampling.max_episode_tokens)
     steps = config.iterations
-    problems = min(config.batch_size, sizes[Split.TRAIN])
-    rollouts = steps * config.num_prompts * problems * config.group_size
-    evaluations = {Split.VALIDATION: evaluated(steps, config.eval_every), Split.TEST: evaluated(steps, config.test_every)}
-    eval_rollouts = config.eval_samples * sum(times * sizes[split] for split, times in evaluations.items())
+    problems = min(config.batch.batch_size, sizes[Split.TRAIN])
+    rollouts = steps * config.batch.num_prompts * problems * config.batch.group_size
+    evaluations = {
+        Split.VALIDATION: evaluated(steps, config.evaluation.eval_every),
+        Split.TEST: evaluated(steps, config.evaluation.test_every),
+    }
+    eval_rollouts = config.evaluation.eval_samples * sum(times * sizes[split] for split, times in evaluations.items())
     calls = steps * reflections_per_step(config, problems)
     return Estimate(
         steps=steps,
@@ -46,7 +49,7 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
         eval_rollouts=eval_rollouts,
         max_eval_tokens=eval_rollouts * tokens,
         max_reflection_calls=calls,
-        max_reflection_tokens=calls * config.editor_max_tokens,
+        max_reflection_tokens=calls * config.editor.max_tokens,
     )
 
 
@@ -59,7 +62,7 @@ def reflections_per_step(config: RunConfig, problems: int) -> int:
     """The most requests one step can send to the editor: a summary per attempt, a critique per problem, one aggregation; one crossover."""
     calls = 0
     if Origin.MUTATION in config.method.operators:
-        calls += problems * config.group_size + problems + 1
+        calls += problems * config.batch.group_size + problems + 1
     if Origin.CROSSOVER in config.method.operators and config.method.crossover_prob > 0:
         calls += 1
     return calls

@@ -148,8 +148,8 @@ def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -
     prompt = view.prompt(sample["prompt_id"])
     console.print()
     console.print(plain(f"step {sample['step']}, rollout {sample['place']}: {sample['problem_id']} under prompt #{prompt.id}", "bold"))
-    dialect = Dialect.load(view.config.dialect)
-    for message in dialect.prompt_messages(prompt.principles, sample["question"], view.config.placement):
+    dialect = Dialect.load(view.config.prompts.dialect)
+    for message in dialect.prompt_messages(prompt.principles, sample["question"], view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{sample['generated_tokens']} tokens, ended by {sample['stop_reason'] or 'a fault before the first'}"
     title = f"assistant: {sample['outcome']}, reward {sample['reward']:g}, {tokens}"
