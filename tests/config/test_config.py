@@ -194,8 +194,8 @@ def test_a_run_on_one_device_is_named_as_before_there_were_sizes():
 
 
 def test_an_engine_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch):
-    from espl_bench.engines import opening
+    from espl_bench import build
 
-    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    monkeypatch.setattr(build, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"engine vllm needs vLLM; install it with: pip install 'espl-bench\[vllm\]'"):
-        opening.open_engine(resolve("espl", "rulebook", {"engine": "vllm"}))
+        build.open_engine(resolve("espl", "rulebook", {"engine": "vllm"}))
