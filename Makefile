@@ -10,7 +10,7 @@ OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo test test-fast test-browser test-ray test-vllm test-tinker lint types compare publish check-results constraints clean
+.PHONY: demo test test-fast test-browser test-ray test-vllm test-tinker lint types options compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -47,6 +47,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright
+
+# The table of options that the command line reads, from the fields of espl_bench/config.
+options: $(VENV)/.installed-dev
+	$(BIN)/python -m espl_bench.cli.generate_options
 
 # The comparison behind the README's first table: five methods, five seeds.
 compare: $(VENV)/.installed

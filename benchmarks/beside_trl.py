@@ -47,13 +47,13 @@ def theirs(python: str, steps: int, folder: Path) -> dict[str, Any]:
 
     config = resolve("rl_only", "rulebook", {})
     env = make_environment(find_environment(config.env), config.env_options)
-    dialect = Dialect.load(config.dialect)
+    dialect = Dialect.load(config.prompts.dialect)
     problems = [env.problem(Split.TRAIN, index % env.size(Split.TRAIN)) for index in range(PROBLEMS * steps)]
     rows = [
         {
             "prompt": [
                 {"role": message.role, "content": message.content}
-                for message in dialect.prompt_messages((), problem.question, config.placement)
+                for message in dialect.prompt_messages((), problem.question, config.prompts.placement)
             ],
             "answer": problem.answer,
         }

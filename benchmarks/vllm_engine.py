@@ -126,7 +126,7 @@ def iteration(engine: VllmEngine, repeats: int) -> None:
         for method in seconds:
             bench = bench_of(method, engine)
             run_dir = RunDir.create(Path(folder) / method, bench.config, {})
-            population = Population.start(bench.config.root_principles, bench.config.method.population_size)
+            population = Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
             parts[method] = bench, RunRecorder(run_dir, bench.ledger, Silent()), LoopState(0, population)
 
         async def turns() -> None:
@@ -150,7 +150,7 @@ def mismatch(engine: VllmEngine, steps: int) -> None:
         recorder = RunRecorder(run_dir, bench.ledger, Silent())
 
         async def learn() -> None:
-            state = LoopState(0, Population.start(bench.config.root_principles, bench.config.method.population_size))
+            state = LoopState(0, Population.start(bench.config.evolution.root_principles, bench.config.method.population_size))
             for _ in range(steps):
                 state = await iterate(bench, state, recorder)
 

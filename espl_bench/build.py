@@ -11,7 +11,8 @@ from typing import Any
 from espl_bench.accounting.budget import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
-from espl_bench.config.run_config import RunConfig, ToolFormat
+from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.protocol import Chat, Engine
@@ -66,12 +67,12 @@ def open_hf(source: ModelSource, config: RunConfig) -> Engine:
 def adapter_spec(config: RunConfig) -> AdapterSpec:
     """Describe the adapter of an engine that trains on this machine, and how it is trained."""
     return AdapterSpec(
-        rank=config.lora_rank,
-        alpha=config.lora_alpha,
+        rank=config.optimisation.lora_rank,
+        alpha=config.optimisation.lora_alpha,
         seed=seed_for(config.seed, "adapter"),
-        device=config.train_device,
-        token_budget=config.token_budget,
-        gradient_checkpointing=config.gradient_checkpointing,
+        device=config.optimisation.train_device,
+        token_budget=config.optimisation.token_budget,
+        gradient_checkpointing=config.optimisation.gradient_checkpointing,
     )
 
 
@@ -85,14 +86,14 @@ def open_vllm(source: ModelSource, config: RunConfig) -> Engine:
     return VllmEngine.from_pretrained(
         source.model,
         adapter_spec(config),
-        gpu_memory_utilization=config.gpu_memory_utilization,
-        sleep=config.sleep,
-        deterministic=config.deterministic,
+        gpu_memory_utilization=config.vllm.gpu_memory_utilization,
+        sleep=config.vllm.sleep,
+        deterministic=config.vllm.deterministic,
         spread=Spread(
-            config.tensor_parallel_size,
-            config.pipeline_parallel_size,
-            config.data_parallel_size,
-            config.distributed_executor_backend,
+            config.vllm.tensor_parallel_size,
+            config.vllm.pipeline_parallel_size,
+            config.vllm.data_parallel_size,
+            config.vllm.distributed_executor_backend,
         ),
     )
 
@@ -103,7 +104,9 @@ def open_openai(source: ModelSource, config: RunConfig) -> Engine:
         from espl_bench.engines.openai.engine import OpenAIEngine
 
     assert source.base_url is not None, "check_sources requires it"
-    return OpenAIEngine.at(source.base_url, source.model, source.api_key_env, config.request_timeout, config.request_tries)
+    return OpenAIEngine.at(
+        source.base_url, source.model, source.api_key_env, config.endpoint.request_timeout, config.endpoint.request_tries
+    )
 
 
 def open_tinker(source: ModelSource, config: RunConfig) -> Engine:
@@ -115,10 +118,10 @@ def open_tinker(source: ModelSource, config: RunConfig) -> Engine:
         source.base_url,
         source.model,
         source.api_key_env,
-        lora_rank=config.lora_rank,
+        lora_rank=config.optimisation.lora_rank,
         seed=seed_for(config.seed, "adapter"),
-        timeout_s=config.request_timeout,
-        tries=config.request_tries,
+        timeout_s=config.endpoint.request_timeout,
+        tries=config.endpoint.request_tries,
     )
 
 
@@ -141,26 +144,26 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
     control = find_control(config.control)
     control.check(env, config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
-    till = BudgetedClients(open_cost_tracker(config, budget), config.concurrency, services)
+    till = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = open_engine(config)
     editor = open_editor(config, engine)
-    dialect, chat = with_tools(Dialect.load(config.dialect), engine.chat, env, config.tool_format)
+    dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
     task = RolloutSpec(
         make_env=lambda: environment_of(config),
         dialect=dialect,
-        placement=config.placement,
+        placement=config.prompts.placement,
         chat=chat,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        max_tokens=config.max_tokens,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
+        max_tokens=config.sampling.max_tokens,
         run_seed=config.seed,
-        cohorts=config.cohorts,
-        max_episode_tokens=config.max_episode_tokens,
-        native_tools=isinstance(env, ToolEnv) and config.tool_format == "native",
+        cohorts=config.sampling.sampling_groups,
+        max_episode_tokens=config.sampling.max_episode_tokens,
+        native_tools=isinstance(env, ToolEnv) and config.sampling.tool_format == "native",
         show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
-    task.prompt_tokens(config.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
+    task.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
     return RunContext(config, env, control, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
 
 
@@ -195,7 +198,7 @@ def data_facts(env: TextEnv) -> dict[str, Any]:
 
 def loss_spec(config: RunConfig) -> LossSpec:
     """Return the configured loss, with its own clip range where the configuration leaves it open."""
-    spec = default_loss(config.loss)
-    low = spec.clip_low if config.clip_low is None else config.clip_low
-    high = spec.clip_high if config.clip_high is None else config.clip_high
-    return LossSpec(config.loss, low, high, config.correction, config.correction_cap)
+    spec = default_loss(config.optimisation.loss)
+    low = spec.clip_low if config.optimisation.clip_low is None else config.optimisation.clip_low
+    high = spec.clip_high if config.optimisation.clip_high is None else config.optimisation.clip_high
+    return LossSpec(config.optimisation.loss, low, high, config.optimisation.correction, config.optimisation.correction_cap)

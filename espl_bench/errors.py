@@ -1,9 +1,10 @@
 """Errors a user may meet. Each is one line that names the thing and the remedy; the CLI prints it without a traceback."""
 
 import difflib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class EsplError(Exception):
@@ -12,6 +13,41 @@ class EsplError(Exception):
 
 class UsageError(EsplError):
     """The command line or a configuration asks for something that does not exist or cannot be: exit code 2."""
+
+
+class OptionError(UsageError):
+    """Options that cannot be, or not together. Reads as fields to a caller in Python; the command line spells them as flags.
+
+    ``OptionError("{sleep} shares a device with {train_device}")``: braces name fields, and others `values`.
+    """
+
+    def __init__(self, template: str, values: Mapping[str, object] | None = None) -> None:
+        """Args: the message, and the values of those braces that name no field."""
+        super().__init__(template, dict(values or {}))
+
+    def spelled(self, spell: Callable[[str], str]) -> str:
+        """Return the message with every field as `spell` writes it."""
+        template, values = self.args
+        return template.format_map(_Spelling(spell, values))
+
+    def within(self, place: str) -> "OptionError":
+        """Return the same error with the place of the fault before it."""
+        template, values = self.args
+        return OptionError(f"{{where}}: {template}", {**values, "where": place})
+
+    def __str__(self) -> str:
+        return self.spelled(str)
+
+
+class _Spelling(dict[str, Any]):
+    """Values by name; a name without one is a field's."""
+
+    def __init__(self, spell: Callable[[str], str], values: Mapping[str, object]) -> None:
+        super().__init__(values)
+        self._spell = spell
+
+    def __missing__(self, field: str) -> str:
+        return self._spell(field)
 
 
 class ModelError(EsplError):

@@ -108,11 +108,11 @@ async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) ->
     halves = bench.halves(step)
     rng = rng_for(config.seed, "selection", step)
     population = state.population
-    prompts_K = find_selector(method.selector).select(population.members, population.history, config.num_prompts, rng)
-    problems_P = training_batch(bench.env, config.seed, step, config.batch_size)
+    prompts_K = find_selector(method.selector).select(population.members, population.history, config.batch.num_prompts, rng)
+    problems_P = training_batch(bench.env, config.seed, step, config.batch.batch_size)
     policy = await bench.policy(Purpose.ROLLOUT)
     watchdog = bench.watchdog(recorder)
-    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.group_size, "rollout", step, watchdog=watchdog)
+    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.batch.group_size, "rollout", step, watchdog=watchdog)
     bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
     graded_KP = bench.control.rewards(groups_KP, config.seed, step)
@@ -146,7 +146,7 @@ class StepTrial:
         """Roll one candidate out, metered as training is."""
         self.candidates += 1
         prompt = SystemPrompt(-self.candidates, tuple(principles), Rating(), Lineage(TRIAL))
-        size, keys = self.bench.config.group_size, ("trial", self.step, self.candidates)
+        size, keys = self.bench.config.batch.group_size, ("trial", self.step, self.candidates)
         groups = await roll_out(self.policy, self.bench.task, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
         self.bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
         self.groups.extend(groups)
@@ -160,9 +160,9 @@ async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...
         return {}
     baseline, normalisation = find_baseline(method.baseline), find_normalisation(method.normalisation)
     scored = compute_advantages(groups_KP, baseline, normalisation, method.reduction)
-    learnable = [s for s in scored if not (config.mask_truncated and s.trajectory.was_cut)]
-    data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.temperature)]
-    adam = AdamParams(lr=config.lr, grad_clip=config.grad_clip)
+    learnable = [s for s in scored if not (config.optimisation.mask_truncated and s.trajectory.was_cut)]
+    data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.sampling.temperature)]
+    adam = AdamParams(lr=config.optimisation.lr, grad_clip=config.optimisation.grad_clip)
     metrics = await metered_train_step(bench.engine, bench.ledger, data, bench.loss, adam)
     bench.till.cost_tracker.record_training_cost(sum(len(datum.tokens_T) for datum in data))
     return metrics
@@ -179,11 +179,11 @@ async def learn_words(
         dialect=bench.task.dialect,
         run_seed=config.seed,
         step=state.step,
-        temperature=config.editor_temperature,
-        max_tokens=config.editor_max_tokens,
+        temperature=config.editor.temperature,
+        max_tokens=config.editor.max_tokens,
     )
     rng = rng_for(config.seed, "operators", state.step)
-    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.tie, rng, trial, breed)
+    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.evolution.tie, rng, trial, breed)
 
 
 async def evaluate_split(bench: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:
@@ -194,12 +194,12 @@ async def evaluate_split(bench: RunContext, state: LoopState, split: Split, reco
         bench.task,
         bench.config.method.shown_prompt(state.population),
         whole_split(bench.env, split),
-        bench.config.eval_samples,
+        bench.config.evaluation.eval_samples,
         state.step,
         lambda done, total: recorder.reporter.evaluating(split, done, total),
         bench.watchdog(recorder),
     )
-    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.eval_samples)
+    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.evaluation.eval_samples)
     recorder.evaluation(result)
     return result
 
@@ -216,9 +216,9 @@ async def train(bench: RunContext, state: LoopState, recorder: RunRecorder, stop
     if state.step == 0:
         await save_checkpoint(bench, state, recorder)
     while state.step < config.iterations:
-        if config.eval_every and state.step % config.eval_every == 0 and Split.VALIDATION in bench.env.splits:
+        if config.evaluation.eval_every and state.step % config.evaluation.eval_every == 0 and Split.VALIDATION in bench.env.splits:
             await evaluate_split(bench, state, Split.VALIDATION, recorder)
-        if config.test_every and state.step % config.test_every == 0:
+        if config.evaluation.test_every and state.step % config.evaluation.test_every == 0:
             await evaluate_split(bench, state, Split.TEST, recorder)
         state = await iterate(bench, state, recorder)
         if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:

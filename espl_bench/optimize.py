@@ -77,7 +77,7 @@ class OptimizerHarness:
     @property
     def root(self) -> tuple[str, ...]:
         """The principles that the run starts from."""
-        return self.bench.config.root_principles
+        return self.bench.config.evolution.root_principles
 
     @property
     def seed(self) -> int:
@@ -98,7 +98,7 @@ class OptimizerHarness:
     def rollouts_left(self) -> int:
         """Episodes that the budget still allows."""
         config = self.bench.config
-        budget = config.iterations * config.num_prompts * config.batch_size * config.group_size
+        budget = config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
         return budget - self.bench.ledger.totals().rollouts
 
     async def roll_out(
@@ -129,8 +129,8 @@ class OptimizerHarness:
         asked = SampleRequest(
             prompt_T=self.bench.editor.chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
-            max_tokens=config.editor_max_tokens,
-            temperature=config.editor_temperature,
+            max_tokens=config.editor.max_tokens,
+            temperature=config.editor.temperature,
             messages=messages,
         )
         self.requests += 1

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic_core import to_json
+
 from espl_bench.accounting.budget import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, data_facts, open_run, source_facts
+from espl_bench.config.first_form import first_form
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError
 from espl_bench.evolution.population import Population
@@ -35,7 +38,7 @@ def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UN
     facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker)
     run_dir = RunDir.create(folder, config, collect(config.model, facts=facts))
     with run_dir.lock():
-        population = Population.start(config.root_principles, config.method.population_size)
+        population = Population.start(config.evolution.root_principles, config.method.population_size)
         recorder = RunRecorder(run_dir, bench.ledger, reporter)
         recorder.root(population.members[0])
         return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
@@ -62,7 +65,7 @@ def resume(
         if commit is None:
             run_dir.restart()
             bench.till.resume(run_dir.path, 0, bench.ledger.totals())
-            population = Population.start(bench.config.root_principles, bench.config.method.population_size)
+            population = Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
             recorder = RunRecorder(run_dir, bench.ledger, reporter)
             recorder.root(population.members[0])
             return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
@@ -128,11 +131,11 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
         env_options=config.env_options,
         model=model_name(config.model),
         engine=config.engine,
-        editor_model=model_name(config.editor_model) if config.editor_model else None,
+        editor_model=model_name(config.editor.model) if config.editor.model else None,
         seed=config.seed,
         steps=state.step,
         score=test.score,
-        k=config.eval_samples,
+        k=config.evaluation.eval_samples,
         n_items=len(test.scores_IG),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
@@ -171,5 +174,5 @@ def _rates(evaluation: Evaluation) -> dict[str, float]:
 
 def run_id(config: RunConfig) -> str:
     """Names a configuration: method, environment, seed, and eight digits of its hash."""
-    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+    digest = hashlib.sha256(to_json(first_form(config))).hexdigest()[:8]
     return f"{config.env}-{config.method.name}-s{config.seed}-{digest}"

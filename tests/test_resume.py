@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
+from pydantic_core import to_json
 from resume_fixtures import PulledError, PullsThePlug, check_same_rollouts, summary
 from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
+from espl_bench.config.first_form import first_form
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.monitoring.reporter import Silent, StepReport
 from espl_bench.runs.run_dir import Log, RunDir
@@ -36,7 +38,7 @@ def unbroken(lab_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(model: Path, folder: Path) -> subprocess.Popen[str]:
     config = make_config(model, **CHOICES)
     names = dict.fromkeys(("model", *SHAPE, *CHOICES))
-    values = config.method.__dict__ | config.model_dump()
+    values = config.method.__dict__ | config.flat()
     options = [f"--{name.replace('_', '-')}={values[name]}" for name in names]
     command = [sys.executable, "-m", "espl_bench", "run", "--method=espl", "--quiet", f"--out={folder}", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -77,6 +79,18 @@ def check_same_end(folder: Path, unbroken: Path) -> None:
 
 def unfinished(folder: Path) -> Callable[[], bool]:
     return lambda: not (folder / "summary.json").exists()
+
+
+def test_begun_by_a_version_with_flat_configurations_it_goes_on(unbroken: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    flat = to_json(first_form(RunDir(folder).config()), indent=2)
+    (folder / "config.json").write_bytes(flat)
+    (folder / "summary.json").unlink()
+    shutil.rmtree(max((folder / "checkpoints").iterdir()))
+    runner.resume(folder, Silent())
+    check_same_end(folder, unbroken)
+    assert (folder / "config.json").read_bytes() == flat
 
 
 def test_killed_before_its_first_commit_it_starts_anew(lab_model: Path, unbroken: Path, tmp_path: Path):

@@ -188,7 +188,9 @@ async def _evaluate(
     bench: RunContext, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> tuple[tuple[float, ...], ...]:
     prompt = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(ROOT_ORIGIN))
-    found = await evaluate(client, bench.task, prompt, whole_split(bench.env, Split.TEST), bench.config.eval_samples, 0, progress)
+    found = await evaluate(
+        client, bench.task, prompt, whole_split(bench.env, Split.TEST), bench.config.evaluation.eval_samples, 0, progress
+    )
     return found.scores_IG
 
 

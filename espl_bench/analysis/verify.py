@@ -173,7 +173,7 @@ def _compare_evaluation(found: Verification, examiner: Examiner, row: Evaluation
     place, split = f"{Log.EVALUATIONS}.jsonl step {row.step}", row.split
     found.compare(place, "outcomes", row.outcomes, _shares(regraded))
     found.compare(place, f"{split} score", row.score, _mean(_item_scores(regraded)))
-    env, samples = examiner.env, examiner.config.eval_samples
+    env, samples = examiner.env, examiner.config.evaluation.eval_samples
     expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
     present = [(each.stored.problem_id, each.stored.sample) for each in regraded]
     if present != expected:

@@ -22,8 +22,9 @@ from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
 from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.group import AsJson, Commands, Quiet
-from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, make_budget, takes_run_options
-from espl_bench.errors import EsplError, UsageError
+from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
+from espl_bench.cli.run_option import flag_of
+from espl_bench.errors import EsplError, OptionError, UsageError
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
@@ -53,7 +54,7 @@ def root(
     """Does evolving system prompts help RL on your task? Runs, compares and tabulates the answers."""
 
 
-@app.command()
+@app.command(cls=RunOptionsCommand)
 @takes_run_options
 def run(
     *,
@@ -73,7 +74,7 @@ def run(
 ) -> None:
     """Run one method on one environment with one seed.
 
-    Defaults are the paper's, or the environment's where it sets its own.
+    Defaults are the paper's, or the environment's where it sets its own. A flag without a value is undone by its --no- form.
     """
     from espl_bench.cli.commands import run as command
 
@@ -100,7 +101,7 @@ def resume(
     command.go_on(folder, quiet, as_json, budget)
 
 
-@app.command()
+@app.command(cls=RunOptionsCommand)
 @takes_run_options
 def compare(
     *,
@@ -240,6 +241,8 @@ def invoke(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         return _complain(_hint(error), error.exit_code)
+    except OptionError as error:
+        return _complain(error.spelled(flag_of), 2)
     except EsplError as error:
         return _complain(str(error), 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:  # whoever read our output has left, as `head` does

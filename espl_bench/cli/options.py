@@ -1,9 +1,10 @@
-"""The options that make up a run, declared once and shared by `run` and `compare`.
+"""The options that make up a run, shared by `run` and `compare`.
 
-Every default is None, "the environment's or the paper's": the value itself stands in config.py, and the help repeats it.
-This module must stay light, because `--help` imports it: what it repeats from config.py is compared with it by a test.
+Those that set one field come from a table that is generated from the configuration (options_table.py), so that `--help` does not import
+it. Their default is None: not given, so that the environment's value, a preset's or the configuration's holds.
 """
 
+import copy
 import functools
 import inspect
 import json
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
+from espl_bench.cli.options_table import RUN_OPTIONS
+from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.errors import UsageError, unknown
 from espl_bench.types import Split
 
@@ -28,121 +32,10 @@ CHOSEN = "chosen"
 """The parameter through which a command gets the run options that were given."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOption:
-    """One field of RunConfig or Method that the command line may set."""
-
-    field: str
-    kind: type[str] | type[int] | type[float] | type[bool]
-    """A bool is a flag with a --no- form."""
-    panel: str
-    help: str
-    default: str
-    """As the help says it."""
-    choices: tuple[str, ...] = ()
-
-    @property
-    def flag(self) -> str:
-        """As typed."""
-        return f"--{self.field.replace('_', '-')}"
-
-
-ROLLOUTS = "Rollouts"
-WEIGHTS = "Learning weights"
+WHAT_RUNS = "What runs"
 WORDS = "Learning words"
-EVALUATION = "Evaluation and checkpoints"
-DEVICES = "Devices"
 ENDPOINTS = "Endpoints"
-OWN = "the method's own"
-BY_LOSS = "the loss's own"
-
-RUN_OPTIONS: tuple[RunOption, ...] = (
-    RunOption("model", str, "What runs", "Folder or hub id of a causal language model with a chat template.", "the environment's"),
-    RunOption(
-        "engine",
-        str,
-        "What runs",
-        "What samples and trains; openai only samples.",
-        "the fastest that is here",
-        ("hf", "vllm", "openai", "tinker"),
-    ),
-    RunOption("steps", int, "What runs", "Iterations.", "100"),
-    RunOption(
-        "control", str, "What runs", "Take away what is learned from.", "none", ("random-reward", "shuffled-answers", "irrelevant-prompt")
-    ),
-    RunOption("num_prompts", int, ROLLOUTS, "K: prompts per iteration.", "3"),
-    RunOption("batch_size", int, ROLLOUTS, "P: problems per iteration.", "10"),
-    RunOption("group_size", int, ROLLOUTS, "G: rollouts per problem and prompt.", "5"),
-    RunOption("temperature", float, ROLLOUTS, "Of rollouts and evaluations.", "1.0"),
-    RunOption("top_p", float, ROLLOUTS, "Below 1 the loss corrects for another distribution than was sampled.", "1.0"),
-    RunOption("max_tokens", int, ROLLOUTS, "Tokens per turn.", "1024"),
-    RunOption("max_episode_tokens", int, ROLLOUTS, "Tokens per episode of several turns, prompt and observations included.", "none"),
-    RunOption("cohorts", int, ROLLOUTS, "Groups of episodes, of which one is sampled while others wait for tools.", "1"),
-    RunOption("tool_format", str, ROLLOUTS, "How tools are worded.", "text", ("text", "native")),
-    RunOption("lr", float, WEIGHTS, "Adam's learning rate.", "4e-5"),
-    RunOption("loss", str, WEIGHTS, "Policy-gradient loss.", "importance_sampling", ("importance_sampling", "ppo", "cispo")),
-    RunOption("clip_low", float, WEIGHTS, "Lower bound of the probability ratio (ppo, cispo).", BY_LOSS),
-    RunOption("clip_high", float, WEIGHTS, "Upper bound of the probability ratio (ppo, cispo).", BY_LOSS),
-    RunOption("grad_clip", float, WEIGHTS, "Upper bound of the gradient's norm; 0: none.", "1.0"),
-    RunOption("baseline", str, WEIGHTS, "What a reward is compared with.", OWN, ("per_prompt", "across_prompts")),
-    RunOption("lora_rank", int, WEIGHTS, "Rank of the adapter.", "32"),
-    RunOption("lora_alpha", float, WEIGHTS, "Scale of the adapter.", "32.0"),
-    RunOption("token_budget", int, WEIGHTS, "Tokens of one training micro-batch.", "4096"),
-    RunOption("gradient_checkpointing", bool, WEIGHTS, "Train with less memory, in more time.", "off"),
-    RunOption("correction", str, WEIGHTS, "How ratios of trainer to sampler are truncated.", "token", ("token", "sequence", "none")),
-    RunOption("correction_cap", float, WEIGHTS, "Where they are truncated.", "2.0"),
-    RunOption("mask_truncated", bool, WEIGHTS, "Leave rollouts that were cut out of the loss.", "off"),
-    RunOption("selector", str, WORDS, "Which prompts are rolled out.", OWN, ("top_plus_random", "softmax", "ucb", "lucb", "uniform")),
-    RunOption("population_size", int, WORDS, "Newest prompts that live.", OWN),
-    RunOption("crossover_prob", float, WORDS, "Chance of a crossover per iteration.", OWN),
-    RunOption("editor", str, WORDS, "Whose weights write the reflections.", OWN, ("reference", "current")),
-    RunOption("editor_model", str, WORDS, "Another model that writes the reflections.", "the run's own"),
-    RunOption("editor_engine", str, WORDS, "What opens it.", "the policy's", ("hf", "vllm", "openai", "tinker")),
-    RunOption("editor_base_url", str, WORDS, "Its endpoint.", "the policy's"),
-    RunOption("editor_api_key_env", str, WORDS, "Variable that holds its key.", "the policy's"),
-    RunOption("editor_temperature", float, WORDS, "Of reflections.", "1.0"),
-    RunOption("editor_max_tokens", int, WORDS, "Tokens of one reflection.", "1024"),
-    RunOption("max_edits", int, WORDS, "Edits that one problem's critique may propose.", "2"),
-    RunOption("max_principle_words", int, WORDS, "Words of one principle.", "32"),
-    RunOption("prompt_form", str, WORDS, "What evolves.", "principles", ("principles", "text")),
-    RunOption("max_prompt_words", int, WORDS, "Words of a whole prompt.", "none"),
-    RunOption("sigma_growth", float, WORDS, "Added doubt about a child's rating.", "1.0"),
-    RunOption("tie", float, WORDS, "Mean rewards this close are a draw.", "0.01"),
-    RunOption("placement", str, WORDS, "Message that holds the principles.", "system", ("system", "user")),
-    RunOption("dialect", str, WORDS, "Templates: a built-in name or a folder.", "the environment's"),
-    RunOption("train_device", str, DEVICES, "Where weights are trained, e.g. cuda:1.", "none"),
-    RunOption("gpu_memory_utilization", float, DEVICES, "Share of the memory that vllm takes.", "none"),
-    RunOption("sleep", bool, DEVICES, "Let vllm free its memory while weights are trained, on one card.", "off"),
-    RunOption("deterministic", bool, DEVICES, "Have vllm compute alike whatever it is batched with.", "off"),
-    RunOption("tensor_parallel_size", int, DEVICES, "Devices over which vllm spreads every layer.", "1"),
-    RunOption("pipeline_parallel_size", int, DEVICES, "Groups of devices, each with a stretch of vllm's layers.", "1"),
-    RunOption("data_parallel_size", int, DEVICES, "Replicas of all that.", "1"),
-    RunOption(
-        "distributed_executor_backend",
-        str,
-        DEVICES,
-        "What starts vllm's workers: processes of this machine, or Ray on a cluster",
-        "mp",
-        ("mp", "ray"),
-    ),
-    RunOption("stuck_after", float, DEVICES, "Seconds after which a rollout that does not move is named; 0: never.", "600"),
-    RunOption(
-        "base_url",
-        str,
-        ENDPOINTS,
-        "Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1, or of a Tinker service.",
-        "none",
-    ),
-    RunOption("api_key_env", str, ENDPOINTS, "Variable that holds the key.", "the variable OPENAI_API_KEY or TINKER_API_KEY"),
-    RunOption("concurrency", int, ENDPOINTS, "Requests in flight.", "16"),
-    RunOption("request_timeout", float, ENDPOINTS, "Seconds of one try.", "600"),
-    RunOption("request_tries", int, ENDPOINTS, "Tries of a request before the run ends, to be resumed.", "8"),
-    RunOption("shown", str, EVALUATION, "Prompt that stands for the method.", OWN, ("best", "newest")),
-    RunOption("eval_every", int, EVALUATION, "Iterations between validations; 0: only at the end.", "10"),
-    RunOption("test_every", int, EVALUATION, "Iterations between tests, which steer nothing; 0: only at the end.", "0"),
-    RunOption("eval_samples", int, EVALUATION, "k: samples per item.", "4"),
-    RunOption("checkpoint_every", int, EVALUATION, "Iterations between points a resume can start from.", "10"),
-)
+OUTPUT = "Output"
 
 
 MAX_COST = typer.Option(
@@ -183,28 +76,28 @@ NAMED: Mapping[str, tuple[Any, Any]] = {
         str | None,
         "--track",
         "A,B",
-        "Output",
+        OUTPUT,
         "Trackers that are told the run's numbers: tensorboard, wandb, trackio. A resume goes on with them. Default: none.",
     ),
     "preset": _named(
         str | None,
         "--preset",
         "NAME",
-        "What runs",
+        WHAT_RUNS,
         "Named hyper-parameters, which any other option overrides: paper or reference-code. Default: none.",
     ),
     "env_option": _named(
         list[str] | None,
         "--env-option",
         "KEY=VALUE",
-        "What runs",
+        WHAT_RUNS,
         "Option of the environment; may be repeated. The value is a JSON scalar, else text.",
     ),
     "data": _named(
         list[str] | None,
         "--data",
         "SPLIT=FILE",
-        "What runs",
+        WHAT_RUNS,
         "Problems of your own for an environment that takes them (jsonl); may be repeated.",
     ),
     "principle": _named(list[str] | None, "--principle", "TEXT", WORDS, "Principle of the root prompt; may be repeated. Default: none."),
@@ -275,8 +168,7 @@ class Chosen:
 
     def arguments(self) -> list[str]:
         """The same options as they would be typed."""
-        flags = {option.field: option.flag for option in RUN_OPTIONS}
-        typed = [_typed(flags[field], value) for field, value in self.values.items()]
+        typed = [_typed(flag_of(field), value) for field, value in self.values.items()]
         pairs = [f"--env-option={pair}" for pair in self.env_options]
         files = [f"--data={pair}" for pair in self.data]
         preset = [f"--preset={self.preset}"] if self.preset is not None else []
@@ -285,7 +177,7 @@ class Chosen:
 
     def limits(self) -> list[str]:
         """The limits alone, as they would be typed: a resume takes these too."""
-        return [f"--{name.replace('_', '-')}={value}" for name, value in self.spending.items()]
+        return [f"{flag_of(name)}={value}" for name, value in self.spending.items()]
 
 
 def _typed(flag: str, value: Scalar) -> str:
@@ -304,7 +196,7 @@ def make_budget(spending: Mapping[str, Any]) -> "Budget":
     for name in ("max_cost", "max_tokens_total"):
         value = spending.get(name)
         if value is not None and not value > 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+            raise UsageError(f"{flag_of(name)} must be above 0, not {value}")
     prices = spending.get("prices")
     return Budget(spending.get("max_cost"), spending.get("max_tokens_total"), Path(prices) if prices else None)
 
@@ -397,9 +289,10 @@ def _not_json(constant: str) -> None:
 
 
 def _parameter(option: RunOption) -> inspect.Parameter:
+    names = [option.flag, *([flag_of(option.formerly)] if option.formerly else [])]
     info = typer.Option(
-        f"{option.flag}/{_negated(option.flag)}" if option.kind is bool else option.flag,
-        help=f"{_with_choices(option)} Default: {option.default}.",
+        *([f"{name}/{_negated(name)}" for name in names] if option.kind is bool else names),
+        help=f"{option.help} Default: {option.default}.",
         rich_help_panel=option.panel,
         show_default=False,
         metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X", bool: None}[option.kind],
@@ -408,16 +301,29 @@ def _parameter(option: RunOption) -> inspect.Parameter:
     return inspect.Parameter(option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
 
 
-def _with_choices(option: RunOption) -> str:
-    """E.g. ``Policy-gradient loss: importance_sampling, ppo or cispo.``, the choices behind the help."""
-    if len(option.choices) < 2:
-        return option.help
-    return f"{option.help.rstrip('.')}: {', '.join(option.choices[:-1])} or {option.choices[-1]}."
-
-
 def _others() -> list[inspect.Parameter]:
     """The options that are no single field of a run."""
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
         for name, (kind, info) in {**NAMED, **RETRIEVAL, **SPENDING}.items()
     ]
+
+
+class RunOptionsCommand(TyperCommand):
+    """A command with the options of a run. Its help shows an option by its present name alone.
+
+    With the --no- forms in a column of their own, 80 columns would cut the longest names.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As the base class."""
+        shown = copy.copy(self)
+        shown.params = [_by_one_name(param) for param in self.params]
+        TyperCommand.format_help(shown, ctx, formatter)
+
+
+def _by_one_name(param: Any) -> Any:
+    shown = copy.copy(param)
+    if param.param_type_name == "option":
+        shown.opts, shown.secondary_opts = param.opts[:1], []
+    return shown

@@ -1,88 +1,79 @@
-"""Refuse, in one line, models and engines that do not fit together, and options that would have no effect."""
+"""Refuse, in one line, models and engines that do not fit together, and options that would have no effect.
 
-from collections.abc import Collection
-from urllib.parse import urlsplit
+What a section can tell by itself is refused there (sections.py), what any configuration cannot be, in run_config.py. Here is what depends
+on which choices were made, rather than left to a default.
+"""
 
+from collections.abc import Collection, Iterator
+
+from espl_bench.config.flat import flat_fields
 from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import EndpointSection
+from espl_bench.controls import find_control
 from espl_bench.engines.source import ModelSource
 from espl_bench.engines.spec import find_engine
-from espl_bench.errors import UsageError
-
-SERVICE_DECIDES = ("lora_alpha", "token_budget", "gradient_checkpointing", "correction", "correction_cap", "train_device")
-"""Options that a service leaves no choice of."""
-
-
-VLLM_ONLY = (
-    "gpu_memory_utilization",
-    "sleep",
-    "deterministic",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "data_parallel_size",
-    "distributed_executor_backend",
-)
-"""Options that mean nothing to another engine."""
+from espl_bench.errors import OptionError
+from espl_bench.registry import CONTROLS, LOSSES, require
 
 
 def check_sources(config: RunConfig, given: Collection[str]) -> None:
-    """Raise UsageError in one line for sources that cannot be, or for an option that would have no effect.
+    """Raise OptionError in one line for sources that cannot be, or for an option that would have no effect.
 
     Args:
         config: the resolved configuration.
-        given: names of the fields that were chosen, rather than left to a default.
+        given: flat names of the fields that were chosen, rather than left to a default.
     """
     policy, editor = config.policy_source, config.editor_source
     if not find_engine(policy.engine).trains and config.method.learns_weights:
-        raise UsageError(
-            f"options: {config.method.name} trains weights, and those of --engine {policy.engine} are the endpoint's; "
-            f"use --engine hf, or a method that freezes weights: {', '.join(_methods_without_training())}"
+        raise OptionError(
+            "{name} trains weights, and those of {engine} {frozen} are the endpoint's; use {engine} hf, or a method that freezes "
+            "weights: {others}",
+            {"name": config.method.name, "frozen": policy.engine, "others": ", ".join(_methods_without_training())},
         )
-    engines = {source.engine for source in (policy, editor) if source is not None}
-    for name in VLLM_ONLY:
-        if getattr(config, name) != type(config).model_fields[name].default and "vllm" not in engines:
-            raise UsageError(f"options: --{name.replace('_', '-')} is about vLLM; add --engine vllm, or leave it out")
-    if config.sleep and config.train_device is not None:
-        raise UsageError("options: --sleep shares one device, --train-device takes another; give one of them")
     if policy.is_endpoint and "model" not in given:
-        raise UsageError("options: --engine openai needs --model, the name under which the endpoint serves it")
+        raise OptionError("{engine} openai needs {model}, the name under which the endpoint serves it")
     if policy.is_service:
-        for name in SERVICE_DECIDES:
+        for name in _decided_by_service():
             if name in given:
-                raise UsageError(f"options: --{name.replace('_', '-')} is the service's to decide with --engine tinker; leave it out")
-    _check_address(policy, "--base-url", "--engine openai")
+                raise OptionError(f"{{{name}}} is the service's to decide with {{engine}} tinker; leave it out")
+    _check_address(policy, "{engine} openai needs {base_url}")
     if editor is not None:
         if "editor" in given and config.method.editor == "current":
-            raise UsageError("options: --editor current means the policy's own weights, --editor-model another model; give one of them")
-        if not config.method.operators:
-            raise UsageError(f"options: {config.method.name} writes no reflections, so --editor-model has no use; leave it out")
-        _check_address(editor, "--editor-base-url", "--editor-engine openai")
-    else:
-        for name in ("editor_engine", "editor_base_url", "editor_api_key_env"):
-            if name in given:
-                raise UsageError(f"options: --{name.replace('_', '-')} is about another editor; name it with --editor-model")
-    for name, source in (("base_url", policy), ("api_key_env", policy), ("editor_base_url", editor), ("editor_api_key_env", editor)):
-        if name in given and source is not None and not source.is_remote:
-            raise UsageError(f"options: --{name.replace('_', '-')} is for an endpoint; add --{_engine_option(name)} openai or tinker")
+            raise OptionError("{editor} current means the policy's own weights, {editor_model} another model; give one of them")
+        if not config.method.breeds:
+            raise OptionError("{name} writes no reflections, so {editor_model} has no use; leave it out", {"name": config.method.name})
+        _check_address(editor, "{editor_engine} openai needs {editor_base_url}")
+    for name in EndpointSection.model_fields:
+        if name in given and not policy.is_remote and not (editor and editor.is_remote):
+            raise OptionError(f"{{{name}}} is for an endpoint; add {{engine}} openai or tinker")
 
 
-def _check_address(source: ModelSource, flag: str, engine: str) -> None:
-    if not source.is_remote or (source.is_service and source.base_url is None):
-        return
-    if source.base_url is None:
-        raise UsageError(f"options: {engine} needs {flag}, e.g. http://127.0.0.1:8000/v1")
-    try:
-        parts = urlsplit(source.base_url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        raise UsageError(f"options: {flag} is no address; e.g. http://127.0.0.1:8000/v1") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UsageError(f"options: {flag} holds more than an address, and it is written down; put the key into the environment")
-    if not sound:
-        raise UsageError(f"options: {flag} is no address of http or https; e.g. http://127.0.0.1:8000/v1")
+def check_names(config: RunConfig) -> None:
+    """Raise UsageError, with the nearest known name, for a choice that nothing is registered under."""
+    config.method.require_names()
+    require(LOSSES, config.optimisation.loss)
+    if config.control is not None:
+        require(CONTROLS, config.control)
 
 
-def _engine_option(name: str) -> str:
-    return "editor-engine" if name.startswith("editor_") else "engine"
+def check_learning(config: RunConfig) -> None:
+    """Raise OptionError for choices under which a method could learn nothing."""
+    if config.method.learns_weights and config.sampling.temperature == 0:
+        raise OptionError("weights cannot learn from greedy rollouts; set {temperature} above 0, e.g. 1.0")
+    if config.method.is_static and find_control(config.control).changes_rewards:
+        raise OptionError(
+            "{name} learns from no reward, so {control} {value} has no use; leave it out",
+            {"name": config.method.name, "value": config.control},
+        )
+
+
+def _check_address(source: ModelSource, needs: str) -> None:
+    if source.is_endpoint and source.base_url is None:
+        raise OptionError(f"{needs}, e.g. http://127.0.0.1:8000/v1")
+
+
+def _decided_by_service() -> Iterator[str]:
+    return (name for name, each in flat_fields(RunConfig).items() if each.flag.decided_by_service)
 
 
 def _methods_without_training() -> list[str]:

@@ -21,7 +21,7 @@ class Preset:
     name: str
     summary: str
     config: Mapping[str, Any]
-    """Fields of RunConfig."""
+    """Fields of RunConfig, by flat name."""
     training: Mapping[str, Any]
     """Choices of a Method whose weights learn."""
     selecting: Mapping[str, Any]

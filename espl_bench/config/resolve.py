@@ -6,44 +6,36 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from espl_bench.config.checks import check_sources
+from espl_bench.config.checks import check_learning, check_names, check_sources
+from espl_bench.config.flat import flat_name, former_names
 from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
-from espl_bench.controls import find_control
+from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.engines.source import fastest_engine
 from espl_bench.environment.catalogue import find_environment
-from espl_bench.errors import UsageError
+from espl_bench.errors import OptionError, UsageError
 from espl_bench.method import find_method
-from espl_bench.registry import ENGINES, LOSSES, require
 from espl_bench.utils.validation import first_fault
 
-METHOD_CHOICES = (
-    "selector",
-    "crossover_prob",
-    "baseline",
-    "editor",
-    "shown",
-    "population_size",
-    "acceptance",
-    "schedule",
-    "schedule_period",
-    "normalisation",
-    "reduction",
-)
-"""Fields of Method that an option may override."""
+OPTIONS = "options"
+"""Place of a fault that lies in the choices of a caller or a command line."""
 
 
 def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
-    """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line."""
+    """Resolve a configuration: defaults, then the environment's, then the preset's, then `choices` (those that are not None).
+
+    Choices are flat: fields of the sections by their flat names, and those fields of Method that an option may override.
+    Raises UsageError in one line.
+    """
     spec = find_environment(env)
     row = find_method(method)
-    given = {name: value for name, value in choices.items() if value is not None}
+    given = _present({name: value for name, value in choices.items() if value is not None})
     chosen = frozenset(given)
     own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
-    values: dict[str, Any] = {"dialect": spec.dialect, **spec.defaults}
+    values: dict[str, Any] = {"dialect": spec.dialect, **_present(spec.defaults)}
     if preset is not None:
         named = find_preset(preset)
-        values |= {**named.config, **spec.presets.get(preset, {})}
+        values |= {**named.config, **_present(spec.presets.get(preset, {}))}
         own = named.method_choices(row) | own
     row = row.varied(**own)
     if "env_options" in given:  # of a preset's, those that were not given stay
@@ -53,18 +45,15 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     values.setdefault("engine", fastest_engine())
     if values["model"] is None:
         raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
-    config = _validated({**values, "method": row, "env": env}, source="options")
-    if config.method.learns_weights and config.temperature == 0:
-        raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
-    if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
-        raise UsageError(f"options: clip_low {config.clip_low} is above clip_high {config.clip_high}; swap them")
-    config.method.require_names()
-    require(LOSSES, config.loss)
-    if config.method.is_static and find_control(config.control).changes_rewards:
-        raise UsageError(f"options: {config.method.name} learns from no reward, so --control {config.control} has no use; leave it out")
-    for engine in filter(None, (config.engine, config.editor_engine)):
-        require(ENGINES, engine)
-    check_sources(config, chosen)
+    try:
+        config = RunConfig.model_validate({**values, "method": row, "env": env})
+        check_names(config)
+        check_learning(config)
+        check_sources(config, chosen)
+    except OptionError as error:
+        raise error.within(OPTIONS) from error
+    except ValidationError as error:
+        raise UsageError(f"{OPTIONS}: {_flat_fault(error)}") from error
     return config
 
 
@@ -74,12 +63,21 @@ def read_config(path: Path) -> RunConfig:
         return RunConfig.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); is this a run directory?") from error
+    except OptionError as error:
+        raise UsageError(f"{path} is not a configuration: {error}; restore it or start a new run") from error
     except ValidationError as error:
         raise UsageError(f"{path} is not a configuration: {first_fault(error)}; restore it or start a new run") from error
 
 
-def _validated(values: Mapping[str, Any], source: str) -> RunConfig:
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(f"{source}: {first_fault(error)}") from error
+def _present(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The same choices, those with a former name under the present one. Raises OptionError for one with both."""
+    former = former_names(RunConfig)
+    if twice := next((name for name in choices if former.get(name) in choices), None):
+        raise OptionError(f"{{{twice}}} is the former name of {{{former[twice]}}}; give one of them").within(OPTIONS)
+    return {former.get(name, name): value for name, value in choices.items()}
+
+
+def _flat_fault(error: ValidationError) -> str:
+    """As `first_fault`, with the name that a caller gave rather than the place in the sections."""
+    first = error.errors()[0]
+    return f"{flat_name(RunConfig, first['loc']) or 'file'}: {first['msg']}"

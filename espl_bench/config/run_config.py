@@ -1,151 +1,128 @@
 """The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from espl_bench.config.flag import Flag
+from espl_bench.config.flat import flatten, into_sections
+from espl_bench.config.sections import (
+    DEVICES,
+    EVALUATION,
+    BatchSection,
+    EditorSection,
+    EndpointSection,
+    EvaluationSection,
+    EvolutionSection,
+    OptimisationSection,
+    PromptsSection,
+    SamplingSection,
+    Section,
+    VllmSection,
+)
 from espl_bench.engines.source import ModelSource
+from espl_bench.errors import OptionError
 from espl_bench.evolution.operators.proposal import EditLimits
-from espl_bench.learning.spec import CorrectionLevel
 from espl_bench.method import Method
-from espl_bench.prompts.dialect import Placement
-from espl_bench.prompts.forms import PromptForm
 
-ToolFormat = Literal["text", "native"]
-Executor = Literal["mp", "ray"]
+SCHEMA = "espl-bench/config/2"
+"""Tag of the form on disk. Files without one are of the first version, which was flat."""
 
 
-class RunConfig(BaseModel):
-    """Every choice of a run. Defaults are the paper's unless the docstring says otherwise."""
+class RunConfig(Section):
+    """Every choice of a run. Defaults are the paper's unless the docstring says otherwise.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always", allow_inf_nan=False)
+    On disk the sections are tables under their names; `into_sections` also takes flat names, as files of the first version hold them.
+    """
 
-    method: Method
-    env: str
-    env_options: dict[str, Any] = Field(default_factory=dict)
+    method: Annotated[Method, Flag(typed=False, axis=True)]
+    env: Annotated[str, Flag(typed=False, axis=True)]
+    env_options: Annotated[dict[str, Any], Flag(typed=False, axis=True)] = Field(default_factory=dict)
     """Passed to the environment, e.g. rulebook's `world`."""
-    model: str
+    model: Annotated[str, Flag(default="the environment's", axis=True)]
     """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
-    engine: str = "hf"
-    base_url: str | None = None
-    """Of the policy's endpoint or service; a service's is known without one (engines/tinker/service.py)."""
-    api_key_env: str | None = None
-    """Name of the variable that holds the key; None: OPENAI_API_KEY, if it is set, or a service's TINKER_API_KEY. The key itself is
-    nowhere written."""
-    concurrency: int = Field(default=16, ge=1)
-    """Requests in flight at endpoints."""
-    request_timeout: float = Field(default=600.0, gt=0)
-    """Seconds of one try of a request; at a service, seconds that it may be out of reach."""
-    request_tries: int = Field(default=8, ge=1)
-    """At a service, times the seconds above: how long all requests in flight may stay unanswered."""
+    engine: Annotated[str, Flag(default="vllm if CUDA and vLLM are available, else hf", lists_choices=True)] = "hf"
+    """What samples and trains: hf, vllm, openai (which only samples) or tinker."""
     steps: int = Field(default=100, ge=0)
-    """Iterations; each rolls out num_prompts x batch_size x group_size episodes."""
-    seed: int = Field(default=0, ge=0)
-    control: str | None = None
-    """What is taken away, so that what still improves did not come from it."""
+    """Iterations of num_prompts x batch_size x group_size rollouts each."""
+    seed: Annotated[int, Flag(typed=False, axis=True)] = Field(default=0, ge=0)
+    control: Annotated[str | None, Flag(default="none", lists_choices=True)] = None
+    """Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt."""
+    checkpoint_every: Annotated[int, Flag(panel=EVALUATION)] = Field(default=10, ge=1)
+    """Iterations between the checkpoints that a run can be resumed from."""
+    stuck_after: Annotated[float, Flag(panel=DEVICES)] = Field(default=600.0, ge=0)
+    """Seconds without progress after which a rollout is reported as stuck; 0: never."""
 
-    num_prompts: int = Field(default=3, ge=1)
-    """K: prompts per iteration."""
-    batch_size: int = Field(default=10, ge=1)
-    """P: problems per iteration."""
-    group_size: int = Field(default=5, ge=1)
-    """G: rollouts per problem and prompt."""
+    batch: BatchSection = BatchSection()
+    sampling: SamplingSection = SamplingSection()
+    optimisation: OptimisationSection = OptimisationSection()
+    evolution: EvolutionSection = EvolutionSection()
+    prompts: PromptsSection = PromptsSection()
+    editor: EditorSection = EditorSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    vllm: VllmSection = VllmSection()
+    """Nothing but its defaults, and on disk absent, unless one of the engines is vllm."""
+    endpoint: EndpointSection = EndpointSection()
+    """Names no address or key unless one of the engines is remote, and is then on disk."""
 
-    temperature: float = Field(default=1.0, ge=0)
-    """Of rollouts and evaluations. The paper samples at 0.6 to 0.7."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Below 1 the sampler's distribution is not the one the loss corrects for; the paper uses 0.95."""
-    max_tokens: int = Field(default=1024, ge=1)
-    """Per turn. The paper allows 15,000."""
-    max_episode_tokens: int | None = Field(default=None, ge=1)
-    """Of an episode of several turns, prompt and observations included; None: what the model's context holds."""
-    cohorts: int = Field(default=1, ge=1)
-    """Groups of episodes that go turn by turn by themselves, so that the engine works for one while another waits for its tools."""
-    tool_format: ToolFormat = "text"
-    """How an environment's tools are worded: as text by the dialect, or in the model's own format by its chat template."""
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_version(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        values = dict(cast(Mapping[str, Any], value))
+        tag = values.pop("schema", None)
+        if tag is None:
+            return into_sections(cls, values)
+        if tag != SCHEMA:
+            raise ValueError(f"schema '{tag}' is not {SCHEMA}; read it with the version that wrote it")
+        return values
 
-    lr: float = Field(default=4e-5, ge=0)
-    loss: str = "importance_sampling"
-    clip_low: float | None = None
-    """None: the loss's own default."""
-    clip_high: float | None = None
-    grad_clip: float = Field(default=1.0, ge=0)
-    lora_rank: int = Field(default=32, ge=1)
-    lora_alpha: float = Field(default=32.0, gt=0)
-    token_budget: int = Field(default=4_096, ge=1)
-    """Tokens, padding included, of one training micro-batch."""
-    gradient_checkpointing: bool = False
-    correction: CorrectionLevel = "token"
-    """What is truncated of the ratio between trainer and sampler: nothing, each token's, or the whole rollout's."""
-    correction_cap: float = Field(default=2.0, ge=1)
-    mask_truncated: bool = False
-    """Leave rollouts that the token limit cut out of the loss (they still count in the baseline)."""
-    train_device: str | None = None
-    """None: the first accelerator, or the CPU."""
-    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
-    """vllm's share of its device's memory. None: engines/vllm/setup.py says which."""
-    sleep: bool = False
-    """vllm frees its memory while weights are trained; reflections then come before the weights move."""
-    deterministic: bool = False
-    """vllm computes alike whatever it is batched with, where it can."""
-    # What follows is only written down where it differs from its default: a run on one device has the id that it had before.
-    tensor_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
-    """Devices over which vllm spreads every layer."""
-    pipeline_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
-    """Groups of devices, each with a stretch of vllm's layers."""
-    data_parallel_size: int = Field(default=1, ge=1, exclude_if=lambda size: size == 1)
-    """Replicas of all that."""
-    distributed_executor_backend: Executor = Field(default="mp", exclude_if=lambda name: name == "mp")
-    """What starts vllm's workers: processes of this machine, or Ray on a cluster."""
-    stuck_after: float = Field(default=600.0, ge=0)
-    """Seconds after which a rollout that does not move is named; 0: never."""
+    @model_validator(mode="after")
+    def _engines_have_what_is_theirs(self) -> Self:
+        policy, editor = self.policy_source, self.editor_source
+        engines = {source.engine for source in (policy, editor) if source is not None}
+        if "vllm" not in engines and (chosen := chosen_fields(self.vllm)):
+            raise OptionError(f"{{{chosen[0]}}} is about vLLM; add {{engine}} vllm, or leave it out")
+        if self.vllm.sleep and self.optimisation.train_device is not None:
+            raise OptionError("{sleep} shares one device, {train_device} takes another; give one of them")
+        for name in ("base_url", "api_key_env"):
+            if getattr(self.endpoint, name) is not None and not policy.is_remote:
+                raise OptionError(f"{{{name}}} is for an endpoint; add {{engine}} openai or tinker")
+            if editor is not None and getattr(self.editor, name) is not None and not editor.is_remote:
+                raise OptionError(f"{{editor_{name}}} is for an endpoint; add {{editor_engine}} openai or tinker")
+        return self
 
-    dialect: str = "compact"
-    placement: Placement = Placement.SYSTEM
-    root_principles: tuple[str, ...] = ()
-    """The root prompt's principles."""
-    editor_model: str | None = None
-    """Who writes the reflections; None: the run's own model."""
-    editor_engine: str | None = None
-    """None: the policy's engine."""
-    editor_base_url: str | None = None
-    """None: the policy's."""
-    editor_api_key_env: str | None = None
-    """None: the policy's."""
-    editor_temperature: float = Field(default=1.0, ge=0)
-    editor_max_tokens: int = Field(default=1024, ge=1)
-    max_edits: int = Field(default=2, ge=1)
-    """K_ops: edits that one problem's critique may propose."""
-    max_principle_words: int = Field(default=32, ge=1)
-    prompt_form: PromptForm = PromptForm.PRINCIPLES
-    """What evolves: a list of principles, or a text of numbered blocks."""
-    max_prompt_words: int | None = Field(default=None, ge=1)
-    """Of a whole prompt; None: no limit."""
-    sigma_growth: float = Field(default=1.0, ge=0)
-    """Δσ of a child's rating."""
-    tie: float = Field(default=0.01, ge=0)
-    """Mean rewards this close are a draw."""
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        idle = {name for name in ("vllm", "endpoint") if not chosen_fields(getattr(self, name)) and not self._reads(name)}
+        return {"schema": SCHEMA, **{name: value for name, value in handler(self).items() if name not in idle}}
 
-    eval_every: int = Field(default=10, ge=0)
-    """Iterations between validations; 0: only at the end."""
-    test_every: int = Field(default=0, ge=0)
-    """Iterations between tests, which are reported and steer nothing; 0: only at the end."""
-    eval_samples: int = Field(default=4, ge=1)
-    """k: samples per item."""
-    checkpoint_every: int = Field(default=10, ge=1)
-    """Iterations between commits that a resume can start from."""
+    def _reads(self, section: str) -> bool:
+        """Whether one of the engines reads a section."""
+        sources = [source for source in (self.policy_source, self.editor_source) if source is not None]
+        return any(source.engine == "vllm" if section == "vllm" else source.is_remote for source in sources)
+
+    def flat(self) -> dict[str, Any]:
+        """Return every choice under its flat name, as flags and grids have it."""
+        return flatten(self)
+
+    def varied(self, **choices: object) -> "RunConfig":
+        """Return the same configuration with some choices, by flat name, changed."""
+        return RunConfig.model_validate(self.flat() | choices)
 
     @property
     def limits(self) -> EditLimits:
         """What bounds the operators."""
         return EditLimits(
-            max_edits=self.max_edits,
-            max_words=self.max_principle_words,
-            attempts=self.group_size,
-            sigma_growth=self.sigma_growth,
-            form=self.prompt_form,
-            max_prompt_words=self.max_prompt_words,
+            max_edits=self.evolution.max_edits,
+            max_words=self.evolution.max_principle_words,
+            attempts=self.batch.group_size,
+            sigma_growth=self.evolution.sigma_growth,
+            form=self.evolution.prompt_form,
+            max_prompt_words=self.evolution.max_prompt_words,
             crossover_prob=self.method.crossover_prob,
         )
 
@@ -157,17 +134,22 @@ class RunConfig(BaseModel):
     @property
     def policy_source(self) -> ModelSource:
         """The model that is rolled out."""
-        return ModelSource(self.engine, self.model, self.base_url, self.api_key_env)
+        return ModelSource(self.engine, self.model, self.endpoint.base_url, self.endpoint.api_key_env)
 
     @property
     def editor_source(self) -> ModelSource | None:
         """The editor's model, if it is another than the policy's."""
-        if self.editor_model is None:
+        editor = self.editor
+        if editor.model is None:
             return None
-        engine = self.editor_engine or self.engine
-        policy = self.policy_source if engine == self.engine else ModelSource(engine, self.editor_model)
-        base_url, key = self.editor_base_url or policy.base_url, self.editor_api_key_env or policy.api_key_env
-        return ModelSource(engine, self.editor_model, base_url, key)
+        engine = editor.engine or self.engine
+        policy = self.policy_source if engine == self.engine else ModelSource(engine, editor.model)
+        return ModelSource(engine, editor.model, editor.base_url or policy.base_url, editor.api_key_env or policy.api_key_env)
+
+
+def chosen_fields(section: Section) -> tuple[str, ...]:
+    """Return the names of the fields that differ from their defaults."""
+    return tuple(name for name, info in type(section).model_fields.items() if getattr(section, name) != info.default)
 
 
 def model_name(model: str) -> str:

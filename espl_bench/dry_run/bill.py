@@ -76,23 +76,28 @@ def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
 
     Where an episode has several turns, this is what the last one reads, if all before it are as long as they may be.
     """
-    dialect = Dialect.load(config.dialect)
+    dialect = Dialect.load(config.prompts.dialect)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
-    lengths = [_tokens(dialect.prompt_messages(config.root_principles, problem.question, config.placement)) for problem in problems]
+    lengths = [
+        _tokens(dialect.prompt_messages(config.evolution.root_principles, problem.question, config.prompts.placement))
+        for problem in problems
+    ]
     opening = -(-sum(lengths) // len(lengths))
     if env.turns == 1:
         return opening
-    last = opening + env.turns * config.max_tokens  # and what was heard, which only the episode's own limit bounds
-    return min(last, config.max_episode_tokens) if config.max_episode_tokens is not None else last
+    last = opening + env.turns * config.sampling.max_tokens  # and what was heard, which only the episode's own limit bounds
+    return min(last, config.sampling.max_episode_tokens) if config.sampling.max_episode_tokens is not None else last
 
 
 def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
     """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
-    dialect = Dialect.load(config.dialect)
+    dialect = Dialect.load(config.prompts.dialect)
     problem = env.problem(env.splits[0], 0)
     summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
-    critique = dialect.reflection_messages(TemplateName.CRITIQUE, critique_context(config.root_principles, problem, (), config.limits))
-    return max(_tokens(summary) + config.max_tokens, _tokens(critique) + config.group_size * config.editor_max_tokens)
+    critique = dialect.reflection_messages(
+        TemplateName.CRITIQUE, critique_context(config.evolution.root_principles, problem, (), config.limits)
+    )
+    return max(_tokens(summary) + config.sampling.max_tokens, _tokens(critique) + config.batch.group_size * config.editor.max_tokens)
 
 
 def _tokens(messages: tuple[Message, ...]) -> int:

@@ -46,9 +46,9 @@ class Speed:
 
 def probe(config: RunConfig) -> Speed:
     """Run a shortened copy of a configuration in a temporary folder. Raises EsplError as the run itself would."""
-    limits = {"max_tokens": config.max_tokens, "editor_max_tokens": config.editor_max_tokens}
+    limits = {"max_tokens": config.sampling.max_tokens, "editor_max_tokens": config.editor.max_tokens}
     cut = {name: min(limit, MOST_TOKENS) for name, limit in limits.items()}
-    short = config.model_copy(update={"steps": STEPS, "eval_every": 0, "test_every": 0, "eval_samples": 1, **cut})
+    short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=1, **cut)
     with TemporaryDirectory(prefix="espl-bench-") as folder:
         path = Path(folder) / "probe"
         spent = runner.run(short, path, Silent()).ledger

@@ -30,14 +30,17 @@ class Estimate:
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
     """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
-    tokens = turns * config.max_tokens
-    if config.max_episode_tokens is not None:
-        tokens = min(tokens, config.max_episode_tokens)
+    tokens = turns * config.sampling.max_tokens
+    if config.sampling.max_episode_tokens is not None:
+        tokens = min(tokens, config.sampling.max_episode_tokens)
     steps = config.iterations
-    problems = min(config.batch_size, sizes[Split.TRAIN])
-    rollouts = steps * config.num_prompts * problems * config.group_size
-    evaluations = {Split.VALIDATION: evaluated(steps, config.eval_every), Split.TEST: evaluated(steps, config.test_every)}
-    eval_rollouts = config.eval_samples * sum(times * sizes[split] for split, times in evaluations.items())
+    problems = min(config.batch.batch_size, sizes[Split.TRAIN])
+    rollouts = steps * config.batch.num_prompts * problems * config.batch.group_size
+    evaluations = {
+        Split.VALIDATION: evaluated(steps, config.evaluation.eval_every),
+        Split.TEST: evaluated(steps, config.evaluation.test_every),
+    }
+    eval_rollouts = config.evaluation.eval_samples * sum(times * sizes[split] for split, times in evaluations.items())
     calls = steps * reflections_per_step(config, problems)
     return Estimate(
         steps=steps,
@@ -47,7 +50,7 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
         eval_rollouts=eval_rollouts,
         max_eval_tokens=eval_rollouts * tokens,
         max_reflection_calls=calls,
-        max_reflection_tokens=calls * config.editor_max_tokens,
+        max_reflection_tokens=calls * config.editor.max_tokens,
     )
 
 
@@ -59,4 +62,4 @@ def evaluated(steps: int, every: int) -> int:
 def reflections_per_step(config: RunConfig, problems: int) -> int:
     """Return the most requests one step can send to the editor, all operators together."""
     operators = map(find_operator, config.method.operators)
-    return sum(operator.max_calls(problems, config.group_size, config.limits) for operator in operators)
+    return sum(operator.max_calls(problems, config.batch.group_size, config.limits) for operator in operators)

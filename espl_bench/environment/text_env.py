@@ -171,9 +171,9 @@ class EnvironmentSpec:
     model: str | None = None
     """Default model: a folder or a hub id; None: `--model` must be given."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Defaults of run options that fit this environment, by RunConfig field; the command line overrides them."""
+    """Defaults of run options that fit this environment, by flat name (as flags); the command line overrides them."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """What a named preset means here beyond its own values, by RunConfig field, e.g. how many steps its epochs are."""
+    """What a named preset means here beyond its own values, by flat name, e.g. how many steps its epochs are."""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the entry point is always called with, besides the environment's options: which of several it is to make."""
     data: DataSpec = field(default_factory=DataSpec)

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic_core import to_jsonable_python
+
+from espl_bench.config.first_form import first_form
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
@@ -53,7 +56,7 @@ class Tracking:
         record: dict[str, Any] = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
         atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented(record)])
         name = f"{config.env}-{config.method.name}-s{config.seed}"
-        run = Tracked(record["id"], PROJECT, name, folder, without_folders(config.model_dump(mode="json")), step)
+        run = Tracked(record["id"], PROJECT, name, folder, without_folders(to_jsonable_python(first_form(config))), step)
         for each in self._names:
             self._trackers.append(KINDS[each].open(run))
         self._reporter.started(config, folder, step)

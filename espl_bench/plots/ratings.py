@@ -51,7 +51,9 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     for label in sorted({record.label for record in rated}):
         of_label = [record for record in rated if record.label == label]
         _draw_scores(left, [each for record in of_label for each in examined(record)], seen[label], label)
-        _draw_calibration(right, [duel for record in of_label for duel in duels(record.events, record.view.config.tie)], seen[label], label)
+        _draw_calibration(
+            right, [duel for record in of_label for duel in duels(record.events, record.view.config.evolution.tie)], seen[label], label
+        )
     left.set_title("Rating and held-out score")
     left.set_xlabel("rating μ when it was evaluated (bars: ± σ)")
     left.set_ylabel("score, %")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from espl_bench.analysis.lineage_layout import lanes
 from espl_bench.analysis.prompt_length import words_over_time
 from espl_bench.analysis.rating_history import histories
@@ -76,7 +78,7 @@ def run_json(record: RunRecord) -> dict[str, Any]:
         "progress": _progress(record),
         "prompts": _prompts(record),
         "card": {
-            "config": view.config.model_dump(mode="json"),
+            "config": to_jsonable_python(view.config.flat()),
             "provenance": _provenance(record),
             "summary": _summary(record),
         },

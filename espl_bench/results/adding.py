@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from espl_bench.analysis import verify
+from espl_bench.config.first_form import first_form
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
 from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result, without_folders
@@ -59,7 +62,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
     test = run.read_rollouts(summary.steps, RolloutRow.parse, Split.TEST)
     result = PublishedResult(
         summary=summary,
-        config=without_folders(run.config().model_dump(mode="json")),
+        config=without_folders(to_jsonable_python(first_form(run.config()))),
         origin=_origin(folder / PROVENANCE),
         regraded=RegradedResult(
             rollouts=found.rollouts,

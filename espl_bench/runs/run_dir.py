@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
+from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError
 
 from espl_bench.accounting.usage import LedgerTotals
@@ -106,7 +107,7 @@ class RunDir:
 
     def refuse_changes(self, config: RunConfig) -> None:
         """Raise UsageError, naming each field that differs, unless `config` is the run's own."""
-        old, new = (_flat(each.model_dump(mode="json")) for each in (self.config(), config))
+        old, new = (_leaves(to_jsonable_python(each.flat())) for each in (self.config(), config))
         changed = [
             f"{name} {_change(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
             for name in dict.fromkeys([*old, *new])
@@ -272,7 +273,7 @@ class RunDir:
 _ABSENT = object()
 
 
-def _flat(value: object, name: str = "") -> dict[str, object]:
+def _leaves(value: object, name: str = "") -> dict[str, object]:
     """Leaves of nested dicts and lists by dotted name."""
     if isinstance(value, dict):
         items = cast(dict[str, object], value).items()
@@ -280,7 +281,7 @@ def _flat(value: object, name: str = "") -> dict[str, object]:
         items = enumerate(cast(list[object], value))
     else:
         return {name: value}
-    return {key: leaf for part, item in items for key, leaf in _flat(item, f"{name}.{part}" if name else str(part)).items()}
+    return {key: leaf for part, item in items for key, leaf in _leaves(item, f"{name}.{part}" if name else str(part)).items()}
 
 
 def _change(old: object, new: object) -> str:

@@ -6,7 +6,7 @@
     seeds = 3                       # or [0, 1, 2]
     out = "s3://bucket/sweep"       # or --out
 
-    [options]                       # of every run, named as on the command line
+    [options]                       # of every run, named as on the command line; no sections
     steps = 40
 
     [resources]                     # of every cell
@@ -34,16 +34,19 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.config.flat import flat_fields, former_names
+from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.errors import UsageError, reading, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
 from espl_bench.utils.validation import first_fault
 
-AXES = frozenset({"method", "env", "env_options", "model", "seed"})
-"""Fields of a run that a grid's axes set."""
-OPTIONS = frozenset(RunConfig.model_fields) - AXES | frozenset(METHOD_CHOICES)
+AXES = frozenset(name for name, each in flat_fields(RunConfig).items() if each.flag.axis)
+"""Choices of a run that a grid's axes make."""
+OPTIONS = frozenset({*flat_fields(RunConfig), *METHOD_CHOICES}) - AXES
+"""Choices that options make, by flat name."""
 
 
 class _Table(BaseModel):
@@ -160,7 +163,7 @@ class Cell(_Table):
     def work(self) -> int:
         """Training episodes: a guess at how long it takes, for starting long cells first."""
         config = self.config
-        return config.iterations * config.num_prompts * config.batch_size * config.group_size
+        return config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
 
 
 def read_grid(path: Path) -> Grid:
@@ -219,8 +222,8 @@ def _cell(grid: Grid, point: CellPaths, name: str) -> Cell:
     env_options = {"env_options": point.environment.options} if point.environment.options else {}
     try:
         config = resolve(point.method, point.environment.name, {**options, **axes, **env_options}, grid.preset)
-        Dialect.load(config.dialect)
-        resources = read_resources(stated, dict(config))
+        Dialect.load(config.prompts.dialect)
+        resources = read_resources(stated, config.flat())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"cell {name}: resources: {first['msg']}") from error
@@ -235,7 +238,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in AXES:
             raise UsageError(f"option {name} is an axis of the grid; it stands at the top of the file")
-        if name not in OPTIONS:
+        if name not in OPTIONS and name not in former_names(RunConfig):
             raise unknown("option", name, OPTIONS)
 
 

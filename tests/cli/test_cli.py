@@ -6,8 +6,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import NoneType, SimpleNamespace
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any
 
 import process_notes
 import pytest
@@ -21,13 +21,17 @@ from rich.console import Console
 
 from espl_bench import __version__, registry
 from espl_bench.accounting.budget import Budget
+from espl_bench.cli import generate_options
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands import catalogue, compare
 from espl_bench.cli.commands import run as run_command
 from espl_bench.cli.commands.compare_display import CompareDisplay
-from espl_bench.cli.options import RUN_OPTIONS, Chosen, RunOption, parse_pairs
-from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.cli.options import Chosen, parse_pairs
+from espl_bench.cli.options_table import RUN_OPTIONS
+from espl_bench.config.flat import flat_fields
+from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.dry_run.work import estimate, evaluated
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Method
@@ -158,40 +162,52 @@ def test_a_closed_pipe_is_quiet(arguments: list[str]):
     assert done.stderr == b""
 
 
-def known_values(annotation: Any) -> tuple[str, ...]:
-    if NoneType in get_args(annotation):
-        return known_values(get_args(annotation)[0])
-    return tuple(str(value) for value in (get_args(annotation) or tuple(annotation)))
-
-
-def annotation_of(option: RunOption) -> Any:
-    return Method.__annotations__[option.field] if option.field in METHOD_CHOICES else RunConfig.model_fields[option.field].annotation
-
-
-@pytest.mark.parametrize("option", [option for option in RUN_OPTIONS if option.choices], ids=lambda option: option.field)
-def test_choices_of_the_help_are_those_of_the_configuration(option: RunOption):
-    assert set(option.choices) == set(known_values(annotation_of(option)))
-
-
-@pytest.mark.parametrize("option", RUN_OPTIONS, ids=lambda option: option.field)
-def test_defaults_of_the_help_are_those_of_the_configuration(option: RunOption):
-    if option.field in METHOD_CHOICES:
-        assert option.default == "the method's own"
-    elif option.default.startswith("the "):
-        assert RunConfig.model_fields[option.field].default is None or option.field in ("model", "dialect", "engine")
-    elif option.kind is bool:
-        assert {"on": True, "off": False}[option.default] is RunConfig.model_fields[option.field].default
-    elif option.default == "none":
-        assert RunConfig.model_fields[option.field].default is None
-    else:
-        assert option.kind(option.default) == RunConfig.model_fields[option.field].default
+def test_the_table_of_options_is_that_of_the_configuration():
+    assert generate_options.TABLE.read_text() == generate_options.table(), "write it with: python -m espl_bench.cli.generate_options"
 
 
 def test_every_choice_of_a_method_and_nearly_every_field_of_a_run_has_an_option():
     offered = {option.field for option in RUN_OPTIONS}
     elsewhere = {"method", "env", "env_options", "seed", "root_principles"}
-    assert offered | elsewhere == {*RunConfig.model_fields, *METHOD_CHOICES}
-    assert not offered & elsewhere
+    assert offered | elsewhere == {*flat_fields(RunConfig), *METHOD_CHOICES}
+    assert not offered & elsewhere and len(offered) == len(RUN_OPTIONS)
+
+
+def test_choices_of_a_method_exist_and_leave_its_own_value():
+    assert set(METHOD_CHOICES) <= set(Method.__annotations__)
+    assert {option.default for option in RUN_OPTIONS if option.field in METHOD_CHOICES} == {"the method's own"}
+
+
+def test_a_former_name_is_still_accepted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    seen: list[Any] = []
+    monkeypatch.setattr(run_command, "dry_run", lambda config, as_json, budget: seen.append(config.sampling.sampling_groups))
+    assert invoke(["run", "--dry-run", "--cohorts=3"]) == invoke(["run", "--dry-run", "--sampling-groups=4"]) == 0
+    assert seen == [3, 4]
+    invoke(["run", "--help"])
+    assert "--cohorts" not in capsys.readouterr().out
+
+
+def test_a_mistake_in_fields_is_spelled_in_flags(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["run", "--engine=hf", "--tensor-parallel-size=2", "--dry-run"]) == 2
+    assert "options: --tensor-parallel-size is about vLLM; add --engine vllm, or leave it out\n" in capsys.readouterr().err
+    assert invoke(["run", "--temperature=0", "--dry-run"]) == 2
+    assert "set --temperature above 0" in capsys.readouterr().err
+    assert invoke(["run", "--engine=vllm", "--sleep", "--train-device=cuda:1", "--dry-run"]) == 2
+    assert "--sleep shares one device, --train-device takes another" in capsys.readouterr().err
+    assert invoke(["run", "--engine=hf", "--no-sleep", "--sleep", "--dry-run"]) == 2, "the last one counts"
+    assert "--sleep is about vLLM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_no_name_of_an_option_is_cut_on_a_screen_of_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    invoke([command, "--help"])
+    out = capsys.readouterr().out
+    words = set(out.split())
+    assert all(option.flag in words for option in RUN_OPTIONS)
+    assert not [word for word in words if word.startswith("--") and word.endswith("…")]
 
 
 def test_help_states_every_default(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
@@ -226,7 +242,7 @@ def test_options_reach_the_configuration():
     chosen = Chosen({"steps": 3, "selector": "ucb", "crossover_prob": 0.5, "placement": "user"}, ("world=3",), ("dax larger",))
     config = run_command.configure("espl", "rulebook", 4, chosen)
     assert (config.steps, config.seed, config.method.selector, config.method.crossover_prob) == (3, 4, "ucb", 0.5)
-    assert (config.env_options, config.root_principles, config.placement.value) == ({"world": 3}, ("dax larger",), "user")
+    assert (config.env_options, config.evolution.root_principles, config.prompts.placement.value) == ({"world": 3}, ("dax larger",), "user")
     assert str(run_command.default_folder(config)) == "runs/rulebook-espl-s4"
 
 

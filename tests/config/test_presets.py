@@ -3,9 +3,11 @@
 import pytest
 
 from espl_bench.cli.app import invoke
+from espl_bench.config.flat import flat_fields
 from espl_bench.config.presets import PRESETS
-from espl_bench.config.resolve import METHOD_CHOICES, resolve
+from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
 
@@ -43,31 +45,36 @@ UNSAID = {
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_names_fields_that_exist_and_values_that_they_take(name: str):
     preset = PRESETS[name]
-    assert set(preset.config) <= set(RunConfig.model_fields)
+    assert set(preset.config) <= set(flat_fields(RunConfig))
     assert {*preset.training, *preset.selecting} <= set(METHOD_CHOICES)
     assert [line[: len(start)] for line, start in zip(preset.deviations, UNSAID[name], strict=True)] == list(UNSAID[name])
     assert not any("\n" in line for line in preset.deviations)
     config = resolve("espl", "rulebook", {}, name)
-    assert {field: getattr(config, field) for field in preset.config} == preset.config
+    assert {field: config.flat()[field] for field in preset.config} == preset.config
     chosen = {**preset.training, **preset.selecting}
     assert {field: getattr(config.method, field) for field in chosen} == chosen
-    assert {field: getattr(config, field) for field in SHARED} == SHARED
+    assert {field: config.flat()[field] for field in SHARED} == SHARED
 
 
 def test_the_paper_and_its_code_differ_where_they_differ():
     paper, code = (resolve("espl", "rulebook", {}, name) for name in ("paper", "reference-code"))
     assert (paper.method.selector, paper.method.population_size, paper.method.crossover_prob) == ("top_plus_random", 10, 0.2)
     assert (code.method.selector, code.method.population_size, code.method.crossover_prob) == ("uniform", 5, 0.0)
-    assert (paper.placement, code.placement, code.method.shown, code.test_every) == ("system", "user", "newest", 1)
+    assert (paper.prompts.placement, code.prompts.placement, code.method.shown, code.evaluation.test_every) == (
+        "system",
+        "user",
+        "newest",
+        1,
+    )
 
 
 def test_presets_stand_between_the_environment_and_the_options():
     own = find_environment("rulebook").defaults
-    assert resolve("espl", "rulebook", {}).max_tokens == own["max_tokens"]
-    assert resolve("espl", "rulebook", {}, "paper").max_tokens == 15_000
+    assert resolve("espl", "rulebook", {}).sampling.max_tokens == own["max_tokens"]
+    assert resolve("espl", "rulebook", {}, "paper").sampling.max_tokens == 15_000
     config = resolve("espl", "rulebook", {"max_tokens": 7, "selector": "ucb", "lr": None}, "paper")
-    assert (config.max_tokens, config.method.selector, config.lr) == (7, "ucb", 4e-5)
-    assert config.dialect == "compact", "the wording stays the environment's"
+    assert (config.sampling.max_tokens, config.method.selector, config.optimisation.lr) == (7, "ucb", 4e-5)
+    assert config.prompts.dialect == "compact", "the wording stays the environment's"
 
 
 def test_a_preset_turns_no_method_into_another():

@@ -43,7 +43,8 @@ KEY = "sk-test-" + "0123456789abcdef" * 2
 own_endpoint = pytest.mark.skipif(BASE_URL is not None, reason="needs the endpoint of this process")
 TIMEOUT_S = 3.0 if BASE_URL is None else 20.0
 """Longer than any answer of the endpoint takes, shorter than one that drips."""
-QUICK = {"steps": 2, "eval_samples": 1, "checkpoint_every": 10, "request_timeout": TIMEOUT_S}
+SHORT = {"steps": 2, "eval_samples": 1, "checkpoint_every": 10}
+QUICK = SHORT | {"request_timeout": TIMEOUT_S}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 @own_endpoint
 def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(served: Served, whole: dict, lab_model: Path, tmp_path: Path):
-    run(make_config(lab_model, "reflection_only", **QUICK), tmp_path / "hf")
+    run(make_config(lab_model, "reflection_only", **SHORT), tmp_path / "hf")
     embedded = outcome(tmp_path / "hf")
     assert embedded == whole, "texts, grades, prompts, and every token count of the ledger"
     assert whole["summary"]["ledger"]["reflection_calls"] > 0
@@ -300,7 +301,7 @@ def test_policy_and_editor_may_be_of_different_engines(policy: str, editor: str,
 
 @own_endpoint
 def test_an_editor_of_the_same_weights_changes_nothing(lab_model: Path, served: Served, tmp_path: Path):
-    run(make_config(lab_model, "espl", **QUICK), tmp_path / "own")
+    run(make_config(lab_model, "espl", **SHORT), tmp_path / "own")
     other = {"editor_model": served.model, "editor_engine": "openai", "editor_base_url": served.base_url}
     run(make_config(lab_model, "espl", **QUICK, **other), tmp_path / "other")
     own, found = outcome(tmp_path / "own"), outcome(tmp_path / "other")
@@ -312,16 +313,17 @@ def test_an_editor_of_the_same_weights_changes_nothing(lab_model: Path, served: 
 @pytest.mark.parametrize(
     ("method", "choices", "words"),
     [
-        ("espl", {}, "espl trains weights, and those of --engine openai are the endpoint's; use --engine hf, or a method that freezes"),
+        ("espl", {}, "espl trains weights, and those of engine openai are the endpoint's; use engine hf, or a method that freezes"),
         ("rl_only", {}, "rl_only trains weights"),
-        ("base", {"model": None}, "--engine openai needs --model"),
-        ("base", {"base_url": None}, "--engine openai needs --base-url, e.g. http://127.0.0.1:8000/v1"),
+        ("base", {"model": None}, "engine openai needs model, the name under which the endpoint serves it"),
+        ("base", {"base_url": None}, "engine openai needs base_url, e.g. http://127.0.0.1:8000/v1"),
         ("base", {"base_url": "ftp://x"}, "is no address of http or https"),
-        ("base", {"base_url": "http://me:secret@x/v1"}, "--base-url holds more than an address, and it is written down"),
+        ("base", {"base_url": "http://me:secret@x/v1"}, "base_url holds more than an address, and it is written down"),
         ("base", {"editor_model": "m"}, "base writes no reflections"),
-        ("base", {"editor_engine": "hf"}, "--editor-engine is about another editor"),
-        ("evolution_only", {"editor_model": "m", "editor": "current"}, "--editor current means the policy's own weights"),
-        ("base", {"engine": "hf"}, "--base-url is for an endpoint; add --engine openai"),
+        ("base", {"editor_engine": "hf"}, "editor_engine is about another editor"),
+        ("evolution_only", {"editor_model": "m", "editor": "current"}, "editor current means the policy's own weights"),
+        ("base", {"engine": "hf", "base_url": None, "concurrency": 4}, "concurrency is for an endpoint; add engine openai or tinker"),
+        ("base", {"engine": "hf"}, "base_url is for an endpoint; add engine openai"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(method: str, choices: dict, words: str):

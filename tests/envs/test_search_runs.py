@@ -40,7 +40,7 @@ SHAPE |= {
     "eval_every": 0,
     "checkpoint_every": 1,
     "lr": 1e-3,
-    "cohorts": 2,
+    "sampling_groups": 2,
     "max_episode_tokens": 4000,
     "temperature": 0.7,
 }

@@ -255,7 +255,7 @@ def test_the_root_prompt_is_within_its_own_limits_and_shown_with_its_numbers():
 
 def test_the_command_line_and_the_configuration_know_texts(tmp_path: Path):
     config = resolve("espl", "nq", {"model": "x"})
-    assert (config.prompt_form, config.root_principles, config.cohorts) == (PromptForm.TEXT, ROOT, 4)
+    assert (config.evolution.prompt_form, config.evolution.root_principles, config.sampling.sampling_groups) == (PromptForm.TEXT, ROOT, 4)
     assert config.limits.max_prompt_words == 600 and config.limits.form is PromptForm.TEXT
     file = tmp_path / "root.txt"
     file.write_text("One\nblock.\n\nAnother.\n")

@@ -143,7 +143,7 @@ def check_population(folder: Path) -> None:
             assert batch == pytest.approx(_means(folder, row["step"]))
             if config.method.operators and len(batch) > 1:
                 matches.update(batch.keys())
-                ratings |= _rated(oracle, ratings, batch, config.tie)
+                ratings |= _rated(oracle, ratings, batch, config.evolution.tie)
             assert {int(prompt): tuple(pair) for prompt, pair in row["ratings"].items()} == {
                 prompt: pytest.approx(ratings[prompt], rel=1e-9) for prompt in batch
             }
@@ -152,7 +152,9 @@ def check_population(folder: Path) -> None:
             assert prompt == len(ratings), "ids count the births"
             assert all(parent < prompt and parent in batch for parent in parents), "parents are of the batch"
             ratings[prompt] = (row["mu"], row["sigma"])
-            assert ratings[prompt] == pytest.approx(_newborn(row["origin"], [ratings[parent] for parent in parents], config.sigma_growth))
+            assert ratings[prompt] == pytest.approx(
+                _newborn(row["origin"], [ratings[parent] for parent in parents], config.evolution.sigma_growth)
+            )
             living = [*living, prompt][-config.method.population_size :]
     if living and (steps := rows(folder, Log.METRICS)):
         best = max(living, key=lambda prompt: ratings[prompt][0] - 2 * ratings[prompt][1])

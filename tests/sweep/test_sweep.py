@@ -71,7 +71,7 @@ def test_every_point_becomes_a_cell_unless_it_is_excluded_and_later_overrides_wi
     assert [cell.config.steps for cell in cells] == [9, 10, 10, 9, 10, 11]
     assert [cell.config.seed for cell in cells] == [4, 4, 4, 7, 7, 7]
     assert [cell.resources.gpus for cell in cells] == [0.25] * 5 + [2] and cells[5].resources.threads == 3
-    assert cells[5].config.env_options == {"world": 3} and cells[5].config.lr == 0.5 and cells[0].config.env_options == {}
+    assert cells[5].config.env_options == {"world": 3} and cells[5].config.optimisation.lr == 0.5 and cells[0].config.env_options == {}
     assert all(cell.config.method.selector == "ucb" for cell in cells)
 
 
@@ -89,7 +89,7 @@ MISTAKES = {
     AXES + "[options]\nstep = 1": "unknown option 'step'; did you mean 'steps'?",
     AXES + "[options]\nseed = 1": "option seed is an axis of the grid",
     AXES + '[options]\nsteps = "many"': "cell rulebook-espl-s0: options: steps: ",
-    AXES + "[options]\ntensor_parallel_size = 2": "cell rulebook-espl-s0: options: --tensor-parallel-size is about vLLM; add --engine vllm",
+    AXES + "[options]\ntensor_parallel_size = 2": "cell rulebook-espl-s0: options: tensor_parallel_size is about vLLM; add engine vllm",
     AXES + '[options]\nengine = "vllm"\ntensor_parallel_size = 4\n[resources]\ngpus = 2': "gpus 2 are fewer than tensor_parallel_size x ",
     AXES + "[resources]\ngpus = 1.5": "cell rulebook-espl-s0: resources: Value error, gpus above 1 are whole, not 1.5",
     AXES + '[[exclusions]]\nmethod = "esp"': "the exclusion for method = esp meets no cell",
@@ -130,7 +130,8 @@ def test_sizes_of_a_grid_reach_the_runs_and_what_they_occupy(tmp_path: Path):
         "tensor_parallel_size = 2\npipeline_parallel_size = 2\ndata_parallel_size = 2",
     )
     assert cell.resources == Resources(gpus=8, tensor=2)
-    assert (cell.config.tensor_parallel_size, cell.config.pipeline_parallel_size, cell.config.data_parallel_size) == (2, 2, 2)
+    vllm = cell.config.vllm
+    assert (vllm.tensor_parallel_size, vllm.pipeline_parallel_size, vllm.data_parallel_size) == (2, 2, 2)
 
 
 def test_a_cell_is_one_bundle_on_one_node_and_a_bundle_per_device_across_nodes():

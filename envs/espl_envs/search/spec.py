@@ -17,7 +17,7 @@ ROOT = (
 DEFAULTS = {
     "max_tokens": 2_048,
     "max_episode_tokens": 24_000,
-    "cohorts": 4,
+    "sampling_groups": 4,
     "editor_max_tokens": 8_192,
     "prompt_form": "text",
     "root_principles": ROOT,

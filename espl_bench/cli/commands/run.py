@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
     """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
     config = resolve(method, env, {**chosen.choices(), "seed": seed}, chosen.preset)
-    Dialect.load(config.dialect)
+    Dialect.load(config.prompts.dialect)
     return config
 
 
@@ -146,13 +146,14 @@ def _grid(facts: list[tuple[str, str]]) -> Table:
 
 
 def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[tuple[str, str]]:
-    shape = f"{config.num_prompts} prompts x {min(config.batch_size, sizes[Split.TRAIN])} problems x {config.group_size} rollouts"
+    batch = config.batch
+    shape = f"{batch.num_prompts} prompts x {min(batch.batch_size, sizes[Split.TRAIN])} problems x {batch.group_size} rollouts"
     evaluations = ", ".join(f"{split} {times} x {sizes[Split(split)]} items" for split, times in work.evaluations.items())
     return [
         ("steps", f"{work.steps:,}"),
         ("rollouts", f"{work.rollouts:,}  ({shape} per step)"),
-        ("generated tokens", f"at most {count(work.max_generated_tokens)}  ({config.max_tokens:,} per turn)"),
-        ("evaluation rollouts", f"{work.eval_rollouts:,}  ({evaluations}, {config.eval_samples} samples each)"),
+        ("generated tokens", f"at most {count(work.max_generated_tokens)}  ({config.sampling.max_tokens:,} per turn)"),
+        ("evaluation rollouts", f"{work.eval_rollouts:,}  ({evaluations}, {config.evaluation.eval_samples} samples each)"),
         ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
         ("reflection calls", f"at most {work.max_reflection_calls:,}"),
         ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),

@@ -158,8 +158,8 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     prompt = view.prompt(row.prompt_id)
     console.print()
     console.print(plain(f"step {sample.step}, rollout {sample.place}: {row.problem_id} under prompt #{prompt.id}", "bold"))
-    dialect = Dialect.load(view.config.dialect)
-    for message in dialect.prompt_messages(prompt.principles, row.question, view.config.placement):
+    dialect = Dialect.load(view.config.prompts.dialect)
+    for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
     title = f"assistant: {row.outcome}, reward {row.reward:g}, {tokens}"

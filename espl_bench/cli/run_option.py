@@ -1,0 +1,30 @@
+"""One option of a run, as the command line declares it. Nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunOption:
+    """One choice of a run that the command line may make."""
+
+    field: str
+    """Flat name in the configuration, or a field of Method."""
+    kind: type[str] | type[int] | type[float] | type[bool]
+    """A bool is a flag with a --no- form."""
+    panel: str
+    help: str
+    default: str
+    """As the help states it."""
+    choices: tuple[str, ...] = ()
+    formerly: str = ""
+    """Earlier name, whose flag is still accepted."""
+
+    @property
+    def flag(self) -> str:
+        """As typed."""
+        return flag_of(self.field)
+
+
+def flag_of(field: str) -> str:
+    """Return the flag of a field."""
+    return f"--{field.replace('_', '-')}"

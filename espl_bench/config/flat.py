@@ -1,0 +1,85 @@
+"""The flat form of a configuration: one name per choice, as flags, grids and defaults of environments have it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from espl_bench.config.flag import Flag, flag_metadata
+from espl_bench.config.sections import Section
+
+
+@dataclass(frozen=True, slots=True)
+class FlatField:
+    """A choice and its place in the sections."""
+
+    name: str
+    """Flat name, unique in a configuration."""
+    section: str
+    """Name of the section; empty for a field of the configuration itself."""
+    field: str
+    """Name inside the section."""
+    panel: str
+    info: FieldInfo
+
+    @property
+    def flag(self) -> Flag:
+        """Its metadata."""
+        return flag_metadata(self.info)
+
+
+@cache
+def flat_fields(model: type[Section]) -> Mapping[str, FlatField]:
+    """Return the choices of a configuration, those of its sections included, by flat name."""
+    return {each.name: each for each in _fields(model)}
+
+
+def _fields(model: type[Section]) -> Iterator[FlatField]:
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            section = info.annotation
+            for field, inner in section.model_fields.items():
+                yield FlatField(section.prefix + field, name, field, flag_metadata(inner).panel or section.panel, inner)
+        else:
+            yield FlatField(name, "", name, flag_metadata(info).panel or model.panel, info)
+
+
+@cache
+def former_names(model: type[Section]) -> Mapping[str, str]:
+    """Return earlier names of choices with their present ones."""
+    return {each.flag.formerly: name for name, each in flat_fields(model).items() if each.flag.formerly}
+
+
+def flatten(config: Section) -> dict[str, Any]:
+    """Return every choice by flat name."""
+    values = {None: config} | {name: getattr(config, name) for name in type(config).model_fields}
+    return {name: getattr(values[each.section or None], each.field) for name, each in flat_fields(type(config)).items()}
+
+
+def into_sections(model: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with every flat or former name moved to its place in the sections; what has no place stays where it is."""
+    found: dict[str, Any] = {}
+    moved: dict[str, dict[str, Any]] = {}
+    fields, former = flat_fields(model), former_names(model)
+    for name, value in values.items():
+        place = fields.get(former.get(name, name))
+        if place is None or not place.section:
+            found[name] = value
+        else:
+            moved.setdefault(place.section, {})[place.field] = value
+    for section, choices in moved.items():
+        there = found.get(section, {})
+        found[section] = {**(dict(there) if isinstance(there, BaseModel) else cast(dict[str, Any], there)), **choices}
+    return found
+
+
+def flat_name(model: type[Section], location: tuple[int | str, ...]) -> str:
+    """Return the name of a place in the sections as a user would type it, e.g. of a fault that pydantic found there."""
+    parts = [str(part) for part in location]
+    for each in flat_fields(model).values():
+        if each.section and parts[:2] == [each.section, each.field]:
+            return ".".join([each.name, *parts[2:]])
+    return ".".join(parts)
