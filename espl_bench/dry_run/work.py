@@ -1,4 +1,4 @@
-"""What a run would spend, from its configuration alone: `--dry-run`. Counts are exact where the loop fixes them, else "at most"."""
+"""Estimate a run's work from its configuration alone: `--dry-run`. Counts are exact where the loop fixes them, else "at most"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Estimate:
     max_generated_tokens: int
     """Tokens sampled in training, if every episode uses all its turns and tokens."""
     evaluations: Mapping[str, int]
-    """How often each held-out split is evaluated, exactly."""
+    """Number of evaluations of each held-out split, exactly."""
     eval_rollouts: int
     """Evaluation episodes, exactly."""
     max_eval_tokens: int
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
-    """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
+    """Count a run's work. `sizes` holds the number of items of each split, `turns` the policy's turns in an episode."""
     tokens = turns * config.max_tokens
     if config.max_episode_tokens is not None:
         tokens = min(tokens, config.max_episode_tokens)
@@ -51,12 +51,12 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
 
 
 def evaluated(steps: int, every: int) -> int:
-    """How often a split is evaluated: before steps 0, every, 2·every … and once at the end; 0 means only at the end."""
+    """Count evaluations of a split: before steps 0, every, 2·every … and once at the end; 0 means only at the end."""
     return 1 + (-(-steps // every) if every else 0)
 
 
 def reflections_per_step(config: RunConfig, problems: int) -> int:
-    """The most requests one step can send to the editor: a summary per attempt, a critique per problem, one aggregation; one crossover."""
+    """Count the most requests of one step to the editor."""
     calls = 0
     if Origin.MUTATION in config.method.operators:
         calls += problems * config.group_size + problems + 1

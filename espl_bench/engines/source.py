@@ -1,4 +1,4 @@
-"""Where a run's models come from: the policy's, and the editor's if that is another. What cannot be is refused here."""
+"""Where a run's models come from: the policy's, and the editor's if it has its own."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -6,15 +6,15 @@ from typing import Literal
 
 EngineName = Literal["hf", "vllm", "openai", "tinker"]
 FROZEN: frozenset[EngineName] = frozenset({"openai"})
-"""Engines whose weights are not ours: they sample, and never train."""
+"""Engines that sample and cannot train, because the weights are not ours."""
 ENDPOINT: EngineName = "openai"
-"""The engine that asks an endpoint."""
+"""The engine that sends requests to an endpoint."""
 SERVICE: EngineName = "tinker"
 """The engine that samples and trains at a service."""
 
 
 def fastest_engine() -> EngineName:
-    """Vllm where it is installed and CUDA is there, else hf. Costs nothing where it is not installed."""
+    """Return vllm if it is installed and CUDA is available, else hf. Imports torch only where vLLM is installed."""
     if find_spec("vllm") is None:
         return "hf"
     import torch  # only asked where vLLM could serve
@@ -24,7 +24,7 @@ def fastest_engine() -> EngineName:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """One model and how it is come by."""
+    """A model and the engine that serves it."""
 
     engine: EngineName
     model: str
@@ -33,15 +33,15 @@ class ModelSource:
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether its answers are asked for over the network and may cost money."""
+        """True if it is served over the network and may cost money."""
         return self.engine == ENDPOINT
 
     @property
     def is_service(self) -> bool:
-        """Whether a Tinker service samples and trains it."""
+        """True if a Tinker service samples and trains it."""
         return self.engine == SERVICE
 
     @property
     def is_remote(self) -> bool:
-        """Whether it runs elsewhere, at an address and with a key."""
+        """True if it runs elsewhere, at an address and with a key."""
         return self.is_endpoint or self.is_service

@@ -1,9 +1,9 @@
-r"""Back end `http`: a retrieval server in the wire format of Search-R1, this project's own (`espl-bench retriever serve`) among them.
+r"""Back end `http`: a retrieval server with Search-R1's wire format, such as this project's own (`espl-bench retriever serve`).
 
     POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}
     → {"result": [[{"document": {"id": …, "contents": "\"Title\"\\ntext"}, "score": 0.5}, …], …]}
 
-Whatever a server does, slow, down or garbage, is a `RetrievalFault` after a bounded time, and never more than that.
+A server that is slow, down or returns garbage causes a `RetrievalFault` after a bounded time, and nothing worse.
 """
 
 import json
@@ -21,44 +21,44 @@ from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalFault, now_utc
 
 MAX_BYTES: Final = 16 * 2**20
-"""Of one answer; a longer one is not read to its end."""
+"""Maximum bytes of an answer; the rest of a longer one is not read."""
 TRIES: Final = 3
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which another try may help."""
 
 
 def endpoint_of(url: str) -> str:
-    """The endpoint of a server's address, which may name it already."""
+    """Return the endpoint of a server's address, which may include it already."""
     bare = url.rstrip("/")
     return bare if bare.endswith("/retrieve") else f"{bare}/retrieve"
 
 
 def identity_of(url: str) -> str:
-    """The address; what stands behind it is not known."""
+    """Name the address; the index behind it is unknown."""
     return f"http {endpoint_of(url)}"
 
 
 class HttpRetriever:
-    """One server. Connections are kept open and handed from thread to thread.
+    """Client of one server. Connections are kept open and passed from thread to thread.
 
-    A client for each: a pool of httpx looks through all of its connections twice a request, which for some hundred of them takes longer
-    than the request itself.
+    Each connection has its own httpx client: a pool of httpx searches all of its connections twice per request, which for some hundred
+    of them takes longer than the request itself.
     """
 
     def __init__(self, url: str, timeout_s: float = 20.0, tries: int = TRIES) -> None:
-        """Nothing is asked yet.
+        """Set the address; no request is made yet.
 
         Args:
-            url: of the server, or of its endpoint.
+            url: address of the server, or of its endpoint.
             timeout_s: seconds that one try may take.
-            tries: of one retrieval.
+            tries: maximum tries of one retrieval.
 
         Raises:
-            UsageError: the address is none, or a package is missing.
+            UsageError: the address is invalid, or a package is missing.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
-            raise UsageError(f"--retriever-url takes an address of http or https without a login, e.g. http://127.0.0.1:8000, not '{url}'")
+            raise UsageError(f"--retriever-url takes an http or https address without a login, e.g. http://127.0.0.1:8000, not '{url}'")
         self.url = endpoint_of(url)
         self.timeout_s = timeout_s
         self.tries = tries
@@ -72,20 +72,20 @@ class HttpRetriever:
 
     @property
     def identity(self) -> str:
-        """The address; what stands behind it is not known."""
+        """The address; the index behind it is unknown."""
         return identity_of(self.url)
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """Ask the server, again after a failure that may pass."""
+        """Ask the server, and retry after a transient failure."""
         again = self._tenacity.Retrying(
             stop=self._tenacity.stop_after_attempt(self.tries),
             wait=self._tenacity.wait_random_exponential(multiplier=0.2, max=2),
-            retry=self._tenacity.retry_if_exception_type(_Passing),
+            retry=self._tenacity.retry_if_exception_type(_TransientFault),
             reraise=True,
         )
         try:
             answer = again(self._ask, {"queries": list(queries), "topk": top_k, "return_scores": True})
-        except _Passing as fault:
+        except _TransientFault as fault:
             raise RetrievalFault(f"{fault}, after {self.tries} tries") from fault
         return _found(answer, queries, top_k, self.url)
 
@@ -95,19 +95,19 @@ class HttpRetriever:
                 content = self._read(response)
         except self._httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise _Passing(f"the retriever at {self.url} does not answer ({reason})") from error
+            raise _TransientFault(f"the retriever at {self.url} does not answer ({reason})") from error
         if response.status_code in PASSING:
-            raise _Passing(f"the retriever at {self.url} answers with status {response.status_code}")
+            raise _TransientFault(f"the retriever at {self.url} answers with status {response.status_code}")
         if response.status_code != 200:
             raise RetrievalFault(f"the retriever at {self.url} answers with status {response.status_code}")
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise RetrievalFault(f"the retriever at {self.url} answers with what is no JSON") from error
+            raise RetrievalFault(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
     def _client(self) -> Generator[Any]:
-        """A client that nobody else uses meanwhile."""
+        """Yield a client for exclusive use."""
         try:
             client = self._idle.pop()
         except IndexError:
@@ -118,7 +118,7 @@ class HttpRetriever:
             self._idle.append(client)
 
     def _read(self, response: Any) -> bytes:
-        """The body, within its bounds of size and, as a whole, of time. Raises RetrievalFault or _Passing."""
+        """Read the body within its limits of size and total time. Raises RetrievalFault or _TransientFault."""
         deadline = time.monotonic() + self.timeout_s
         content = bytearray()
         for chunk in response.iter_bytes():
@@ -126,35 +126,35 @@ class HttpRetriever:
             if len(content) > MAX_BYTES:
                 raise RetrievalFault(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
             if time.monotonic() > deadline:
-                raise _Passing(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
+                raise _TransientFault(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
         return bytes(content)
 
 
-class _Passing(RetrievalFault):
-    """A failure that another try may mend."""
+class _TransientFault(RetrievalFault):
+    """A failure that another try may not meet again."""
 
 
 def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[FoundPassage]:
-    """The wire's answer as results. Raises RetrievalFault for anything else."""
+    """Convert the wire's answer to results. Raises RetrievalFault for anything else."""
     results: object = cast(dict[str, object], answer).get("result") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(cast(list[object], results)) != len(queries):
         raise RetrievalFault(f"the retriever at {url} does not answer with one result for each of {len(queries)} queries")
     date = now_utc()
     try:
         return [
-            FoundPassage(query, tuple(_passage(each) for each in result[:top_k]), date)
+            FoundPassage(query, tuple(_passage(value) for value in result[:top_k]), date)
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalFault(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
+        raise RetrievalFault(f"the retriever at {url} returned malformed passages ({type(error).__name__}: {error})") from error
 
 
 def _passage(value: object) -> Passage:
-    """A document with its score, or bare. Raises TypeError, KeyError, ValueError or AttributeError for anything else."""
+    """Convert a document, with or without a score. Raises TypeError, KeyError, ValueError or AttributeError for anything else."""
     fields = cast(dict[str, Any], value)
     document: dict[str, Any] = fields.get("document", fields)
     contents: str | None = document.get("contents")
     title, text = split_contents(contents) if contents is not None else (str(document.get("title") or ""), document["text"])
     if not isinstance(text, str):
-        raise TypeError("a text that is none")
+        raise TypeError("the text is not a string")
     return Passage(str(document.get("id", "")), title, text, float(fields.get("score", 0.0)))

@@ -14,13 +14,13 @@ from espl_bench.utils import atomic_io
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
-    """One line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
+    """Encode one line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
 
-    Raises TypeError for values that JSON has no form for.
+    Raises TypeError for values that JSON cannot represent.
     """
     try:
         text = _dumps(dict(row))
-    except ValueError:  # a number that JSON has no form for
+    except ValueError:  # a number that JSON cannot represent
         text = _dumps(_with_nulls(dict(row)))
     return atomic_io.encode_text(text + "\n")
 
@@ -29,10 +29,10 @@ RESTORE = "restore the file from a copy"
 
 
 def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
-    """All rows of a log or of a rollout file, in order. `torn_remedy` is the advice for a last line without an end.
+    """Read all rows of a log or rollout file, in order. `torn_remedy` is the advice for an incomplete last line.
 
     Raises:
-        RunDirError: the file is missing, or a line of it is no JSON object; the message names file and line.
+        RunDirError: the file is missing, or a line is not a JSON object; the message names file and line.
     """
     try:
         data = path.read_bytes()
@@ -42,7 +42,7 @@ def read_rows(path: Path, torn_remedy: str = RESTORE) -> list[dict[str, Any]]:
 
 
 def rows(path: Path, data: bytes, torn_remedy: str = RESTORE) -> Iterator[dict[str, Any]]:
-    """Rows of bytes that were read from a file, which errors name, as `read_rows`."""
+    """Yield the rows of bytes that were read from `path`, which errors name; see `read_rows`."""
     lines = data.split(b"\n")
     torn = lines.pop()  # empty if the last line is whole
     for number, line in enumerate(lines, start=1):
@@ -54,7 +54,7 @@ def rows(path: Path, data: bytes, torn_remedy: str = RESTORE) -> Iterator[dict[s
             raise RunDirError(f"{path}, line {number}: not a JSON object; {RESTORE}")
         yield cast(dict[str, Any], row)
     if torn:
-        raise RunDirError(f"{path}, line {len(lines) + 1}: the line was not written to its end; {torn_remedy}")
+        raise RunDirError(f"{path}, line {len(lines) + 1}: the line is incomplete; {torn_remedy}")
 
 
 def _reason(error: ValueError) -> str:

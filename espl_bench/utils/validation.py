@@ -1,10 +1,10 @@
-"""What every record on disk shares: it is frozen, it refuses unknown keys, and its first fault fits in one line."""
+"""Base of all records on disk: frozen, strict about keys, with one-line errors."""
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class FrozenRecord(BaseModel):
-    """A pydantic model that cannot change and that refuses keys it does not know."""
+    """An immutable pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

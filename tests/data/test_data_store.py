@@ -83,7 +83,7 @@ def test_rows_that_vanish_are_told(home: Path):
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot be written .*set ESPL_BENCH_DATA to a folder that can"):
+    with pytest.raises(DataError, match=r"cannot be written .*set ESPL_BENCH_DATA to a writable folder"):
         put()
 
 

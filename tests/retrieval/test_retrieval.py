@@ -338,7 +338,7 @@ def test_a_web_search_that_stays_away_is_a_fault_and_one_without_results_is_not(
 
         return search
 
-    with pytest.raises(RetrievalFault, match="turned a query away 6 times"):
+    with pytest.raises(RetrievalFault, match="rejected a query 6 times"):
         web(always(RatelimitException("202"))).retrieve(["a"], 1)
     with pytest.raises(RetrievalFault, match=r"failed .no such backend"):
         web(always(DDGSException("no such backend"))).retrieve(["a"], 1)
@@ -471,7 +471,7 @@ def test_redirects_outside_are_followed_but_not_for_ever():
 
 def test_a_page_is_bounded_and_no_other_kind_of_content_is_read():
     assert len(page_text(html("word " * 10**6))[0]) <= fetch.MAX_BYTES
-    with pytest.raises(fetch.RefusedError, match="no page"):
+    with pytest.raises(fetch.RefusedError, match="not a page"):
         page_text(html("x", "application/octet-stream"))
 
 

@@ -1,8 +1,7 @@
 """The operators and their possible meanings.
 
 The meanings are chosen so that two of them rarely agree on a pair of digits (`coincidence`), and so that none ignores its left
-operand, which would make whatever stands before it in a chain right: both are misleading evidence for whoever tries to infer
-a meaning from results.
+operand, which would make everything before it in a chain right: both would mislead anyone who infers a meaning from results.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ OPERATORS: tuple[str, ...] = (
     "dax", "wug", "fep", "zup", "blick", "tig", "lorp", "mib", "nef", "quix", "rab", "sarn",
     "tov", "vim", "yad", "keb", "jum", "hax", "pim", "gorp", "zib", "cren", "lub", "skiv",
 )  # fmt: skip
-"""Words without a meaning of their own. What each means is a fact of the world, drawn from the world's seed."""
+"""Words without a meaning of their own. Their meanings are facts of the world, drawn from the world's seed."""
 
 MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "larger": max,
@@ -25,7 +24,7 @@ MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "opposite": lambda a, b: 9 - a,
     "next": lambda a, b: (a + 1) % 10,
 }
-"""Name → digit that ``a op b`` gives; names stand in principles and in solutions directly behind the operator."""
+"""Name → digit that ``a op b`` gives; in principles and solutions, names come directly after the operator."""
 
 DESCRIPTIONS: Mapping[str, str] = {
     "larger": "the larger of the two digits",
@@ -42,6 +41,6 @@ DESCRIPTIONS: Mapping[str, str] = {
 
 
 def coincidence(first: str, second: str) -> float:
-    """The share of the 100 pairs of digits on which two meanings agree; two places agree with its square."""
+    """Return the share of the 100 pairs of digits on which two meanings agree; for two places, it is squared."""
     pairs = [(a, b) for a in range(10) for b in range(10)]
     return sum(MEANINGS[first](a, b) == MEANINGS[second](a, b) for a, b in pairs) / len(pairs)
