@@ -1,8 +1,8 @@
 """Confine a grading process: it may compute, read Python's own files, and answer.
 
 math-verify evaluates nothing that a model writes as code (``docs/grading.md`` lists every place that was checked). This is
-a second barrier, in case that is wrong or stops being true: the process has no files to write, no children and no sockets. An
-attempt ends the process; an exception could be swallowed by sympy's ``except`` clauses.
+a second barrier, in case that is wrong or stops being true: the process has no files to write, no children and no sockets.
+Trying to use one ends the process; sympy's ``except`` clauses could swallow an exception.
 """
 
 import os

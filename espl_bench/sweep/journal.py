@@ -49,7 +49,6 @@ class Journal:
     """Records the events of a pool."""
 
     def __init__(self, storage: Storage) -> None:
-        """Start; cells' earlier attempts are read when they are placed."""
         self._storage = storage
         self._attempts: dict[str, tuple[JournalAttempt, ...]] = {}
 

@@ -33,12 +33,11 @@ class Mirror:
     """One run, on local disk and in remote storage."""
 
     def __init__(self, storage: Storage, cell: str, folder: Path) -> None:
-        """Set both sides; `folder` is local and may be empty."""
         self._storage = storage
         self._fs = storage.fs
         self._remote = storage.path_of(cell)
         self._cell = cell
-        self._folder = folder
+        self._folder = folder  # may be empty
         self._token = uuid.uuid4().hex.encode("ascii")
         self._pushed: dict[Path, tuple[int, int]] = {}
         """Size and modification time of the files already in the storage, by path inside the run."""

@@ -212,7 +212,6 @@ class Progress:
     """State of a pre-training: what is saved, and what a resumed one starts from."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
-        """Start at step 0."""
         self.recipe = recipe
         self.device = device
         self.model = build_model(recipe, tokenizer).to(device)
