@@ -194,11 +194,11 @@ def drips(handler):
 @pytest.mark.parametrize(
     ("behave", "says"),
     [
-        (lambda handler: handler.answer(b"<html>"), "no JSON"),
-        (lambda handler: handler.answer(b"[" * 100_000), "no JSON"),
+        (lambda handler: handler.answer(b"<html>"), "invalid JSON"),
+        (lambda handler: handler.answer(b"[" * 100_000), "invalid JSON"),
         (lambda handler: handler.answer(b'{"result": []}'), "one result for each of 1"),
-        (lambda handler: handler.answer(b'{"result": [[{"document": {"id": 1}}]]}'), "no passages"),
-        (lambda handler: handler.answer(b'{"result": [[17]]}'), "no passages"),
+        (lambda handler: handler.answer(b'{"result": [[{"document": {"id": 1}}]]}'), "malformed passages"),
+        (lambda handler: handler.answer(b'{"result": [[17]]}'), "malformed passages"),
         (lambda handler: handler.answer(b"", 404), "status 404"),
         (lambda handler: handler.answer(b"", 503), "status 503, after 2 tries"),
         (lambda handler: handler.answer(b" " * (17 * 2**20)), "more than 16 MiB"),
