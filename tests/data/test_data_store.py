@@ -156,7 +156,7 @@ def test_chat_columns_as_on_the_hub(home: Path, tmp_path: Path):
 def test_without_a_network_it_is_one_line_at_once(tmp_path: Path):
     script = (
         "from espl_bench.data.hub import fetch; from espl_bench.data.dataset_spec import *; from espl_bench.errors import DataError\n"
-        "try: fetch(Source('s', 'somebody/set', Licence('x', 'y'), revision='abc'), 'THE COMMAND')\n"
+        "try: fetch(DataSource('s', 'somebody/set', Licence('x', 'y'), revision='abc'), 'THE COMMAND')\n"
         "except DataError as error: print(error)"
     )
     unreachable = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
