@@ -50,7 +50,7 @@ def test_it_may_still_import_and_compute():
 
 
 def test_a_grading_process_loads_nothing_heavy_besides_sympy():
-    script = "import sys\nfrom espl_bench.grading import worker\nworker._load()\nprint(*filter(sys.modules.get, list(sys.modules)))"
+    script = "import sys\nfrom espl_bench.grading import grade_worker\ngrade_worker._load()\nprint(*filter(sys.modules.get, list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     loaded = set(done.stdout.split())
     assert "math_verify" in loaded
