@@ -143,7 +143,7 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
         sample_scores=test.scores_IG,
         measures=test.measures,
         ledger=totals,
-        cost_usd=bench.till.cost_tracker.bill(totals),
+        cost_usd=bench.till.cost_tracker.cost_of(totals),
         curve=learning_curve(run_dir, bench.till.cost_tracker),
         shown_prompt=shown,
         quotes=short_form(ContaminationIndex.of(bench.env).in_prompt(shown)) if shown else (),

@@ -1,1 +1,1 @@
-"""The methods E-SPL is compared with. Each is a row of choices for the one loop."""
+"""The methods that E-SPL is compared with. Each is a row of choices for the one loop."""

@@ -1,4 +1,4 @@
-"""espl-bench's own environments and the small laboratory model they run on. Importing this registers their Gymnasium ids."""
+"""espl-bench's own environments and the small laboratory model they run on. Importing this package registers their Gymnasium ids."""
 
 import gymnasium
 

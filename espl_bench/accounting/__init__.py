@@ -1,1 +1,1 @@
-"""What a run spends: tokens and seconds in a ledger, dollars under a budget, paid answers kept for a resume."""
+"""Spending of a run: tokens and seconds in a ledger, dollars under a budget, and paid responses cached for a resume."""

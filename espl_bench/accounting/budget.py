@@ -1,7 +1,7 @@
-"""What endpoints and services cost: prices, a budget, and the purse that is opened before every request.
+"""Costs of endpoints and services: prices, a budget, and the cost tracker that is checked before every request.
 
-Prices are in files that a user can edit; nothing here knows a price. Cost is a function of token counts, so it can be
-computed again from any ledger. Hidden reasoning is priced as output; discounts (cached prompts, batches) are not known here.
+Prices are in files that a user can edit; the code holds none. Cost is a function of token counts, so it can be computed again
+from any ledger. Hidden reasoning is priced as output; discounts (cached prompts, batches) are ignored.
 """
 
 import tomllib
@@ -25,26 +25,26 @@ MILLION = 1_000_000
 
 
 class ModelRole(StrEnum):
-    """What a model that is paid for does in a run."""
+    """Role in a run of a model that costs money."""
 
     POLICY = "policy"
     EDITOR = "editor"
 
 
 class Price(BaseModel):
-    """USD per million tokens, with where and when it was read."""
+    """USD per million tokens, with source and date."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]
     train: Annotated[float, Field(ge=0)] | None = None
-    """Of tokens trained on, at a service that trains."""
+    """Price of tokens trained on, at a service that trains."""
     source: str
     date: str
 
     def of(self, usage: Usage) -> float:
-        """USD for these tokens."""
+        """Return the cost of these tokens in USD."""
         return (usage.prompt * self.input + usage.sampled * self.output) / MILLION
 
 
@@ -56,32 +56,32 @@ class _PriceFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent on a run at its endpoints and services. Not part of its configuration: a resume may be given another."""
+    """Spending limits of a run at its endpoints and services. Not part of its configuration: a resume may have another."""
 
     max_cost: float | None = None
-    """USD over the whole run, what was spent before a resume included."""
+    """USD over the whole run, including spending before a resume."""
     max_tokens: int | None = None
     """Prompt, sampled and, at a service, trained tokens over the whole run."""
     prices: Path | None = None
-    """A file whose prices go before the packaged ones."""
+    """A file whose prices override the packaged ones."""
 
     @property
     def is_bound(self) -> bool:
-        """Whether anything is limited."""
+        """True if anything is limited."""
         return self.max_cost is not None or self.max_tokens is not None
 
 
 class BudgetSpentError(EsplError):
-    """A request was not made, because the budget is spent."""
+    """A request was not sent, because the budget is spent."""
 
     def __init__(self, message: str, flag: str) -> None:
-        """`flag` is the option to raise."""
+        """Set the message; `flag` is the option to raise."""
         super().__init__(message)
         self.flag = flag
 
 
 def paid_sources(config: RunConfig) -> dict[ModelRole, ModelSource]:
-    """What plays each role at an endpoint or a service; reflections are the policy's unless there is another editor."""
+    """Return the endpoint or service in each role; the policy writes reflections unless there is another editor."""
     roles = {ModelRole.POLICY: config.policy_source}
     if config.method.operators:
         roles[ModelRole.EDITOR] = config.editor_source or config.policy_source
@@ -89,13 +89,13 @@ def paid_sources(config: RunConfig) -> dict[ModelRole, ModelSource]:
 
 
 def open_cost_tracker(config: RunConfig, budget: Budget) -> "CostTracker":
-    """The purse of a run. Raises UsageError as `CostTracker`."""
+    """Make the cost tracker of a run. Raises UsageError as `CostTracker`."""
     models = {role: source.model for role, source in paid_sources(config).items()}
     return CostTracker(models, budget, trains=config.policy_source.is_service and config.method.learns_weights)
 
 
 def read_prices(file: Path | None) -> dict[str, Price]:
-    """Prices by model: the packaged ones, and over them those of a file. Raises UsageError naming the file and the entry."""
+    """Read prices by model: the packaged ones, overridden by those of a file. Raises UsageError naming the file and the entry."""
     return {**_read(PACKAGED), **(_read(file) if file else {})}
 
 
@@ -112,15 +112,15 @@ def _read(path: Path) -> dict[str, Price]:
 
 
 class CostTracker:
-    """What a run has spent at its endpoints and services, and what is left. Used from one event loop."""
+    """Spending of a run at its endpoints and services, and the rest of its budget. Used from one event loop."""
 
     def __init__(self, models: Mapping[ModelRole, str], budget: Budget, trains: bool = False) -> None:
-        """Nothing spent.
+        """Start with nothing spent.
 
         Args:
-            models: the model in each role that an endpoint or a service plays; none for a run without either.
+            models: the model in each role that an endpoint or a service has; empty for a run without either.
             budget: the limits.
-            trains: whether training the policy is paid for too.
+            trains: True if training the policy costs money too.
 
         Raises:
             UsageError: a limit without an endpoint, a limit on the cost of a model without a price, a price file that cannot be read.
@@ -133,13 +133,13 @@ class CostTracker:
         self._spent = {role: Usage(0, 0) for role in models}
         self._trained = 0
         if budget.is_bound and not models:
-            raise UsageError("--max-cost and --max-tokens-total bound what endpoints are asked, and this run asks none; leave them out")
+            raise UsageError("--max-cost and --max-tokens-total bound the use of endpoints, and this run uses none; leave them out")
         if budget.max_cost is not None and self.unpriced:
-            raise UsageError(f"--max-cost needs a price for {' and '.join(self.unpriced)}; put it into a file and name that with --prices")
+            raise UsageError(f"--max-cost needs a price for {' and '.join(self.unpriced)}; put it into a file and pass that with --prices")
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """Models of which some price is not known."""
+        """Models without a known price."""
         return tuple(
             sorted(model for role, model in self.models.items() if not (model in self.prices and self._suffices(role, self.prices[model])))
         )
@@ -147,22 +147,22 @@ class CostTracker:
     def _suffices(self, role: ModelRole, price: Price) -> bool:
         return price.train is not None or not (self.trains and role is ModelRole.POLICY)
 
-    def pay(self, role: ModelRole, usage: Usage) -> None:
-        """Enter one answer."""
+    def record(self, role: ModelRole, usage: Usage) -> None:
+        """Add the tokens of one response."""
         before = self._spent[role]
         self._spent[role] = Usage(before.prompt + usage.prompt, before.sampled + usage.sampled)
 
     def record_training_cost(self, tokens: int) -> None:
-        """Enter one training step."""
+        """Add the tokens of one training step."""
         self._trained += tokens if self.trains else 0
 
     def restore(self, totals: LedgerTotals) -> None:
-        """Go on from what an earlier process's ledger had counted."""
+        """Continue from the totals of an earlier process's ledger."""
         self._spent = self._used(totals)
         self._trained = totals.train_tokens if self.trains else 0
 
     def require(self) -> None:
-        """Raise BudgetSpent if nothing more may be asked."""
+        """Raise BudgetSpentError if the budget is spent."""
         limits = self._budget
         tokens = sum(usage.prompt + usage.sampled for usage in self._spent.values()) + self._trained
         if limits.max_tokens is not None and tokens >= limits.max_tokens:
@@ -171,12 +171,12 @@ class CostTracker:
         if limits.max_cost is not None and cost is not None and cost >= limits.max_cost:
             raise BudgetSpentError(f"the budget of {limits.max_cost:g} USD is spent ({cost:.4f} so far)", "--max-cost")
 
-    def bill(self, totals: LedgerTotals) -> float | None:
-        """USD for a ledger's tokens, as far as endpoints and services were asked for them; None as `cost`."""
+    def cost_of(self, totals: LedgerTotals) -> float | None:
+        """Return the cost in USD of a ledger's tokens at endpoints and services; None as `cost`."""
         return self.cost(self._used(totals), totals.train_tokens)
 
     def cost_of_learning(self, spent: Spent) -> float | None:
-        """USD for what learning had used at a point of its curve, evaluations left out; None as `cost`."""
+        """Return the cost in USD of learning up to a point of its curve, without evaluations; None as `cost`."""
         used = {
             ModelRole.POLICY: Usage(spent.prompt_tokens, spent.generated_tokens),
             ModelRole.EDITOR: Usage(spent.reflection_prompt_tokens, spent.reflection_tokens),
@@ -191,7 +191,7 @@ class CostTracker:
         return {role: every[role] for role in self.models}
 
     def cost(self, used: Mapping[ModelRole, Usage], trained: int) -> float | None:
-        """USD for these tokens; None without an endpoint or service, or if a model has no price."""
+        """Return the cost of these tokens in USD; None without an endpoint or service, or if a model has no price."""
         if not used or self.unpriced:
             return None
         training = trained * (self.prices[self.models[ModelRole.POLICY]].train or 0.0) / MILLION if self.trains else 0.0

@@ -1,6 +1,6 @@
-"""One ledger per run: every token sampled or trained on, every episode, every second. Tables match budgets by it.
+"""Ledger of a run: every token sampled or trained on, every episode, every second. Tables match budgets by it.
 
-Counting happens where the engine is called (`MeteredClient`, `metered_train_step`), so nothing can be sampled unseen.
+Counting happens where the engine is called (`MeteredClient`, `metered_train_step`), so nothing is sampled uncounted.
 """
 
 import time
@@ -15,20 +15,20 @@ from espl_bench.types import Completion, Datum, SampleRequest
 
 
 class Purpose(StrEnum):
-    """What a completion is wanted for."""
+    """Purpose of a completion."""
 
     ROLLOUT = "rollout"
     """Training episodes."""
     REFLECTION = "reflection"
-    """The editor's writing."""
+    """Reflections of the editor."""
     EVALUATION = "evaluation"
 
 
 class Ledger:
-    """Running totals. Used from one event loop; not for several threads."""
+    """Running totals. Used from one event loop; not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start at nothing; `clock` gives seconds from any origin. Wall time counts from here."""
+        """Start at zero; `clock` gives seconds from any origin. Wall time counts from here."""
         self._clock = clock
         self._counts = dict.fromkeys((name for name in LedgerTotals.model_fields if name not in ("wall_s", "device_s")), 0)
         self._wall_s = 0.0
@@ -38,7 +38,7 @@ class Ledger:
         self._active_since = 0.0
 
     def record_samples(self, purpose: Purpose, requests: Sequence[SampleRequest], completions: Sequence[Completion]) -> None:
-        """Count the tokens of one answered call. Raises ValueError unless there is one completion per request."""
+        """Count the tokens of one completed call. Raises ValueError unless there is one completion per request."""
         if len(requests) != len(completions):
             raise ValueError(f"{len(requests)} requests, but {len(completions)} completions")
         asked = zip(requests, completions, strict=True)
@@ -72,7 +72,7 @@ class Ledger:
 
     @contextmanager
     def device(self) -> Generator[None]:
-        """Count these seconds as device time. Overlapping uses count once."""
+        """Count the seconds inside as device time. Overlapping uses count once."""
         if self._active == 0:
             self._active_since = self._clock()
         self._active += 1
@@ -84,15 +84,15 @@ class Ledger:
                 self._device_s += self._clock() - self._active_since
 
     def totals(self) -> LedgerTotals:
-        """What was spent until now, uses that still run included."""
+        """Return the totals until now, including uses still running."""
         now = self._clock()
         running = now - self._active_since if self._active else 0.0
         return LedgerTotals(**self._counts, wall_s=self._wall_s + now - self._since, device_s=self._device_s + running)
 
     def restore(self, totals: LedgerTotals) -> None:
-        """Go on from an earlier process's totals: counts as they were then, plus this ledger's own seconds.
+        """Continue from an earlier process's totals: its counts, plus this ledger's own seconds.
 
-        What this ledger has counted itself is forgotten, its time since construction is not: loading belongs to the run.
+        This ledger's own counts are dropped, but its time since construction is kept: loading is part of the run.
         """
         self._counts = {name: getattr(totals, name) for name in self._counts}
         self._wall_s = totals.wall_s
@@ -103,16 +103,16 @@ class Ledger:
 
 
 class MeteredClient:
-    """A sampling client that enters every call into a ledger."""
+    """A sampling client that records every call in a ledger."""
 
     def __init__(self, client: SamplingClient, ledger: Ledger, purpose: Purpose) -> None:
-        """Everything sampled through this client is for one purpose."""
+        """Count everything sampled through this client for one purpose."""
         self._client = client
         self._ledger = ledger
         self._purpose = purpose
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """As the wrapped client; tokens are counted once they were returned."""
+        """Sample as the wrapped client; tokens are counted when it returns."""
         with self._ledger.device():
             completions = await self._client.sample(requests)
         self._ledger.record_samples(self._purpose, requests, completions)
@@ -122,7 +122,7 @@ class MeteredClient:
 async def metered_train_step(
     engine: TrainingClient, ledger: Ledger, data: Sequence[Datum], loss: LossSpec, adam: AdamParams
 ) -> Mapping[str, float]:
-    """`engine.train_step`, entered into the ledger."""
+    """Call `engine.train_step` and record it in the ledger."""
     with ledger.device():
         metrics = await engine.train_step(data, loss, adam)
     ledger.record_training(data)

@@ -1,8 +1,8 @@
-"""What endpoints have answered since the last commit, so that nothing is paid for twice.
+"""Cache of endpoint responses since the last checkpoint, so that nothing is paid for twice.
 
-A run that ends between two commits (killed, a budget spent, an endpoint that fails) begins again at the last one and asks the
-same requests with the same seeds: what was answered before is then taken from ``answers/step_N.jsonl``, N the step of that
-commit. A later commit begins a new file and removes the old one: its answers are in the rollouts and in the ledger.
+A run that ends between two checkpoints (killed, a budget spent, an endpoint that fails) starts again at the last one and sends
+the same requests with the same seeds: earlier responses then come from ``answers/step_N.jsonl``, N the step of that checkpoint.
+The next checkpoint starts a new file and removes the old one: its responses are in the rollouts and in the ledger.
 """
 
 import hashlib
@@ -20,50 +20,52 @@ FOLDER = "answers"
 
 
 def key_of(role: ModelRole, model: str, request: SampleRequest) -> str:
-    """Names a request: the same exactly if role, model, conversation, seed and sampling are."""
+    """Return the key of a request: equal exactly if role, model, conversation, seed and sampling settings are."""
     messages = [[message.role, message.content] for message in request.messages]
     parts = [role.value, model, messages, request.seed, request.max_tokens, request.temperature, request.top_p]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode("ascii")).hexdigest()
 
 
 class ResponseCache:
-    """The answers of one run since one commit. A request that was asked twice was answered twice."""
+    """Responses of one run since one checkpoint. Identical requests are cached as separate entries."""
 
     def __init__(self) -> None:
-        """Nowhere yet: `begin` says where."""
+        """Make a cache without a file; `open` chooses the file."""
         self._path: Path | None = None
-        self._kept: dict[str, deque[Completion]] = {}
+        self._cached: dict[str, deque[Completion]] = {}
 
-    def begin(self, run: Path, step: int) -> list[tuple[ModelRole, Usage]]:
-        """Keep what is answered after the commit of `step`, and know again what was answered after it before.
+    def open(self, run: Path, step: int) -> list[tuple[ModelRole, Usage]]:
+        """Open the cache for the interval that starts at checkpoint `step`, loading responses an earlier process recorded there.
 
-        Returns what the latter has used. Raises RunDirError if a file is damaged or cannot be written.
+        Returns role and usage of each loaded response. Raises RunDirError if a file is damaged or cannot be written.
         """
         self._path = run / FOLDER / f"step_{step:06d}.jsonl"
-        self._kept = {}
+        self._cached = {}
         used: list[tuple[ModelRole, Usage]] = []
         try:
             for old in set(self._path.parent.glob("step_*.jsonl")) - {self._path}:
                 old.unlink()
             for row in self._read():
                 completion = _completion(row)
-                self._kept.setdefault(row["key"], deque()).append(completion)
+                self._cached.setdefault(row["key"], deque()).append(completion)
                 used.append((ModelRole(row["role"]), completion.usage or Usage(0, 0)))
         except OSError as error:
             raise RunDirError(f"cannot read or write {error.filename or self._path} ({error.strerror})") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise RunDirError(f"{self._path} holds a row that is no answer; remove the file, and what it held is asked again") from error
+            raise RunDirError(
+                f"{self._path} holds a row that is not a response; remove the file, and its requests are sent again"
+            ) from error
         return used
 
-    def take(self, key: str) -> Completion | None:
-        """An answer from before, which is then taken; None if the request must be asked."""
-        waiting = self._kept.get(key)
+    def pop(self, key: str) -> Completion | None:
+        """Remove and return a cached response; None if the request must be sent."""
+        waiting = self._cached.get(key)
         return waiting.popleft() if waiting else None
 
-    def keep(self, key: str, role: ModelRole, completion: Completion) -> None:
-        """Write an answer down. Raises RunDirError if that fails."""
+    def put(self, key: str, role: ModelRole, completion: Completion) -> None:
+        """Write a response to the file. Raises RunDirError if that fails."""
         if self._path is None:
-            raise RuntimeError("begin first")
+            raise RuntimeError("open the cache first")
         usage = completion.usage or Usage(0, 0)
         row = {
             "key": key,
@@ -80,7 +82,7 @@ class ResponseCache:
             raise RunDirError(f"cannot write {self._path} ({error.strerror})") from error
 
     def _read(self) -> list[dict[str, Any]]:
-        """The rows; a last line that a kill left unfinished is cut off."""
+        """Read the rows; a last line that a kill left unfinished is cut off."""
         if self._path is None or not self._path.exists():
             return []
         whole = self._path.read_bytes().rfind(b"\n") + 1

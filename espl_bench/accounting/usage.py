@@ -1,10 +1,10 @@
-"""Totals of what a run spent, as its summary records them."""
+"""Totals of a run's spending, as its summary records them."""
 
 from espl_bench.utils.validation import FrozenRecord
 
 
 class LedgerTotals(FrozenRecord):
-    """What a run spent. Evaluation is priced apart from learning."""
+    """Spending of a run. Evaluation is counted apart from learning."""
 
     rollouts: int
     """Training episodes."""
@@ -13,7 +13,7 @@ class LedgerTotals(FrozenRecord):
     prompt_tokens: int
     """Prompt tokens of training episodes, counted per request."""
     reflection_tokens: int
-    """Tokens the editor wrote."""
+    """Tokens sampled by the editor."""
     reflection_prompt_tokens: int
     reflection_calls: int
     train_tokens: int
@@ -24,20 +24,20 @@ class LedgerTotals(FrozenRecord):
     eval_prompt_tokens: int = 0
     """Prompt tokens of evaluations, counted per request; 0 in summaries older than the field."""
     wall_s: float
-    """Seconds from start to end, interruptions left out."""
+    """Seconds from start to end, without interruptions."""
     device_s: float
-    """Seconds of these during which the engine was sampling or training, or an endpoint was waited for."""
+    """Those seconds in which the engine was sampling or training, or an endpoint was awaited."""
 
 
 class Spent(FrozenRecord):
-    """What learning had cost when an evaluation was made; evaluations themselves are not in it."""
+    """Spending on learning up to an evaluation, without evaluations themselves."""
 
     rollouts: int
     """Training episodes."""
     generated_tokens: int
     """Tokens sampled in training episodes."""
     reflection_tokens: int
-    """Tokens the editor wrote."""
+    """Tokens sampled by the editor."""
     train_tokens: int
     """Tokens, prompts included, that went through a training step."""
     seconds: float
@@ -46,4 +46,4 @@ class Spent(FrozenRecord):
     """Prompt tokens of training episodes; 0 in summaries older than the field."""
     reflection_prompt_tokens: int = 0
     cost_usd: float | None = None
-    """The tokens until then at the list prices of the endpoints that were asked, reflections included; None without prices."""
+    """Cost of the tokens until then at the endpoints' list prices, reflections included; None without prices."""

@@ -1,7 +1,7 @@
-"""Where problem and answer stand in a record: by the columns somebody named, or by those that data sets usually have.
+"""Find problem and answer in a record: by named columns, or by those that data sets usually have.
 
-A value may be a text, a number, or a chat (a list of messages, of which the last user message is the problem). Dots in a
-column's name lead into nested records.
+A value may be a text, a number, or a chat (a list of messages, whose last user message is the problem). Dots in a column's
+name lead into nested records.
 """
 
 import math
@@ -12,38 +12,38 @@ from espl_bench.data.dataset_spec import Columns
 from espl_bench.errors import UsageError, unknown
 
 MISSING: Final = object()
-"""What `value_at` finds where nothing stands."""
+"""Returned by `value_at` for a column that does not exist."""
 
 
 def choose_columns(record: Mapping[str, Any], known: Sequence[Columns], problem: str | None, answer: str | None, where: str) -> Columns:
-    """The columns that hold problem and answer.
+    """Return the columns that hold problem and answer.
 
     Args:
         record: the first record of the file.
         known: pairs to try where a column is not named, first fit first.
-        problem: the problem's column, if somebody named it.
-        answer: the answer's, if somebody named it.
+        problem: the problem's column, if the user named it.
+        answer: the answer's column, if the user named it.
         where: names the file in messages.
 
     Raises:
         UsageError: a named column does not exist (the nearest one is named), or no known pair fits.
     """
-    there = list(_paths(record))
+    present = list(_paths(record))
     for named in (problem, answer):
         if named is not None and value_at(record, named) is MISSING:
-            raise unknown(f"column of {where}", named, there)
+            raise unknown(f"column of {where}", named, present)
     for pair in known:
         wanted = Columns(problem or pair.problem, answer or pair.answer)
         if value_at(record, wanted.problem) is not MISSING and value_at(record, wanted.answer) is not MISSING:
             return wanted
     pairs = " or ".join(f"{pair.problem} + {pair.answer}" for pair in known)
     raise UsageError(
-        f"{where} has no columns {pairs}, but {', '.join(there) or 'none'}; name them with --problem-column and --answer-column"
+        f"{where} has no columns {pairs}, but {', '.join(present) or 'none'}; name them with --problem-column and --answer-column"
     )
 
 
 def value_at(record: Mapping[str, Any], path: str) -> Any:
-    """What stands under a column's name, or `MISSING`. A name that holds dots itself is taken literally first."""
+    """Return the value of a column, or `MISSING`. A name that holds dots itself is taken literally first."""
     if path in record:
         return record[path]
     value: Any = record
@@ -55,7 +55,7 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text: a whole number without ``.0``, of a chat the last user message; None if there is none in it, as in NaN."""
+    """Convert a value to text: whole numbers without ``.0``, of a chat the last user message; None if it has no text, as NaN."""
     match value:
         case str():
             return value

@@ -1,7 +1,7 @@
-"""What an environment says of its data: where each set comes from, what is expected of it, and under which licence it stands.
+"""Descriptions of an environment's data: the source of each set, its expected content, and its licence.
 
-A description is written by hand beside the environment and holds no data. Everything else in this package works on
-descriptions alone. This module imports nothing but the standard library and the project's nouns, so that a spec stays light.
+A description is written by hand next to the environment and holds no data. Everything else in this package works on
+descriptions alone. This module imports only the standard library and the project's types, so that a spec stays light.
 """
 
 from collections.abc import Iterator
@@ -14,24 +14,24 @@ from espl_bench.types import Split
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """A licence as somebody states it. It is reported, never interpreted."""
+    """A licence as stated by its source. It is reported, never interpreted."""
 
     name: str
-    """E.g. ``apache-2.0``, or ``not verified``."""
+    """For example ``apache-2.0``, or ``not verified``."""
     stated_by: str
-    """Where it is stated, and what it does not settle."""
+    """Where it is stated, and which questions that leaves open."""
     non_commercial: bool = False
-    """Whether the statement excludes commercial use."""
+    """True if the statement excludes commercial use."""
 
     @property
     def short(self) -> str:
-        """The name, with the limit that people must not overlook."""
+        """Name with the restriction that users must not overlook."""
         return f"{self.name} (non-commercial)" if self.non_commercial else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where problem and answer stand in a record; dots lead into nested records, as in ``reward_model.ground_truth``."""
+    """Columns of problem and answer; dots lead into nested records, as in ``reward_model.ground_truth``."""
 
     problem: str
     answer: str
@@ -42,18 +42,18 @@ USUAL_COLUMNS: tuple[Columns, ...] = (
     Columns("question", "answer"),
     Columns("prompt", "reward_model.ground_truth"),
 )
-"""Tried in this order where nobody named the columns."""
+"""Tried in this order if the user did not name the columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """Words that a data set puts around every problem, removed when it is read."""
+    """Text that a data set puts around every problem, removed when it is read."""
 
     before: str
     after: str
 
     def unwrap(self, text: str) -> str:
-        """The text without them; what does not bear them is left as it is."""
+        """Remove the wrapper; a text without it is left as it is."""
         return text.replace(self.before, "").replace(self.after, "")
 
 
@@ -62,7 +62,7 @@ class DataSource:
     """One data set, of which an environment uses some or all rows."""
 
     name: str
-    """Names the set in the data home and in commands, e.g. ``aime-2022-2024``. Environments may share a source."""
+    """Name of the set in the data home and in commands, e.g. ``aime-2022-2024``. Environments may share a source."""
     hub_id: str
     """Hub id, or the path of a folder that `datasets` can load."""
     licence: Licence
@@ -72,21 +72,21 @@ class DataSource:
     revision: str | None = None
     """The commit to load; None: the newest, whose commit is then recorded."""
     columns: tuple[Columns, ...] = USUAL_COLUMNS
-    """The pairs that may hold problem and answer; the first that a file has is used."""
+    """Pairs that may hold problem and answer; the first that a file has is used."""
     wrapper: Wrapper | None = None
     answers: Literal["text", "integer", "list"] = "text"
     """``integer``: every answer must be one, and is stored without leading zeros and without ``.0``. ``list``: every answer is one
     text or several, any of which is right, and is stored as a JSON list."""
     expected: int | None = None
-    """Rows after duplicates are removed; None: not known."""
+    """Rows after duplicates are removed; None: unknown."""
     identity: str | None = None
-    """The recorded SHA-256 of the set (`text.identity_of`); None: not known."""
+    """The recorded SHA-256 of the set (`text.identity_of`); None: unknown."""
     identity_of: str = ""
-    """Which copy the recorded identity was computed from."""
+    """The copy from which the recorded identity was computed."""
     about: str = ""
-    """What is in it, in one line."""
+    """Content in one line."""
     caution: str = ""
-    """What whoever uses it must know, in one line."""
+    """Warning for its users in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +97,27 @@ class DataSpec:
     validation: tuple[DataSource, ...] = ()
     test: tuple[DataSource, ...] = ()
     split_rule: str = ""
-    """How the splits come out of the sources, in one line."""
+    """How splits are made from the sources, in one line."""
     selected: int | None = None
     """Rows of the training sources that are used; None: all."""
 
     def of(self, split: Split) -> tuple[DataSource, ...]:
-        """The sources of a split; empty if it has none of its own."""
+        """Return the sources of a split; empty if it has none of its own."""
         return {Split.TRAIN: self.train, Split.VALIDATION: self.validation, Split.TEST: self.test}[split]
 
     def rows(self, split: Split) -> int | None:
-        """How many rows a split has before anything is held out of it, as described; None if that is not known."""
+        """Return the number of rows of a split before anything is held out, as described; None if unknown."""
         if split is Split.TRAIN and self.selected is not None:
             return self.selected
         counts = [source.expected for source in self.of(split)]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def __iter__(self) -> Iterator[tuple[Split, DataSource]]:
-        """Every source with its split, in the splits' order."""
+        """Yield every source with its split, in the splits' order."""
         return ((split, source) for split in Split for source in self.of(split))
 
     def find(self, env: str, split: Split, name: str | None) -> DataSource:
-        """The source that a command means. Raises UsageError if the split has none, or several and none is named."""
+        """Return the source that a command means. Raises UsageError if the split has none, or several and none is named."""
         sources = {source.name: source for source in self.of(split)}
         if name is not None:
             if name not in sources:

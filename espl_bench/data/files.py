@@ -1,4 +1,4 @@
-"""Records out of a file: JSON Lines, JSON, CSV or Parquet, by the file's ending. What cannot be read is named with its line."""
+"""Read records from a file: JSON Lines, JSON, CSV or Parquet, by the file's ending. Errors name the line."""
 
 import csv
 import json
@@ -11,11 +11,11 @@ from espl_bench.errors import DataError, UsageError, reading, unknown
 
 Record = dict[str, Any]
 BATCH: Final = 4_096
-"""Rows of a table that are in memory as records at a time."""
+"""Rows of a table held in memory as records at a time."""
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a file, in order.
+    """Yield the records of a file, in order.
 
     Raises:
         UsageError: the file does not exist, its ending names no known format, or the package that reads it is missing.
@@ -25,7 +25,7 @@ def read_records(path: Path) -> Iterator[Record]:
     if reader is None:
         raise unknown("file format", path.suffix or path.name, READERS)
     if not path.is_file():
-        raise UsageError(f"{path} does not exist or is no file; name a file with the ending {', '.join(READERS)}")
+        raise UsageError(f"{path} does not exist or is not a file; name a file with the ending {', '.join(READERS)}")
     try:
         with reading(path, "check the file", DataError):
             yield from reader(path)
@@ -41,12 +41,12 @@ def _jsonl(path: Path) -> Iterator[Record]:
 
 
 def _json(path: Path) -> Iterator[Record]:
-    """A list of records, or one object with a list of records as its only list."""
+    """Yield from a list of records, or from one object whose only list is a list of records."""
     content = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
     inside: list[Any] = list(cast(Record, content).values()) if isinstance(content, dict) else [content]
     lists = [cast(list[Any], value) for value in inside if isinstance(value, list)]
     if len(lists) != 1:
-        raise DataError(f"{path} does not hold one list of records; one record a line belongs into a .jsonl file")
+        raise DataError(f"{path} does not hold one list of records; for one record per line, name the file .jsonl")
     for number, value in enumerate(lists[0], start=1):
         yield _record(value, f"{path}: entry {number}")
 
@@ -84,16 +84,16 @@ READERS: Final[dict[str, Callable[[Path], Iterator[Record]]]] = {
     ".csv": _csv,
     ".parquet": _parquet,
 }
-"""By the file's ending."""
+"""Readers by the file's ending."""
 
 
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise DataError(f"{where} is not JSON: {error}; mend it or take a fresh copy") from error
+        raise DataError(f"{where} is not JSON: {error}; fix it or take a fresh copy") from error
     except RecursionError as error:
-        raise DataError(f"{where} is nested too deeply to be read; mend it or take a fresh copy") from error
+        raise DataError(f"{where} is nested too deeply to be read; fix it or take a fresh copy") from error
 
 
 def _record(value: Any, where: str) -> Record:

@@ -1,4 +1,4 @@
-"""Fetching a data set from the hub with `datasets`, at a commit that is recorded. Loaded only when something is fetched."""
+"""Fetch a data set from the hub with `datasets`, at a commit that is recorded. Imported only for a fetch."""
 
 import logging
 import sys
@@ -16,17 +16,17 @@ from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError, UsageError, first_line
 
 TIMEOUT: Final = 20.0
-"""Seconds that the hub may take to say which commit is the newest."""
+"""Seconds within which the hub must name the newest commit."""
 HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
-"""Libraries under the hub's client, which has changed them between versions, and what they raise without a network."""
+"""Libraries under the hub's client, which differ between its versions, and their error without a network."""
 
 
 def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
-    """The items of a source and where they came from.
+    """Fetch the items of a source, and return them with their origin.
 
     Args:
-        source: its `hub_id` is asked for at its `revision`, or at the newest commit.
-        remedy: the commands that import what is missing from files, for the message.
+        source: its `hub_id` is fetched at its `revision`, or at the newest commit.
+        remedy: the commands that import missing sets from files, for the message.
 
     Raises:
         UsageError: a package is missing.
@@ -47,13 +47,13 @@ def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
 
 
 def _records(rows: Any) -> Iterator[Record]:
-    """The rows as plain records, many at a time: a set may have millions."""
+    """Yield the rows as plain records, in batches: a set may have millions."""
     for table in rows.with_format("arrow").iter(batch_size=BATCH):
         yield from table.to_pylist()
 
 
 def _commit(source: DataSource) -> str | None:
-    """The commit that is asked for, by its full name; None for a folder, which has none. Fails at once without a network."""
+    """Return the full name of the commit to fetch; None for a folder. Fails at once without a network."""
     if Path(source.hub_id).is_dir():
         return None
     from huggingface_hub import HfApi
@@ -62,8 +62,8 @@ def _commit(source: DataSource) -> str | None:
 
 
 @contextmanager
-def _failures_told(source: DataSource, remedy: str, failure: type[Exception]) -> Generator[None]:
-    """Tell what the hub's client and `datasets` (its `failure`) raise as one line with the way around it."""
+def _one_line_failures(source: DataSource, remedy: str, failure: type[Exception]) -> Generator[None]:
+    """Turn exceptions of the hub's client and of `datasets` (its `failure`) into one line with a remedy."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     clients = [cast(type[Exception], getattr(sys.modules[name], error)) for name, error in HTTP_CLIENTS.items() if name in sys.modules]
@@ -78,7 +78,7 @@ def _failures_told(source: DataSource, remedy: str, failure: type[Exception]) ->
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without the client's own words about retries, which the one line says better."""
+    """Silence the client's messages about retries, which our one-line error replaces."""
     client = logging.getLogger("huggingface_hub")
     level = client.level
     client.setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
-"""Records to items: what is read, what is refused, what is removed, and a report of all of it. Nothing is dropped in silence.
+"""Convert records to items, with a report of what is read, refused and removed. Nothing is dropped silently.
 
-A repeated problem (the same text, to the character, once a data set's wrapper is off) stays where it stood first and keeps
-the answer it had last. Comparing before anything is cleaned makes the number and order of items the published ones, on which
-selections such as "shuffle with seed 42, take 100" depend.
+A repeated problem (exactly the same text, without a data set's wrapper) keeps its first position and its last answer. Comparing
+before anything is cleaned keeps the published number and order of items, on which selections such as "shuffle with seed 42, take
+100" depend.
 """
 
 import json
@@ -16,12 +16,12 @@ from espl_bench.data.text import Item, clean, identity_of, repairs
 from espl_bench.errors import DataError
 
 SHOWN: Final = 3
-"""Rows that a message names."""
+"""Maximum number of rows that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The items of one data set and what was done to get them."""
+    """The items of one data set, and how they were obtained."""
 
     items: tuple[Item, ...]
     columns: Columns
@@ -45,7 +45,7 @@ class _RefusedRowError(Exception):
 
 @dataclass(slots=True)
 class _Refusals:
-    """Rows without which nothing can be imported, by what is wrong with them."""
+    """Unusable rows, which prevent the import, by fault."""
 
     rows: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
@@ -59,17 +59,17 @@ class _Refusals:
                 f"{len(rows)} {fault} (row {', '.join(map(str, rows[:SHOWN]))}{', …' * (len(rows) > SHOWN)})"
                 for fault, rows in self.rows.items()
             ]
-            raise DataError(f"{where}: {'; '.join(faults)}, counted from 0; nothing was imported: mend or remove these rows")
+            raise DataError(f"{where}: {'; '.join(faults)}, counted from 0; nothing was imported: fix or remove these rows")
 
 
 @dataclass(slots=True)
 class _Merged:
-    """The distinct problems so far."""
+    """A distinct problem: its last answer and first row."""
 
     answer: str
     row: int
     several: bool = False
-    """Whether it came with several answers."""
+    """True if it came with several answers."""
 
 
 def take_in(
@@ -84,12 +84,12 @@ def take_in(
     Args:
         records: its rows, in order; read once.
         where: names it in messages.
-        source: how its rows are to be understood; None: as a file of the user's own.
+        source: how its rows are read; None: as a file of the user's own.
         problem_column: overrides the columns that the source names.
         answer_column: the same.
 
     Raises:
-        UsageError: a column is not there.
+        UsageError: a column is missing.
         DataError: there are no rows, or rows without a problem or an answer.
     """
     known = USUAL_COLUMNS if source is None else source.columns
@@ -111,11 +111,11 @@ def take_in(
     if columns is None:
         raise DataError(f"{where} has no rows; nothing was imported")
     return Intake(
-        items=tuple(Item(clean(problem), each.answer, each.row) for problem, each in merged.items()),
+        items=tuple(Item(clean(problem), entry.answer, entry.row) for problem, entry in merged.items()),
         columns=columns,
         rows_read=row + 1,
         duplicates=row + 1 - len(merged),
-        conflicts=tuple(each.row for each in merged.values() if each.several),
+        conflicts=tuple(entry.row for entry in merged.values() if entry.several),
         repaired=sum(map(repairs, merged)),
     )
 
@@ -137,16 +137,16 @@ def _pair(record: Mapping[str, Any], columns: Columns, source: DataSource | None
 
 
 def _answer(value: Any, source: DataSource | None) -> str | None:
-    """An answer as text; where several may be right, all of them that say something, as a JSON list."""
+    """Return an answer as text; where several may be right, all non-empty ones as a JSON list."""
     if source is None or source.answers != "list":
         return text_of(value)
-    texts = [text_of(each) for each in cast(list[Any], value)] if isinstance(value, list) else [text_of(value)]
+    texts = [text_of(entry) for entry in cast(list[Any], value)] if isinstance(value, list) else [text_of(value)]
     said = dict.fromkeys(clean(text) for text in texts if text is not None and clean(text))
     return json.dumps(list(said), ensure_ascii=False) if said else None
 
 
 def _integer(answer: str) -> str | None:
-    """``033`` and ``33.0`` as ``33``; None for what is no integer."""
+    """Return ``033`` and ``33.0`` as ``33``; None if it is not an integer."""
     whole, _, fraction = answer.partition(".")
     bare = whole.removeprefix("-")
     if not (bare.isascii() and bare.isdecimal()) or fraction.strip("0"):

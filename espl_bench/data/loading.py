@@ -1,4 +1,4 @@
-"""An environment's data out of the data home, or one line that says all that is missing and the commands that bring it."""
+"""Load an environment's data from the data home, or explain in one line what is missing and which commands get it."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -10,23 +10,23 @@ from espl_bench.types import Split
 
 
 def get_command(env: str) -> str:
-    """The command that fetches an environment's data from the hub."""
+    """Return the command that fetches an environment's data from the hub."""
     return f"espl-bench data get {shlex.quote(env)}"
 
 
 def import_command(env: str, data: DataSpec, split: Split, source: DataSource) -> str:
-    """The command that imports one set from a file."""
+    """Return the command that imports one set from a file."""
     named = f" --source {source.name}" if len(data.of(split)) > 1 else ""
     return f"espl-bench data import {shlex.quote(env)} --split {split.value}{named} --from FILE"
 
 
 def missing(data: DataSpec, chosen: Collection[str] | None = None) -> list[tuple[Split, DataSource]]:
-    """The sets that an environment needs and the data home lacks; `chosen` as in `load_data`."""
+    """Return the sets that an environment needs and the data home lacks; `chosen` as in `load_data`."""
     return [(split, source) for split, source in _used(data, chosen) if not is_stored(source)]
 
 
 def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -> Mapping[Split, tuple[StoredData, ...]]:
-    """Every set of an environment, by split.
+    """Load every set of an environment, by split.
 
     Args:
         env: names the environment in messages.
@@ -54,11 +54,13 @@ def _used(data: DataSpec, chosen: Collection[str] | None) -> list[tuple[Split, D
 
 
 def _complaint(env: str, data: DataSpec, absent: list[tuple[Split, DataSource]], chosen: Collection[str] | None) -> str:
-    """What is missing, how to get it, and for a training set in part how to go on without."""
+    """Describe what is missing, how to get it, and how to continue if only some training sets are missing."""
     names = ", ".join(f"{source.name} ({split})" for split, source in absent)
     imports = " ; ".join(import_command(env, data, split, source) for split, source in absent)
     lacking = {source.name for _, source in absent}
-    there = [source.name for source in data.train if source.name not in lacking]
-    in_part = chosen is None and there and any(split is Split.TRAIN for split, _ in absent)
-    partly = f"; or train on what is there, which is another training set: --env-option sources={','.join(there)}" if in_part else ""
+    stored = [source.name for source in data.train if source.name not in lacking]
+    in_part = chosen is None and stored and any(split is Split.TRAIN for split, _ in absent)
+    partly = (
+        f"; or train on the sets that are there, which is another training set: --env-option sources={','.join(stored)}" if in_part else ""
+    )
     return f"{env} needs data that {home()} lacks: {names}; with a network: {get_command(env)} ; without: {imports}{partly}"

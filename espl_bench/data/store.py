@@ -1,6 +1,6 @@
-"""The data home: every data set once, in one form, with a manifest that says where it came from and what it must be.
+"""The data home: every data set once, in one format, with a manifest of its origin and expected bytes.
 
-    <home>/<source>/manifest.json        replaced last, so that a set is whole or the one before
+    <home>/<source>/manifest.json        replaced last, so that a set is whole or the previous one
     <home>/<source>/rows-3fa2b1c0.jsonl  {"problem": …, "answer": …, "row": …}, named by its identity
 
 Reading compares the file's bytes with the manifest and is cached until either file changes.
@@ -36,24 +36,24 @@ _Stamp = tuple[int, int]
 
 
 class DataOrigin(FrozenRecord):
-    """Where the rows came from: the hub, or a file."""
+    """Origin of the rows: the hub, or a file."""
 
     hub_id: str | None = None
     revision: str | None = None
-    """The hub's commit that was loaded."""
+    """The loaded commit of the hub."""
     file: str | None = None
     """The file's name, without its folder."""
     file_sha256: str | None = None
 
     def __str__(self) -> str:
-        """In a few words, for people."""
+        """Describe the origin in a few words, for people."""
         if self.hub_id is not None:
             return f"{self.hub_id} @ {(self.revision or 'no revision')[:12]}"
         return f"file {self.file}"
 
 
 class Manifest(BaseModel):
-    """What is known of a stored set."""
+    """Facts about a stored set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -74,26 +74,26 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class StoredData:
-    """A set as it lies in the data home. Compared by identity of the object: one reading, one object."""
+    """A set read from the data home. Compared by object identity: one reading, one object."""
 
     manifest: Manifest
     items: tuple[Item, ...]
 
     def facts(self) -> dict[str, Any]:
-        """What a run's provenance keeps of it."""
-        kept = ("source", "origin", "items", "duplicates", "identity")
-        return self.manifest.model_dump(mode="json", include=set(kept))
+        """Return the facts that a run's provenance records."""
+        recorded = {"source", "origin", "items", "duplicates", "identity"}
+        return self.manifest.model_dump(mode="json", include=recorded)
 
 
 def home() -> Path:
-    """The data home: ``ESPL_BENCH_DATA``, or the platform's folder for a user's data. It need not exist yet."""
+    """Return the data home: ``ESPL_BENCH_DATA``, or the platform's folder for user data. It may not exist yet."""
     if named := os.environ.get(HOME_VARIABLE):
         return Path(named).expanduser()
     return user_data_path("espl-bench", appauthor=False)
 
 
 def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
-    """Put a set into the data home, in the place of the one before. Raises DataError if the home cannot be written."""
+    """Save a set in the data home, replacing the previous one. Raises DataError if the home cannot be written."""
     folder = home() / source.name
     lines = [
         atomic_io.encode_text(json.dumps({"problem": item.problem, "answer": item.answer, "row": item.row}, ensure_ascii=False) + "\n")
@@ -122,24 +122,24 @@ def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
             if old.name != rows_file:
                 old.unlink()
     except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error.strerror or error}); set {HOME_VARIABLE} to a folder that can") from error
+        raise DataError(f"{folder} cannot be written ({error.strerror or error}); set {HOME_VARIABLE} to a writable folder") from error
     return manifest
 
 
 def is_stored(source: DataSource) -> bool:
-    """Whether the data home has the set, whole or not."""
+    """Return True if the data home has the set, whole or not."""
     return (home() / source.name / MANIFEST).is_file()
 
 
 def load(source: DataSource, remedy: str) -> StoredData:
-    """A stored set, its bytes compared with the manifest.
+    """Load a stored set, and compare its bytes with the manifest.
 
     Args:
         source: the set.
-        remedy: the command that brings it (back), for messages.
+        remedy: the command that restores it, for messages.
 
     Raises:
-        DataError: it is missing, or not the one that was stored.
+        DataError: it is missing, or differs from what was stored.
     """
     folder = home() / source.name
     manifest = manifest_of(source, remedy)
@@ -147,7 +147,7 @@ def load(source: DataSource, remedy: str) -> StoredData:
 
 
 def manifest_of(source: DataSource, remedy: str) -> Manifest:
-    """What is known of a stored set, its rows unread. Raises DataError as `load`."""
+    """Return the manifest of a stored set, without reading its rows. Raises DataError as `load`."""
     path = home() / source.name / MANIFEST
     if not path.is_file():
         raise DataError(f"the data set {source.name} is not in {home()}; fetch or import it: {remedy}")
@@ -172,7 +172,7 @@ def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
 
 @lru_cache(maxsize=64)
 def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: str) -> StoredData:
-    """Read and compared once for as long as neither file changes."""
+    """Read and compare a set once, as long as neither file changes."""
     manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
     path = folder / manifest.rows_file
     with _reading(path, remedy):

@@ -1,11 +1,11 @@
-r"""How texts are cleaned when they are stored, and how they are compared: three degrees, each for one purpose.
+r"""Clean texts for storage and compare them, at three levels, each for one purpose.
 
 1. `clean` makes the text that is stored and shown. It changes what carries no meaning and repairs what is known to be damaged:
-   white space at both ends goes; line ends become ``\n``; a LaTeX command whose first letters were once read as an escape
-   sequence is restored (in copies of DAPO-Math-17k ``\frac`` stands as a form feed and ``rac``); any other control
-   character but tab and line end becomes a space; what UTF-8 cannot hold becomes U+FFFD. Nothing else moves.
+   white space at both ends is removed; line ends become ``\n``; a LaTeX command whose first letters were once read as an escape
+   sequence is restored (in copies of DAPO-Math-17k ``\frac`` is written as a form feed and ``rac``); any other control
+   character but tab and line end becomes a space; what UTF-8 cannot encode becomes U+FFFD. Nothing else changes.
 2. `folded` decides whether two copies are the same set: every run of white space is one space. `identity_of` hashes it.
-3. `match_key` decides whether two problems are the same problem: letters and digits alone, without case or LaTeX's dress.
+3. `match_key` decides whether two problems are the same problem: letters and digits alone, without case or LaTeX styling.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 DAMAGED: Final = {"\x0crac": r"\frac", "\x08eta": r"\beta"}
-"""What an escape sequence made of a LaTeX command → the command. Only what was met in a data set."""
+"""Text that an escape sequence made of a LaTeX command → the command. Only those found in a data set."""
 
 _DAMAGE = re.compile("|".join(map(re.escape, DAMAGED)))
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -37,27 +37,27 @@ class Item:
     problem: str
     answer: str
     row: int
-    """Its place in the file or on the hub, counted from 0; of repeated rows, the first."""
+    """Its row in the file or on the hub, counted from 0; of repeated rows, the first."""
 
 
 def clean(text: str) -> str:
-    """The text as it is stored and shown."""
+    """Return the text as it is stored and shown."""
     text = _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _CONTROL.sub(" ", _DAMAGE.sub(lambda found: DAMAGED[found[0]], text)).strip()
+    return _CONTROL.sub(" ", _DAMAGE.sub(lambda match: DAMAGED[match[0]], text)).strip()
 
 
 def repairs(text: str) -> int:
-    """How many damaged LaTeX commands `clean` restores in a text."""
+    """Count the damaged LaTeX commands that `clean` restores in a text."""
     return len(_DAMAGE.findall(text))
 
 
 def folded(text: str) -> str:
-    """The text with every run of white space as one space."""
+    """Replace every run of white space by one space."""
     return " ".join(text.split())
 
 
 def identity_of(items: Iterable[Item]) -> str:
-    """SHA-256 over problems and answers, white space folded, in order.
+    """Return the SHA-256 over problems and answers, white space folded, in order.
 
     The order counts, because it decides which item has which index. Row numbers do not: a copy with every prompt a hundred
     times has the identity of the copy without repetitions.
@@ -69,15 +69,15 @@ def identity_of(items: Iterable[Item]) -> str:
 
 
 def match_key(text: str) -> str:
-    """Equal for texts that differ in white space, punctuation, case and LaTeX's styling only."""
+    """Return a key that is equal for texts that differ only in white space, punctuation, case and LaTeX styling."""
     return "".join(character for character in _plain(text).casefold() if character.isalnum())
 
 
 def words(text: str) -> list[str]:
-    """A problem as words for n-grams: ``ABCD`` and ``A B C D`` are both four, ``2n`` is two, a LaTeX command is one."""
+    """Split a problem into words for n-grams: ``ABCD`` and ``A B C D`` are both four, ``2n`` is two, a LaTeX command is one."""
     return [word.casefold() for word in _WORD.findall(_plain(text)) if word[0] == "\\" or word.isalnum()]
 
 
 def _plain(text: str) -> str:
-    """Compatibility forms, without what only changes how a formula looks."""
+    """Normalise to compatibility forms, and remove styling of formulas."""
     return _FRACTION.sub(r"\\frac", _STYLE.sub(" ", unicodedata.normalize("NFKC", text)))

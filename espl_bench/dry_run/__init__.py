@@ -1,1 +1,1 @@
-"""What a run would do and cost, worked out before it starts."""
+"""Estimate a run's work and cost before it starts."""

@@ -1,7 +1,7 @@
-"""What a run would ask of its endpoints and services, and at most pay: `--dry-run`. Nothing is asked to find it out.
+"""Estimate a run's requests to endpoints and services, and its maximum cost: `--dry-run`. No request is made.
 
 Sampled tokens are bounded by the limits of a request. Prompts are rendered and their characters counted, because an endpoint's
-tokenizer is not at hand; a reflection is taken to be shown attempts as long as they may be, so what it reads is overstated.
+tokenizer is not available; attempts shown to a reflection are assumed to have their maximum length, so its prompts are overstated.
 """
 
 from collections.abc import Mapping
@@ -16,34 +16,34 @@ from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.types import Message, Usage
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English in most tokenizers."""
+"""Characters of English per token, in most tokenizers."""
 PROMPTS_RENDERED = 20
-"""Problems whose prompts are counted."""
+"""Number of problems whose prompts are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What endpoints and services would be asked."""
+    """Estimated requests, tokens and cost at endpoints and services."""
 
     requests: int
-    """For a completion, if every episode uses all its turns."""
+    """Requests for completions, if every episode uses all its turns."""
     training_requests: int
-    """Of a service: two a step, gradients and optimiser, if every step finds something to learn."""
+    """Requests to a service: two a step, gradients and optimiser, if every step has something to learn."""
     saves: int
-    """Of a service: weights to sample with after every step, and checkpoints."""
+    """Saves at a service: sampling weights after every step, and checkpoints."""
     max_sampled_tokens: int
     prompt_tokens: int
-    """An estimate from characters."""
+    """Estimated from characters."""
     max_trained_tokens: int
-    """Of a service, prompts included, if every rollout has an advantage and uses all its tokens."""
+    """Tokens trained at a service, prompts included, if every rollout has an advantage and uses all its tokens."""
     prices: Mapping[str, Price]
     unpriced: tuple[str, ...]
     max_cost_usd: float | None
-    """At list prices; None if a model has none."""
+    """Cost at list prices; None if a model has none."""
 
 
 def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budget) -> Bill | None:
-    """The bill; None for a run that asks no endpoint and no service. Raises UsageError as the run would for its budget."""
+    """Estimate the bill; None for a run without endpoint or service. Raises UsageError as the run would for its budget."""
     cost_tracker = open_cost_tracker(config, budget)
     models = cost_tracker.models
     if not models:
@@ -72,9 +72,9 @@ def estimate_bill(config: RunConfig, env: TextEnv, work: Estimate, budget: Budge
 
 
 def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
-    """Mean over the first problems, under the root prompt.
+    """Return the mean prompt length of the first problems, under the root prompt.
 
-    Where an episode has several turns, this is what the last one reads, if all before it are as long as they may be.
+    In episodes of several turns, this is the prompt of the last turn, if all turns before it have their maximum length.
     """
     dialect = Dialect.load(config.prompts.dialect)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]

@@ -1,6 +1,6 @@
-"""A plan without the data: an environment that has as many items as the data's description says, and nothing in them.
+"""Plan a run without its data: an environment with as many items as the data's description says, and no content.
 
-Only for counting. What an item says is not known, so each is taken to be `ASSUMED_CHARACTERS` long.
+Only for counting. The items' texts are unknown, so each is assumed to be `ASSUMED_CHARACTERS` long.
 """
 
 from collections.abc import Mapping
@@ -10,41 +10,40 @@ from espl_bench.errors import DataError, EnvError
 from espl_bench.types import Problem, Split
 
 ASSUMED_CHARACTERS = 600
-"""Of a problem. Competition problems are mostly 200 to 800 long."""
+"""Characters of a problem. Competition problems mostly have 200 to 800."""
 
 
 class DescribedEnv(SingleTurnEnv):
-    """Items of a described size that say nothing."""
+    """Placeholder items in the described numbers."""
 
     def __init__(self, sizes: Mapping[Split, int], turns: int) -> None:
-        """As many items and turns as described."""
         super().__init__()
         self._sizes = sizes
         self._turns = turns
 
     @property
     def turns(self) -> int:
-        """As described."""
+        """Number of turns, as described."""
         return self._turns
 
     @property
     def assumes(self) -> str:
-        """In words."""
+        """The assumptions in words."""
         counts = ", ".join(f"{size:,} {split}" for split, size in self._sizes.items())
         held_out = "" if Split.VALIDATION in self._sizes else " before anything is held out"
         return f"{counts} items{held_out}, problems of {ASSUMED_CHARACTERS} characters"
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Those that are described."""
+        """Splits that are described."""
         return tuple(self._sizes)
 
     def size(self, split: Split) -> int:
-        """As described; 0 for a split that comes out of another."""
+        """Return the described number of items; 0 for a split that is drawn from another."""
         return self._sizes.get(split, 0)
 
     def problem(self, split: Split, index: int) -> Problem:
-        """A problem of the assumed length."""
+        """Return a problem of the assumed length."""
         return Problem(f"{split}/{index}", split, index, "x" * ASSUMED_CHARACTERS, answer="", gold="")
 
     def grade(self, problem: Problem, response: str) -> Verdict:
@@ -53,7 +52,7 @@ class DescribedEnv(SingleTurnEnv):
 
 
 def described_environment(spec: EnvironmentSpec, lacking: DataError) -> DescribedEnv:
-    """The stand-in, at the environment's default options. Raises `lacking` if the description does not say how many items there are."""
+    """Make the placeholder environment with default options. Raises `lacking` if the number of items is not described."""
     if spec.items:
         return DescribedEnv(spec.items, spec.turns)
     rows = {split: spec.data.rows(split) for split in Split if spec.data.of(split)}

@@ -1,6 +1,6 @@
-"""How long a run would take, found by really running two of its steps and one pass of its evaluations: `--dry-run`.
+"""Measure how long a run would take, by running two of its steps and one pass of its evaluations: `--dry-run`.
 
-Completions are cut at `MOST_TOKENS`, or a dry run of long ones would take as long as many a whole run.
+Completions are cut at `MOST_TOKENS`, or a dry run with long ones would take as long as some whole runs.
 """
 
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ MOST_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured."""
+    """Measured speed of a configuration."""
 
     step_s: float
-    """Seconds of one iteration; 0 for a method that makes none."""
+    """Seconds of one iteration; 0 for a method without iterations."""
     eval_rollout_s: float
     """Seconds of one evaluation episode among many."""
     rollout_tokens: float
     """Tokens generated per episode by the untrained policy."""
     cut_at: int | None
-    """Tokens at which completions were cut to measure; None if the configuration's own limits were used."""
+    """Tokens at which completions were cut for the measurement; None if the configuration's own limits were used."""
 
     def seconds(self, work: Estimate) -> float:
-        """The whole run, if it goes on as it began."""
+        """Estimate the seconds of the whole run, if it continues as measured."""
         return work.steps * self.step_s + work.eval_rollouts * self.eval_rollout_s
 
     def most_seconds(self, work: Estimate) -> float:
-        """The same if every completion used all its tokens, at the measured time per token; for completions that were cut."""
+        """Estimate the same if every completion used all its tokens, at the measured time per token; for completions that were cut."""
         longest = (work.max_generated_tokens + work.max_eval_tokens) / (work.rollouts + work.eval_rollouts)
         return self.seconds(work) * max(1.0, longest / max(1.0, self.rollout_tokens))
 

@@ -1,4 +1,4 @@
-"""What a run would spend, from its configuration alone: `--dry-run`. Counts are exact where the loop fixes them, else "at most"."""
+"""Estimate a run's work from its configuration alone: `--dry-run`. Counts are exact where the loop fixes them, else "at most"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Estimate:
     max_generated_tokens: int
     """Tokens sampled in training, if every episode uses all its turns and tokens."""
     evaluations: Mapping[str, int]
-    """How often each held-out split is evaluated, exactly."""
+    """Number of evaluations of each held-out split, exactly."""
     eval_rollouts: int
     """Evaluation episodes, exactly."""
     max_eval_tokens: int
@@ -55,7 +55,7 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
 
 
 def evaluated(steps: int, every: int) -> int:
-    """How often a split is evaluated: before steps 0, every, 2·every … and once at the end; 0 means only at the end."""
+    """Count evaluations of a split: before steps 0, every, 2·every … and once at the end; 0 means only at the end."""
     return 1 + (-(-steps // every) if every else 0)
 
 

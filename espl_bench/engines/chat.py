@@ -1,9 +1,9 @@
-"""A transformers tokenizer as the `Chat` of the engine protocol: messages to ids, ids to text.
+"""Adapt a transformers tokenizer to the engine protocol's `Chat`: messages to ids, ids to text.
 
-The format is the model's own chat template; nothing of it is known here. The one subtle thing is `continuation`: later turns of
-an episode are appended to the ids that were sampled, never re-tokenised. So it must yield the ids between one assistant turn's
-end-of-turn token and the next assistant turn's first token, whatever the template is, and must say so where there are none such:
-a template may drop earlier thinking, or move the system message, once the conversation goes on.
+The format is the model's own chat template; this module knows no template. The one subtle method is `continuation`: later turns
+of an episode are appended to the ids that were sampled, never re-tokenised. So it must find the ids between one assistant turn's
+end-of-turn token and the next assistant turn's first token, whatever the template is, and must report when there are none: a
+template may drop earlier thinking, or move the system message, once the conversation goes on.
 """
 
 import json
@@ -27,7 +27,7 @@ _SAID = "a"
 _CALL_ID = "call{:05d}"
 """Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
 _IN_TEMPLATE = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?[A-Za-z_]{2,40}>|\[/?[A-Z][A-Z_ ]{1,30}\]|<<?/?[A-Za-z]{1,10}>>?")
-"""What the text of a template has for markers: those that are no tokens of their own are words all the same to its model."""
+"""Markers in the text of a template. Those that are not tokens of their own still act as markers to the model."""
 
 
 class HfChat:
@@ -56,7 +56,7 @@ class HfChat:
         self.encode(_OPENING)  # settles the tokenizer's truncation and padding, which threads must not do at once
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of the rendered messages, ending where the assistant is to speak.
+        """Return the token ids of the rendered messages, ending where the assistant's turn begins.
 
         Raises:
             ModelError: the template refuses the messages (some know no system role).
@@ -64,14 +64,14 @@ class HfChat:
         return self._render(messages, assistant_speaks=True)
 
     def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
-        """Ids to append to a conversation that ends with an assistant's turn, which ended with its end-of-turn token.
+        """Return the ids to append to a conversation that ends with an assistant's completed turn.
 
-        Found in words: the conversation is rendered as it was when the assistant was to speak, and with the replies. The second
-        must begin with the first, then with what the assistant said (up to white space around it), then end the turn. What
-        assistants said is replaced by stand-ins, so that nothing depends on how the template trims it.
+        They are found by comparing texts: the conversation rendered up to the assistant's turn, and rendered with the replies.
+        The second must begin with the first, continue with the assistant's text (up to white space around it), then end the
+        turn. Placeholders replace what assistants said, so that the result does not depend on how the template trims it.
 
         Returns:
-            None if the template would change what stands before the replies; the conversation is then to be encoded anew.
+            None if the template would change anything before the replies; encode the whole conversation again in that case.
 
         Raises:
             ModelError: the template refuses the messages.
@@ -81,19 +81,19 @@ class HfChat:
         asked = self._text(stand_ins[:-1], assistant_speaks=True)
         replied = self._text([*stand_ins, *replies], assistant_speaks=True)
         added = replied[len(asked) :]
-        place, _ = min(((added.find(end), end) for end in self._ends if end in added), default=(-1, ""))
-        spoken = added[: max(place, 0)].strip()
+        end_at, _ = min(((added.find(end), end) for end in self._ends if end in added), default=(-1, ""))
+        spoken = added[: max(end_at, 0)].strip()
         exact = spoken.startswith(said) if stand_ins[-1].calls else spoken == said
-        if place < 0 or not replied.startswith(asked) or not exact:
+        if end_at < 0 or not replied.startswith(asked) or not exact:
             return None
-        tokens_T = self._ids(added[place:])  # behind the same token, as it would stand in the whole
+        tokens_T = self._ids(added[end_at:])  # tokenised after the end-of-turn token, as in the full text
         return tokens_T[1:] if tokens_T[:1] and tokens_T[0] in self.eos_ids else None
 
     def with_tools(self, tools: Sequence[ToolSpec]) -> Self:
-        """The same chat, whose template is told of tools: it words them, and their replies, in the model's own format.
+        """Return the same chat with tools in its template, which renders them and their replies in the model's own format.
 
         Raises:
-            ModelError: the template knows no tools.
+            ModelError: the template does not support tools.
         """
         chat = type(self)(self._tokenizer, self.eos_ids, self._model)
         chat._tools = tuple(tools)
@@ -102,7 +102,7 @@ class HfChat:
         return chat
 
     def harmless(self, text: str) -> str:
-        """A foreign text without anything that this tokenizer or template has for a marker."""
+        """Escape everything in a foreign text that this tokenizer or template treats as a marker."""
         return escape_markers(text, self._markers)
 
     @cached_property
@@ -112,11 +112,11 @@ class HfChat:
         return frozenset(text for text in (*(token.content for token in added), *in_template) if text.strip() and len(text) > 1)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """The text of sampled tokens, special tokens left out."""
+        """Return the text of sampled tokens, without special tokens."""
         return self._tokenizer.decode(list(tokens_T), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def lengths(self, tokens_T: Sequence[int], text: str) -> tuple[int, ...]:
-        """How many characters of the decoded `text` each token brought; a character of several tokens comes with its last.
+        """Count the characters of the decoded `text` that each token adds; a character of several tokens counts for the last.
 
         Empty if the tokens, decoded one after the other, do not make up the text.
         """
@@ -126,10 +126,10 @@ class HfChat:
         stream = DecodeStream(skip_special_tokens=True)
         try:
             pieces = [stream.step(backend, token) or "" for token in tokens_T]
-        except Exception:  # noqa: BLE001  (some decoders rewrite what they have said; the package has no narrower error for it)
+        except Exception:  # noqa: BLE001  (some decoders rewrite earlier output; the package has no narrower error for it)
             return ()
         joined = "".join(pieces)
-        held_back = text.removeprefix(joined)  # what is left of a character that was cut off
+        held_back = text.removeprefix(joined)  # the rest of a character that was cut off
         if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
             return ()
         return (*map(len, pieces[:-1]), len(pieces[-1]) + len(held_back))
@@ -155,7 +155,7 @@ class HfChat:
 
 
 def _stand_in(message: Message) -> Message:
-    """A message as it is; what an assistant said as a letter, with a thought where it thought."""
+    """Replace what an assistant said by one letter, and its thinking, if any, by another; return other messages unchanged."""
     if message.role != "assistant":
         return message
     said = "" if message.calls else _SAID
@@ -166,13 +166,13 @@ def _stand_in(message: Message) -> Message:
 
 
 def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """As chat templates take it. Calls are numbered on through the conversation, and replies name the call they answer."""
+    """Convert messages to the form chat templates take. Calls are numbered throughout, and replies name the call they answer."""
     rendered: list[dict[str, Any]] = []
     made = answered = 0
     for message in messages:
         record: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.calls:
-            record["tool_calls"] = [_call(call, made + place) for place, call in enumerate(message.calls)]
+            record["tool_calls"] = [_call(call, made + index) for index, call in enumerate(message.calls)]
             made += len(message.calls)
         if message.tool is not None:
             record |= {"name": message.tool, "tool_call_id": _CALL_ID.format(answered)}

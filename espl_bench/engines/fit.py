@@ -1,9 +1,9 @@
-"""What this machine can run: its devices, versions, and which sizes of model fit. Facts are read, the fit is arithmetic.
+"""Inspect this machine: its devices, package versions, and the model sizes that fit in its memory.
 
 The memory of a size is an estimate from the shapes of dense models of its class, for the engine `hf` with its defaults: one
 device holds the base weights once (policy and reference share them, the adapter is switched), an adapter on every linear
 layer in float32 with gradients and Adam's two moments, and either the key-value cache of the rollouts in flight or the
-activations of one micro-batch, whichever is larger. A fifth of the device is left to the allocator and to what is not counted.
+activations of one micro-batch, whichever is larger. A fifth of the device is reserved for the allocator and for what is not counted.
 """
 
 import os
@@ -18,10 +18,10 @@ from espl_bench.utils.system import installed_version, usable_cores
 
 GIB = 2**30
 USABLE = 0.8
-"""Share of a device that is planned with."""
+"""Share of a device's memory that estimates may use."""
 PACKAGES = ("espl-bench", "torch", "transformers", "peft", "vllm", "ray", "tinker")
 CONTEXT = 2048
-"""Tokens of prompt and answer together that a rollout is planned with."""
+"""Tokens of prompt and answer together assumed for a rollout."""
 AT_ONCE = 50
 """Rollouts in flight of the default shape: an iteration's 150 in three calls."""
 
@@ -41,31 +41,31 @@ class Size:
 
     @property
     def parameters(self) -> float:
-        """Weights."""
+        """Number of weights."""
         return self.billions * 1e9
 
     @property
     def adapter(self) -> float:
-        """Weights of an adapter of rank `RANK`: attention is four squares, a gated layer three oblongs of four times the width."""
+        """Weights of an adapter of rank `RANK`: attention has four square matrices, a gated layer three of four times the width."""
         return RANK * self.layers * self.hidden * (4 * 2 + 3 * 5)
 
     def sampling(self, width: int) -> float:
-        """Bytes of weights and cache while rollouts are sampled; `width` is the bytes of a weight."""
+        """Return the bytes of weights and cache while rollouts are sampled; `width` is the bytes of a weight."""
         return self.parameters * width + AT_ONCE * CONTEXT * 2 * self.layers * self.kv_width * width
 
     def learning(self, width: int, checkpointing: bool = False) -> float:
-        """Bytes of a trainer that somebody else samples for: the adapter with its optimiser, and one micro-batch.
+        """Return the bytes of a trainer without a sampler: the adapter with its optimiser, and one micro-batch.
 
-        With gradient checkpointing, only what goes into a layer is kept, and what is inside of it for one layer at a time.
+        With gradient checkpointing, only the inputs of layers are kept, and the activations inside them for one layer at a time.
         """
         inputs = MICRO_BATCH * self.hidden * width
         block = 17 * inputs  # one layer's for the backward pass (arXiv 2205.05198: 34 bytes at two a number)
-        kept = self.layers * inputs + block if checkpointing else self.layers * block
+        activations = self.layers * inputs + block if checkpointing else self.layers * block
         logits = 4 * min(MICRO_BATCH * self.vocabulary, PIECE) * 4  # softmax and gradients, in float32
-        return self.adapter * 4 * 4 + self.parameters * width + kept + logits
+        return self.adapter * 4 * 4 + self.parameters * width + activations + logits
 
     def training(self, width: int) -> float:
-        """Bytes at the largest moment of an iteration: the adapter with its optimiser all the time, and sampling or a micro-batch."""
+        """Return the peak bytes of an iteration: adapter and optimiser throughout, and sampling or a micro-batch."""
         return max(self.adapter * 4 * 4 + self.sampling(width), self.learning(width))
 
 
@@ -82,45 +82,45 @@ SIZES = (
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Something that computes."""
+    """A CPU or accelerator."""
 
     kind: str
     """cpu, cuda or mps."""
     name: str
     memory: int
-    """Bytes in all."""
+    """Total bytes."""
     free: int
-    """Bytes that nobody uses now."""
+    """Bytes not in use now."""
 
     @property
     def weight_bytes(self) -> int:
-        """As the engine `hf` holds weights there: bfloat16 on cuda, else float32."""
+        """Bytes of a weight in engine `hf`: bfloat16 on cuda, else float32."""
         return 2 if self.kind == "cuda" else 4
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was found."""
+    """The hardware and packages of this machine."""
 
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     devices: tuple[Device, ...]
-    """Accelerators if there are any, else the processor with the main memory."""
+    """Accelerators if there are any, else the CPU with main memory."""
     versions: dict[str, str | None]
     disk_free: int
-    """Bytes where the runs would go, here."""
+    """Bytes free in the current folder, where runs would go."""
     troubles: tuple[str, ...]
-    """What stands in the way of what the machine could do, with the remedy."""
+    """Problems that keep the machine from its full use, each with the remedy."""
 
     @property
     def device(self) -> Device:
-        """The one that a run would take: that with most memory."""
+        """The device a run would use: the one with the most memory."""
         return max(self.devices, key=lambda device: device.memory)
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a machine makes of a size of model."""
+    """How a model size fits on a machine."""
 
     size: Size
     sampling: float
@@ -128,15 +128,15 @@ class Fit:
     training: float
     """Bytes, sampling included."""
     samples: bool
-    """Whether the methods that freeze weights run on one device."""
+    """True if methods that freeze weights run on one device."""
     trains: bool
-    """Whether the methods that learn weights do."""
+    """True if methods that train weights run on one device."""
     spread: int | None
-    """Devices of a tensor-parallel group that would hold it for sampling, a power of two; None if there are too few."""
+    """Devices of a tensor-parallel group that hold it for sampling, a power of two; None if there are too few."""
 
 
 def examine() -> Machine:
-    """Look at this machine. Loads torch."""
+    """Inspect this machine. Loads torch."""
     import torch
 
     cores = usable_cores()
@@ -155,44 +155,44 @@ def examine() -> Machine:
 
 
 def fits(machine: Machine, sizes: Sequence[Size] = SIZES) -> tuple[Fit, ...]:
-    """Which sizes the machine can run. Memory in all decides, not what happens to be free."""
+    """Return how each size fits on the machine. Total memory decides, not what happens to be free."""
     room, width = machine.device.memory * USABLE, machine.device.weight_bytes
-    found: list[Fit] = []
+    results: list[Fit] = []
     for size in sizes:
         sampling, training = size.sampling(width), size.training(width)
         spread = _group(size, machine, len(machine.devices))
-        found.append(Fit(size, sampling, training, sampling <= room, training <= room, spread))
-    return tuple(found)
+        results.append(Fit(size, sampling, training, sampling <= room, training <= room, spread))
+    return tuple(results)
 
 
 def _group(size: Size, machine: Machine, devices: int) -> int | None:
-    """The smallest power of two of these devices that holds a model for sampling; None if all are too few."""
+    """Return the smallest power of two of these devices that holds a model for sampling; None if all are too few."""
     room = machine.device.memory * USABLE
     groups = (2**power for power in range(devices.bit_length()) if 2**power <= devices)
     return next((group for group in groups if size.sampling(machine.device.weight_bytes) / group <= room), None)
 
 
-def recommended(machine: Machine, found: Sequence[Fit]) -> str:
-    """The command to begin with: the largest model that can be trained, or the shipped one where an accelerator is missing."""
-    options = _over_devices(machine, found) or _on_one(machine, found)
+def recommended(machine: Machine, results: Sequence[Fit]) -> str:
+    """Return the command to start with: the largest model that can be trained, or the shipped one without an accelerator."""
+    options = _over_devices(machine, results) or _on_one(machine, results)
     if options is None:
         return "espl-bench run --method espl --env rulebook"
     return f"espl-bench data get beyondaime && espl-bench run --method espl --env beyondaime {options}"
 
 
-def _on_one(machine: Machine, found: Sequence[Fit]) -> str | None:
-    """The options of a run on one device."""
-    best = next((fit for fit in reversed(found) if fit.trains), None)
+def _on_one(machine: Machine, results: Sequence[Fit]) -> str | None:
+    """Return the options of a run on one device."""
+    best = next((fit for fit in reversed(results) if fit.trains), None)
     return None if machine.device.kind == "cpu" or best is None else f"--model {best.size.example}"
 
 
-def _over_devices(machine: Machine, found: Sequence[Fit]) -> str | None:
-    """The options of a run in which the trainer has a device of its own, and vLLM the others."""
+def _over_devices(machine: Machine, results: Sequence[Fit]) -> str | None:
+    """Return the options of a run in which the trainer has a device of its own and vLLM has the others."""
     others = len(machine.devices) - 1
     if machine.device.kind != "cuda" or machine.versions["vllm"] is None or others < 1:
         return None
     room, width = machine.device.memory * USABLE, machine.device.weight_bytes
-    for fit, checkpointing in product(reversed(found), (False, True)):
+    for fit, checkpointing in product(reversed(results), (False, True)):
         group = _group(fit.size, machine, others)
         if group is not None and fit.size.learning(width, checkpointing) <= room:
             sizes = {"tensor": group, "data": others // group}
@@ -203,7 +203,7 @@ def _over_devices(machine: Machine, found: Sequence[Fit]) -> str | None:
 
 
 def main_memory() -> tuple[int, int]:
-    """Bytes of main memory in all, and free; a container's bound counts where it is smaller."""
+    """Return the total and free bytes of main memory, within a container's limit if that is smaller."""
     page = os.sysconf("SC_PAGE_SIZE")
     total = page * os.sysconf("SC_PHYS_PAGES")
     free = page * os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else total
@@ -217,17 +217,17 @@ def main_memory() -> tuple[int, int]:
 
 
 def _troubles(devices: Sequence[Device], cores: int, versions: dict[str, str | None], cuda_build: bool) -> list[str]:
-    found: list[str] = []
+    troubles: list[str] = []
     if devices[0].kind == "cpu" and Path("/proc/driver/nvidia/version").exists():
         why = (
             "its driver is older than this torch needs, or hidden by CUDA_VISIBLE_DEVICES" if cuda_build else "torch is a build for the CPU"
         )
-        found.append(f"there is an NVIDIA device that torch does not see: {why}; see pytorch.org/get-started")
+        troubles.append(f"there is an NVIDIA device that torch does not see: {why}; see pytorch.org/get-started")
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads) > cores:
-        found.append(f"OMP_NUM_THREADS is {threads}, and this process may use {cores} cores; unset it")
+        troubles.append(f"OMP_NUM_THREADS is {threads}, and this process may use {cores} cores; unset it")
     if devices[0].kind == "cuda" and versions["vllm"] is None:
-        found.append("vllm is not installed; sampling large models is many times faster with it: pip install 'espl-bench[vllm]'")
+        troubles.append("vllm is not installed; sampling large models is many times faster with it: pip install 'espl-bench[vllm]'")
     taken = [device for device in devices if device.kind == "cuda" and device.free < 0.9 * device.memory]
-    found.extend(f"{device.name}: {(device.memory - device.free) / GIB:.1f} GiB are in use by others" for device in taken)
-    return found
+    troubles.extend(f"{device.name}: {(device.memory - device.free) / GIB:.1f} GiB are in use by others" for device in taken)
+    return troubles

@@ -1,11 +1,11 @@
-"""What the harness asks of an engine. The words are Tinker's: sampling client, training client, datum.
+"""The engine interface of the harness, in Tinker's words: sampling client, training client, datum.
 
 An engine owns one base model and one adapter. *Current* weights are base plus adapter; *reference* weights are the
 base alone. The loop never sees a tensor: tokens go in, tokens and log-probabilities come out.
 
-A request carries its conversation twice, as ids and as messages, and an engine reads the form it speaks. One that speaks
+A request carries its conversation twice, as ids and as messages, and an engine reads the form it needs. One that works on
 text (an endpoint) has a chat without ids: it returns text and the endpoint's own token counts (`Usage`), no ids and no
-log-probabilities, so nothing can be trained on what it sampled. Such an engine is *frozen*; config.py names the frozen ones.
+log-probabilities, so its samples cannot be trained on. Such an engine is *frozen*; `engines.source` names the frozen ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 @dataclass(frozen=True, slots=True)
 class AdamParams:
-    """One optimiser step's settings (paper: betas 0.9 and 0.95)."""
+    """Settings of one optimiser step (paper: betas 0.9 and 0.95)."""
 
     lr: float
     beta1: float = 0.9
@@ -34,26 +34,26 @@ class Chat(Protocol):
     """A model's own chat format and tokenizer."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of the rendered messages, ending where the assistant is to speak; none from an engine that speaks text."""
+        """Return the token ids of the rendered messages, ending where the assistant's turn begins; none from a text engine."""
         ...
 
     def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
-        """Ids to append to a conversation that ends with an assistant's completed turn: the replies, then the assistant's opening.
+        """Return the ids to append after an assistant's completed turn: the replies, then the opening of the assistant's next turn.
 
-        None if the chat template would change what stands before: the whole is then to be encoded anew, as a new segment.
+        None if the chat template would change earlier text: encode the whole conversation again in that case, as a new segment.
         """
         ...
 
     def with_tools(self, tools: Sequence[ToolSpec]) -> "Chat":
-        """The same chat with tools in the model's own format. Raises EsplError if it has none."""
+        """Return the same chat with tools in the model's own format. Raises EsplError if it has none."""
         ...
 
     def harmless(self, text: str) -> str:
-        """A foreign text without anything that the model would read as a marker of its chat format."""
+        """Escape everything in a foreign text that the model would read as a marker of its chat format."""
         ...
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """The text of sampled tokens, special tokens left out."""
+        """Return the text of sampled tokens, without special tokens."""
         ...
 
 
@@ -61,7 +61,7 @@ class SamplingClient(Protocol):
     """Samples from fixed weights."""
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order. Deterministic given weights and the list of requests, except from an endpoint.
+        """Return one completion per request, in order. Deterministic in weights and requests, except from an endpoint.
 
         Raises EndpointError if an endpoint does not answer.
         """
@@ -72,10 +72,10 @@ class TrainingClient(Protocol):
     """Changes the current weights."""
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """One optimiser step on the sum over data and tokens.
+        """Take one optimiser step on the sum over data and tokens.
 
         Returns metrics; keys are stable per engine: ``loss``, ``grad_norm``, those of `learning.losses.mismatch` and of
-        `learning.correction.spread`, and ``skipped_steps``. Raises UsageError from a frozen engine, DeviceMemoryError where
+        `learning.correction.off_policy_metrics`, and ``skipped_steps``. Raises UsageError from a frozen engine, DeviceMemoryError where
         the step does not fit.
         """
         ...
@@ -96,16 +96,16 @@ class Engine(TrainingClient, Protocol):
     isolates_snapshots: bool
     """True if the reference client may sample while ``train_step`` runs, without either seeing the other."""
     batches_continuously: bool
-    """True if requests are best asked one by one as they come up; False if a whole list at a time."""
+    """True if requests are best sent one by one as they arise; False if a whole list at a time."""
 
     async def current(self) -> SamplingClient:
-        """A client of the current weights. Ask anew after every train step: an older client may serve old weights."""
+        """Return a client of the current weights. Call again after every train step: an older client may serve old weights."""
         ...
 
     async def reference(self) -> SamplingClient:
-        """A client of the base weights, adapter off."""
+        """Return a client of the base weights, adapter off."""
         ...
 
     async def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""
         ...

@@ -17,7 +17,7 @@ def fastest_engine() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """One model and how it is come by."""
+    """A model and the engine that serves it."""
 
     engine: str
     model: str
@@ -36,5 +36,5 @@ class ModelSource:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it runs elsewhere, at an address and with a key."""
+        """True if it runs elsewhere, at an address and with a key."""
         return self.is_endpoint or self.is_service

@@ -1,1 +1,1 @@
-"""The contract of an environment, and the checks that come with it."""
+"""The contract of an environment, and checks for it."""

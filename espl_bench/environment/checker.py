@@ -1,7 +1,7 @@
-"""The contract of an environment as one check, for the tests of whoever writes one: `check_environment(MyEnv(), twin=MyEnv())`.
+"""Check the contract of an environment in one call, for the tests of its author: `check_environment(MyEnv(), twin=MyEnv())`.
 
-What a benchmark needs beyond Gymnasium's API: items that are the same for every method and on every machine, splits that do
-not leak, and a grader that accepts the truth and nothing less. Each rule is a function that yields what it found broken.
+Beyond Gymnasium's API a benchmark needs items that are the same for every method and on every machine, splits that do not
+leak, and a grader that accepts the truth and nothing less. Each rule is a function that yields its findings.
 """
 
 import pickle
@@ -21,9 +21,9 @@ from espl_bench.types import Outcome, Problem, Split
 MAX_TURNS: Final = 100
 """Turns within which every episode must end by itself."""
 MAX_ITEMS: Final = 20_000
-"""Items of a split that are read for the rules about all of them."""
+"""Items of a split that are read for rules about all items."""
 GARBLED: Final = ("zq }{ 7%% ]] -- qz", "\n\n\n", "None", "[[[[((((", "0" * 500)
-"""Texts that are no answer to anything."""
+"""Texts that answer nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class CheckedEnding:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What the rules look at."""
+    """The environment under test."""
 
     env: TextEnv
     twin: TextEnv
@@ -45,14 +45,14 @@ class _Subject:
     samples: int
 
     def sampled(self) -> Iterator[Problem]:
-        """At most `samples` items of each split, evenly spread."""
+        """Yield at most `samples` items of each split, evenly spread."""
         for split in self.env.splits:
             size = self.env.size(split)
             count = min(self.samples, size)
-            yield from (self.env.problem(split, place * size // count) for place in range(count))
+            yield from (self.env.problem(split, number * size // count) for number in range(count))
 
     def all_items(self, split: Split) -> Iterator[Problem]:
-        """The items of a split, in order."""
+        """Yield the items of a split, in order, up to `MAX_ITEMS`."""
         return (self.env.problem(split, index) for index in range(min(MAX_ITEMS, self.env.size(split))))
 
 
@@ -60,12 +60,12 @@ Rule = Callable[[_Subject], Iterator[str]]
 
 
 def check_environment(env: TextEnv, *, twin: TextEnv | None = None, samples: int = 16) -> None:
-    """Check the whole contract; silence means that it holds.
+    """Check the whole contract; return only if it holds.
 
     Args:
         env: an instance, not wrapped.
         twin: another instance made with the same options, to find items that depend on the instance. Without one, a
-            pickled copy, which cannot show what the constructor drew at random.
+            pickled copy is used, which cannot show what the constructor drew at random.
         samples: items per split on which the grader is tried.
 
     Raises:
@@ -88,7 +88,7 @@ def play(env: TextEnv, problem: Problem, text: str) -> CheckedEnding:
 
 
 def _first_finding(rule: Rule, subject: _Subject) -> Iterator[str]:
-    """One line at most: the first thing a rule finds, or the fault that kept it from looking."""
+    """Yield at most one line: the first finding of a rule, or the fault that stopped it."""
     try:
         found = next(rule(subject), None)
     except EnvError as fault:
@@ -105,7 +105,7 @@ def _copy(env: TextEnv) -> TextEnv:
 
 
 def _gymnasium(subject: _Subject) -> Iterator[str]:
-    """Gymnasium's own check passes."""
+    """Require that Gymnasium's own check passes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice, and that an environment outside the registry has no spec
         try:
@@ -115,7 +115,7 @@ def _gymnasium(subject: _Subject) -> Iterator[str]:
 
 
 def _pickles(subject: _Subject) -> Iterator[str]:
-    """A pickled copy has the same items."""
+    """Require that a pickled copy has the same items."""
     copy = _copy(subject.env)
     for problem in subject.sampled():
         if copy.problem(problem.split, problem.index) != problem:
@@ -123,7 +123,7 @@ def _pickles(subject: _Subject) -> Iterator[str]:
 
 
 def _filed(subject: _Subject) -> Iterator[str]:
-    """Every declared split has items, TEST is declared; each item carries its own split and index; ids are unique."""
+    """Require items in every declared split, TEST among them; each item's own split and index; and unique ids."""
     seen: set[str] = set()
     if Split.TEST not in subject.env.splits:
         yield f"{Split.TEST} is not among its splits; every environment needs one"
@@ -142,31 +142,31 @@ def _filed(subject: _Subject) -> Iterator[str]:
 
 
 def _pure(subject: _Subject) -> Iterator[str]:
-    """An item depends on its split and index alone: not on seeds, on the order of asking, or on the instance."""
+    """Require that an item depends on its split and index alone: not on seeds, on the order of calls, or on the instance."""
     first = list(subject.sampled())
     for seed, problem in enumerate(reversed(first)):
         subject.twin.reset(seed=seed)
         subject.env.reset(seed=seed + 1)
         question, _ = subject.twin.reset(seed=seed, options={"split": problem.split, "index": problem.index})
         if subject.env.problem(problem.split, problem.index) != problem:
-            yield f"{problem.id} is not the same when asked for twice; draw it from its index alone"
+            yield f"{problem.id} is not the same the second time; draw it from its index alone"
         if subject.twin.problem(problem.split, problem.index) != problem:
-            yield f"{problem.id} is another in a second instance; draw it from its index and the options alone"
+            yield f"{problem.id} is different in a second instance; draw it from its index and the options alone"
         if question != problem.question:
             yield f"reset shows another question than that of {problem.id}"
 
 
 def _apart(subject: _Subject) -> Iterator[str]:
-    """No training question occurs in validation or test."""
+    """Require that no training question occurs in validation or test."""
     train = {problem.question: problem.id for problem in subject.all_items(Split.TRAIN)}
     for split in (Split.VALIDATION, Split.TEST):
         for problem in subject.all_items(split):
             if problem.question in train:
-                yield f"{problem.id} asks what {train[problem.question]} asks"
+                yield f"{problem.id} has the same question as {train[problem.question]}"
 
 
 def _bounded(subject: _Subject) -> Iterator[str]:
-    """An item that does not exist is refused."""
+    """Require that an item that does not exist is refused."""
     for split in Split:
         for index in (-1, subject.env.size(split)):
             try:
@@ -177,7 +177,7 @@ def _bounded(subject: _Subject) -> Iterator[str]:
 
 
 def _accepts_gold(subject: _Subject) -> Iterator[str]:
-    """The gold response of every item is correct and earns 1."""
+    """Require that the gold response of every item is correct and earns 1."""
     for problem in subject.sampled():
         ending = play(subject.env, problem, problem.gold)
         if (ending.outcome, ending.reward) != (Outcome.CORRECT, 1.0):
@@ -185,7 +185,7 @@ def _accepts_gold(subject: _Subject) -> Iterator[str]:
 
 
 def _refuses_silence(subject: _Subject) -> Iterator[str]:
-    """An empty response earns 0 and is no answer (or, after many turns, truncated)."""
+    """Require that an empty response earns 0 as no answer (or, after many turns, as truncated)."""
     for problem in subject.sampled():
         ending = play(subject.env, problem, "")
         expected = Outcome.TRUNCATED if ending.truncated else Outcome.NO_ANSWER
@@ -194,7 +194,7 @@ def _refuses_silence(subject: _Subject) -> Iterator[str]:
 
 
 def _refuses_noise(subject: _Subject) -> Iterator[str]:
-    """A response that makes no sense earns 0 as wrong, as no answer, or as truncated."""
+    """Require that a response that makes no sense earns 0 as wrong, as no answer, or as truncated."""
     fair = (Outcome.WRONG, Outcome.NO_ANSWER, Outcome.TRUNCATED)
     for problem in subject.sampled():
         for text in GARBLED:
@@ -204,7 +204,7 @@ def _refuses_noise(subject: _Subject) -> Iterator[str]:
 
 
 def _leaves_the_overlong_unread(subject: _Subject) -> Iterator[str]:
-    """A response longer than the limit is truncated, even if it holds the truth."""
+    """Require that a response longer than the limit is truncated, even if it holds the truth."""
     for problem in subject.sampled():
         ending = play(subject.env, problem, problem.gold.ljust(subject.env.max_response_chars + 1))
         if (ending.outcome, ending.reward, ending.truncated) != (Outcome.TRUNCATED, 0.0, True):
@@ -213,7 +213,7 @@ def _leaves_the_overlong_unread(subject: _Subject) -> Iterator[str]:
 
 
 def _ends(subject: _Subject) -> Iterator[str]:
-    """A step after the end is an error, until the next reset."""
+    """Require that a step after the end is an error, until the next reset."""
     problem = next(subject.sampled())
     play(subject.env, problem, problem.gold)
     try:
@@ -240,4 +240,4 @@ RULES: Final[tuple[Rule, ...]] = (
     _leaves_the_overlong_unread,
     _ends,
 )
-"""In the order they are tried; each is tried whatever the others found."""
+"""In the order they are tried; each is tried whatever the others find."""

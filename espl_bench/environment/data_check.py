@@ -1,8 +1,8 @@
-"""`data check`: what an environment serves, looked at the way a doubter would, before anything is trained on it.
+"""`data check`: examine critically what an environment serves, before anything is trained on it.
 
-The environment is asked for its items like any other user would ask, so what is checked is what runs will meet. The sets
-behind it are compared with what was expected of them, and, when asked, with the sets of other environments: a training set
-may hold another benchmark's test.
+Items are requested through the environment's public interface, so the check sees what runs will see. The sets behind it are
+compared with their expected content and, if requested, with the sets of other environments: a training set may hold another
+benchmark's test.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.types import Outcome, Problem, Split
 
 OTHERS: Final = 2
-"""Gold responses of other items that are tried on an item. One may fail for its own sake."""
+"""Number of gold responses of other items tried on an item. One may fail for reasons of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class SourceReport:
     """Rows without duplicates; None while it is not stored."""
     expected: int | None
     duplicates: int
-    """Rows that were removed because they repeated a problem."""
+    """Rows removed because they repeated a problem."""
     conflicts: int
-    """Problems that came with several answers."""
+    """Problems with several answers."""
     repaired: int
     identity: str
     recorded: str | None
-    """The identity on record; None: none is."""
+    """The recorded identity; None if there is none."""
     recorded_of: str
     licence: str
     licence_stated_by: str
@@ -50,15 +50,15 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class Unaccepted:
-    """An item that the grader cannot deal with."""
+    """An item that the grader cannot handle."""
 
     id: str
     answer: str
     outcome: str
-    """What it found instead."""
+    """The grader's outcome."""
     response: str
-    """``own``: in the item's own gold response. ``other``: in the gold responses of other items, which it should find wrong; it
-    cannot read the item's answer then, or not compare it."""
+    """``own``: for the item's own gold response. ``other``: for the gold responses of other items, which should be wrong; then the
+    grader cannot read the item's answer, or cannot compare it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class SplitReport:
     split: str
     items: int
     identity: str
-    """Empty for an environment that has none."""
+    """Empty for an environment without one."""
     repetitions: tuple[OverlapPair, ...]
     unaccepted: tuple[Unaccepted, ...]
 
@@ -84,16 +84,16 @@ class OverlapReport:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Everything about one environment."""
+    """The full report on one environment."""
 
     env: str
     split_rule: str
     sources: tuple[SourceReport, ...]
     splits: tuple[SplitReport, ...]
     overlaps: tuple[OverlapReport, ...]
-    """Between every two splits."""
+    """Overlaps between every two splits."""
     elsewhere: tuple[OverlapReport, ...]
-    """Between the whole sets behind this environment and those behind others."""
+    """Overlaps between the whole sets behind this environment and those behind others."""
 
 
 def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpec] = ()) -> DataReport:
@@ -102,7 +102,7 @@ def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpe
     Args:
         spec: its spec.
         env: an instance.
-        against: environments whose stored sets are searched for this one's problems; what is not stored is left out.
+        against: environments whose stored sets are searched for this one's problems; sets that are not stored are skipped.
 
     Raises:
         DataError: a stored set is damaged.
@@ -144,41 +144,41 @@ def _source_report(env: str, data: DataSpec, split: Split, source: DataSource) -
 
 
 def _split_report(env: TextEnv, split: Split, problems: Sequence[Problem], identity: str) -> SplitReport:
-    unaccepted = tuple(found for place in range(len(problems)) if (found := _unaccepted(env, problems, place)))
+    unaccepted = tuple(item for index in range(len(problems)) if (item := _unaccepted(env, problems, index)))
     return SplitReport(split.value, len(problems), identity, tuple(repetitions(_texts(problems))), unaccepted)
 
 
-def _unaccepted(env: TextEnv, problems: Sequence[Problem], place: int) -> Unaccepted | None:
-    """Try the item's own gold response, and those of others: an answer that is only recognised as the same text is no use."""
-    problem = problems[place]
+def _unaccepted(env: TextEnv, problems: Sequence[Problem], index: int) -> Unaccepted | None:
+    """Try the gold responses of the item itself and of others: it is no use if an answer is only recognised as equal text."""
+    problem = problems[index]
     own = play(env, problem, problem.gold).outcome
     if own is not Outcome.CORRECT:
         return Unaccepted(problem.id, problem.answer, str(own), "own")
-    others = [other for other in (*problems[place + 1 :], *problems[:place]) if other.answer != problem.answer]
-    found = [play(env, problem, other.gold).outcome for other in others[:OTHERS]]
-    if len(found) == OTHERS and not any(isinstance(outcome, Outcome) and outcome.graded for outcome in found):
-        return Unaccepted(problem.id, problem.answer, str(found[0]), "other")
+    others = [other for other in (*problems[index + 1 :], *problems[:index]) if other.answer != problem.answer]
+    outcomes = [play(env, problem, other.gold).outcome for other in others[:OTHERS]]
+    if len(outcomes) == OTHERS and not any(isinstance(outcome, Outcome) and outcome.graded for outcome in outcomes):
+        return Unaccepted(problem.id, problem.answer, str(outcomes[0]), "other")
     return None
 
 
 def _elsewhere(spec: EnvironmentSpec, against: Sequence[EnvironmentSpec]) -> tuple[OverlapReport, ...]:
-    """All foreign sets are searched at once: what many of them share is a stock phrase, and each own text is read once."""
+    """Search all foreign sets at once, so that stock phrases are found among all, and each own text is read once."""
     own = {source.name: _stored_texts(spec, split, source) for split, source in spec.data}
     foreign = {
         source.name: _stored_texts(other, split, source) for other in against for split, source in other.data if source.name not in own
     }
     home_of = {text.id: name for name, texts in foreign.items() for text in texts}
-    found: list[OverlapReport] = []
+    reports: list[OverlapReport] = []
     for name, texts in own.items():
-        pairs: dict[str, list[OverlapPair]] = {each: [] for each, there in foreign.items() if texts and there}
-        for pair in overlaps(texts, [text for there in foreign.values() for text in there]):
+        pairs: dict[str, list[OverlapPair]] = {other: [] for other, foreign_texts in foreign.items() if texts and foreign_texts}
+        for pair in overlaps(texts, [text for foreign_texts in foreign.values() for text in foreign_texts]):
             pairs[home_of[pair.second.id]].append(pair)
-        found.extend(OverlapReport(name, each, tuple(shared)) for each, shared in pairs.items())
-    return tuple(found)
+        reports.extend(OverlapReport(name, other, tuple(shared)) for other, shared in pairs.items())
+    return tuple(reports)
 
 
 def _stored_texts(spec: EnvironmentSpec, split: Split, source: DataSource) -> list[Text]:
-    """Every problem of a set; none if it is not stored."""
+    """Return every problem of a set; none if it is not stored."""
     if not is_stored(source):
         return []
     stored = load(source, import_command(spec.name, spec.data, split, source))

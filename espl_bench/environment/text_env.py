@@ -21,28 +21,28 @@ from espl_bench.errors import EnvError
 from espl_bench.types import Limit, Outcome, Problem, Split
 
 Info = dict[str, Any]
-"""Of a step. See `TextEnv` for what the last one holds."""
+"""Info of a step. See `TextEnv` for the contents of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a grader found in one response."""
+    """A grader's verdict on one response."""
 
     outcome: Outcome
     reward: float
     error: str | None = None
-    """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+    """The failure in one line, if the outcome is TIMEOUT or ERROR."""
     measures: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What is reported beside the reward and teaches nothing, e.g. ``f1``."""
+    """Metrics that are reported but not trained on, e.g. ``f1``."""
 
     @classmethod
     def of(cls, outcome: Outcome, error: str | None = None, **measures: float) -> "Verdict":
-        """1 for a correct response, 0 for any other."""
+        """Give reward 1 to a correct response, and 0 to any other."""
         return cls(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, error, measures)
 
     @property
     def info(self) -> "Info":
-        """As a last step tells it."""
+        """The info of a last step."""
         return {"outcome": self.outcome, "error": self.error} | ({"measures": self.measures} if self.measures else {})
 
 
@@ -50,7 +50,7 @@ MAX_OBSERVATION_CHARS = 100_000
 
 
 def text_space(max_length: int, charset: str) -> Text:
-    """A space of texts with a generator of its own. Gymnasium's tables of the characters are made once: every episode has spaces."""
+    """Return a space of texts with its own generator. Gymnasium's character tables are made once: every episode has spaces."""
     return copy(_text_space(max_length, charset))
 
 
@@ -62,7 +62,7 @@ def _text_space(max_length: int, charset: str) -> Text:
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
 
-    The last step's info holds ``outcome`` (an `Outcome`), and ``limit`` (a `Limit`) if one was met. Item `index` of a split is a
+    The last step's info holds ``outcome`` (an `Outcome`), and ``limit`` (a `Limit`) if one was reached. Item `index` of a split is a
     pure function of the environment's own options, never of the seed; without options, `reset` draws an item of the first split
     that has any.
     """
@@ -71,49 +71,48 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     """A longer response ends the episode as truncated, unread."""
 
     steps_at_once: ClassVar[int] = 1
-    """Instances that may be in `reset` or `step` at the same time, in threads other than the one that made them. More than one
-    lets graders or servers that are waited for work side by side; what instances share must bear it."""
+    """Maximum number of instances stepped concurrently (in `reset` or `step`), in threads other than the one that made them. More
+    than one lets slow graders or servers work in parallel. State shared between instances must be thread-safe."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
     charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
 
     def __init__(self) -> None:
-        """Spaces are texts."""
         self.observation_space = text_space(MAX_OBSERVATION_CHARS, self.charset)
         self.action_space = text_space(self.max_response_chars, self.charset)
         self.current: Problem | None = None
 
     @abstractmethod
     def size(self, split: Split) -> int:
-        """Number of items of a split."""
+        """Return the number of items of a split."""
 
     @abstractmethod
     def problem(self, split: Split, index: int) -> Problem:
-        """Item `index` of a split, always the same."""
+        """Return item `index` of a split, always the same."""
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The splits that have items, declared so that an empty one is no accident. TEST is always among them.
+        """Splits that have items, declared so that an empty one is not overlooked. Always includes TEST.
 
-        Without TRAIN the environment is for evaluation only: a method that learns refuses it. Without VALIDATION runs are not
+        Without TRAIN the environment is for evaluation only, and methods that learn refuse it. Without VALIDATION runs are not
         validated.
         """
         return tuple(Split)
 
     @property
     def turns(self) -> int:
-        """How often the policy may speak in an episode; what a run may spend is estimated by it."""
+        """Maximum turns of the policy in an episode; used to estimate a run's cost."""
         return 1
 
     def prepare(self) -> None:
-        """Get ready what episodes will need, e.g. an index. Called once before a run; what cannot be had is an EsplError then."""
+        """Prepare what episodes need, e.g. an index. Called once before a run; raises EsplError if that fails."""
 
     def data_identity(self) -> Mapping[str, str]:
-        """What names the environment's items beyond its options: split → hash. A run resumes on nothing else."""
+        """Return hashes that identify the items beyond the options, by split. A run resumes only with the same ones."""
         return {}
 
     def data_facts(self) -> Mapping[str, Any]:
-        """What a run's provenance keeps of the data besides, e.g. origin and revision; JSON values."""
+        """Return further facts about the data for a run's provenance, e.g. origin and revision; JSON values."""
         return {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
@@ -138,7 +137,7 @@ class TextEnv(gymnasium.Env[str, str], ABC):
 
     @abstractmethod
     def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
-        """One step within the limits; sets `self.current` to None when the episode ends."""
+        """Take one step within the limits; set `self.current` to None when the episode ends."""
 
 
 class SingleTurnEnv(TextEnv):
@@ -149,7 +148,7 @@ class SingleTurnEnv(TextEnv):
         """Grade a response: pure, bounded in time, never evaluating what a model wrote."""
 
     def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
-        """Grade and end."""
+        """Grade the response and end the episode."""
         self.current = None
         verdict = self.grade(problem, action)
         return "", verdict.reward, True, False, verdict.info
@@ -157,17 +156,17 @@ class SingleTurnEnv(TextEnv):
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """What the harness needs to know of an environment by name."""
+    """Facts about an environment that the harness needs."""
 
     name: str
-    """As in `--env`."""
+    """Name for `--env`."""
     gym_id: str
-    """As in `gymnasium.make`, versioned."""
+    """Versioned id for `gymnasium.make`."""
     entry_point: str
-    """``module:name`` of what makes the TextEnv: its class, or a function."""
+    """``module:name`` of the callable that makes the TextEnv: its class, or a function."""
     summary: str
     dialect: str
-    """Which templates word its prompts, e.g. compact or full."""
+    """Templates of its prompts, e.g. compact or full."""
     model: str | None = None
     """Default model: a folder or a hub id; None: `--model` must be given."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -175,10 +174,10 @@ class EnvironmentSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """What a named preset means here beyond its own values, by flat name, e.g. how many steps its epochs are."""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the entry point is always called with, besides the environment's options: which of several it is to make."""
+    """Fixed arguments of the entry point, in addition to the environment's options: which of several it makes."""
     data: DataSpec = field(default_factory=DataSpec)
-    """The data sets it needs; none for an environment that makes its items itself."""
+    """The data sets it needs; empty for an environment that generates its items."""
     items: Mapping[Split, int] = field(default_factory=dict[Split, int])
-    """How many it serves at its default options, where it selects among the rows of its data: a plan without the data counts by it."""
+    """Items served with default options, if it selects among the rows of its data; used to plan without the data."""
     turns: int = 1
-    """`TextEnv.turns` at its default options, for the same."""
+    """`TextEnv.turns` with default options; used to plan without the data."""

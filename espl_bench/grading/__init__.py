@@ -5,8 +5,8 @@
     grade("1/2", response).outcome                       # of the last box
     grade("42", response, GradingRules(Extraction.BOXED_OR_ANSWER_LINE)).outcome
 
-An outcome is one of `espl_bench.types.Outcome`; ``truncated`` is for the rollout to decide, which knows why a text ended. How it
-works, what it measures, and where its limits are: ``docs/grading.md``.
+An outcome is one of `espl_bench.types.Outcome`; ``truncated`` is left to the rollout, which knows why a text ended. For its
+design, measurements and limits see ``docs/grading.md``.
 """
 
 from espl_bench.grading.grader import COMPETITION_MATHS, Candidate, Explanation, explain, grade, grade_answer, grade_many, judge, judge_many

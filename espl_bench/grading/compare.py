@@ -1,7 +1,7 @@
-"""math-verify, as the grading process uses it. Nothing but that process imports this module: sympy takes a third of a second.
+"""Compare answers with math-verify. Imported only in the grading process: sympy takes a third of a second to import.
 
 math-verify's own time limits are off. They work by a signal in the main thread, and do not end a computation that is
-inside one long step; the process has limits that do (worker.py).
+inside one long step; the process has limits that do (grade_worker.py).
 """
 
 import logging
@@ -17,7 +17,7 @@ from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 _LATEX: Final[Any] = math_verify.LatexExtractionConfig(boxed_match_priority=0)
-# One object for every use: math-verify keeps the compiled patterns of one configuration only.
+# One object for every use: math-verify caches the compiled patterns of a single configuration.
 _TARGETS: Final[dict[str, Any]] = {
     MatchType.LATEX: _LATEX,
     MatchType.EXPR: math_verify.ExprExtractionConfig(),
@@ -26,9 +26,9 @@ _TARGETS: Final[dict[str, Any]] = {
 sympy: Final[Any] = untyped_sympy
 _INEXACT: Final = (sympy.Float, sympy.UnevaluatedExpr)
 _NOTHING: Final = (sympy.nan, sympy.zoo)
-"""What the time ``6:00`` is as a ratio: only its text can be compared."""
+"""Value of the time ``6:00`` read as a ratio: only its text can be compared."""
 _NO_VALUE: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
-"""What evaluating a formula raises that has no value, or none to so many digits: a difference that is exactly 0, say."""
+"""Errors of evaluating a formula without a value, or without one to so many digits: a difference of exactly 0, for example."""
 _DIGITS: Final = 20
 _RELATIVE: Final = 1e-9
 _parse: Final[Any] = math_verify.parse
@@ -39,7 +39,7 @@ _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
 def compare(question: GraderQuestion) -> GraderReply:
-    """What math-verify says. Raises whatever it raises."""
+    """Compare with math-verify. Raises whatever math-verify raises."""
     gold = _read_gold(question.gold, question.search)
     answer = _read(question.answer, question.search)
     if not gold:
@@ -54,7 +54,7 @@ def compare(question: GraderQuestion) -> GraderReply:
 
 
 def warm_up() -> None:
-    """Read and compare one answer of every common kind, so that the first real one finds everything loaded and compiled."""
+    """Read and compare one answer of every common kind, so that everything is loaded and compiled before the first real one."""
     logging.disable(logging.CRITICAL)
     sys.set_int_max_str_digits(0)  # the process has its own limits; a refused conversion would pass for a wrong answer
     for gold, answer in _WARM_UP:
@@ -63,7 +63,7 @@ def warm_up() -> None:
 
 
 def _read(text: str, search: tuple[str, ...]) -> list[Any]:
-    """A parsed form, then the text that it came from; either may be missing."""
+    """Return the parsed form and then its source text; either may be missing."""
     if search:
         return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
     formula = as_meant(text)
@@ -79,7 +79,7 @@ def _parsed(formula: str) -> list[Any]:
 
 
 def _percentage(number: Any) -> Any:
-    """As math-verify writes it: it reads a percent sign behind digits, and not behind a fraction."""
+    """Write a percentage as math-verify does: it reads a percent sign after digits, but not after a fraction."""
     return sympy.Mul(number, sympy.UnevaluatedExpr(sympy.Rational(1, 100)), evaluate=False)
 
 
@@ -89,19 +89,19 @@ def _is_number(form: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def _read_gold(text: str, search: tuple[str, ...]) -> list[Any]:
-    """A gold answer is often written bare, which math-verify's search takes for prose: a formula is put into a box."""
+    """Read a gold answer; a bare formula is put into a box, since math-verify's search would take it for prose."""
     bare = not any(mark in text for mark in _DELIMITERS) and not _ARITHMETIC.issuperset(text)
     return _read(text, () if bare and MatchType.LATEX in search else search)
 
 
 def _any_equal(gold: list[Any], answer: list[Any], question: GraderQuestion) -> bool:
-    """Whether some reading of the answer equals some reading of the gold answer; an exception counts if none does."""
+    """Return True if some reading of the answer equals some reading of the gold answer; raise an exception only if none does."""
     fault: Exception | None = None
-    for one in gold:
-        for other in answer:
+    for gold_form in gold:
+        for answer_form in answer:
             try:
-                equal = not (_far_apart(one, other) or _unlike(one, other)) and _verify(
-                    *_denied(one, other),
+                equal = not (_far_apart(gold_form, answer_form) or _unlike(gold_form, answer_form)) and _verify(
+                    *_denied(gold_form, answer_form),
                     float_rounding=question.float_rounding,
                     numeric_precision=question.numeric_precision,
                     strict=question.strict,
@@ -120,38 +120,38 @@ def _any_equal(gold: list[Any], answer: list[Any], question: GraderQuestion) -> 
 
 
 def _denied(gold: Any, answer: Any) -> tuple[Any, Any]:
-    r"""What is compared in place of the two. math-verify has no rule for ``x \ne 2``: the equations that are denied decide."""
+    r"""Replace two relations such as ``x \ne 2``, for which math-verify has no rule, by the equations they deny."""
     if isinstance(gold, sympy.Ne) and isinstance(answer, sympy.Ne):
         return tuple(sympy.Eq(form.lhs, form.rhs, evaluate=False) for form in (gold, answer))
     return gold, answer
 
 
 def _unlike(gold: Any, answer: Any) -> bool:
-    """Whether one of two relations denies an equation, and the other does not."""
+    """Return True if one of two relations denies an equation and the other does not."""
     relations = all(isinstance(form, sympy.Rel) for form in (gold, answer))
     return relations and isinstance(gold, sympy.Ne) != isinstance(answer, sympy.Ne)
 
 
 def _far_apart(gold: Any, answer: Any) -> bool:
-    """Whether two exact numbers certainly differ. Then math-verify is not asked.
+    """Return True if two exact numbers certainly differ, so that math-verify is not needed.
 
-    Where both are tiny it would be wrong: a difference below about 1e-15 is nothing to it, and so 1/2^98 is 1/2^99. Elsewhere
-    this spares it the attempt to simplify the difference to 0, which takes most of the time of wrong answers. Decimal
-    fractions and percentages stay with its own rules, and so does everything that is no number.
+    Where both are tiny, math-verify would be wrong: it ignores a difference below about 1e-15, and so 1/2^98 equals 1/2^99. For
+    other numbers this saves its attempt to simplify the difference to 0, which takes most of the time of wrong answers. Decimal
+    fractions, percentages and everything that is not a number are left to its own rules.
     """
     if not all(_is_number(form) and not form.has(*_INEXACT) for form in (gold, answer)):
         return False
     try:
-        one, other = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))
-        if not (one.is_finite and other.is_finite):
+        gold_value, answer_value = (form.evalf(_DIGITS, strict=True) for form in (gold, answer))
+        if not (gold_value.is_finite and answer_value.is_finite):
             return False
-        return bool(abs(one - other) > _RELATIVE * max(abs(one), abs(other)))
+        return bool(abs(gold_value - answer_value) > _RELATIVE * max(abs(gold_value), abs(answer_value)))
     except _NO_VALUE:
         return False
 
 
 def _described(forms: list[Any]) -> str:
-    """The first reading, for people."""
+    """Describe the first reading, for people."""
     if not forms:
         return "nothing"
     form = forms[0]

@@ -1,8 +1,8 @@
-"""What a grading process may do: compute, read Python's own files, and answer. Nothing else.
+"""Confine a grading process: it may compute, read Python's own files, and answer.
 
-math-verify evaluates nothing that a model writes as code (``docs/grading.md`` names every place that was looked at). This is
-the second wall, in case that is wrong or stops being true: the process has no files to write, no children, no sockets, and
-whoever tries gets no exception, which sympy's ``except`` clauses would swallow, but the end of the process.
+math-verify evaluates nothing that a model writes as code (``docs/grading.md`` lists every place that was checked). This is
+a second barrier, in case that is wrong or stops being true: the process has no files to write, no children and no sockets.
+Trying to use one ends the process; sympy's ``except`` clauses could swallow an exception.
 """
 
 import os
@@ -23,15 +23,15 @@ _OPEN_FILES: Final = 32
 _FORBIDDEN_MODULES: Final = frozenset(
     {"os", "ctypes", "ftplib", "http", "mmap", "pty", "shutil", "smtplib", "socket", "sqlite3", "subprocess", "tempfile", "urllib"}
 )
-"""Modules whose audit events nothing in grading has a reason to raise."""
+"""Modules whose audit events grading never needs."""
 _ALLOWED_EVENTS: Final = frozenset({"os.listdir", "os.scandir"})
-"""What importing a module does."""
+"""Events of importing a module."""
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _KIB_PER_MAXRSS: Final = 1 / 1024 if sys.platform == "darwin" else 1
 
 
 def confine() -> None:
-    """Give up, for this process and for good, what grading does not need."""
+    """Give up everything that grading does not need, in this process and for good."""
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -47,7 +47,7 @@ def confine() -> None:
 
 
 def _readable_roots() -> tuple[str, ...]:
-    """The folders that Python's own files are read from."""
+    """Return the folders that Python's own files are read from."""
     folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}
     folders |= {str(Path(folder).resolve()) for folder in folders}
     return tuple(f"{folder}{os.sep}" for folder in folders)
@@ -71,26 +71,26 @@ class _Watch:
 
 
 class MemoryLimit:
-    """How much memory one answer takes, on top of what the process had when it began."""
+    """Memory that one answer takes, on top of the process's memory at the start."""
 
     def __init__(self) -> None:
-        """Measure what there is now."""
+        """Measure the current memory."""
         self._resident = _peak_kib()
         self._mapped = _mapped_bytes()
 
     def limit(self, mib: int) -> None:
-        """Let allocations fail far above an answer's memory. Where a platform cannot, only `grown_mib` counts."""
+        """Make allocations fail far above an answer's memory. On platforms that cannot, only `grown_mib` counts."""
         if self._mapped is not None:
             soft = _at_most(resource.RLIMIT_AS, self._mapped + HARD_LIMIT_FACTOR * mib * 2**20)
             resource.setrlimit(resource.RLIMIT_AS, (soft, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
     def grown_mib(self) -> float:
-        """MiB that the process has ever held more than at the beginning."""
+        """Return the MiB by which the process's peak exceeds its memory at the start."""
         return (_peak_kib() - self._resident) / 1024
 
 
 def _at_most(kind: int, limit: int) -> int:
-    """A limit, or what whoever started us allows if that is less."""
+    """Return a limit, or the hard limit we were started with if that is lower."""
     _, hard = resource.getrlimit(kind)
     return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
@@ -100,7 +100,7 @@ def _peak_kib() -> float:
 
 
 def _mapped_bytes() -> int | None:
-    """The size of the address space; None where the system does not tell."""
+    """Return the size of the address space; None where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     except OSError:

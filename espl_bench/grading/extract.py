@@ -1,7 +1,7 @@
-r"""Find the answer in a response: the last box, or an answer line. Time is linear in the text, whatever stands in it.
+r"""Find the answer in a response: the last box, or an answer line. Time is linear in the text, whatever it holds.
 
-A box that was begun and not closed is the model's last word cut short: it is no answer, and no earlier box is taken in its
-place. Braces are counted as TeX counts them, so ``\{`` and ``\}`` do not open or close anything.
+A box that was begun and not closed is a truncated answer: it does not count, and no earlier box is taken instead. Braces are
+counted as TeX counts them, so ``\{`` and ``\}`` do not open or close anything.
 """
 
 import re
@@ -33,12 +33,12 @@ _ANSWER_LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """An answer, or why there is none."""
+    """An answer, or the reason why there is none."""
 
     answer: str | None
     """Without white space around it, and never empty."""
     source: str
-    """Where it stood, or what was missing, in a few words of ours."""
+    """Where it was found, or what was missing, in a few words of ours."""
 
 
 @dataclass(slots=True)
@@ -46,15 +46,15 @@ class _Box:
     """A box whose brace was opened."""
 
     start: int
-    """Where its command stands."""
+    """Index where its command begins."""
     inside: int
-    """Where its content begins."""
+    """Index where its content begins."""
     end: int | None = None
-    """Where its content ends; None: it is not closed."""
+    """Index where its content ends; None if it is not closed."""
 
 
 def extract(response: str, extraction: Extraction) -> Extracted:
-    """The answer of a whole response, thinking cut off."""
+    """Extract the answer of a whole response, without its thinking."""
     text = after_thinking(response)
     if text is None:
         return Extracted(None, "the thinking was not closed")
@@ -70,24 +70,24 @@ def extract(response: str, extraction: Extraction) -> Extracted:
 
 
 def after_thinking(response: str) -> str | None:
-    """What follows the last closing tag; None if a thinking block is still open at the end."""
+    """Return the text after the last closing tag; None if a thinking block is still open at the end."""
     _, _, text = response.rpartition(reasoning.CLOSE)
     return None if reasoning.OPEN in text else text
 
 
 def whole(text: str) -> Extracted:
-    """A text that is itself the answer."""
+    """Take a text that is itself the answer."""
     answer = text.strip()
     return Extracted(answer, "the whole text") if answer else Extracted(None, "the text is empty")
 
 
 def has_box(text: str) -> bool:
-    """Whether a box is at least begun."""
+    """Return True if a box is at least begun."""
     return any(_is_box(token) for token in _TOKEN.finditer(text, _first_word(text)))
 
 
 def last_box(text: str) -> Extracted:
-    r"""The content of the last box, ``\boxed 7`` without braces included."""
+    r"""Return the content of the last box, ``\boxed 7`` without braces included."""
     boxes = _find_boxes(text)
     if not boxes:
         return Extracted(None, "no box")
@@ -95,14 +95,14 @@ def last_box(text: str) -> Extracted:
     opened = next((box for box in reversed(boxes) if box.end is None), None)
     if opened is not None and (opened is last or not _BLANK_LINE.search(text, opened.start, last.start)):
         return Extracted(None, "the last box is not closed")
-    # A box within a box is part of its content: the outermost of those that end where the last one stands.
+    # A box within a box is part of its content: take the outermost box around the last one.
     outer = next(box for box in boxes if box.end is not None and last.end is not None and box.end >= last.end)
     answer = _BOX_START.sub("{", text[outer.inside : outer.end]).strip()
     return Extracted(answer, "the last box") if answer else Extracted(None, "the last box is empty")
 
 
 def last_answer_line(text: str) -> Extracted:
-    """What follows the last ``Answer:`` that begins a line; if a box stands there, its content."""
+    """Return the text after the last ``Answer:`` that begins a line; if it holds a box, the box's content."""
     line = next(iter(deque(_ANSWER_LINE.finditer(text), maxlen=1)), None)
     if line is None:
         return Extracted(None, "no answer line")
@@ -113,23 +113,23 @@ def last_answer_line(text: str) -> Extracted:
 
 
 def _first_word(text: str) -> int:
-    """Where the first box can stand: what precedes it need not be looked at again."""
-    places = [place for word in _BOX_WORDS if (place := text.find(word)) >= 0]
-    return min(places, default=len(text))
+    """Return the index of the first possible box: nothing before it needs to be searched again."""
+    starts = [start for word in _BOX_WORDS if (start := text.find(word)) >= 0]
+    return min(starts, default=len(text))
 
 
 def _is_box(token: re.Match[str]) -> bool:
-    """A command with a brace; one with a number behind it; or one at the very end, where the text was cut."""
+    """Return True for a command followed by a brace or a number, and for one at the very end, where the text was cut."""
     if token["bare"] is None:
         return token["box"] is not None
     return token.end() == len(token.string) or _NUMBER.match(token.string, token.end()) is not None
 
 
 def _find_boxes(text: str) -> list[_Box]:
-    """All boxes in the order in which they begin."""
+    """Find all boxes, in the order in which they begin."""
     boxes: list[_Box] = []
     open_braces: list[_Box | None] = []
-    """A box for its own brace, None for any other."""
+    """The box whose brace it is, None for any other brace."""
     for token in _TOKEN.finditer(text, _first_word(text)):
         if _is_box(token):
             box = _Box(token.start(), token.end())

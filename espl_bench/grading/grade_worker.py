@@ -1,14 +1,14 @@
-r"""A grading process: ``python -m espl_bench.grading.grade_worker``, started and spoken to by process.py.
+r"""A grading process: ``python -m espl_bench.grading.grade_worker``, started and used by process.py.
 
 It imports and warms up math-verify once, then forks a child that answers questions. The child carries the limits:
 
 * CPU time: a timer that the kernel counts down while the child computes, and whose signal ends it, even within one long
-  multiplication. Other work on the machine does not make it run faster.
-* Memory: allocations fail far above the limit; what counts is the most that the child ever held.
-* Everything else is shut (confinement.py).
+  multiplication. Other work on the machine does not use it up.
+* Memory: allocations fail far above the limit; the child's peak is what counts.
+* Everything else is forbidden (confinement.py).
 
-When a child has ended, another is forked within milliseconds, warm again and with no trace of what came before; that is why
-hanging answers cost no more than their limit. When the other side of the pipe has gone, child and parent end.
+When a child has ended, another is forked within milliseconds, warm and without any trace of earlier answers; so hanging answers
+cost no more than their limit. When the other side of the pipe has gone, child and parent end.
 """
 
 import gc
@@ -24,16 +24,16 @@ from espl_bench.grading.rules import LONGEST_SHOWN
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireError, receive, send
 
 DONE_EXIT: Final = 0
-"""The child found that there is nobody left to answer."""
+"""The other side of the pipe has gone."""
 RENEW_EXIT: Final = 85
-"""The child wants to be replaced by a fresh one."""
+"""The child asks to be replaced by a fresh one."""
 RENEW: Final = "renew"
-"""Key of a message that asks for a fresh child; it is not replied to."""
+"""Key of a message that asks for a fresh child; it gets no reply."""
 WORN_SHARE: Final = 1 / 4
-"""Share of an answer's memory that a child may keep from one answer to the next."""
+"""Share of an answer's memory that a child may retain from one answer to the next."""
 
 _KEPT_OUT: Final = ("numpy", "scipy", "gmpy2")
-"""sympy would use them where they are installed: verdicts then depended on that, and numpy's threads do not survive a fork."""
+"""Packages hidden from sympy, which uses them if installed: verdicts would depend on that, and numpy's threads do not survive a fork."""
 
 Compare = Callable[[GraderQuestion], GraderReply]
 
@@ -65,7 +65,7 @@ def _load() -> Compare:
 
 
 def _take_pipes() -> tuple[int, int]:
-    """The two ends that were standard input and output, moved away so that nothing printed gets into them."""
+    """Move standard input and output to other descriptors, so that nothing printed gets into the pipes."""
     requests, replies = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
@@ -75,7 +75,7 @@ def _take_pipes() -> tuple[int, int]:
 
 
 def _run_child(requests: int, replies: int, compare: Compare) -> int:
-    """Fork a child and wait for its end: its exit status, or a signal's number, negative."""
+    """Fork a child and wait for its end; return its exit status, or a signal's number, negated."""
     pid = os.fork()
     if pid == 0:
         _be_child(requests, replies, compare)
@@ -110,14 +110,14 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
 
 
 def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> GraderReply:
-    """The one boundary behind which math-verify may raise anything."""
+    """Compare, and turn every failure of math-verify into a reply."""
     memory.limit(question.memory_mib)
     signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
     try:
         reply = compare(question)
     except MemoryError:
         return _out_of_memory(question)
-    except Exception as error:  # noqa: BLE001  # sympy and antlr raise whatever they like; it is reported, not hidden
+    except Exception as error:  # noqa: BLE001  # sympy and antlr may raise anything; it is reported, not hidden
         reply = GraderReply(GraderFinding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,7 +1,7 @@
-"""Grade responses: find the answer, decide what can be decided here, and ask math-verify about the rest.
+"""Grade responses: extract the answer, decide the simple cases here, and leave the rest to math-verify.
 
-Decided here, exactly and at once: no answer, integers, and an answer that is the gold answer's own text. Nothing that a
-model wrote is evaluated in this process, whatever it is.
+Decided here, exactly and at once: no answer, integers, and an answer that equals the gold answer as text. Nothing that a
+model wrote is ever evaluated in this process.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ from espl_bench.types import Outcome
 
 COMPETITION_MATHS: Final = GradingRules()
 _AHEAD: Final = 1024
-"""Candidates of a batch that are under way or waiting for an earlier one."""
+"""Candidates of a batch that are in progress or waiting for an earlier one."""
 
 _OUTCOMES: Final = {
     GraderFinding.EQUAL: Outcome.CORRECT,
@@ -51,7 +51,7 @@ _DETAILS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What is to be compared."""
+    """A gold answer and an extracted answer to compare, with the rules."""
 
     gold: str
     extracted: Extracted
@@ -60,7 +60,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A grade, and what gold answer and answer were read as."""
+    """A grade, and how the gold answer and the answer were read."""
 
     grade: Grade
     gold_form: str
@@ -68,24 +68,24 @@ class Explanation:
 
 
 def grade(gold: str, response: str, rules: GradingRules = COMPETITION_MATHS, pool: VerifierPool | None = None) -> Grade:
-    """Grade a whole response. Never raises for what stands in it.
+    """Grade a whole response. Never raises, whatever the response holds.
 
     Args:
         gold: the true answer, as data sets write it: an integer, LaTeX with or without ``$``, or words.
-        response: everything that the model wrote.
-        rules: where the answer stands, and how it is compared.
-        pool: grading processes; None: those that this process shares.
+        response: the model's full text.
+        rules: where the answer is, and how it is compared.
+        pool: grading processes; None: the shared pool of this process.
     """
     return judge(Candidate(gold, extract(response, rules.extraction), rules), pool)
 
 
 def grade_answer(gold: str, answer: str, rules: GradingRules = COMPETITION_MATHS, pool: VerifierPool | None = None) -> Grade:
-    """Grade an answer that was already extracted; otherwise as `grade`."""
+    """Grade an answer that is extracted already; otherwise the same as `grade`."""
     return judge(Candidate(gold, whole(answer), rules), pool)
 
 
 def grade_many(pairs: Iterable[tuple[str, str]], rules: GradingRules = COMPETITION_MATHS, pool: VerifierPool | None = None) -> list[Grade]:
-    """Grade pairs of gold answer and response, as many at a time as the pool has processes. In the order of the pairs."""
+    """Grade pairs of gold answer and response, as many at a time as the pool has processes; keep the order of the pairs."""
     return list(judge_many((Candidate(gold, extract(response, rules.extraction), rules) for gold, response in pairs), pool))
 
 
@@ -98,7 +98,7 @@ def judge(candidate: Candidate, pool: VerifierPool | None = None) -> Grade:
 
 
 def judge_many(candidates: Iterable[Candidate], pool: VerifierPool | None = None) -> Iterator[Grade]:
-    """Grade candidates, as many at a time as the pool has processes; equal ones once. In order, each as soon as it is known."""
+    """Grade candidates, as many at a time as the pool has processes and equal ones once; yield each grade in order when known."""
     pool = pool or shared_pool()
     waiting: deque[Grade | Future[Grade]] = deque()
     known: dict[Candidate, Future[Grade]] = {}
@@ -120,7 +120,7 @@ def judge_many(candidates: Iterable[Candidate], pool: VerifierPool | None = None
 
 
 def explain(candidate: Candidate, pool: VerifierPool | None = None) -> Explanation:
-    """Grade one candidate and say what was compared."""
+    """Grade one candidate and describe what was compared."""
     decided = _decide(candidate)
     answer = candidate.extracted.answer
     if isinstance(decided, Grade):
@@ -132,7 +132,7 @@ def explain(candidate: Candidate, pool: VerifierPool | None = None) -> Explanati
 
 
 def _decide(candidate: Candidate) -> Grade | GraderQuestion:
-    """The grade, where math-verify is not needed; else what to ask it."""
+    """Return the grade if math-verify is not needed; else the question for it."""
     gold, rules = candidate.gold.strip(), candidate.rules
     answer = candidate.extracted.answer
     if _is_empty(gold):
@@ -148,7 +148,7 @@ def _decide(candidate: Candidate) -> Grade | GraderQuestion:
 
 
 def _decide_exactly(gold: str, answer: str) -> Grade | None:
-    """Integers, equal texts, and what is too long to be anything else."""
+    """Decide integers, equal texts, and answers too long to be anything but wrong."""
     gold_integer = canonical(gold)
     if gold_integer is not None:
         integer = canonical(answer)
@@ -159,7 +159,7 @@ def _decide_exactly(gold: str, answer: str) -> Grade | None:
         if is_decimal_fraction(answer):  # math-verify would round it
             return Grade(Outcome.WRONG, answer, How.INTEGER, "the gold answer is an integer, the answer is not")
     if _is_empty(answer):
-        return Grade(Outcome.NO_ANSWER, answer, How.EXTRACTION, "nothing stands in it")
+        return Grade(Outcome.NO_ANSWER, answer, How.EXTRACTION, "the answer is empty")
     if _plain(gold) == _plain(answer):
         return Grade(Outcome.CORRECT, answer, How.TEXT, "the texts are equal")
     value, gold_value = value_in_base(answer), value_in_base(gold)
@@ -176,12 +176,12 @@ def _decide_exactly(gold: str, answer: str) -> Grade | None:
 
 
 def _is_empty(text: str) -> bool:
-    """Whether it holds nothing but what stands around a formula."""
+    """Return True if the text holds only the delimiters of a formula."""
     return not text.strip("${} \t\r\n")
 
 
 def _plain(text: str) -> str:
-    """A text without white space or dollar signs at its ends, and with single spaces inside."""
+    """Strip white space and dollar signs at the ends, and collapse white space inside."""
     return " ".join(text.strip("$ \t\r\n").split())
 
 

@@ -1,8 +1,8 @@
-r"""Integers, compared exactly and as text: a million digits cost no more than reading them. Only short ones with a base are computed.
+r"""Compare integers exactly and as text: a million digits cost no more than reading them. Only short ones with a base are computed.
 
 What counts as an integer: ASCII digits with an optional sign; leading zeros; thousands separated by commas or spaces, plain or
-in LaTeX (``1,234``, ``1 234``, ``1{,}234``, ``1\,234``), always the same separator and always groups of three; zeros behind a
-decimal point; and around all that, ``$``, ``\(``, ``\[``, braces, asterisks, white space, and a full stop. Anything else, such as
+in LaTeX (``1,234``, ``1 234``, ``1{,}234``, ``1\,234``), always the same separator and always groups of three; zeros after a
+decimal point; and around it all, ``$``, ``\(``, ``\[``, braces, asterisks, white space, and a full stop. Anything else, such as
 ``2^{10}``, ``1e3`` or other alphabets' digits, is for math-verify.
 """
 
@@ -26,11 +26,11 @@ _NUMBER = re.compile(
 
 _BASED = re.compile(r"(?P<digits>[0-9][0-9A-Za-z]{0,99})\s*+_\s*+(?:\{\s*+(?P<braced>[0-9]{1,2})\s*+\}|(?P<bare>[0-9]{1,2}))")
 _BASES: Final = range(2, 37)
-"""Those that have enough digits and letters."""
+"""Bases for which digits and letters suffice."""
 
 
 def canonical(text: str) -> str | None:
-    """The one way to write an integer, sign and digits; None if the text is not an integer."""
+    """Return an integer in canonical form, sign and digits; None if the text is not an integer."""
     text = text.strip()
     if text.isascii() and text.isdecimal():
         return text.lstrip("0") or "0"
@@ -46,13 +46,13 @@ def canonical(text: str) -> str | None:
 
 
 def is_decimal_fraction(text: str) -> bool:
-    """Whether it is a number like an integer, but with more than zeros behind its decimal point."""
+    """Return True for a number like an integer, but with more than zeros after its decimal point."""
     match = _NUMBER.fullmatch(_unwrapped(text))
     return match is not None and bool((match["decimals"] or "").strip("0"))
 
 
 def value_in_base(text: str) -> int | None:
-    """The value of ``2516_8`` or ``1F_{16}``: at most a hundred digits with their base; None for anything else."""
+    """Return the value of ``2516_8`` or ``1F_{16}``: at most a hundred digits with their base; None for anything else."""
     match = _BASED.fullmatch(_unwrapped(text))
     if match is None or (base := int(match["braced"] or match["bare"])) not in _BASES:
         return None
@@ -63,7 +63,7 @@ def value_in_base(text: str) -> int | None:
 
 
 def _unwrapped(text: str) -> str:
-    """Without what stands around a number."""
+    """Remove delimiters around a number."""
     for _ in range(_MAX_WRAPPERS):
         before = len(text)
         text = text.removesuffix(".").strip()

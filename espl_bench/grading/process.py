@@ -1,4 +1,4 @@
-"""One grading process, as its owner sees it: start it, ask it, kill it."""
+"""One grading process, from its owner's side: start, ask, kill."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, 
 START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Variables that an interpreter may need in order to start."""
+"""Environment variables that an interpreter may need in order to start."""
 _OURS: Final = Path(__file__).resolve().parents[2]
-"""Where this package lies: the process runs the code that started it, even if that was found in the working directory."""
+"""Root of this package: the process runs the code that started it, even if that was found in the working directory."""
 
 
 class WorkerStartError(Exception):
@@ -50,12 +50,12 @@ class GradingProcess:
             raise
 
     def ask(self, question: GraderQuestion, limit_s: float, fresh: bool) -> GraderReply:
-        """Ask and wait.
+        """Ask and wait for the reply.
 
         Args:
-            question: what to compare.
-            limit_s: seconds of wall clock; when they are over the process is killed and must not be used again.
-            fresh: have it answered by a child that has answered nothing before.
+            question: the answers to compare.
+            limit_s: seconds of wall clock; after that the process is killed and must not be used again.
+            fresh: use a child that has answered nothing before.
         """
         self._number += 1
         deadline = time.monotonic() + limit_s
@@ -70,22 +70,22 @@ class GradingProcess:
         except WireError as fault:
             self.kill()
             return GraderReply(GraderFinding.DIED, f"the grading process ended: {fault}")
-        except BaseException:  # such as Ctrl-C: what is under way here must not be taken for the next reply
+        except BaseException:  # such as Ctrl-C: a reply in progress must not be taken for the next one
             self.kill()
             raise
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """True if it can be asked."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Number of the process, and of its group."""
+        """Number of the process and of its group."""
         return self._process.pid
 
     def kill(self) -> None:
-        """End it and its child at once; doing so twice is harmless."""
+        """End it and its child at once. A second call does nothing."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ class GradingProcess:
         self.forget()
 
     def forget(self) -> None:
-        """Close the pipes. After a fork: without touching the process, which is the other side's."""
+        """Close the pipes. After a fork, this leaves the process alone, which belongs to the parent."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
@@ -112,7 +112,7 @@ class GradingProcess:
             raise WorkerStartError(greeting["fault"])
 
     def _reply(self, deadline: float) -> GraderReply:
-        """The reply to the last question, or the news that nobody is left to give one."""
+        """Return the reply to the last question, or raise WireFault if the process is gone."""
         while True:
             message = receive(self._replies, deadline)
             if message is None:
@@ -122,9 +122,9 @@ class GradingProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours but where modules are found. Hashes are fixed, because sympy's order of terms depends on them."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return kept | {
+    """Return a minimal environment with our module paths. Hashes are fixed, since sympy's order of terms depends on them."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return passed_on | {
         "PYTHONPATH": os.pathsep.join([str(_OURS), *(os.path.abspath(folder) for folder in sys.path if folder)]),
         "PYTHONSAFEPATH": "1",
         "PYTHONHASHSEED": "0",

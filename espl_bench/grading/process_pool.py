@@ -3,8 +3,8 @@
 An attempt at an answer is ended by its CPU time, which other work on the machine does not use up. Even CPU time grows a
 little where caches and cores are shared, and a starved process may run out of wall clock before it has computed anything;
 so an attempt that was ended, in whatever way, is repeated once: in a fresh process, with nothing else being graded, and
-with a longer clock. Only the second end counts. What takes less than the limit when it has the pool to itself is never
-reported as a timeout, because beside others it either ends in time too or is repeated.
+with a longer clock. Only the second result counts. An answer that takes less than the limit when it has the pool to itself
+is never reported as a timeout, because among others it either ends in time too or is repeated.
 """
 
 import atexit
@@ -20,9 +20,9 @@ from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 from espl_bench.utils.system import usable_cores
 
 MAX_SIZE: Final = 8
-"""Processes of a pool that was given no size, on a machine with as many cores or more. One takes about 90 MB."""
+"""Largest default size of a pool. A process takes about 90 MB."""
 PATIENCE: Final = 5
-"""Times the clock that an attempt gets when it is repeated alone."""
+"""Factor of the wall clock that an attempt gets when it is repeated alone."""
 
 _pools: "weakref.WeakSet[VerifierPool]" = weakref.WeakSet()
 _shared_lock = threading.Lock()
@@ -30,13 +30,13 @@ _shared: "VerifierPool | None" = None
 
 
 class VerifierPool:
-    """Up to `size` grading processes, started when they are first needed. Any thread may ask."""
+    """Up to `size` grading processes, started when first needed. Thread-safe."""
 
     def __init__(self, size: int | None = None) -> None:
-        """Start nothing yet.
+        """Set the size; processes start later.
 
         Args:
-            size: processes at most, from 1; None: one for each core that this process may use, up to `MAX_SIZE`.
+            size: maximum number of processes, at least 1; None: one per core that this process may use, up to `MAX_SIZE`.
         """
         self.size = _cores() if size is None else max(1, size)
         self._reset()
@@ -46,14 +46,14 @@ class VerifierPool:
         """Compare, wait for the reply, and try again alone if the first attempt was interrupted.
 
         Args:
-            question: what to compare.
-            limit_s: seconds of wall clock for the first attempt, waiting for a free process not counted.
+            question: the answers to compare.
+            limit_s: seconds of wall clock for the first attempt, without the wait for a free process.
         """
         reply = self._attempt(question, limit_s, alone=False)
         return self._attempt(question, limit_s * PATIENCE, alone=True) if reply.finding.interrupted else reply
 
     def close(self) -> None:
-        """End all processes. What is being graded ends as an error, and so does whatever is asked from now on."""
+        """End all processes. Questions in progress and later ones get an error as reply."""
         with self._changed:
             self._closed = True
             processes = list(self._processes)
@@ -61,7 +61,7 @@ class VerifierPool:
             process.kill()
 
     def pids(self) -> tuple[int, ...]:
-        """The processes that live now."""
+        """Return the ids of the living processes."""
         with self._changed:
             return tuple(sorted(process.pid for process in self._processes if process.alive))
 
@@ -72,7 +72,7 @@ class VerifierPool:
         self.close()
 
     def forget(self) -> None:
-        """After a fork: the processes belong to the parent; keep nothing of them open here and begin anew."""
+        """Start over after a fork: the processes belong to the parent, so close their pipes here."""
         processes = list(self._processes)
         self._reset()
         for process in processes:
@@ -81,14 +81,14 @@ class VerifierPool:
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._processes: set[GradingProcess] = set()
-        """All that were started and not yet found dead."""
+        """Every process that was started and not yet found dead."""
         self._idle: list[GradingProcess] = []
         self._busy = 0
-        """Attempts under way."""
+        """Attempts in progress."""
         self._lonely = 0
         """Attempts that wait to be alone; no other begins before them."""
         self._alone = False
-        """Whether an attempt is under way that is to be alone."""
+        """True while an attempt runs that must be alone."""
         self._closed = False
 
     def _attempt(self, question: GraderQuestion, limit_s: float, alone: bool) -> GraderReply:
@@ -106,7 +106,7 @@ class VerifierPool:
 
     @contextmanager
     def _turn(self, alone: bool) -> Generator[None]:
-        """Wait for a free place, or for all places to be free."""
+        """Wait for a free slot, or for all slots to be free."""
         with self._changed:
             if alone:
                 self._lonely += 1
@@ -114,7 +114,7 @@ class VerifierPool:
                     self._changed.wait_for(lambda: self._busy == 0)
                 finally:
                     self._lonely -= 1
-                    self._changed.notify_all()  # if the wait was broken off, others may go on
+                    self._changed.notify_all()  # if the wait was interrupted, others may continue
                 self._alone = True
             else:
                 self._changed.wait_for(lambda: self._busy < self.size and not self._alone and not self._lonely)
@@ -162,7 +162,7 @@ class VerifierPool:
 
 
 def shared_pool() -> VerifierPool:
-    """The pool of this process, started at its first use and closed when the process ends."""
+    """Return the pool of this process, made at its first use and closed when the process ends."""
     global _shared
     with _shared_lock:
         if _shared is None:

@@ -1,14 +1,14 @@
-r"""A formula, written so that math-verify reads what is meant, in cases that are common and that it gets wrong or cannot read.
+r"""Rewrite formulas so that math-verify reads them as meant, in common cases that it gets wrong or cannot read.
 
-Text to text, and nothing is computed but the two whole numbers of a repeating decimal. Only for an answer that was extracted: where
-math-verify searches a text itself, it is given that text as it stands.
+Text to text; only the two whole numbers of a repeating decimal are computed. Applies only to extracted answers: where
+math-verify searches a text itself, it gets that text unchanged.
 """
 
 import re
 from typing import Final
 
 MAX_REPEATING_DIGITS: Final = 30
-"""Digits of a repeating decimal's parts, each; a longer one is left as it is."""
+"""Maximum digits of each part of a repeating decimal; a longer one is left as it is."""
 
 _CONSTANT: Final = re.compile(r"\\mathrm\s*+\{\s*+([ei])\s*+\}")
 _WORDS: Final = re.compile(r"\\(?:text|mbox|math(?:rm|it|bf))")
@@ -23,11 +23,11 @@ _REPEATING: Final = re.compile(
 
 
 def as_meant(formula: str) -> str:
-    r"""The formula for math-verify.
+    r"""Rewrite a formula for math-verify.
 
     * An upright ``\mathrm{e}`` or ``\mathrm{i}`` is the constant, not a variable of that name.
     * A unit such as ``\text{ cm}^2`` is cut off at the end of a formula by removing everything from a ``\text{`` to the last brace,
-      which leaves ``\frac{1}{`` of ``\frac{1}{\text{a}}``; a thin space behind a formula that ends in a brace, and not in a unit,
+      which leaves ``\frac{1}{`` of ``\frac{1}{\text{a}}``; a thin space after a formula that ends in a brace, and not in a unit,
       prevents that.
     * A backslash at the very end means nothing, and would take the brace of the box with it; nor does the mark that closes a
       sentence, a full stop, comma or semicolon.
@@ -44,13 +44,13 @@ def as_meant(formula: str) -> str:
 
 
 def before_percent(formula: str) -> str | None:
-    """What stands before the percent sign that ends a formula; None if there is none."""
+    """Return the text before the percent sign that ends a formula; None if there is none."""
     bare = formula.rstrip("$ ")
     return bare[:-1].rstrip("\\ ") if bare.endswith("%") else None
 
 
 def _fraction(decimal: re.Match[str]) -> str:
-    """``w.o(a)`` is (woa - wo) over as many nines as `a` has digits, and as many zeros as `o` has."""
+    """Write ``w.o(a)`` as (woa - wo) over as many nines as `a` has digits, followed by as many zeros as `o` has."""
     once, again = decimal["once"], decimal["again"]
     before = decimal["whole"] + once
     numerator = int(before + again) - int(before or "0")

@@ -1,7 +1,7 @@
-"""What a grader and its worker process say to each other: JSON, each message behind its length.
+"""Messages between a grader and its worker process: JSON, each message preceded by its length.
 
-JSON and not pickle, because what comes back was computed from what a model wrote: it is data and nothing else. Lone
-surrogates and control characters travel as escapes.
+JSON and not pickle, because replies are computed from what a model wrote: they must be data and nothing else. Lone
+surrogates and control characters are sent as escapes.
 """
 
 import json
@@ -32,7 +32,7 @@ class GraderQuestion:
     gold: str
     answer: str
     search: tuple[str, ...]
-    """Extractors with which both texts are searched; empty: each is one formula."""
+    """Extractors with which both texts are searched; empty if each is one formula."""
     strict: bool
     allow_set_relation_comp: bool
     float_rounding: int
@@ -41,17 +41,17 @@ class GraderQuestion:
     """CPU seconds after which the kernel ends the attempt."""
     memory_mib: int
     describe: bool = False
-    """Also say what both were read as: for people, since printing a formula takes time."""
+    """Also return how both were read: for people, since printing a formula takes time."""
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "GraderQuestion":
-        """As it came over the wire, where tuples are lists."""
+        """Convert from the wire, where tuples are lists."""
         values: dict[str, Any] = fields | {"search": tuple(fields["search"])}
         return cls(**values)
 
 
 class GraderFinding(StrEnum):
-    """What became of a question."""
+    """Result of a question."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
@@ -72,7 +72,7 @@ class GraderFinding(StrEnum):
 
     @property
     def interrupted(self) -> bool:
-        """Whether the question was not answered, so that a second attempt may end otherwise."""
+        """True if the question was not answered, so that a second attempt may end differently."""
         return self in (GraderFinding.CPU, GraderFinding.CLOCK, GraderFinding.MEMORY, GraderFinding.DIED)
 
 
@@ -83,12 +83,12 @@ class GraderReply:
     finding: GraderFinding
     detail: str = ""
     gold_form: str = ""
-    """What the gold answer was read as, if that was asked for."""
+    """How the gold answer was read, if requested."""
     answer_form: str = ""
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "GraderReply":
-        """As it came over the wire, where a finding is its name."""
+        """Convert from the wire, where a finding is its name."""
         values: dict[str, Any] = fields | {"finding": GraderFinding(fields["finding"])}
         return cls(**values)
 
@@ -97,9 +97,9 @@ def send(descriptor: int, message: dict[str, Any], deadline: float | None = None
     """Write one message.
 
     Args:
-        descriptor: where to; with a deadline it must not block.
+        descriptor: file descriptor to write to; with a deadline it must be non-blocking.
         message: anything that JSON can hold.
-        deadline: by `time.monotonic`; None waits for ever.
+        deadline: by `time.monotonic`; None waits forever.
 
     Raises:
         WireError: nobody reads any more.
@@ -122,8 +122,8 @@ def receive(descriptor: int, deadline: float | None = None) -> dict[str, Any] | 
     """Read one message; None at the end of the stream.
 
     Args:
-        descriptor: where from.
-        deadline: by `time.monotonic`; None waits for ever.
+        descriptor: file descriptor to read from.
+        deadline: by `time.monotonic`; None waits forever.
 
     Raises:
         WireError: the stream ends within a message, or is not of this protocol.
@@ -142,7 +142,7 @@ def receive(descriptor: int, deadline: float | None = None) -> dict[str, Any] | 
 
 
 def _read(descriptor: int, size: int, deadline: float | None) -> bytes:
-    """So many bytes, or none if the stream ends before the first."""
+    """Read this many bytes, or none if the stream ends before the first."""
     data = b""
     while len(data) < size:
         if deadline is not None:

@@ -1,4 +1,4 @@
-"""From options to a retriever, which all episodes of a process share. Each back end loads its packages when it is opened."""
+"""Build a retriever from options; all episodes of a process share it. Each back end loads its packages when it is opened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RetrieverOptions:
-    """What a user may choose. The same options open the same retriever."""
+    """Options of a user. Equal options open the same retriever."""
 
     retriever: str = "bm25"
     corpus: str | None = None
@@ -33,14 +33,14 @@ class RetrieverOptions:
     embedder: str | None = None
     """Folder or hub id of a sentence-transformers model, for `dense`."""
     pages: bool = False
-    """For `ddgs`: fetch the pages found, instead of the snippets alone."""
+    """For `ddgs`: fetch the pages found, instead of only their snippets."""
     retrieval_cache: str | None = None
     """`off`, `record` or `replay`; None: `record` for the live web, else `off`."""
     retrieval_cache_dir: str | None = None
     """None: in the data home."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what cannot be, or would have no effect."""
+        """Raise UsageError for options that are invalid or would have no effect."""
         if self.retriever not in KINDS:
             raise unknown("retriever", str(self.retriever), KINDS)
         if self.retrieval_cache is not None and self.retrieval_cache not in list(CacheMode):
@@ -54,7 +54,7 @@ class RetrieverOptions:
 
     @property
     def mode(self) -> CacheMode:
-        """What becomes of retrievals."""
+        """Cache mode of retrievals."""
         if self.retrieval_cache is None:
             return CacheMode.RECORD if self.retriever == "ddgs" else CacheMode.OFF
         return CacheMode(self.retrieval_cache)
@@ -62,7 +62,7 @@ class RetrieverOptions:
 
 @lru_cache(maxsize=8)
 def open_retriever(options: RetrieverOptions) -> Retriever:
-    """The retriever. Raises UsageError or DataError in one line if it cannot be had."""
+    """Open the retriever. Raises UsageError or DataError in one line if it cannot be opened."""
     if options.mode is CacheMode.OFF:
         return _open(options)
     folder = Path(options.retrieval_cache_dir) if options.retrieval_cache_dir else cache_folder()
@@ -72,7 +72,7 @@ def open_retriever(options: RetrieverOptions) -> Retriever:
 
 
 def identity_of(options: RetrieverOptions) -> str:
-    """What a retriever's identity will be, without opening it. Raises UsageError if the corpus cannot be read."""
+    """Return a retriever's identity without opening it. Raises UsageError if the corpus cannot be read."""
     match options.retriever:
         case "bm25":
             from espl_bench.retrieval import bm25

@@ -1,9 +1,9 @@
-"""Record and replay: every retrieval as a file of its own, named by what was asked, with its content's hash and its date.
+"""Record and replay: each retrieval in a file of its own, named by its request, with its content's hash and its date.
 
     <folder>/3f/3fa2b1c0….json   {"request": {retriever, query, top_k}, "retrieved_utc": …, "passages": […], "sha256": …}
 
-`record` answers from the record what it has, asks for the rest, and keeps it; so a run that goes on meets what it met before.
-`replay` answers from the record alone: no retriever is opened, nothing goes over a network, and what was never asked is refused.
+`record` answers from the record where it can, and otherwise asks the retriever and records the result; so a resumed run gets what it
+got before. `replay` answers from the record alone: it opens no retriever, uses no network, and refuses a request that is missing.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from espl_bench.utils import atomic_io
 
 
 class CacheMode(StrEnum):
-    """What becomes of retrievals."""
+    """How retrievals are cached."""
 
     OFF = "off"
     RECORD = "record"
@@ -27,14 +27,14 @@ class CacheMode(StrEnum):
 
 
 class CachedRetriever:
-    """A retriever with a record; in `REPLAY`, the record without one."""
+    """A retriever with a record; in `REPLAY`, the record alone."""
 
     def __init__(self, identity: str, folder: Path, open_inner: Callable[[], Retriever] | None) -> None:
-        """Nothing is read yet.
+        """Open the retriever, if any; the record is read on demand.
 
         Args:
-            identity: of the retriever that is or was asked.
-            folder: of the record. Runs may share it, also at the same time.
+            identity: identity of the retriever that is or was asked.
+            folder: folder of the record. Runs may share it, even at the same time.
             open_inner: opens the retriever; None: replay.
         """
         self._identity = identity
@@ -43,23 +43,23 @@ class CachedRetriever:
 
     @property
     def identity(self) -> str:
-        """The retriever's own: a record changes nothing about what is found."""
+        """The retriever's own identity: a record does not change what is found."""
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """From the record, or from the retriever into the record."""
+        """Retrieve from the record, or from the retriever into the record."""
         recorded = {query: self._read(query, top_k) for query in dict.fromkeys(queries)}
-        missing = [query for query, found in recorded.items() if found is None]
+        missing = [query for query, result in recorded.items() if result is None]
         if missing and self._inner is None:
             raise RetrievalError(
                 f"the record in {self._folder} has no answer to the query {missing[0][:80]!r} (top {top_k}) by {self._identity}; "
                 "run once with --retrieval-cache record"
             )
         if missing and self._inner is not None:
-            for query, found in zip(missing, self._inner.retrieve(missing, top_k), strict=True):
-                self._write(query, top_k, found)
-                recorded[query] = found
-        return [found for query in queries if (found := recorded[query]) is not None]
+            for query, result in zip(missing, self._inner.retrieve(missing, top_k), strict=True):
+                self._write(query, top_k, result)
+                recorded[query] = result
+        return [result for query in queries if (result := recorded[query]) is not None]
 
     def _request(self, query: str, top_k: int) -> dict[str, Any]:
         return {"retriever": self._identity, "query": query, "top_k": top_k}
@@ -83,12 +83,12 @@ class CachedRetriever:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
 
-    def _write(self, query: str, top_k: int, found: FoundPassage) -> None:
+    def _write(self, query: str, top_k: int, result: FoundPassage) -> None:
         request = self._request(query, top_k)
-        passages = [asdict(passage) for passage in found.passages]
+        passages = [asdict(passage) for passage in result.passages]
         entry = {
             "request": request,
-            "retrieved_utc": found.retrieved_utc,
+            "retrieved_utc": result.retrieved_utc,
             "passages": passages,
             "sha256": hashlib.sha256(_canonical(passages)).hexdigest(),
         }

@@ -1,4 +1,4 @@
-"""A corpus of passages: from a file of anybody's to one form on disk, in which passage i can be read without the others.
+"""Convert user files to an on-disk format with random access to passages.
 
 Accepted are ``.jsonl``, ``.json``, ``.csv`` and ``.parquet`` with the columns ``id`` (or none: the row's number), ``title`` (or
 none) and ``text``; or ``contents``, as Search-R1's corpora have it: the title in quotes on the first line, then the text.
@@ -30,13 +30,13 @@ class Document:
 
 
 def split_contents(contents: str) -> tuple[str, str]:
-    """Title and text of Search-R1's ``contents``."""
+    """Split Search-R1's ``contents`` into title and text."""
     title, _, text = contents.partition("\n")
     return title.strip().strip('"'), text.strip()
 
 
 def document_of(record: Mapping[str, Any], row: int, where: str) -> Document:
-    """One record as a passage. Raises DataError, naming the row, if it has no text."""
+    """Convert one record to a passage. Raises DataError, naming the row, if it has no text."""
     name = str(record.get("id", row))
     if isinstance(record.get("contents"), str):
         title, text = split_contents(record["contents"])
@@ -48,7 +48,7 @@ def document_of(record: Mapping[str, Any], row: int, where: str) -> Document:
 
 
 def read_corpus(path: Path) -> Iterator[Document]:
-    """The passages of a file, in order. Raises UsageError if it does not exist, DataError if it is not what it says."""
+    """Yield the passages of a file, in order. Raises UsageError if it does not exist, DataError if it is malformed."""
     if not path.is_file():
         raise UsageError(f"the corpus {path} does not exist in {Path.cwd()}; name a file of passages with --corpus")
     for row, record in enumerate(read_records(path)):
@@ -56,10 +56,10 @@ def read_corpus(path: Path) -> Iterator[Document]:
 
 
 class PassageStore:
-    """The passages of a corpus on disk, read one at a time; its pages are the operating system's to keep in memory."""
+    """The passages of a corpus on disk, memory-mapped and read one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what `write` wrote. Raises OSError or ValueError if it is damaged."""
+        """Open a folder that `write` filled. Raises OSError or ValueError if it is damaged."""
         self._offsets = np.load(folder / OFFSETS, mmap_mode="r")
         with (folder / PASSAGES).open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -67,12 +67,12 @@ class PassageStore:
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def __getitem__(self, place: int) -> Document:
-        return Document(*json.loads(self._bytes[int(self._offsets[place]) : int(self._offsets[place + 1])]))
+    def __getitem__(self, row: int) -> Document:
+        return Document(*json.loads(self._bytes[int(self._offsets[row]) : int(self._offsets[row + 1])]))
 
     @staticmethod
     def write(folder: Path, documents: Iterator[Document]) -> Iterator[Document]:
-        """Write passages into a folder while they pass. Complete once the iterator is exhausted."""
+        """Write passages into a folder as they pass through. Complete once the iterator is exhausted."""
         offsets = [0]
         with (folder / PASSAGES).open("wb") as file:
             for document in documents:

@@ -19,27 +19,28 @@ from numpy.typing import NDArray
 
 from espl_bench.errors import DataError, ModelError, UsageError
 from espl_bench.retrieval.corpus import PassageStore, read_corpus
-from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder, progress_bar
+from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder
 from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import fingerprint
+from espl_bench.utils.progress import progress_bar
 
 VECTORS: Final = "vectors.npy"
 COMPLETE: Final = "complete.json"
 BATCH: Final = 256
 MAX_CHARS: Final = 2_000
-"""Of a text that is embedded; models read a few hundred words."""
+"""Maximum characters of an embedded text; models read a few hundred words."""
 
 
 def identity_of(corpus_hash: str, embedder: str) -> str:
-    """The model, by its files if it is a folder, and the corpus's hash."""
+    """Name the model, by its files if it is a folder, and the corpus's hash."""
     folder = Path(embedder)
     named = f"{folder.name} {json.dumps(fingerprint(folder), sort_keys=True)}" if folder.is_dir() else embedder
     return f"dense by {named} of {corpus_hash}"
 
 
 def _load(embedder: str) -> Any:
-    """The model. Raises UsageError without the package, ModelError if it cannot be loaded."""
+    """Load the model. Raises UsageError without the package, ModelError if it cannot be loaded."""
     try:
         package: Any = import_module("sentence_transformers")
     except ModuleNotFoundError as error:
@@ -52,23 +53,23 @@ def _load(embedder: str) -> Any:
 
 
 class DenseRetriever:
-    """One corpus and one model. Made by `open`."""
+    """Retriever of one corpus with one model. Made by `open`."""
 
     def __init__(self, identity: str, folder: Path, model: Any) -> None:
-        """Map complete vectors. Use `open` instead."""
+        """Map complete vectors."""
         self._identity = identity
         self._model = model
         self._embedding = threading.Lock()
-        self._shelf = PassageStore(folder)
+        self._passages = PassageStore(folder)
         self._vectors_ND: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r")
         self._faiss = _faiss_index(self._vectors_ND)
 
     @classmethod
     def open(cls, corpus: Path, embedder: str) -> "DenseRetriever":
-        """The retriever of a corpus, its vectors computed if there are none yet.
+        """Return the retriever of a corpus, computing its vectors if there are none yet.
 
         Raises:
-            UsageError: the corpus or a package does not exist.
+            UsageError: the corpus does not exist, or a package is missing.
             ModelError: the embedder cannot be loaded.
             DataError: the corpus cannot be read, or the vectors cannot be written.
         """
@@ -80,7 +81,7 @@ class DenseRetriever:
         try:
             return cls(identity, folder, model)
         except (OSError, ValueError) as error:
-            raise DataError(f"the index in {folder} is damaged ({error}); remove the folder to have it built anew") from error
+            raise DataError(f"the index in {folder} is damaged ({error}); remove the folder to rebuild it") from error
 
     @property
     def identity(self) -> str:
@@ -88,28 +89,28 @@ class DenseRetriever:
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """The passages nearest to each query."""
-        few = min(top_k, len(self._shelf))
+        """Return the passages nearest to each query."""
+        few = min(top_k, len(self._passages))
         if not queries or few < 1:
             return [FoundPassage(query, (), now_utc()) for query in queries]
         with self._embedding:
             vectors_QD = _embed(self._model, [query[:MAX_CHARS] for query in queries])
-        scores_QK, places_QK = self._nearest(vectors_QD, few)
+        scores_QK, rows_QK = self._nearest(vectors_QD, few)
         date = now_utc()
         return [
-            FoundPassage(query, tuple(self._passage(int(place), float(score)) for place, score in zip(places, scores, strict=True)), date)
-            for query, places, scores in zip(queries, places_QK, scores_QK, strict=True)
+            FoundPassage(query, tuple(self._passage(int(row), float(score)) for row, score in zip(rows, scores, strict=True)), date)
+            for query, rows, scores in zip(queries, rows_QK, scores_QK, strict=True)
         ]
 
     def _nearest(self, vectors_QD: NDArray[np.float32], few: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if self._faiss is not None:
             return self._faiss.search(vectors_QD, few)
         scores_QN = vectors_QD @ self._vectors_ND.T
-        places_QK = np.argsort(-scores_QN, axis=1, kind="stable")[:, :few]
-        return np.take_along_axis(scores_QN, places_QK, axis=1), places_QK
+        rows_QK = np.argsort(-scores_QN, axis=1, kind="stable")[:, :few]
+        return np.take_along_axis(scores_QN, rows_QK, axis=1), rows_QK
 
-    def _passage(self, place: int, score: float) -> Passage:
-        document = self._shelf[place]
+    def _passage(self, row: int, score: float) -> Passage:
+        document = self._passages[row]
         return Passage(document.id, document.title, document.text, score)
 
 
@@ -131,10 +132,10 @@ def _build(corpus: Path, folder: Path, model: Any) -> None:
     with new_folder(folder, f"the index of {corpus}") as part:
         texts = [f"{document.title}\n{document.text}"[:MAX_CHARS] for document in PassageStore.write(part, read_corpus(corpus))]
         blocks: list[NDArray[np.float32]] = []
-        with progress_bar(f"embedding {corpus.name}", len(texts)) as told:
+        with progress_bar(f"embedding {corpus.name}", len(texts)) as advance:
             for start in range(0, len(texts), BATCH):
                 blocks.append(_embed(model, texts[start : start + BATCH]))
-                told(len(blocks[-1]))
+                advance(len(blocks[-1]))
         if not blocks:
             raise DataError(f"the corpus {corpus} has no passages")
         np.save(part / VECTORS, np.concatenate(blocks))

@@ -1,8 +1,8 @@
-"""Fetching a page that a search named, on behalf of a model that may have been told what to ask for.
+"""Fetch a page that a search returned, safely: the model may have been made to ask for any address.
 
-Only http and https on their usual ports, only hosts all of whose addresses are public, and the address that was checked is the one
-that is connected to, so that a name cannot resolve to something else a moment later. Redirects are followed by hand, each hop checked
-like the first. Size, time and kind of content are bounded. What comes back is text; nothing of a page is run or rendered.
+Only http and https on their usual ports, and only hosts all of whose addresses are public. The connection goes to the address that
+was checked, so a name cannot resolve to something else a moment later. Redirects are followed by hand, each hop checked like the
+first. Size, time and kind of content are bounded. The result is text; nothing of a page is run or rendered.
 """
 
 import ipaddress
@@ -43,9 +43,9 @@ def checked_address(url: str, resolver: Resolver = resolve) -> tuple[SplitResult
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise RefusedError(f"{url[:100]!r} is no address") from error
+        raise RefusedError(f"{url[:100]!r} is not an address") from error
     if parts.scheme not in PORTS or not parts.hostname:
-        raise RefusedError(f"{url[:100]!r} is no address of http or https")
+        raise RefusedError(f"{url[:100]!r} is not an http or https address")
     if parts.username is not None or parts.password is not None or port not in (None, PORTS[parts.scheme]):
         raise RefusedError(f"{parts.hostname[:100]}: an address with a login or an unusual port is not fetched")
     addresses = resolver(parts.hostname, PORTS[parts.scheme])
@@ -67,13 +67,13 @@ def _is_public(address: str) -> bool:
 
 
 def fetch_text(url: str, timeout_s: float, resolver: Resolver = resolve, transport: Any = None) -> str:
-    """The words of a page.
+    """Fetch the text of a page.
 
     Args:
-        url: from a search result.
-        timeout_s: for all of it, redirects included.
-        resolver: from a host to its addresses.
-        transport: of httpx, for tests; None: the network.
+        url: URL of a search result.
+        timeout_s: seconds for the whole fetch, redirects included.
+        resolver: returns the addresses of a host.
+        transport: httpx transport, for tests; None: the network.
 
     Raises:
         RetrievalError: it cannot be fetched, or may not be.
@@ -97,7 +97,7 @@ def fetch_text(url: str, timeout_s: float, resolver: Resolver = resolve, transpo
 
 
 def _get(client: Any, parts: SplitResult, address: str, deadline: float) -> tuple[int, Any, bytes]:
-    """One hop, to the address that was checked."""
+    """Request one hop, at the address that was checked."""
     host = f"[{address}]" if ":" in address else address
     target = parts._replace(netloc=host, fragment="").geturl()
     headers = {"Host": str(parts.hostname), "User-Agent": "espl-bench", "Accept": "text/html, text/plain;q=0.9"}
@@ -118,7 +118,7 @@ def _get(client: Any, parts: SplitResult, address: str, deadline: float) -> tupl
 
 def _words(content: bytes, kind: str, host: str) -> str:
     if not kind.lower().startswith(("text/html", "text/plain", "application/xhtml")):
-        raise RefusedError(f"{host} serves {kind[:60] or 'an unknown kind of content'}, which is no page")
+        raise RefusedError(f"{host} serves {kind[:60] or 'an unknown kind of content'}, which is not a page")
     text = content.decode("utf-8", "replace")
     if kind.lower().startswith("text/plain"):
         return text
@@ -129,7 +129,7 @@ def _words(content: bytes, kind: str, host: str) -> str:
 
 
 class _Reader(HTMLParser):
-    """Collects the words that a reader of the page would see."""
+    """Collects the text that a reader of the page would see."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-r"""Back end `http`: a retrieval server in the wire format of Search-R1, this project's own (`espl-bench retriever serve`) among them.
+r"""Back end `http`: a retrieval server with Search-R1's wire format, such as this project's own (`espl-bench retriever serve`).
 
     POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}
     → {"result": [[{"document": {"id": …, "contents": "\"Title\"\\ntext"}, "score": 0.5}, …], …]}
@@ -22,44 +22,44 @@ from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError,
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
-"""Of one answer; a longer one is not read to its end."""
+"""Maximum bytes of an answer; the rest of a longer one is not read."""
 TRIES: Final = 3
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 2.0
 
 
 def endpoint_of(url: str) -> str:
-    """The endpoint of a server's address, which may name it already."""
+    """Return the endpoint of a server's address, which may include it already."""
     bare = url.rstrip("/")
     return bare if bare.endswith("/retrieve") else f"{bare}/retrieve"
 
 
 def identity_of(url: str) -> str:
-    """The address; what stands behind it is not known."""
+    """Name the address; the index behind it is unknown."""
     return f"http {endpoint_of(url)}"
 
 
 class HttpRetriever:
-    """One server. Connections are kept open and handed from thread to thread.
+    """Client of one server. Connections are kept open and passed from thread to thread.
 
-    A client for each: a pool of httpx looks through all of its connections twice a request, which for some hundred of them takes longer
-    than the request itself.
+    Each connection has its own httpx client: a pool of httpx searches all of its connections twice per request, which for some hundred
+    of them takes longer than the request itself.
     """
 
     def __init__(self, url: str, timeout_s: float = 20.0, tries: int = TRIES) -> None:
-        """Nothing is asked yet.
+        """Set the address; no request is made yet.
 
         Args:
-            url: of the server, or of its endpoint.
+            url: address of the server, or of its endpoint.
             timeout_s: seconds that one try may take.
-            tries: of one retrieval.
+            tries: maximum tries of one retrieval.
 
         Raises:
-            UsageError: the address is none, or a package is missing.
+            UsageError: the address is invalid, or a package is missing.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
-            raise UsageError(f"--retriever-url takes an address of http or https without a login, e.g. http://127.0.0.1:8000, not '{url}'")
+            raise UsageError(f"--retriever-url takes an http or https address without a login, e.g. http://127.0.0.1:8000, not '{url}'")
         self.url = endpoint_of(url)
         self.timeout_s = timeout_s
         self.tries = tries
@@ -73,7 +73,7 @@ class HttpRetriever:
 
     @property
     def identity(self) -> str:
-        """The address; what stands behind it is not known."""
+        """The address; the index behind it is unknown."""
         return identity_of(self.url)
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
@@ -103,7 +103,7 @@ class HttpRetriever:
 
     @contextmanager
     def _client(self) -> Generator[Any]:
-        """A client that nobody else uses meanwhile."""
+        """Yield a client for exclusive use."""
         try:
             client = self._idle.pop()
         except IndexError:
@@ -138,7 +138,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
     date = now_utc()
     try:
         return [
-            FoundPassage(query, tuple(_passage(each) for each in result[:top_k]), date)
+            FoundPassage(query, tuple(_passage(value) for value in result[:top_k]), date)
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -146,11 +146,11 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
 
 
 def _passage(value: object) -> Passage:
-    """A document with its score, or bare. Raises TypeError, KeyError, ValueError or AttributeError for anything else."""
+    """Convert a document, with or without a score. Raises TypeError, KeyError, ValueError or AttributeError for anything else."""
     fields = cast(dict[str, Any], value)
     document: dict[str, Any] = fields.get("document", fields)
     contents: str | None = document.get("contents")
     title, text = split_contents(contents) if contents is not None else (str(document.get("title") or ""), document["text"])
     if not isinstance(text, str):
-        raise TypeError("a text that is none")
+        raise TypeError("the text is not a string")
     return Passage(str(document.get("id", "")), title, text, float(fields.get("score", 0.0)))

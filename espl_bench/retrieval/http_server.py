@@ -1,7 +1,7 @@
-"""`espl-bench retriever serve`: a retriever of this machine under Search-R1's endpoint, so that many runs share one index.
+"""Serve a local retriever under Search-R1's endpoint (`espl-bench retriever serve`), so that many runs share one index.
 
-Bound to 127.0.0.1 unless told otherwise. Requests are bounded in size, in queries and in passages; what is not understood is
-refused in words. POST /retrieve as in http.py, GET /health.
+Bound to 127.0.0.1 by default. Requests are bounded in size, in queries and in passages; a malformed one is refused with its
+reason. POST /retrieve as in http.py, GET /health.
 """
 
 import json
@@ -28,7 +28,7 @@ class RetrieverServer(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(self, address: tuple[str, int], retriever: Retriever) -> None:
-        """Bind. Raises OSError if the address is taken."""
+        """Bind the address. Raises OSError if it is taken."""
         super().__init__(address, _Handler)
         self.retriever = retriever
 
@@ -41,13 +41,13 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Say that the server is up, and what it searches."""
+        """Report that the server is up, and what it searches."""
         if self.path != "/health":
             return self._say(404, {"detail": "there is POST /retrieve and GET /health"})
         return self._say(200, {"status": "ok", "retriever": self._retriever.identity})
 
     def do_POST(self) -> None:
-        """Retrieve."""
+        """Serve a retrieval."""
         if self.path != "/retrieve":
             self.close_connection = True  # the body stays unread
             return self._say(404, {"detail": "there is POST /retrieve and GET /health"})
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(422, {"detail": str(refusal)})
         except RetrievalError as fault:
             return self._say(503, {"detail": str(fault)})
-        return self._say(200, {"result": [[_document(passage, with_scores) for passage in each.passages] for each in found]})
+        return self._say(200, {"result": [[_document(passage, with_scores) for passage in result.passages] for result in results]})
 
     @property
     def _retriever(self) -> Retriever:
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: queries are not for the screen."""
+        """Log nothing: queries must not appear on the screen."""
 
 
 def _understood(body: object) -> tuple[list[str], int, bool]:

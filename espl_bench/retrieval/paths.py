@@ -1,10 +1,9 @@
-"""Where indexes and recorded retrievals lie in the data home, how a corpus is recognised by its content, and how progress is shown."""
+"""Folders of indexes and recorded retrievals in the data home, and the hash that identifies a corpus."""
 
 import hashlib
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +14,12 @@ from espl_bench.utils import atomic_io
 
 
 def index_folder(kind: str, key: str) -> Path:
-    """Where an index lies whose content and settings `key` names."""
+    """Return the folder of the index whose content and settings `key` names."""
     return home() / "retrieval" / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
 
 
 def cache_folder() -> Path:
-    """Where retrievals are recorded unless another folder is named."""
+    """Return the default folder of recorded retrievals."""
     return home() / "retrieval" / "recorded"
 
 
@@ -38,7 +37,7 @@ def _sha256(path: Path, modified_ns: int, size: int) -> str:
 
 @contextmanager
 def new_folder(folder: Path, what: str) -> Generator[Path]:
-    """A folder to fill, which is moved to its place whole; gone if filling it fails. Raises DataError if it cannot be written."""
+    """Yield a folder to fill; on success it is moved to its final name, on failure removed. Raises DataError if not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=atomic_io.TEMP_PREFIX, dir=folder.parent))
@@ -50,20 +49,5 @@ def new_folder(folder: Path, what: str) -> Generator[Path]:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"{what} cannot be written to {folder.parent} ({error.strerror or error}); set {HOME_VARIABLE} to a folder that can be"
+            f"{what} cannot be written to {folder.parent} ({error.strerror or error}); set {HOME_VARIABLE} to a writable folder"
         ) from error
-
-
-@contextmanager
-def progress_bar(what: str, total: int | None) -> Generator[Callable[[int], None]]:
-    """A bar on a terminal's stderr, gone when done; elsewhere nothing. Yields what is told how many more are done."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)

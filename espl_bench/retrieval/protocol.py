@@ -1,4 +1,4 @@
-"""What an environment asks of a retriever: queries go in, passages come out. Back ends differ only behind this."""
+"""The retriever interface of environments: queries go in, passages come out. Back ends differ only behind it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ class RetrievalError(EnvError):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One passage found."""
+    """One retrieved passage."""
 
     id: str
     title: str
     text: str
     score: float
-    """As the back end gives it; comparable within one result only."""
+    """The back end's score; comparable within one result only."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPassage:
-    """What one query found, best first; nothing is a result too."""
+    """Passages of one query, best first; possibly none."""
 
     query: str
     passages: tuple[Passage, ...]
     retrieved_utc: str
-    """When the back end answered, ISO 8601."""
+    """Time of the back end's answer, ISO 8601."""
 
 
 class Retriever(Protocol):
@@ -38,7 +38,7 @@ class Retriever(Protocol):
 
     @property
     def identity(self) -> str:
-        """Everything that decides what a query finds, as far as it is known: the kind, its settings, and the corpus's hash."""
+        """Everything known that decides what a query finds: the kind, its settings, and the corpus's hash."""
         ...
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
@@ -47,5 +47,5 @@ class Retriever(Protocol):
 
 
 def now_utc() -> str:
-    """The date of a retrieval."""
+    """Return the current time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""Back end `ddgs`: the live web, by the package of that name. Never the default, and recorded unless that is switched off.
+"""Back end `ddgs`: the live web, through the package of that name. Never the default, and recorded unless switched off.
 
-What the web finds today it may not find tomorrow, so a scored run replays a record. Search services turn away whoever asks too often:
-all threads of a process share one limiter, and what is turned away waits, with jitter, before it asks again.
+Search results change from day to day, so a scored run replays a record. Search services reject clients that ask too often: all
+threads of a process share one limiter, and a rejected query waits, with jitter, before it is retried.
 """
 
 import threading
@@ -17,27 +17,26 @@ from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError,
 from espl_bench.utils.retries import retrying
 
 INTERVAL_S: Final = 1.0
-"""Seconds between two questions of a process."""
+"""Seconds between two queries of a process."""
 TRIES: Final = 6
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
 PAGE_CHARS: Final = 4_000
-"""Of a fetched page."""
+"""Maximum characters of a fetched page."""
 
 Search = Callable[[str, int], Sequence[Mapping[str, Any]]]
 
 
 class Limiter:
-    """Lets one caller through per interval, whatever the number of threads, in the order in which they came."""
+    """Lets one caller through per interval, from any number of threads, in order of arrival."""
 
     def __init__(self, interval_s: float) -> None:
-        """The first caller need not wait."""
         self._interval_s = interval_s
         self._turn = threading.Lock()
         self._next = 0.0
 
     def wait(self) -> None:
-        """Return when it is the caller's turn."""
+        """Block until it is the caller's turn."""
         with self._turn:
             now = time.monotonic()
             start = max(now, self._next)
@@ -46,11 +45,11 @@ class Limiter:
 
 
 LIMITER: Final = Limiter(INTERVAL_S)
-"""Of the process."""
+"""The limiter of the process."""
 
 
 def identity_of(pages: bool) -> str:
-    """The service and what is taken from it; its index is anybody's guess."""
+    """Name the service and the kind of its results; its index is unknown."""
     return f"ddgs {'pages' if pages else 'snippets'}"
 
 
@@ -66,15 +65,15 @@ class WebRetriever:
         limiter: Limiter = LIMITER,
         longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
-        """Nothing is asked yet.
+        """Import the packages; no request is made yet.
 
         Args:
-            pages: fetch what was found, and return the pages' words instead of snippets.
-            timeout_s: seconds that one question, or one page, may take.
-            search: asks the service for results; None: `ddgs` does.
+            pages: fetch the pages found, and return their text instead of snippets.
+            timeout_s: seconds that one query, or one page, may take.
+            search: asks the service for results; None: `ddgs`.
             read: fetches a page.
-            limiter: what all questions wait for.
-            longest_wait_s: upper bound of the wait after having been turned away.
+            limiter: limits the rate of all queries.
+            longest_wait_s: upper bound of the wait after a rejection.
 
         Raises:
             UsageError: a package is missing.
@@ -98,14 +97,14 @@ class WebRetriever:
         return identity_of(self._pages)
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """Ask one after another, each when the limiter says so."""
+        """Ask one query after another, each when the limiter allows it."""
         return [FoundPassage(query, self._passages(query, top_k), now_utc()) for query in queries]
 
     def _passages(self, query: str, top_k: int) -> tuple[Passage, ...]:
         if not query.strip():
             return ()
         results = list(self._results(query, top_k))[:top_k]
-        return tuple(self._passage(result, 1.0 / place) for place, result in enumerate(results, start=1))
+        return tuple(self._passage(result, 1.0 / rank) for rank, result in enumerate(results, start=1))
 
     def _results(self, query: str, top_k: int) -> Sequence[Mapping[str, Any]]:
         errors = self._errors
@@ -127,7 +126,7 @@ class WebRetriever:
         return self._ddgs.DDGS(timeout=max(1, int(self._timeout_s))).text(query, max_results=top_k, region="us-en")
 
     def _passage(self, result: Mapping[str, Any], score: float) -> Passage:
-        """A result, or the page behind it; a page that cannot be had leaves its snippet."""
+        """Convert a result, or the page behind it; if the page cannot be fetched, keep the snippet."""
         url, text = str(result.get("href", "")), str(result.get("body", ""))
         if self._pages:
             with suppress(RetrievalError):

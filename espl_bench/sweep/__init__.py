@@ -1,1 +1,1 @@
-"""Grids of runs on one machine or on many: what a grid says, where its runs lie, and who carries them out."""
+"""Grids of runs on one machine or on many: reading a grid, storing its runs, and running its cells."""

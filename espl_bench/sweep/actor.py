@@ -1,7 +1,7 @@
-"""The process on a Ray node that carries one cell out. One actor, one attempt: it ends with it, so nothing is left behind.
+"""The process on a Ray node that runs one cell. One actor per attempt: it ends with it, so nothing is left behind.
 
-The run goes on in one thread, and a stop arrives in another. What a run may not do is tell in types: an actor returns how
-the cell ended, so that only a bug or a lost process is an exception of Ray's.
+The run executes in one thread, and a stop arrives in another. An actor returns how the cell ended instead of raising, so that
+only a bug or a lost process is an exception in Ray.
 """
 
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from espl_bench import __version__
 from espl_bench.errors import EsplError
-from espl_bench.sweep.cell_worker import carry_out
+from espl_bench.sweep.cell_worker import run_cell
 from espl_bench.sweep.grid import BudgetLimits, Cell
 from espl_bench.sweep.processes import RunStatus
 from espl_bench.sweep.storage import Storage, here
@@ -26,7 +26,7 @@ class ActorEnding:
 
 @dataclass(frozen=True, slots=True)
 class ActorTask:
-    """What an actor is told."""
+    """Arguments of one attempt."""
 
     url: str
     cell: Cell
@@ -34,32 +34,31 @@ class ActorTask:
     directory: str
     """The driver's working directory: relative names of models and data mean the same on every node that has it."""
     version: str
-    """The driver's."""
+    """The driver's version of espl-bench."""
 
 
 class CellActor:
-    """Made into an actor by ray_pool.py; nothing here knows Ray."""
+    """Turned into an actor by ray_pool.py; knows nothing of Ray."""
 
-    def __init__(self, errand: ActorTask) -> None:
-        """Nothing is loaded yet."""
-        self._errand = errand
+    def __init__(self, task: ActorTask) -> None:
+        self._task = task
         self._stop = StopSignal()
-        if os.path.isdir(errand.directory):
-            os.chdir(errand.directory)
+        if os.path.isdir(task.directory):
+            os.chdir(task.directory)
 
     def where(self) -> str:
-        """Machine and process, as in ``node07/4711``: the answer is the sign that the cell has been placed."""
+        """Return machine and process, as in ``node07/4711``: an answer means that the cell has been placed."""
         return here()
 
     def run(self) -> ActorEnding:
-        """Carry the cell out."""
-        errand = self._errand
-        if errand.version != __version__:
+        """Run the cell."""
+        task = self._task
+        if task.version != __version__:
             return ActorEnding(
-                RunStatus.FAILED, f"this node has espl-bench {__version__}, the driver {errand.version}; install the same on all nodes"
+                RunStatus.FAILED, f"this node has espl-bench {__version__}, the driver {task.version}; install the same on all nodes"
             )
         try:
-            carry_out(Storage.open(errand.url), errand.cell, errand.limits, self._stop)
+            run_cell(Storage.open(task.url), task.cell, task.limits, self._stop)
         except InterruptedRunError as stopped:
             return ActorEnding(RunStatus.STOPPED, f"stopped after step {stopped.step}")
         except EsplError as error:
@@ -67,5 +66,5 @@ class CellActor:
         return ActorEnding(RunStatus.FINISHED)
 
     def stop(self) -> None:
-        """Ask the run to save after the iteration that it is in."""
+        """Ask the run to save after the current iteration."""
         self._stop.wanted = True

@@ -1,6 +1,6 @@
-"""One cell on one node: begun, resumed or found finished, in the sweep's folder or on this node's disk with a mirror.
+"""Run one cell on one node: start it, resume it or find it finished, in the sweep's folder or on local disk with a mirror.
 
-Also a program of its own, `python -m espl_bench.sweep.cell_worker SWEEP CELL`, for carrying cells out one after another without Ray.
+Also a program, `python -m espl_bench.sweep.cell_worker SWEEP CELL`, for running cells one after another without Ray.
 """
 
 import os
@@ -24,25 +24,25 @@ from espl_bench.sweep.storage import Storage
 from espl_bench.utils.stop_signal import StopSignal
 
 PATIENCE_S = 120.0
-"""Seconds that the lock of a predecessor is waited for: a node that was lost holds it until its processes, or its lease, end."""
+"""Seconds to wait for a predecessor's lock: a lost node holds it until its processes, or its lease, end."""
 
 
-def carry_out(storage: Storage, cell: Cell, limits: BudgetLimits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
-    """Bring a cell to its end from wherever it stands; one that has a summary is not touched.
+def run_cell(storage: Storage, cell: Cell, limits: BudgetLimits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
+    """Bring a cell to its end from its current state; a cell that has a summary is not touched.
 
-    Raises EsplError for what cannot be, Interrupted after a stop; what was committed is then in the storage.
+    Raises EsplError if it cannot run, InterruptedRunError after a stop; the last checkpoint is then in the storage.
     """
     os.environ[THREADS] = str(cell.resources.threads)  # before torch is imported
     budget = Budget(limits.max_cost, limits.max_tokens_total, Path(limits.prices) if limits.prices else None)
-    with _at_hand(storage, cell.name) as folder:
+    with _local_folder(storage, cell.name) as folder:
         if (folder / SUMMARY).exists():
             return read_summary(folder / SUMMARY)
         return _when_free(cell, folder, budget, stop, reporter or Silent())
 
 
 @contextmanager
-def _at_hand(storage: Storage, cell: str) -> Generator[Path]:
-    """The run's folder on this machine."""
+def _local_folder(storage: Storage, cell: str) -> Generator[Path]:
+    """Yield the run's folder on this machine."""
     if storage.is_folder:
         yield storage.view / cell
         return
@@ -60,7 +60,7 @@ def _at_hand(storage: Storage, cell: str) -> Generator[Path]:
 
 
 def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, reporter: Reporter) -> Summary:
-    """Run or resume, as soon as nobody else writes the folder."""
+    """Run or resume as soon as no other process writes the folder."""
     from espl_bench import runner  # loads torch
 
     deadline = time.monotonic() + PATIENCE_S
@@ -78,19 +78,19 @@ def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, repor
 
 
 def main(url: str, name: str) -> int:
-    """Carry out one cell of a sweep; returns the exit code. Errors are told in one line on stderr."""
+    """Run one cell of a sweep; return the exit code. Errors are one line on stderr."""
     try:
         storage = Storage.open(url)
         sweep = storage.sweep()
         cell = next((cell for cell in sweep.cells if cell.name == name), None)
         if cell is None:
             raise UsageError(f"{url} has no cell {name}")
-        carry_out(storage, cell, sweep.limits, StopSignal())
+        run_cell(storage, cell, sweep.limits, StopSignal())
     except EsplError as error:
         sys.stderr.write(f"espl-bench: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:  # outside the iterations, where the loop does not take the signal
-        sys.stderr.write("espl-bench: interrupted, the last commit is kept\n")
+        sys.stderr.write("espl-bench: interrupted, the last checkpoint is kept\n")
         return 1
     return 0
 

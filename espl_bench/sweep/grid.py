@@ -1,4 +1,4 @@
-"""A grid in a TOML file: methods, environments, models and seeds, and what differs in some of its cells.
+"""A grid in a TOML file: methods, environments, models and seeds, and overrides for some of its cells.
 
     methods = ["rl_only", "espl"]
     environments = ["rulebook", { name = "rulebook", label = "rulebook-w3", options = { world = 3 } }]
@@ -21,7 +21,7 @@
     method = "rl_only"
     environment = "rulebook-w3"
 
-Every cell is resolved before the first one starts, so that a mistake in the last cell is told at once.
+Every cell is resolved before the first one starts, so that a mistake in the last cell is reported at once.
 """
 
 import tomllib
@@ -58,18 +58,18 @@ class Environment(_Table):
 
     name: str
     label: str = ""
-    """What its cells are called by; default: the name with its options."""
+    """Name of its cells; default: the environment's name with its options."""
     options: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def called(self) -> str:
-        """The label, or the name with the options' values."""
+        """Label, or the name with the options' values."""
         parts = [self.name, *(f"{key}{value}" for key, value in sorted(self.options.items()))]
         return self.label or "-".join(_slug(part) for part in parts)
 
 
 class When(_Table):
-    """Cells that agree with every axis that is given; an axis may list several values."""
+    """Selects cells that match every given axis; an axis may list several values."""
 
     method: str | tuple[str, ...] | None = None
     environment: str | tuple[str, ...] | None = None
@@ -77,18 +77,18 @@ class When(_Table):
     model: str | tuple[str, ...] | None = None
     seed: int | tuple[int, ...] | None = None
 
-    def matches(self, place: "CellPaths") -> bool:
-        """Whether a cell is meant."""
-        found = {"method": place.method, "environment": place.environment.called, "model": place.model, "seed": place.seed}
-        return all(wanted is None or found[axis] in _several(wanted) for axis, wanted in self)
+    def matches(self, point: "GridPoint") -> bool:
+        """Return True if a cell is selected."""
+        axes = {"method": point.method, "environment": point.environment.called, "model": point.model, "seed": point.seed}
+        return all(wanted is None or axes[axis] in _several(wanted) for axis, wanted in self)
 
     def __str__(self) -> str:
-        """As in ``method = espl, seed = 1``."""
+        """Format as in ``method = espl, seed = 1``."""
         return ", ".join(f"{axis} = {value}" for axis, value in self if value is not None) or "every cell"
 
 
 class Override(_Table):
-    """What differs in the cells that `when` names."""
+    """Different settings for the cells that `when` selects."""
 
     when: When
     options: dict[str, Any] = Field(default_factory=dict)
@@ -96,7 +96,7 @@ class Override(_Table):
 
 
 class BudgetLimits(_Table):
-    """What the endpoints of one cell may be asked."""
+    """Spending limits of one cell at its endpoints."""
 
     max_cost: float | None = Field(default=None, gt=0)
     """USD."""
@@ -106,7 +106,7 @@ class BudgetLimits(_Table):
 
 
 class Grid(_Table):
-    """A whole file."""
+    """The content of a grid file."""
 
     methods: tuple[str, ...] = Field(min_length=1)
     environments: tuple[Environment, ...] = Field(min_length=1)
@@ -115,7 +115,7 @@ class Grid(_Table):
     preset: str | None = None
     out: str | None = None
     retries: int = Field(default=3, ge=0)
-    """Times in a row that a cell may lose its worker without a new commit in between."""
+    """Times in a row that a cell may lose its worker without a new checkpoint in between."""
     options: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, float] = Field(default_factory=dict)
     limits: BudgetLimits = BudgetLimits()
@@ -127,7 +127,7 @@ class Grid(_Table):
     def _named(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        return [{"name": each} if isinstance(each, str) else each for each in cast(list[Any], value)]
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in cast(list[Any], value)]
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -136,17 +136,17 @@ class Grid(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class CellPaths:
+class GridPoint:
     """A point of the grid."""
 
     method: str
     environment: Environment
     model: str | None
-    """None: the environment's own."""
+    """None: the environment's default."""
     seed: int
 
     def name(self, with_model: bool) -> str:
-        """What its folder is called."""
+        """Return the name of its folder."""
         model = [_slug(Path(self.model).name)] if with_model and self.model else []
         return "-".join([self.environment.called, *model, self.method, f"s{self.seed}"])
 
@@ -155,19 +155,19 @@ class Cell(_Table):
     """One run of a sweep, resolved."""
 
     name: str
-    """Of its folder; unique in the sweep."""
+    """Name of its folder; unique in the sweep."""
     config: RunConfig
     resources: Resources
 
     @property
     def work(self) -> int:
-        """Training episodes: a guess at how long it takes, for starting long cells first."""
+        """Number of training episodes: an estimate of its duration, used to start long cells first."""
         config = self.config
         return config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
 
 
 def read_grid(path: Path) -> Grid:
-    """Read a file. Raises UsageError naming the file and what in it is wrong."""
+    """Read a grid file. Raises UsageError naming the file and the mistake."""
     try:
         with reading(path, "name a TOML file with a grid", UsageError):
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -190,28 +190,28 @@ def read_grid(path: Path) -> Grid:
 def make_cells(grid: Grid) -> tuple[Cell, ...]:
     """Resolve every cell, seeds outermost, so that an unfinished sweep has whole comparisons.
 
-    Raises UsageError for what cannot be, for two cells of one name, and for an override or exclusion that meets no cell.
+    Raises UsageError for an invalid cell, for two cells of one name, and for an override or exclusion that matches no cell.
     """
     points = list(_points(grid))
-    for kind, whens in (("override", [each.when for each in grid.overrides]), ("exclusion", grid.exclusions)):
+    for kind, whens in (("override", [override.when for override in grid.overrides]), ("exclusion", grid.exclusions)):
         if idle := next((when for when in whens if not any(map(when.matches, points))), None):
-            raise UsageError(f"the {kind} for {idle} meets no cell; environments are meant by label: {_labels(points)}")
-    kept = [point for point in points if not any(when.matches(point) for when in grid.exclusions)]
-    if not kept:
+            raise UsageError(f"the {kind} for {idle} matches no cell; environments are selected by label: {_labels(points)}")
+    included = [point for point in points if not any(when.matches(point) for when in grid.exclusions)]
+    if not included:
         raise UsageError("the exclusions leave no cell")
-    names = Counter(point.name(len(grid.models) > 1) for point in kept)
+    names = Counter(point.name(len(grid.models) > 1) for point in included)
     if twice := next((name for name, times in names.items() if times > 1), None):
         raise UsageError(f"two cells would be called {twice}; give one of the environments a label")
-    return tuple(_cell(grid, point, name) for point, name in zip(kept, names, strict=True))
+    return tuple(_cell(grid, point, name) for point, name in zip(included, names, strict=True))
 
 
-def _points(grid: Grid) -> Iterable[CellPaths]:
+def _points(grid: Grid) -> Iterable[GridPoint]:
     axes = (dict.fromkeys(grid.seeds), grid.environments, grid.models or (None,), dict.fromkeys(grid.methods))
     for seed, environment, model, method in product(*axes):
-        yield CellPaths(method, environment, model, seed)
+        yield GridPoint(method, environment, model, seed)
 
 
-def _cell(grid: Grid, point: CellPaths, name: str) -> Cell:
+def _cell(grid: Grid, point: GridPoint, name: str) -> Cell:
     met = [override for override in grid.overrides if override.when.matches(point)]
     options = dict(grid.options)
     stated: dict[str, Any] = dict(grid.resources)
@@ -242,7 +242,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise unknown("option", name, OPTIONS)
 
 
-def _labels(points: Sequence[CellPaths]) -> str:
+def _labels(points: Sequence[GridPoint]) -> str:
     return ", ".join(dict.fromkeys(point.environment.called for point in points))
 
 
@@ -251,5 +251,5 @@ def _several(value: object) -> tuple[object, ...]:
 
 
 def _slug(text: str) -> str:
-    """Text as part of a folder's name."""
+    """Convert text to a part of a folder's name."""
     return "".join(char if char.isalnum() or char in "._" else "-" for char in text).strip("-.")

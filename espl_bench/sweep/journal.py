@@ -1,7 +1,7 @@
-"""What became of each cell: its attempts, as the driver saw them. Written by one process, a small file per cell.
+"""Journal of each cell's attempts, as the driver saw them. Written by one process, a small file per cell.
 
-The journal decides nothing: a cell is finished when it has a summary and unfinished otherwise. It says where a cell ran, how
-often it was lost, and why it failed.
+The journal decides nothing: a cell is finished when it has a summary and unfinished otherwise. It records where a cell ran,
+how often it was lost, and why it failed.
 """
 
 from datetime import UTC, datetime
@@ -16,17 +16,17 @@ from espl_bench.utils.validation import FrozenRecord
 Outcome = Literal["finished", "failed", "stopped", "lost"]
 LOST: Outcome = "lost"
 NOWHERE = ""
-"""Node of an attempt that no node had room for."""
+"""Node of an attempt that never fitted on any node."""
 
 
 class JournalAttempt(FrozenRecord):
-    """One process that carried a cell on."""
+    """One process that ran a cell."""
 
     node: str
     """Machine and process, as in ``node07/4711``."""
     started: datetime
     ended: datetime | None = None
-    """None: it goes on, or its driver was killed."""
+    """None: it is still running, or its driver was killed."""
     outcome: Outcome | None = None
     reason: str = ""
 
@@ -37,7 +37,7 @@ class _Record(FrozenRecord):
 
 
 def read_attempts(storage: Storage, cell: str) -> tuple[JournalAttempt, ...]:
-    """A cell's attempts, oldest first; none if the file is missing or is not one, because it decides nothing."""
+    """Read a cell's attempts, oldest first; none if the file is missing or malformed, since it decides nothing."""
     data = storage.read(_name(cell))
     try:
         return _Record.model_validate_json(data).attempts if data else ()
@@ -46,23 +46,22 @@ def read_attempts(storage: Storage, cell: str) -> tuple[JournalAttempt, ...]:
 
 
 class Journal:
-    """Writes down what a pool tells."""
+    """Records the events of a pool."""
 
     def __init__(self, storage: Storage) -> None:
-        """Cells' earlier attempts are read when they are placed."""
         self._storage = storage
         self._attempts: dict[str, tuple[JournalAttempt, ...]] = {}
 
     def placed(self, job: Job, node: str) -> None:
-        """An attempt runs on this machine."""
+        """Record that an attempt runs on this machine."""
         self._write(job.name, (*self._earlier(job.name), JournalAttempt(node=node, started=datetime.now(UTC))))
 
     def lost(self, job: Job, reason: str) -> None:
-        """The attempt's process is gone."""
+        """Record that the attempt's process is gone."""
         self._close(job.name, LOST, reason)
 
     def ended(self, result: JobResult) -> None:
-        """The cell is through, for this driver."""
+        """Record how the cell ended for this driver."""
         if result.job.name not in self._attempts:  # it could not be placed
             self.placed(result.job, NOWHERE)
         self._close(result.job.name, result.fate.value, result.reason)

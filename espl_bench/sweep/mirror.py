@@ -1,8 +1,8 @@
-"""A run directory on a node's disk, kept in step with its copy in remote storage.
+"""Keep a run directory on a node's disk in step with its copy in remote storage.
 
-What is pushed after each commit can always be resumed: the logs and rollouts first, which only grow and which a resume cuts
-back to the commit, then the commit's files, its record last. A checkpoint without a record is not pulled. Whoever pulls a
-run claims it; a worker that was given up for dead, but is not, finds the claim changed and pushes no more.
+The copy can be resumed after every push: logs and rollouts go first, which only grow and which a resume cuts back to the
+checkpoint, then the checkpoint's files, its record last. A checkpoint without a record is not pulled. A worker that pulls a run
+claims it; another worker that was presumed dead, but is not, finds the claim changed and stops pushing.
 """
 
 import threading
@@ -20,7 +20,7 @@ from espl_bench.utils.atomic_io import TEMP_PREFIX
 
 CLAIM = ".claim"
 LOOK_S = 2.0
-"""Seconds between looks for a new commit."""
+"""Seconds between checks for a new checkpoint."""
 CHECKPOINTS = "checkpoints"
 ROLLOUTS = "rollouts"
 
@@ -30,76 +30,77 @@ class SupersededError(RunDirError):
 
 
 class Mirror:
-    """One run in two places."""
+    """One run, on local disk and in remote storage."""
 
     def __init__(self, storage: Storage, cell: str, folder: Path) -> None:
-        """`folder` is local and may be empty."""
         self._storage = storage
         self._fs = storage.fs
-        self._remote = storage.place(cell)
+        self._remote = storage.path_of(cell)
         self._cell = cell
-        self._folder = folder
+        self._folder = folder  # may be empty
         self._token = uuid.uuid4().hex.encode("ascii")
         self._pushed: dict[Path, tuple[int, int]] = {}
-        """Size and time of change of what is in the storage already, by path inside the run."""
+        """Size and modification time of the files already in the storage, by path inside the run."""
 
     def claim(self) -> None:
-        """Take the run over from whoever had it."""
+        """Take the run over from any earlier worker."""
         self._storage.write(f"{self._cell}/{CLAIM}", self._token)
 
     def pull(self) -> None:
-        """Fetch what a resume needs: all but rollouts, and no checkpoint that was not pushed to its end.
+        """Fetch what a resume needs: everything but rollouts, and only checkpoints that were pushed completely.
 
-        Rollouts after the last commit stay in the storage until the same iterations write them again. What a first push left that
-        did not come to its end is removed.
+        Rollouts after the last checkpoint stay in the storage until the same iterations write them again. The remains of an incomplete
+        first push are removed.
         """
         self._fs.invalidate_cache()
         try:
-            found: list[str] = self._fs.find(self._remote)
+            paths: list[str] = self._fs.find(self._remote)
         except FileNotFoundError:
             return
-        names = [name.removeprefix(f"{self._remote}/") for name in found]
-        if CONFIG not in names:  # the worker died in its first push: this is no run yet, and must not be taken for part of the next
+        names = [name.removeprefix(f"{self._remote}/") for name in paths]
+        if CONFIG not in names:  # the worker died in its first push: not a run yet, and not part of the next one
             self._remove(name for name in names if name != CLAIM)
             return
         whole = {name.rpartition("/")[0] for name in names if name.endswith(f"/{checkpoints.RECORD}")}
         for name in names:
-            place = Path(name)
-            half = place.parts[0] == CHECKPOINTS and "/".join(place.parts[:2]) not in whole
-            if half or place.name == CLAIM or place.parts[0] == ROLLOUTS:
+            path = Path(name)
+            partial = path.parts[0] == CHECKPOINTS and "/".join(path.parts[:2]) not in whole
+            if partial or path.name == CLAIM or path.parts[0] == ROLLOUTS:
                 continue
-            (self._folder / place).parent.mkdir(parents=True, exist_ok=True)
-            self._fs.get_file(f"{self._remote}/{name}", str(self._folder / place))
-            self._pushed[place] = _stamp(self._folder / place)
+            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+            self._fs.get_file(f"{self._remote}/{name}", str(self._folder / path))
+            self._pushed[path] = _stamp(self._folder / path)
         if (self._folder / CONFIG).exists():  # empty folders do not exist in object stores
             for name in (CHECKPOINTS, ROLLOUTS):
                 (self._folder / name).mkdir(exist_ok=True)
 
     def push(self) -> None:
-        """Bring the storage to the newest commit, and to the summary if there is one.
+        """Bring the storage to the newest checkpoint, and to the summary if there is one.
 
         Raises SupersededError, and RunDirError if the storage cannot be reached.
         """
-        steps = checkpoints.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least what was committed
+        steps = checkpoints.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least these steps
         summary = self._folder / SUMMARY
         finished = summary.exists()
         self._check_claim()
         try:
-            for place in self._changed():
-                if place.parts[0] != CHECKPOINTS and place.name not in (SUMMARY, CONFIG):
-                    self._put(place)
+            for path in self._changed():
+                if path.parts[0] != CHECKPOINTS and path.name not in (SUMMARY, CONFIG):
+                    self._put(path)
             for step in steps:
-                self._push_commit(checkpoints.path_of(Path(CHECKPOINTS), step))
-            for name, there in ((CONFIG, True), (SUMMARY, finished)):  # what makes it a run, and a finished one
+                self._push_checkpoint(checkpoints.path_of(Path(CHECKPOINTS), step))
+            for name, there in ((CONFIG, True), (SUMMARY, finished)):  # these mark a run, and a finished run
                 if there and (self._folder / name).exists():
                     self._put(Path(name))
             self._prune(steps)
         except OSError as error:
-            raise RunDirError(f"{self._storage.url}/{self._cell} cannot be written ({error}); resume the sweep when it can be") from error
+            raise RunDirError(
+                f"{self._storage.url}/{self._cell} cannot be written ({error}); resume the sweep when it is writable"
+            ) from error
 
     @contextmanager
     def following(self) -> Generator[None]:
-        """Push after every commit while the block runs, and once more at its end, however it ends."""
+        """Push after every checkpoint while the block runs, and once more at its end, however it ends."""
         stop = threading.Event()
         follower = threading.Thread(target=self._follow, args=(stop,), name="mirror", daemon=True)
         follower.start()
@@ -112,7 +113,7 @@ class Mirror:
                 self.push()
 
     def _follow(self, stop: threading.Event) -> None:
-        """A push that fails is tried again at the next look; the last one, at the end, tells."""
+        """Push at every new checkpoint. A failed push is retried at the next look; only the last push, at the end, raises."""
         seen: list[int] = []
         while not stop.wait(LOOK_S):
             steps = checkpoints.steps(self._folder / CHECKPOINTS)
@@ -130,34 +131,34 @@ class Mirror:
 
     def _changed(self) -> list[Path]:
         files = (path for path in sorted(self._folder.rglob("*")) if path.is_file())
-        places = (path.relative_to(self._folder) for path in files)
-        return [place for place in places if place.name != LOCK and not any(part.startswith(TEMP_PREFIX) for part in place.parts)]
+        paths = (path.relative_to(self._folder) for path in files)
+        return [path for path in paths if path.name != LOCK and not any(part.startswith(TEMP_PREFIX) for part in path.parts)]
 
-    def _push_commit(self, folder: Path) -> None:
-        """One checkpoint, its record last. It may be deleted meanwhile, by a later commit, and is then left out."""
+    def _push_checkpoint(self, folder: Path) -> None:
+        """Push one checkpoint, its record last. Skip one that a later checkpoint has deleted meanwhile."""
         try:
             names = sorted(path.relative_to(self._folder) for path in (self._folder / folder).rglob("*") if path.is_file())
-            for place in sorted(names, key=lambda place: place.name == checkpoints.RECORD):
-                self._put(place)
+            for path in sorted(names, key=lambda path: path.name == checkpoints.RECORD):
+                self._put(path)
         except FileNotFoundError:
             return
 
-    def _put(self, place: Path) -> None:
-        stamp = _stamp(self._folder / place)
-        if self._pushed.get(place) != stamp:
-            target = f"{self._remote}/{place.as_posix()}"
+    def _put(self, path: Path) -> None:
+        stamp = _stamp(self._folder / path)
+        if self._pushed.get(path) != stamp:
+            target = f"{self._remote}/{path.as_posix()}"
             self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(str(self._folder / place), target)
-            self._pushed[place] = stamp
+            self._fs.put_file(str(self._folder / path), target)
+            self._pushed[path] = stamp
 
     def _prune(self, steps: list[int]) -> None:
-        """Remove from the storage what a commit or a rewind has removed here."""
-        kept = {checkpoints.path_of(Path(CHECKPOINTS), step) for step in steps}
-        for place in [place for place in self._pushed if not (self._folder / place).exists()]:
-            if Path(*place.parts[:2]) in kept:
+        """Remove from the storage what a checkpoint or a rewind has removed locally."""
+        current = {checkpoints.path_of(Path(CHECKPOINTS), step) for step in steps}
+        for path in [path for path in self._pushed if not (self._folder / path).exists()]:
+            if Path(*path.parts[:2]) in current:
                 continue
-            self._remove([place.as_posix()])
-            del self._pushed[place]
+            self._remove([path.as_posix()])
+            del self._pushed[path]
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -166,6 +167,6 @@ class Mirror:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What tells a changed file from an unchanged one."""
+    """Return a stamp that tells a changed file from an unchanged one."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns

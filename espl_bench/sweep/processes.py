@@ -1,4 +1,4 @@
-"""Runs as processes, a few at a time: start them, hand them a stop, and say what became of each.
+"""Run processes, a few at a time: start them, pass a stop on to them, and report how each ended.
 
 Each child has a process group of its own, so that Ctrl-C reaches it once, through us, and not a second time from the
 terminal: upon one SIGINT a run saves and stops, upon a second it ends at once.
@@ -17,12 +17,12 @@ from typing import Protocol
 from espl_bench.utils.system import usable_cores
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that are handed to the children as SIGINT."""
+"""Signals that are passed on to the children as SIGINT."""
 THREADS = "OMP_NUM_THREADS"
 
 
 class RunStatus(StrEnum):
-    """What became of one run."""
+    """How one run ended."""
 
     FINISHED = "finished"
     FAILED = "failed"
@@ -37,22 +37,22 @@ class Job:
     command: tuple[str, ...]
     """The program and its arguments."""
     iterations: int
-    """Steps it will make in all."""
+    """Total number of steps."""
 
     @property
     def name(self) -> str:
-        """As its folder is called."""
+        """Name of its folder."""
         return self.folder.name
 
     @property
     def log(self) -> Path:
-        """What the process says on stderr."""
+        """File with the process's stderr."""
         return self.folder.with_name(f"{self.name}.log")
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """One run's end."""
+    """The end of one run."""
 
     job: Job
     fate: RunStatus
@@ -61,19 +61,19 @@ class JobResult:
 
 
 class Watcher(Protocol):
-    """Is told when runs start and end."""
+    """Is notified when runs start and end."""
 
     def started(self, job: Job) -> None:
-        """A process runs."""
+        """Handle the start of a process."""
         ...
 
     def ended(self, result: JobResult) -> None:
-        """A process ended."""
+        """Handle the end of a process."""
         ...
 
 
 def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[JobResult]:
-    """Run every job. Results of those that were started, in the order they ended; all of them unless stopped."""
+    """Run every job. Return results of those that were started, in the order they ended; all of them unless stopped."""
     return asyncio.run(_Pool(at_a_time, watcher).run(jobs))
 
 
@@ -140,7 +140,7 @@ class _Pool:
 
 
 def _reason(job: Job, code: int) -> str:
-    """The last line a process said, or how it ended."""
+    """Return the last line of a process, or how it ended."""
     said = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
     lines = [line.strip() for line in said if line.strip()]
     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,9 +1,9 @@
-"""Cells on a Ray cluster: placed as their resources allow, resumed elsewhere when a worker or node dies, stopped on request.
+"""Run cells on a Ray cluster: placed as their resources allow, resumed elsewhere when a worker or node dies, stopped on request.
 
-Every attempt is an actor of its own (actor.py), and retries are this module's, not Ray's, because a lost attempt is only
-worth another one as long as the cell gets on: `retries` counts losses in a row without a new commit between them.
-All cells are handed to Ray at once, long ones first, and Ray's scheduler packs them; only this process decides what runs
-again, and a cell that has its summary is never handed out.
+Every attempt is an actor of its own (actor.py). This module handles retries instead of Ray, because a lost attempt is only worth
+another one as long as the cell makes progress: `retries` counts losses in a row without a new checkpoint between them. All cells
+are submitted to Ray at once, long ones first, and Ray's scheduler packs them; only this process decides what runs again, and a
+cell that has its summary is never submitted.
 """
 
 # Ray is typed in part:
@@ -32,49 +32,49 @@ from espl_bench.sweep.storage import Storage
 from espl_bench.utils.formatting import clean
 
 LOOK_S = 20.0
-"""Seconds between looks at the nodes while a cell waits for room."""
+"""Seconds between checks of the nodes while a cell waits for room."""
 WORKER_SHARE = "VLLM_RAY_PER_WORKER_GPUS"
-"""Where vLLM reads what its Ray executor's workers take of their devices."""
+"""Environment variable with the share of a device that each worker of vLLM's Ray executor takes."""
 CONNECT_S = 10.0
 """Seconds in which something must listen at a cluster's address; Ray itself would try for minutes."""
 START = "start one with `ray start --head`, or leave --address out"
-WITHOUT = "mend what it names, or run the cells without Ray: --jobs 1"
+WITHOUT = "fix what it names, or run the cells without Ray: --jobs 1"
 LOST = (RayActorError, NodeDiedError, WorkerCrashedError)
 """The attempt's process or node is gone, or cannot be reached."""
 
 
 class ClusterWatcher(Protocol):
-    """Is told where cells are placed, when they are lost, and how they end."""
+    """Is notified when cells are placed, lost, and ended."""
 
     def placed(self, job: Job, node: str) -> None:
-        """A process of the cell runs on this machine."""
+        """Handle the start of a cell's process on this machine."""
         ...
 
     def lost(self, job: Job, reason: str) -> None:
-        """The process is gone; the cell waits for another."""
+        """Handle the loss of the process; the cell waits for another."""
         ...
 
     def ended(self, result: JobResult) -> None:
-        """The cell is through; it may never have been placed."""
+        """Handle the end of the cell; it may never have been placed."""
         ...
 
 
 @dataclass(frozen=True)
 class RayPool:
-    """How cells are carried out on a cluster."""
+    """Settings for running cells on a cluster."""
 
     storage: Storage
     limits: BudgetLimits
     retries: int
     progress: Callable[[Job], int]
-    """The newest step of a cell that a resume could start from, or about: more of it than before means that the cell gets on."""
+    """Newest step that a resume of a cell could start from, approximately: an increase means that the cell makes progress."""
     address: str | None = None
-    """Of a running cluster; None: Ray is started on this machine."""
+    """Address of a running cluster; None: Ray is started on this machine."""
     growing: bool = False
-    """Whether the cluster may yet get nodes that it does not have: cells that fit none then wait."""
+    """True if nodes may still join the cluster: cells that fit none then wait."""
 
     def run(self, jobs: Sequence[Job], cells: Mapping[str, Cell], watcher: ClusterWatcher) -> list[JobResult]:
-        """Run every job. Results of those that ended, in that order; all of them unless stopped. Raises UsageError without a cluster."""
+        """Run every job. Return the results in order of ending, of all jobs unless stopped. Raises UsageError without a cluster."""
         self._connect()
         try:
             return asyncio.run(_Round(self, cells, watcher).run(jobs))
@@ -83,15 +83,15 @@ class RayPool:
 
     def _connect(self) -> None:
         if ray.is_initialized():
-            raise EsplError("this process is connected to a cluster already; run one sweep at a time")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of a sweep
+            raise EsplError("this process is already connected to a cluster; run one sweep at a time")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
         own: dict[str, Any] = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         where: dict[str, Any] = own if self.address is None else {"address": self.address}
         if self.address is not None:
             _require_listening(self.address)
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
-        except Exception as error:  # of many kinds, bare ones among them: a socket's path, a port, a node that is too slow to come up
+        except Exception as error:  # of many kinds, even bare ones: a socket's path, a port, a node that starts too slowly
             ray.shutdown()
             if self.address is None:
                 raise EsplError(f"Ray does not start on this machine ({_line(error)}); {WITHOUT}") from error
@@ -100,7 +100,7 @@ class RayPool:
 
 @dataclass
 class _Attempt:
-    """A process that was asked for."""
+    """A process that was requested."""
 
     actor: Any
     group: PlacementGroup | None
@@ -120,7 +120,7 @@ class _Round:
     results: list[JobResult] = field(default_factory=list[JobResult])
 
     async def run(self, jobs: Sequence[Job]) -> list[JobResult]:
-        """All of them side by side; what runs at a time is Ray's business."""
+        """Submit all jobs at once; Ray decides which run at a time."""
         loop = asyncio.get_running_loop()
         for number in STOPPING:
             loop.add_signal_handler(number, self._stop)
@@ -132,7 +132,7 @@ class _Round:
         return self.results
 
     async def _see_through(self, job: Job) -> None:
-        """One cell, to an end of whatever kind."""
+        """Run one cell until it ends in some way."""
         cell = self.cells[job.name]
         losses, before = 0, None
         while not self.stops:
@@ -141,27 +141,27 @@ class _Round:
                 self._end(JobResult(job, ending.fate, ending.reason))
                 return
             if self.stops and job.name in self.begun:
-                self._end(JobResult(job, RunStatus.STOPPED, "ended at once, the last commit is kept"))
+                self._end(JobResult(job, RunStatus.STOPPED, "ended at once, the last checkpoint is kept"))
             if self.stops:
                 return
             now = await asyncio.to_thread(self.pool.progress, job)
             losses = 1 if before is not None and now > before else losses + 1
             before = now
             if losses > self.pool.retries:
-                self._end(JobResult(job, RunStatus.FAILED, f"lost {losses} times in a row without a new commit; see {job.log}"))
+                self._end(JobResult(job, RunStatus.FAILED, f"lost {losses} times in a row without a new checkpoint; see {job.log}"))
                 return
 
     async def _attempt(self, job: Job, cell: Cell) -> ActorEnding | None:
-        """How the cell ended; None if its process was lost, or never placed because of a stop."""
+        """Return how the cell ended; None if its process was lost, or never placed because of a stop."""
         if (reason := self._lacking(cell)) is not None:
             return ActorEnding(RunStatus.FAILED, reason)
-        errand = ActorTask(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
-        attempt = _place(errand)
+        task = ActorTask(self.pool.storage.url, cell, self.pool.limits, os.getcwd(), __version__)
+        attempt = _place(task)
         self.attempts[job.name] = attempt
         try:
             placing = asyncio.wrap_future(attempt.actor.where.remote().future())
             while not (await asyncio.wait({placing}, timeout=LOOK_S))[0]:
-                if (reason := self._lacking(cell)) is not None:  # the only node that could have held it is gone
+                if (reason := self._lacking(cell)) is not None:  # the only node that could hold it is gone
                     placing.cancel()
                     return ActorEnding(RunStatus.FAILED, reason)
             node = placing.result()
@@ -187,7 +187,7 @@ class _Round:
                 remove_placement_group(attempt.group)
 
     def _lacking(self, cell: Cell) -> str | None:
-        """Why no living node can hold the cell, unless others may come."""
+        """Explain why no living node can hold the cell, unless others may join; None if one can."""
         return None if self.pool.growing else cell.resources.lacking(_nodes())
 
     def _end(self, result: JobResult) -> None:
@@ -195,7 +195,7 @@ class _Round:
         self.watcher.ended(result)
 
     def _stop(self) -> None:
-        """The first time, let cells save and begin no others; the second time, end their processes."""
+        """Let cells save and start no others, the first time; end their processes, the second time."""
         self.stops += 1
         for attempt in self.attempts.values():
             if attempt.placed and self.stops == 1:
@@ -204,9 +204,9 @@ class _Round:
                 ray.kill(attempt.actor)
 
 
-def _place(errand: ActorTask) -> _Attempt:
-    """Ask for a process. Two threads: the run's, and one in which a stop can arrive."""
-    resources = errand.cell.resources
+def _place(task: ActorTask) -> _Attempt:
+    """Request a process. Two threads: one for the run, and one in which a stop can arrive."""
+    resources = task.cell.resources
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 2, "max_restarts": 0}
     group = None
     if resources.needs_group():
@@ -215,11 +215,11 @@ def _place(errand: ActorTask) -> _Attempt:
         if resources.over_nodes:
             options["runtime_env"] = {"env_vars": {WORKER_SHARE: str(SHARE)}}
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
-    return _Attempt(ray.remote(CellActor).options(**options).remote(errand), group)
+    return _Attempt(ray.remote(CellActor).options(**options).remote(task), group)
 
 
 def _require_listening(address: str) -> None:
-    """Raise UsageError if nothing listens at ``HOST:PORT``. Other forms, ``auto`` say, are Ray's to find out about."""
+    """Raise UsageError if nothing listens at ``HOST:PORT``. Other forms, such as ``auto``, are left to Ray."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdecimal():
         return
@@ -230,11 +230,11 @@ def _require_listening(address: str) -> None:
 
 
 def _nodes() -> list[Bundle]:
-    """What each living node has in all."""
+    """Return the total resources of each living node."""
     return [{name: node["Resources"].get(name, 0.0) for name in (CPU, GPU)} for node in ray.nodes() if node["Alive"]]
 
 
 def _line(error: BaseException) -> str:
-    """An error's kind and its last line that says anything."""
+    """Return an error's type and its last non-empty line."""
     lines = [line.strip() for line in clean(str(error)).split("\n") if line.strip()]
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

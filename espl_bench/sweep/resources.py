@@ -1,9 +1,9 @@
-"""What a cell occupies while it runs, and whether a cluster has it.
+"""Resources that a cell occupies while it runs, and a check whether a cluster has them.
 
 A cell is on one node, as one bundle, and everything in it is visible to the run: vLLM's own processes share its devices. Only
-a cell that asks for vLLM's Ray executor may lie on several: it becomes bundles of one device each, packed, the form in which that
-executor takes a placement group over. The run itself, with the trainer, is in the first of them, and shares its device with
-the worker of vLLM that comes there.
+a cell that asks for vLLM's Ray executor may span several: it becomes bundles of one device each, packed, the form in which that
+executor takes over a placement group. The run itself, with the trainer, is in the first of them, and shares its device with the
+vLLM worker placed there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ GPU = "GPU"
 SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 """Options that spread a model over devices."""
 EXECUTOR = "distributed_executor_backend"
-"""The option that says what starts the workers on them."""
+"""Option that selects how the workers on them are started."""
 SHARE = 0.5
-"""Of its device, what the run itself takes as far as Ray counts, and what every worker of vLLM's Ray executor takes."""
+"""Share of its device that Ray counts for the run itself, and for every worker of vLLM's Ray executor."""
 
 Bundle = dict[str, float]
-"""Resource → amount that one node must have."""
+"""Resource → amount required of one node."""
 
 
 class Resources(BaseModel):
-    """What one cell occupies."""
+    """Resources of one cell."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,7 +36,7 @@ class Resources(BaseModel):
     tensor: int = Field(default=1, ge=1)
     """Devices of a tensor-parallel group, which must be on one node."""
     over_nodes: bool = False
-    """Whether vLLM's Ray executor places its workers, so that they may be on several nodes."""
+    """True if vLLM's Ray executor places its workers, so that they may be on several nodes."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -48,12 +48,12 @@ class Resources(BaseModel):
 
     @property
     def threads(self) -> int:
-        """Of computing libraries."""
+        """Threads of computing libraries."""
         return max(1, int(self.cpus))
 
     @property
     def whole(self) -> Bundle:
-        """All of it on one node."""
+        """Bundle of all resources on one node."""
         return {CPU: self.cpus, **({GPU: self.gpus} if self.gpus else {})}
 
     @property
@@ -62,17 +62,17 @@ class Resources(BaseModel):
         return SHARE if self.over_nodes else self.gpus
 
     def needs_group(self) -> bool:
-        """Whether a placement group holds it: several devices must be there at once."""
+        """Return True if it needs a placement group, because several devices must be available at once."""
         return self.gpus > 1
 
     def bundles(self) -> list[Bundle]:
-        """The placement group, with the run itself in the first bundle: everything on one node, or one bundle per device."""
+        """Return the placement group, with the run itself in the first bundle: everything on one node, or one bundle per device."""
         if not self.over_nodes:
             return [self.whole]
         return [{CPU: self.cpus, GPU: 1.0}, *({GPU: 1.0} for _ in range(int(self.gpus) - 1))]
 
     def lacking(self, nodes: Sequence[Mapping[str, float]]) -> str | None:
-        """Why it can never be placed on these nodes, in one line; None if it can."""
+        """Explain in one line why it can never be placed on these nodes; None if it can."""
         if self._fits_one(nodes):
             return None
         cores, devices = (max((node.get(name, 0.0) for node in nodes), default=0.0) for name in (CPU, GPU))
@@ -93,10 +93,10 @@ class Resources(BaseModel):
 
 
 def read_resources(stated: Mapping[str, Any], options: Mapping[str, Any]) -> Resources:
-    """What a grid states, completed by what a cell's options say of devices.
+    """Read resources as stated in a grid, completed by a cell's options about devices.
 
-    Raises ValueError (pydantic's) for amounts that cannot be, where devices are stated and the sizes multiply to more, and for
-    replicas that Ray would have to place: vLLM makes placement groups of its own for them, outside of the cell's.
+    Raises ValueError (or pydantic's) for invalid amounts, for sizes whose product exceeds the stated devices, and for replicas that
+    Ray would have to place: vLLM makes placement groups of its own for them, outside of the cell's.
     """
     tensor, pipeline, data = (int(options.get(name, 1)) for name in SIZES)
     product = tensor * pipeline * data

@@ -1,13 +1,13 @@
-"""Where a sweep lies: a folder that every node shares, or any place that fsspec reaches (s3://, gs://, hdfs://, …).
+"""Storage of a sweep: a folder that every node shares, or any location that fsspec reaches (s3://, gs://, hdfs://, …).
 
     sweep.json                 the resolved cells
-    attempts/CELL.json         who carried a cell out, and how each attempt ended; written by the driver alone
+    attempts/CELL.json         where a cell ran, and how each attempt ended; written by the driver alone
     CELL/                      its run directory, summary.json last
-    CELL.log                   what a failing cell said
+    CELL.log                   output of a failing cell
     table.md  table.json
 
-In a folder runs are written where they lie. Elsewhere each is written on its node's disk and mirrored (mirror.py), and whoever
-looks at the sweep reads through a `view`: a local folder that holds the small files of each run as they were last fetched.
+In a folder, runs are written in place. Elsewhere each is written on its node's disk and mirrored (mirror.py), and the sweep is
+read through a `view`: a local folder with the small files of each run as last fetched.
 """
 
 import os
@@ -42,7 +42,7 @@ VIEWED = (CONFIG, PROVENANCE, SUMMARY)
 
 
 class SweepFile(FrozenRecord):
-    """The content of sweep.json: all that a resume needs."""
+    """The content of sweep.json: everything that a resume needs."""
 
     format: Literal["espl-bench/sweep/1"] = "espl-bench/sweep/1"
     retries: int
@@ -51,18 +51,18 @@ class SweepFile(FrozenRecord):
 
     @classmethod
     def of(cls, grid: Grid, cells: tuple[Cell, ...]) -> "SweepFile":
-        """A grid's."""
+        """Make it from a grid."""
         return cls(retries=grid.retries, limits=grid.limits, cells=cells)
 
 
 @dataclass(frozen=True)
 class Storage:
-    """One sweep's place."""
+    """Storage of one sweep."""
 
     url: str
-    """Means the same to every process: of a folder, its whole path."""
+    """Valid in every process: for a folder, its absolute path."""
     fs: Any
-    """Of fsspec."""
+    """An fsspec file system."""
     root: str
     """The sweep's folder as `fs` names it."""
     is_folder: bool
@@ -70,7 +70,7 @@ class Storage:
 
     @classmethod
     def open(cls, url: str) -> "Storage":
-        """A place by path or URL; nothing is written. Raises UsageError for a kind of place that is not known or not installed."""
+        """Open a path or URL; nothing is written. Raises UsageError for a protocol that is unknown or not installed."""
         try:
             core, local = import_module("fsspec.core"), import_module("fsspec.implementations.local")
         except ModuleNotFoundError as error:
@@ -85,21 +85,21 @@ class Storage:
 
     @cached_property
     def view(self) -> Path:
-        """The sweep as a local folder: itself, or what has been fetched of it."""
+        """Local folder of the sweep: itself, or what has been fetched of it."""
         return Path(self.root) if self.is_folder else Path(self._fetched.name)
 
     @cached_property
     def _fetched(self) -> TemporaryDirectory[str]:
-        """Removed with this object."""
+        """Temporary folder, removed with this object."""
         return TemporaryDirectory(prefix="espl-bench-view-")
 
-    def place(self, name: str) -> str:
-        """A file or folder of the sweep as `fs` names it."""
+    def path_of(self, name: str) -> str:
+        """Return the path in `fs` of a file or folder of the sweep."""
         return f"{self.root}/{name}" if self.root else name
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a small file. In a folder readers see the old bytes or the new."""
-        path = self.place(name)
+        """Replace a small file. In a folder, readers see the old bytes or the new."""
+        path = self.path_of(name)
         try:
             self.fs.makedirs(path.rpartition("/")[0] or self.root, exist_ok=True)
             if self.is_folder:
@@ -110,16 +110,16 @@ class Storage:
             raise RunDirError(f"{self.url} cannot be written ({error}); make it writable or choose another --out") from error
 
     def read(self, name: str) -> bytes | None:
-        """A small file; None if there is none."""
+        """Read a small file; None if there is none."""
         try:
-            return self.fs.cat_file(self.place(name))
+            return self.fs.cat_file(self.path_of(name))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise RunDirError(f"{self.url} cannot be read ({error}); try again when it can be reached") from error
 
     def fetch_all(self, cells: Iterable[str]) -> None:
-        """`fetch` several, side by side: each read of remote storage is a wait."""
+        """Call `fetch` for several cells in parallel: each read of remote storage is a wait."""
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             for _ in pool.map(self.fetch, cells):
                 pass
@@ -129,20 +129,20 @@ class Storage:
         if self.is_folder:
             return
         for name in (*VIEWED, Log.METRICS.path(Path()).name):
-            there = self.view / cell / name
-            if name in VIEWED and there.exists():
+            local = self.view / cell / name
+            if name in VIEWED and local.exists():
                 continue
             data = self.read(f"{cell}/{name}")
             if data is not None:
-                there.parent.mkdir(parents=True, exist_ok=True)
-                atomic_io.write_atomic(there, [data])
+                local.parent.mkdir(parents=True, exist_ok=True)
+                atomic_io.write_atomic(local, [data])
 
     @contextmanager
     def kept_for_one_driver(self) -> Generator[None]:
         """Refuse a second driver: two would hand out the same cells. Raises RunTakenError naming the one there is.
 
-        In a folder the kernel knows whether the other lives. Elsewhere a mark says who it is; on the same machine a mark whose
-        process is gone counts as none, on another only a person can tell.
+        In a folder, a kernel lock shows whether the other is alive. Elsewhere a marker file names it; a marker whose process is gone is
+        ignored on the same machine, and has to be deleted by hand on another.
         """
         if self.is_folder:
             self.view.mkdir(parents=True, exist_ok=True)
@@ -159,22 +159,22 @@ class Storage:
         try:
             yield
         finally:
-            self.fs.rm_file(self.place(DRIVER))
+            self.fs.rm_file(self.path_of(DRIVER))
 
     def committed(self, cell: str) -> int:
-        """The newest step that a resume of a cell would start from; -1 if there is none."""
+        """Return the newest step from which a cell can be resumed; -1 if there is none."""
         self.fs.invalidate_cache()  # of listings: others write there
         try:
-            found: list[str] = self.fs.glob(self.place(f"{cell}/checkpoints/step_*/{RECORD}"))
+            records: list[str] = self.fs.glob(self.path_of(f"{cell}/checkpoints/step_*/{RECORD}"))
         except OSError:
             return -1
-        return max((int(name.split("/")[-2].removeprefix("step_")) for name in found), default=-1)
+        return max((int(name.split("/")[-2].removeprefix("step_")) for name in records), default=-1)
 
     def sweep(self) -> SweepFile:
-        """What is being run here. Raises UsageError if nothing is, or the file is damaged."""
+        """Read the sweep. Raises UsageError if there is none, or the file is damaged."""
         data = self.read(SWEEP)
         if data is None:
-            raise UsageError(f"{self.url} holds no sweep (it has no {SWEEP}); name what `espl-bench sweep run --out` was given")
+            raise UsageError(f"{self.url} holds no sweep (it has no {SWEEP}); name the --out of `espl-bench sweep run`")
         try:
             return SweepFile.model_validate_json(data)
         except ValidationError as error:
@@ -182,7 +182,7 @@ class Storage:
 
 
 def here() -> str:
-    """This machine and process, as in ``node07/4711``."""
+    """Return this machine and process, as in ``node07/4711``."""
     return f"{socket.gethostname()}/{os.getpid()}"
 
 

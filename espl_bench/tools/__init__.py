@@ -1,1 +1,1 @@
-"""Environments of many turns in which the policy calls tools: how calls are read, limited, answered and made harmless."""
+"""Environments of several turns in which the policy calls tools: reading, limiting, answering and sanitizing calls."""

@@ -1,11 +1,11 @@
-"""Tool calls out of what a policy wrote: our own form, and the forms that models bring with them.
+"""Read tool calls from a policy's text: our own form, and the forms that models bring with them.
 
 Ours, and that of ChatML models: ``<tool_call>{"name": "search", "arguments": {…}}</tool_call>``, as often as wanted. A model
 whose format marks calls by special tokens leaves, once these are decoded away, bare JSON (Llama: one object with ``parameters``;
-Mistral: a list of objects) or a name before its JSON (newer Mistral: ``search{…}``). Such a text is a call only if nothing
-else is said and the name is that of a tool, so that an answer is never taken for one.
+Mistral: a list of objects) or a name before its JSON (newer Mistral: ``search{…}``). Such a text is a call only if it holds
+nothing else and the name is that of a tool, so that an answer is never taken for one.
 
-Reading is strict: what cannot be read is a `problem` in words that the policy can act on. Nothing is evaluated. Time is linear.
+Reading is strict: a malformed call becomes a `problem` in words that the policy can act on. Nothing is evaluated. Time is linear.
 """
 
 import json
@@ -21,30 +21,30 @@ from espl_bench.types import ToolCall
 OPEN: Final = "<tool_call>"
 CLOSE: Final = "</tool_call>"
 MAX_CHARACTERS: Final = 20_000
-"""Of one call; a longer one is refused unread."""
+"""Maximum length of a call; a longer one is refused unread."""
 
 _NAMED = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]{0,63})\s*(?P<json>\{.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One attempt at a call, in the order written: a call that can be carried out, or what is wrong with it."""
+    """One attempt at a call, in the order written: a valid call, or the problem with it."""
 
     call: ToolCall | None
     arguments: Mapping[str, Any]
-    """Of a sound call; they are what its tool takes."""
+    """Arguments of a valid call, as its tool takes them."""
     problem: str | None = None
     """One line for the policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A turn of the policy, read."""
+    """One turn of the policy, parsed."""
 
     requests: tuple[Request, ...]
-    """None: the turn calls no tool."""
+    """Empty if the turn calls no tool."""
     said: str
-    """What stands outside the calls."""
+    """The text outside the calls."""
 
 
 class _UnreadableError(ValueError):
@@ -52,11 +52,11 @@ class _UnreadableError(ValueError):
 
 
 def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
-    """The calls of a turn whose thinking was taken off.
+    """Read the calls of a turn whose thinking was removed.
 
     Args:
-        text: what the policy said.
-        tools: what it may call.
+        text: the policy's text.
+        tools: the tools it may call.
     """
     if OPEN in text:
         return _tagged(text, tools)
@@ -99,7 +99,7 @@ def _fields(body: str) -> Mapping[str, Any]:
 
 
 def _bare(text: str, names: frozenset[str] | set[str]) -> list[Mapping[str, Any]]:
-    """The calls of a text that is nothing but calls in a model's own format; none if it is anything else."""
+    """Return the calls of a text that is nothing but calls in a model's own format; none for any other text."""
     if len(text) > MAX_CHARACTERS:
         return []
     stripped = text.strip()
@@ -116,12 +116,12 @@ def _bare(text: str, names: frozenset[str] | set[str]) -> list[Mapping[str, Any]
     if name is not None:
         return [{"name": name, "arguments": value}]
     objects = cast(list[object], value) if isinstance(value, list) else [value]
-    calls = [cast(Mapping[str, Any], each) for each in objects if isinstance(each, dict)]
+    calls = [cast(Mapping[str, Any], call) for call in objects if isinstance(call, dict)]
     return calls if calls and len(calls) == len(objects) and all(call.get("name") in names for call in calls) else []
 
 
 def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
-    """A request whose name and arguments were looked at."""
+    """Check name and arguments of a call and return the request."""
     name, arguments = fields.get("name"), fields.get("arguments", fields.get("parameters", {}))
     tool = next((tool for tool in tools if tool.name == name), None)
     if tool is None:
@@ -146,5 +146,5 @@ def _problem(text: str) -> Request:
 
 
 def _advice(tools: Sequence[ToolSpec]) -> str:
-    """How a call is written, without the tags themselves, which a reply may not hold."""
+    """Describe how to write a call, without the tags themselves, which a reply must not hold."""
     return f"between the two tags stands one JSON object, e.g. {tools[0].example() if tools else '{}'}"

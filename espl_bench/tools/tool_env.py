@@ -1,8 +1,8 @@
-"""The base of environments in which a policy calls tools, reads what they reply, and answers in the end.
+"""Base class of environments in which a policy calls tools, reads their replies, and answers in the end.
 
-A turn of the policy is read as calls (calls.py); a turn without any is its answer, and is graded. A call that cannot be read gets a
-line that says why, as the observation. What an episode may take is bounded by `ToolLimits`: beyond them it ends as truncated,
-and says by which limit. What a tool brings back passes `foreign.sanitize` before anybody sees it.
+A turn of the policy is read as calls (calls.py); a turn without any is its answer, and is graded. The observation of a malformed
+call is a line that says what is wrong. `ToolLimits` bound an episode: beyond them it ends as truncated, and names the limit.
+Every reply of a tool passes through `sanitize` first.
 
 A subclass names its `tools` and says how they are used (`use`) and how an answer is graded (`grade`).
 """
@@ -22,22 +22,22 @@ from espl_bench.utils.numbers import is_whole
 from espl_bench.utils.reasoning import strip_reasoning
 
 FAULTS = "error"
-"""Who speaks where a call could not be read."""
+"""Name of the speaker of replies to malformed calls."""
 LAST_CALL = "That was the last call you have. Answer now."
 
 
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
-    """What an episode may take. Each is at least 1."""
+    """Limits of an episode, each at least 1."""
 
     turns: int = 8
-    """Turns of the policy, the answer included."""
+    """Turns of the policy, including the answer."""
     calls: int = 6
-    """Calls that can be carried out; those that cannot be read do not count."""
+    """Valid calls; malformed ones do not count."""
     reply_chars: int = 4_000
-    """Of one reply. A longer one is cut, and shows it."""
+    """Characters of one reply. A longer one is truncated, with a mark."""
     heard_chars: int = 40_000
-    """Of all replies of an episode: once they are as many, no further call is replied to."""
+    """Characters of all replies of an episode: once reached, further calls get no reply."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a limit that is no whole number from 1."""
@@ -49,24 +49,23 @@ class ToolLimits:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A turn of the policy that called tools, and the replies: what a harness needs to word it in a model's own tool format."""
+    """A turn of the policy that called tools, and the replies: what a harness needs to render it in a model's own tool format."""
 
     said: str
-    """What the policy said besides its calls."""
+    """The policy's text outside its calls."""
     calls: tuple[ToolCall, ...]
-    """Parallel to `observations` if every call could be read; else those that could."""
+    """Parallel to `observations` if every call was valid; else only the valid ones."""
     observations: tuple[Observation, ...]
     """One reply for each attempt at a call, in the order of the attempts."""
 
 
 class ToolEnv(TextEnv):
-    """Several turns: calls of tools, then an answer."""
+    """Episodes of several turns: calls of tools, then an answer."""
 
     tools: ClassVar[tuple[ToolSpec, ...]]
-    """What the policy may call."""
+    """Tools that the policy may call."""
 
     def __init__(self, limits: ToolLimits) -> None:
-        """Bound the episodes."""
         super().__init__()
         self.limits = limits
         self._turns = self._calls = self._heard = 0
@@ -74,16 +73,16 @@ class ToolEnv(TextEnv):
 
     @property
     def turns(self) -> int:
-        """As limited."""
+        """Maximum number of turns."""
         return self.limits.turns
 
     @abstractmethod
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """What a tool replies: foreign text, made harmless and cut by whoever called this.
+        """Return a tool's reply: foreign text, which the caller sanitizes and truncates.
 
         Args:
             tool: one of the `tools`.
-            arguments: as its spec wants them.
+            arguments: valid by its spec.
 
         Raises:
             BadArgumentsError: the tool cannot do that; the message is shown to the policy.
@@ -95,15 +94,15 @@ class ToolEnv(TextEnv):
         """Grade the answer: pure, bounded in time, never evaluating what a model wrote."""
 
     def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
-        """Let the tools reply, in the next episode, what they replied in a stored one, turn by turn, instead of being used."""
+        """Replay the tools' replies of a stored episode in the next one, turn by turn, instead of using the tools."""
         self._recalled = iter(observations)
 
     def is_called_by(self, action: str) -> bool:
-        """Whether a turn calls a tool, or tries to, and so is no answer."""
+        """Return True if a turn calls a tool, or tries to, and so is not an answer."""
         return bool(read_calls(strip_reasoning(action), self.tools).requests)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        """As the base class."""
+        """Start an episode with fresh counts."""
         self._turns = self._calls = self._heard = 0
         return super().reset(seed=seed, options=options)
 
@@ -124,7 +123,7 @@ class ToolEnv(TextEnv):
         return as_text(observations), 0.0, False, False, {"exchange": Exchange(reading.said, calls, observations)}
 
     def _count(self, reading: Reading) -> Limit | None:
-        """Count a turn and its calls; the limit that they go beyond, if they do."""
+        """Count a turn and its calls; return the limit they exceed, if any."""
         self._turns += 1
         self._calls += sum(request.call is not None for request in reading.requests)
         if self._calls > self.limits.calls:
@@ -135,13 +134,13 @@ class ToolEnv(TextEnv):
 
     def _replies(self, requests: Sequence[Request]) -> tuple[Observation, ...]:
         recalled = None if self._recalled is None else next(self._recalled, ())
-        replies = [self._reply(request, recalled, place) for place, request in enumerate(requests)]
+        replies = [self._reply(request, recalled, index) for index, request in enumerate(requests)]
         if self._calls == self.limits.calls:
             last = replies[-1]
             replies[-1] = Observation(f"{last.text.removesuffix(LAST_CALL).rstrip()}\n{LAST_CALL}", last.tool)
         return tuple(replies)
 
-    def _reply(self, request: Request, recalled: Sequence[Observation] | None, place: int) -> Observation:
+    def _reply(self, request: Request, recalled: Sequence[Observation] | None, index: int) -> Observation:
         if request.call is None:
             return Observation(sanitize(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
         tool = request.call.tool
@@ -156,5 +155,5 @@ class ToolEnv(TextEnv):
 
 
 def as_text(observations: Sequence[Observation]) -> str:
-    """Replies as the text of one user message, each in tags of its own; what is no tool's stands as it is."""
+    """Render replies as one user message, a tool's in tags of its own and any other as is."""
     return "\n".join(reply.text if reply.tool is None else f"<tool_response>\n{reply.text}\n</tool_response>" for reply in observations)

@@ -1,4 +1,4 @@
-"""What the policy may call: a tool's name, what it is for, and what arguments it takes."""
+"""Specification of a tool that the policy may call: its name, purpose and arguments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,20 +15,20 @@ _SCHEMAS: Mapping[ParameterKind, Mapping[str, Any]] = {
 
 
 class BadArgumentsError(ValueError):
-    """Arguments that a tool does not take. The message is for the policy to read: one line that says what to change."""
+    """Arguments that a tool does not take. The message is one line for the policy that says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of a tool. All are required."""
+    """One argument of a tool. All arguments are required."""
 
     name: str
     kind: ParameterKind
     about: str
-    """What it is, in a few words, for the policy."""
+    """Its meaning in a few words, for the policy."""
 
     def fits(self, value: object) -> bool:
-        """Whether a JSON value is of the kind."""
+        """Return True if a JSON value is of the kind."""
         match self.kind:
             case "string":
                 return isinstance(value, str)
@@ -44,11 +44,11 @@ class ToolSpec:
 
     name: str
     about: str
-    """What it does, in a sentence, for the policy."""
+    """Its effect in a sentence, for the policy."""
     parameters: tuple[Parameter, ...]
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Raise BadArguments unless these are the tool's arguments, each of its kind."""
+        """Raise BadArgumentsError unless these are the tool's arguments, each of its kind."""
         known = {parameter.name for parameter in self.parameters}
         if surplus := [name for name in arguments if name not in known]:
             raise BadArgumentsError(f"{self.name} takes no argument {surplus[0][:80]!r}; it takes {self.signature}")
@@ -64,19 +64,19 @@ class ToolSpec:
         return ", ".join(f"{parameter.name} ({parameter.kind})" for parameter in self.parameters) or "no arguments"
 
     def schema(self) -> dict[str, Any]:
-        """As chat templates take it: a function with a JSON Schema of its arguments."""
+        """Return the function schema for chat templates, with a JSON Schema of its arguments."""
         properties = {parameter.name: {**_SCHEMAS[parameter.kind], "description": parameter.about} for parameter in self.parameters}
         required = [parameter.name for parameter in self.parameters]
         shape = {"type": "object", "properties": properties, "required": required}
         return {"type": "function", "function": {"name": self.name, "description": self.about, "parameters": shape}}
 
     def example(self) -> str:
-        """A call as JSON, with placeholders for the arguments."""
+        """Return a call as JSON, with placeholders for the arguments."""
         placeholders: dict[ParameterKind, object] = {"string": "…", "integer": 1, "list of strings": ["…"]}
         arguments = {parameter.name: placeholders[parameter.kind] for parameter in self.parameters}
         return json.dumps({"name": self.name, "arguments": arguments}, ensure_ascii=False)
 
 
 def named(tools: Sequence[ToolSpec]) -> str:
-    """The tools' names, for messages."""
+    """Join the tools' names, for messages."""
     return ", ".join(tool.name for tool in tools) or "none"

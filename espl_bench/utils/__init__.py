@@ -1,1 +1,1 @@
-"""Small helpers without knowledge of the method."""
+"""Small helpers that know nothing of the method."""

@@ -1,6 +1,6 @@
-"""Writing to disk so that a file is whole or absent, also after a crash or on a full disk.
+"""Write to disk so that a file is whole or absent, even after a crash or on a full disk.
 
-Everything here raises plain ``OSError``; who calls knows which run is meant and says so (run_dir.py).
+Everything here raises plain ``OSError``; the caller (run_dir.py) adds which run it was.
 """
 
 import errno
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 TEMP_PREFIX = ".part-"
-"""Prefix of everything unfinished. What bears it may be deleted at any time."""
+"""Name prefix of everything unfinished. Files with it may be deleted at any time."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk, the user's quota, or the largest allowed file is full."""
@@ -38,7 +38,7 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def write_unique(path: Path, data: bytes) -> None:
-    """Like `write_atomic`, for a file that several processes or threads may write at the same time, each the whole of it."""
+    """Replace a file like `write_atomic`, for one that several processes or threads may write at the same time, each in full."""
     descriptor, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -51,7 +51,7 @@ def write_unique(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append all of `data` or, if that fails, nothing. Handed to the operating system, not yet durable (`sync`)."""
+    """Append all of `data` or, on failure, nothing. Passed to the operating system, not yet durable (`sync`)."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(descriptor).st_size
@@ -102,13 +102,13 @@ def discard(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a crash left unfinished directly inside a folder."""
+    """Delete unfinished files that a crash left directly inside a folder."""
     for path in folder.glob(f"{TEMP_PREFIX}*"):
         remove(path)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, at once or bit by bit."""
+    """Delete a file or a whole folder. Not atomic."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -116,24 +116,24 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hex digest of a file's bytes, read in pieces."""
+    """Return the hex digest of a file's bytes, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def indented(record: Mapping[str, Any]) -> bytes:
-    """JSON for people: two spaces, keys sorted, a newline at the end."""
+    """Encode JSON for people: two spaces, keys sorted, a newline at the end."""
     return encode_text(json.dumps(dict(record), indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8; a lone surrogate, which UTF-8 has no bytes for, becomes JSON's own escape."""
+    """Encode as UTF-8; a lone surrogate, which UTF-8 cannot encode, becomes JSON's own escape."""
     return text.encode("utf-8", errors="backslashreplace")
 
 
 def errno_of(error: Exception) -> int | None:
-    """The operating system's error number, also of a library that only puts it into its message (safetensors)."""
+    """Return the operating system's error number, also if a library only puts it into its message (safetensors)."""
     if isinstance(error, OSError):
         return error.errno
-    found = _RUST_ERRNO.search(str(error))
-    return int(found[1]) if found else None
+    match = _RUST_ERRNO.search(str(error))
+    return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""Hash a model folder, so that a run can say which weights it used."""
+"""Hash a model folder, so that a run can record which weights it used."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ MODEL_FILES = ("*.safetensors", "config.json", "tokenizer.json")
 
 
 def fingerprint(folder: Path) -> dict[str, Any] | None:
-    """SHA-256 of a model's weights, configuration and tokenizer, each and together; None if there is no such folder.
+    """Return SHA-256 of a model's weights, configuration and tokenizer, each and together; None if there is no such folder.
 
     Two folders have the same ``sha256`` exactly if these files have the same names and bytes.
     """
@@ -23,5 +23,5 @@ def fingerprint(folder: Path) -> dict[str, Any] | None:
     try:
         files = {path.name: atomic_io.sha256(path) for path in paths}
     except OSError:
-        return None  # the engine will say what is wrong with it
+        return None  # the engine reports the fault
     return {"sha256": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(), "files": files}

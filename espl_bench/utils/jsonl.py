@@ -14,13 +14,13 @@ from espl_bench.utils import atomic_io
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
-    """One line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
+    """Encode one line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
 
-    Raises TypeError for values that JSON has no form for.
+    Raises TypeError for values that JSON cannot represent.
     """
     try:
         text = _dumps(dict(row))
-    except ValueError:  # a number that JSON has no form for
+    except ValueError:  # a number that JSON cannot represent
         text = _dumps(_with_nulls(dict(row)))
     return atomic_io.encode_text(text + "\n")
 
@@ -71,7 +71,7 @@ def rows(path: Path, data: bytes, parse: Callable[[bytes], Row], torn_remedy: st
         except InvalidRowError as error:
             raise RunDirError(f"{path}, line {number}: {error}; {RESTORE}") from error
     if torn:
-        raise RunDirError(f"{path}, line {len(lines) + 1}: the line was not written to its end; {torn_remedy}")
+        raise RunDirError(f"{path}, line {len(lines) + 1}: the line is incomplete; {torn_remedy}")
 
 
 def _reason(error: ValueError) -> str:

@@ -1,4 +1,4 @@
-"""Keeps credentials out of what is written to disk."""
+"""Keep credentials out of files on disk."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ MASK = "***"
 
 _SECRET_NAME = re.compile(r"key|token(?!iz)|secret|passw|credential", re.IGNORECASE)
 _COUNT_NAME = re.compile(r"tokens([-_]total)?$|token[-_]?(budget|limit|count)$", re.IGNORECASE)
-"""Options that are about numbers of tokens."""
+"""Options that count tokens."""
 
 _SECRET_TEXT = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"
@@ -17,32 +17,32 @@ _URL_LOGIN = re.compile(r"(://)[^/\s@]+@")
 
 
 def mask_argv(argv: Sequence[str]) -> list[str]:
-    """A command line without credentials: values of options and of ``name=value`` pairs named like a key, and known forms.
+    """Mask credentials in a command line: values of options and of ``name=value`` pairs named like a key, and known forms.
 
-    The program is named without its folder. ``--max-tokens 64`` stays, ``--api-key X`` becomes ``--api-key ***``.
+    The program's folder is dropped. ``--max-tokens 64`` stays, ``--api-key X`` becomes ``--api-key ***``.
     """
     masked: list[str] = []
     awaited = ""
-    for place, word in enumerate(argv):
+    for index, word in enumerate(argv):
         name, equals, value = word.partition("=")
-        if place == 0:
+        if index == 0:
             word = re.split(r"[/\\]", word)[-1]
         elif awaited and not word.startswith("-"):
             word = _masked(awaited, word)
         elif equals:
             word = f"{name}={_masked(name, value)}"
-        awaited = word if place > 0 and word.startswith("-") and not equals else ""
+        awaited = word if index > 0 and word.startswith("-") and not equals else ""
         masked.append(mask_text(word))
     return masked
 
 
 def mask_text(text: str) -> str:
-    """Any text without strings that have the form of a known service's credential, and without logins in URLs."""
+    """Mask strings in the form of a known service's credential, and logins in URLs."""
     return _URL_LOGIN.sub(rf"\g<1>{MASK}@", _SECRET_TEXT.sub(MASK, text))
 
 
 def _masked(name: str, value: str) -> str:
-    """The value of an option, or the mask. ``a=b`` inside a value is looked at too: ``--env-option api_key=X``."""
+    """Return the value of an option, or the mask. ``a=b`` inside a value is checked too: ``--env-option api_key=X``."""
     if _SECRET_NAME.search(name) and not (_COUNT_NAME.search(name) and value.isdecimal()):
         return MASK
     inner, equals, rest = value.partition("=")

@@ -1,4 +1,4 @@
-"""A clean end on SIGINT or SIGTERM: the current iteration is finished and committed, then the run stops."""
+"""Stop cleanly on SIGINT or SIGTERM: finish and save the current iteration, then end the run."""
 
 import asyncio
 import signal
@@ -13,20 +13,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptedRunError(EsplError):
-    """The run was asked to stop, and stopped after saving."""
+    """The run was interrupted, and stopped after saving."""
 
     def __init__(self, step: int, folder: Path) -> None:
-        """`step` iterations are committed in `folder`."""
+        """Build the message; `step` iterations are saved in `folder`."""
         super().__init__(f"stopped after step {step}, everything is saved; go on with: espl-bench resume {folder}")
         self.step = step
         self.folder = folder
 
 
 class StopSignal:
-    """Whether a stop was asked for."""
+    """A flag: has a stop been requested?"""
 
     def __init__(self) -> None:
-        """Nothing asked yet."""
         self.wanted = False
 
     def ask(self) -> None:
@@ -38,7 +37,7 @@ class StopSignal:
 
 @contextmanager
 def listening(stop: StopSignal) -> Generator[StopSignal]:
-    """Turn SIGINT and SIGTERM into a request while a run is on. Outside the main thread signals are left alone."""
+    """Turn SIGINT and SIGTERM into a stop request during a run. Outside the main thread signals are left alone."""
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

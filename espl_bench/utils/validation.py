@@ -17,7 +17,7 @@ Row = TypeVar("Row")
 
 
 class FrozenRecord(BaseModel):
-    """A pydantic model that cannot change and that refuses keys it does not know."""
+    """An immutable pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

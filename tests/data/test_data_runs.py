@@ -16,6 +16,7 @@ from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.render import to_markdown
 from espl_bench.leaderboard.table import GroupEntry, build_tables
 from espl_bench.monitoring.reporter import Silent

@@ -83,7 +83,7 @@ def test_rows_that_vanish_are_told(home: Path):
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot be written .*set ESPL_BENCH_DATA to a folder that can"):
+    with pytest.raises(DataError, match=r"cannot be written .*set ESPL_BENCH_DATA to a writable folder"):
         put()
 
 
@@ -154,7 +154,7 @@ def test_chat_columns_as_on_the_hub(home: Path, tmp_path: Path):
 def test_without_a_network_it_is_one_line_at_once(tmp_path: Path):
     script = (
         "from espl_bench.data.hub import fetch; from espl_bench.data.dataset_spec import *; from espl_bench.errors import DataError\n"
-        "try: fetch(Source('s', 'somebody/set', Licence('x', 'y'), revision='abc'), 'THE COMMAND')\n"
+        "try: fetch(DataSource('s', 'somebody/set', Licence('x', 'y'), revision='abc'), 'THE COMMAND')\n"
         "except DataError as error: print(error)"
     )
     unreachable = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}

@@ -161,7 +161,7 @@ def test_integers_lose_zeros_and_what_is_none_is_refused():
     assert [item.answer for item in intake.items] == ["33", "142", "80", "-4", "12345678"]
     [long] = take_in(rows(("a", "-00" + "7" * 5000)), "FILE", INTEGERS).items
     assert long.answer == "-" + "7" * 5000, "longer than Python reads as a number"
-    with pytest.raises(DataError, match=r"FILE: 2 answers are no integers \(row 0, 2\), counted from 0; nothing was imported"):
+    with pytest.raises(DataError, match=r"FILE: 2 answers are not integers \(row 0, 2\), counted from 0; nothing was imported"):
         take_in(rows(("a", "1/2"), ("b", 3), ("c", "0.5")), "FILE", INTEGERS)
 
 

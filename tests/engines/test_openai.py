@@ -335,7 +335,7 @@ def test_what_cannot_be_is_refused_in_one_line(method: str, choices: dict, words
 
 
 def test_budgets_without_endpoint_or_price_are_refused(served: Served, lab_model: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="this run asks none; leave them out"):
+    with pytest.raises(UsageError, match="this run uses none; leave them out"):
         runner.run(make_config(lab_model, "base"), tmp_path / "a", Silent(), Budget(max_tokens=9))
     with pytest.raises(UsageError, match=f"--max-cost needs a price for {served.model}; put it into a file and name that with --prices"):
         runner.run(config(served, "base"), tmp_path / "b", Silent(), Budget(max_cost=1.0))
@@ -410,7 +410,7 @@ def test_an_endpoint_that_does_not_count_is_refused_at_once(served: Served):
 
     with breaking(served.base_url, uncounted, lambda number: True) as proxy:
         engine = OpenAIEngine.at(proxy.base_url, served.model, None, 5.0, 3)
-        with pytest.raises(EndpointError, match="does not say what an answer used"):
+        with pytest.raises(EndpointError, match="does not report token usage"):
             asyncio.run(engine.sample([request()]))
         assert proxy.faults == 1
 
@@ -421,5 +421,5 @@ def test_a_kept_answer_that_is_none_is_one_line_with_the_remedy(row: str, tmp_pa
     file = tmp_path / "answers/step_000003.jsonl"
     file.write_text(row + "\n")
     with pytest.raises(RunDirError) as refused:
-        ResponseCache().begin(tmp_path, 3)
-    assert str(refused.value) == f"{file} holds a row that is no answer; remove the file, and what it held is asked again"
+        ResponseCache().open(tmp_path, 3)
+    assert str(refused.value) == f"{file} holds a row that is not a response; remove the file, and its requests are sent again"

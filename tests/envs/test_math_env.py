@@ -63,7 +63,9 @@ def test_every_gold_answer_is_accepted_and_the_sets_are_those_on_record(name: st
 
 
 def test_hmmt_is_refused_in_part_unless_the_part_is_chosen(real_data: Path):
-    with pytest.raises(DataError, match=r"hmmt-feb-2023 \(train\).*--source hmmt-feb-2023 --from FILE; or train on what is there"):
+    with pytest.raises(
+        DataError, match=r"hmmt-feb-2023 \(train\).*--source hmmt-feb-2023 --from FILE; or train on the sets that are there"
+    ):
         published("hmmt25")
     with pytest.raises(UsageError, match="unknown training source of hmmt25 'hmmt-feb-24'; did you mean 'hmmt-feb-2024'"):
         published("hmmt25", sources="hmmt-feb-24")

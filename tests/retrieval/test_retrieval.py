@@ -185,11 +185,11 @@ def drips(handler):
 @pytest.mark.parametrize(
     ("behave", "says"),
     [
-        (lambda handler: handler.answer(b"<html>"), "no JSON"),
-        (lambda handler: handler.answer(b"[" * 100_000), "no JSON"),
+        (lambda handler: handler.answer(b"<html>"), "invalid JSON"),
+        (lambda handler: handler.answer(b"[" * 100_000), "invalid JSON"),
         (lambda handler: handler.answer(b'{"result": []}'), "one result for each of 1"),
-        (lambda handler: handler.answer(b'{"result": [[{"document": {"id": 1}}]]}'), "no passages"),
-        (lambda handler: handler.answer(b'{"result": [[17]]}'), "no passages"),
+        (lambda handler: handler.answer(b'{"result": [[{"document": {"id": 1}}]]}'), "malformed passages"),
+        (lambda handler: handler.answer(b'{"result": [[17]]}'), "malformed passages"),
         (lambda handler: handler.answer(b"", 404), "status 404"),
         (lambda handler: handler.answer(b"", 503), "status 503, after 2 tries"),
         (lambda handler: handler.answer(b" " * (17 * 2**20)), "more than 16 MiB"),
@@ -464,7 +464,7 @@ def test_redirects_outside_are_followed_but_not_for_ever():
 
 def test_a_page_is_bounded_and_no_other_kind_of_content_is_read():
     assert len(page_text(html("word " * 10**6))[0]) <= fetch.MAX_BYTES
-    with pytest.raises(fetch.RefusedError, match="no page"):
+    with pytest.raises(fetch.RefusedError, match="not a page"):
         page_text(html("x", "application/octet-stream"))
 
 

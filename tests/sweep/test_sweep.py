@@ -92,9 +92,9 @@ MISTAKES = {
     AXES + "[options]\ntensor_parallel_size = 2": "cell rulebook-espl-s0: options: tensor_parallel_size is about vLLM; add engine vllm",
     AXES + '[options]\nengine = "vllm"\ntensor_parallel_size = 4\n[resources]\ngpus = 2': "gpus 2 are fewer than tensor_parallel_size x ",
     AXES + "[resources]\ngpus = 1.5": "cell rulebook-espl-s0: resources: Value error, gpus above 1 are whole, not 1.5",
-    AXES + '[[exclusions]]\nmethod = "esp"': "the exclusion for method = esp meets no cell",
+    AXES + '[[exclusions]]\nmethod = "esp"': "the exclusion for method = esp matches no cell",
     AXES + '[[exclusions]]\nmethod = "espl"': "the exclusions leave no cell",
-    AXES + '[[overrides]]\nwhen = { environment = "w" }': "the override for environment = w meets no cell; environments are meant by",
+    AXES + '[[overrides]]\nwhen = { environment = "w" }': "the override for environment = w matches no cell; environments are selected by",
     'methods = ["esp"]\nenvironments = ["rulebook"]': "unknown method 'esp'; did you mean 'espl'?",
     'methods = ["espl"]\nenvironments = ["rulebok"]': "unknown environment 'rulebok'; did you mean 'rulebook'?",
     'methods = ["espl"]\nenvironments = ["rulebook", "rulebook"]': "two cells would be called rulebook-espl-s0; give one",
@@ -188,10 +188,10 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     for stop_at in (1, 3):
         stop = StopSignal()
         with pytest.raises(InterruptedRunError):
-            cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, stop_at))
+            cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, stop_at))
         assert remote.committed(cell.name) == stop_at
         assert remote.read(f"{cell.name}/{SUMMARY}") is None
-    summary = cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal())
+    summary = cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal())
     mirrored = tmp_path / "remote/sweep" / cell.name
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl", "rollouts/step_000006.jsonl"):
@@ -199,7 +199,7 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     assert sorted(path.name for path in (mirrored / "checkpoints").iterdir() if any(path.iterdir())) == ["step_000004", "step_000006"]
     assert not list(mirrored.rglob(".part-*"))
     finished = (mirrored / SUMMARY).stat().st_mtime_ns
-    assert cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal()) == summary
+    assert cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal()) == summary
     assert (mirrored / SUMMARY).stat().st_mtime_ns == finished, "what is finished is not run again"
 
 
@@ -209,10 +209,10 @@ def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Sto
     run(cell.config, tmp_path / "unbroken", ScriptedEngine())
     stop = StopSignal()
     with pytest.raises(InterruptedRunError):
-        cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, 3))
+        cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, 3))
     mirrored = tmp_path / "remote/sweep" / cell.name
     (mirrored / CONFIG).unlink()  # the configuration is pushed last
-    summary = cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal())
+    summary = cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal())
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl"):
         assert (mirrored / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
@@ -222,7 +222,7 @@ def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage,
     scripted(monkeypatch)
     cell, stop = one_cell(tmp_path, steps=4, checkpoint_every=1), StopSignal()
     with pytest.raises(InterruptedRunError):
-        cell_worker.carry_out(remote, cell, BudgetLimits(), stop, StopAt(stop, 2))
+        cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, 2))
     shutil.copytree(
         tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000002",
         half := tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000003",
@@ -394,7 +394,7 @@ def test_a_lock_of_a_dying_predecessor_is_waited_for(tmp_path: Path, monkeypatch
         return real(*arguments)
 
     monkeypatch.setattr(runner, "run", busy)
-    assert cell_worker.carry_out(storage, cell, BudgetLimits(), StopSignal()).steps == 2
+    assert cell_worker.run_cell(storage, cell, BudgetLimits(), StopSignal()).steps == 2
 
 
 def test_the_slurm_script_is_sound():

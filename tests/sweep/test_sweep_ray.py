@@ -16,7 +16,7 @@ from checked import present
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, write_grid
 
 from espl_bench.runs.run_dir import SUMMARY
-from espl_bench.sweep.cell_worker import carry_out
+from espl_bench.sweep.cell_worker import run_cell
 from espl_bench.sweep.grid import BudgetLimits, make_cells, read_grid
 from espl_bench.sweep.storage import Storage
 from espl_bench.utils.stop_signal import StopSignal
@@ -71,7 +71,7 @@ def undisturbed(grid: Path, place: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the cells have one core
     for cell in make_cells(read_grid(grid)):
-        carry_out(Storage.open(str(place)), cell, BudgetLimits(), StopSignal())
+        run_cell(Storage.open(str(place)), cell, BudgetLimits(), StopSignal())
     torch.set_num_threads(threads)
 
 

@@ -1,4 +1,4 @@
-"""Almanac: by which words does one ask, and which source, and can one look a thing up in two steps without a slip?"""
+"""Almanac: learn which words and which source to query, and look something up in two steps without a slip."""
 
 import random
 from collections.abc import Mapping
@@ -24,24 +24,24 @@ SIDES: Mapping[Split, tuple[int, ...]] = {Split.TRAIN: (0, 1), Split.VALIDATION:
 
 
 class AlmanacEnv(ToolEnv):
-    """Questions about people, to be looked up by an agent that has to learn how to ask and whom to believe.
+    """Questions about people, for an agent that has to learn how to ask and which source to believe.
 
     Description:
-        ``who is ada 's rival 's cook ?`` takes two searches: who is Ada's rival, and who is that one's cook? The almanac finds
-        something only if a query calls the relation by the house's word, say ``ada rival amber``. Four sources tell, ``ledger
-        ben ; rumour cora ; mural ben ; ballad dov .``, of which one is reliable in a given world; ``ada rival amber source
+        ``who is ada 's rival 's cook ?`` takes two searches: who is Ada's rival, and who is that person's cook? The almanac finds
+        something only if a query names the relation by its house word, for example ``ada rival amber``. Four sources answer,
+        ``ledger ben ; rumour cora ; mural ben ; ballad dov .``, of which one is reliable in a given world; ``ada rival amber source
         ledger`` asks that one alone. House words and the reliable source are declarative and fit into a list of principles; asking
-        about the right person, twice in a row, and answering with what was read is procedural and has to be practised.
+        about the right person, twice in a row, and answering with the name read is procedural and has to be practised.
 
     Action space:
         Text. A call of ``search`` with one query, ``<tool_call>{"name": "search", "arguments": {"query_list": ["ada rival amber
         source ledger"]}}</tool_call>``; a text without a call is the answer: the one word that follows the last word ``answer``.
 
     Observation space:
-        Text: the question, then the replies: what the sources tell, ``nothing .``, or what was wrong with a call.
+        Text: the question, then the replies: the sources' claims, ``nothing .``, or the fault of a call.
 
     Rewards:
-        1 if the answer is the person asked for, else 0.
+        1 if the answer is the right person, else 0.
 
     Episode end:
         Terminated by an answer, or by a text that holds neither answer nor call. Truncated, with the limit named, after three
@@ -65,7 +65,7 @@ class AlmanacEnv(ToolEnv):
     steps: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1, 1, 1, 2), Split.VALIDATION: (1, 1, 1, 2), Split.TEST: (2,)}
 
     def __init__(self, world: int = 0) -> None:
-        """Raises UsageError unless `world` is a whole number from 0."""
+        """Raise UsageError unless `world` is a whole number from 0."""
         super().__init__(self.limits_of_all)
         if not is_whole(world, least=0):
             raise UsageError(f"almanac: world must be a whole number from 0, not {world!r}")
@@ -76,11 +76,11 @@ class AlmanacEnv(ToolEnv):
         open_index(self.world)
 
     def size(self, split: Split) -> int:
-        """256, 64 and 100 items."""
+        """Return 256, 64 or 100."""
         return self.sizes[split]
 
     def problem(self, split: Split, index: int) -> Problem:
-        """Item `index` of the split."""
+        """Return item `index` of the split."""
         rounds, turn = divmod(index, len(self.steps[split]))
         length = self.steps[split][turn]
         before = rounds * self.steps[split].count(length) + self.steps[split][:turn].count(length)
@@ -93,8 +93,8 @@ class AlmanacEnv(ToolEnv):
         queries = arguments["query_list"]
         if len(queries) != 1:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1")
-        [found] = open_index(self.world).retrieve(queries, top_k=len(SOURCES))
-        return as_reply([Entry(passage.title, passage.text) for passage in found.passages])
+        [result] = open_index(self.world).retrieve(queries, top_k=len(SOURCES))
+        return as_reply([Entry(passage.title, passage.text) for passage in result.passages])
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare what follows the last ``answer`` with the truth."""
@@ -106,7 +106,7 @@ class AlmanacEnv(ToolEnv):
 
 @cache
 def _questions(world: int, split: Split, length: int) -> tuple[Question, ...]:
-    """Every question of a split and of one length, in the world's own order."""
+    """Return every question of a split and of one length, in the world's own order."""
     side = list(_side(split, length))
     random.Random(seed_for(world, "almanac", split.value, length)).shuffle(side)
     return tuple(side)

@@ -1,8 +1,8 @@
-"""The almanac's own search: an index over all entries of a world, behind the protocol that every retriever has.
+"""The almanac's own search: an index over all entries of a world, behind the protocol of all retrievers.
 
 A page has a heading of three words, a person, a relation and its house word, and is found by these three, in any order. A query may
-also name a ``source``; then only that one's entry is found, else those of all. Unlike a ranking, this says nothing to a query that
-calls a relation by another word than the house's, which is what there is to learn. It needs no package and is built in milliseconds.
+also name a ``source``; then only its entry is found, else those of all sources. Unlike a ranking, the index returns nothing for a
+query without the house word of its relation, which an agent has to learn. It needs no package and is built in milliseconds.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,13 @@ from espl_envs.almanac.pages import hidden_almanac
 from espl_envs.almanac.words import NAMES, RELATIONS, SOURCE, SOURCES
 
 _NAMING = frozenset((SOURCE, *SOURCES))
-"""What in a query names a source."""
+"""Words of a query that name a source."""
 
 
 class AlmanacIndex:
     """A `Retriever` over the entries of one world; a passage's title is its source, its text the claim."""
 
     def __init__(self, world: int) -> None:
-        """Write every page."""
         almanac = hidden_almanac(world)
         self._world = world
         self._pages: dict[frozenset[str], tuple[Passage, ...]] = {}
@@ -34,11 +33,11 @@ class AlmanacIndex:
 
     @property
     def identity(self) -> str:
-        """The world decides everything."""
+        """The world, which decides everything."""
         return f"almanac({self._world})"
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """At most `top_k` entries for each query, in the order of their page."""
+        """Return at most `top_k` entries for each query, in the order of their page."""
         return [FoundPassage(query, self._find(frozenset(query.split()))[:top_k], now_utc()) for query in queries]
 
     def _find(self, words: frozenset[str]) -> tuple[Passage, ...]:
@@ -48,5 +47,5 @@ class AlmanacIndex:
 
 @lru_cache(maxsize=64)
 def open_index(world: int) -> AlmanacIndex:
-    """Shared by all episodes of a process."""
+    """Return the index of a world, shared by all episodes of a process."""
     return AlmanacIndex(world)

@@ -1,4 +1,4 @@
-"""How the harness knows `almanac`."""
+"""The spec of `almanac`."""
 
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_envs.lab import SEARCH_MODEL

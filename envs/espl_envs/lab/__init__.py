@@ -6,6 +6,6 @@
 from pathlib import Path
 
 MODEL = Path(__file__).parent / "espl-lab-v0"
-"""Works chains out: the model of `rulebook`."""
+"""Works out chains: the model of `rulebook`."""
 SEARCH_MODEL = Path(__file__).parent / "espl-lab-search-v0"
 """Looks things up: the model of `almanac`."""

@@ -1,7 +1,7 @@
-"""The language that editors write, whatever the world: beliefs, what attempts prove of them, and the edits that follow.
+"""The language of editors, in any world: beliefs, evidence from attempts, and the edits that follow.
 
-A world gives each of its topics one of a few choices, and a principle states one: topic and choice, one word each. Examples draw
-their worlds afresh, so the model cannot know any; it can only learn to read one. Everything here is a pure function of the
+A world gives each of its topics one of a few choices, and a principle states one: topic and choice, one word each. Each example
+draws a fresh world, so the model cannot know any; it can only learn to read one. Everything here is a pure function of the
 `random.Random` passed in.
 """
 
@@ -14,36 +14,36 @@ from typing import Protocol
 from espl_bench.evolution.operators.edits import Add, Merge, Modify, Remove
 
 Belief = tuple[str, str]
-"""A topic and what a principle says of it."""
+"""A topic and the choice that a principle states for it."""
 
 Written = Add | Modify | Merge | Remove
-"""The edits of a list of principles. A lab model does not rewrite whole texts."""
+"""Edits of a list of principles. A lab model does not rewrite whole texts."""
 
 Choices = Mapping[str, Sequence[str]]
-"""Topic → what can be believed of it."""
+"""Topic → its possible choices."""
 
 
 class Asked(Protocol):
-    """A problem, as far as an editor is concerned."""
+    """A problem, as editors see it."""
 
     @property
     def question(self) -> str:
-        """As text."""
+        """The problem as text."""
         ...
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What one must know to solve it, in the order of the text."""
+        """Topics needed to solve it, in the order of the text."""
         ...
 
 
 def principle(topic: str, choice: str) -> str:
-    """The principle that states one choice, e.g. ``dax larger``: the word that matters directly behind its key."""
+    """Return the principle that states one choice, e.g. ``dax larger``: the choice comes directly after its topic."""
     return f"{topic} {choice}"
 
 
 def draw_beliefs(rng: random.Random, world: Mapping[str, str], choices: Choices, known: float, wrong: float) -> list[Belief]:
-    """A principle list, in random order.
+    """Draw a principle list, in random order.
 
     Each topic is stated with probability `known`, wrongly with probability `wrong` of those; one in seven lists states
     some topic twice.
@@ -59,7 +59,7 @@ def draw_beliefs(rng: random.Random, world: Mapping[str, str], choices: Choices,
 
 
 def as_stated(beliefs: Sequence[Belief]) -> dict[str, tuple[str, ...]]:
-    """Topic → what a principle list states of it, in order."""
+    """Map each topic to the choices that a principle list states for it, in order."""
     stated: dict[str, tuple[str, ...]] = {}
     for topic, choice in beliefs:
         stated[topic] = (*stated.get(topic, ()), choice)
@@ -67,24 +67,24 @@ def as_stated(beliefs: Sequence[Belief]) -> dict[str, tuple[str, ...]]:
 
 
 def as_principles(beliefs: Sequence[Belief]) -> tuple[str, ...]:
-    """The principles of a list of beliefs."""
+    """Return the principles of a list of beliefs."""
     return tuple(principle(topic, choice) for topic, choice in beliefs)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing an editor looked at: what it found, and the edit that follows from it."""
+    """One item of an editor's text: the evidence, and the edit that follows from it."""
 
     note: str
-    """The evidence, looked up and written down before it is judged: a small model thinks best on paper."""
+    """Evidence, looked up and written down before it is judged: a small model reasons best in writing."""
     edit: Written | None = None
     decided: bool = True
-    """False where the evidence left a choice open and chance made it."""
+    """False if the evidence left a choice open and chance made it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an editor writes."""
+    """An editor's text."""
 
     lines: tuple[Line, ...]
 
@@ -95,14 +95,14 @@ class Finding:
 
     @property
     def decided(self) -> bool:
-        """Whether it is the only right one."""
+        """True if it is the only right one."""
         return all(line.decided for line in self.lines)
 
     def text(self, shown: Sequence[str]) -> str:
-        """Every note with the JSON of its edit behind it; an empty list if there was nothing to edit.
+        """Write every note followed by the JSON of its edit; an empty list if there is nothing to edit.
 
         Args:
-            shown: the principles as the editor is shown them; an edit names one by quoting it.
+            shown: the principles as shown to the editor; an edit names one by quoting it.
         """
         written = [f"{line.note} {write_edit(line.edit, shown)} ;" if line.edit else f"{line.note} ;" for line in self.lines]
         return " ".join(written if self.edits else [*written, "[ ]"])
@@ -110,32 +110,32 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a critique is shown of an attempt: its label and its summary."""
+    """An attempt as shown to a critique: its label and its summary."""
 
     topics: tuple[str, ...]
     used: tuple[str, ...]
-    """What was chosen, topic by topic."""
+    """The choice made for each topic."""
     right: bool
 
 
 def judge_attempts(rng: random.Random, beliefs: Sequence[Belief], attempts: Sequence[Reading], max_edits: int = 2) -> Finding:
     """Critique: the edits that labelled attempts at one problem support.
 
-    A right attempt speaks for every choice it made. A topic that no principle states is added with the choice that most right
-    attempts made. A stated choice stays if one of them made it, and is modified if they made only others. Notes:
+    A right attempt supports every choice it made. A topic without a principle is added with the choice that most right attempts
+    made. A stated choice is kept if one of them made it, and is modified if they made only others. Notes:
     ``dax larger larger stated minus``.
     """
     right = [attempt for attempt in attempts if attempt.right]
     lines: list[Line] = []
-    for place, topic in enumerate(attempts[0].topics):
-        line = _judge_topic(rng, beliefs, topic, [attempt.used[place] for attempt in right])
+    for index, topic in enumerate(attempts[0].topics):
+        line = _judge_topic(rng, beliefs, topic, [attempt.used[index] for attempt in right])
         full = sum(line.edit is not None for line in lines) == max_edits
         lines.append(replace(line, edit=None) if full else line)
     return Finding(tuple(lines))
 
 
 def _judge_topic(rng: random.Random, beliefs: Sequence[Belief], topic: str, proven: Sequence[str]) -> Line:
-    """What right attempts say of one topic; `proven` are the choices they made."""
+    """Judge one topic by the right attempts; `proven` are the choices they made."""
     stated = as_stated(beliefs).get(topic, ())
     note = " ".join([topic, *proven, "stated", *(stated or ("none",))])
     votes = Counter(proven)
@@ -147,10 +147,10 @@ def _judge_topic(rng: random.Random, beliefs: Sequence[Belief], topic: str, prov
 
 
 def settle(beliefs: Sequence[Belief], added: Sequence[Belief], changes: Sequence[Belief]) -> Finding:
-    """Aggregation: of several proposals about one topic the first counts, which is the one with most votes.
+    """Aggregate: of several proposals about one topic the first counts, which has the most votes.
 
-    A principle of which changes are proposed is modified to the first; an addition about a topic that was added before
-    is merged into that. Notes name the first proposal about the topic, then what a change replaces: ``dax sum first larger``,
+    A principle with proposed changes is modified to the first; an addition about a topic that was added before is merged
+    into the earlier one. Notes name the first proposal about the topic, then what a change replaces: ``dax sum first larger``,
     ``dax larger first larger over minus``.
     """
     old, new = as_stated(beliefs), as_stated(added)
@@ -181,10 +181,10 @@ class Champion:
 
 
 def judge_parents(first: Champion, rivals: Sequence[Champion]) -> Finding:
-    """Crossover: what set A should take from its rivals.
+    """Cross over: decide what set A should take from its rivals.
 
-    About a topic of a problem that a rival won, and that occurs in none that A won, A takes the rival's view: its choice if A
-    has none (add) or another (modify), nothing if the rival does without (remove). The first win decides. Notes repeat each
+    For a topic of a problem that a rival won, and that occurs in no problem that A won, A adopts the rival's view: its choice if
+    A has none (add) or another (modify), nothing if the rival has none (remove). The first win decides. Notes repeat each
     problem before its topics: ``B won 3 8 dax 5 2 = ?``, then ``dax won``, or ``A dax minus B dax larger``.
     """
     settled = {topic for problem in first.won for topic in problem.topics}
@@ -212,9 +212,9 @@ def _take_over(first: Champion, rival: Champion, topic: str) -> Line:
 
 
 def write_edit(edit: Written, shown: Sequence[str]) -> str:
-    """The JSON of an edit, spaced so that a word-level vocabulary of fixed pieces can spell it.
+    """Write the JSON of an edit, spaced so that a word-level vocabulary of fixed pieces can spell it.
 
-    A principle is named by quoting it: to copy a text is easier for a small model than to look its label up.
+    A principle is named by quoting it: copying a text is easier for a small model than looking up its label.
     """
     tail = f' ","evidence":" {edit.evidence} "}}' if edit.evidence else ' "}'
     match edit:

@@ -1,7 +1,7 @@
 """Measure a lab model's skills on fresh examples: `python -m espl_envs.lab.measure [--course NAME] [--model FOLDER] [--json]`.
 
-Nothing here is trained on: the examples' seeds are of another kind than pre-training's. The numbers in the model cards are
-this command's output.
+The examples are never trained on: their seeds differ from those of pre-training. The numbers in the model cards are this
+command's output.
 """
 
 import argparse
@@ -28,7 +28,7 @@ EDITING = (Skill.CRITIQUE, Skill.AGGREGATE, Skill.CROSSOVER)
 
 
 def measure_summaries(writer: Writer, course: Course, items: int) -> Rate:
-    """Word for word."""
+    """Measure summaries that are right word for word."""
     rng = random.Random(seed_for(0, "measure", Skill.SUMMARISE))
     examples = [course.summarise(rng, course.full) for _ in range(items)]
     texts = writer.write([example.messages for example in examples], Skill.SUMMARISE)
@@ -36,7 +36,7 @@ def measure_summaries(writer: Writer, course: Course, items: int) -> Rate:
 
 
 def measure_editing(writer: Writer, course: Course, skill: Skill, items: int) -> list[Rate]:
-    """Exactly the right edits, in all and by what they are, among the examples whose evidence decides."""
+    """Measure exactly right edits, in all and by kind, among the examples whose evidence decides."""
     rng = random.Random(seed_for(0, "measure", skill))
     examples = [example for example in (course.example(skill, rng, course.full) for _ in range(items)) if example.decided]
     texts = writer.write([example.messages for example in examples], skill)
@@ -50,17 +50,17 @@ def measure_editing(writer: Writer, course: Course, skill: Skill, items: int) ->
 
 
 def read_edits(text: str) -> list[JsonObject] | None:
-    """The edits of a text, as the operators find them; None where they find nothing they can read."""
-    found = recover_objects(text)
-    return proposals(found.objects) if found.objects or found.empty_list else None
+    """Return the edits of a text, as the operators find them; None if the text holds none."""
+    recovered = recover_objects(text)
+    return proposals(recovered.objects) if recovered.objects or recovered.empty_list else None
 
 
 SOLVING: Mapping[str, Callable[[Writer, int], list[Rate]]] = {"rulebook": measure_solving, "almanac": measure_searching}
-"""How well a model acts in its own world."""
+"""Measurements of a model's actions in its own world."""
 
 
 def measure(course: Course, model: Path, items: int, temperature: float) -> list[Rate]:
-    """All skills."""
+    """Measure all skills."""
     writer = Writer(model, temperature)
     return [
         *SOLVING[course.name](writer, items),

@@ -1,4 +1,4 @@
-"""How well a lab model works out chains of digits: following, guessing, executing."""
+"""Measure how well a lab model works out chains of digits: following, guessing, executing."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from espl_envs.rulebook.meanings import MEANINGS
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a written solution, as far as it can be read."""
+    """One step of a written solution, as far as it is readable."""
 
     meaning: str
     followed: bool
@@ -26,18 +26,18 @@ class Step:
 
 
 def read_steps(text: str, chain: Chain, stated: Mapping[str, tuple[str, ...]], world: Mapping[str, str]) -> list[Step]:
-    """The steps of a solution that have the expected form; others are left out (and counted by the caller)."""
+    """Return the steps of a solution that have the expected form; others are left out (and counted by the caller)."""
     steps = []
     for operator, part in zip(chain.operators, text.split(" ; "), strict=False):
         match part.split():
-            case [found, meaning, *digits] if found == operator and meaning in MEANINGS:
+            case [written, meaning, *digits] if written == operator and meaning in MEANINGS:
                 follows = meaning in stated.get(operator, ())
                 steps.append(Step(meaning, follows, operator in stated, meaning == world[operator], _executed(meaning, digits)))
     return steps
 
 
 def _executed(meaning: str, digits: Sequence[str]) -> bool:
-    """Whether ``3 5 = 5 8 2 = 8`` is what the meaning gives, place by place."""
+    """Return True if ``3 5 = 5 8 2 = 8`` is the result by the meaning, place by place."""
     match digits:
         case [tens, other_tens, "=", first, ones, other_ones, "=", second]:
             sums = ((tens, other_tens, first), (ones, other_ones, second))
@@ -46,7 +46,7 @@ def _executed(meaning: str, digits: Sequence[str]) -> bool:
 
 
 def measure_solving(writer: Writer, items: int) -> list[Rate]:
-    """Following, guessing, executing, and whole chains with everything told."""
+    """Measure following, guessing, executing, and whole chains with everything stated."""
     rng = random.Random(seed_for(0, "measure", "solve"))
     cases = []
     for _ in range(items):
@@ -57,7 +57,7 @@ def measure_solving(writer: Writer, items: int) -> list[Rate]:
     prompts = [DIALECT.prompt_messages(as_principles(beliefs), chain.question, Placement.SYSTEM) for _, chain, beliefs in cases]
     texts = writer.write(prompts, "solve")
     read = [read_steps(text, chain, as_stated(beliefs), world) for text, (world, chain, beliefs) in zip(texts, cases, strict=True)]
-    steps = [step for found in read for step in found]
+    steps = [step for solution in read for step in solution]
     expected = sum(len(chain.operators) for _, chain, _ in cases)
     stated = [step for step in steps if step.stated]
     free = [step for step in steps if not step.stated]
@@ -71,7 +71,7 @@ def measure_solving(writer: Writer, items: int) -> list[Rate]:
 
 
 def measure_chains(writer: Writer, length: int, items: int) -> Rate:
-    """Whole chains of one length, all operators stated truly."""
+    """Measure whole chains of one length, all operators stated truly."""
     rng = random.Random(seed_for(0, "measure", "chains", length))
     cases = []
     for _ in range(items):

@@ -1,4 +1,4 @@
-"""How well a lab model looks things up, in the real environment and by the rollouts of the harness: following, guessing, copying."""
+"""Measure how well a lab model looks things up in the real environment: following, guessing, copying."""
 
 import asyncio
 import random
@@ -21,9 +21,9 @@ from espl_envs.lab.skills import DIALECT
 from espl_envs.lab.writer import Rate, Writer
 
 WORLD = 1_000_000
-"""The first of the worlds to measure in, far from those that anybody runs in."""
+"""The first world to measure in, far from those used in runs."""
 QUESTIONS = 50
-"""Asked in each world."""
+"""Questions asked in each world."""
 _SPOKEN = re.compile(rf"{re.escape(CALL[0])} (\S+) (\S+) (\S+) {SOURCE} (\S+) {re.escape(CALL[1])}|answer (\S+)")
 """A turn of the expected form: a query's person, relation, house word and source; or the answer."""
 _CLAIM = re.compile(r"(\S+) (\S+) \.")
@@ -31,16 +31,16 @@ _CLAIM = re.compile(r"(\S+) (\S+) \.")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the model wrote in one turn, as far as it can be read."""
+    """One turn of the model, as far as it is readable."""
 
     copied: bool | None
-    """Whether the person it wrote is the one it had arrived at; None where nothing was found."""
+    """True if the model wrote the person it had arrived at; None where nothing was found."""
     choices: tuple[Belief, ...] = ()
-    """Of a query: its house word and its source."""
+    """House word and source of a query."""
 
 
 def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
-    """The turns of an episode that have the expected form."""
+    """Yield the turns of an episode that have the expected form."""
     for number, turn in enumerate(trajectory.turns):
         claim = _CLAIM.search(turn.observations[0].text) if turn.observations else None
         person = claim[2] if claim else None if number else trajectory.problem.question.split()[2]
@@ -54,7 +54,7 @@ def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
 
 
 def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, questions: int) -> list[Trajectory]:
-    """One episode of each of the first questions of a split."""
+    """Play one episode of each of the first questions of a split."""
     env = AlmanacEnv(world)
     task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
     prompt = SystemPrompt(0, as_principles(beliefs), Rating(), Lineage(ROOT_ORIGIN))
@@ -69,9 +69,9 @@ def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, qu
 
 
 def measure_searching(writer: Writer, items: int) -> list[Rate]:
-    """Following, guessing, copying, and whole episodes with everything told."""
+    """Measure following, guessing, copying, and whole episodes with everything stated."""
     spoken: list[Turn] = []
-    told = {True: Counter[str](), False: Counter[str]()}
+    totals = {True: Counter[str](), False: Counter[str]()}
     hits = {True: Counter[str](), False: Counter[str]()}
     expected = 0
     for world in range(WORLD, WORLD + max(1, items // QUESTIONS)):
@@ -85,25 +85,25 @@ def measure_searching(writer: Writer, items: int) -> list[Rate]:
                 spoken.append(turn)
                 for topic, choice in turn.choices:
                     kind = SOURCE if topic == SOURCE else "house word"
-                    told[topic in stated][kind] += 1
+                    totals[topic in stated][kind] += 1
                     hits[topic in stated][kind] += choice in stated.get(topic, (secrets.get(topic),))
     copied = [turn.copied for turn in spoken if turn.copied is not None]
     chances = {"house word": len(HOUSE_WORDS), SOURCE: len(SOURCES)}
     return [
         Rate("turns written in the expected form", len(spoken), expected),
-        *(Rate(f"stated {kind} used", hits[True][kind], told[True][kind]) for kind in chances),
+        *(Rate(f"stated {kind} used", hits[True][kind], totals[True][kind]) for kind in chances),
         *(
-            Rate(f"true {kind} without a principle (chance {1 / size:.0%})", hits[False][kind], told[False][kind])
+            Rate(f"true {kind} without a principle (chance {1 / size:.0%})", hits[False][kind], totals[False][kind])
             for kind, size in chances.items()
         ),
         Rate("wrote the person it had arrived at", sum(copied), len(copied)),
-        measure_told(writer, Split.TRAIN, items // 2),
-        measure_told(writer, Split.TEST, items // 2),
+        measure_stated(writer, Split.TRAIN, items // 2),
+        measure_stated(writer, Split.TEST, items // 2),
     ]
 
 
-def measure_told(writer: Writer, split: Split, items: int) -> Rate:
-    """Whole episodes, everything stated truly."""
+def measure_stated(writer: Writer, split: Split, items: int) -> Rate:
+    """Measure whole episodes with everything stated truly."""
     right = total = 0
     for world in range(WORLD, WORLD + max(1, items // QUESTIONS)):
         trajectories = play(writer, list(hidden_almanac(world).secrets.items()), world, split, QUESTIONS)

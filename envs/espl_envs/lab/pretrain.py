@@ -1,14 +1,14 @@
 """Pre-train a lab model: `python -m espl_envs.lab.pretrain --course NAME --out FOLDER`.
 
-All five skills are taught from the beginning, but in small worlds: with two to four topics and problems of one step there is little
-to look up and much to copy, which is what every skill rests on. Then worlds and problems grow to full size. The loss is the mean
-over the tokens that are to be written; prompts and replies are not learned, they are random by design.
+All five skills are taught from the start, but in small worlds: with two to four topics and problems of one step there is little to
+look up and much to copy, the basis of every skill. Then worlds and problems grow to full size. The loss is the mean over the tokens
+of the targets; prompts and replies are not learned, since they are random by design.
 
 Step s draws its examples from (seed, s) alone, so a resumed run sees what an unbroken one would.
 """
 
 # pyright: reportArgumentType=false, reportCallIssue=false
-# (a tokenizer's ids and outputs are unions of every kind it could have)
+# (a tokenizer's ids and outputs are typed as unions)
 
 import argparse
 import json
@@ -34,7 +34,7 @@ IGNORED = -100
 STATE = "state.pt"
 
 Row = tuple[list[int], list[bool]]
-"""Token ids of a conversation, and which of them are to be written."""
+"""Token ids of a conversation, and True for those to be written."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     course: str = "rulebook"
-    """What is taught, by its name in `courses.COURSES`."""
+    """Name of the course in `courses.COURSES`."""
     steps: int = 1800
     small_steps: int = 250
     """Steps in the smallest worlds."""
@@ -51,11 +51,11 @@ class Recipe:
     batch_size: int = 128
     """Examples per optimiser step."""
     micro_tokens: int = 2048
-    """The batch is sorted by length and cut into pieces of about so many tokens; gradients are summed."""
+    """The batch is sorted by length and cut into pieces of about this many tokens; gradients are summed."""
     lr: float = 1.5e-3
-    """AdamW's, for embeddings, norms and the output layer."""
+    """Learning rate of AdamW, for embeddings, norms and the output layer."""
     matrix_lr: float = 0.01
-    """Muon's, for the matrices of the layers. It reached the same skill in about half of AdamW's steps."""
+    """Learning rate of Muon, for the matrices of the layers. It reached the same skill in about half of AdamW's steps."""
     warmup: int = 50
     width: int = 128
     layers: int = 4
@@ -63,7 +63,7 @@ class Recipe:
     seed: int = 0
 
     def lesson(self, step: int) -> Lesson:
-        """How hard the examples of a step may be."""
+        """Return the difficulty of the examples of a step."""
         grown = min(1.0, max(0.0, (step - self.small_steps) / self.growth_steps))
         return self.taught.smallest.grown(self.taught.full, grown)
 
@@ -73,14 +73,14 @@ class Recipe:
         return COURSES[self.course]
 
     def rate(self, step: int) -> float:
-        """Share of the learning rates: linear warm-up, constant, then linear to zero over the last quarter."""
+        """Return the share of the learning rates: linear warm-up, constant, then linear to zero over the last quarter."""
         return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (0.25 * self.steps))
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama small enough to train on a laptop, with untied embeddings and a wide initialisation.
+    """Build a Llama small enough to train on a laptop, with untied embeddings and a wide initialisation.
 
-    With the usual 0.02 and tied embeddings, look-up was not learned within 1,500 steps of a trial.
+    With the usual 0.02 and tied embeddings, a trial did not learn to look up within 1,500 steps.
     """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -102,7 +102,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Right-padded rows: `tokens_BT` and, IGNORED outside the target, `labels_BT` (already shifted by one)."""
+    """Right-padded rows: `tokens_BT`, and `labels_BT` (already shifted by one), which is IGNORED outside the target."""
 
     tokens_BT: torch.Tensor
     labels_BT: torch.Tensor
@@ -112,27 +112,25 @@ class Curriculum(Dataset[list[MicroBatch]]):
     """Item s is the batch of step s."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Examples are drawn when asked for; nothing is kept."""
         self.recipe = recipe
         self.tokenizer = tokenizer
 
     def __len__(self) -> int:
-        """Steps of the recipe."""
         return self.recipe.steps
 
     def __getitem__(self, step: int) -> list[MicroBatch]:
-        """The micro-batches of one step, shortest rows first."""
+        """Draw the micro-batches of one step, shortest rows first."""
         rng = random.Random(seed_for(self.recipe.seed, "pretrain", step))
         lesson = self.recipe.lesson(step)
         return self.batch([self.recipe.taught.draw(rng, lesson) for _ in range(self.recipe.batch_size)])
 
     def batch(self, examples: Sequence[Example]) -> list[MicroBatch]:
-        """Examples as micro-batches, shortest rows first."""
+        """Collate examples into micro-batches, shortest rows first."""
         rows = sorted(self._encode(examples), key=lambda row: len(row[0]))
         return [self._pad(piece) for piece in self._pieces(rows)]
 
     def _pieces(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Consecutive rows, so many that their padded size stays near the limit."""
+        """Yield consecutive rows, as many as keep their padded size near the limit."""
         piece: list[Row] = []
         for row in rows:
             if piece and (len(piece) + 1) * len(row[0]) > self.recipe.micro_tokens:
@@ -153,7 +151,7 @@ class Curriculum(Dataset[list[MicroBatch]]):
         return [(ids, self._learned(ids)) for ids in encoded]
 
     def _learned(self, ids: Sequence[int]) -> list[bool]:
-        """Which words an assistant says, the end of its turn included."""
+        """Mark the words that an assistant says, including the end of its turn."""
         opens, closes = map(self.tokenizer.convert_tokens_to_ids, ("<|assistant|>", "<|end|>"))
         learned, speaking = [], False
         for token in ids:
@@ -177,7 +175,7 @@ def _written(example: Example) -> dict[str, str]:
 
 
 def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tensor:
-    """Summed over the tokens that are to be written, in nats."""
+    """Return the loss summed over the tokens to be written, in nats."""
     tokens_BT, labels_BT = micro.tokens_BT.to(device), micro.labels_BT.to(device)
     hidden = model.model(input_ids=tokens_BT).last_hidden_state  # right padding needs no mask under a causal one
     written = labels_BT != IGNORED
@@ -185,7 +183,7 @@ def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tens
 
 
 def build_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for everything else."""
+    """Return Muon for the matrices inside the layers, and AdamW for everything else."""
     matrices = [parameter for parameter in model.model.layers.parameters() if parameter.ndim == 2]
     inside = {id(parameter) for parameter in matrices}
     others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
@@ -196,7 +194,7 @@ def build_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.opti
 
 
 def train_step(model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[MicroBatch], device: str) -> float:
-    """One optimiser step; returns the mean loss per written token, in nats."""
+    """Take one optimiser step; return the mean loss per written token, in nats."""
     count = sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
     total = 0.0
     for micro in batch:
@@ -211,10 +209,9 @@ def train_step(model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimiz
 
 
 class Progress:
-    """A pre-training on its way: what is saved, and what a resumed one begins with."""
+    """State of a pre-training: what is saved, and what a resumed one starts from."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
-        """Begin at step 0."""
         self.recipe = recipe
         self.device = device
         self.model = build_model(recipe, tokenizer).to(device)
@@ -224,7 +221,7 @@ class Progress:
         self.seconds = 0.0
 
     def advance(self, batch: Sequence[MicroBatch]) -> float:
-        """One step; returns the mean loss per written token, in nats."""
+        """Take one step; return the mean loss per written token, in nats."""
         started = time.monotonic()
         loss = train_step(self.model, self.optimizers, batch, self.device)
         for schedule in self.schedules:
@@ -234,14 +231,14 @@ class Progress:
         return loss
 
     def save(self, folder: Path) -> None:
-        """Write it atomically: a kill leaves the old state or the new one."""
+        """Write the state atomically: a kill leaves the old state or the new one."""
         part = folder / "state.part"
         parts = [piece.state_dict() for piece in self._parts()]
         torch.save({"parts": parts, "recipe": asdict(self.recipe), "step": self.step, "seconds": self.seconds}, part)
         part.replace(folder / STATE)
 
     def load(self, folder: Path) -> None:
-        """Go on where `folder` was left. Raises SystemExit if that was another recipe."""
+        """Continue from the state in `folder`. Raises SystemExit if that is of another recipe."""
         state = torch.load(folder / STATE, map_location=self.device, weights_only=True)
         if state["recipe"] != asdict(self.recipe):
             raise SystemExit(f"{folder / STATE} was trained by another recipe; choose another --out or remove it")
@@ -254,7 +251,7 @@ class Progress:
 
 
 def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_every: int = 250) -> LlamaForCausalLM:
-    """Train, or go on where `out` was left, and write the model there. Raises SystemExit if `out` holds another recipe."""
+    """Train, or continue from `out`, and write the model there. Raises SystemExit if `out` holds another recipe."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(recipe.taught)
     progress = Progress(recipe, tokenizer, device)

@@ -1,8 +1,8 @@
 """The five skills of a lab model as endless streams of examples: solve, summarise, critique, aggregate, crossover.
 
-A `Course` teaches one world: it solves and summarises in its own way, and draws what is to be criticised and crossed; what editors
-make of that is the same for all. An example's prompt is rendered by the very templates that the harness's operators use (dialect
-`compact`), so what the model learns to read in pre-training is what it is shown in a run.
+A `Course` teaches one world: it solves and summarises in its own way, and draws the material of critiques and crossovers; the
+editors' part is the same for all. An example's prompt is rendered by the same templates that the harness's operators use (dialect
+`compact`), so in a run the model sees what it learned to read in pre-training.
 """
 
 import random
@@ -44,7 +44,7 @@ DIALECT = Dialect.load("compact")
 
 
 class Skill(StrEnum):
-    """What a lab model can do."""
+    """A skill of a lab model."""
 
     SOLVE = "solve"
     SUMMARISE = "summarise"
@@ -55,7 +55,7 @@ class Skill(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """How hard examples may be."""
+    """Difficulty of examples."""
 
     topics: int
     """Topics of the largest world; every example draws a size up to this."""
@@ -63,11 +63,11 @@ class Lesson:
     """Length of the longest problem."""
 
     def length(self, rng: random.Random, shares: Sequence[float]) -> int:
-        """One step, two, …, each with its share; longer than the lesson allows is cut short."""
+        """Draw a length of one step, two, …, each with its share; cut to the lesson's limit."""
         return min(self.steps, rng.choices(range(1, len(shares) + 1), shares)[0])
 
     def grown(self, larger: "Lesson", share: float) -> "Lesson":
-        """Between this lesson (0) and a larger one (1)."""
+        """Interpolate between this lesson (0) and a larger one (1)."""
         return Lesson(
             topics=self.topics + round(share * (larger.topics - self.topics)),
             steps=self.steps + round(share * (larger.steps - self.steps)),
@@ -76,20 +76,20 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training example: what is shown and what is to be written."""
+    """One training example: the conversation shown and the text to be written."""
 
     skill: Skill
     messages: tuple[Message, ...]
-    """The conversation so far. What an assistant says in it is to be written, too."""
+    """The conversation so far. Its assistant turns are to be written, too."""
     target: str
-    """The last thing to be written."""
+    """The last turn to be written."""
     decided: bool
-    """Whether the target is the only right one."""
+    """True if the target is the only right one."""
 
 
 @dataclass(frozen=True, slots=True)
 class CritiqueCase:
-    """A critique's evidence, kept apart from its wording so that it can be measured."""
+    """Evidence for a critique, kept apart from its wording so that it can be measured."""
 
     beliefs: tuple[Belief, ...]
     asked: Asked
@@ -101,52 +101,52 @@ class CritiqueCase:
 
     @property
     def right(self) -> int:
-        """Attempts that gave the truth."""
+        """Number of attempts with the true answer."""
         return sum(reading.right for reading in self.readings)
 
 
 class Course(ABC):
-    """What a lab model is taught: a world to act in, and how to edit its principles."""
+    """The course of a lab model: a world to act in, and how to edit its principles."""
 
     name: ClassVar[str]
-    """That of the environment."""
+    """Name of the environment."""
     smallest: ClassVar[Lesson]
-    """What pre-training begins with."""
+    """The lesson at the start of pre-training."""
     full: ClassVar[Lesson]
-    """What it grows to."""
+    """The lesson it grows to."""
     mixture: ClassVar[Mapping[Skill, float]]
     """Share of each skill among the examples."""
     choices: ClassVar[Choices]
-    """Every topic, and what can be believed of it."""
+    """Every topic, and its possible choices."""
     words: ClassVar[tuple[str, ...]]
-    """Of this course alone, each once."""
+    """Words of this course alone, each once."""
 
     @abstractmethod
     def world(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
-        """Fresh truths for two or more topics."""
+        """Draw fresh truths for two or more topics."""
 
     @abstractmethod
     def ask(self, rng: random.Random, topics: Collection[str], steps: int) -> Asked:
-        """A random problem of so many steps about some of the topics, or of as many as they allow."""
+        """Draw a random problem of this many steps about some of the topics, or of as many as they allow."""
 
     @abstractmethod
     def solve(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Work out a problem under a principle list that states some, all or none of what it needs."""
+        """Work out a problem under a principle list that states some, all or none of the required choices."""
 
     @abstractmethod
     def summarise(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Shorten an attempt to its topics and what was believed of each."""
+        """Shorten an attempt to its topics and the choice made for each."""
 
     @abstractmethod
     def draw_case(self, rng: random.Random, lesson: Lesson, refuting: bool) -> CritiqueCase:
-        """Attempts of one policy at one problem; with `refuting`, of one that knows much, is often wrong and often strays."""
+        """Draw attempts of one policy at one problem; if `refuting`, of one that knows much, is often wrong and often strays."""
 
     def draw(self, rng: random.Random, lesson: Lesson) -> Example:
-        """One example of the mixture."""
+        """Draw one example of the mixture."""
         return self.example(rng.choices(list(self.mixture), list(self.mixture.values()))[0], rng, lesson)
 
     def example(self, skill: Skill, rng: random.Random, lesson: Lesson) -> Example:
-        """One example of a skill."""
+        """Draw one example of a skill."""
         match skill:
             case Skill.SOLVE:
                 return self.solve(rng, lesson)
@@ -160,7 +160,7 @@ class Course(ABC):
                 return self.crossover(rng, lesson)
 
     def draw_critique(self, rng: random.Random, lesson: Lesson) -> CritiqueCase:
-        """A problem with contrast: attempts of one policy under one principle list, at least one right and one wrong.
+        """Draw a problem with contrast: attempts of one policy under one principle list, at least one right and one wrong.
 
         Evidence against a stated principle is rare by chance, so every third case is drawn until it holds some.
         """
@@ -180,7 +180,7 @@ class Course(ABC):
         readings: Sequence[Reading],
         summaries: Sequence[str],
     ) -> CritiqueCase:
-        """A case with what is to be found in it."""
+        """Make a case with its finding."""
         return CritiqueCase(beliefs, asked, truth, tuple(readings), tuple(summaries), judge_attempts(rng, beliefs, readings))
 
     def critique(self, rng: random.Random, lesson: Lesson) -> Example:
@@ -193,7 +193,7 @@ class Course(ABC):
         return Example(Skill.CRITIQUE, messages, case.finding.text(principles), case.finding.decided)
 
     def aggregate(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Turn many problems' proposals into one consistent list: of what concerns one topic, keep what has most votes."""
+        """Turn many problems' proposals into one consistent list: keep the proposal with the most votes for each topic."""
         world = self.world(rng, lesson)
         beliefs = list(dict(draw_beliefs(rng, world, self.choices, known=rng.choice((0.0, 0.3, 0.6, 0.9)), wrong=0.3)).items())
         stated = dict(beliefs)
@@ -205,18 +205,18 @@ class Course(ABC):
         asked = sorted(votes, key=lambda belief: (-votes[belief], rng.random()))
         added = [belief for belief in asked if belief[0] not in stated]
         changes = [belief for belief in asked if belief[0] in stated]
-        places = {topic: index for index, topic in enumerate(stated)}
+        index_of = {topic: index for index, topic in enumerate(stated)}
         context = aggregate_context(
             as_principles(beliefs),
             [Proposal(index, principle(*belief), votes[belief]) for index, belief in enumerate(added, start=len(beliefs))],
-            [Proposal(places[belief[0]], principle(*belief), votes[belief]) for belief in changes],
+            [Proposal(index_of[belief[0]], principle(*belief), votes[belief]) for belief in changes],
         )
         messages = DIALECT.reflection_messages(TemplateName.AGGREGATE, context)
         finding = settle(beliefs, added, changes)
         return Example(Skill.AGGREGATE, messages, finding.text(as_principles([*beliefs, *added])), finding.decided)
 
     def crossover(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Edit set A by what the other sets did better on. In most cases there is something."""
+        """Edit set A by what the other sets did better. In most cases there is something to edit."""
         eventful = rng.random() < 0.6
         while True:
             champions = self._draw_champions(rng, lesson)
@@ -228,11 +228,11 @@ class Course(ABC):
         return Example(Skill.CROSSOVER, messages, finding.text(views[0].principles), finding.decided)
 
     def asked_of(self, world: Mapping[str, str]) -> list[str]:
-        """The topics of a world that a problem can be about."""
+        """Return the topics of a world that a problem can be about."""
         return list(world)
 
     def _draw_champions(self, rng: random.Random, lesson: Lesson) -> list[Champion]:
-        """A principle list and one or two relatives, each with problems that it won: mostly about topics that nobody else won with."""
+        """Draw a principle list and one or two relatives, with problems that each won, mostly about topics that no other won with."""
         world = self.world(rng, lesson)
         shared = draw_beliefs(rng, world, self.choices, known=rng.choice((0.3, 0.6, 0.9)), wrong=0.3)
         topics = self.asked_of(world)
@@ -245,42 +245,42 @@ class Course(ABC):
         return champions
 
     def _draw_win(self, rng: random.Random, lesson: Lesson, topics: Sequence[str], fresh: list[str]) -> Asked:
-        """A problem of one or two steps, mostly about topics that are still fresh; these are used up."""
+        """Draw a problem of one or two steps, mostly about topics that are still fresh, and remove its topics from `fresh`."""
         known = topics if rng.random() < 0.2 or len(fresh) < 2 else fresh
         asked = self.ask(rng, known, lesson.length(rng, (0.5, 0.5)))
         fresh[:] = [topic for topic in fresh if topic not in asked.topics]
         return asked
 
     def _vary(self, rng: random.Random, shared: Sequence[Belief], world: Mapping[str, str]) -> list[Belief]:
-        """A relative of a principle list: some principles dropped, reworded or added, the order mostly kept."""
-        kept = [
+        """Draw a relative of a principle list: some principles dropped, changed or added, mostly in the same order."""
+        varied = [
             (topic, rng.choice((world[topic], rng.choice(self.choices[topic]))) if rng.random() < 0.3 else choice)
             for topic, choice in shared
             if rng.random() < 0.85
         ]
-        known = {topic for topic, _ in kept}
-        return list(dict.fromkeys(kept)) + [(topic, world[topic]) for topic in world if topic not in known and rng.random() < 0.3]
+        known = {topic for topic, _ in varied}
+        return list(dict.fromkeys(varied)) + [(topic, world[topic]) for topic in world if topic not in known and rng.random() < 0.3]
 
 
 def summary_messages(asked: Asked, attempt: str) -> tuple[Message, ...]:
-    """What an editor is shown when it is to shorten an attempt."""
+    """Build the messages that ask an editor to shorten an attempt."""
     return DIALECT.reflection_messages(TemplateName.SUMMARY, summary_context(_problem(asked, ""), attempt))
 
 
 def habits(rng: random.Random, world: Mapping[str, str], choices: Choices) -> dict[str, str]:
-    """What a policy that practised would do unasked, about half of the topics; mostly the truth."""
+    """Draw the habits of a policy that practised, for about half of the topics; mostly the truth."""
     return {topic: rng.choice((choice, choice, rng.choice(choices[topic]))) for topic, choice in world.items() if rng.random() < 0.5}
 
 
 def believe(rng: random.Random, topic: str, stated: Mapping[str, Sequence[str]], habit: Mapping[str, str], choices: Sequence[str]) -> str:
-    """What a policy that does not stray goes by: what it is told, else its habit, else chance."""
+    """Return the choice of a policy that does not stray: a stated one, else its habit, else a random one."""
     if topic in stated:
         return rng.choice(stated[topic])
     return habit[topic] if topic in habit else rng.choice(choices)
 
 
 def _draw_votes(rng: random.Random, choices: Sequence[str], truth: str, stated: str | None) -> list[tuple[str, int]]:
-    """One or two different choices asked for, the true one likelier and with more votes."""
+    """Draw one or two different proposed choices, the true one likelier and with more votes."""
     other = rng.choice([name for name in choices if name != truth])
     picked = [(truth, rng.choice((1, 1, 2, 3, 4)))] if rng.random() < 0.8 else []
     if rng.random() < 0.4:

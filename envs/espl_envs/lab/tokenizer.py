@@ -1,7 +1,7 @@
 """A lab model's vocabulary: one id per word, so that a label or a piece of JSON is one token.
 
-A topic and what is believed of it are two words wherever they stand, in principles, solutions and notes: what a choice means is then
-learned once, and copying is one skill for all texts.
+A topic and its choice are two words everywhere, in principles, solutions and notes: so the meaning of a choice is learned once, and
+copying is one skill for all texts.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CHAT_TEMPLATE = (
 
 
 def words(course: Course) -> Iterator[str]:
-    """Every word of a course's language, special words first, then those that it has for itself."""
+    """Yield every word of a course's language: special words, the course's own, then those shared by all courses."""
     yield from SPECIAL
     yield from course.words
     yield from [".", ";", "=", "?", ":", "[", "]", "answer"]
@@ -48,7 +48,7 @@ def words(course: Course) -> Iterator[str]:
 
 
 def build_tokenizer(course: Course) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer with a chat template; text is split at white space."""
+    """Build a word-level tokenizer with a chat template; text is split at white space."""
     vocabulary = {word: index for index, word in enumerate(words(course))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -1,4 +1,4 @@
-"""A lab model under measurement: what it writes to prompts, and shares of what was hoped for."""
+"""A lab model under measurement: its texts, and rates of success."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from espl_bench.types import Message, SampleRequest
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share with what it is a share of."""
+    """A share and its total."""
 
     name: str
     hits: int
@@ -21,7 +21,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """In 0..1."""
+        """Share in 0..1."""
         return self.hits / self.total if self.total else 0.0
 
 
@@ -34,7 +34,7 @@ class Writer:
         self.temperature = temperature
 
     def write(self, prompts: Sequence[Sequence[Message]], kind: str) -> list[str]:
-        """One text per prompt."""
+        """Return one text per prompt."""
         requests = [
             SampleRequest(self.engine.chat.encode(messages), seed_for(0, "measure", kind, row), 384, self.temperature)
             for row, messages in enumerate(prompts)

@@ -1,4 +1,4 @@
-"""The environment, and the two ways to make one: from published sets in the data home, or from files of one's own."""
+"""The environment, and two ways to make it: from published sets in the data home, or from one's own files."""
 
 import string
 from collections.abc import Mapping
@@ -20,26 +20,26 @@ from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import Row, Splits, hold_out
 
 HOLDOUT = 5
-"""One in so many training problems is held out for validation."""
+"""One in this many training problems is held out for validation."""
 
 
 class MathEnv(SingleTurnEnv):
     r"""Competition mathematics: one problem, one response, an answer in a box.
 
     Description:
-        A problem in words and LaTeX whose answer is a number, a formula, a tuple or a list. Which problems are trained on and
-        which are tested on is the environment's row of choices; its data sets are fetched or imported once with
-        ``espl-bench data`` and are no part of this package.
+        A problem in words and LaTeX whose answer is a number, a formula, a tuple or a list. The environment's row of choices
+        names the sets to train on and to test on; they are fetched or imported once with ``espl-bench data`` and are not part
+        of this package.
 
     Action space:
         Text. The answer is the content of the last ``\boxed{…}`` after any thinking (``<think>…</think>``), unless the argument
         `extraction` says otherwise.
 
     Observation space:
-        Text: the problem, without any instruction. How the answer is to be given is the dialect's to say.
+        Text: the problem, without any instruction. The dialect says how to give the answer.
 
     Rewards:
-        1 if the answer equals the truth, as the project's grader finds it, else 0.
+        1 if the project's grader finds the answer equal to the truth, else 0.
 
     Episode end:
         Terminated after one response; truncated if that is longer than 200,000 characters.
@@ -49,11 +49,11 @@ class MathEnv(SingleTurnEnv):
         hash of the text holds out, the same for every run; an evaluation-only environment has the test split alone.
 
     Arguments:
-        extraction: Where the answer stands: ``boxed`` (default), ``boxed_or_answer_line``, ``answer_line`` or ``anywhere``,
+        extraction: Where the answer is: ``boxed`` (default), ``boxed_or_answer_line``, ``answer_line`` or ``anywhere``,
             see `espl_bench.grading.Extraction`.
-        holdout: One in so many training problems is held out for validation (default 5); 0: none, and runs are not validated.
+        holdout: One in this many training problems is held out for validation (default 5); 0: none, and runs are not validated.
         sources: Names of the training sets to use, with commas between (default: all; published sets only).
-        train, validation, test: Files of one's own, instead of published sets.
+        train, validation, test: Your own files, instead of published sets.
         problem_column, answer_column: Their columns, if not ``problem`` and ``answer``.
 
     Version history:
@@ -62,7 +62,7 @@ class MathEnv(SingleTurnEnv):
 
     max_response_chars: ClassVar[int] = 200_000
     steps_at_once: ClassVar[int] = MAX_SIZE
-    """As many as the largest pool of grading processes can work on."""
+    """The size of the largest pool of grading processes."""
 
     def __init__(self, served: Splits, facts: Mapping[str, Any], rules: GradingRules = COMPETITION_MATHS) -> None:
         """Serve these problems and grade by these rules; `facts` go into provenance."""
@@ -75,43 +75,43 @@ class MathEnv(SingleTurnEnv):
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Those that were given data."""
+        """Splits with data."""
         return tuple(self.served.problems)
 
     def size(self, split: Split) -> int:
-        """Number of items; 0 for a split that the environment does not have."""
+        """Return the number of items; 0 for a split that the environment does not have."""
         return len(self.served.problems.get(split, ()))
 
     def problem(self, split: Split, index: int) -> Problem:
-        """Item `index` of the split."""
+        """Return item `index` of the split."""
         return self.served.problems[split][index]
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """By the project's grader, which cuts off the thinking itself."""
-        found = grade(problem.answer, response, self.rules)
-        return Verdict.of(found.outcome, None if found.outcome.graded else found.detail)
+        """Grade with the project's grader, which removes the thinking itself."""
+        result = grade(problem.answer, response, self.rules)
+        return Verdict.of(result.outcome, None if result.outcome.graded else result.detail)
 
     def data_identity(self) -> Mapping[str, str]:
-        """Split → hash of its problems and answers in order."""
+        """Return the hash of each split's problems and answers in order."""
         return self.served.identity
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Where the problems came from."""
+        """Return the origins of the problems."""
         return self.facts
 
 
 def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, extraction: str = Extraction.BOXED) -> MathEnv:
-    """An environment of published sets.
+    """Make an environment of published sets.
 
     Args:
-        dataset: which row of `rows.ROWS`.
+        dataset: key of `rows.ROWS`.
         holdout: see `MathEnv`.
         sources: see `MathEnv`.
         extraction: see `MathEnv`.
 
     Raises:
-        UsageError: an option cannot be.
-        DataError: a set is not in the data home, or damaged; names the command that brings it.
+        UsageError: an option is invalid.
+        DataError: a set is not in the data home, or damaged; names the command that restores it.
     """
     row, rules = ROWS[dataset], _rules(extraction)
     chosen = None if sources is None else tuple(name.strip() for name in str(sources).split(",") if name.strip())
@@ -126,13 +126,13 @@ def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, 
 def _published(
     dataset: str, holdout: int, train: tuple[StoredData, ...], validation: tuple[StoredData, ...], test: tuple[StoredData, ...]
 ) -> tuple[Splits, Mapping[str, Any]]:
-    """Put together once: a run makes an environment for every episode."""
-    kept, held = _rows(train), _rows(validation)
+    """Build the splits once: a run makes an environment for every episode."""
+    learned, held = _rows(train), _rows(validation)
     if (selection := ROWS[dataset].selection) is not None:
-        kept = selection.of(kept)
-    if kept and not held:
-        kept, held = hold_out(kept, holdout, dataset)
-    splits = Splits.of({Split.TRAIN: kept, Split.VALIDATION: held, Split.TEST: _rows(test)})
+        learned = selection.of(learned)
+    if learned and not held:
+        learned, held = hold_out(learned, holdout, dataset)
+    splits = Splits.of({Split.TRAIN: learned, Split.VALIDATION: held, Split.TEST: _rows(test)})
     return splits, {"sets": [stored.facts() for stored in (*train, *validation, *test)]}
 
 
@@ -149,12 +149,13 @@ def own_files(
     holdout: int = HOLDOUT,
     extraction: str = Extraction.BOXED,
 ) -> MathEnv:
-    """An environment of one's own files (``.jsonl``, ``.json``, ``.csv`` or ``.parquet``).
+    """Make an environment of one's own files (``.jsonl``, ``.json``, ``.csv`` or ``.parquet``).
 
-    Without a validation file a slice of the training file is held out; without a training file there is nothing to learn from.
+    Without a validation file, a slice of the training file is held out; without a training file, the environment is for evaluation
+    only.
 
     Raises:
-        UsageError: no test file, a file that does not exist, or a column that it does not have.
+        UsageError: there is no test file, or a file or a column does not exist.
         DataError: a file cannot be read or has rows without a problem or an answer.
     """
     if test is None:
@@ -171,22 +172,22 @@ def _rules(extraction: str) -> GradingRules:
 
 
 _Stamped = tuple[Path, int, int]
-"""A file, its modification time in nanoseconds and its size: what changes when the file does."""
+"""A file, its modification time in nanoseconds and its size, which change when the file does."""
 
 
 def _stamped(split: Split, file: str) -> _Stamped:
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"the {split} file {file} does not exist in {Path.cwd()}; name it as seen from there, or by its full path")
-    found = path.stat()
-    return path, found.st_mtime_ns, found.st_size
+    status = path.stat()
+    return path, status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=8)
 def _own(
     files: tuple[tuple[Split, _Stamped], ...], problem_column: str | None, answer_column: str | None, holdout: int
 ) -> tuple[Splits, Mapping[str, Any]]:
-    """Read once, until a file changes."""
+    """Read the files once, until one changes."""
     taken: dict[Split, Intake] = {}
     facts: list[dict[str, Any]] = []
     for split, (path, _, _) in files:

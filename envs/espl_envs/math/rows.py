@@ -1,4 +1,4 @@
-"""One row of choices for each environment. There is no other difference between them."""
+"""One row of choices for each environment. They differ in nothing else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ HELD_OUT = "validation is the slice of train that a hash of the text holds out, 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What makes an environment this one."""
+    """Choices of one environment."""
 
     data: DataSpec
     selection: Selection | None = None
-    """Of the training set; None: all of it."""
+    """Selection from the training set; None: all of it."""
 
 
 ROWS: Mapping[str, Choices] = MappingProxyType(
@@ -45,4 +45,4 @@ ROWS: Mapping[str, Choices] = MappingProxyType(
         "math500": Choices(DataSpec(test=(sources.MATH_500,), split_rule="evaluation only")),
     }
 )
-"""By the environment's name."""
+"""Choices by the environment's name."""

@@ -1,10 +1,10 @@
-"""The published sets behind the environments: where each is, what is known of it, and under which licence it stands.
+"""The published sets behind the environments: their locations, known facts and licences.
 
-No problem is part of this package. Licences are reported as stated; what a hub page says of a collection does not settle the
+No problem is part of this package. Licences are reported as stated; a hub page's statement about a collection does not settle the
 rights in the contest problems themselves, which are their organisers' (AIME and AMC: MAA; HMMT: its organisers).
 
-The recorded identities were computed from copies of the sets in public repositories, not from the hub, and say so: a set from
-the hub with another identity is another text, by however little, and `data check` points at it.
+The recorded identities were computed from copies of the sets in public repositories, not from the hub, and say so. If a set from
+the hub has another identity, its text differs, however little, and `data check` reports it.
 """
 
 from espl_bench.data.dataset_spec import Columns, DataSource, Licence, Wrapper

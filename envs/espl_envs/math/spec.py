@@ -1,4 +1,4 @@
-"""How the harness knows the mathematics environments."""
+"""The specs of the mathematics environments."""
 
 from espl_bench.data.dataset_spec import DataSpec
 from espl_bench.environment.text_env import EnvironmentSpec
@@ -6,11 +6,11 @@ from espl_bench.types import Split
 from espl_envs.math.rows import ROWS
 
 DEFAULTS = {"max_tokens": 15_000, "editor_max_tokens": 8_192}
-"""Tokens per response are the paper's. An editor that reasons needs room for it before it writes its edits."""
+"""Tokens per response as in the paper. A reasoning editor needs room for its thinking before it writes its edits."""
 
 
 PAPERS = ("aime25", "hmmt25", "beyondaime")
-"""The pairs of the paper, which holds nothing out and trains for so many epochs of its training problems."""
+"""The pairs of the paper, which holds nothing out and trains for `PAPERS_EPOCHS` epochs of its training problems."""
 PAPERS_EPOCHS = 10
 PAPERS_BATCH = 10
 

@@ -1,4 +1,4 @@
-"""Chains of two-digit numbers and how one is worked out, step by step. Shared by the environment and the small model's pre-training."""
+"""Chains of two-digit numbers, worked out step by step. Shared by the environment and the small model's pre-training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from espl_envs.rulebook.meanings import MEANINGS
 
 Number = tuple[int, int]
-"""Two digits that are worked on place by place: tens with tens, ones with ones, nothing is carried."""
+"""Two digits that are computed place by place: tens with tens, ones with ones, without carrying."""
 
 
 def spell(number: Number) -> str:
-    """``3 8``: a digit is a word."""
+    """Spell a number as ``3 8``: each digit is a word."""
     return f"{number[0]} {number[1]}"
 
 
 def work_out(meaning: str, left: Number, right: Number) -> Number:
-    """The faultless result of one step."""
+    """Return the correct result of one step."""
     rule = MEANINGS[meaning]
     return rule(left[0], right[0]), rule(left[1], right[1])
 
@@ -36,11 +36,11 @@ class Chain:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What one must know to work it out."""
+        """The operators, whose meanings one must know to work it out."""
         return self.operators
 
     def solve(self, meanings: Mapping[str, str]) -> "Solution":
-        """The faultless solution under the given meanings (operator → name)."""
+        """Return the correct solution under the given meanings (operator → name)."""
         used = tuple(meanings[operator] for operator in self.operators)
         value, results = self.numbers[0], []
         for meaning, number in zip(used, self.numbers[1:], strict=True):
@@ -51,7 +51,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """A worked chain: the meaning believed of each operator and the result written for each step, right or wrong."""
+    """A worked chain: the meaning assumed for each operator and the result written for each step, right or wrong."""
 
     chain: Chain
     used: tuple[str, ...]
@@ -59,17 +59,17 @@ class Solution:
 
     @property
     def lefts(self) -> tuple[Number, ...]:
-        """The left operand of each step: the first number, then what was written before."""
+        """Left operand of each step: the first number, then the previous result."""
         return (self.chain.numbers[0], *self.results[:-1])
 
     @property
     def answer(self) -> str:
-        """The last result."""
+        """Last result."""
         return spell(self.results[-1])
 
     @property
     def text(self) -> str:
-        """How the policy writes it: ``dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8``."""
+        """The policy's text: ``dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8``."""
         rows = zip(self.chain.operators, self.used, self.lefts, self.chain.numbers[1:], self.results, strict=True)
         steps = (
             f"{operator} {meaning} {left[0]} {right[0]} = {result[0]} {left[1]} {right[1]} = {result[1]}"
@@ -79,5 +79,5 @@ class Solution:
 
     @property
     def summary(self) -> str:
-        """The short form the editor works with: ``dax larger fep sum``."""
+        """Short form for the editor: ``dax larger fep sum``."""
         return " ".join(f"{operator} {meaning}" for operator, meaning in zip(self.chain.operators, self.used, strict=True))

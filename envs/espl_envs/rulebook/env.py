@@ -1,4 +1,4 @@
-"""Rulebook: what do the operators mean, and can you carry out a long chain of them without a slip?"""
+"""Rulebook: infer the meanings of operators, and carry out long chains of them without a slip."""
 
 import random
 from functools import cache
@@ -23,8 +23,7 @@ class RulebookEnv(SingleTurnEnv):
         a list of principles; carrying out a long chain without a slip is procedural and has to be practised.
 
     Action space:
-        Text. The answer is what follows the last word ``answer``, to the end of the text: two digits, with or without a blank
-        between them.
+        Text. The answer is the text after the last word ``answer``: two digits, with or without a blank between them.
 
     Observation space:
         Text: the chain. A chain uses an operator at most once.
@@ -52,18 +51,18 @@ class RulebookEnv(SingleTurnEnv):
     steps: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1, 1, 2, 3), Split.VALIDATION: (1, 1, 2, 3), Split.TEST: (3,)}
 
     def __init__(self, world: int = 0) -> None:
-        """Raises UsageError unless `world` is a whole number from 0."""
+        """Raise UsageError unless `world` is a whole number from 0."""
         super().__init__()
         if not is_whole(world, least=0):
             raise UsageError(f"rulebook: world must be a whole number from 0, not {world!r}")
         self.world = world
 
     def size(self, split: Split) -> int:
-        """256, 64 and 100 items."""
+        """Return 256, 64 or 100."""
         return self.sizes[split]
 
     def problem(self, split: Split, index: int) -> Problem:
-        """Item `index` of the split."""
+        """Return item `index` of the split."""
         chain = _draw(self.world, split, index, self.steps[split])
         solution = chain.solve(hidden_meanings(self.world))
         return Problem(f"{split}/{index}", split, index, chain.question, solution.answer, gold=solution.text)
@@ -78,7 +77,7 @@ class RulebookEnv(SingleTurnEnv):
 
 @cache
 def hidden_meanings(world: int) -> dict[str, str]:
-    """What the operators mean in a world: operator → meaning. Known to the environment alone."""
+    """Return the meanings of the operators in a world: operator → meaning. Only the environment knows them."""
     rng = random.Random(seed_for(world, "rulebook", "world"))
     return {operator: rng.choice(tuple(MEANINGS)) for operator in OPERATORS}
 

@@ -11,7 +11,7 @@ OPERATORS: tuple[str, ...] = (
     "dax", "wug", "fep", "zup", "blick", "tig", "lorp", "mib", "nef", "quix", "rab", "sarn",
     "tov", "vim", "yad", "keb", "jum", "hax", "pim", "gorp", "zib", "cren", "lub", "skiv",
 )  # fmt: skip
-"""Words without a meaning of their own. What each means is a fact of the world, drawn from the world's seed."""
+"""Words without a meaning of their own. Their meanings are facts of the world, drawn from the world's seed."""
 
 MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "larger": max,

@@ -1,4 +1,4 @@
-"""How the harness knows `rulebook`."""
+"""The spec of `rulebook`."""
 
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_envs.lab import MODEL

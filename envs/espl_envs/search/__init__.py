@@ -1,1 +1,1 @@
-"""Questions whose answers are to be searched for: one implementation, and a row of choices for each selection of questions."""
+"""Questions to answer by searching: one implementation, and a row of choices for each selection of questions."""

@@ -1,7 +1,7 @@
-"""Short answers compared as SQuAD's evaluation compares them: exact match after normalisation, and F1 over words.
+"""Compare short answers as SQuAD's evaluation does: exact match after normalisation, and F1 over words.
 
 Normalisation: lower case, no punctuation, no articles (a, an, the), single blanks. Several answers may be right; the best counts. An
-empty answer is never right. A true answer of which nothing would be left (the letter A) is compared without normalisation.
+empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
 """
 
 import re
@@ -14,22 +14,22 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str) -> str:
-    """The text as it is compared."""
+    """Normalise a text for comparison."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(given: str, truths: Sequence[str]) -> bool:
-    """Whether an answer is one of the true ones."""
+    """Return True if an answer is one of the true ones."""
     return any(_pair(given, truth)[0] == _pair(given, truth)[1] != "" for truth in truths)
 
 
 def f1(given: str, truths: Sequence[str]) -> float:
-    """The best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
+    """Return the best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
     return max((_f1(*_pair(given, truth)) for truth in truths), default=0.0)
 
 
 def _pair(given: str, truth: str) -> tuple[str, str]:
-    """Both sides as they are compared."""
+    """Return both sides as they are compared."""
     if normalised(truth):
         return normalised(given), normalised(truth)
     return given.strip().lower(), truth.strip().lower()

@@ -1,4 +1,4 @@
-"""The environment, and how one is made from published sets in the data home."""
+"""The environment, made from published sets in the data home."""
 
 import string
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from espl_envs.search.answers import exact_match, f1
 from espl_envs.search.rows import ROWS, Served, Sizes, select
 
 SEED = 0
-"""Of the selection; another seed is another environment."""
+"""Seed of the selection; another seed makes another environment."""
 
 SEARCH = ToolSpec(
     "search",
@@ -32,7 +32,7 @@ SEARCH = ToolSpec(
 
 
 class SearchEnv(ToolEnv):
-    """Questions whose answers are to be searched for: several turns, a search tool, a short answer.
+    """Questions to answer by searching: several turns, a search tool, a short answer.
 
     Description:
         A question of Natural Questions or HotpotQA, and a tool that searches a collection of passages, by default a local one.
@@ -40,13 +40,13 @@ class SearchEnv(ToolEnv):
 
     Action space:
         Text. A call of ``search`` as ``<tool_call>{"name": "search", "arguments": {"query_list": [...]}}</tool_call>``, or in
-        the model's own format; a text without a call is the answer: what follows the last line that begins with ``Answer:``.
+        the model's own format; a text without a call is the answer: the text after the last ``Answer:`` that begins a line.
 
     Observation space:
-        Text: the question; then the tool's replies: passages, or what was wrong with a call.
+        Text: the question; then the tool's replies: passages, or the fault of a call.
 
     Rewards:
-        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation, else 0. Measured beside it: F1.
+        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation, else 0. F1 is reported too.
 
     Episode end:
         Terminated by an answer, or by a text that holds neither answer nor call. Truncated, with the limit named, by too many
@@ -57,10 +57,10 @@ class SearchEnv(ToolEnv):
 
     Arguments:
         retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.build`, as for the next ones:
-        corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: of the retriever.
+        corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: The retriever's options.
         top_k: Passages per query (default 3).
         max_queries: Queries per call (default 3).
-        passage_chars: Characters of a passage that are shown (default 1,000).
+        passage_chars: Maximum characters shown of a passage (default 1,000).
         max_turns, max_calls, max_reply_chars, max_heard_chars: See `espl_bench.tools.tool_env.ToolLimits`.
         train_items, validation_items, test_items: Questions of each split.
 
@@ -70,7 +70,7 @@ class SearchEnv(ToolEnv):
 
     tools: ClassVar[tuple[ToolSpec, ...]] = (SEARCH,)
     steps_at_once: ClassVar[int] = 256
-    """Episodes wait for their retriever side by side."""
+    """Many episodes wait for their retriever at the same time."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SearchEnv(ToolEnv):
         max_queries: int,
         passage_chars: int,
     ) -> None:
-        """Serve these questions; `retrieval` are the options of the retriever, which is opened when it is first needed."""
+        """Serve these questions; `retrieval` are the options of the retriever, which is opened when first needed."""
         super().__init__(limits)
         for name, value in (("top_k", top_k), ("max_queries", max_queries), ("passage_chars", passage_chars)):
             if not is_whole(value):
@@ -98,7 +98,7 @@ class SearchEnv(ToolEnv):
 
     @property
     def retriever(self) -> Retriever:
-        """Shared with all episodes that have the same options. Raises UsageError or DataError if it cannot be had."""
+        """The retriever, shared by all episodes with the same options. Raises UsageError or DataError if it cannot be opened."""
         return open_retriever(RetrieverOptions(**self.retrieval))
 
     def prepare(self) -> None:
@@ -106,11 +106,11 @@ class SearchEnv(ToolEnv):
         _ = self.retriever
 
     def size(self, split: Split) -> int:
-        """Number of questions."""
+        """Return the number of questions."""
         return len(self.served.problems.get(split, ()))
 
     def problem(self, split: Split, index: int) -> Problem:
-        """Question `index` of the split."""
+        """Return question `index` of the split."""
         return self.served.problems[split][index]
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
@@ -118,19 +118,19 @@ class SearchEnv(ToolEnv):
         queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
         if not 1 <= len(queries) <= self.max_queries:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
-        return "\n\n".join(self._told(found) for found in self.retriever.retrieve(queries, self.top_k))
+        return "\n\n".join(self._format(result) for result in self.retriever.retrieve(queries, self.top_k))
 
-    def _told(self, found: FoundPassage) -> str:
-        """One query's passages, each made harmless and cut by itself."""
-        query = sanitize(found.query, 200).replace("\n", " ")
+    def _format(self, result: FoundPassage) -> str:
+        """Format one query's passages, each sanitized and truncated by itself."""
+        query = sanitize(result.query, 200).replace("\n", " ")
         lines = [f"Query: {query}"]
-        for place, passage in enumerate(found.passages, start=1):
+        for number, passage in enumerate(result.passages, start=1):
             title = sanitize(passage.title, 200).replace("\n", " ")
-            lines.append(f"[{place}] {title}\n{sanitize(passage.text, self.passage_chars)}")
-        return "\n".join(lines if found.passages else [*lines, "Nothing was found."])
+            lines.append(f"[{number}] {title}\n{sanitize(passage.text, self.passage_chars)}")
+        return "\n".join(lines if result.passages else [*lines, "Nothing was found."])
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """Exact match, and F1 beside it, of what the last answer line says."""
+        """Grade the last answer line by exact match, and measure F1."""
         answer = extract(response, Extraction.ANSWER_LINE).answer
         if answer is None:
             return Verdict.of(Outcome.NO_ANSWER, None, f1=0.0)
@@ -139,12 +139,12 @@ class SearchEnv(ToolEnv):
         return Verdict.of(outcome, None, f1=f1(answer, truths))
 
     def data_identity(self) -> Mapping[str, str]:
-        """Split → hash of its questions; and what is searched, once that is known."""
+        """Return the hash of each split's questions, and the retriever's identity, once it is known."""
         complete = self.retrieval.get("corpus") or self.retrieval["retriever"] in ("http", "ddgs")
         return {**self.served.identity, **({"retrieval": self.retriever.identity} if complete else {})}
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Where the questions came from."""
+        """Return the origins of the questions."""
         return self.facts
 
 
@@ -170,11 +170,11 @@ def published(
     validation_items: int = 64,
     test_items: int = 64,
 ) -> SearchEnv:
-    """An environment of published sets; for the arguments see `SearchEnv`, `dataset` is which row of `rows.ROWS`.
+    """Make an environment of published sets; for the arguments see `SearchEnv`. `dataset` is a key of `rows.ROWS`.
 
     Raises:
-        UsageError: an option cannot be.
-        DataError: a set is not in the data home, or damaged; names the command that brings it.
+        UsageError: an option is invalid.
+        DataError: a set is not in the data home, or damaged; names the command that restores it.
     """
     stored = load_data(dataset, ROWS[dataset])
     served, facts = _published(dataset, stored[Split.TRAIN], stored[Split.TEST], Sizes(train_items, validation_items, test_items))
@@ -194,7 +194,7 @@ def published(
 
 @lru_cache(maxsize=32)
 def _published(dataset: str, train: tuple[StoredData, ...], test: tuple[StoredData, ...], sizes: Sizes) -> tuple[Served, Mapping[str, Any]]:
-    """Put together once: a run makes an environment for every episode."""
+    """Build the splits once: a run makes an environment for every episode."""
     facts = {"sets": [stored.facts() for stored in (*train, *test)]}
     return select(_by_name(train), _by_name(test), sizes, SEED), facts
 

@@ -1,6 +1,6 @@
-"""One row of choices for each environment, and how its questions are selected.
+"""One row of choices for each environment, and the selection of its questions.
 
-The paper trains on 196 questions of NQ and HotpotQA and tests on 64; which ones is not published. Here the questions of a set are
+The paper trains on 196 questions of NQ and HotpotQA and tests on 64, but does not publish which ones. Here the questions of a set are
 ranked by a hash of a fixed seed and their letters and digits, and the first ones are taken, equally many of each set. So the selection
 is the same on every machine, and for every copy of a set that has the same questions. Validation follows training in the ranking.
 """
@@ -30,7 +30,7 @@ ROWS: Mapping[str, DataSpec] = MappingProxyType(
         "nq": DataSpec(train=(sources.NQ_TRAIN,), test=(sources.NQ_DEV,), split_rule=SELECTED),
     }
 )
-"""By the environment's name."""
+"""Data by the environment's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Sizes:
     test: int
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a size that is no whole number from 1."""
+        """Raise UsageError for a size that is not a whole number from 1."""
         for name in ("train", "validation", "test"):
             value = getattr(self, name)
             if not is_whole(value):
@@ -58,11 +58,11 @@ class Row:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """Any of them is right."""
+        """Accepted answers, any of which is right."""
         return tuple(json.loads(self.item.answer))
 
     def problem(self, split: Split, index: int) -> Problem:
-        """As the harness knows it: several answers stand as the JSON list that they are stored as."""
+        """Convert to the harness's problem; several answers are shown as the stored JSON list."""
         answers = self.answers
         shown = answers[0] if len(answers) == 1 else self.item.answer
         gold = f"Answer: {' '.join(answers[0].split())}"
@@ -71,54 +71,54 @@ class Row:
 
 @dataclass(frozen=True)
 class Served:
-    """What an environment serves."""
+    """Questions that an environment serves."""
 
     rows: Mapping[Split, tuple[Row, ...]]
 
     @cached_property
     def problems(self) -> dict[Split, tuple[Problem, ...]]:
-        """The splits, numbered."""
+        """Problems of each split, numbered."""
         return {split: tuple(row.problem(split, index) for index, row in enumerate(rows)) for split, rows in self.rows.items()}
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Split → hash of its questions and answers in order."""
+        """Hash of each split's questions and answers in order."""
         return {split.value: identity_of(row.item for row in rows) for split, rows in self.rows.items()}
 
     @cached_property
     def characters(self) -> frozenset[str]:
-        """Every character that a question has."""
+        """Characters that occur in the questions."""
         return frozenset().union(*(row.item.problem for rows in self.rows.values() for row in rows))
 
 
 def select(train: Mapping[str, Sequence[Item]], test: Mapping[str, Sequence[Item]], sizes: Sizes, seed: int) -> Served:
-    """The splits of an environment out of its sets, by their names.
+    """Select the splits of an environment from its sets, given by name.
 
-    A question of a test set never occurs in training or validation. Of sets that are too small, every question is used: training and
-    validation then share them in the proportion of their sizes. Raises UsageError if a split would be empty.
+    A question of a test set never occurs in training or validation. If a set is too small, every question is used: training and
+    validation then share them in proportion to their sizes. Raises UsageError if a split would be empty.
     """
     tested = {match_key(item.problem) for items in test.values() for item in items}
-    kept: dict[Split, list[Row]] = {split: [] for split in Split}
-    for place, (name, items) in enumerate(train.items()):
+    selected: dict[Split, list[Row]] = {split: [] for split in Split}
+    for number, (name, items) in enumerate(train.items()):
         ranked = _ranked(name, [item for item in items if match_key(item.problem) not in tested], seed)
-        wanted = [_share(size, place, len(train)) for size in (sizes.train, sizes.validation)]
+        wanted = [_share(size, number, len(train)) for size in (sizes.train, sizes.validation)]
         if len(ranked) < sum(wanted):
             wanted[0] = len(ranked) * wanted[0] // sum(wanted)
-        kept[Split.TRAIN] += ranked[: wanted[0]]
-        kept[Split.VALIDATION] += ranked[wanted[0] : wanted[0] + wanted[1]]
-    for place, (name, items) in enumerate(test.items()):
-        kept[Split.TEST] += _ranked(name, items, seed)[: _share(sizes.test, place, len(test))]
-    if empty := [split.value for split, rows in kept.items() if not rows]:
+        selected[Split.TRAIN] += ranked[: wanted[0]]
+        selected[Split.VALIDATION] += ranked[wanted[0] : wanted[0] + wanted[1]]
+    for number, (name, items) in enumerate(test.items()):
+        selected[Split.TEST] += _ranked(name, items, seed)[: _share(sizes.test, number, len(test))]
+    if empty := [split.value for split, rows in selected.items() if not rows]:
         raise UsageError(f"the sets have too few questions: none are left for {', '.join(empty)}")
-    return Served({split: tuple(rows) for split, rows in kept.items()})
+    return Served({split: tuple(rows) for split, rows in selected.items()})
 
 
 def _ranked(source: str, items: Sequence[Item], seed: int) -> list[Row]:
-    """By the hash of seed and question; a question that differs in punctuation only from an earlier one is left out."""
+    """Rank by the hash of seed and question; drop questions that differ from an earlier one only in punctuation."""
     keys = {match_key(item.problem): item for item in reversed(items)}
     return [Row(source, keys[key]) for key in sorted(keys, key=lambda key: (seed_for(seed, "search", "selection", key), key))]
 
 
-def _share(size: int, place: int, sets: int) -> int:
-    """Of a size that sets share equally, the first ones taking what is over."""
-    return size // sets + (place < size % sets)
+def _share(size: int, number: int, sets: int) -> int:
+    """Return the share of set `number` in a size that sets share equally; the first ones take the remainder."""
+    return size // sets + (number < size % sets)

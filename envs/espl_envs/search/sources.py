@@ -1,4 +1,4 @@
-"""The published sets of questions: where each is, what is known of it, and under which licence it stands. None is part of this package.
+"""The published sets of questions: their locations, known facts and licences. None is part of this package.
 
 The recorded identity was computed from the authors' own repository, not from the hub, and says so.
 """
@@ -10,7 +10,7 @@ COLUMNS = (
     Columns("question", "answers"),
     Columns("question", "golden_answers"),
 )
-"""As on the hub, as in files of one's own, and as in Search-R1's collections."""
+"""Columns on the hub, in users' own files, and in Search-R1's collections."""
 
 _NQ = Licence("cc-by-sa-3.0", "the data's README in google-research-datasets/natural-questions")
 _HOTPOTQA = Licence("cc-by-sa-4.0", "the hub's page of the set")

@@ -1,12 +1,12 @@
-"""Decoding rows that share a prompt, without a copy of the prompt's keys and values per row.
+"""Decode rows that share a prompt without one copy of the prompt's keys and values per row.
 
 A decode step reads all keys and values of its rows, and on a small model this is most of its time. The G rollouts of a group
-have the same prompt, so its keys and values are kept once, and the group's queries meet them in one matrix product. A row's
-own cache holds only what it has sampled. Scores of both parts stand side by side under one softmax: this is exact attention.
+have the same prompt, so its keys and values are kept once, and the group's queries are multiplied with them in one product. A
+row's own cache holds only what it has sampled. Scores of both parts are concatenated under one softmax: this is exact attention.
 (The idea is that of Hydragen, arXiv 2402.05099.)
 
-transformers hands keyword arguments of a model's forward down to its attention function, which is how `SharedPrompts` gets
-there; `adopt` tries whether it does, and a model whose attention is of another kind samples as before.
+transformers passes keyword arguments of a model's forward down to its attention function, and so `SharedPrompts` reaches it;
+`adopt` tests that it does. A model with another kind of attention samples as before.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -23,11 +23,11 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "espl_shared_prompts"
 _CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
-"""Arguments of transformers' attention functions that make more of the scores than scaled dot products."""
+"""Arguments of transformers' attention functions that change the scores beyond scaled dot products."""
 
 
 class SharedPrompts:
-    """Keys and values of U prompts, and the B rows that continue them. Rows of one prompt must stand together."""
+    """Keys and values of U prompts, and the B rows that continue them. Rows of one prompt must be adjacent."""
 
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], seen_UP: Tensor, prompt_B: Tensor) -> None:
         """Hold prompts for rows; `of` takes them from a cache.
@@ -42,30 +42,30 @@ class SharedPrompts:
         self._mask_UP = torch.zeros(seen_UP.shape, device=seen_UP.device).masked_fill(seen_UP == 0, -torch.inf)
         self._prompt_B = prompt_B
         self.consulted = 0
-        """Attention layers that have asked, in all."""
+        """Number of calls of `attend` so far, one per attention layer and step."""
         rows = len(prompt_B)
         first_U = torch.searchsorted(prompt_B, torch.arange(len(seen_UP), device=prompt_B.device))
         rank_B = torch.arange(rows, device=prompt_B.device) - first_U[prompt_B]
         group = int(rank_B.max()) + 1
         self._row_UG = (first_U[:, None] + torch.arange(group, device=prompt_B.device)).clamp(max=rows - 1)
-        """Rows of each prompt; a shorter group repeats others, whose results here are dropped."""
-        self._place_B = prompt_B * group + rank_B
+        """Rows of each prompt; a shorter group is filled up with other rows, whose results are dropped."""
+        self._slot_B = prompt_B * group + rank_B
 
     @classmethod
     def of(cls, cache: DynamicCache, seen_UP: Tensor, prompt_B: Tensor) -> "SharedPrompts":
-        """Take over what a prefill left in a cache."""
+        """Take over the cache of a prefill."""
         layers: list[Any] = cache.layers
         return cls([(layer.keys, layer.values) for layer in layers], seen_UP, prompt_B)
 
     def select(self, index: Tensor) -> "SharedPrompts":
-        """Only these rows, and only the prompts that these continue. ``index`` increases."""
+        """Keep only these rows, and only the prompts they continue. ``index`` increases."""
         kept_U, prompt_B = torch.unique(self._prompt_B[index], return_inverse=True)
         if len(kept_U) == len(self._seen_UP):
             return SharedPrompts(self._layers, self._seen_UP, prompt_B)
         return SharedPrompts([(keys[kept_U], values[kept_U]) for keys, values in self._layers], self._seen_UP[kept_U], prompt_B)
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Attention of one new token per row over its prompt and its own keys.
+        """Compute the attention of one new token per row over its prompt and its own keys.
 
         Args:
             layer: index of the layer.
@@ -89,16 +89,16 @@ class SharedPrompts:
         return out_BHRD.reshape(B, 1, -1, out_BHRD.shape[-1])
 
     def _per_prompt(self, rows_BHRX: Tensor) -> Tensor:
-        """(B, H, R, X) to (U, H, G * R, X)."""
+        """Rearrange (B, H, R, X) to (U, H, G * R, X)."""
         _, H, R, X = rows_BHRX.shape
         U, G = self._row_UG.shape
         return rows_BHRX[self._row_UG].transpose(1, 2).reshape(U, H, G * R, X)
 
     def _per_row(self, prompts_UHGX: Tensor, B: int) -> Tensor:
-        """The inverse, of any X; what stands in repeated places is dropped."""
+        """Invert `_per_prompt` for any X; results of repeated rows are dropped."""
         U, H, GR, X = prompts_UHGX.shape
         G = self._row_UG.shape[1]
-        return prompts_UHGX.view(U, H, G, GR // G, X).transpose(1, 2).reshape(U * G, H, GR // G, X)[self._place_B]
+        return prompts_UHGX.view(U, H, G, GR // G, X).transpose(1, 2).reshape(U * G, H, GR // G, X)[self._slot_B]
 
 
 def _attention(
@@ -112,7 +112,7 @@ def _attention(
     shared_prompts: SharedPrompts | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls; everything but a plain decode step with shared prompts is left to its own function."""
+    """Serve plain decode steps with shared prompts; leave every other call to transformers' own function."""
     if shared_prompts is None or any(others.get(name) is not None for name in _CHANGE_SCORES):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     layer: Any = module.layer_idx
@@ -124,9 +124,9 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def adopt(model: Any) -> bool:
-    """Let a model sample with shared prompts; returns whether it can. If not, it is as it was.
+    """Let a model sample with shared prompts; return True if it can, else leave it unchanged.
 
-    It can if it attends by plain scaled dot products over all its tokens in every layer, and hands our argument down.
+    It can if it attends by plain scaled dot products over all its tokens in every layer, and passes our argument down.
     """
     cache = DynamicCache(config=model.config)
     if model.config._attn_implementation != "sdpa" or any(type(layer) is not DynamicLayer for layer in cache.layers):
@@ -140,7 +140,7 @@ def adopt(model: Any) -> bool:
 
 @torch.inference_mode()
 def _hands_down(model: Any) -> bool:
-    """Whether every layer of a model asks for the shared prompts."""
+    """Return True if every layer of a model uses the shared prompts."""
     one = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     cache = DynamicCache(config=model.config)
     model(input_ids=one, past_key_values=cache, use_cache=True)

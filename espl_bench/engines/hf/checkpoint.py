@@ -105,6 +105,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged ({error}); resume from an older checkpoint") from error
 
 
-def _check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    if {name: tensor.shape for name, tensor in found.items()} != {name: tensor.shape for name, tensor in expected.items()}:
+def _check_shapes(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    if {name: tensor.shape for name, tensor in loaded.items()} != {name: tensor.shape for name, tensor in expected.items()}:
         raise CheckpointError(f"{path} does not fit the model; load it with the base model and LoRA rank it was saved with")

@@ -1,9 +1,9 @@
-"""Log-probabilities over large vocabularies, a piece at a time.
+"""Log-probabilities over large vocabularies, computed in chunks.
 
 A micro-batch of a few thousand tokens over a vocabulary of 150,000 is gigabytes in float32, several times over while
-gradients are computed, and more than all else that a training step holds. So where a micro-batch may be larger than a piece, the
-model hands out what its output layer would read, and the output layer and the softmax are computed for some tokens at a time,
-and again in the backward pass (`torch.utils.checkpoint`): one more product with the output layer, for memory that does not grow.
+gradients are computed, and more than everything else in a training step. So where a micro-batch may be larger than a chunk, the
+model returns the inputs of its output layer, and the output layer and the softmax are computed for some tokens at a time, and
+again in the backward pass (`torch.utils.checkpoint`): one more product with the output layer, for memory that does not grow.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -18,12 +18,12 @@ from espl_bench.engines.adapter_spec import PIECE
 
 
 class ChunkedLogprobs:
-    """The end of a model: from the rows that its forward returns to log-probabilities."""
+    """The last stage of a model: from the rows its forward returns to log-probabilities."""
 
     def __init__(self, model: Any, most_rows: int) -> None:
-        """Take the output layer out of the model's forward if that is worth while, which changes what its forward returns.
+        """Take the output layer out of the model's forward if that saves memory, which changes what its forward returns.
 
-        A model that does more to its logits than computing them (a cap, a scale) keeps its output layer.
+        A model that transforms its logits (a cap, a scale) keeps its output layer.
 
         Args:
             model: a peft model without an adapter on its output layer.
@@ -38,12 +38,12 @@ class ChunkedLogprobs:
             self._head = head
 
     def scores(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the targets, and entropies of the distributions they are from, in nats.
+        """Compute log-probabilities of the targets, and entropies of their distributions, in nats.
 
         Args:
-            rows_N: what the model's forward returned where a target is predicted, (N, width) or (N, V).
+            rows_N: outputs of the model's forward at the positions that predict a target, (N, width) or (N, V).
             target_N: ids.
-            temperature_N: what the logits are divided by.
+            temperature_N: divisors of the logits.
 
         Returns:
             Two of (N,), float32; gradients flow through the first.
@@ -51,8 +51,8 @@ class ChunkedLogprobs:
         if len(rows_N) <= self._rows:
             return self._piece(rows_N, target_N, temperature_N)
         pieces = zip(*(of_all.split(self._rows) for of_all in (rows_N, target_N, temperature_N)), strict=True)
-        found = [checkpoint(self._piece, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
-        logprobs, entropies = zip(*found, strict=True)
+        scored = [checkpoint(self._piece, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
+        logprobs, entropies = zip(*scored, strict=True)
         return torch.cat(logprobs), torch.cat(entropies)
 
     def _piece(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ class ChunkedLogprobs:
 
 @torch.inference_mode()
 def _is_last(base: Any, head: Any) -> bool:
-    """Whether the model's logits are the output layer's output as it is."""
+    """Return True if the model's logits are its output layer's output, unchanged."""
     computed: list[Tensor] = []
 
     def keep(_module: nn.Module, _rows: Any, logits: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The embedded engine: any causal LM that transformers loads, with a LoRA adapter, in this process.
 
-Three module trees share one copy of the base weights (see `hf_trees`), each behind its own lock, and all torch work runs
-in threads. So ``asyncio.gather(engine.train_step(...), reference.sample(...))`` overlaps, and neither sees the other.
+Three module trees share one copy of the base weights (see `lora_views`), each behind its own lock, and all torch work runs
+in threads. So ``asyncio.gather(engine.train_step(...), reference.sample(...))`` overlaps, and neither affects the other.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -30,13 +30,12 @@ class HfSamplingClient:
     """Samples from one module tree."""
 
     def __init__(self, sampler: BatchSampler, chat: HfChat) -> None:
-        """Wrap a sampler with the lock of its tree."""
         self.lock = threading.Lock()
         self.sampler = sampler
         self._chat = chat
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order.
+        """Return one completion per request, in order.
 
         Same weights and same list of requests, in any order: the same completions, bit for bit. A request alone or
         among others gets the same random draws, but its logits may differ in the last bits.
@@ -51,7 +50,7 @@ class HfSamplingClient:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What holds memory: gone after ``close``."""
+    """Everything that holds memory, released by ``close``."""
 
     learner: Learner
     policy: HfSamplingClient
@@ -59,7 +58,7 @@ class _Parts:
 
     @property
     def trainer(self) -> Trainer:
-        """What the learner holds."""
+        """The learner's trainer."""
         return self.learner.trainer
 
 
@@ -70,7 +69,6 @@ class HfEngine:
     batches_continuously = False
 
     def __init__(self, parts: _Parts, chat: HfChat) -> None:
-        """Use `from_pretrained` instead."""
         self.chat: Chat = chat
         self._parts: _Parts | None = parts
 
@@ -115,7 +113,7 @@ class HfEngine:
         return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
 
     async def current(self) -> HfSamplingClient:
-        """A client of the current weights. There is one policy tree: calling this brings older clients up to date too."""
+        """Return a client of the current weights. There is one policy tree: this call also updates older clients."""
         return await asyncio.to_thread(self._current)
 
     def _current(self) -> HfSamplingClient:
@@ -125,19 +123,19 @@ class HfEngine:
         return parts.policy
 
     async def reference(self) -> HfSamplingClient:
-        """A client of the base weights, adapter off. It may sample while ``train_step`` runs."""
+        """Return a client of the base weights, adapter off. It may sample while ``train_step`` runs."""
         return self._open().reference
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`."""
+        """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`."""
         return await self._open().learner.train_step(data, loss, adam)
 
     async def save(self, folder: Path) -> None:
-        """Write adapter and optimiser into an existing empty folder (`hf_checkpoint` names the files)."""
+        """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self._open().learner.save(folder)
 
     async def load(self, folder: Path) -> None:
-        """Restore what ``save`` wrote; training continues bit for bit. Ask for ``current`` anew afterwards.
+        """Restore what ``save`` wrote; training continues bit for bit. Call ``current`` again afterwards.
 
         Raises:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.

@@ -1,6 +1,6 @@
-"""What the rows of a running batch have read: KV caches from the prefill on, one decode step at a time.
+"""KV caches of the rows of a running batch: the prefill, then one decode step at a time.
 
-Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf_attention`);
+Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf.attention`);
 else every row has a copy.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -26,8 +26,8 @@ class KVCache:
 
         Args:
             model: a causal LM.
-            cache: of the rows: with their prompts, or empty if these are ``shared``.
-            seen_BL: attention mask over what the cache holds.
+            cache: the rows' cache: with their prompts, or empty if these are ``shared``.
+            seen_BL: attention mask over the cached tokens.
             shared: the prompts, if rows share them.
             room: tokens to come, per row.
         """
@@ -38,7 +38,7 @@ class KVCache:
         self._shared = {"shared_prompts": shared} if shared is not None else {}
 
     def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
-        """Read one token per row; returns the logits after it, (B, V)."""
+        """Read one token per row; return the logits after it, (B, V)."""
         self._held += 1
         return self._model(
             input_ids=token_B1,
@@ -51,23 +51,23 @@ class KVCache:
         ).logits[:, -1]
 
     def select(self, index: Tensor) -> None:
-        """Keep these rows only. ``index`` increases."""
+        """Keep only these rows. ``index`` increases."""
         self._cache.batch_select_indices(index)
         self._seen_BL = self._seen_BL[index]
         self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
 
 
 def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, KVCache]:
-    """Read the prompts of a batch: what they have in common, and equal ones that stand together, once.
+    """Read the prompts of a batch; a shared beginning, or equal prompts that are adjacent, are read once.
 
     Args:
         model: a causal LM.
         prompts_B: one per row.
         room: tokens to come, per row.
-        share: keep equal prompts once in memory, too; the model must have been adopted by `hf_attention`.
+        share: keep equal prompts once in memory, too; the model must have been adopted by `hf.attention`.
 
     Returns:
-        Logits after each prompt, (B, V), and the memory of the rows.
+        Logits after each prompt, (B, V), and the rows' KV cache.
     """
     unique: list[Tokens] = []
     index: list[int] = []

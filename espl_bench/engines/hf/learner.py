@@ -1,6 +1,6 @@
 """The training half of an engine: a transformers + peft trainer off the event loop, one action at a time.
 
-The embedded engine and vLLM's differ in who samples; what learns, and what a checkpoint holds, is this in both.
+The embedded engine and engine vllm differ in the sampler; both train and checkpoint with this class.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (torch is partly untyped)
@@ -20,19 +20,18 @@ from espl_bench.errors import DeviceMemoryError
 from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Learner:
     """One trainer behind a lock; every action runs in a thread."""
 
     def __init__(self, trainer: Trainer) -> None:
-        """Use this trainer, and nobody else may."""
         self.trainer = trainer
         self.lock = threading.Lock()
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`.
+        """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`.
 
         Raises:
             DeviceMemoryError: the step does not fit; no weight has changed.
@@ -40,7 +39,7 @@ class Learner:
         return await self.run(lambda: self._step(tuple(data), loss, adam))
 
     async def save(self, folder: Path) -> None:
-        """Write adapter and optimiser into an existing empty folder (`hf_checkpoint` names the files)."""
+        """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self.run(lambda: checkpoint.save(self.trainer, folder))
 
     async def load(self, folder: Path) -> None:
@@ -51,11 +50,11 @@ class Learner:
         """
         await self.run(lambda: checkpoint.load(self.trainer, folder))
 
-    async def run(self, action: Callable[[], Found]) -> Found:
-        """Something that needs the trainer to itself, in a thread."""
+    async def run(self, action: Callable[[], Result]) -> Result:
+        """Run an action that needs exclusive use of the trainer, in a thread."""
         return await asyncio.to_thread(self._locked, action)
 
-    def _locked(self, action: Callable[[], Found]) -> Found:
+    def _locked(self, action: Callable[[], Result]) -> Result:
         with self.lock:
             return action()
 

@@ -1,4 +1,4 @@
-"""From a folder or hub id to a model and its tokenizer; whatever is wrong with them becomes one line."""
+"""Load a model and its tokenizer from a folder or hub id; every failure becomes a one-line error."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
@@ -14,13 +14,13 @@ from transformers.utils import logging as transformers_logging
 from espl_bench.errors import ModelError, UsageError, first_line, unknown
 
 SMALL = 5_000_000
-"""Parameters of a model whose operations are not worth more than one thread."""
+"""Models with fewer parameters than this run fastest on one thread."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The device of that name; without one cuda, else mps, else cpu.
+    """Return the device of that name; without one cuda, else mps, else cpu.
 
     Raises:
         UsageError: there is no such device here.
@@ -37,7 +37,7 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype of that name; without one bfloat16 on cuda, else float32.
+    """Return the dtype of that name; without one bfloat16 on cuda, else float32.
 
     Raises:
         UsageError: weights cannot be held in that dtype.
@@ -50,10 +50,10 @@ def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def require_determinism(device: torch.device) -> None:
-    """On the CPU, have every operation add in a fixed order, so that a resumed run equals an unbroken one bit for bit.
+    """Make every operation on the CPU add in a fixed order, so that a resumed run equals an unbroken one bit for bit.
 
-    By default the gradients of gathers are summed in whatever order the threads finish. Elsewhere this is not asked for: CUDA
-    would need a work space setting and some of its kernels have no such form.
+    By default the gradients of gathers are summed in the order in which threads finish. Other devices are left alone: CUDA
+    would need a workspace setting, and some of its kernels have no deterministic form.
     """
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
@@ -61,12 +61,12 @@ def require_determinism(device: torch.device) -> None:
 
 
 def limit_threads(model: Any) -> int | None:
-    """Have a small model on the CPU compute with one thread per operation, unless OMP_NUM_THREADS says how many.
+    """Make a small model on the CPU compute with one thread per operation, unless OMP_NUM_THREADS is set.
 
     Returns:
-        How many, or None where torch decides.
+        The number of threads, or None where torch decides.
 
-    Its operations take less time than handing out their parts, the more so as rollouts, reflections and weight updates run in
+    Its operations take less time than distributing them does, especially since rollouts, reflections and weight updates run in
     different Python threads, each with helpers of its own. Measured on the lab model (0.9 M parameters) on two cores: see
     benchmarks/loop.py and the README.
     """
@@ -77,10 +77,10 @@ def limit_threads(model: Any) -> int | None:
 
 
 def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The causal LM and the tokenizer of a local folder or hub id, untyped as transformers' types are not strict.
+    """Load the causal LM and the tokenizer of a local folder or hub id; both untyped, as transformers' types are not strict.
 
     Raises:
-        ModelError: there is no such folder or hub id, or what is there cannot be loaded.
+        ModelError: there is no such folder or hub id, or it cannot be loaded.
     """
     folder = Path(model)
     if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
@@ -99,7 +99,7 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end an assistant turn, by the generation config and by the tokenizer."""
+    """Return the ids that end an assistant turn, by the generation config and by the tokenizer."""
     configured = model.generation_config.eos_token_id
     several = configured if isinstance(configured, list) else [configured]
     return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)

@@ -4,7 +4,7 @@ The trainer's tree carries peft's LoRA modules. Sampling must not wait for it, n
 are two more trees that share every base parameter with it: the reference (the plain model) and the policy (the plain
 model whose linear layers add a *snapshot* of the adapter). Base weights exist once in memory.
 
-The policy's layers compute W x + B' (A x) with B' = (alpha / r) B: what peft computes, with less Python around it. Merging
+The policy's layers compute W x + B' (A x) with B' = (alpha / r) B, as peft does, with less Python overhead. Merging
 W + B' A would save the rest, but costs a third copy of the model, and in bfloat16 it rounds small updates away, so that
 the sampler would not be the policy that is trained. Measured on a 4 x 128 model on two CPU cores at rank 8 (32): sampling
 through peft takes 19 % (34 %) longer than from merged weights, through these layers 4 % (16 %).
@@ -26,7 +26,7 @@ ADAPTER = "default"
 
 
 def share_weights(model: Any) -> Any:
-    """A second module tree over the same parameters: no weight is copied, tied weights stay tied."""
+    """Return a second module tree over the same parameters: no weight is copied, tied weights stay tied."""
     return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
 
 
@@ -51,7 +51,6 @@ class AdaptedLinear(nn.Module):
     """A linear layer plus a fixed low-rank update. For inference only."""
 
     def __init__(self, base: nn.Module, lora: LoraLayer) -> None:
-        """Take a first snapshot of ``lora``'s weights."""
         super().__init__()
         self.base = base
         self.snapshot(lora)
@@ -63,7 +62,7 @@ class AdaptedLinear(nn.Module):
             self.up = _weight(lora.lora_B).t() * lora.scaling[ADAPTER]  # (rank, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, in) to (…, out); the update is added in float32, as peft does."""
+        """Map (…, in) to (…, out); the update is added in float32, as peft does."""
         rows = x.reshape(-1, x.shape[-1])
         y: Tensor = self.base(rows)
         y = torch.addmm(y.float(), rows.float() @ self.down, self.up).to(y.dtype)
@@ -71,14 +70,14 @@ class AdaptedLinear(nn.Module):
 
 
 def attach_adapter(plain: nn.Module, trained: Any) -> None:
-    """Give a twin of a model the adapter of ``trained``, the same model wrapped by peft."""
+    """Give a copy made by `share_weights` the adapter of ``trained``, the same model wrapped by peft."""
     for name, lora in _lora_layers(trained).items():
         parent, _, child = name.rpartition(".")
         setattr(plain.get_submodule(parent), child, AdaptedLinear(plain.get_submodule(name), lora))
 
 
 def sync_adapter(adapted: nn.Module, trained: Any) -> None:
-    """Bring the snapshots of an adapted twin up to date."""
+    """Bring the snapshots of an adapted copy up to date."""
     for name, lora in _lora_layers(trained).items():
         layer = adapted.get_submodule(name)
         assert isinstance(layer, AdaptedLinear)

@@ -1,8 +1,8 @@
-"""Trajectories to micro-batches of tensors that fit a token budget.
+"""Pack trajectories into micro-batches of tensors that fit a token budget.
 
 The rollouts of a group share their prompt, so a trajectory is cut in two: its *prefix* (the prompt without its last token) and
 its *rest*: that last token, then everything before the last sampled token, which is predicted and need not be read. A
-micro-batch reads each different prefix once, and what prefixes have in common once (`hf_levels`), then the rests. Every token to
+micro-batch reads each different prefix once, and a beginning that prefixes share once (`hf.prefix_sharing`), then the rests. Every token to
 be predicted follows one of a rest. On rollouts shorter than their prompt this is most of the work of a training step saved.
 
 Rests are of different lengths, and padding costs as much as tokens do. Where it pays they are read in two levels: the first w
@@ -27,7 +27,7 @@ from espl_bench.types import Datum
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """A trajectory in three parts."""
+    """A trajectory in three parts: a shared beginning and suffix of its prompt, and the rest."""
 
     prefix: SplitPrompt
     rest: Tokens
@@ -36,23 +36,23 @@ class SharedPrefix:
     @property
     def start(self) -> int:
         """Position of the rest's first token."""
-        return len(self.prefix.stem) + len(self.prefix.tail)
+        return len(self.prefix.shared) + len(self.prefix.suffix)
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Neighbours in this order share their prefix or are of a similar length; it is total, as far as it matters."""
-        stem, tail = self.prefix
-        return len(stem), stem, len(tail), tail, len(self.rest), self.rest, self.datum.advantage
+        """Sort key under which neighbours share their prefix or have similar lengths; total, as far as order matters."""
+        shared, suffix = self.prefix
+        return len(shared), shared, len(suffix), suffix, len(self.rest), self.rest, self.datum.advantage
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Columns of the rests, those rows that reach them, and what is to be predicted there."""
+    """Some columns of the rests: the rows that reach them, and the targets to predict there."""
 
     level: Level
     row_N: Tensor
     column_N: Tensor
-    """Index into ``level.keep``: those columns that predict a sampled token in some row."""
+    """Index into ``level.keep``: the columns that predict a sampled token in some row."""
     target_N: Tensor
     sampler_N: Tensor
     advantage_N: Tensor
@@ -74,7 +74,7 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
         data: each with at least one sampled token. A sampled first token cannot be predicted and is left out.
         budget: upper bound of the tokens of a micro-batch with more than one row, padding included.
         share_prompts: False keeps every trajectory whole: all prefixes are empty.
-        device: where the tensors are to be.
+        device: where to put the tensors.
     """
     splits = sorted(_splits(data) if share_prompts else _whole(data), key=lambda split: split.order, reverse=True)
     batch: list[SharedPrefix] = []
@@ -102,15 +102,15 @@ def _splits(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
 
 
 def _end(datum: Datum) -> int:
-    """Place of the last sampled token."""
+    """Return the index of the last sampled token."""
     return len(datum.mask_T) - 1 - datum.mask_T[::-1].index(True)
 
 
 def _cost(splits_B: Sequence[SharedPrefix]) -> int:
-    """Tokens to read, padding included, if the rests are one level."""
+    """Count the tokens to read, padding included, if the rests are one level."""
     prefixes = {split.prefix for split in splits_B}
-    stems = {prefix.stem for prefix in prefixes}
-    levels = (list(stems), [prefix.tail for prefix in prefixes], [split.rest for split in splits_B])
+    shared = {prefix.shared for prefix in prefixes}
+    levels = (list(shared), [prefix.suffix for prefix in prefixes], [split.rest for split in splits_B])
     return sum(len(rows) * max(map(len, rows)) for rows in levels)
 
 
@@ -122,12 +122,12 @@ def _collate(splits_B: Sequence[SharedPrefix], device: torch.device) -> MicroBat
     for start, stop in pairwise(bounds):
         longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]
         chunks.append(_chunk([splits_B[row] for row in longer], longer, start, stop, device))
-    prompts = prompt_levels(list(unique), "right", device) if any(prefix.tail for prefix in unique) else ()
+    prompts = prompt_levels(list(unique), "right", device) if any(prefix.suffix for prefix in unique) else ()
     return MicroBatch(prompts, tuple(chunks))
 
 
 def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
-    """Where each level of rests ends: one level, or two if that saves a quarter of their tokens (and `WORTH` of them)."""
+    """Return where each level of rests ends: one level, or two if that saves a quarter of their tokens (and `WORTH` of them)."""
     longest = max(lengths)
 
     def tokens(width: int) -> int:
@@ -139,7 +139,7 @@ def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
 
 
 def _chunk(splits_B: Sequence[SharedPrefix], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
-    """Columns ``start`` to ``stop`` of rests; column t predicts token t + 1."""
+    """Collate columns ``start`` to ``stop`` of rests; column t predicts token t + 1."""
     mask_BT = torch.zeros(len(splits_B), stop - start, dtype=torch.bool)
     predicted: list[tuple[int, float, float, float]] = []
     for row, split in enumerate(splits_B):
@@ -151,13 +151,13 @@ def _chunk(splits_B: Sequence[SharedPrefix], index: Sequence[int], start: int, s
                     (split.datum.tokens_T[token], split.datum.logprobs_T[token], split.datum.advantage, split.datum.temperature)
                 )
     keep_S = mask_BT.any(0).nonzero()[:, 0]
-    row_N, place_N = mask_BT.nonzero(as_tuple=True)
+    row_N, t_N = mask_BT.nonzero(as_tuple=True)
     target_N, sampler_N, advantage_N, temperature_N = zip(*predicted, strict=True) if predicted else ((),) * 4
     rows = [split.rest[start:stop] for split in splits_B]
     return Chunk(
         level=level(rows, [split.start + start for split in splits_B], index, device, keep=keep_S),
         row_N=row_N.to(device),
-        column_N=torch.searchsorted(keep_S, place_N).to(device),
+        column_N=torch.searchsorted(keep_S, t_N).to(device),
         target_N=torch.tensor(target_N, dtype=torch.long, device=device),
         sampler_N=torch.tensor(sampler_N, device=device),
         advantage_N=torch.tensor(advantage_N, device=device),

@@ -1,12 +1,12 @@
-"""Token sequences that begin alike, read level by level: what several rows share is computed once.
+"""Read token sequences with common beginnings level by level, so that shared tokens are computed once.
 
 The prompts of an iteration are few system messages before many problems, and the rollouts of a group share their whole prompt.
-So sequences are cut into levels. Each row of a level continues one row of the level before, through the KV cache: *stems*
-(a beginning that several prompts share), then *tails* (the remainder of each different prompt), then, in training, what a
-trajectory adds to its prompt. A row may be continued many times, or not at all. The rows of a level are padded to one width;
-padding is masked, and positions do not count it.
+So sequences are cut into levels. Each row of a level continues one row of the level before, through the KV cache: *shared*
+prefixes of several prompts, then *suffixes* (the remainder of each different prompt), then, in training, what a trajectory adds
+to its prompt. A row may be continued many times, or not at all. The rows of a level are padded to one width; padding is masked,
+and positions do not count it.
 
-(Cutting at levels instead of at every branching is what a prefix tree comes down to here, at the price of a few lines.)
+(Cutting at levels instead of at every branching gives most of the benefit of a prefix tree in a few lines.)
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -24,14 +24,14 @@ from transformers.cache_utils import DynamicCache
 Tokens = tuple[int, ...]
 
 WORTH = 64
-"""Tokens, padding included, that one more level must save: it is one more pass through the model."""
+"""Tokens, padding included, that another level must save: it costs another pass through the model."""
 
 
 class SplitPrompt(NamedTuple):
-    """A prompt in two parts."""
+    """A prompt in two parts: a prefix it may share with others, and its suffix."""
 
-    stem: Tokens
-    tail: Tokens
+    shared: Tokens
+    suffix: Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Level:
     """1 where a token is, 0 on padding."""
     position_RT: Tensor
     index_R: Tensor
-    """Which row of the level before a row continues; no meaning in a first level."""
+    """Row of the previous level that each row continues; unused in a first level."""
     keep: Tensor | int
-    """Columns whose logits are needed, or how many of the last ones."""
+    """Columns whose logits are needed, or the number of last columns."""
 
 
 def level(
@@ -74,31 +74,31 @@ def level(
 
 
 def prompt_levels(prompts: Sequence[SplitPrompt], padding: Literal["left", "right"], device: torch.device) -> tuple[Level, ...]:
-    """Stems and tails, or tails alone where there are no stems.
+    """Build levels of shared prefixes and suffixes, or of suffixes alone if nothing is shared.
 
     Args:
-        prompts: all with a stem or all without; the rows of the last level are in this order.
-        padding: the side on which the last level is padded; stems are padded on the right.
-        device: where the tensors are to be.
+        prompts: all with a shared prefix or all without; the rows of the last level are in this order.
+        padding: the side on which the last level is padded; shared prefixes are padded on the right.
+        device: where to put the tensors.
     """
-    stems: dict[Tokens, int] = {}
-    index = [stems.setdefault(prompt.stem, len(stems)) for prompt in prompts]
-    tails = level([prompt.tail for prompt in prompts], [len(prompt.stem) for prompt in prompts], index, device, padding=padding)
-    if not any(stems):
-        return (tails,)
-    return level(list(stems), [0] * len(stems), [0] * len(stems), device), tails
+    shared: dict[Tokens, int] = {}
+    index = [shared.setdefault(prompt.shared, len(shared)) for prompt in prompts]
+    suffixes = level([prompt.suffix for prompt in prompts], [len(prompt.shared) for prompt in prompts], index, device, padding=padding)
+    if not any(shared):
+        return (suffixes,)
+    return level(list(shared), [0] * len(shared), [0] * len(shared), device), suffixes
 
 
 def split_prefixes(prompts: Sequence[Tokens]) -> list[SplitPrompt]:
-    """Cut prompts where the fewest tokens are to be read in all. Every prompt keeps at least its last token as its tail.
+    """Cut prompts so that the fewest tokens are read in all. Every prompt keeps at least its last token as its suffix.
 
-    There are no stems unless these at least halve the tokens (and save `WORTH` of them). In lexicographic order, prompts that
-    share a beginning stand together. So the sorted list is cut into runs; a run of n prompts that share m tokens saves (n - 1) m,
+    Nothing is shared unless this at least halves the tokens (and saves `WORTH` of them). In lexicographic order, prompts that
+    share a beginning are adjacent. So the sorted list is cut into runs; a run of n prompts that share m tokens saves (n - 1) m,
     and dynamic programming finds the best runs.
     """
-    order = sorted(range(len(prompts)), key=lambda place: prompts[place])
+    order = sorted(range(len(prompts)), key=prompts.__getitem__)
     common = [_common(prompts[a], prompts[b]) for a, b in pairwise(order)]
-    most = [max(len(prompts[place]) - 1, 0) for place in order]
+    most = [max(len(prompts[index]) - 1, 0) for index in order]
     best = [_Run(0, 0, 0)]
     for stop in range(1, len(order) + 1):
         best.append(max(_last_runs(stop, most, common, best)))
@@ -108,37 +108,37 @@ def split_prefixes(prompts: Sequence[Tokens]) -> list[SplitPrompt]:
     stop = len(order)
     while stop:
         run = best[stop]
-        for place in order[run.start : stop]:
-            cuts[place] = SplitPrompt(prompts[place][: run.shared], prompts[place][run.shared :])
+        for index in order[run.start : stop]:
+            cuts[index] = SplitPrompt(prompts[index][: run.shared], prompts[index][run.shared :])
         stop = run.start
     return cuts
 
 
 class _Run(NamedTuple):
-    """The last run of the first n prompts, if these are cut in the best way."""
+    """The last run of the first n prompts, if these are cut optimally."""
 
     saved: int
-    """Tokens, by all runs together."""
+    """Tokens saved by all runs together."""
     start: int
     shared: int
 
 
 def _last_runs(stop: int, most: Sequence[int], common: Sequence[int], best: Sequence[_Run]) -> Iterator[_Run]:
-    """All runs that end before ``stop``. ``most`` is the longest stem of each prompt alone; only a run's first can be its limit."""
+    """Yield all runs that end before ``stop``. ``most`` is each prompt's longest prefix; only a run's first can be its limit."""
     yield _Run(best[stop - 1].saved, stop - 1, most[stop - 1])
     shared = sys.maxsize
     for start in range(stop - 2, -1, -1):
         shared = min(shared, common[start])
         if shared == 0:
             return
-        stem = min(shared, most[start])
-        yield _Run(best[start].saved + (stop - start - 1) * stem, start, stem)
+        prefix = min(shared, most[start])
+        yield _Run(best[start].saved + (stop - start - 1) * prefix, start, prefix)
 
 
 def _common(a: Tokens, b: Tokens) -> int:
-    for place, (left, right) in enumerate(zip(a, b, strict=False)):
+    for length, (left, right) in enumerate(zip(a, b, strict=False)):
         if left != right:
-            return place
+            return length
     return min(len(a), len(b))
 
 
@@ -146,18 +146,18 @@ def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | No
     """Read the levels in turn; gradients flow through the cache.
 
     Args:
-        model: a causal LM of transformers, or one without its output layer (`hf_vocabulary`).
+        model: a causal LM of transformers, or one without its output layer (`hf.chunked_logprobs`).
         levels: at least one.
-        cache: an empty one, to be filled with the last level's rows; None will do for a single level.
+        cache: an empty one, filled with the last level's rows; may be None for a single level.
 
     Returns:
-        The kept logits of each level (R, S, V), or what an output layer would read, and the attention mask over all that the
-        last level's rows have read (R, L).
+        The kept logits of each level (R, S, V), or the inputs of the output layer, and the attention mask over all tokens
+        that the last level's rows have read (R, L).
     """
     seen_RL = levels[0].seen_RT
     logits: list[Tensor] = []
-    for place, rows in enumerate(levels):
-        if place:
+    for depth, rows in enumerate(levels):
+        if depth:
             assert cache is not None
             cache.batch_select_indices(rows.index_R)
             seen_RL = torch.cat([seen_RL[rows.index_R], rows.seen_RT], 1)

@@ -1,17 +1,17 @@
 """Batched sampling with transformers models: a decode loop of our own instead of ``generate``.
 
-What it does that ``generate`` does not:
+Differences from ``generate``:
 
-1. *What prompts share is read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill and
-   its cache (`hf_memory`), and prompts with the same beginning (one system message before many problems) share that.
+1. *Shared prompts are read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill and
+   its cache (`hf.kv_cache`), and prompts with the same beginning (one system message before many problems) share that.
 2. *A row's randomness is its own.* Each request's seed names a stream of uniforms, drawn before the loop; tokens come
-   from them by inverse CDF. A row draws the same numbers wherever it stands in a batch.
+   from them by inverse CDF. A row draws the same numbers at any position in a batch.
 3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped.
 4. *The log-probabilities are the trainer's.* They are log_softmax(logits / temperature) over the whole vocabulary. Where
    top_p < 1 the token is drawn from the renormalised nucleus, but this is still what is reported: the quantity that the
    trainer recomputes. A greedy row (temperature 0) reports those of temperature 1.
 
-Requests are put into one canonical order before they are batched, so that the order they come in changes nothing at all.
+Requests are sorted into one canonical order before they are batched, so results do not depend on the order they arrive in.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -30,15 +30,15 @@ from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
 
 _KEEP = 0.75
-"""Rows are dropped once fewer than this share of them is alive: dropping copies the whole KV cache."""
+"""Rows are dropped once fewer than this share of them are alive: dropping copies the whole KV cache."""
 
 
 @dataclass(slots=True)
 class _Rows:
     """The rows of a running batch, B of them; every field is indexed by row."""
 
-    place_B: Tensor
-    """Which output the row writes to."""
+    output_B: Tensor
+    """Index of the output that the row writes to."""
     length_B1: Tensor
     """Prompt tokens of the row: the position of its first new token."""
     limit_B: Tensor
@@ -74,12 +74,12 @@ class BatchSampler:
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[SampleRequest]) -> list[Sampled]:
-        """One result per request, in order. A prompt that fills the model's context gets zero tokens and LENGTH."""
+        """Return one result per request, in order. A prompt that fills the model's context gets zero tokens and LENGTH."""
         results = [CUT] * len(requests)
         for batch in self._batches(requests):
-            sampled_B = self._decode([requests[place] for place in batch])
-            for place, sampled in zip(batch, sampled_B, strict=True):
-                results[place] = sampled
+            sampled_B = self._decode([requests[index] for index in batch])
+            for index, sampled in zip(batch, sampled_B, strict=True):
+                results[index] = sampled
         return results
 
     def _limit(self, request: SampleRequest) -> int:
@@ -88,17 +88,17 @@ class BatchSampler:
         return min(request.max_tokens, self._context - len(request.prompt_T))
 
     def _batches(self, requests: Sequence[SampleRequest]) -> Iterator[list[int]]:
-        """Places of the requests of each batch, in the canonical order: similar lengths stand together."""
-        places = [place for place, request in enumerate(requests) if self._limit(request) > 0]
-        places.sort(key=lambda place: _canonical(requests[place]))
+        """Yield the indices of the requests of each batch, in the canonical order: similar lengths are adjacent."""
+        order = [index for index, request in enumerate(requests) if self._limit(request) > 0]
+        order.sort(key=lambda index: _canonical(requests[index]))
         batch: list[int] = []
         prompt = new = 0
-        for place in places:
-            prompt, new = max(prompt, len(requests[place].prompt_T)), max(new, self._limit(requests[place]))
+        for index in order:
+            prompt, new = max(prompt, len(requests[index].prompt_T)), max(new, self._limit(requests[index]))
             if batch and (len(batch) + 1) * (prompt + new) > self._max_batch_tokens:
                 yield batch
-                batch, prompt, new = [], len(requests[place].prompt_T), self._limit(requests[place])
-            batch.append(place)
+                batch, prompt, new = [], len(requests[index].prompt_T), self._limit(requests[index])
+            batch.append(index)
         if batch:
             yield batch
 
@@ -116,9 +116,9 @@ class BatchSampler:
             token_B1 = draw(logprobs_BV, rows.uniform_BT[:, t : t + 1], rows.top_p_B1 if nucleus else None)
             if greedy:
                 token_B1 = torch.where(rows.greedy_B[:, None], logits_BV.argmax(-1, keepdim=True), token_B1)
-            tokens_BT[rows.place_B, t] = token_B1[:, 0]
-            logprobs_BT[rows.place_B, t] = logprobs_BV.gather(-1, token_B1)[:, 0]
-            count_B[rows.place_B] += rows.alive_B
+            tokens_BT[rows.output_B, t] = token_B1[:, 0]
+            logprobs_BT[rows.output_B, t] = logprobs_BV.gather(-1, token_B1)[:, 0]
+            count_B[rows.output_B] += rows.alive_B
             rows.alive_B &= ~torch.isin(token_B1[:, 0], self._eos) & (rows.limit_B > t + 1)
             alive = int(rows.alive_B.sum())
             if alive == 0:
@@ -135,7 +135,7 @@ class BatchSampler:
         limits = [self._limit(request) for request in requests_B]
         temperature_B1 = torch.tensor([[request.temperature] for request in requests_B], device=device)
         return _Rows(
-            place_B=torch.arange(len(requests_B), device=device),
+            output_B=torch.arange(len(requests_B), device=device),
             length_B1=torch.tensor([[len(request.prompt_T)] for request in requests_B], device=device),
             limit_B=torch.tensor(limits, device=device),
             uniform_BT=torch.from_numpy(np.stack([uniforms(request.seed, max(limits)) for request in requests_B])).to(device),
@@ -156,7 +156,7 @@ class BatchSampler:
 
 
 def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The first ``count`` numbers of a seed's stream, in (0, 1]. ``seed`` is not negative."""
+    """Return the first ``count`` numbers of a seed's stream, in (0, 1]. ``seed`` is not negative."""
     return np.float32(1.0) - np.random.Generator(np.random.Philox(seed)).random(count, dtype=np.float32)
 
 
@@ -168,7 +168,7 @@ def draw(logprobs_BV: Tensor, uniform_B1: Tensor, top_p_B1: Tensor | None) -> Te
     Args:
         logprobs_BV: normalised log-probabilities.
         uniform_B1: in (0, 1].
-        top_p_B1: mass of the nucleus to draw from, per row; None draws from the whole distribution.
+        top_p_B1: probability mass of the nucleus to draw from, per row; None draws from the whole distribution.
 
     Returns:
         Token ids, (B, 1).

@@ -1,4 +1,4 @@
-"""One optimiser step of LoRA weights on a set of trajectories, in micro-batches that fit a token budget.
+"""Train LoRA weights: one optimiser step on a set of trajectories, in micro-batches that fit a token budget.
 
 The loss is a sum over data and tokens, so how the data are split changes nothing but rounding. Nothing here draws random
 numbers (the adapter has no dropout, and the model stays in eval mode), so a checkpoint needs no RNG state.
@@ -44,14 +44,14 @@ NOTHING_TRAINED: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What one micro-batch leaves behind, without gradients; N sampled tokens of B trajectories."""
+    """Results of one micro-batch, without gradients; N sampled tokens of B trajectories."""
 
     loss: float
     logprobs_N: Tensor
     sampler_N: Tensor
     entropy_N: Tensor
     gap_B: Tensor
-    """log of the product of each trajectory's ratios."""
+    """Log of the product of each trajectory's ratios."""
 
 
 class Trainer:
@@ -79,11 +79,11 @@ class Trainer:
             _checkpoint_activations(model)
 
     def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
-        """One optimiser step on the sum over data and tokens.
+        """Take one optimiser step on the sum over data and tokens.
 
         Returns:
             ``loss`` (the sum), ``grad_norm`` (before clipping), those of `learning.losses.mismatch` and of
-            `learning.correction.spread`, and ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no
+            `learning.correction.off_policy_metrics`, and ``skipped_steps``: 1 if the loss or a gradient was not finite, in which case no
             weight has changed.
         """
         trainable = [datum for datum in data if any(datum.mask_T[1:])]
@@ -107,7 +107,7 @@ class Trainer:
 
     @torch.inference_mode()
     def score(self, datum: Datum) -> list[float]:
-        """The current log-probability of each sampled token of one trajectory, at its temperature."""
+        """Return the current log-probability of each sampled token of one trajectory, at its temperature."""
         [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
         return self._scores(batch)[0].tolist()
 
@@ -128,25 +128,25 @@ class Trainer:
         return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
 
     def _scores(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the sampled tokens and entropies, each (N,)."""
+        """Compute log-probabilities of the sampled tokens and entropies, each (N,)."""
         return self._vocabulary.scores(self._predicting(batch), _joined(batch, "target_N"), _joined(batch, "temperature_N"))
 
     def _predicting(self, batch: MicroBatch) -> Tensor:
-        """The rows that predict the sampled tokens, (N, …). The rests meet their prefixes through a KV cache, as in sampling."""
+        """Compute the rows that predict the sampled tokens, (N, …). The rests attend to their prefixes through a KV cache."""
         levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
         cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
         read_RS, _ = forward_levels(self.model, levels, cache)
-        kept = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
-        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in kept])
+        chunks = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
+        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in chunks])
 
 
 def _joined(batch: MicroBatch, name: str) -> Tensor:
-    """A field of all chunks, (N,)."""
+    """Concatenate a field of all chunks, (N,)."""
     return torch.cat([getattr(chunk, name) for chunk in batch.chunks])
 
 
 def _rollouts(batch: MicroBatch) -> Tensor:
-    """Which trajectory of the micro-batch each predicted token belongs to, (N,): a second level continues rows of the first."""
+    """Return the trajectory index of each predicted token, (N,): a second level continues rows of the first."""
     first, *later = batch.chunks
     return torch.cat([first.row_N, *(chunk.level.index_R[chunk.row_N] for chunk in later)])
 

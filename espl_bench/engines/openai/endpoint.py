@@ -1,8 +1,8 @@
-"""One OpenAI-compatible endpoint over HTTP: what goes over the wire, what is tried again, and what never leaves this module.
+"""Client of one OpenAI-compatible endpoint over HTTP: requests, retries, and protection of the key.
 
-The key is read from the environment when the endpoint is opened. It travels in one header, is held where no representation
-shows it, and is blanked out of everything the endpoint sends back. What may pass (429, 5xx, a broken connection, a body
-that is no JSON, no answer in time) is tried again with exponential backoff and full jitter; the rest is one line at once.
+The key is read from the environment when the endpoint is opened. It is sent in one header, never appears in a `repr`, and is
+masked in everything the endpoint sends back. Transient failures (429, 5xx, a broken connection, a body that is not JSON, no
+answer in time) are retried with exponential backoff and full jitter; any other failure is a one-line error at once.
 """
 
 import asyncio
@@ -25,28 +25,28 @@ from espl_bench.utils.retries import may_pass
 Read = TypeVar("Read")
 
 KEY_ENV = "OPENAI_API_KEY"
-"""Where the key is looked for unless another variable is named."""
+"""Variable that holds the key unless another is named."""
 FIRST_WAIT_S = 1.0
 """Upper end of the first backoff; each further one is twice as long."""
 LONGEST_WAIT_S = 60.0
 """Upper end of any backoff."""
 LONGEST_RETRY_AFTER_S = 300.0
-"""A Retry-After beyond this ends the run instead of sitting it out."""
+"""A longer Retry-After ends the run instead of waiting."""
 CONNECT_S = 30.0
 MAX_BODY = 16 * 2**20
-"""Bytes of an answer."""
+"""Maximum bytes of an answer."""
 MAX_DETAIL = 300
-"""Characters of an endpoint's own words in a message."""
+"""Maximum characters quoted from an endpoint in a message."""
 
 _SPENT_QUOTA = "insufficient_quota"
-"""OpenAI's code for a 429 that waiting does not mend."""
+"""OpenAI's code for a 429 that waiting does not fix."""
 
 
 class TransientError(Exception):
-    """A failure that may have passed at the next try."""
+    """A failure that another try may not meet again."""
 
     def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
-        """`retry_after_s`: the endpoint asks not to come back sooner."""
+        """Set the reason; `retry_after_s` is the least wait that the endpoint asks for."""
         super().__init__(reason)
         self.retry_after_s = retry_after_s
 
@@ -55,7 +55,7 @@ class RefusedError(EndpointError):
     """An answer that another try would not change."""
 
     def __init__(self, message: str, status: int, code: str | None, param: str | None) -> None:
-        """`code` and `param` are the endpoint's own names for what is wrong and with which parameter."""
+        """Set the message; `code` and `param` are the endpoint's own names for the error and the parameter at fault."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -64,23 +64,23 @@ class RefusedError(EndpointError):
 
 @dataclass(frozen=True, slots=True)
 class EndpointAccess:
-    """How an endpoint is reached."""
+    """Address, key and limits of an endpoint."""
 
     base_url: str
-    """As in ``http://127.0.0.1:8000/v1``."""
+    """For example ``http://127.0.0.1:8000/v1``."""
     key: SecretStr | None
     key_env: str
-    """The variable the key is looked for in, for messages."""
+    """Variable that holds the key, for messages."""
     timeout_s: float
-    """Of one try, from the connection to the last byte."""
+    """Limit of one try, from the connection to the last byte."""
     tries: int
 
 
 def read_key(variable: str | None) -> SecretStr | None:
-    """The key from the environment; None if no variable is named and the usual one is not set (a server without a key).
+    """Read the key from the environment; None if no variable is named and the usual one is not set (a server without a key).
 
     Raises:
-        UsageError: the named variable is not set, or holds what cannot be a key. The value is not shown.
+        UsageError: the named variable is not set, or its value cannot be a key. The value is not shown.
     """
     name = variable or KEY_ENV
     value = os.environ.get(name, "").strip()
@@ -89,7 +89,7 @@ def read_key(variable: str | None) -> SecretStr | None:
             return None
         raise UsageError(f"--api-key-env names {name}, which is not set; export it, or name another variable")
     if not (value.isascii() and value.isprintable()) or " " in value:
-        raise UsageError(f"the value of {name} cannot be a key: it holds blanks or other than ASCII; export it anew")
+        raise UsageError(f"the value of {name} cannot be a key: it holds blanks or non-ASCII characters; export it again")
     return SecretStr(value)
 
 
@@ -97,7 +97,6 @@ class Endpoint:
     """A connection pool to one endpoint. Used from one event loop."""
 
     def __init__(self, access: EndpointAccess) -> None:
-        """Nothing is connected yet."""
         self.access = access
         secret = access.key.get_secret_value() if access.key else None
         self._secret = secret
@@ -114,11 +113,11 @@ class Endpoint:
         await self._client.aclose()
 
     async def get(self, path: str, read: Callable[[dict[str, Any]], Read]) -> Read:
-        """What `read` makes of a JSON object. Raises as `post`."""
+        """Return the result of `read` on a JSON object. Raises as `post`."""
         return await self._call("GET", path, None, read)
 
     async def post(self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Read]) -> Read:
-        """Send JSON and return what `read` makes of the JSON object that comes back.
+        """Send JSON and return the result of `read` on the JSON object that comes back.
 
         Args:
             path: below the endpoint's address.
@@ -132,7 +131,7 @@ class Endpoint:
         return await self._call("POST", path, body, read)
 
     def clean(self, text: str) -> str:
-        """A text of the endpoint's without the key, should it have been echoed."""
+        """Mask the key in a text from the endpoint, in case it was echoed."""
         return text.replace(self._secret, MASK) if self._secret else text
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], Read]) -> Read:
@@ -157,17 +156,17 @@ class Endpoint:
             parsed: object = json.loads(data)
         except (ValueError, RecursionError):
             parsed = None
-        found = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else None
+        reply = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else None
         if response.status_code == 200:
-            if found is None:
-                raise TransientError("a body that is no JSON object")
-            return read(found)
-        raise self._failure(response, found, data)
+            if reply is None:
+                raise TransientError("a body that is not a JSON object")
+            return read(reply)
+        raise self._failure(response, reply, data)
 
-    def _failure(self, response: httpx2.Response, found: dict[str, Any] | None, data: bytes) -> TransientError | EndpointError:
-        """What an error status means."""
+    def _failure(self, response: httpx2.Response, reply: dict[str, Any] | None, data: bytes) -> TransientError | EndpointError:
+        """Convert an error status to the exception to raise."""
         status = response.status_code
-        inner: object = (found or {}).get("error", found)
+        inner: object = (reply or {}).get("error", reply)
         error: dict[str, Any] = cast(dict[str, Any], inner) if isinstance(inner, dict) else {}
         code, param = (value if isinstance(value := error.get(name), str) else None for name in ("code", "param"))
         message = error.get("message")
@@ -189,12 +188,12 @@ class Endpoint:
         return RefusedError(f"{where} refuses the request ({words})", status, code, param)
 
     def _words(self, text: str) -> str:
-        """An endpoint's own words: one line, bounded, without credentials."""
+        """Quote an endpoint's text: one line, bounded, without credentials."""
         return mask_text(self.clean(" ".join(text.split())))[:MAX_DETAIL]
 
 
 async def _read(response: httpx2.Response, where: str) -> bytes:
-    """The body, up to its bound."""
+    """Read the body, up to its bound."""
     data = bytearray()
     async for chunk in response.aiter_bytes():
         data += chunk
@@ -204,14 +203,14 @@ async def _read(response: httpx2.Response, where: str) -> bytes:
 
 
 def _wait_s(state: RetryCallState) -> float:
-    """Full jitter below a bound that doubles, and never less than the endpoint asked for."""
+    """Return a wait with full jitter below a bound that doubles, and never less than the endpoint asked for."""
     backoff = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)(state)
     error = state.outcome.exception() if state.outcome else None
     return backoff + error.retry_after_s if isinstance(error, TransientError) else backoff
 
 
 def _retry_after_s(header: str | None) -> float:
-    """Seconds of a Retry-After header, which holds a number or a date; 0 for none and for nonsense."""
+    """Parse a Retry-After header, a number or a date, to seconds; 0 for a missing or malformed one."""
     if header is None:
         return 0.0
     text = header.strip()

@@ -1,7 +1,7 @@
-"""Engine `openai`: a model behind an OpenAI-compatible chat endpoint (vLLM, SGLang, hosted). It samples, and never trains.
+"""Engine `openai`: a model behind an OpenAI-compatible chat endpoint (vLLM, SGLang, hosted). It samples and cannot train.
 
-It speaks text: messages go out, a text and the endpoint's own token counts come back. There are no ids and no
-log-probabilities, and *current* and *reference* are one thing: the model as it is served.
+It works on text: messages go out, a text and the endpoint's own token counts come back. There are no ids and no
+log-probabilities, and *current* and *reference* are the same: the model as served.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason, Usage
 
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH, "content_filter": StopReason.FILTERED}
-"""By the wire's ``finish_reason``."""
+"""Stop reason by the wire's ``finish_reason``."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -40,7 +40,7 @@ class _Usage(BaseModel):
 
 
 class _Answer(BaseModel):
-    """The parts of a chat completion that are read."""
+    """The fields of a chat completion that are read."""
 
     choices: Annotated[list[_Choice], Field(min_length=1)]
     usage: _Usage | None = None
@@ -56,15 +56,15 @@ class _Listing(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ResponseForm:
-    """Which optional words of the wire an endpoint understands. Starts with all, and learns from refusals."""
+    """The optional fields that an endpoint understands. Starts with all, and drops those it refuses."""
 
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """The first is what most endpoints know; OpenAI's reasoning models take the second only."""
+    """Most endpoints accept the first; OpenAI's reasoning models accept only the second."""
     seed: bool = True
     top_p: bool = True
 
     def body(self, model: str, request: SampleRequest) -> dict[str, Any]:
-        """One request. Temperature and top-p are always said where they are understood, or a server's own would apply."""
+        """Build the body of one request. Temperature and top-p are always sent where accepted, or a server's defaults would apply."""
         return {
             "model": model,
             "messages": [{"role": message.role, "content": message.content} for message in request.messages],
@@ -75,7 +75,7 @@ class ResponseForm:
         }
 
     def after(self, refusal: RefusedError, request: SampleRequest) -> "ResponseForm | None":
-        """The form to go on with; None if what is refused cannot be left out without changing what is asked for."""
+        """Return the form to use after a refusal; None if omitting what is refused would change the request."""
         if refusal.code not in ("unsupported_parameter", "unsupported_value", "unknown_parameter"):
             return None
         match refusal.param:
@@ -90,26 +90,26 @@ class ResponseForm:
 
 
 class TextChat:
-    """The chat of an engine that speaks text: no ids at all. The conversation is in a request's messages."""
+    """The chat of an engine that works on text, without ids. The conversation is in a request's messages."""
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """No ids."""
+        """Return no ids."""
         return ()
 
     def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...]:
-        """No ids."""
+        """Return no ids."""
         return ()
 
     def with_tools(self, tools: Sequence[ToolSpec]) -> "TextChat":
-        """Refuse: what an endpoint makes of a model's own tool format is the endpoint's affair, and is not seen here."""
-        raise UsageError("engine openai words tools as text; use --tool-format text")
+        """Refuse: what an endpoint makes of a model's own tool format cannot be checked here."""
+        raise UsageError("engine openai describes tools as text; use --tool-format text")
 
     def harmless(self, text: str) -> str:
-        """The text: which markers the endpoint's model has is not known here, and those in general use are gone already."""
+        """Return the text unchanged: the markers of the endpoint's model are unknown, and common ones are escaped already."""
         return text
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """The text of no ids."""
+        """Return an empty text: there are no ids to decode."""
         return ""
 
 
@@ -117,10 +117,9 @@ class OpenAIEngine:
     """One model at one endpoint. Made by `at`; current and reference client are the engine itself."""
 
     isolates_snapshots = True
-    batches_continuously = False  # a request that fails for good must keep the others of its call from being begun
+    batches_continuously = False  # a request that fails for good must stop the others of its call
 
     def __init__(self, model: str, access: EndpointAccess) -> None:
-        """Nothing is asked yet."""
         self.chat: Chat = TextChat()
         self.model = model
         self.access = access
@@ -129,10 +128,10 @@ class OpenAIEngine:
 
     @classmethod
     def at(cls, base_url: str, model: str, key_env: str | None, timeout_s: float, tries: int) -> "OpenAIEngine":
-        """The engine, once the endpoint has said that it serves the model.
+        """Return the engine after checking that the endpoint serves the model.
 
         Raises:
-            UsageError: the key's variable is not set, or the endpoint lists models and this is none of them.
+            UsageError: the key's variable is not set, or the endpoint lists models without this one.
             EndpointError: it does not answer, or refuses the key.
         """
         access = EndpointAccess(base_url, read_key(key_env), key_env or KEY_ENV, timeout_s, tries)
@@ -140,15 +139,15 @@ class OpenAIEngine:
         return cls(model, access)
 
     async def current(self) -> "OpenAIEngine":
-        """The model as it is served."""
+        """Return the engine itself: the model as served."""
         return self
 
     async def reference(self) -> "OpenAIEngine":
-        """The model as it is served."""
+        """Return the engine itself: the model as served."""
         return self
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order, all asked at once. Seeds are sent; whether they bind is the endpoint's affair.
+        """Return one completion per request, in order, all sent at once. Seeds are sent; the endpoint may ignore them.
 
         Raises:
             EndpointError: a request failed for good.
@@ -159,16 +158,16 @@ class OpenAIEngine:
         if not request.messages:
             raise ValueError("a request to an endpoint needs its messages")
         answer = await self._post(request)
-        if answer is None:  # as an engine that takes ids answers a prompt that fills the context
+        if answer is None:  # the same result as from an engine that takes ids
             return Completion((), (), "", StopReason.LENGTH, Usage(0, 0))
         if answer.usage is None:
-            raise EndpointError(f"{self.access.base_url} does not say what an answer used, and tokens cannot be counted; use one that does")
+            raise EndpointError(f"{self.access.base_url} does not report token usage, and tokens cannot be counted; use one that does")
         choice, usage = answer.choices[0], Usage(answer.usage.prompt_tokens, answer.usage.completion_tokens)
         text = self._open().clean(choice.message.content or "")
         return Completion((), (), text, STOP_REASONS[choice.finish_reason], usage)
 
     async def _post(self, request: SampleRequest) -> _Answer | None:
-        """The answer, in whatever form the endpoint takes the request; None if the prompt fills the model's context."""
+        """Send the request in the form that the endpoint accepts; return None if the prompt fills the model's context."""
         while True:
             form = self._form
             try:
@@ -179,21 +178,21 @@ class OpenAIEngine:
                 adapted = form.after(refusal, request)
                 if adapted is None:
                     raise
-                if self._form is form:  # another request may have learned it meanwhile
+                if self._form is form:  # another request may have adapted it meanwhile
                     self._form = adapted
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """Refuse: the weights are the endpoint's. config.py refuses a method that trains before it starts."""
+        """Refuse: the weights are the endpoint's. A method that trains is refused earlier, when its config is checked."""
         raise UsageError("engine openai cannot train: the weights are the endpoint's; use --engine hf")
 
     async def save(self, folder: Path) -> None:
-        """There is nothing to save: no weights, no optimiser. What was answered is kept by answers.py."""
+        """Do nothing: there are no weights and no optimiser. `accounting.response_cache` keeps the responses."""
 
     async def load(self, folder: Path) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def close(self) -> None:
-        """Close the connections; asking again opens new ones."""
+        """Close the connections; a later request opens new ones."""
         if self._endpoint is not None:
             await self._endpoint.close()
             self._endpoint = None
@@ -205,29 +204,29 @@ class OpenAIEngine:
 
 
 def _completion(body: dict[str, Any]) -> _Answer:
-    """A chat completion; anything else may be one at the next try."""
+    """Parse a chat completion; anything else raises TransientError, since the next try may bring one."""
     try:
         return _Answer.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise TransientError(f"no chat completion ({where}: {first['msg']})") from error
+        raise TransientError(f"not a chat completion ({where}: {first['msg']})") from error
 
 
 async def _require_model(access: EndpointAccess, model: str) -> None:
-    """Ask the endpoint what it serves, if it tells. Raises UsageError if the model is not among it."""
+    """Raise UsageError if the endpoint lists its models and this one is missing."""
     endpoint = Endpoint(access)
     try:
         listed = await endpoint.get("models", dict)
     except RefusedError as refusal:
-        if refusal.status in (404, 405, 501):  # an endpoint need not list
+        if refusal.status in (404, 405, 501):  # listing is optional
             return
         raise
     finally:
         await endpoint.close()
     try:
         served = [row.id for row in _Listing.model_validate(listed).data]
-    except ValidationError:  # not in this form: the first request will tell
+    except ValidationError:  # another form of listing: the first request will show
         return
     if served and model not in served:
         raise unknown(f"model at {access.base_url}", model, served[:20] if model not in served[20:] else served)

@@ -1,14 +1,14 @@
-"""The project's nouns in Tinker's words, and back. Pure: nothing is asked here.
+"""Convert the project's types to Tinker's and back. Pure: no request is made.
 
-What differs from the embedded engine:
+Differences from the embedded engine:
 
 1. *Temperature.* The service's trainer does not divide logits by it, and the sampler's log-probabilities are those of temperature 1
-   (read in SkyRL; agreed with the trainer's to 1e-3 in the tests). At another temperature both still agree, but they are not those
-   the tokens were drawn with.
+   (read in SkyRL; agreed with the trainer's to 1e-3 in the tests). At another temperature both still agree, but they are not the
+   log-probabilities the tokens were drawn with.
 2. *Seeds* are sent with 31 bits.
 3. *Entropy* of a token's distribution does not come back. Its estimate is the mean of -log p over the sampled tokens.
 4. *Reduction.* The hosted service sums the loss over tokens, as the embedded engine does. SkyRL's JAX server divides each sequence's by
-   its length and takes the mean over sequences. The loss that is reported is the sum, computed here.
+   its length and averages over sequences. The reported loss is the sum, computed here.
 """
 
 import math
@@ -27,11 +27,11 @@ from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 SEED_BITS = 31
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH}
 GRAD_NORM = "grad_norm"
-"""How the key of the gradient's norm ends, where a service tells it (SkyRL: ``skyrl.ai/grad_norm``)."""
+"""Suffix of the metric's name for the gradient norm, where a service reports it (SkyRL: ``skyrl.ai/grad_norm``)."""
 
 
 def sampling_params(request: SampleRequest, stops: Sequence[int], limit: int) -> tinker.SamplingParams:
-    """How one completion is drawn: until one of the `stops` or for `limit` tokens."""
+    """Convert one request: sample until one of the `stops` or for `limit` tokens."""
     return tinker.SamplingParams(
         max_tokens=limit,
         seed=request.seed % 2**SEED_BITS,
@@ -50,7 +50,7 @@ def completion(sequence: tinker.SampledSequence, text: str) -> Completion:
 
 
 def wire_datum(datum: Datum) -> tinker.Datum:
-    """One trajectory: T - 1 positions that predict the next token, with no advantage where it was not sampled."""
+    """Convert one trajectory: T - 1 positions that predict the next token, with zero advantage where it was not sampled."""
     weights_T = [datum.advantage if sampled else 0.0 for sampled in datum.mask_T]
     return tinker.Datum(
         model_input=tinker.ModelInput.from_ints(list(datum.tokens_T[:-1])),
@@ -63,14 +63,14 @@ def wire_datum(datum: Datum) -> tinker.Datum:
 
 
 def loss_config(loss: LossSpec) -> dict[str, float] | None:
-    """The clips, for a loss that has any."""
+    """Return the clip bounds, for a loss that has any."""
     if loss.name == "importance_sampling":
         return None
     return {"clip_low_threshold": loss.clip_low, "clip_high_threshold": loss.clip_high}
 
 
 def adam_params(adam: AdamParams) -> tinker.AdamParams:
-    """One optimiser step's settings."""
+    """Convert the settings of one optimiser step."""
     return tinker.AdamParams(
         learning_rate=adam.lr, beta1=adam.beta1, beta2=adam.beta2, eps=adam.eps, weight_decay=0.0, grad_clip_norm=adam.grad_clip
     )
@@ -79,7 +79,7 @@ def adam_params(adam: AdamParams) -> tinker.AdamParams:
 def metrics(
     data: Sequence[Datum], outputs: Sequence[Mapping[str, tinker.TensorData]], optimiser: Mapping[str, float] | None, loss: LossSpec
 ) -> dict[str, float]:
-    """Those of the embedded engine, from the trainer's log-probabilities; ``grad_norm`` only where the service tells it.
+    """Compute the embedded engine's metrics from the trainer's log-probabilities; ``grad_norm`` only where the service reports it.
 
     Raises:
         EngineError: log-probabilities are missing, or are not finite: the step that was made with them is worth nothing.
@@ -94,10 +94,10 @@ def metrics(
         raise EngineError("the service trained on log-probabilities that are not finite; lower the learning rate")
     sampled = [(datum, place) for datum in data for place in range(1, len(datum.tokens_T)) if datum.mask_T[place]]
     logprobs_N = torch.tensor(logprobs, dtype=torch.float64)
-    sampler_N = torch.tensor([datum.logprobs_T[place] for datum, place in sampled], dtype=torch.float64)
+    sampler_N = torch.tensor([datum.logprobs_T[t] for datum, t in sampled], dtype=torch.float64)
     advantages_N = torch.tensor([datum.advantage for datum, _ in sampled], dtype=torch.float64)
     row_N = torch.tensor([row for row, datum in enumerate(data) for sampled in datum.mask_T[1:] if sampled])
-    told = next((value for key, value in (optimiser or {}).items() if key.endswith(GRAD_NORM)), None)
+    grad_norm = next((value for key, value in (optimiser or {}).items() if key.endswith(GRAD_NORM)), None)
     return {
         "loss": summed_loss(logprobs_N, sampler_N, advantages_N, loss).item(),
         **({} if told is None else {"grad_norm": told}),

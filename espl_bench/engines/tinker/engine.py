@@ -1,9 +1,9 @@
-"""Engine `tinker`: a training service that speaks the Tinker API, hosted or on a cluster of one's own. Nothing is computed here.
+"""Engine `tinker`: a training service that speaks the Tinker API, hosted or on a cluster of one's own. All computation is remote.
 
-The service owns the weights. What is asked of it, in its own words: a LoRA training client, which is made when something is first
-trained (until then the adapter changes nothing, and the base model is what is sampled); after every step a sampling client of the new
-weights; a sampling client of the base model as the reference. A checkpoint is a path at the service, with the optimiser's state;
-only the path lies in the run directory.
+The service owns the weights. The engine uses, in the service's words: a LoRA training client, made at the first train step (until
+then the adapter changes nothing, and the base model is sampled); after every step a sampling client of the new weights; a sampling
+client of the base model as the reference. A checkpoint is a path at the service, with the optimiser's state; the run directory holds
+only the path.
 """
 
 import json
@@ -28,25 +28,25 @@ from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 from espl_bench.utils.validation import FrozenRecord
 
 STATE = "tinker.json"
-"""A checkpoint's only file."""
+"""The only file of a checkpoint."""
 ADAPTER_SEED_BITS = 31
 
 
 class _State(FrozenRecord):
-    """What a checkpoint says."""
+    """The contents of a checkpoint."""
 
     format: str = "espl-bench/tinker/1"
     model: str
     lora_rank: int
     path: str | None
-    """Where the service keeps weights and optimiser; None: nothing was trained yet."""
+    """Path at the service of weights and optimiser; None if nothing was trained yet."""
 
 
 class TinkerSamplingClient:
     """Samples from one version of the weights."""
 
     def __init__(self, service: Service, client: Any, chat: HfChat, context: int | None) -> None:
-        """`client` is the SDK's; `context` bounds prompt and completion together, if it is known."""
+        """Wrap the SDK's `client`; `context` bounds prompt and completion together, if it is known."""
         self._service = service
         self._client = client
         self._chat = chat
@@ -54,9 +54,9 @@ class TinkerSamplingClient:
         self._stops = sorted(chat.eos_ids)
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order, all asked at once. A prompt that fills the context gets no tokens and LENGTH.
+        """Return one completion per request, in order, all sent at once. A prompt that fills the context gets no tokens and LENGTH.
 
-        Seeds are sent. SkyRL's server then draws the same tokens whatever else it computes, up to the rounding of its batches.
+        Seeds are sent. SkyRL's server then draws the same tokens whatever else it computes, up to rounding within its batches.
 
         Raises:
             EngineError: a request failed.
@@ -85,7 +85,6 @@ class TinkerEngine:
     batches_continuously = True
 
     def __init__(self, service: Service, model: str, chat: HfChat, *, context: int | None, lora_rank: int, seed: int) -> None:
-        """Use `at` instead."""
         self.chat: Chat = chat
         self._hf_chat = chat
         self._service = service
@@ -101,16 +100,16 @@ class TinkerEngine:
     def at(
         cls, base_url: str | None, model: str, key_env: str | None, *, lora_rank: int, seed: int, timeout_s: float, tries: int
     ) -> "TinkerEngine":
-        """The engine, once the service has said that it is there and serves the model. No training client is made yet.
+        """Return the engine after checking that the service is up and serves the model. No training client is made yet.
 
         Args:
-            base_url: None: the variable TINKER_BASE_URL, else the hosted service.
+            base_url: address of the service; None: the variable TINKER_BASE_URL, else the hosted service.
             model: as the service names it; its tokenizer is loaded under the same name (a hub id, or a folder).
             key_env: the variable that holds the key; None: TINKER_API_KEY.
             lora_rank: rank of the update of every linear layer but the output layer. Its scale is the service's.
-            seed: names the adapter's initial weights.
+            seed: determines the adapter's initial weights.
             timeout_s: seconds that the service may be out of reach.
-            tries: times `timeout_s`: seconds in which one of the requests in flight must be answered.
+            tries: at least one of the requests in flight must be answered within `tries` times `timeout_s`.
 
         Raises:
             UsageError: there is no key, or the service does not serve the model.
@@ -123,7 +122,7 @@ class TinkerEngine:
         return cls(service, model, load_chat(model), context=context, lora_rank=lora_rank, seed=seed)
 
     async def current(self) -> TinkerSamplingClient:
-        """A client of the current weights, which are saved for it once after every step. Older clients keep theirs."""
+        """Return a client of the current weights, which are saved for it once after every step. Older clients keep theirs."""
         if self._trainer is None:
             return await self.reference()
         if self._policy is None:
@@ -132,7 +131,7 @@ class TinkerEngine:
         return self._policy
 
     async def reference(self) -> TinkerSamplingClient:
-        """A client of the base model."""
+        """Return a client of the base model."""
         if self._reference is None:
             make: Any = partial(self._service.client.create_sampling_client, base_model=self._model)
             self._reference = self._sampler(await self._service.made(make, "making a sampling client of the base model"))
@@ -142,9 +141,9 @@ class TinkerEngine:
         return TinkerSamplingClient(self._service, client, self._hf_chat, self._context)
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """One optimiser step; no data, no step. Gradients and step are asked for together, so that the service need not wait for us.
+        """Take one optimiser step; without data, no step. Gradients and step are requested together, to save a round trip.
 
-        A failure leaves weights that nobody knows: the engine refuses to go on, and the run resumes from its last commit.
+        A failure leaves the weights in an unknown state: the engine fails, and the run resumes from its last checkpoint.
 
         Raises:
             EngineError: the service failed, or trained on numbers that are not finite.
@@ -156,8 +155,8 @@ class TinkerEngine:
         self._policy = None
         gradients = trainer.forward_backward([conversion.wire_datum(datum) for datum in trainable], loss.name, conversion.loss_config(loss))
         step = trainer.optim_step(conversion.adam_params(adam))
-        found, made = await self._service.results([gradients, step], "training")
-        return conversion.metrics(trainable, found.loss_fn_outputs, made.metrics, loss)
+        trained, stepped = await self._service.results([gradients, step], "training")
+        return conversion.metrics(trainable, trained.loss_fn_outputs, stepped.metrics, loss)
 
     async def _training_client(self) -> Any:
         if self._trainer is None:
@@ -178,10 +177,10 @@ class TinkerEngine:
         (folder / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     async def load(self, folder: Path) -> None:
-        """Make a new training client from what ``save`` kept; weights to sample with are saved anew when they are asked for.
+        """Make a new training client from what ``save`` wrote; sampling weights are saved again at the next ``current``.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or of another model or rank, or the service no longer has what it names.
+            CheckpointError: the file is missing, damaged, or of another model or rank, or the service no longer has the state it names.
         """
         state = _read(folder / STATE)
         if (state.model, state.lora_rank) != (self._model, self._lora_rank):

@@ -1,8 +1,8 @@
-"""A Tinker service as a run needs it: found out about before anything starts, waited for with limits of our own, told of in one line.
+"""Tinker client with health checks up front, our own timeouts, and one-line errors.
 
-The SDK tries again for minutes to hours without a word, whether an address is wrong, a key is refused or a server has gone. So the
-key's form and the service's health are looked at first, every wait watches whether the service still answers, and whatever the SDK
-raises becomes one error of ours. The key is read from the environment, handed to the SDK, and blanked out of everything that is said.
+The SDK silently retries for minutes to hours, whether an address is wrong, a key is refused or a server has gone. So the key's form
+and the service's health are checked first, every wait also checks that the service still answers, and every exception of the SDK
+becomes one of our errors. The key is read from the environment, passed to the SDK, and masked in all messages.
 """
 
 import asyncio
@@ -26,36 +26,36 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
 KEY_ENV = "TINKER_API_KEY"
-"""Where the key is looked for unless another variable is named."""
+"""Variable that holds the key unless another is named."""
 BASE_URL_ENV = "TINKER_BASE_URL"
 HOSTED = "https://tinker.thinkingmachines.dev/services/tinker-prod"
 """The SDK's own default."""
 KEY_FORMS = ("tml-", "eyJ")
-"""How an API key, and a short-lived token, begin."""
+"""Prefixes of an API key and of a short-lived token."""
 HEALTH_S = 5.0
-"""Seconds in which a service must say that it is there."""
+"""Seconds within which a service must answer its health check."""
 PROBE_S = 5.0
-"""Seconds between two looks at a service that is waited for."""
+"""Seconds between two health checks while waiting."""
 CLOSE_S = 5.0
-"""Seconds that saying goodbye may take."""
+"""Seconds that ending the session may take."""
 MAX_DETAIL = 300
-"""Characters of the service's own words in a message."""
+"""Maximum characters quoted from the service in a message."""
 
 SDK_FAILURES = (tinker.TinkerError, httpx.HTTPError, OSError, RuntimeError, ValueError, AssertionError)
-"""What the SDK raises: its own errors, those of its transport, and plain ones for requests that it finds wrong."""
+"""Exceptions of the SDK: its own, those of its transport, and plain ones for invalid requests."""
 
 
 class Promised(Protocol[Result_co]):
-    """What the SDK returns at once for what comes later."""
+    """The SDK's handle of a result that arrives later."""
 
     def future(self) -> Any:
-        """A ``concurrent.futures.Future``."""
+        """Return a ``concurrent.futures.Future``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Promise(Generic[Result]):
-    """A plain future in the SDK's clothes."""
+    """Give a plain future the SDK's interface."""
 
     plain: "Future[Result]"
 
@@ -65,34 +65,34 @@ class _Promise(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccess:
-    """How a service is reached, and how long it is waited for."""
+    """Address, key and time limits of a service."""
 
     base_url: str
     key: SecretStr
     key_env: str
-    """The variable the key was found in, for messages."""
+    """Variable that holds the key, for messages."""
     away_s: float
-    """Seconds that a service may be out of reach in the middle of a run."""
+    """Seconds that a service may be unreachable during a run."""
     idle_s: float
-    """Seconds in which at least one of the requests in flight must be answered."""
+    """Seconds within which at least one of the requests in flight must be answered."""
 
     def words(self, error: BaseException) -> str:
-        """What an error says: one line, bounded, without credentials."""
+        """Quote an error: one line, bounded, without credentials."""
         said = " ".join(f"{type(error).__name__}: {error}".split())
         return mask_text(said.replace(self.key.get_secret_value(), MASK))[:MAX_DETAIL]
 
 
 def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tries: int) -> ServiceAccess:
-    """The address and the key. Nothing is asked.
+    """Find the address and the key. No request is made.
 
     Args:
-        base_url: None: the variable TINKER_BASE_URL, else the hosted service.
+        base_url: address of the service; None: the variable TINKER_BASE_URL, else the hosted service.
         key_env: the variable that holds the key; None: TINKER_API_KEY.
-        timeout_s: see `Access.away_s`.
-        tries: times `timeout_s`, see `Access.idle_s`.
+        timeout_s: see `ServiceAccess.away_s`.
+        tries: times `timeout_s`, see `ServiceAccess.idle_s`.
 
     Raises:
-        UsageError: the variable is not set, or holds what cannot be a key. The value is not shown.
+        UsageError: the variable is not set, or its value cannot be a key. The value is not shown.
     """
     name = key_env or KEY_ENV
     value = os.environ.get(name, "").strip()
@@ -101,13 +101,13 @@ def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tri
             f"engine tinker needs a key in {name}, which is not set; export it (a server of your own takes any, e.g. tml-local)"
         )
     if not value.startswith(KEY_FORMS) or not (value.isascii() and value.isprintable()) or " " in value:
-        raise UsageError(f"the value of {name} cannot be a Tinker key, which begins with tml-; export it anew")
+        raise UsageError(f"the value of {name} cannot be a Tinker key, which begins with tml-; export it again")
     address = (base_url or os.environ.get(BASE_URL_ENV) or HOSTED).rstrip("/")
     return ServiceAccess(address, SecretStr(value), name, timeout_s, timeout_s * tries)
 
 
 class _LastWarning(logging.Handler):
-    """Keeps what the SDK warned of last (why it waits, say): it belongs into our message, not between the lines of a screen."""
+    """Keeps the SDK's last warning (why it waits, for example), so that it can be quoted in our error."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -121,10 +121,9 @@ class Service:
     """One service through its SDK. Used from any event loop, one at a time."""
 
     def __init__(self, access: ServiceAccess) -> None:
-        """Nothing is asked yet."""
         self.access = access
-        self._looked = 0.0
-        self._there = True
+        self._probed_at = 0.0
+        self._answers = True
         self._warnings = _LastWarning()
         logger = logging.getLogger("tinker")
         logger.propagate = False
@@ -132,7 +131,7 @@ class Service:
         self.client = tinker.ServiceClient(base_url=access.base_url, api_key=access.key.get_secret_value())
 
     def require_healthy(self) -> None:
-        """Raise EndpointError unless the service says within `HEALTH_S` that it is there."""
+        """Raise EndpointError unless the service answers its health check within `HEALTH_S`."""
         try:
             answer = httpx.get(self._health, timeout=HEALTH_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -142,14 +141,14 @@ class Service:
             ) from error
         if answer.status_code != 200:
             raise EndpointError(
-                f"{self.access.base_url} answers {answer.status_code} to {self._health}, so it is no Tinker service; see --base-url"
+                f"{self.access.base_url} answers {answer.status_code} to {self._health}, so it is not a Tinker service; see --base-url"
             )
 
     def context_of(self, model: str) -> int | None:
-        """Tokens of the model's context; None if the service does not say.
+        """Return the tokens of the model's context; None if the service does not report it.
 
         Raises:
-            UsageError: the service lists models, and this is none of them.
+            UsageError: the service lists models without this one.
             EndpointError: the service refuses the key, or does not answer.
         """
 
@@ -163,7 +162,7 @@ class Service:
         return served[model].max_context_length if model in served else None
 
     async def made(self, make: Callable[[], Promised[Result]], doing: str) -> Result:
-        """What `make` promises. It runs in a thread, because making a client may itself ask the service and wait. Raises as `results`."""
+        """Await what `make` promises. It runs in a thread, as making a client may send requests and wait. Raises as `results`."""
         promised: Future[Promised[Result]] = Future()
 
         def run() -> None:
@@ -172,31 +171,31 @@ class Service:
             except SDK_FAILURES as error:
                 promised.set_exception(error)
 
-        threading.Thread(target=run, daemon=True).start()  # a pool's threads would be waited for at the end
+        threading.Thread(target=run, daemon=True).start()  # a thread pool would delay the end of the process
         return await self.result(await self.result(_Promise(promised), doing), doing)
 
     async def result(self, promised: Promised[Result], doing: str) -> Result:
-        """What one request gives. Raises as `results`."""
+        """Await the result of one request. Raises as `results`."""
         [result] = await self.results([promised], doing)
         return result
 
     async def results(self, promised: Sequence[Promised[Result]], doing: str) -> list[Result]:
-        """What several requests give, in order. The first that fails, or a cancelled wait, gives up the others.
+        """Await the results of several requests, in order. The first failure, or a cancelled wait, cancels the others.
 
         Raises:
             EndpointError: the service refuses the key.
             EngineError: a request failed, none was answered for too long, or the service is gone. `doing` is what it was asked for.
         """
-        waiting = [asyncio.wrap_future(each.future()) for each in promised]
+        waiting = [asyncio.wrap_future(promise.future()) for promise in promised]
         try:
             await self._watch(waiting, doing)
-            return [each.result() for each in waiting]
+            return [future.result() for future in waiting]
         except SDK_FAILURES as error:
-            raise self._told(error, doing) from error
+            raise self._fault(error, doing) from error
         finally:
-            for each in waiting:
-                if not each.cancel() and not each.cancelled():
-                    each.exception()  # asyncio would print those that nobody has asked for
+            for future in waiting:
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # asyncio would print exceptions that were never retrieved
 
     async def _watch(self, waiting: Sequence["asyncio.Future[Any]"], doing: str) -> None:
         """Return when all are done or one has failed; raise EngineError when it is no use to wait longer."""
@@ -207,9 +206,9 @@ class Service:
             now = time.monotonic()
             if done:
                 seen = answered = now
-            if any(each.cancelled() or each.exception() for each in done):
+            if any(future.cancelled() or future.exception() for future in done):
                 return
-            if not done and await self._is_there():
+            if not done and await self._is_reachable():
                 seen = time.monotonic()
             if now - seen > self.access.away_s:
                 raise EngineError(f"{self.access.base_url} has been out of reach for {now - seen:.0f} s while it was {doing}")
@@ -220,16 +219,16 @@ class Service:
     def _last_words(self) -> str:
         return f" (the SDK: {mask_text(' '.join(self._warnings.said.split()))[:MAX_DETAIL]})" if self._warnings.said else ""
 
-    async def _is_there(self) -> bool:
-        """Whether the service answers. One look serves all that wait: many do at a time."""
-        if time.monotonic() - self._looked > PROBE_S:
-            self._looked = time.monotonic()
+    async def _is_reachable(self) -> bool:
+        """Return True if the service answers its health check. Concurrent waits share one check."""
+        if time.monotonic() - self._probed_at > PROBE_S:
+            self._probed_at = time.monotonic()
             async with httpx.AsyncClient(timeout=HEALTH_S) as probe:
                 try:
-                    self._there = (await probe.get(self._health)).status_code == 200
+                    self._answers = (await probe.get(self._health)).status_code == 200
                 except httpx.HTTPError:
-                    self._there = False
-        return self._there
+                    self._answers = False
+        return self._answers
 
     def _told(self, error: BaseException, doing: str) -> EndpointError | EngineError:
         where = self.access.base_url
@@ -240,11 +239,11 @@ class Service:
         return EngineError(f"{where} failed while it was {doing} ({self.access.words(error)})")
 
     async def close(self) -> None:
-        """Tell the service that the session is over, as far as it listens."""
+        """Tell the service that the session is over, best effort."""
         try:
             await asyncio.wait_for(asyncio.wrap_future(self.client.close("success").future()), CLOSE_S)
         except (TimeoutError, *SDK_FAILURES):
-            return  # it will find out by itself when the heartbeats stop
+            return  # the service notices by itself when the heartbeats stop
 
     @property
     def _health(self) -> str:

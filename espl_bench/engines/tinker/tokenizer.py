@@ -1,4 +1,4 @@
-"""The chat format and tokenizer of a model that is served elsewhere: no weights are loaded, only its small files."""
+"""Load the chat format and tokenizer of a model that is served elsewhere: only its small files, no weights."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
@@ -11,7 +11,7 @@ from espl_bench.errors import ModelError
 
 
 def load_chat(model: str) -> HfChat:
-    """The chat of a folder or hub id; what ends a turn is what its generation config and its tokenizer say.
+    """Load the chat of a folder or hub id; its generation config and its tokenizer define the ends of a turn.
 
     Raises:
         ModelError: the tokenizer cannot be loaded, or has no chat template.
@@ -28,7 +28,7 @@ def load_chat(model: str) -> HfChat:
 
 
 def _configured(model: str) -> tuple[int, ...]:
-    """Ids that the generation config names; none if there is no such file."""
+    """Return the end ids of the generation config; none if there is no such file."""
     try:
         ids: Any = GenerationConfig.from_pretrained(model).eos_token_id
     except OSError:

@@ -1,9 +1,9 @@
-"""The adapter versions that vLLM serves: each under a name and an id that no other ever had.
+"""Serve adapter versions with vLLM, each under a new name and id.
 
-An adapter that is loaded again under its old name is served with blocks of the prefix cache that the old one left
-(vllm-project/vllm#42125). So every version is saved into a folder of its own, takes the place of the one before it, and is
-proved before it serves anything: some tokens are sampled with it and, in the same batch, without it, and the
-log-probabilities that vLLM gives them must be those that the trainer computes with its adapter on and off.
+An adapter that is loaded again under its old name is served with prefix-cache blocks of the old one
+(vllm-project/vllm#42125). So every version is saved into a folder of its own, replaces the one before it, and is checked
+before it serves anything: some tokens are sampled with it and, in the same batch, without it, and their log-probabilities
+from vLLM must be those that the trainer computes with its adapter on and off.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingImports=false
@@ -30,15 +30,15 @@ from espl_bench.types import Datum, SampleRequest
 
 PROBED_TOKENS = 16
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.2, "float16": 0.05}
-"""By dtype: mean of |served - trained| log-probabilities in nats that rounding may explain."""
+"""By dtype: mean of |served - trained| log-probabilities in nats that rounding can explain."""
 DISTINCT = 4.0
-"""An adapter is told from the base if it moves the log-probabilities this many times further than rounding does."""
+"""An adapter differs from the base if it moves the log-probabilities this many times further than rounding does."""
 _PREFIX = "espl-bench-adapters-"
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of the adapter, as it is served."""
+    """One state of the adapter as served."""
 
     number: int
     folder: Path
@@ -48,13 +48,13 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found of a version before it served anything, as means over the probed tokens in nats."""
+    """Measurements of a version before it served anything, as means over the probed tokens in nats."""
 
     version: int
     gap: float
     """|served - trainer with the adapter|: rounding."""
     shift: float
-    """|trainer with the adapter - trainer without|: what was learned."""
+    """|trainer with the adapter - trainer without|: the effect of training."""
     to_base: float
     """|served - trainer without the adapter|."""
     base_gap: float
@@ -70,7 +70,7 @@ class Proof:
         if self.base_gap > tolerance:
             raise EngineError(
                 f"vLLM serves another reference than the base model: log-probabilities {self.base_gap:.2g} nats off in the mean "
-                f"(tolerance {tolerance:g}) beside adapter version {self.version}"
+                f"(tolerance {tolerance:g}) in a batch with adapter version {self.version}"
             )
         if self.shift > DISTINCT * self.gap and self.to_base < self.shift / 2:
             raise EngineError(f"vLLM serves the base model in place of adapter version {self.version}")
@@ -80,13 +80,13 @@ class Adapters:
     """Publishes the trainer's adapter. Its coroutines run on the server's loop, one at a time."""
 
     def __init__(self, server: Server, learner: Learner, dtype: str, prompt: tuple[int, ...], *, in_memory: bool = True) -> None:
-        """Nothing is published yet.
+        """Set up publishing.
 
         Args:
-            server: what serves.
-            learner: what trains.
+            server: serves the adapter.
+            learner: trains it.
             dtype: of the base weights, as in ``float32``.
-            prompt: what a probe continues until something better is known.
+            prompt: the prompt of a probe until a better one is known.
             in_memory: save in memory; else in the folder for temporary files, which other machines may share.
         """
         self._server = server
@@ -94,15 +94,15 @@ class Adapters:
         self._tolerance = TOLERANCE[dtype]
         self._root = _folder(in_memory)
         self.close = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
-        """Removes what was saved; at the end of the process at the latest."""
+        """Removes the saved versions; runs at the end of the process at the latest."""
         self._published = 0
         self.prompt = prompt
         self.newest: Version | None = None
         self.proof: Proof | None = None
-        """Of the newest version."""
+        """Proof of the newest version."""
 
     async def publish(self) -> Version:
-        """Serve the adapter as it is now, and no older one.
+        """Serve the current adapter, and unload the previous version.
 
         Raises:
             EngineError: it is refused, or what is served is something else.
@@ -154,7 +154,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
 
 
 def _scores(trainer: Trainer, datum: Datum) -> tuple[list[float], list[float]]:
-    """Log-probabilities with the adapter and without."""
+    """Return log-probabilities with the adapter and without."""
     adapted = trainer.score(datum)
     with trainer.model.disable_adapter():
         return adapted, trainer.score(datum)
@@ -165,7 +165,7 @@ def _distance(ours: Any, theirs: Any) -> float:
 
 
 def _folder(in_memory: bool) -> Path:
-    """A folder, in memory where that is wanted and the system has such; those that killed processes left are removed."""
+    """Make a folder, in memory if wanted and available; remove those that killed processes left behind."""
     memory = Path("/dev/shm")
     home = memory if in_memory and memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
     for left in home.glob(f"{_PREFIX}*"):
@@ -179,7 +179,7 @@ def _alive(process: int) -> bool:
     with suppress(ProcessLookupError):
         try:
             os.kill(process, 0)
-        except PermissionError:  # somebody else's
+        except PermissionError:  # another user's
             return True
         return True
     return False

@@ -1,8 +1,8 @@
-"""What a process that vLLM starts does first, when it serves a run: belong to the run, and to nobody else.
+"""Bind a vLLM worker to its run: own process group, die with the parent.
 
 vLLM loads this in each of its processes (entry point group ``vllm.general_plugins``). Without it, Ctrl-C at a terminal would
-reach the engine too, and take the iteration from under the run that wants to finish and save it; and after a ``kill -9`` of the
-run the engine would live on with all its memory. For everybody else who uses vLLM beside this package nothing happens.
+reach the engine too and break the iteration that the run wants to finish and save; and after a ``kill -9`` of the run the engine
+would live on with all its memory. It does nothing in other uses of vLLM on a machine with this package.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import signal
 import sys
 
 SERVES = "ESPL_BENCH_SERVES"
-"""Set in the environment of the processes that a run has vLLM start: the run's own process id."""
+"""Environment variable of the processes that a run has vLLM start: the run's own process id."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -24,5 +24,5 @@ def settle() -> None:
         os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it was too late
+        if os.getppid() == 1:  # the parent had died before
             os.kill(os.getpid(), signal.SIGKILL)

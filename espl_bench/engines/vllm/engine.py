@@ -1,8 +1,8 @@
 """The engine for full speed: vLLM samples, transformers + peft train, both from the same base weights.
 
 vLLM runs in processes of its own. Requests of the policy (with the newest adapter) and of the reference (without one) are in
-it at the same time and batch together, and the reference samples while the trainer computes. On one card they share its
-memory; where that is too small for both at once, vLLM sleeps while the weights are trained.
+flight at the same time and batch together, and the reference samples while the trainer computes. On one card vLLM and trainer
+share its memory; if that is too small for both at once, vLLM sleeps while the weights are trained.
 """
 # pyright: reportUnknownMemberType=false
 # (torch is partly untyped)
@@ -33,14 +33,14 @@ class VllmSamplingClient:
     """Samples from the base model, or from the newest adapter version."""
 
     def __init__(self, server: Server, chat: HfChat, adapters: Adapters | None) -> None:
-        """Without `adapters` it is the base model."""
+        """Sample from the newest of `adapters`, or from the base model without them."""
         self._server = server
         self._chat = chat
         self._adapters = adapters
         self._eos_ids = sorted(chat.eos_ids)
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order. Seeds bind; the last bits of a logit depend on what else is in the batch.
+        """Return one completion per request, in order. Seeds bind; the last bits of a logit depend on the rest of the batch.
 
         Raises:
             EngineError: vLLM has died.
@@ -53,13 +53,13 @@ class VllmSamplingClient:
 
 @dataclass(slots=True)
 class _Parts:
-    """What holds memory or processes: gone after ``close``."""
+    """Everything that holds memory or processes, released by ``close``."""
 
     learner: Learner
     server: Server
     adapters: Adapters
     stale: bool = True
-    """Whether the trainer's adapter is newer than the served one."""
+    """True if the trainer's adapter is newer than the served one."""
     asleep: bool = False
 
 
@@ -69,7 +69,6 @@ class VllmEngine:
     batches_continuously = True
 
     def __init__(self, parts: _Parts, chat: HfChat, sleeps: bool) -> None:
-        """Use `from_pretrained` instead."""
         self.chat: Chat = chat
         self.isolates_snapshots = not sleeps
         self._chat = chat
@@ -93,18 +92,18 @@ class VllmEngine:
             adapter: what is trained, and how.
             gpu_memory_utilization: share of vLLM's device's memory that it takes.
             sleep: vLLM frees its memory while weights are trained.
-            deterministic: vLLM computes alike whatever a request is batched with.
+            deterministic: vLLM's results do not depend on what a request is batched with.
             spread: devices over which vLLM spreads the model; the trainer has it on one.
 
         Raises:
             ModelError: the model is missing, cannot be read, has no chat template, or cannot be served.
-            UsageError: a device does not exist, or cannot do what is asked.
+            UsageError: a device does not exist, or does not support an option.
             DeviceMemoryError: there is too little memory.
         """
         place = loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
-        loading.require_determinism(place)
+        loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
             plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, place))
@@ -120,7 +119,7 @@ class VllmEngine:
             lora_rank=adapter.rank,
             dtype=dtype,
             on_cpu=on_cpu,
-            shares_device=on_cpu or (place.index or 0) < spread.devices,
+            shares_device=on_cpu or (device.index or 0) < spread.devices,
             gpu_memory_utilization=gpu_memory_utilization,
             sleep=sleep,
             deterministic=deterministic,
@@ -132,7 +131,7 @@ class VllmEngine:
         return cls(_Parts(learner, server, adapters), chat, sleep)
 
     async def current(self) -> VllmSamplingClient:
-        """A client of the current weights, served and proved. Calling this brings older clients up to date too.
+        """Return a client of the current weights, served and checked. This call also updates older clients.
 
         Raises:
             EngineError: what vLLM serves is not what was trained.
@@ -144,12 +143,12 @@ class VllmEngine:
         return VllmSamplingClient(parts.server, self._chat, parts.adapters)
 
     async def reference(self) -> VllmSamplingClient:
-        """A client of the base weights. It may sample while ``train_step`` runs, unless vLLM then sleeps."""
+        """Return a client of the base weights. It may sample while ``train_step`` runs, unless vLLM then sleeps."""
         parts = await self._awake()
         return VllmSamplingClient(parts.server, self._chat, None)
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        """One optimiser step on the sum over data and tokens; no data, no step. For the metrics see `Trainer.step`."""
+        """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`."""
         parts = self._open()
         if not self.isolates_snapshots and not parts.asleep:
             await parts.server.call(parts.server.sleep())
@@ -165,7 +164,7 @@ class VllmEngine:
         await self._open().learner.save(folder)
 
     async def load(self, folder: Path) -> None:
-        """Restore what ``save`` of this engine or of hf wrote. Ask for ``current`` anew afterwards.
+        """Restore what ``save`` of this engine or of hf wrote. Call ``current`` again afterwards.
 
         Raises:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
@@ -182,13 +181,13 @@ class VllmEngine:
             parts.adapters.close()
 
     async def _awake(self) -> _Parts:
-        """The parts, once vLLM can sample. What the trainer cached is given back to the card first."""
+        """Return the parts once vLLM can sample. Memory cached by the trainer is freed on the card first."""
         parts = self._open()
         if parts.asleep:
             torch.cuda.empty_cache()
             await parts.server.call(parts.server.wake())
             parts.asleep = False
-            parts.stale = True  # an adapter may not survive the sleep (vllm-project/vllm#53888): publish and prove it anew
+            parts.stale = True  # an adapter may not survive the sleep (vllm-project/vllm#53888): publish and check it again
         return parts
 
     def _open(self) -> _Parts:
@@ -198,12 +197,12 @@ class VllmEngine:
 
 
 def _prompt(datum: Datum) -> tuple[int, ...]:
-    """What the policy was first asked in a trajectory."""
+    """Return the policy's first prompt in a trajectory."""
     return datum.tokens_T[: datum.mask_T.index(True)] if any(datum.mask_T) else datum.tokens_T
 
 
 def _require_devices(spread: Spread, sleep: bool, deterministic: bool, on_cpu: bool) -> None:
-    """Raise UsageError if vLLM cannot do here what is asked."""
+    """Raise UsageError if vLLM does not support an option on this machine."""
     if on_cpu and (sleep or deterministic):
         option = "--sleep" if sleep else "--deterministic"
         raise UsageError(f"{option} needs CUDA: on a CPU vLLM has no such mode; leave it out")

@@ -1,7 +1,7 @@
-"""vLLM's asynchronous engine on an event loop of its own, in a thread.
+"""Run vLLM's asynchronous engine on an event loop of its own, in a thread.
 
-It outlives any ``asyncio.run`` of its callers, and whatever holds up their loop does not hold up its continuous batching.
-Everything here speaks vLLM's words; what a policy or a reference is, is the business of `vllm`.
+It outlives any ``asyncio.run`` of its callers, and a blocked loop of theirs does not stop its continuous batching. This module
+uses vLLM's terms only; `vllm.engine` defines policy and reference.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
@@ -21,10 +21,10 @@ from espl_bench.engines.vllm.setup import Serving
 from espl_bench.errors import EngineError
 from espl_bench.types import SampleRequest, StopReason
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 SHUTDOWN_S = 20.0
-"""After which vLLM's processes are killed; they then leave their shared memory behind."""
+"""Seconds after which vLLM's processes are killed; they then leave their shared memory behind."""
 
 
 class Server:
@@ -50,20 +50,20 @@ class Server:
             raise setup.start_failure(serving, self._log, error) from error
         logging.getLogger("vllm").setLevel(logging.ERROR)  # of this process; the others write into the log
         self.context: int = self._llm.model_config.max_model_len
-        """Tokens of prompt and completion together."""
+        """Maximum tokens of prompt and completion together."""
         gc.collect()
-        gc.freeze()  # what vLLM has imported stays; going through it takes a third of a second in the midst of an iteration
+        gc.freeze()  # vLLM's imports stay; collecting over them would take a third of a second within an iteration
 
-    async def call(self, work: Coroutine[Any, Any, Found]) -> Found:
+    async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the engine's loop. Cancelling this cancels it."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def generate(self, requests: Sequence[SampleRequest], eos_ids: Sequence[int], lora: Any) -> list[Sampled]:
-        """One result per request, in order; all are in the engine at once. On the engine's loop.
+        """Return one result per request, in order; all are in the engine at once. Runs on the engine's loop.
 
         Args:
-            requests: what to sample.
-            eos_ids: ids that end a completion; none: it goes on to its limit.
+            requests: prompts and sampling settings.
+            eos_ids: ids that end a completion; with none, it continues to its limit.
             lora: a ``LoRARequest``, or None for the base model.
 
         Raises:
@@ -92,33 +92,33 @@ class Server:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         prompt: Any = {"type": "token", "prompt_token_ids": list(request.prompt_T)}
-        found: Any = None
+        last: Any = None
         try:
             async for output in self._llm.generate(prompt, parameters, str(next(self._numbers)), lora_request=lora):
-                found = output.outputs[0]
+                last = output.outputs[0]
         except (EngineDeadError, EngineGenerateError) as error:
             raise self._fault() from error
-        reason = StopReason.STOP if found.finish_reason == "stop" else StopReason.LENGTH
-        return Sampled(tuple(found.token_ids), tuple(found.logprobs.logprobs), reason)
+        reason = StopReason.STOP if last.finish_reason == "stop" else StopReason.LENGTH
+        return Sampled(tuple(last.token_ids), tuple(last.logprobs.logprobs), reason)
 
     async def add(self, lora: Any) -> None:
         """Load an adapter. On the engine's loop. Raises EngineError if it cannot be served."""
         await self._have("load the adapter", self._llm.add_lora(lora))
 
     async def remove(self, lora: Any) -> None:
-        """Unload an adapter. On the engine's loop."""
-        await self._have("unload the adapter", self._llm.remove_lora(lora.lora_int_id))
+        """Unload an adapter. Runs on the engine's loop."""
+        await self._control("unload the adapter", self._llm.remove_lora(lora.lora_int_id))
 
     async def sleep(self) -> None:
-        """Free the device's memory; the weights go to the host's. On the engine's loop."""
-        await self._have("sleep", self._llm.sleep(level=1))
+        """Free the device's memory; the weights move to the host's. Runs on the engine's loop."""
+        await self._control("sleep", self._llm.sleep(level=1))
 
     async def wake(self) -> None:
         """Take the memory again. On the engine's loop. Raises EngineError if somebody else has it."""
         await self._have("wake up", self._llm.wake_up())
 
-    async def _have(self, what: str, done: Awaitable[Any]) -> None:
-        """Have something done by vLLM's processes."""
+    async def _control(self, what: str, done: Awaitable[Any]) -> None:
+        """Await a vLLM control call, wrapping failures in EngineFault."""
         try:
             await done
         except Exception as error:  # what fails there arrives as a bare Exception
@@ -130,7 +130,7 @@ class Server:
         return EngineError(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
 
     def close(self) -> None:
-        """End the engine's processes. Doing so twice is harmless."""
+        """End the engine's processes. A second call does nothing."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
             self._end_loop()
@@ -140,7 +140,7 @@ class Server:
     async def _shut_down(self) -> None:
         llm, self._llm = self._llm, None
         llm.shutdown(timeout=SHUTDOWN_S)
-        llm.shutdown = _nothing  # its finaliser does so again, and fails if it comes when the interpreter is half gone
+        llm.shutdown = _already_shut_down  # its finaliser calls it again, and fails late in interpreter shutdown
         own = asyncio.all_tasks() - {asyncio.current_task()}
         for task in own:
             task.cancel()
@@ -151,12 +151,12 @@ class Server:
         self._thread.join()
 
 
-def _nothing(timeout: float | None = None) -> None:
-    """In place of what has been done."""
+def _already_shut_down(timeout: float | None = None) -> None:
+    """Replace `shutdown` with a no-op."""
 
 
 async def _start(serving: Serving) -> Any:
-    """An ``AsyncLLM`` that belongs to the running loop."""
+    """Make an ``AsyncLLM`` that belongs to the running loop."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 

@@ -1,6 +1,6 @@
-"""How vLLM is asked to start for a run, and what its failures to do so mean.
+"""Settings with which vLLM starts for a run, and explanations of failures to start.
 
-The choices that results depend on stand here and nowhere else: log-probabilities after the temperature, as the trainer
+The settings that results depend on are all here: log-probabilities after the temperature, as the trainer
 computes them; none of a model's own sampling defaults; the trainer's dtype; prefix caching, since all rollouts of a group share
 their prompt.
 """
@@ -18,15 +18,15 @@ from espl_bench.engines.vllm.child import SERVES
 from espl_bench.errors import DeviceMemoryError, EsplError, ModelError, UsageError
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Adapter ranks that vLLM has room for; a smaller adapter takes the next one."""
+"""Adapter ranks that vLLM supports; a smaller adapter takes the next one."""
 CPU_CACHE_BYTES = 2 * 2**30
 """KV cache on a CPU unless --gpu-memory-utilization says otherwise: vLLM would take nearly all memory."""
 CPU_BLOCK = 32
-"""Tokens of a block of the KV cache on a CPU. vLLM takes 128, and shares no prompt that is shorter."""
+"""Tokens of a block of the KV cache on a CPU. vLLM's default is 128, and shorter prompts would not be shared."""
 CPU_SEQUENCES = 256
-"""Requests at once on a CPU: what vLLM gives ``LLM``. It would give a server 128, and the rollouts of a step are more."""
+"""Concurrent requests on a CPU, vLLM's default for ``LLM``. Its default for servers is 128, less than the rollouts of a step."""
 BESIDE_TRAINER, ALONE = 0.45, 0.9
-"""Shares of a GPU's memory unless --gpu-memory-utilization says otherwise: beside the trainer, and with the card to itself."""
+"""Shares of a GPU's memory unless --gpu-memory-utilization is set: next to the trainer, and with the card to itself."""
 
 _QUIET = {
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -36,32 +36,32 @@ _QUIET = {
 }
 _REASON = re.compile(r"(?:^|\s)(\w*(?:Error|Exception)): (.+)$")
 _WRAPPED = ("Engine core initialization failed", "EngineCore encountered", "WorkerProc initialization failed", "Executor failed")
-"""What vLLM says after the reason has been told."""
+"""Messages with which vLLM follows the actual reason."""
 _MEMORY = re.compile(r"out of memory|OutOfMemory|memory utilization|KV cache|[Aa]vailable memory|can't allocate memory", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Over which devices vLLM spreads a model."""
+    """The devices over which vLLM spreads a model."""
 
     tensor: int = 1
     pipeline: int = 1
     data: int = 1
     executor: str = "mp"
-    """What starts the workers: mp, processes of this machine, or ray."""
+    """How workers are started: mp, processes of this machine, or ray."""
 
     @property
     def devices(self) -> int:
-        """How many there are in all."""
+        """Number of devices in all."""
         return self.tensor * self.pipeline * self.data
 
     @property
     def over_machines(self) -> bool:
-        """Whether some may be on other machines than this one."""
+        """True if workers may run on other machines."""
         return self.executor == "ray"
 
     def require(self, here: int) -> None:
-        """Raise UsageError if this machine would need more devices than it has."""
+        """Raise UsageError if this machine has fewer devices than it would need."""
         if not self.over_machines and self.devices > max(here, 1):
             sizes = " x ".join(f"--{name.replace('_', '-')} {size}" for name, size in self._sizes().items() if size > 1)
             raise UsageError(
@@ -70,7 +70,7 @@ class Spread:
             )
 
     def arguments(self) -> dict[str, Any]:
-        """As ``AsyncEngineArgs`` takes them. The executor is said: inside a placement group of Ray's, vLLM would choose Ray."""
+        """Return arguments of ``AsyncEngineArgs``. The executor is explicit, as vLLM would choose Ray in a Ray placement group."""
         if self.devices == 1 and not self.over_machines:
             return {}
         replicas = {"data_parallel_backend": "ray"} if self.over_machines and self.data > 1 else {}
@@ -85,23 +85,23 @@ ONE_DEVICE = Spread()
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a run wants of vLLM."""
+    """Settings of a run's vLLM engine."""
 
     model: str
     lora_rank: int
     dtype: str
     on_cpu: bool
     shares_device: bool
-    """Whether the trainer is on the same card."""
+    """True if the trainer is on the same card."""
     gpu_memory_utilization: float | None = None
     sleep: bool = False
     deterministic: bool = False
     threads: int | None = None
-    """Per operation on a CPU, where vLLM shall not decide: a small model is faster with one."""
+    """Threads per operation on a CPU, or None for vLLM's choice: a small model is faster with one."""
     spread: Spread = ONE_DEVICE
 
     def arguments(self) -> dict[str, Any]:
-        """As ``AsyncEngineArgs`` takes them."""
+        """Return arguments of ``AsyncEngineArgs``."""
         return {
             "model": self.model,
             "dtype": self.dtype,
@@ -129,7 +129,7 @@ class Serving:
             "enforce_eager": True,
             # a seeded request that is cut into chunks ends vLLM 0.32 on a CPU, where random generators have no offset
             "enable_chunked_prefill": False,
-            # requests without an adapter get the last slot's when some have one (vllm-project/vllm#48421): it stays empty
+            # requests without an adapter get the last slot's if others have one (vllm-project/vllm#48421): keep it empty
             "max_loras": 2,
         }
 
@@ -140,9 +140,9 @@ class Serving:
         return {"gpu_memory_utilization": share, "enable_sleep_mode": self.sleep, "max_loras": 1}
 
     def environment(self) -> dict[str, str]:
-        """Variables that vLLM reads while it is imported and started."""
+        """Return the variables that vLLM reads while it is imported and started."""
         batching = {"VLLM_BATCH_INVARIANT": "1"} if self.deterministic else {}
-        # on a CPU the engine's process then runs the model itself: one less to start, and none that spins while it waits
+        # on a CPU the engine's process then runs the model itself: one process less, and no busy waiting
         processes = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if self.on_cpu else {}
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         return {**_QUIET, **batching, **processes, **threads, SERVES: str(os.getpid())}
@@ -150,7 +150,7 @@ class Serving:
 
 @contextmanager
 def variables(wanted: Mapping[str, str]) -> Generator[None]:
-    """These environment variables for a while; what the user has set goes before."""
+    """Set environment variables for a while; values the user has set take precedence."""
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -162,11 +162,11 @@ def variables(wanted: Mapping[str, str]) -> Generator[None]:
 
 @contextmanager
 def captured_log(log: Path) -> Generator[None]:
-    """Have what this process and the ones it starts meanwhile write to stdout and stderr in a file instead.
+    """Redirect stdout and stderr of this process, and of those it starts meanwhile, to a file.
 
-    The processes keep writing there: what one of them says when it fails later is in the file too.
+    The processes keep writing there, so the file also holds the messages of later failures.
     """
-    kept = [os.dup(1), os.dup(2)]
+    saved = [os.dup(1), os.dup(2)]
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -174,41 +174,41 @@ def captured_log(log: Path) -> Generator[None]:
     try:
         yield
     finally:
-        for number, copy in zip((1, 2), kept, strict=True):
+        for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
 
 
 def new_log() -> Path:
-    """An empty file for vLLM's own words."""
+    """Create an empty file for vLLM's log."""
     number, name = tempfile.mkstemp(prefix="espl-bench-vllm-", suffix=".log")
     os.close(number)
     return Path(name)
 
 
 def start_failure(serving: Serving, log: Path, error: BaseException) -> EsplError:
-    """Why vLLM did not start, in one line with a remedy."""
-    reason = told(log) or _one_line(str(error))
-    where = f"all it said is in {log}"
+    """Explain in one line, with a remedy, why vLLM did not start."""
+    reason = last_reason(log) or _one_line(str(error))
+    where = f"its full log is {log}"
     if _MEMORY.search(reason):
         lower = "lower --gpu-memory-utilization" if serving.gpu_memory_utilization is not None else "set --gpu-memory-utilization"
         return DeviceMemoryError(
             f"vLLM has too little memory for '{serving.model}': {reason}; {lower}, free the device, let the trainer use another one "
             f"(--train-device) or the same in turn (--sleep); {where}"
         )
-    return ModelError(f"vLLM cannot serve '{serving.model}': {reason}; use --engine hf, or mend what it names; {where}")
+    return ModelError(f"vLLM cannot serve '{serving.model}': {reason}; use --engine hf, or fix what it names; {where}")
 
 
-def told(log: Path) -> str | None:
-    """The last reason for a failure in vLLM's own words, if it gave one."""
+def last_reason(log: Path) -> str | None:
+    """Return the last reason for a failure in vLLM's log, if there is one."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     for line in reversed(lines):
-        found = _REASON.search(line)
-        if found and not found[2].startswith(_WRAPPED):
-            return _one_line(f"{found[1]}: {found[2]}")
+        match = _REASON.search(line)
+        if match and not match[2].startswith(_WRAPPED):
+            return _one_line(f"{match[1]}: {match[2]}")
     return None
 
 

@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
 
 
-def prompts_like_ours(seed: int, stems: int = 3, problems: int = 6) -> list[Tokens]:
+def prompts_like_ours(seed: int, beginnings: int = 3, problems: int = 6) -> list[Tokens]:
     """Long beginnings, each before several short problems; the beginnings have a beginning in common, too."""
     rng = random.Random(seed)
 
@@ -30,12 +30,12 @@ def prompts_like_ours(seed: int, stems: int = 3, problems: int = 6) -> list[Toke
         return tuple(rng.randrange(5, 95) for _ in range(rng.randint(least, most)))
 
     common = words(3, 3)
-    beginnings = [common + words(10, 30) for _ in range(stems)]
+    beginnings = [common + words(10, 30) for _ in range(beginnings)]
     return [beginning + words(1, 8) for beginning in beginnings for _ in range(problems)]
 
 
 def tokens_to_read(cuts: list[tuple[Tokens, Tokens]]) -> int:
-    return sum(map(len, {stem for stem, _ in cuts})) + sum(len(tail) for _, tail in cuts)
+    return sum(map(len, {shared for shared, _ in cuts})) + sum(len(suffix) for _, suffix in cuts)
 
 
 def fewest_tokens(prompts: list[Tokens]) -> int:
@@ -57,22 +57,22 @@ def test_no_way_to_cut_reads_fewer_tokens(seed: int, monkeypatch: pytest.MonkeyP
     rng = random.Random(seed)
     prompts = list({tuple(rng.choice((1, 2)) for _ in range(rng.randint(2, 6))) for _ in range(6)})
     cuts = split_prefixes(prompts)
-    assert [stem + tail for stem, tail in cuts] == prompts
-    assert all(tail for _, tail in cuts)
+    assert [shared + suffix for shared, suffix in cuts] == prompts
+    assert all(suffix for _, suffix in cuts)
     best, whole = fewest_tokens(prompts), sum(map(len, prompts))
     assert tokens_to_read(list(cuts)) == (best if 2 * (whole - best) >= whole else whole)
 
 
 def test_a_system_message_before_many_problems_is_one_stem() -> None:
     prompts = prompts_like_ours(0)
-    stems = [stem for stem, _ in split_prefixes(prompts)]
-    assert len(set(stems)) == 3
-    assert len({*stems[:6]}) == len({*stems[6:12]}) == 1
+    beginnings = [shared for shared, _ in split_prefixes(prompts)]
+    assert len(set(beginnings)) == 3
+    assert len({*beginnings[:6]}) == len({*beginnings[6:12]}) == 1
 
 
 @pytest.mark.parametrize("prompts", [[(5, 6, 7)], [(5,), (5, 6)], [(5, 6), (7, 8)]])
 def test_what_is_not_worth_a_pass_is_not_cut(prompts: list[Tokens]) -> None:
-    assert [tail for _, tail in split_prefixes(prompts)] == prompts
+    assert [suffix for _, suffix in split_prefixes(prompts)] == prompts
 
 
 @pytest.mark.parametrize("padding", ["left", "right"])
@@ -80,12 +80,12 @@ def test_reading_by_levels_gives_the_logits_of_reading_whole(folder: Path, paddi
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     prompts = prompts_like_ours(1)
     cuts = split_prefixes(prompts)
-    assert any(stem for stem, _ in cuts)
+    assert any(shared for shared, _ in cuts)
     levels = prompt_levels(cuts, padding, CPU)
     with torch.inference_mode():
         logits, _ = forward_levels(model, levels, DynamicCache(config=model.config))
         for row, prompt in enumerate(prompts):
-            if padding == "left" or len(cuts[row].tail) == levels[-1].ids_RT.shape[1]:
+            if padding == "left" or len(cuts[row].suffix) == levels[-1].ids_RT.shape[1]:
                 torch.testing.assert_close(logits[-1][row, -1], whole_logits(model, prompt), atol=1e-5, rtol=1e-4)
 
 

@@ -22,7 +22,7 @@ RUN = ["run", "--env", "rulebook", "--engine", "tinker", "--out"]
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """A web server that is no Tinker service; below /silent it never answers."""
+    """Serve a web server that is not a Tinker service; below /silent it never answers."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/silent"):
@@ -112,7 +112,7 @@ def test_a_service_that_answers_nothing_is_given_up(elsewhere: str, key: str, mo
     async def there(*_: object) -> bool:
         return True
 
-    monkeypatch.setattr(Service, "_is_there", there)
+    monkeypatch.setattr(Service, "_is_reachable", there)
     access = ServiceAccess(elsewhere, find_access(elsewhere, None, 1, 1).key, "TINKER_API_KEY", away_s=60, idle_s=4)
     with pytest.raises(EngineError, match="answered no request"):
         asyncio.run(Service(access).result(Promise(), "training"))

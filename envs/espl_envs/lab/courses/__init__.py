@@ -1,4 +1,4 @@
-"""What lab models are taught: a course for each environment of the laboratory, found by its name."""
+"""Courses for lab models, one for each environment of the laboratory, by name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,4 +8,4 @@ from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.skills import Course
 
 COURSES: Mapping[str, Course] = MappingProxyType({course.name: course for course in (RulebookCourse(), AlmanacCourse())})
-"""By the environment's name."""
+"""Courses by the environment's name."""

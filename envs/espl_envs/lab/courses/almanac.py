@@ -1,4 +1,4 @@
-"""The course of `almanac`: imperfect searchers, what they say turn by turn, and what their attempts look like."""
+"""The course of `almanac`: imperfect searchers, their turns, and their attempts."""
 
 import random
 from collections.abc import Collection, Mapping
@@ -15,32 +15,32 @@ from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, d
 from espl_envs.lab.skills import DIALECT, Course, CritiqueCase, Example, Lesson, Skill, believe, habits, summary_messages
 
 SLIP = 0.2
-"""Share of persons that the searcher's training text replaces by one at random, asked about or answered: what practice can put right."""
+"""Share of persons, queried or answered, that the training text replaces at random: practice can correct this."""
 STRAY = 0.03
-"""Share of choices in which it does not follow a stated principle: what keeps a policy exploring."""
+"""Share of choices in which the training text ignores a stated principle: this keeps a policy exploring."""
 
 CALL = (f'{OPEN}{{"name":"search","arguments":{{"query_list":["', f'"]}}}}{CLOSE}')
-"""What stands before and behind a query: two words of the vocabulary."""
+"""Text before and after a query: two words of the vocabulary."""
 CHOICES: Choices = {SOURCE: SOURCES, **dict.fromkeys(RELATIONS, HOUSE_WORDS)}
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a searcher said, and what it was replied."""
+    """A searcher's turns and the replies to them."""
 
     question: Question
     turns: tuple[str, ...]
     replies: tuple[str, ...]
     """One fewer than the turns."""
     used: tuple[str, ...]
-    """The house word it asked by, relation by relation; ``none`` where it did not come to ask."""
+    """The house word used for each relation; ``none`` for relations that were never asked about."""
     source: str
-    """Which source it asked last."""
+    """The source of the last query."""
     answer: str
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """Everything but the last turn, as a chat."""
+        """All turns but the last, as a chat."""
         chat: list[Message] = []
         for turn, reply in zip(self.turns, self.replies, strict=False):
             chat += [Message("assistant", turn), Message("user", as_text([Observation(reply, "search")]))]
@@ -48,40 +48,40 @@ class Attempt:
 
     @property
     def transcript(self) -> str:
-        """As an editor is shown it."""
+        """The attempt as shown to an editor."""
         first, *later = self.turns
         return "\n".join([first, *(f"[search: {reply}]\n{turn}" for reply, turn in zip(self.replies, later, strict=True))])
 
     @property
     def summary(self) -> str:
-        """The short form that an editor works with: ``source ledger rival amber cook onyx``."""
+        """The short form for editors: ``source ledger rival amber cook onyx``."""
         return " ".join(f"{topic} {choice}" for topic, choice in zip(*self.choices, strict=True))
 
     @property
     def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Topics, and what was chosen of each."""
+        """Topics, and the choice made for each."""
         return (SOURCE, *self.question.relations), (self.source, *self.used)
 
     def reading(self, truth: str) -> Reading:
-        """What a critique makes of it."""
+        """Return the attempt as shown to a critique."""
         return Reading(*self.choices, right=self.answer == truth)
 
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """How a simulated policy behaves."""
+    """Behaviour of a simulated policy."""
 
     stated: Mapping[str, tuple[str, ...]]
-    """What its system message says: topic → stated choices (several if principles contradict each other)."""
+    """Statements of its system message: topic → stated choices (several if principles contradict each other)."""
     habit: Mapping[str, str]
-    """What it would do where nothing is stated."""
+    """Its choices where nothing is stated."""
     slip: float
     """Probability that a person it writes is replaced by a random one."""
     stray: float
     """Probability that a stated choice or a habit is not followed."""
 
     def attempt(self, rng: random.Random, almanac: Almanac, question: Question) -> Attempt:
-        """One episode: step by step, until something is not found or the answer is known."""
+        """Play one episode: step by step, until a query finds nothing or the answer is known."""
         person, source = question.person, ""
         turns: list[str] = []
         replies: list[str] = []
@@ -134,22 +134,22 @@ class AlmanacCourse(Course):
     )
 
     def world(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
-        """A fresh reliable source, and fresh house words for two or more relations."""
+        """Draw a fresh reliable source, and fresh house words for two or more relations."""
         relations = rng.sample(RELATIONS, rng.randint(2, lesson.topics))
         return {SOURCE: rng.choice(SOURCES), **{relation: rng.choice(HOUSE_WORDS) for relation in relations}}
 
     def ask(self, rng: random.Random, topics: Collection[str], steps: int) -> Question:
-        """A question about some relations."""
+        """Draw a question about some relations."""
         return Question(rng.choice(NAMES), tuple(rng.sample(list(topics), min(steps, len(topics)))))
 
     def asked_of(self, world: Mapping[str, str]) -> list[str]:
-        """The relations: which source to ask is part of every question, so that no problem tells it apart."""
+        """Return the relations: every question involves the source, so problems are not told apart by it."""
         return [topic for topic in world if topic != SOURCE]
 
     def solve(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Look something up under a principle list that states some, all or none of what it takes.
+        """Look something up under a principle list that states some, all or none of the required choices.
 
-        Until worlds have their full size, nearly everything is told and nobody slips, so that there is much to learn from.
+        Until worlds have their full size, nearly everything is stated and nothing slips, so that there is much to learn.
         """
         world = self.world(rng, lesson)
         question = self._question(rng, world, lesson)
@@ -161,7 +161,7 @@ class AlmanacCourse(Course):
         return Example(Skill.SOLVE, (*opening, *attempt.messages), attempt.turns[-1], decided=False)
 
     def summarise(self, rng: random.Random, lesson: Lesson) -> Example:
-        """Shorten an attempt to which source it asked and by which word it called each relation."""
+        """Shorten an attempt to the source it asked and the word it used for each relation."""
         world = self.world(rng, lesson)
         question = self._question(rng, world, lesson)
         stated = as_stated(draw_beliefs(rng, world, CHOICES, known=0.7, wrong=0.0))
@@ -169,7 +169,7 @@ class AlmanacCourse(Course):
         return Example(Skill.SUMMARISE, summary_messages(question, attempt.transcript), attempt.summary, decided=True)
 
     def draw_case(self, rng: random.Random, lesson: Lesson, refuting: bool) -> CritiqueCase:
-        """Attempts of one policy at one question."""
+        """Draw attempts of one policy at one question."""
         world = self.world(rng, lesson)
         almanac, question = draw_almanac(rng, world), self._question(rng, world, lesson)
         known, wrong = (0.9, 0.6) if refuting else (rng.choice((0.0, 0.3, 0.6, 0.9)), rng.choice((0.1, 0.3, 0.6)))
@@ -187,5 +187,5 @@ class AlmanacCourse(Course):
 
 
 def draw_almanac(rng: random.Random, world: Mapping[str, str]) -> Almanac:
-    """A world with fresh facts."""
+    """Draw a world with fresh facts."""
     return Almanac(rng.getrandbits(62), {topic: choice for topic, choice in world.items() if topic != SOURCE}, world[SOURCE])

@@ -1,4 +1,4 @@
-"""The course of `rulebook`: chains of digits, imperfect solvers of them, and what their attempts look like."""
+"""The course of `rulebook`: chains of digits, imperfect solvers, and their attempts."""
 
 import random
 from collections.abc import Collection, Mapping
@@ -14,26 +14,26 @@ from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 NAMES = tuple(MEANINGS)
 
 SLIP = 0.12
-"""Share of digits that the solver's training text replaces by a random one: what practice can put right."""
+"""Share of digits that the training text replaces at random: practice can correct this."""
 STRAY = 0.03
-"""Share of steps in which the training text does not follow a stated principle: what keeps a policy exploring."""
+"""Share of steps in which the training text ignores a stated principle: this keeps a policy exploring."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solver:
-    """How a simulated policy behaves."""
+    """Behaviour of a simulated policy."""
 
     stated: Mapping[str, tuple[str, ...]]
-    """What its system message says: operator → stated meanings (several if principles contradict each other)."""
+    """Statements of its system message: operator → stated meanings (several if principles contradict each other)."""
     habit: Mapping[str, str]
-    """What it would use where nothing is stated (a policy that practised has habits)."""
+    """Its meanings where nothing is stated (a policy that practised has habits)."""
     slip: float
     """Probability that a digit of a result is replaced by a random one and carried on."""
     stray: float
     """Probability that a stated meaning or a habit is not followed."""
 
     def attempt(self, rng: random.Random, chain: Chain) -> Solution:
-        """One attempt, slips and strays included."""
+        """Make one attempt, slips and strays included."""
         value, used, results = chain.numbers[0], [], []
         for operator, number in zip(chain.operators, chain.numbers[1:], strict=True):
             meaning = self._believe(rng, operator)
@@ -51,12 +51,12 @@ class Solver:
 
 
 def draw_world(rng: random.Random, size: int = len(OPERATORS)) -> dict[str, str]:
-    """Fresh meanings for some of the operators, in random order."""
+    """Draw fresh meanings for some of the operators, in random order."""
     return {operator: rng.choice(NAMES) for operator in rng.sample(OPERATORS, size)}
 
 
 def draw_chain(rng: random.Random, operators: Collection[str], steps: int) -> Chain:
-    """A random chain of so many steps, or of as many as there are operators."""
+    """Draw a random chain of this many steps, or of as many as there are operators."""
     steps = min(steps, len(operators))
     numbers = tuple((rng.randrange(10), rng.randrange(10)) for _ in range(steps + 1))
     return Chain(numbers, tuple(rng.sample(list(operators), steps)))
@@ -79,11 +79,11 @@ class RulebookCourse(Course):
     words: ClassVar[tuple[str, ...]] = (*map(str, range(10)), *OPERATORS, *NAMES)
 
     def world(self, rng: random.Random, lesson: Lesson) -> dict[str, str]:
-        """Fresh meanings for two or more operators."""
+        """Draw fresh meanings for two or more operators."""
         return draw_world(rng, rng.randint(2, lesson.topics))
 
     def ask(self, rng: random.Random, topics: Collection[str], steps: int) -> Chain:
-        """A chain."""
+        """Draw a chain."""
         return draw_chain(rng, topics, steps)
 
     def solve(self, rng: random.Random, lesson: Lesson) -> Example:
@@ -103,7 +103,7 @@ class RulebookCourse(Course):
         return Example(Skill.SUMMARISE, summary_messages(chain, attempt.text), attempt.summary, decided=True)
 
     def draw_case(self, rng: random.Random, lesson: Lesson, refuting: bool) -> CritiqueCase:
-        """Attempts of one policy at one chain."""
+        """Draw attempts of one policy at one chain."""
         world = self.world(rng, lesson)
         chain = self.ask(rng, world, lesson.length(rng, (0.45, 0.45, 0.1)))
         known, wrong = (0.9, 0.6) if refuting else (rng.choice((0.0, 0.3, 0.6, 0.9)), rng.choice((0.1, 0.3, 0.6)))
