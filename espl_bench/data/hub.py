@@ -36,7 +36,7 @@ def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
         datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
     except ModuleNotFoundError as error:
         raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
-    with _failures_told(source, remedy, datasets.exceptions.DatasetsError), _quiet():
+    with _one_line_failures(source, remedy, datasets.exceptions.DatasetsError), _quiet():
         revision = _commit(source)
         rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
         columns = choose_columns(rows[0], source.columns, None, None, source.hub_id) if len(rows) else None

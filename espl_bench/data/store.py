@@ -155,7 +155,7 @@ def manifest_of(source: DataSource, remedy: str) -> Manifest:
 
 
 def _stamp(path: Path, remedy: str) -> _Stamp:
-    """What changes when a file does."""
+    """Return a file's stamp, which changes when the file does."""
     with _reading(path, remedy):
         found = path.stat()
     return found.st_mtime_ns, found.st_size

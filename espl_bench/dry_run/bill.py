@@ -90,7 +90,7 @@ def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
 
 
 def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
-    """The longer of what a summary and a critique are shown: a whole response, or a summary of each attempt."""
+    """Return the longer prompt of a summary and a critique: of a whole response, or of a summary of each attempt."""
     dialect = Dialect.load(config.prompts.dialect)
     problem = env.problem(env.splits[0], 0)
     summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))

@@ -29,7 +29,7 @@ class Estimate:
 
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
-    """Count a run's work. `sizes` holds the number of items of each split, `turns` how often the policy may speak in an episode."""
+    """Count a run's work. `sizes` holds the number of items of each split, `turns` the policy's turns in an episode."""
     tokens = turns * config.sampling.max_tokens
     if config.sampling.max_episode_tokens is not None:
         tokens = min(tokens, config.sampling.max_episode_tokens)

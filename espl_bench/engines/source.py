@@ -7,7 +7,7 @@ from espl_bench.engines.spec import find_engine
 
 
 def fastest_engine() -> str:
-    """Vllm where it is installed and CUDA is there, else hf. Costs nothing where it is not installed."""
+    """Return vllm if it is installed and CUDA is available, else hf. Imports torch only where vLLM is installed."""
     if find_spec("vllm") is None:
         return "hf"
     import torch  # only asked where vLLM could serve
@@ -26,12 +26,12 @@ class ModelSource:
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether its answers are asked for over the network and may cost money."""
+        """True if it is served over the network and may cost money."""
         return find_engine(self.engine).location == "endpoint"
 
     @property
     def is_service(self) -> bool:
-        """Whether a Tinker service samples and trains it."""
+        """True if a Tinker service samples and trains it."""
         return find_engine(self.engine).location == "service"
 
     @property

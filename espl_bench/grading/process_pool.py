@@ -129,7 +129,7 @@ class VerifierPool:
                 self._changed.notify_all()
 
     def _take(self) -> GradingProcess | None:
-        """A living process, newly started if none is idle; None if the pool is closed. Raises WorkerStartError."""
+        """Return a living process, newly started if none is idle; None if the pool is closed. Raises WorkerStartError."""
         while True:
             with self._changed:
                 if self._closed:

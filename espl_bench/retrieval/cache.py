@@ -69,7 +69,7 @@ class CachedRetriever:
         return self._folder / key[:2] / f"{key}.json"
 
     def _read(self, query: str, top_k: int) -> FoundPassage | None:
-        """What is recorded; None if nothing is. Raises RetrievalError for an entry that is not what was written."""
+        """Read the recorded result; None if there is none. Raises RetrievalError for a damaged entry."""
         request = self._request(query, top_k)
         path = self._path(request)
         try:

@@ -26,11 +26,11 @@ Resolver = Callable[[str, int], list[str]]
 
 
 class RefusedError(RetrievalError):
-    """A page that is not fetched: its address is not public, or it is no page."""
+    """A page that is not fetched: its address is not public, or its content is not a page."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Every address of a host. Raises RetrievalError if it has none."""
+    """Return every address of a host. Raises RetrievalError if it has none."""
     try:
         return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError) as error:
@@ -38,7 +38,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def checked_address(url: str, resolver: Resolver = resolve) -> tuple[SplitResult, str]:
-    """The parts of a URL and the public address to connect to. Raises Refused, or RetrievalError if the host has no address."""
+    """Return the parts of a URL and the public address to connect to. Raises RefusedError, or RetrievalError without an address."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -77,7 +77,7 @@ class HttpRetriever:
         return identity_of(self.url)
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """Ask the server, again after a failure that may pass."""
+        """Ask the server, and retry after a transient failure."""
         again = retrying(self.tries, _TransientError, FIRST_WAIT_S, LONGEST_WAIT_S)
         try:
             answer = again(self._ask, {"queries": list(queries), "topk": top_k, "return_scores": True})
@@ -131,7 +131,7 @@ class _TransientError(RetrievalError):
 
 
 def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[FoundPassage]:
-    """The wire's answer as results. Raises RetrievalError for anything else."""
+    """Convert the wire's answer to results. Raises RetrievalError for anything else."""
     results: object = cast(dict[str, object], answer).get("result") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(cast(list[object], results)) != len(queries):
         raise RetrievalError(f"the retriever at {url} does not answer with one result for each of {len(queries)} queries")

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(404, {"detail": "there is POST /retrieve and GET /health"})
         try:
             queries, top_k, with_scores = _understood(self._body())
-            found = self._retriever.retrieve(queries, top_k)
+            results = self._retriever.retrieve(queries, top_k)
         except _RefusedRequestError as refusal:
             self.close_connection = True
             return self._say(422, {"detail": str(refusal)})

@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 
 def corpus_sha256(path: Path) -> str:
-    """The hash of a corpus file. Raises UsageError if there is none."""
+    """Return the hash of a corpus file. Raises UsageError if it cannot be read."""
     with reading(f"the corpus {path}", "name a file of passages with --corpus", UsageError):
         found = path.stat()
         return _sha256(path.resolve(), found.st_mtime_ns, found.st_size)

@@ -42,7 +42,7 @@ class Retriever(Protocol):
         ...
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
-        """One result per query, in order, of at most `top_k` passages each. Bounded in time. Raises RetrievalError."""
+        """Return one result per query, in order, of at most `top_k` passages each. Bounded in time. Raises RetrievalError."""
         ...
 
 

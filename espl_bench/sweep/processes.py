@@ -78,7 +78,7 @@ def run_all(jobs: Sequence[Job], at_a_time: int, watcher: Watcher) -> list[JobRe
 
 
 def with_threads(environment: Mapping[str, str], at_a_time: int) -> dict[str, str]:
-    """An environment that shares the cores out, unless the caller has set the number of threads."""
+    """Return an environment that divides the cores, unless the caller has set the number of threads."""
     return {THREADS: str(max(1, usable_cores() // at_a_time)), **environment}
 
 

@@ -64,7 +64,7 @@ class Storage:
     fs: Any
     """An fsspec file system."""
     root: str
-    """The sweep's folder as `fs` names it."""
+    """Path of the sweep's folder in `fs`."""
     is_folder: bool
     """Whether runs are written where they lie."""
 

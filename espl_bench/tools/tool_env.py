@@ -40,7 +40,7 @@ class ToolLimits:
     """Characters of all replies of an episode: once reached, further calls get no reply."""
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a limit that is no whole number from 1."""
+        """Raise UsageError for a limit that is not a whole number from 1."""
         for each in fields(self):
             value = getattr(self, each.name)
             if not is_whole(value):
@@ -145,9 +145,9 @@ class ToolEnv(TextEnv):
             return Observation(sanitize(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
         tool = request.call.tool
         if recalled is not None:
-            if place >= len(recalled):
+            if index >= len(recalled):
                 raise EnvError(f"the stored episode has no reply of {tool} to this call")
-            return Observation(recalled[place].text, tool)
+            return Observation(recalled[index].text, tool)
         try:
             return Observation(sanitize(self.use(tool, request.arguments), self.limits.reply_chars), tool)
         except BadArgumentsError as fault:

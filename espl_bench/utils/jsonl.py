@@ -62,7 +62,7 @@ def read_rows(path: Path, parse: Callable[[bytes], Row], torn_remedy: str = REST
 
 
 def rows(path: Path, data: bytes, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE) -> Iterator[Row]:
-    """Rows of bytes that were read from a file, which errors name, as `read_rows`."""
+    """Yield the rows of bytes that were read from `path`, which errors name; see `read_rows`."""
     lines = data.split(b"\n")
     torn = lines.pop()  # empty if the last line is whole
     for number, line in enumerate(lines, start=1):

@@ -18,7 +18,7 @@ from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.render import to_markdown
-from espl_bench.leaderboard.table import GroupEntry, build_tables
+from espl_bench.leaderboard.table import build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode

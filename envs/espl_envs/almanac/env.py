@@ -97,7 +97,7 @@ class AlmanacEnv(ToolEnv):
         return as_reply([Entry(passage.title, passage.text) for passage in result.passages])
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """Compare what follows the last ``answer`` with the truth."""
+        """Compare the text after the last ``answer`` with the truth."""
         behind = last_answer(response)
         if not behind:
             return Verdict.of(Outcome.NO_ANSWER)

@@ -68,7 +68,7 @@ class RulebookEnv(SingleTurnEnv):
         return Problem(f"{split}/{index}", split, index, chain.question, solution.answer, gold=solution.text)
 
     def grade(self, problem: Problem, response: str) -> Verdict:
-        """Compare the text behind the last ``answer`` with the truth, digit for digit."""
+        """Compare the text after the last ``answer`` with the truth, digit for digit."""
         behind = last_answer(response)
         if not behind:
             return Verdict.of(Outcome.NO_ANSWER)

@@ -25,4 +25,4 @@ MEANINGS: Mapping[str, Callable[[int, int], int]] = {
     "opposite": lambda a, b: 9 - a,
     "next": lambda a, b: (a + 1) % 10,
 }
-"""Name → digit that ``a op b`` gives; names stand in principles and in solutions directly behind the operator."""
+"""Name → digit that ``a op b`` gives; in principles and solutions, names come directly after the operator."""

@@ -42,7 +42,7 @@ def sampling_params(request: SampleRequest, stops: Sequence[int], limit: int) ->
 
 
 def completion(sequence: tinker.SampledSequence, text: str) -> Completion:
-    """One sampled sequence. Raises EngineError if it comes without a log-probability for every token."""
+    """Convert one sampled sequence. Raises EngineError if it comes without a log-probability for every token."""
     tokens_T, logprobs_T = tuple(sequence.tokens), tuple(sequence.logprobs or ())
     if len(tokens_T) != len(logprobs_T):
         raise EngineError(f"the service returned {len(logprobs_T)} log-probabilities for {len(tokens_T)} tokens; it cannot be trained with")
@@ -100,7 +100,7 @@ def metrics(
     grad_norm = next((value for key, value in (optimiser or {}).items() if key.endswith(GRAD_NORM)), None)
     return {
         "loss": summed_loss(logprobs_N, sampler_N, advantages_N, loss).item(),
-        **({} if told is None else {"grad_norm": told}),
+        **({} if grad_norm is None else {"grad_norm": grad_norm}),
         **mismatch(logprobs_N, sampler_N, -logprobs_N, loss),
         **off_policy_metrics(logprobs_N, sampler_N, rollout_sums(logprobs_N - sampler_N, row_N), loss),
         "skipped_steps": 0.0,

@@ -168,7 +168,7 @@ class TinkerEngine:
         return self._trainer
 
     async def save(self, folder: Path) -> None:
-        """Have the service keep weights and optimiser, and write down where. Raises EngineError if it fails."""
+        """Save weights and optimiser at the service, and write their path into the folder. Raises EngineError if it fails."""
         path = None
         if self._trainer is not None:
             name = f"espl-bench-{uuid4().hex[:12]}"  # unique per model, or the service refuses it

@@ -198,7 +198,7 @@ class Service:
                     future.exception()  # asyncio would print exceptions that were never retrieved
 
     async def _watch(self, waiting: Sequence["asyncio.Future[Any]"], doing: str) -> None:
-        """Return when all are done or one has failed; raise EngineError when it is no use to wait longer."""
+        """Return when all are done or one has failed; raise EngineError when a deadline passes."""
         pending = set(waiting)
         seen = answered = time.monotonic()
         while pending:

@@ -61,7 +61,7 @@ class Proof:
     """|served reference - trainer without the adapter|, in a batch with the policy: rounding."""
 
     def check(self, tolerance: float) -> None:
-        """Raise EngineError if what is served is not the adapter."""
+        """Raise EngineError if the served weights are not the adapter."""
         if self.gap > tolerance:
             raise EngineError(
                 f"vLLM serves other weights than were trained: adapter version {self.version}, log-probabilities "

@@ -100,14 +100,14 @@ class VllmEngine:
             UsageError: a device does not exist, or does not support an option.
             DeviceMemoryError: there is too little memory.
         """
-        place = loading.pick_device(adapter.device)
+        device = loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
         loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, place))
-            plain.to(place).requires_grad_(False).eval()
+            plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, device))
+            plain.to(device).requires_grad_(False).eval()
             threads = loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, loading.eos_ids(plain, tokenizer), model)

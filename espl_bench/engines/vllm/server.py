@@ -102,7 +102,7 @@ class Server:
         return Sampled(tuple(last.token_ids), tuple(last.logprobs.logprobs), reason)
 
     async def add(self, lora: Any) -> None:
-        """Load an adapter. On the engine's loop. Raises EngineError if it cannot be served."""
+        """Load an adapter. Runs on the engine's loop. Raises EngineError if it cannot be served."""
         await self._have("load the adapter", self._llm.add_lora(lora))
 
     async def remove(self, lora: Any) -> None:
@@ -114,7 +114,7 @@ class Server:
         await self._control("sleep", self._llm.sleep(level=1))
 
     async def wake(self) -> None:
-        """Take the memory again. On the engine's loop. Raises EngineError if somebody else has it."""
+        """Take the device's memory again. Runs on the engine's loop. Raises EngineError if it is in use."""
         await self._have("wake up", self._llm.wake_up())
 
     async def _control(self, what: str, done: Awaitable[Any]) -> None:
@@ -125,7 +125,7 @@ class Server:
             raise EngineError(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
 
     def _fault(self) -> EngineError:
-        """What to say of an engine that has died."""
+        """Return the error for an engine that has died."""
         reason = setup.told(self._log)
         return EngineError(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
 
