@@ -1,4 +1,4 @@
-"""How long a population's prompts are, and how different from each other: what bloat and a loss of diversity look like in numbers."""
+"""Length and diversity of a population's prompts, to measure bloat and loss of diversity."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from espl_bench.runs.view import PromptView
 
 @dataclass(frozen=True, slots=True)
 class WordsAt:
-    """The prompts that lived after one iteration."""
+    """Living prompts after one iteration."""
 
     step: int
     shown_words: int
-    """Words of the prompt that stands for the method."""
+    """Words of the prompt that the method is evaluated with."""
     mean_words: float
     """Mean over the living prompts."""
     mean_principles: float
     diversity: float | None
-    """Mean over pairs of the share of their words that only one of the two has (Jaccard distance); None for a lone prompt."""
+    """Mean Jaccard distance of the word sets over pairs; None for a single prompt."""
 
 
 def words_over_time(prompts: Sequence[PromptView], metrics: Sequence[Mapping[str, Any]], population_size: int) -> Iterator[WordsAt]:
-    """One entry per iteration. Prompts in order of birth; the newest `population_size` live."""
+    """Measure every iteration. Prompts must be in order of birth; the newest `population_size` are alive."""
     words = {prompt.id: [word for principle in prompt.principles for word in principle.split()] for prompt in prompts}
     distances: dict[tuple[int, int], float] = {}
     for row in metrics:

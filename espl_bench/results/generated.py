@@ -1,8 +1,8 @@
-"""What is made from published runs, and never edited by hand: a table per study, the comparison with the paper, and a list of all.
+"""Files generated from published runs, never edited by hand: a table per study, the comparison with the paper, and a list of all runs.
 
-The text of the records themselves is among it: what a record says of its own samples, the interval, is made by the version that reads.
+The records themselves are rewritten too, because the interval in a record is computed by the version that reads it.
 
-Every file is a function of the records alone, to the byte, so a stale one is found by making it again.
+Every file is a function of the records alone, to the byte, so a stale one is found by generating it again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ HEAD = "Generated from the records beside it by `espl-bench results`; never edit
 
 
 def generated(root: Path) -> dict[Path, str]:
-    """Every generated file and its text, from the records that lie under `root` now."""
+    """Generate every file's text from the records under `root`."""
     found = studies(root)
     files = {each.path: each.result.to_json() for study in found for each in published(study)}
     files |= {study / TABLE: _table(study) for study in found}
@@ -37,7 +37,7 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def write(root: Path) -> list[Path]:
-    """Make every generated file anew; returns those that changed."""
+    """Regenerate every file; returns those that changed."""
     changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
     for path, text in changed:
         atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
@@ -45,11 +45,11 @@ def write(root: Path) -> list[Path]:
 
 
 def stale(root: Path) -> Iterator[str]:
-    """Generated files that are not what the records make, one line each."""
+    """Name the generated files that differ from what the records produce, one line each."""
     for path, text in generated(root).items():
         now = _read(path)
         if now != text:
-            yield f"{path} is {'missing' if now is None else 'stale'}; make it anew with: espl-bench results check --write"
+            yield f"{path} is {'missing' if now is None else 'stale'}; regenerate it with: espl-bench results check --write"
 
 
 def _table(study: Path) -> str:
@@ -83,4 +83,4 @@ def _read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise RunDirError(f"{path} cannot be read ({error}); remove it, it is generated") from error
+        raise RunDirError(f"{path} cannot be read ({error}); remove it, since it is generated") from error

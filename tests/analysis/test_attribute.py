@@ -108,10 +108,10 @@ def test_cells_are_published_beside_their_run_and_checked(
     assert "their prompts are not the run's" in capsys.readouterr().out
     (run_dir / FILE).write_text(json.dumps(changed))
     assert invoke(add) == 1
-    assert "does not fit to its run" in capsys.readouterr().err
+    assert "does not belong to its run" in capsys.readouterr().err
     elsewhere = tmp_path / "elsewhere"
     assert invoke([*add[:-2], str(elsewhere), "--quiet"]) == 1
     assert not elsewhere.exists(), "all or nothing"
     cells.with_name(cells.name.replace(".attribution", ".result")).unlink()
     assert invoke(["results", "check", "--results", str(results)]) == 1
-    assert "belongs to no published run" in capsys.readouterr().out
+    assert "does not belong to a published run" in capsys.readouterr().out

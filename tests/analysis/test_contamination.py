@@ -9,7 +9,7 @@ from espl_envs.rulebook.env import RulebookEnv
 
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.cli.app import invoke
-from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.leaderboard.table import GroupEntry, build_tables
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Problem, Split
 
@@ -61,5 +61,5 @@ def test_a_run_is_searched_through_all_its_prompts(tmp_path: Path, capsys: pytes
 
 def test_a_table_says_whose_prompt_quotes():
     quoting = make_summary("espl", 3, quotes=tuple(f"G{place} quotes test/{place}" for place in range(5)))
-    [table] = build_tables([Entry("espl", quoting), Entry("base", make_summary("base", 3))])
+    [table] = build_tables([GroupEntry("espl", quoting), GroupEntry("base", make_summary("base", 3))])
     assert "espl, seed 3: the shown prompt quotes items: G0 quotes test/0, G1 quotes test/1, G2 quotes test/2 and 2 more" in table.notes

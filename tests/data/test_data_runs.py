@@ -17,7 +17,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.render import to_markdown
-from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.leaderboard.table import GroupEntry, build_tables
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Completion, StopReason
@@ -113,10 +113,10 @@ def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
     first = runner.run(configure("base", **files), tmp_path / "one", Silent())
     sums("train.jsonl", 100, 40)
     other = runner.run(configure("rl_only", **files), tmp_path / "two", Silent())
-    [table] = build_tables([Entry("base", first), Entry("rl_only", other)])
+    [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", other)])
     hashes = [run.data_identity["train"][:12] for run in (first, other)]
-    assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
-    [table] = build_tables([Entry("base", first), Entry("rl_only", first)])
+    assert table.notes[0] == f"train items differ, so these runs cannot be compared: {hashes[0]} base; {hashes[1]} rl_only"
+    [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", first)])
     assert not any("items differ" in note for note in table.notes)
 
 
@@ -130,7 +130,7 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
     assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS)] == ["test"]
     assert "validation –" in result_line(summary, tmp_path)
     out_console().print(result_panel(summary, tmp_path))
-    assert "| – |" in to_markdown(build_board([Entry("base", summary)]))
+    assert "| – |" in to_markdown(build_board([GroupEntry("base", summary)]))
 
 
 def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):

@@ -12,11 +12,11 @@ from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.layout import LEGEND
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.leaderboard.table import Entry, build_tables
+from espl_bench.leaderboard.table import GroupEntry, build_tables
 
 
 def entries_of(summaries):
-    return [Entry(summary.method, summary) for summary in summaries]
+    return [GroupEntry(summary.method, summary) for summary in summaries]
 
 
 def only(tables):
@@ -226,7 +226,7 @@ def test_two_configurations_of_one_method_get_a_row_each(tmp_path: Path):
 
 
 def test_what_cannot_be_told_apart_is_refused():
-    twice = [Entry("espl", make_summary(run_id="one")), Entry("espl", make_summary(run_id="two"))]
+    twice = [GroupEntry("espl", make_summary(run_id="one")), GroupEntry("espl", make_summary(run_id="two"))]
     with pytest.raises(RunDirError, match="two runs of espl have seed 0"):
         build_tables(twice)
 
@@ -243,7 +243,7 @@ def test_paths_without_runs_are_one_line_errors(tmp_path: Path):
 
 def test_editors_that_differ_are_noted():
     own, other = make_summary("espl", 0), make_summary("evolution_only", 0, editor_model="large")
-    [table] = build_tables([Entry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
+    [table] = build_tables([GroupEntry(run.method, run) for run in (own, other, make_summary("base", 0, ledger={"reflection_calls": 0}))])
     assert "editors differ: large, the run's own model" in table.notes
 
 

@@ -1,4 +1,4 @@
-"""`show`: one run on the screen. Whatever a model wrote is printed literally."""
+"""`show`: print one run. Model output is printed literally."""
 
 import json
 import shlex
@@ -25,11 +25,11 @@ from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, child
 from espl_bench.utils.formatting import DASH, percent, plain, points
 
 LONG_TREE = 30
-"""Prompts up to which the overview draws the lineage."""
+"""Largest number of prompts for which the overview draws the lineage."""
 
 
 def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool) -> None:
-    """Print the overview, or only the parts asked for. Raises UsageError or RunDirError."""
+    """Print the overview, or only the requested parts. Raises UsageError or RunDirError."""
     run = RunDir.open(folder)
     view = read_view(run)
     asked = rollout is not None or step is not None
@@ -50,7 +50,7 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
 
 
 def _sample(run: RunDir, step: int | None, place: int) -> Mapping[str, Any]:
-    """One stored rollout, with the step and the place it was taken from."""
+    """Read one stored rollout, and add its step and its index."""
     if step is None:
         step = max(run.rollout_steps(), default=1)
     rows = run.read_rollouts(step)
@@ -70,7 +70,7 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
         grid.add_row(plain(f"test avg@{summary.k}", "dim"), plain(score))
     else:
         remedy = f"espl-bench resume {shlex.quote(str(folder))}"
-        grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; go on with: {remedy}"))
+        grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; continue with: {remedy}"))
     for split in dict.fromkeys(row["split"] for row in view.evaluations):
         curve = "  ".join(f"{row['step']}: {points(row['score'])}" for row in view.evaluations if row["split"] == split)
         grid.add_row(plain(f"{split} %", "dim"), plain(curve))
@@ -119,11 +119,11 @@ def _print_tree(console: Console, view: RunView, whole: bool) -> None:
     left_out = len(view.prompts) - len(kept)
     console.print(lineage_tree(view, kept))
     if left_out:
-        console.print(plain(f"{left_out} extinct prompts without living descendants are left out; --tree draws them", "dim"))
+        console.print(plain(f"{left_out} extinct prompts without living descendants are omitted; --tree draws them", "dim"))
 
 
 def lineage_tree(view: RunView, kept: frozenset[int]) -> RenderableType:
-    """Descent by first parent. The line with most descendants goes on at its own indent, so that long runs stay readable."""
+    """Draw descent by first parent. The line with most descendants keeps its indent, so that long runs stay readable."""
     below = children(view.prompts, kept)
     top = Tree(Text("lineage", style="dim"))
     for root in (prompt.id for prompt in view.prompts if prompt.id in kept and not prompt.parents):
@@ -164,10 +164,10 @@ def _print_rollout(console: Console, view: RunView, sample: Mapping[str, Any]) -
 
 
 def _met(sample: Mapping[str, Any]) -> str:
-    """The limit that ended a rollout, and into how many token sequences it was split, if into more than one."""
+    """Name the limit that ended a rollout, and its number of token sequences if there are several."""
     limit = f"; ended by the limit on {sample['limit']}" if "limit" in sample else ""
     segments = sample.get("segments", 1)
-    return limit + (f"; {segments} segments, because the chat template would not extend what stood before" if segments > 1 else "")
+    return limit + (f"; {segments} segments, because the chat template does not extend the earlier turns" if segments > 1 else "")
 
 
 def _origin(prompt: PromptView) -> str:
@@ -178,7 +178,7 @@ def _origin(prompt: PromptView) -> str:
 
 
 def _edit(edit: Mapping[str, Any]) -> str:
-    """One recorded edit (operators/proposal.py, Evidence): what it did to which principles, and on whose word."""
+    """Describe one recorded edit (`Evidence` of evolution/operators/proposal.py): its operation, principles, reason and source."""
     place = "".join(f" G{index}" for index in edit["ids"])
     text = f": {edit['principle']}" if edit["principle"] else ""
     reason = f" because {edit['reason']}" if edit["reason"] else ""
