@@ -10,11 +10,11 @@ from espl_bench.stats import Interval
 from espl_bench.utils.formatting import DASH, count, duration, points
 
 LEGEND = (
-    "Scores are percentages of the test, means over seeds; 95 % CI over seeds and items. Δ: paired over the same seeds and "
-    "items; its interval decides what is better. ≈: the gap to the best is within the noise (the interval of the paired "
-    "difference holds 0); bold: better than all others beyond the noise; rank: what the intervals leave open. P: chance that "
-    "a run scores above one of the reference; p: paired permutation over items, for these runs only. Costs are means per run; "
-    "evaluation is priced apart."
+    "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items. Δ: paired over the same seeds and items; its "
+    "interval decides which method is better. ≈: the gap to the best is within the noise (the interval of the paired difference contains "
+    "0). Bold: better than all others beyond the noise. Rank: the ranks that the intervals allow. P: probability that a run scores above "
+    "a run of the reference. p: paired permutation test over items, for these runs only. Costs are means per run; evaluation is counted "
+    "separately."
 )
 BUDGETS = {
     MatchAxis.ROLLOUTS: "training rollouts",
