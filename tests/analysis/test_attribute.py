@@ -75,7 +75,7 @@ def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_p
         return ScriptedEngine()
 
     monkeypatch.setattr(runner, "open_engine", open_engine)
-    for folder, words in ((tmp_path / "nowhere", "there is none"), (study, "there is none")):
+    for folder, words in ((tmp_path / "nowhere", "it has no model files"), (study, "it has no model files")):
         with pytest.raises(UsageError, match=words):
             attribute([run_dir], [], lambda cell, done, total: None, folder)
     attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")

@@ -142,7 +142,7 @@ BROKEN = {
     '{"id": 1, "gold": "1", "answer": "1", "options": {"strict": 1}}': "option 'strict' must be a bool, not 1",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"precision": true}}': "option 'precision' must be a int, not true",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": ["latx"]}}': "unknown match type 'latx'; did you mean 'latex'?",
-    '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": []}}': "option 'match_types' names nothing",
+    '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": []}}': "option 'match_types' is empty",
     '"\udcff"': "is not JSON",
     '{"id": 1, "gold": "1", "answer": ' + "[" * 100_000: "is nested too deeply; fix or remove it",
 }

@@ -26,7 +26,6 @@ from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
-from espl_bench.runs import logs
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import replay
 from espl_bench.types import Rating, Split
@@ -170,7 +169,7 @@ def test_runs_that_do_not_compare_are_still_looked_at(tmp_path):
         GroupEntry("espl", summary_of(data_identity={"test": "a"})),
         GroupEntry("base", summary_of("base", data_identity={"test": "b"})),
     ]
-    assert "met different test items" in tables_json(entries)["unknown"]
+    assert "have different test items" in tables_json(entries)["unknown"]
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
@@ -312,7 +311,7 @@ def bytes_read(monkeypatch) -> dict[str, int]:
             found[path.name] = found.get(path.name, 0) + len(data)
         return parse(path, data, *rest)
 
-    monkeypatch.setattr(logs, "rows", counted)
+    monkeypatch.setattr(jsonl, "rows", counted)
     return found
 
 

@@ -94,7 +94,7 @@ def test_an_unfinished_run_is_refused_and_so_is_everything_beside_it(runs: Path,
     (copied / "espl-s1" / "summary.json").unlink()
     add(root, copied, code=1)
     said = capsys.readouterr().err
-    assert "espl-s1 is not finished" in said and "espl-bench resume" in said and "1 of 4 runs refused, nothing was published" in said
+    assert "espl-s1 is not finished" in said and "espl-bench resume" in said and "1 of 4 runs were refused, and nothing was published" in said
     assert not root.exists()
 
 

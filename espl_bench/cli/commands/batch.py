@@ -52,7 +52,9 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
         results = execute(waiting)
     if len(results) < len(waiting) or any(result.fate is RunStatus.STOPPED for result in results):
         again = shlex.join(["espl-bench", *sys.argv[1:]])
-        raise EsplError(f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished; their work is saved; continue with: {again}")
+        raise EsplError(
+            f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished; their work is saved; continue with: {again}"
+        )
     _tabulate(plan, as_json)
     failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
