@@ -22,7 +22,7 @@ LEGEND = (
     "with few seeds it may be wrong by half."
 )
 MANY_ITEMS = 1_000_000
-"""Stands for infinitely many items."""
+"""Used in place of infinitely many items."""
 SHOWN = 8
 """Number of designs shown on the screen; --json prints all."""
 

@@ -24,8 +24,8 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
     study = gather(paths)
     for line in study.unreadable:
         err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
-    with _progress(quiet) as told:
-        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), told)
+    with _progress(quiet) as progress:
+        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), progress)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic_io.write_atomic(out, [made.page])
