@@ -1,4 +1,4 @@
-# Two commands for a machine with python3 (3.11 or newer), pip and make:
+# Two commands, for a machine with python3 (3.11 or newer), pip and make:
 #   make demo   train the embedded model with E-SPL and show the result
 #   make test   run the tests
 PYTHON ?= python3
@@ -15,7 +15,7 @@ VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
 	$(BIN)/espl-bench table $(OUT)
-	@echo "look around with: $(BIN)/espl-bench show $(OUT)"
+	@echo "explore the run with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
@@ -28,16 +28,16 @@ test-fast: $(VENV)/.installed-dev
 test-ray: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
-# The explorer in a real Chromium without a window: CHROMIUM names it, or it is found, or on Debian installed where we may.
+# Test the page in a real headless Chromium: the one named by CHROMIUM, else an installed one, else (on Debian, with permission) a new one.
 test-browser: $(VENV)/.installed-browser
 	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
 	$(BIN)/python -m pytest tests/report/browser $(PYTEST_ARGS)
 
-# Engine vllm on the CPU, for real: some minutes. vLLM pins an older transformers, hence an environment of its own.
+# Test engine vllm on the CPU; takes some minutes. vLLM pins an older transformers, so it has a separate environment.
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/engines/vllm $(PYTEST_ARGS)
 
-# Engine tinker against a self-hosted server on the CPU, for real: docs/tinker.md says how long it takes. The server pins other versions.
+# Test engine tinker with a self-hosted server on the CPU; docs/tinker.md says how long it takes. The server pins other versions.
 test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
 	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/engines/tinker $(PYTEST_ARGS)
 
@@ -86,14 +86,14 @@ $(TINKER_VENV)/.installed: constraints/tinker.txt
 	$(TINKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --requirement constraints/tinker.txt
 	@touch $@
 
-# Publish the comparison: its runs, graded again, into results/ with what is generated from them, the table into the README, and
+# Publish the comparison: re-grade its runs, add them to results/ with the generated files, and refresh the README's table and
 # docs/results.md with its pictures.
 publish: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results add runs/rulebook --replace
 	$(BIN)/python docs/refresh_readme.py
 	$(BIN)/python docs/refresh_results.py --runs runs/rulebook
 
-# Fails if a published result is unsound, or if anything generated from them is stale.
+# Check that published results are valid and that everything generated from them is up to date.
 check-results: $(VENV)/.installed-dev
 	$(BIN)/espl-bench results check
 	$(BIN)/python docs/refresh_readme.py --check

@@ -1,4 +1,7 @@
-"""Put the tables of `results/` between their markers in README.md: `python docs/refresh_readme.py [--check]`."""
+"""Put the tables of `results/` between their markers in README.md: `python docs/refresh_readme.py [--check]`.
+
+The README shows the columns that answer which method is better. docs/results.md has the others.
+"""
 
 import argparse
 import re
@@ -7,24 +10,40 @@ from pathlib import Path
 
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.render import to_markdown
+from espl_bench.leaderboard.formats import to_markdown
+from espl_bench.leaderboard.layout import Sheet
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- table: (?P<folder>\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+COLUMNS = ("method", "score", "95 % CI", "Δ", "rank", "seeds")
+"""First word or words of the headings that the README shows."""
+LEGEND = (
+    "Score: percent of the test items, mean over seeds. 95 % CI: over seeds and items. Δ base: paired difference to `base` on the same "
+    "seeds and items; its interval decides which method is better. ≈: the gap to the best is within the noise. Rank: the ranks that the "
+    "intervals allow. All columns are in [docs/results.md](docs/results.md)."
+)
+
+
+def narrow(sheet: Sheet) -> Sheet:
+    """Keep the columns that the README shows."""
+    grid = sheet.grids[0]
+    places = [place for place, heading in enumerate(grid.headings) if heading.startswith(COLUMNS)]
+    return Sheet(sheet.caption, (grid.columns(places),), sheet.notes)
 
 
 def refreshed(text: str) -> str:
-    """The README's text with every table made anew from the summaries that lie in its folder."""
+    """Remake every table in the README's text from the summaries in its folder."""
 
     def fill(block: re.Match[str]) -> str:
         board = build_board(collect([ROOT / block["folder"]]).entries)
-        return f"{block[1]}\n{to_markdown(board).strip()}\n\n{block[3]}"
+        sheets = [narrow(sheet) for sheet in board.sheets()]
+        return f"{block[1]}\n{to_markdown(sheets, LEGEND).strip()}\n\n{block[3]}"
 
     return BLOCK.sub(fill, text)
 
 
 def main() -> None:
-    """Write README.md, or with `--check` fail if it is stale."""
+    """Write README.md, or with `--check` exit with 1 if it is stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the README is stale")
     options = parser.parse_args()

@@ -3,8 +3,8 @@
 #
 #   sbatch --nodes 4 --gpus-per-node 8 --time 24:00:00 docs/slurm.sh GRID.toml OUT
 #
-# OUT is a folder that all nodes see, or a URL that fsspec knows. When the time is nearly over the cells save and the job
-# ends; submit the same line again to go on. See docs/slurm.md.
+# OUT is a folder that all nodes can read and write, or a URL that fsspec can open. Near the time limit the cells save and
+# the job ends; submit the same line again to continue. See docs/slurm.md.
 #SBATCH --job-name=espl-bench
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
@@ -22,7 +22,7 @@ head_address=$(srun --nodes=1 --ntasks=1 --overlap --nodelist="$head" hostname -
 cores=${SLURM_CPUS_ON_NODE:-$(nproc)}
 gpus=${SLURM_GPUS_ON_NODE:-0}
 
-start() { # NODE and what else `ray start` takes; --block keeps the step alive as long as its Ray
+start() { # NODE and further options of `ray start`; --block keeps the step alive as long as its Ray
   local node=$1
   shift
   srun --nodes=1 --ntasks=1 --overlap --nodelist="$node" \

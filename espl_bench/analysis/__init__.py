@@ -1,1 +1,1 @@
-"""What finished runs say: attribution, verification, contamination, histories of ratings and prompts."""
+"""Analyses of finished runs: attribution, verification, contamination, histories of ratings and prompts."""

@@ -1,11 +1,12 @@
-"""How much of a run's gain is in its words and how much in its weights: the 2 x 2 {base, trained weights} x {root, evolved prompt}.
+"""Attribute a run's gain to its words and to its weights: the 2 x 2 design {base, trained weights} x {root, evolved prompt}.
 
 Each cell is an evaluation of the whole test with the run's own seeds, so cells differ by prompt and weights alone. The shares are those
-of a two-factor design: the words' effect is the mean of what the evolved prompt adds under either weights, the weights' effect
-likewise, and both sum to the whole gain. The interaction is what the two add together beyond the sum of what each adds alone. The evolved
-prompt of another seed tells words that carry over from words that fit one run only. The test split is reported and steers nothing.
+of a two-factor design: the effect of the words is the mean gain from the evolved prompt over both weights, the effect of the weights
+the mean gain from training over both prompts, and they sum to the total gain. The interaction is the gain of both together beyond the
+sum of what each adds alone. The evolved prompt of another seed shows whether words carry over or fit one run only. The test split is
+reported and steers nothing.
 
-Cells are written to RUN/attribution.json as they are done; a second call goes on where the first was stopped.
+Cells are written to RUN/attribution.json as they are finished; a second call continues where the first stopped.
 """
 
 import asyncio
@@ -40,14 +41,14 @@ Scores = NDArray[np.float64]
 
 
 class Weights(StrEnum):
-    """Whose weights answer."""
+    """Weights that answer."""
 
     BASE = "base"
     TRAINED = "trained"
 
 
 class PromptChoice(StrEnum):
-    """Whose principles they are shown."""
+    """Prompt that is shown to them."""
 
     ROOT = "root"
     EVOLVED = "evolved"
@@ -55,7 +56,7 @@ class PromptChoice(StrEnum):
 
 
 class AttributionCell(FrozenRecord):
-    """One evaluation of the test."""
+    """Evaluation of the test."""
 
     weights: Weights
     words: PromptChoice
@@ -65,31 +66,31 @@ class AttributionCell(FrozenRecord):
 
 
 class Cells(FrozenRecord):
-    """What attribution.json holds."""
+    """Contents of attribution.json."""
 
     schema_: Literal["espl-bench/attribution/1"] = "espl-bench/attribution/1"
     step: int
     cells: tuple[AttributionCell, ...]
 
     def get(self, weights: Weights, words: PromptChoice) -> Scores:
-        """Items' mean rewards. Raises KeyError if the cell was not evaluated."""
+        """Return the mean reward of each item. Raises KeyError if the cell was not evaluated."""
         for cell in self.cells:
             if (cell.weights, cell.words) == (weights, words):
                 return np.asarray(cell.sample_scores, dtype=np.float64).mean(axis=1)
         raise KeyError((weights, words))
 
     def encoded(self) -> bytes:
-        """The file's bytes."""
+        """Encode as the bytes of the file."""
         return atomic_io.encode_text(json.dumps(self.model_dump(mode="json")) + "\n")
 
     def has(self, words: PromptChoice) -> bool:
-        """Whether these words were shown to both weights."""
+        """Check that both weights were evaluated with these words."""
         return {cell.weights for cell in self.cells if cell.words is words} == set(Weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A mean over runs and items with its 95 % interval; shares of 1."""
+    """Mean over runs and items with its 95 % interval, in 0..1."""
 
     mean: float
     interval: Interval
@@ -97,7 +98,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What a gain is made of, over one or more runs."""
+    """Components of a gain, over one or more runs."""
 
     runs: int
     scores: Mapping[str, float]
@@ -108,28 +109,28 @@ class Attribution:
     weights: Effect
     interaction: Effect
     words_share: float | None
-    """Of the gain; None where the gain is not separated from 0."""
+    """Share of the gain; None if the gain is not separated from 0."""
     words_share_interval: Interval | None
     weights_share: float | None
     weights_share_interval: Interval | None
     carried_over: Effect | None
-    """What another seed's evolved prompt adds to the root prompt, mean over both weights; None if it was not tried."""
+    """Gain from another seed's evolved prompt over the root prompt, mean over both weights; None if it was not tried."""
 
 
 Progress = Callable[[str, int, int], None]
-"""Told the cell, and how many of how many episodes of it are done."""
+"""Callback with the cell, its finished episodes, and its total of episodes."""
 
 
 def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress, model: Path | None = None) -> Attribution:
-    """Evaluate what is missing, and compute.
+    """Evaluate the missing cells and compute the effects.
 
     Args:
         folders: finished runs, usually the seeds of one method.
-        others: runs whose evolved prompt is tried on each, each on the first of `folders` that it is not; empty: not tried.
-        progress: hears of every cell.
-        model: where the runs' model lies now; None: where it lay.
+        others: runs whose evolved prompt is also tried; each of `folders` takes the first one that is another run.
+        progress: called for every cell.
+        model: current location of the runs' model; None: as recorded.
 
-    Raises RunDirError for a run that is unfinished or whose checkpoint is not that of its end, EsplError as opening it does.
+    Raises RunDirError for an unfinished run or one without its final checkpoint, EsplError if it cannot be opened.
     """
     prompts = {folder: RunDir.open(folder).summary().shown_prompt for folder in (*folders, *others)}
     measured: list[Cells] = []
@@ -143,11 +144,11 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
 
 
 async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
-    """Every pair of weights and words, those on file included. Writes the file after each."""
+    """Evaluate every missing pair of weights and words, writing the file after each. Returns all cells."""
     run = RunDir.open(folder)
     summary, commit = run.summary(), run.last_commit()
     if commit is None or commit.step != summary.steps:
-        raise RunDirError(f"{folder} has no checkpoint of its end, so its weights are not at hand; attribute a run that was kept whole")
+        raise RunDirError(f"{folder} has no final checkpoint, so its weights are not available; attribute a run that still has it")
     wanted = [(weights, kind) for kind in words for weights in Weights]
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
@@ -167,7 +168,7 @@ async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], p
 
 
 def _with_model(run: RunDir, model: Path | None) -> RunConfig:
-    """The run's configuration, its model taken from a folder. Raises UsageError if that holds another model than the run began with."""
+    """Return the run's configuration with its model taken from a folder. Raises UsageError if the folder holds another model."""
     config = run.config()
     if model is None:
         return config
@@ -175,12 +176,12 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
     try:
         recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirError(f"{path} does not say which model the run began with ({type(error).__name__}); restore it from a copy") from error
+        raise RunDirError(f"{path} does not state the run's model ({type(error).__name__}); restore it from a copy") from error
     found = fingerprint(model)
     if found is None or (recorded and found["sha256"] != recorded["sha256"]):
-        what = "there is none" if found is None else "its files differ"
+        what = "it has no model files" if found is None else "its files differ"
         remedy = f"name the folder that {config.model} was moved or copied to"
-        raise UsageError(f"{model} does not hold the model that {run.path} began with ({what}); {remedy}")
+        raise UsageError(f"{model} does not hold the model of {run.path} ({what}); {remedy}")
     return config.model_copy(update={"model": str(model)})
 
 
@@ -195,7 +196,7 @@ async def _evaluate(
 
 
 def compute(measured: Sequence[Cells]) -> Attribution:
-    """The effects over runs and items. Raises RunDirError unless the runs met as many items."""
+    """Compute the effects over runs and items. Raises RunDirError if the runs differ in their number of items."""
     if len({len(cells.get(Weights.BASE, PromptChoice.ROOT)) for cells in measured}) > 1:
         raise RunDirError("the runs have tests of different lengths; attribute runs of one environment")
     kinds = [kind for kind in PromptChoice if all(cells.has(kind) for cells in measured)]
@@ -230,7 +231,7 @@ def _effect(contrast_RI: Scores) -> Effect:
 
 
 def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
-    """Cells of an earlier call, if they are of the same weights."""
+    """Read the cells of an earlier call, if they are of the same step."""
     if not (folder / FILE).exists():
         return ()
     found = read_cells(folder / FILE)

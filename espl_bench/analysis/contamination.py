@@ -1,7 +1,8 @@
-"""Principles that quote items: an editor may copy a problem, or its answer, instead of learning from it.
+"""Find principles that quote items: an editor may copy a problem, or its answer, instead of learning from it.
 
-A principle quotes an item if it holds eight words of the question in a row, or the whole of a shorter one, four words at least. Runs of
-words that more than ten items share ("where m and n are relatively prime positive integers") are stock phrases and no quotation.
+A principle quotes an item if it contains eight consecutive words of the question, or the whole of a shorter question of at least four
+words. Sequences shared by more than ten items ("where m and n are relatively prime positive integers") are stock phrases, not
+quotations.
 """
 
 from collections import Counter
@@ -15,30 +16,30 @@ from espl_bench.environment.text_env import TextEnv
 from espl_bench.types import Problem, Split
 
 LONGEST: Final = 8
-"""Words in a row that are a quotation."""
+"""Number of consecutive words that make a quotation."""
 SHORTEST: Final = 4
-"""Words of a question that is too short to be recognised."""
+"""Smallest number of words of a question that can be recognised."""
 
 Run = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One principle and one item that it quotes."""
+    """Quotation of an item by a principle."""
 
     principle: int
-    """Its place in the prompt: 0 for G0."""
+    """Index in the prompt: 0 for G0."""
     split: Split
     problem_id: str
     words: str
-    """The first that were found."""
+    """First quoted words that were found."""
 
 
 class ContaminationIndex:
-    """All items of an environment, by the runs of words in them."""
+    """Index of an environment's items by their sequences of words."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        """Reads every question once."""
+        """Index every question."""
         self._items: dict[Run, list[Problem]] = {}
         for problem in problems:
             for run in set(_runs(_words(problem.question))):
@@ -49,11 +50,11 @@ class ContaminationIndex:
 
     @classmethod
     def of(cls, env: TextEnv) -> "ContaminationIndex":
-        """Of every split of an environment."""
+        """Index every split of an environment."""
         return cls(env.problem(split, index) for split in env.splits for index in range(env.size(split)))
 
     def in_prompt(self, principles: Sequence[str]) -> list[Quote]:
-        """Each pair of principle and item once, in order of principles."""
+        """Find each quoting pair of principle and item once, in order of principles."""
         return [quote for place, principle in enumerate(principles) for quote in self._in(place, _words(principle))]
 
     def _in(self, place: int, said: Sequence[str]) -> Iterator[Quote]:
@@ -68,17 +69,17 @@ class ContaminationIndex:
 
 
 def _words(text: str) -> list[str]:
-    """Whatever the case: an editor may shout."""
+    """Split into words, ignoring case."""
     return words(text.casefold())
 
 
 def _runs(said: Sequence[str]) -> Iterator[Run]:
-    """What of a question is a quotation: all of a short one, every eight words of a longer one."""
+    """Yield the sequences that count as a quotation: all of a short question, every eight words of a longer one."""
     length = min(len(said), LONGEST)
     if length >= SHORTEST:
         yield from (tuple(said[start : start + length]) for start in range(len(said) - length + 1))
 
 
 def short_form(found: Sequence[Quote]) -> tuple[str, ...]:
-    """``G3 quotes test/17``, for a summary."""
+    """Format as ``G3 quotes test/17``, for a summary."""
     return tuple(f"G{quote.principle} quotes {quote.problem_id}" for quote in found)

@@ -1,6 +1,6 @@
-"""Where each prompt of a run stands when its descent is drawn: time runs along one axis, a line of descent keeps its lane.
+"""Layout of the evolution tree: time runs along one axis, and a line of descent keeps its lane.
 
-The page and the pictures draw the same tree from this. A line goes on through its child with most descendants; the other
+The page and the pictures draw the same tree from this. A line continues through its child with most descendants; the other
 children branch off into the nearest lane that is free from then on.
 """
 
@@ -10,12 +10,12 @@ from espl_bench.runs.view import PromptView, children
 
 
 def lanes(prompts: Sequence[PromptView]) -> dict[int, int]:
-    """Prompt id → lane, 0 for the root's line, growing downwards. Prompts in order of birth."""
+    """Assign each prompt id a lane, 0 for the root's line, increasing downwards. Prompts must be in order of birth."""
     by_id = {prompt.id: prompt for prompt in prompts}
     below = children(prompts, by_id.keys())
     placed: dict[int, int] = {}
     busy: list[tuple[int, int, int]] = []
-    """(lane, first step, last step) of the lines that were placed."""
+    """(lane, first step, last step) of each placed line."""
     waiting = [prompt.id for prompt in reversed(prompts) if not prompt.parents]
     while waiting:
         start = waiting.pop()

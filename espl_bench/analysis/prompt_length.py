@@ -1,4 +1,4 @@
-"""How long a population's prompts are, and how different from each other: what bloat and a loss of diversity look like in numbers."""
+"""Length and diversity of a population's prompts, to measure bloat and loss of diversity."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from espl_bench.runs.view import PromptView
 
 @dataclass(frozen=True, slots=True)
 class WordsAt:
-    """The prompts that lived after one iteration."""
+    """Living prompts after one iteration."""
 
     step: int
     shown_words: int
-    """Words of the prompt that stands for the method."""
+    """Words of the prompt that the method is evaluated with."""
     mean_words: float
     """Mean over the living prompts."""
     mean_principles: float
     diversity: float | None
-    """Mean over pairs of the share of their words that only one of the two has (Jaccard distance); None for a lone prompt."""
+    """Mean Jaccard distance of the word sets over pairs; None for a single prompt."""
 
 
 def words_over_time(prompts: Sequence[PromptView], metrics: Sequence[MetricsRow], population_size: int) -> Iterator[WordsAt]:

@@ -1,4 +1,4 @@
-"""What ratings said before, and what came then: the history of every prompt's rating, and how often the favourite won."""
+"""Histories of ratings: every prompt's rating over time, and how often the favourite won."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from espl_bench.types import Rating
 
 @dataclass(frozen=True, slots=True)
 class RatedAt:
-    """A prompt's rating after one iteration."""
+    """Rating of a prompt after one iteration."""
 
     step: int
     rating: Rating
     mean: float | None
-    """Its mean reward in that iteration; None at its birth."""
+    """Mean reward of the prompt in that iteration; None at its birth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duel:
-    """Two prompts that met the same problems: how the ratings before them saw the chances, and how it went."""
+    """Two prompts with the same problems: the chance by their earlier ratings, and the result."""
 
     expected: float
-    """Chance that the favourite scores above the other, by the ratings before the iteration; above 0.5."""
+    """Chance that the favourite scores higher, by the ratings before the iteration; above 0.5."""
     won: float
-    """1 if it did, 0 if not, 0.5 for a draw."""
+    """1 if the favourite won, 0 if it lost, 0.5 for a draw."""
 
 
 def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
@@ -45,7 +45,7 @@ def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
 
 
 def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
-    """The rating a prompt had after `step` iterations; None before its birth."""
+    """Return the rating of a prompt after `step` iterations; None before its birth."""
     known = [entry.rating for entry in history if entry.step <= step]
     return known[-1] if known else None
 
@@ -69,5 +69,5 @@ def duels(events: Sequence[PopulationEvent], tie: float) -> Iterator[Duel]:
 
 
 def chance(a: Rating, b: Rating) -> float:
-    """Chance that a's performance is above b's: both skills and both performances are normal (TrueSkill, Herbrich et al. 2006)."""
+    """Compute the chance that a performs better than b, with normal skills and performances (TrueSkill, Herbrich et al. 2006)."""
     return NormalDist(0.0, (2 * BETA**2 + a.sigma**2 + b.sigma**2) ** 0.5).cdf(a.mu - b.mu)

@@ -1,4 +1,4 @@
-"""Everything that lies under some paths, read for looking at: finished runs for tables, run directories for what happened inside."""
+"""Read everything under some paths for viewing: finished runs for tables, run directories for their histories."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from espl_bench.runs.view import RunView, read_view
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run directory, finished or not."""
+    """Run directory, finished or not."""
 
     run: RunDir
     label: str
-    """The row of the tables that it belongs to."""
+    """Row of the tables."""
     view: RunView
     metrics: tuple[MetricsRow, ...]
     """One row per iteration."""
@@ -29,24 +29,24 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """As its folder is called."""
+        """Name of the run's folder."""
         return self.run.path.resolve().name
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a report or a picture is made of."""
+    """Input of a report or a picture."""
 
     entries: tuple[GroupEntry, ...]
-    """The finished runs, those of which only the summary is there included."""
+    """Finished runs, including those with a summary only."""
     records: tuple[RunRecord, ...]
-    """By label, then by seed."""
+    """Sorted by label, then by seed."""
     unreadable: tuple[str, ...]
-    """Run directories that are left out because they cannot be read, one line each; a run that is being written may be among them."""
+    """Run directories that cannot be read, one line each; a run that is being written may be among them."""
 
     @property
     def named(self) -> dict[str, RunRecord]:
-        """The records by a name of their own, which stays the same when other runs join behind: the folder's, numbered if it is taken."""
+        """Records by unique name: the folder's, numbered if taken. Runs added later do not change earlier names."""
         found: dict[str, RunRecord] = {}
         for record in self.records:
             same = sum(other.name == record.name for other in found.values())
@@ -55,16 +55,16 @@ class Study:
 
 
 Stamp = tuple[tuple[int, int], ...]
-"""Time and size of each file that a record is read from: equal as long as nothing was written."""
+"""Time and size of each file of a record; equal if nothing was written since."""
 Known = dict[Path, tuple[Stamp, RunRecord]]
-"""Records that were read before, to be kept between calls."""
+"""Cache of records, kept between calls."""
 
 
 def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
-    """Read everything under the paths; runs that have not changed since are taken from `known`.
+    """Read everything under the paths; unchanged runs are taken from `known`.
 
-    So are those that cannot be read now, but could be before: a run that goes on may be in the middle of a line.
-    Raises RunDirError where a path holds no run, or none of its runs can be read.
+    So are runs that cannot be read now but could be before: an active run may be in the middle of writing a line.
+    Raises RunDirError for a path without runs, or if none of its runs can be read.
     """
     found = collect(paths)
     labels = {entry.summary.run_id: entry.label for entry in found.entries}
@@ -85,7 +85,7 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
-    """Run directories at the paths and as deep below as tables look, each once."""
+    """List the run directories at the paths and as deep below as tables search, each once."""
     return list({folder.resolve(): folder for path in paths for folder in _below(path)}.values())
 
 
@@ -97,14 +97,14 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def stamp(folder: Path) -> Stamp:
-    """See `Stamp`. A file that is not there counts as empty."""
+    """Compute the stamp of a folder. A missing file counts as empty."""
     files = (folder / CONFIG, folder / SUMMARY, *(log.path(folder) for log in Log))
     found = (file.stat() if file.exists() else None for file in files)
     return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in found)
 
 
 def _read_anew(folder: Path, labels: Mapping[str, str], known: Known) -> RunRecord:
-    """From `known`, unless something was written since, or the run's row has another name now."""
+    """Return the record in `known`, or read the run if something was written since or its row has a new name."""
     now = stamp(folder)
     before = known.get(folder)
     if before and before[0] == now and before[1].label == _label(before[1].view, labels):
@@ -119,7 +119,7 @@ def _label(view: RunView, labels: Mapping[str, str]) -> str:
 
 
 def read_record(run: RunDir, labels: Mapping[str, str]) -> RunRecord:
-    """Read one run. `labels` maps a finished run's id to its row; any other run stands under its method's name."""
+    """Read one run. `labels` maps a finished run's id to its row; any other run is labelled with its method's name."""
     view = read_view(run)
     return RunRecord(
         run=run,

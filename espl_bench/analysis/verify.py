@@ -1,8 +1,8 @@
-"""Verify a run: replay every stored rollout to the run's own environment, and recompute from it what the run says of itself.
+"""Verify a run: replay every stored rollout to the run's own environment, and recompute the run's records from it.
 
-No model is loaded. What is compared: reward and outcome of every rollout; reward, outcomes and tokens of every iteration
+No model is loaded. Verification compares reward and outcome of every rollout; reward, outcomes and tokens of every iteration
 (metrics.jsonl); score and outcomes of every evaluation (evaluations.jsonl); and the result (summary.json). Every difference and
-every line that cannot be used is a `Difference`; nothing is repaired.
+every invalid line is a `Difference`; nothing is repaired.
 """
 
 import json
@@ -25,15 +25,15 @@ from espl_bench.utils.jsonl import InvalidRowError
 Evaluations = Mapping[tuple[int, Split], EvaluationRow]
 """By step and split."""
 Progress = Callable[[int, int], None]
-"""Told how many files of how many are done."""
+"""Callback with the finished files and their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that does not agree, or cannot be used."""
+    """Disagreement, or a line or file that cannot be used."""
 
     place: str
-    """File, inside the run, and line."""
+    """File inside the run, and line."""
     what: str
     recorded: str
     found: str
@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RegradedRollout:
-    """One stored rollout and how its episode ends now."""
+    """Stored rollout and the outcome of its replay."""
 
     stored: RolloutRow
     ending: Ending
@@ -49,7 +49,7 @@ class RegradedRollout:
 
 @dataclass
 class Verification:
-    """What was looked at, and what does not agree."""
+    """Extent of a verification and its differences."""
 
     run_dir: RunDir
     summary: Summary | None
@@ -59,34 +59,34 @@ class Verification:
     differences: list[Difference] = field(default_factory=list[Difference])
 
     def compare(self, place: str, what: str, recorded: object, found: object) -> None:
-        """Note a difference, if there is one."""
+        """Record a difference, if there is one."""
         if recorded != found:
             self.differences.append(Difference(place, what, _text(recorded), _text(found)))
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """The run's own environment, and its items by id."""
+    """Environment of the run and its items by id."""
 
     config: RunConfig
 
     def make(self) -> TextEnv:
-        """An instance, as the run made one for every episode."""
+        """Make an instance, as the run did for every episode."""
         return environment_of(self.config)
 
     @cached_property
     def env(self) -> TextEnv:
-        """The instance that is asked for items."""
+        """Instance that is used to read items."""
         return self.make()
 
     @cached_property
     def problems(self) -> Mapping[str, Problem]:
-        """Every item of every split."""
+        """Items of every split, by id."""
         every = (self.env.problem(split, index) for split in self.env.splits for index in range(self.env.size(split)))
         return {problem.id: problem for problem in every}
 
     def fault(self, stored: RolloutRow) -> InvalidRowError | None:
-        """Why a rollout cannot be graded again; None if it can."""
+        """Explain why a rollout cannot be re-graded; None if it can."""
         problem = self.problems.get(stored.problem_id)
         if problem is None:
             return InvalidRowError(f"of the item {stored.problem_id}, which the environment does not have")
@@ -95,7 +95,7 @@ class Examiner:
         return None
 
     def regrade(self, stored: RolloutRow) -> RegradedRollout:
-        """How the episode ends now. One in which nothing was said was ended by a fault before that, and stays as it is."""
+        """Replay the episode. An episode without turns was ended by an earlier fault and is kept as recorded."""
         if not stored.turns:
             return RegradedRollout(stored, Ending(stored.reward, stored.outcome, stored.error))
         problem = self.problems[stored.problem_id]
@@ -107,7 +107,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     """Verify a finished or unfinished run.
 
     Raises:
-        UsageError: the run's environment does not exist here, or has other data.
+        UsageError: the run's environment is not installed, or has other data.
         RunDirError: a log of the run, its configuration or its summary is damaged.
     """
     examiner = Examiner(run_dir.config())
@@ -205,7 +205,7 @@ def _shares(regraded: Sequence[RegradedRollout]) -> dict[str, float]:
 
 
 def _scores(regraded: Sequence[RegradedRollout]) -> list[list[float]]:
-    """Rewards, items x samples, in the order of the file."""
+    """Collect the rewards, items x samples, in the order of the file."""
     items: dict[str, list[float]] = {}
     for each in regraded:
         items.setdefault(each.stored.problem_id, []).append(each.ending.reward)

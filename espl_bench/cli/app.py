@@ -1,7 +1,7 @@
-"""The command line: what can be typed, and how errors are told. What a command does stands in commands/.
+"""The command line: commands, options and error messages. `cli/commands` implements each command.
 
 Nothing heavy is imported here: a command imports its own module when it runs, so `espl-bench --help` answers at once.
-An error that a user can mend is one line on stderr: exit code 2 for what was asked wrongly, 1 for what went wrong.
+An error that the user can fix is one line on stderr, with exit code 2 for wrong usage and 1 for any other failure.
 Any other exception is a bug and keeps its traceback.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
-from espl_bench.cli.declare.analysis import attribute, plan, quotes
+from espl_bench.cli.declare.analysis import attribute, contamination, plan
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.report import plot, report, view
@@ -28,7 +28,7 @@ from espl_bench.errors import EsplError, OptionError, UsageError
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
-"""Exit code that typer turns a KeyboardInterrupt into."""
+"""Exit code that Typer gives a KeyboardInterrupt."""
 
 
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -37,8 +37,8 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
 app.add_typer(results_app, name="results")
 
-Method = Annotated[str, typer.Option("--method", help="See [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
-Env = Annotated[str, typer.Option("--env", help="See [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
+Method = Annotated[str, typer.Option("--method", help="Method; listed by [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
+Env = Annotated[str, typer.Option("--env", help="Environment; listed by [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +51,7 @@ def _print_version(wanted: bool) -> None:
 def root(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Does evolving system prompts help RL on your task? Runs, compares and tabulates the answers."""
+    """Find out whether evolving system prompts helps RL on your task: run methods, compare them, tabulate the results."""
 
 
 @app.command(cls=RunOptionsCommand)
@@ -60,7 +60,7 @@ def run(
     *,
     method: Method = "espl",
     env: Env = "rulebook",
-    seed: Annotated[int, typer.Option("--seed", help="Names every random draw.", rich_help_panel="What runs", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of every random draw.", rich_help_panel="What runs", metavar="N")] = 0,
     chosen: Chosen,
     out: Annotated[
         Path | None,
@@ -68,7 +68,7 @@ def run(
             "--out", help="Run directory. Default: runs/ENV-METHOD-sSEED.", rich_help_panel="Output", metavar="DIR", show_default=False
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be spent, and stop.", rich_help_panel="Output")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimated cost without running.", rich_help_panel="Output")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +94,7 @@ def resume(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped, to the same end as an unbroken one. Limits count what it spent before, too."""
+    """Resume a stopped run. It ends exactly as an uninterrupted run would. Limits include what it spent before."""
     from espl_bench.cli.commands import run as command
 
     budget = make_budget({"max_cost": max_cost, "max_tokens_total": max_tokens_total, "prices": prices})
@@ -109,7 +109,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="With commas between. Default: every registered method.",
+            help="Comma-separated names. Default: all registered methods.",
             rich_help_panel="What runs",
             metavar="A,B,…",
             show_default=False,
@@ -121,17 +121,18 @@ def compare(
         typer.Option("--seeds", help="Seeds 0 … N-1. Default: 3.", rich_help_panel="What runs", metavar="N", min=1, show_default=False),
     ] = None,
     seed_list: Annotated[
-        str | None, typer.Option("--seed-list", help="These seeds instead.", rich_help_panel="What runs", metavar="0,1,…")
+        str | None,
+        typer.Option("--seed-list", help="Comma-separated seeds, instead of --seeds.", rich_help_panel="What runs", metavar="0,1,…"),
     ] = None,
     chosen: Chosen,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the runs and the table.", rich_help_panel="Output", metavar="DIR")],
-    jobs: Annotated[int, typer.Option("--jobs", help="Runs at a time.", rich_help_panel="Output", metavar="N", min=1)] = 1,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the runs and the table.", rich_help_panel="Output", metavar="DIR")],
+    jobs: Annotated[int, typer.Option("--jobs", help="Number of runs at a time.", rich_help_panel="Output", metavar="N", min=1)] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run several methods with several seeds, and print the table.
 
-    Finished runs in the folder are kept and unfinished ones resumed, so the same command goes on after a stop.
+    Finished runs in the folder are kept and unfinished ones are resumed. Repeat the command to continue after a stop.
     """
     from espl_bench.cli.commands import compare as command
 
@@ -146,27 +147,27 @@ def table(
         typer.Argument(metavar="PATHS…", help="Runs, summary files, or folders of runs. Default: results/.", show_default=False),
     ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="NAME", help="Method that differences are taken against. Default: base.")
+        str | None, typer.Option("--against", metavar="NAME", help="Method to compare the others with. Default: base.")
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
             "--match",
             metavar="BUDGET",
-            help="Also scores at equal rollouts, generated_tokens, train_tokens, seconds or cost, read on the learning curves.",
+            help="Also compare at equal rollouts, generated_tokens, train_tokens, seconds or cost, read from learning curves.",
         ),
     ] = None,
     wanted: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="screen, markdown, latex, html, csv or json. Default: screen.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
-    at_splits: Annotated[bool, typer.Option("--at-splits", help="Also the validation and test score at every evaluated step.")] = False,
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Instead the paper's comparison: what it reports beside what was measured.")
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    at_splits: Annotated[
+        bool, typer.Option("--at-splits", help="Also print the validation and test scores of every evaluated step.")
     ] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Print the paper's table instead: its reported scores next to yours.")] = False,
 ) -> None:
-    """Tabulate finished runs with intervals and paired differences."""
+    """Tabulate finished runs, with confidence intervals and paired differences."""
     from espl_bench.cli.commands import table as command
 
     form = command.choose_format(wanted, as_json, markdown)
@@ -180,62 +181,63 @@ def table(
 @app.command()
 def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN")],
-    prompts: Annotated[bool, typer.Option("--prompts", help="Every prompt's principles and their evidence.")] = False,
-    tree: Annotated[bool, typer.Option("--tree", help="The whole lineage.")] = False,
-    rollout: Annotated[int | None, typer.Option("--rollout", metavar="N", help="Rollout N of a step. Default: 0.")] = None,
-    step: Annotated[int | None, typer.Option("--step", metavar="S", help="Of step S. Default: the last.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Print every prompt's principles and their evidence.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="Draw the whole lineage.")] = False,
+    rollout: Annotated[int | None, typer.Option("--rollout", metavar="N", help="Print rollout N of a step. Default: 0.")] = None,
+    step: Annotated[int | None, typer.Option("--step", metavar="S", help="Step of the rollout. Default: the last.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Look into a run: its prompts, their ratings and lineage, and what the model wrote."""
+    """Show a run: its prompts, their ratings and lineage, and what the model wrote."""
     from espl_bench.cli.commands import show as command
 
     command.show_run(folder, prompts, tree, rollout, step, as_json)
 
 
-for looking in (plot, report, view):
-    app.command()(looking)
+for viewer in (plot, report, view):
+    app.command()(viewer)
 
 
 app.command()(grade)
 app.command()(plan)
 app.command()(attribute)
-app.command()(quotes)
+app.command()(contamination)
+app.command("quotes", hidden=True)(contamination)  # its name in earlier versions
 
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """Grade a run's stored rollouts again, and compare them with what it says of itself."""
+    """Re-grade a run's stored rollouts and compare them with its recorded results."""
     from espl_bench.cli.commands import verify as command
 
     raise typer.Exit(command.verify_run(folder, as_json, quiet))
 
 
 @app.command()
-def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the methods that can be run."""
+def methods(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the installed methods."""
     from espl_bench.cli.commands import catalogue as command
 
     command.list_methods(as_json)
 
 
 @app.command()
-def envs(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the environments that can be run on."""
+def envs(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the installed environments."""
     from espl_bench.cli.commands import catalogue as command
 
     command.list_environments(as_json)
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Tell what this machine can run: devices, versions, sizes of models, and the command to begin with."""
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Report what this machine can run: devices, versions, model sizes, and a first command."""
     from espl_bench.cli.commands import doctor as command
 
     command.diagnose(as_json)
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run a command line and tell its errors; returns the exit code."""
+    """Run a command line, print its errors and return the exit code."""
     try:
         code = app(list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -245,7 +247,7 @@ def invoke(arguments: Sequence[str]) -> int:
         return _complain(error.spelled(flag_of), 2)
     except EsplError as error:
         return _complain(str(error), 2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:  # whoever read our output has left, as `head` does
+    except BrokenPipeError:  # the reader of our output has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if code == STOPPED_BY_CTRL_C:
@@ -254,7 +256,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the console script."""
     sys.exit(invoke(sys.argv[1:]))
 
 
@@ -264,7 +266,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _hint(error: typer.TyperException) -> str:
-    """Typer's message in one line, ending in where to look."""
+    """Return Typer's message in one line that ends with where to look."""
     possibilities: list[str] = getattr(error, "possibilities", None) or []
     name = getattr(error, "option_name", None)
     meant = f"; did you mean '{possibilities[0]}'?" if possibilities else ";"

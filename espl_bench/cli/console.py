@@ -7,16 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 PIPE_WIDTH = 140
-"""Columns of a screen that is not a terminal, so that a file or pipe gets whole tables."""
+"""Columns assumed if the output is not a terminal, so that files and pipes get whole tables."""
 
 
 def out_console() -> Console:
-    """The console of results: stdout."""
+    """Open the console for results, on stdout."""
     return _console(stderr=False)
 
 
 def err_console() -> Console:
-    """The console of progress and notes: stderr."""
+    """Open the console for progress and notes, on stderr."""
     return _console(stderr=True)
 
 

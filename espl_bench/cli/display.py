@@ -1,6 +1,6 @@
-"""How a run looks while it runs and when it ends: a live region on a terminal, plain lines elsewhere, only alarms with --quiet.
+"""Progress of a run: a live display on a terminal, plain lines elsewhere, only warnings with --quiet.
 
-All of it goes to stderr; results go to stdout. Neither reporter knows what the loop does beyond what it reports.
+Progress goes to stderr, results go to stdout. The reporters know nothing of the loop but what it reports.
 """
 
 import shlex
@@ -28,17 +28,17 @@ from espl_bench.utils.formatting import DASH, clean, clock, count, duration, per
 WINDOW = 10
 """Iterations that the moving mean of the reward spans."""
 LOUD = "bold red"
-"""Style of what must not be overlooked."""
+"""Style of warnings that must not be overlooked."""
 TENTHS = 10
-"""Plain lines about steps in one run."""
+"""Number of plain lines about steps in one run."""
 
 Clock = Callable[[], float]
-"""Seconds that only ever grow."""
+"""Monotonic time in seconds."""
 
 
 @contextmanager
 def watching(console: Console, quiet: bool = False) -> Generator[Reporter]:
-    """The reporter that suits the console; a live region is taken down whatever happens inside."""
+    """Yield the reporter that suits the console. Always closes the live display, also after an exception."""
     if quiet:
         yield OnlyAlarms(console)
     elif console.is_terminal:
@@ -52,28 +52,27 @@ def watching(console: Console, quiet: bool = False) -> Generator[Reporter]:
 
 
 def time_left(elapsed: float, done: int, remaining: int) -> float | None:
-    """Seconds that `remaining` steps will take if they go as the `done` ones went; None before the first."""
+    """Estimate the seconds that `remaining` steps take, from the pace of the `done` ones; None before the first."""
     return elapsed / done * remaining if done > 0 else None
 
 
 class FailureWatch:
-    """Warns once of training rollouts that could not be graded, when they are too many, and of every such evaluation."""
+    """Warns if too many rollouts could not be graded: once for training, and for every evaluation."""
 
     def __init__(self, console: Console) -> None:
-        """Nothing seen yet."""
         self._console = console
         self._steps: list[Shares] = []
         self._warned = False
 
     def stepped(self, report: StepReport) -> None:
-        """Take note of an iteration."""
+        """Record an iteration, and warn if its failures bring the mean above the limit."""
         self._steps.append(report.outcomes)
         warning = None if self._warned else failure_warning(mean_shares(self._steps), f"the rollouts up to step {report.step}")
         self._warned = self._warned or warning is not None
         self._say(warning)
 
     def evaluated(self, report: EvalReport) -> None:
-        """Take note of an evaluation."""
+        """Warn if too many answers of the evaluation could not be graded."""
         self._say(failure_warning(report.outcomes, f"the {report.split.value} answers at step {report.step}"))
 
     def _say(self, warning: str | None) -> None:
@@ -82,22 +81,20 @@ class FailureWatch:
 
 
 class OnlyAlarms(Silent):
-    """Says only what keeps a run from going on."""
+    """Prints only warnings that need attention."""
 
     def __init__(self, console: Console) -> None:
-        """Nothing is written unless something is wrong."""
         self._console = console
 
     def stuck(self, message: str) -> None:
-        """Say so."""
+        """Print the warning."""
         self._console.print(plain(message, LOUD), soft_wrap=True)
 
 
 class PlainLines:
-    """One line per evaluation and per tenth of the steps, each with the time since the start."""
+    """Prints one line per evaluation and per tenth of the steps, each with the time since the start."""
 
     def __init__(self, console: Console, now: Clock = time.monotonic) -> None:
-        """Nothing is written before the run starts."""
         self._console = console
         self._failures = FailureWatch(console)
         self._now = now
@@ -105,17 +102,17 @@ class PlainLines:
         self._total = 0
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
-        """Say what runs where."""
+        """Print the method, the environment and the run directory."""
         self._began = self._now()
         self._total = config.iterations
         origin = f", resumed after step {step}" if step else ""
         self._say(f"{config.method.name} on {config.env}, seed {config.seed}, {self._total} steps{origin} -> {folder}")
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
-        """An evaluation is reported when it ends."""
+        """Do nothing: an evaluation is reported when it ends."""
 
     def stepped(self, report: StepReport) -> None:
-        """Say so whenever another tenth of the steps is done."""
+        """Print a line whenever another tenth of the steps is done."""
         self._failures.stepped(report)
         if report.step * TENTHS // self._total == (report.step - 1) * TENTHS // self._total:
             return
@@ -123,16 +120,16 @@ class PlainLines:
         self._say(f"step {report.step}/{self._total}  reward {report.reward:.3f}  population {report.population}  {speed}")
 
     def evaluated(self, report: EvalReport) -> None:
-        """Say the score and what the rest was."""
+        """Print the score and the shares of the other outcomes."""
         self._say(f"step {report.step}  {report.split.value} {percent(report.score)}  ({_rest(report.outcomes)})")
         self._failures.evaluated(report)
 
     def stuck(self, message: str) -> None:
-        """Say so."""
+        """Print the warning."""
         self._say(message)
 
     def finished(self, summary: Summary, folder: Path) -> None:
-        """Say that it is done; the result itself goes to stdout."""
+        """Print that the run is finished; the result itself goes to stdout."""
         self._say(f"finished: {folder}")
 
     def _say(self, line: str) -> None:
@@ -140,10 +137,9 @@ class PlainLines:
 
 
 class LiveDisplay:
-    """A few lines that stay in place: progress, what the last steps brought, and an evaluation while one is on."""
+    """Live lines on a terminal: progress, the last steps' reward and speed, and a running evaluation."""
 
     def __init__(self, console: Console, now: Clock = time.monotonic) -> None:
-        """Takes the terminal when the run starts, gives it back on `close`."""
         self._console = console
         self._failures = FailureWatch(console)
         self._now = now
@@ -158,7 +154,7 @@ class LiveDisplay:
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
-        """Name the run above the live lines and begin to count."""
+        """Print the run's name above the live lines and start the bar."""
         self._began = self._now()
         self._first = step
         place = f"{config.method.name} · {config.env} · seed {config.seed}"
@@ -169,7 +165,7 @@ class LiveDisplay:
         self._live.start()
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
-        """Show the evaluation's own bar."""
+        """Show or advance the bar of the evaluation."""
         name = split.value
         if not self._evaluation.tasks or self._evaluation.tasks[0].description != name:
             self._clear_evaluation()
@@ -177,7 +173,7 @@ class LiveDisplay:
         self._evaluation.update(self._evaluation.task_ids[0], completed=done, total=total)
 
     def stepped(self, report: StepReport) -> None:
-        """Move the bar."""
+        """Advance the bar of the run."""
         self._failures.stepped(report)
         self._last = report
         self._rewards.append(report.reward)
@@ -187,7 +183,7 @@ class LiveDisplay:
         self._steps.update(task.id, completed=report.step, left=f"{clock(left)} left" if left else "")
 
     def evaluated(self, report: EvalReport) -> None:
-        """Leave a line above the live ones, and take the evaluation's bar away."""
+        """Print the score above the live lines and remove the evaluation's bar."""
         self._clear_evaluation()
         self._scores[report.split] = report
         line = f"step {report.step:>4}  {report.split.value:<10} {percent(report.score):>7}  {_rest(report.outcomes)}"
@@ -195,15 +191,15 @@ class LiveDisplay:
         self._failures.evaluated(report)
 
     def stuck(self, message: str) -> None:
-        """Leave a line above the live ones."""
+        """Print the warning above the live lines."""
         self._console.print(plain(message, LOUD), soft_wrap=True)
 
     def finished(self, summary: Summary, folder: Path) -> None:
-        """The result is shown by whoever started the run."""
+        """Close the display; the caller prints the result."""
         self.close()
 
     def close(self) -> None:
-        """Take the live lines away; doing so twice is harmless."""
+        """Remove the live lines. Safe to call twice."""
         self._live.stop()
 
     def _clear_evaluation(self) -> None:
@@ -248,7 +244,7 @@ def result_panel(summary: Summary, folder: Path) -> RenderableType:
 
 
 def result_line(summary: Summary, folder: Path) -> str:
-    """What a finished run found, in one line."""
+    """Summarise a finished run's result in one line."""
     low, high = summary.ci95
     score = f"{percent(summary.score)} ({points(low)} … {points(high)})"
     spent = duration(summary.ledger.wall_s)
@@ -257,13 +253,13 @@ def result_line(summary: Summary, folder: Path) -> str:
 
 
 def principles_text(principles: tuple[str, ...] | list[str]) -> Text:
-    """A numbered list of principles, literally; they may hold what rich would take for markup."""
+    """Render a numbered list of principles literally, since they may contain Rich markup."""
     lines = [f"[G{index}] {principle}" for index, principle in enumerate(principles)]
     return plain("\n".join(lines)) if lines else Text("no principles", style="dim")
 
 
 def _rest(outcomes: Mapping[Outcome, float]) -> str:
-    """Every outcome but correct, which the score tells already."""
+    """List the shares of all outcomes except correct, which the score already states."""
     return _shares({kind.value: share for kind, share in outcomes.items() if kind is not Outcome.CORRECT})
 
 

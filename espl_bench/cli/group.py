@@ -1,4 +1,4 @@
-"""What the groups of commands share: a nearest name for a command that does not exist, and the options that most commands have."""
+"""Shared by all command groups: the suggestion for an unknown command, and the options that most commands have."""
 
 from typing import Annotated, Any
 
@@ -7,15 +7,15 @@ from typer.core import TyperGroup
 
 from espl_bench.errors import unknown
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result, no progress.", rich_help_panel="Output")]
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.", rich_help_panel="Output")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.", rich_help_panel="Output")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel="Output")]
 
 
 class Commands(TyperGroup):
-    """Used by every group of the command line."""
+    """Command group that suggests the nearest name for an unknown command."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As the base class; raises UsageError."""
+        """Find the named command. Raises UsageError for an unknown name."""
         if args and args[0] not in self.commands:
-            raise unknown("command", args[0], self.commands)
+            raise unknown("command", args[0], [name for name, command in self.commands.items() if not command.hidden])
         return super().resolve_command(ctx, args)

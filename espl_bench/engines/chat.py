@@ -150,7 +150,7 @@ class HfChat:
             )
         except JinjaError as error:
             roles = ", ".join(message.role for message in messages)
-            remedy = "--tool-format text" if any(message.role == "tool" for message in messages) else "prompt_placement = user"
+            remedy = "--tool-format text" if any(message.role == "tool" for message in messages) else "--placement user"
             raise ModelError(f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try {remedy}") from error
 
 

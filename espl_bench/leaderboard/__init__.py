@@ -1,1 +1,1 @@
-"""From many runs' summaries to tables: collect.py finds them, table.py computes, render.py shows."""
+"""Turn many runs' summaries into tables: collect.py finds them, table.py computes, render.py formats."""

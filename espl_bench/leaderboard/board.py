@@ -1,4 +1,4 @@
-"""Everything one `table` command computes: a table per test, the overview of several, and scores at equal budget."""
+"""Everything that `table` computes: a table per test, an overview of several tests, and scores at equal budget."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from espl_bench.leaderboard.table import Table, tabulate
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What was computed from a set of runs."""
+    """Tables computed from a set of runs."""
 
     tables: tuple[Table, ...]
     """One per test, in order of environment and model."""
@@ -22,18 +22,18 @@ class Board:
     """One per test if a budget was named, else none."""
 
     def sheets(self, curves: bool = False) -> list[Sheet]:
-        """What is shown: the overview first, then each test; `curves` adds the score of every evaluation."""
+        """Lay out the overview first, then each test; `curves` adds the score of every evaluation."""
         first = [overview_sheet(self.overview)] if self.overview else []
         return [*first, *(table_sheet(table, curves) for table in self.tables), *map(matched_sheet, self.matched)]
 
 
 def build_board(entries: Iterable[GroupEntry], reference: str | None = None, budget: MatchAxis | None = None) -> Board:
-    """Compute everything.
+    """Compute all tables.
 
     Args:
         entries: the runs, in any order.
-        reference: the method that differences are taken against; None: base, or the first by name where there is no base.
-        budget: what scores are to be matched by, too.
+        reference: method that differences are taken against; None: base, or the first by name if there is no base.
+        budget: also match scores by this; None: do not match.
 
     Raises UsageError or RunDirError as `group` and `match` do.
     """

@@ -1,4 +1,4 @@
-"""Find the runs that a table is made of: summary files, published results, run directories, or folders of these."""
+"""Find the runs for a table: summary files, published results, run directories, or folders of these."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from espl_bench.runs.run_dir import PROVENANCE, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
 
 LEVELS = ("", "*/", "*/*/")
-"""Where runs are looked for below a named directory."""
+"""Levels below a named directory that are searched for runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """What lies under the given paths."""
+    """Runs found under the given paths."""
 
     entries: tuple[GroupEntry, ...]
     unfinished: tuple[Path, ...]
-    """Run directories without a summary: they are in no row."""
+    """Run directories without a summary; they appear in no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Run:
 
 
 def collect(paths: Sequence[Path]) -> FoundRun:
-    """Every finished run under the paths, each once. Raises RunDirError where a path holds none."""
+    """Collect every finished run under the paths, each once. Raises RunDirError for a path without runs."""
     files: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
     for path in paths:
@@ -44,7 +44,7 @@ def collect(paths: Sequence[Path]) -> FoundRun:
 
 
 def _look(path: Path) -> tuple[list[Path], list[Path]]:
-    """Summary files, and run directories without one, at or under a path."""
+    """List the summary files, and the run directories without one, at or under a path."""
     if path.is_file():
         return [path], []
     if not path.is_dir():
@@ -60,7 +60,7 @@ def _read(file: Path) -> Summary:
 
 
 def _distinct(runs: Iterable[_Run]) -> list[_Run]:
-    """A copy of a summary (the same run id and content) counts once."""
+    """Count copies of a summary (same run id and content) once."""
     distinct: dict[str, _Run] = {}
     for run in runs:
         distinct.setdefault(run.summary.to_json(), run)
@@ -68,7 +68,7 @@ def _distinct(runs: Iterable[_Run]) -> list[_Run]:
 
 
 def _labelled(runs: Sequence[_Run]) -> tuple[GroupEntry, ...]:
-    """Rows by method; a method that has one seed twice on the same test gets a row per folder of runs instead."""
+    """Label each run with its method. If a method has a seed twice on one test, add the folder of runs to the label."""
     cells: dict[tuple[object, ...], int] = {}
     for run in runs:
         cells[_cell(run.summary)] = cells.get(_cell(run.summary), 0) + 1
@@ -84,6 +84,6 @@ def _cell(summary: Summary) -> tuple[object, ...]:
 
 
 def _folder(path: Path) -> str:
-    """The folder that a run directory (or a loose summary file) lies in."""
+    """Return the name of the folder that contains the run directory or the summary file."""
     run = path.parent if path.name == SUMMARY else path
     return run.resolve().parent.name

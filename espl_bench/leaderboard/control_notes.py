@@ -1,4 +1,4 @@
-"""Whether a control improves: then what methods gain on that environment may not come from what they are said to learn from."""
+"""Notes on controls that improve: on that environment a method's gain may not come from its learning signal."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from espl_bench.utils.formatting import points
 
 
 def control_notes(test: TestGroup) -> Iterator[str]:
-    """One line for each control that is better than the untreated base model beyond the noise, and for what cannot be told."""
+    """Write one line per control that beats the untreated base model beyond the noise, or cannot be compared with it."""
     for label, method in test.methods.items():
         control = method.control
         if control is None:
             continue
         seeds = test.shared(label, REFERENCE) if REFERENCE in test.methods else ()
         if not seeds:
-            yield f"{label} is a control and shares no seed with {REFERENCE}: whether it improves is not known"
+            yield f"{label} is a control but shares no seed with {REFERENCE}, so it is not known whether it improves"
             continue
         low, high = difference_interval(method.on(seeds), test.methods[REFERENCE].on(seeds))
         if low > 0.0:

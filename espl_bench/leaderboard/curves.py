@@ -1,4 +1,4 @@
-"""Learning curves of the methods of one test: means over training seeds with their intervals, over any measure of what was spent."""
+"""Learning curves of the methods of one test: means over training seeds with intervals, over steps or any cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from espl_bench.stats import seed_interval
 CurveSplit = Literal["validation", "test"]
 CURVE_SPLITS: tuple[CurveSplit, ...] = ("validation", "test")
 GRID = 60
-"""Points of a curve over a measure that differs between seeds."""
+"""Points of a curve whose x values differ between seeds."""
 
 
 class Axis(StrEnum):
-    """What a curve is drawn over."""
+    """Horizontal axis of a learning curve."""
 
     ITERATIONS = "iterations"
     ROLLOUTS = "rollouts"
     TOKENS = "tokens"
-    """Generated, the editor's included."""
+    """Generated tokens, including the editor's."""
     TRAIN_TOKENS = "train_tokens"
     SECONDS = "seconds"
-    """Of iterations, reflections included."""
+    """Time of iterations, including reflections."""
 
     def of(self, point: CurvePoint) -> float:
-        """Where an evaluation stands on this axis."""
+        """Locate an evaluation on this axis."""
         match self:
             case Axis.ITERATIONS:
                 return point.step
@@ -46,20 +46,20 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One method's curve. A method that learns nothing has one point, which holds at any budget."""
+    """Curve of one method. A method that does not learn has a single point, valid at any budget."""
 
     method: str
     seeds: tuple[int, ...]
     x: tuple[float, ...]
     mean: tuple[float, ...]
-    """Over the seeds, a share in 0..1."""
+    """Mean over the seeds, a share in 0..1."""
     low: tuple[float, ...] | None
-    """With `high` the 95 % t interval over training seeds, cut off at 0 and 1; None for one seed."""
+    """With `high`, the 95 % t interval over training seeds, clipped to 0..1; None for one seed."""
     high: tuple[float, ...] | None
 
 
 def bands(test: TestGroup, axis: Axis, split: CurveSplit) -> tuple[Band, ...]:
-    """The curves of all methods that were evaluated on the split and can be drawn over the axis, in the order of the test."""
+    """Compute the curves of all methods that were evaluated on the split and have the axis, in the order of the test."""
     found = (_band(label, method, axis, split) for label, method in test.methods.items())
     return tuple(band for band in found if band)
 
@@ -85,7 +85,7 @@ def _band(label: str, method: MethodRuns, axis: Axis, split: CurveSplit) -> Band
 
 
 def _curve(run: Summary, axis: Axis, split: CurveSplit) -> list[tuple[float, float]]:
-    """(place, score), ascending; of several evaluations at one place, the last. A run that learned nothing has one score, the last."""
+    """Return (x, score) pairs in ascending order, keeping the last score of each x. A run that did not learn has one pair."""
     points = [point for point in run.curve if point.split == split]
     if not run.steps:
         return [(0.0, points[-1].score)] if points else []
@@ -93,7 +93,7 @@ def _curve(run: Summary, axis: Axis, split: CurveSplit) -> list[tuple[float, flo
 
 
 def _places(curves_R: Sequence[Sequence[tuple[float, float]]], shared: bool) -> list[float]:
-    """Where the mean is taken: at evaluations that all seeds share, or else evenly as far as all of them reach."""
+    """Choose the x values of the mean: evaluations that all seeds share, or an even grid over their common range."""
     if shared or len(curves_R) == 1:
         return [place for place, _ in curves_R[0] if all(any(place == other for other, _ in curve) for curve in curves_R)]
     start, end = max(curve[0][0] for curve in curves_R), min(curve[-1][0] for curve in curves_R)

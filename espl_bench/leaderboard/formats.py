@@ -1,4 +1,4 @@
-"""Sheets as Markdown, LaTeX and HTML. Names come from runs: each format escapes what it would take for its own signs."""
+"""Write sheets as Markdown, LaTeX and HTML. Names come from runs, so each format escapes its own special characters."""
 
 import html
 import re
@@ -8,7 +8,7 @@ from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
 from espl_bench.utils.formatting import clean
 
 Mark = Callable[[str, bool], str]
-"""Escapes a cell, and makes it stand out if told so."""
+"""Escape a cell, and make it bold if the flag is set."""
 
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
@@ -33,7 +33,7 @@ STYLE = (
 
 
 def to_markdown(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
-    """GitHub Markdown."""
+    """Write GitHub Markdown."""
     return "\n".join([*(line for sheet in sheets for line in _markdown_lines(sheet)), legend, ""])
 
 
@@ -57,7 +57,7 @@ def _markdown(text: str, bold: bool) -> str:
 
 
 def to_latex(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
-    """LaTeX for the package booktabs, one table environment each."""
+    """Write LaTeX for the package booktabs, with one table environment per grid."""
     lines = (line for sheet in sheets for line in _latex_lines(sheet, legend))
     return "\n".join(["% needs \\usepackage{booktabs}", *lines]) + "\n"
 
@@ -79,7 +79,7 @@ def _latex(text: str, bold: bool) -> str:
 
 
 def to_html(sheets: Sequence[Sheet], legend: str = LEGEND) -> str:
-    """One self-contained page that loads and runs nothing."""
+    """Write one self-contained page that loads nothing and runs no script."""
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>espl-bench: table</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -112,6 +112,6 @@ def _html(text: str, bold: bool) -> str:
 
 
 def _written(grid: TableLayout, mark: Mark) -> list[list[str]]:
-    """The headings and then each row, cell by cell."""
+    """Escape the headings and each row, cell by cell."""
     rows = [[mark(cell, (place, column) in grid.bold) for column, cell in enumerate(row)] for place, row in enumerate(grid.rows)]
     return [[mark(heading, False) for heading in grid.headings], *rows]

@@ -1,4 +1,4 @@
-"""Runs in groups that may be compared: the same test, a method's runs by seed, their scores as arrays."""
+"""Group runs that can be compared: the same test, a method's runs by seed, their scores as arrays."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ REFERENCE = "base"
 """The method that differences are taken against unless another is named."""
 
 Runs = Mapping[int, Summary]
-"""The runs of one method, by seed."""
+"""Runs of one method, by seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupEntry:
-    """One run as a table sees it."""
+    """One run and its row in a table."""
 
     label: str
-    """The row it belongs to: the method's name, with the folder's added where one name stands for two configurations."""
+    """Row of the run: the method's name, plus the folder's if one name has two configurations."""
     summary: Summary
 
 
@@ -47,11 +47,11 @@ class MethodRuns:
         return mean(run.score for run in self.runs.values())
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
-        """The rows of `cells_RI` of these seeds."""
+        """Select the rows of `cells_RI` for these seeds."""
         return self.cells_RI[self._places(seeds)]
 
     def samples_on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
-        """The same of `samples_RIK`."""
+        """Select the rows of `samples_RIK` for these seeds."""
         return self.samples_RIK[self._places(seeds)]
 
     def _places(self, seeds: Sequence[int]) -> list[int]:
@@ -61,7 +61,7 @@ class MethodRuns:
 
 @dataclass(frozen=True, slots=True)
 class TestGroup:
-    """The runs that met the same items as often under the same model."""
+    """Runs with the same model, items and number of samples."""
 
     env: str
     model: str
@@ -72,25 +72,25 @@ class TestGroup:
 
     @property
     def contenders(self) -> tuple[str, ...]:
-        """The methods that may be called best: all but controls, or everybody if there are only controls. Best mean score first."""
+        """Methods that can be called best: all except controls, or all if there are only controls. Best mean score first."""
         real = tuple(label for label, method in self.methods.items() if method.control is None)
         return real or tuple(self.methods)
 
     def shared(self, a: str, b: str) -> tuple[int, ...]:
-        """The seeds that both methods have."""
+        """Return the seeds that both methods have."""
         return tuple(sorted(self.methods[a].runs.keys() & self.methods[b].runs.keys()))
 
     def reference(self, wanted: str | None) -> str:
-        """The method that differences are taken against here: the wanted one, else base, else the first by name."""
+        """Choose the method that differences are taken against: the wanted one, else base, else the first by name."""
         return next(label for label in (wanted, REFERENCE, *sorted(self.methods)) if label is not None and label in self.methods)
 
 
 def group(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[TestGroup, ...]:
-    """One Test for each environment (with its options), model, number of samples and number of items, in that order.
+    """Group the runs by environment (with its options), model, number of samples and number of items, in that order.
 
     Raises:
         UsageError: `reference` is in no test.
-        RunDirError: two runs share label and seed, or runs of one test disagree about its items.
+        RunDirError: two runs share label and seed, or runs of one test have different items.
     """
     found: dict[tuple[str, str, int, int], dict[str, dict[int, Summary]]] = {}
     for entry in entries:
@@ -100,7 +100,7 @@ def group(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[
             raise RunDirError(f"two runs of {entry.label} have seed {summary.seed} on the same test; name only one of them")
     if reference is not None and all(reference not in methods for methods in found.values()):
         known = ", ".join(sorted({label for methods in found.values() for label in methods}))
-        raise UsageError(f"no run of method '{reference}' to compare with; there are: {known or 'none'}")
+        raise UsageError(f"no run of method '{reference}' to compare with; found: {known or 'none'}")
     return tuple(_test(*key, methods) for key, methods in sorted(found.items(), key=lambda item: item[0]))
 
 
@@ -117,20 +117,20 @@ def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
             found.setdefault(run.data_identity.get("test", "none"), set()).add(label)
     if len(found) > 1:
         listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(found.items()))
-        raise RunDirError(f"runs on {env} met different test items and do not compare: {listed}; make a table of each")
+        raise RunDirError(f"runs on {env} have different test items and cannot be compared: {listed}; make a table of each")
 
 
 def _method(runs: Runs) -> MethodRuns:
     for run in runs.values():
         if len(run.sample_scores) != run.n_items:
-            raise RunDirError(f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary anew")
+            raise RunDirError(f"run {run.run_id} has {len(run.sample_scores)} item scores for {run.n_items} items; write its summary again")
         if any(len(row) != run.k for row in run.sample_scores):
-            raise RunDirError(f"run {run.run_id} has items without {run.k} samples; write its summary anew")
+            raise RunDirError(f"run {run.run_id} has items without {run.k} samples; write its summary again")
     samples_RIK = np.asarray([run.sample_scores for run in runs.values()], dtype=np.float64)
     return MethodRuns(runs, samples_RIK, samples_RIK.mean(axis=2))
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean, summed in the order given."""
+    """Compute the mean, summing in the order given."""
     listed = [float(value) for value in values]
     return sum(listed) / len(listed)

@@ -1,4 +1,4 @@
-"""What is shown, whatever the format: headings and cells as text. What a cell says is decided here, how it is written in formats.py."""
+"""Layout of tables, whatever the format: headings and cells as text. formats.py writes them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from espl_bench.stats import Interval
 from espl_bench.utils.formatting import DASH, count, duration, points
 
 LEGEND = (
-    "Scores are percentages of the test, means over seeds; 95 % CI over seeds and items. Δ: paired over the same seeds and "
-    "items; its interval decides what is better. ≈: the gap to the best is within the noise (the interval of the paired "
-    "difference holds 0); bold: better than all others beyond the noise; rank: what the intervals leave open. P: chance that "
-    "a run scores above one of the reference; p: paired permutation over items, for these runs only. Costs are means per run; "
-    "evaluation is priced apart."
+    "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items. Δ: paired over the same seeds and items; its "
+    "interval decides which method is better. ≈: the gap to the best is within the noise (the interval of the paired difference contains "
+    "0). Bold: better than all others beyond the noise. Rank: the ranks that the intervals allow. P: probability that a run scores above "
+    "a run of the reference. p: paired permutation test over items, for these runs only. Costs are means per run; evaluation is counted "
+    "separately."
 )
 BUDGETS = {
     MatchAxis.ROLLOUTS: "training rollouts",
@@ -25,21 +25,21 @@ BUDGETS = {
 }
 
 AMOUNTS: dict[MatchAxis, Callable[[float], str]] = {MatchAxis.SECONDS: duration, MatchAxis.COST: lambda dollars: f"{dollars:.4g} USD"}
-"""How an amount is written; the others are counts."""
+"""Formatters of amounts; the other axes are counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """One table of text. The first column is left-aligned, the others right."""
+    """Table of text. The first column is left-aligned, the others right-aligned."""
 
     headings: tuple[str, ...]
-    """A line break is a space where a format has no lines in a cell."""
+    """A line break becomes a space in formats without lines in a cell."""
     rows: tuple[tuple[str, ...], ...]
     bold: frozenset[tuple[int, int]]
-    """(row, column) of what stands out."""
+    """(row, column) of bold cells."""
 
     def columns(self, places: Sequence[int]) -> "TableLayout":
-        """Some of the columns."""
+        """Select some of the columns."""
         kept = {place: new for new, place in enumerate(places)}
         return TableLayout(
             tuple(self.headings[place] for place in places),
@@ -50,36 +50,36 @@ class TableLayout:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One table with all that stands around it."""
+    """Table with its caption and notes."""
 
     caption: str
     grids: tuple[TableLayout, ...]
     notes: tuple[str, ...]
     parts: tuple[tuple[int, ...], ...] = ()
-    """How the first grid's columns split where the screen is narrow; empty: not at all."""
+    """How the first grid's columns are split on a narrow screen; empty: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading and how a row fills it."""
+    """Column heading and the function that fills a cell from a row."""
 
     heading: str
-    """``{reference}`` and ``{k}`` stand for the table's."""
+    """``{reference}`` and ``{k}`` are replaced by the table's."""
     cell: Callable[[TableRow], str]
 
 
 def signed_cell(share: float | None) -> str:
-    """A difference in percentage points, with its sign."""
+    """Format a difference in percentage points, with its sign."""
     return DASH if share is None else f"{share * 100:+.1f}"
 
 
 def interval_cell(interval: Interval | None) -> str:
-    """Both ends of an interval of shares."""
+    """Format both ends of an interval of shares."""
     return DASH if interval is None else f"{points(interval[0])} … {points(interval[1])}"
 
 
 def signed_interval_cell(interval: Interval | None) -> str:
-    """Both ends of an interval of differences."""
+    """Format both ends of an interval of differences."""
     return DASH if interval is None else f"{signed_cell(interval[0])} … {signed_cell(interval[1])}"
 
 
@@ -125,14 +125,14 @@ PARTS = tuple((0, *(place for place, column in enumerate(COLUMNS) if column in p
 
 
 def caption(table: Table) -> str:
-    """What all rows of a table have in common, in one line."""
+    """Name what all rows of a table have in common, in one line."""
     seeds = ", ".join(str(seed) for seed in table.seeds)
     noun = "seed" if len(table.seeds) == 1 else "seeds"
     return f"{table.env} · {table.model} · avg@{table.k} over {table.n_items:,} test items · {noun} {seeds}"
 
 
 def table_sheet(table: Table, curves: bool) -> Sheet:
-    """One test; `curves` adds the score of every evaluation."""
+    """Lay out one test; `curves` adds the score of every evaluation."""
     headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
     best = next(place for place, row in enumerate(table.rows) if row.method == table.best)
@@ -153,7 +153,7 @@ def _curves(table: Table) -> TableLayout:
 
 
 def overview_sheet(overview: Overview) -> Sheet:
-    """Methods by environments."""
+    """Lay out methods by environments."""
     reference = overview.reference
     headings = ("method", *overview.environments, "IQM", "95 % CI", f"Δ {reference}, 95 % CI", "P", "rank")
     rows = tuple(_overall(row) for row in overview.rows)
@@ -176,11 +176,11 @@ def _overall(row: OverallRow) -> tuple[str, ...]:
 
 
 def matched_sheet(matched: Matched) -> Sheet:
-    """Methods at one budget."""
+    """Lay out methods at one budget."""
     amount = AMOUNTS.get(matched.budget, count)(matched.amount)
     title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
     headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
-    note = "read between evaluations by straight lines; intervals are over seeds and say nothing of other items"
+    note = "interpolated linearly between evaluations; intervals are over seeds and do not cover other items"
     return Sheet(title, (TableLayout(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
 
 

@@ -1,9 +1,8 @@
-"""Scores at equal budget: what each method had reached when it had spent as much as the others.
+"""Scores at equal budget: each method's score when it had spent as much as the others.
 
-A run's learning curve is read between its evaluations by straight lines. The budget is the largest that every run that
-learns has reached. Generated tokens hold what the editor wrote, seconds the time it wrote, and cost what an endpoint asks for
-its reading and writing; evaluations are in no budget.
-A method that learns nothing has its one score at any budget.
+A run's learning curve is interpolated linearly between its evaluations. The budget is the largest that every learning run
+has reached. Generated tokens include the editor's tokens, seconds its time, and cost what an endpoint charges for its
+prompts and completions. No budget includes evaluations. A method that does not learn has the same score at any budget.
 """
 
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from espl_bench.stats import Interval, seed_interval
 
 
 class MatchAxis(StrEnum):
-    """What is held equal."""
+    """Quantity that is held equal."""
 
     ROLLOUTS = "rollouts"
     GENERATED_TOKENS = "generated_tokens"
@@ -30,7 +29,7 @@ class MatchAxis(StrEnum):
     COST = "cost"
 
     def of(self, spent: Spent) -> float:
-        """How much of it was spent."""
+        """Return the amount spent on this axis."""
         match self:
             case MatchAxis.ROLLOUTS:
                 return spent.rollouts
@@ -46,45 +45,45 @@ class MatchAxis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatchedRow:
-    """One method at the budget."""
+    """Score of one method at the budget."""
 
     method: str
     seeds: tuple[int, ...]
     score: float
     ci95: Interval | None
-    """Over training seeds, on these items; None for one seed."""
+    """Interval over training seeds, on these items; None for one seed."""
     difference: float | None
-    """To the reference on the seeds both have."""
+    """Difference to the reference on the seeds that both have."""
     difference95: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The methods of one test at one budget."""
+    """Scores of the methods of one test at one budget."""
 
     env: str
     model: str
     budget: MatchAxis
     amount: float
     split: Literal["validation", "test"]
-    """Whose learning curve was read."""
+    """Split of the learning curves that were read."""
     reference: str
     rows: tuple[MatchedRow, ...]
     """Best score first."""
 
 
 def match(test: TestGroup, budget: MatchAxis, wanted: str | None) -> Matched:
-    """The methods of one test at the largest budget that all have reached.
+    """Compare the methods of one test at the largest budget that all have reached.
 
-    The test's own curve is read if every run that learns was tested on the way, else the validation curve.
-    Raises RunDirError if a run has no such curve, or nobody spent anything of the budget.
+    Reads the test curve if every learning run was tested during training, else the validation curve.
+    Raises RunDirError if a run has no such curve, or if no run spent anything of the budget.
     """
     learning = [run for method in test.methods.values() for run in method.runs.values() if run.steps]
     split = "test" if learning and all(len(_points(run, "test")) > 1 for run in learning) else "validation"
     for method in test.methods.values():
         for run in method.runs.values():
             if not _points(run, split):
-                raise RunDirError(f"run {run.run_id} has no {split} score on the way, so nothing to match budgets on; use --test-every")
+                raise RunDirError(f"run {run.run_id} has no {split} scores from training to match budgets with; use --test-every")
     if budget is MatchAxis.COST:
         _refuse_unpriced(learning, split)
     reached = [max(budget.of(point.spent) for point in _points(run, split)) for run in learning]
@@ -103,7 +102,7 @@ def match(test: TestGroup, budget: MatchAxis, wanted: str | None) -> Matched:
 def _refuse_unpriced(learning: Iterable[Summary], split: str) -> None:
     for run in learning:
         if any(point.spent.cost_usd is None for point in _points(run, split)):
-            raise RunDirError(f"run {run.run_id} has no cost: it asked no endpoint, or one without a price; match seconds instead")
+            raise RunDirError(f"run {run.run_id} has no cost: it used no endpoint, or one without a price; match seconds instead")
 
 
 def _points(run: Summary, split: str) -> list[CurvePoint]:
@@ -111,7 +110,7 @@ def _points(run: Summary, split: str) -> list[CurvePoint]:
 
 
 def _score_at(run: Summary, split: str, budget: MatchAxis, amount: float) -> float:
-    """The curve at one amount, straight between evaluations, level behind the last."""
+    """Interpolate the curve at one amount: linear between evaluations, constant after the last."""
     points = sorted(
         {budget.of(point.spent): point.score for point in _points(run, split)}.items()
     )  # of evaluations at one amount, the last

@@ -1,4 +1,4 @@
-"""What stands in the way of reading a table's rows against each other, in one line each."""
+"""Notes on whatever makes the rows of a table hard to compare, one line each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -10,16 +10,16 @@ from espl_bench.utils.formatting import percent
 from espl_bench.utils.hashing import SHOWN_HASH
 
 QUOTES_SHOWN = 3
-"""Quotations of one run in a note."""
+"""Number of quotations of one run in a note."""
 
 
 def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:
-    """The notes of one table, the gravest first."""
+    """Collect the notes of one table, most serious first."""
     return tuple(chain(_data(methods), _budgets(methods), _seeds(methods, reference), _failures(methods), _quotes(methods)))
 
 
 def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
-    """Runs of one environment may still have met different items, e.g. other copies of a data set."""
+    """Compare the items of the runs: those of one environment can still differ, e.g. with another copy of a data set."""
     every = [(label, run.data_identity) for label, runs in methods.items() for run in runs.values()]
     for split in dict.fromkeys(split for _, identity in every for split in identity):
         found: dict[str, list[str]] = {}
@@ -27,11 +27,11 @@ def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
             found.setdefault(identity.get(split, "none")[:SHOWN_HASH], []).append(label)
         if len(found) > 1:
             listed = "; ".join(f"{hashed} {', '.join(dict.fromkeys(labels))}" for hashed, labels in found.items())
-            yield f"{split} items differ, so these runs do not compare: {listed}"
+            yield f"{split} items differ, so these runs cannot be compared: {listed}"
 
 
 def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:
-    """Methods that trained must have trained alike; those that made no rollout are static and have no budget."""
+    """Compare steps, rollouts, engines and editors of the methods that trained; a method without rollouts has no budget."""
     trained = {label: [run for run in runs.values() if run.ledger.rollouts] for label, runs in methods.items()}
     kinds: tuple[tuple[str, Callable[[Summary], int]], ...] = (
         ("step counts", lambda run: run.steps),
@@ -41,7 +41,7 @@ def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:
         found = {label: {value(run) for run in runs} for label, runs in trained.items() if runs}
         if len(set[int]().union(*found.values())) > 1:
             listed = "; ".join(f"{label} {_numbers(values)}" for label, values in found.items())
-            yield f"{kind} differ, so this compares no equal budgets: {listed}"
+            yield f"{kind} differ, so budgets are not equal: {listed}"
     engines = {run.engine for runs in methods.values() for run in runs.values()}
     if len(engines) > 1:
         yield f"engines differ: {', '.join(sorted(engines))}"
@@ -60,7 +60,7 @@ def _seeds(methods: Mapping[str, Runs], reference: str) -> Iterator[str]:
         if label != reference and not runs.keys() & methods[reference].keys():
             yield f"{label} shares no seed with {reference}: no paired difference"
     if len(every) == 1:
-        yield "one seed only: the intervals cover the test items and say nothing of other training runs"
+        yield "one seed only: the intervals cover test items only, not other training runs"
 
 
 def _failures(methods: Mapping[str, Runs]) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _failures(methods: Mapping[str, Runs]) -> Iterator[str]:
 
 
 def _quotes(methods: Mapping[str, Runs]) -> Iterator[str]:
-    """A prompt that holds the words of an item may hold its answer, too."""
+    """Name prompts that quote items: a prompt with the words of an item may also contain its answer."""
     for label, runs in methods.items():
         for seed, run in runs.items():
             if run.quotes:

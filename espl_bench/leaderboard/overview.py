@@ -1,6 +1,6 @@
-"""Several environments at once: methods by environments, the IQM over them, and who is better on the whole.
+"""Overview of several environments: methods by environments, the IQM over them, and which method is better overall.
 
-Environments are the given ones, not a sample of all there could be: intervals cover other training runs and other items.
+The environments are taken as given, not as a sample: intervals cover other training runs and other items.
 """
 
 import math
@@ -19,29 +19,29 @@ from espl_bench.stats import Interval, difference_interval, iqm, iqm_interval, p
 
 @dataclass(frozen=True, slots=True)
 class OverallRow:
-    """One method on all environments. Scores are shares in 0..1."""
+    """Scores of one method on all environments, as shares in 0..1."""
 
     method: str
     scores_E: tuple[float | None, ...]
-    """None where nobody ran the method."""
+    """None for an environment that the method was not run on."""
     below_noise_E: tuple[bool, ...]
-    """Whether the gap to the environment's best is within the noise."""
+    """True if the gap to the environment's best is within the noise."""
     best_E: tuple[bool, ...]
-    """Whether the method is the environment's best, beyond the noise."""
+    """True if the method is the environment's best, beyond the noise."""
     iqm: float | None
-    """Over runs and environments; None for a method that lacks an environment or has no run in common seeds."""
+    """IQM over runs and environments; None for a method that lacks an environment or has no common seeds."""
     iqm95: Interval | None
     difference: Interval | None
     """95 % interval of the mean over environments of the paired difference to the reference; None without all pairs."""
     p_improvement: float | None
-    """Chance that a run scores above a run of the reference on a random environment."""
+    """Probability that a run scores above a run of the reference on a random environment."""
     rank: tuple[int, int] | None
-    """Among the methods that have every environment."""
+    """Rank among the methods that have every environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Methods by environments."""
+    """Table of methods by environments."""
 
     environments: tuple[str, ...]
     reference: str
@@ -51,7 +51,7 @@ class Overview:
 
 
 def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | None) -> Overview | None:
-    """The overview of two or more tests; None for fewer."""
+    """Compute the overview of two or more tests; None for fewer."""
     if len(tests) < 2:
         return None
     labels = sorted({label for test in tests for label in test.methods})
@@ -91,7 +91,7 @@ def _row(label: str, tests: Sequence[TestGroup], tables: Sequence[Table], refere
 
 
 def _common(tests: Sequence[TestGroup], label: str) -> list[tuple[int, ...]]:
-    """As many seeds of the method in every environment, its lowest; empty if it lacks an environment."""
+    """Take the method's lowest seeds, equally many in every environment; empty if it lacks an environment."""
     if not all(label in test.methods for test in tests):
         return []
     number = min(len(test.methods[label].runs) for test in tests)
@@ -99,12 +99,12 @@ def _common(tests: Sequence[TestGroup], label: str) -> list[tuple[int, ...]]:
 
 
 def _run_scores(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The (runs, environments) mean scores."""
+    """Average over items; shape (runs, environments)."""
     return np.stack([cells.mean(axis=1) for cells in matrices], axis=1)
 
 
 def _difference(tests: Sequence[TestGroup], a: str, b: str) -> Interval | None:
-    """The interval of the mean difference: environments are independent, so squared half widths add."""
+    """Compute the interval of the mean difference. Environments are independent, so squared half widths add."""
     intervals: list[Interval] = []
     for test in tests:
         if not (seeds := test.shared(a, b)):
@@ -116,7 +116,7 @@ def _difference(tests: Sequence[TestGroup], a: str, b: str) -> Interval | None:
 
 
 def _better(tests: Sequence[TestGroup], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """[a, b]: whether a is better than b on the mean over environments, beyond the noise."""
+    """Compute the matrix whose entry [a, b] is True if a is better than b in the mean over environments, beyond the noise."""
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
     for i, a in enumerate(labels):
         for j, b in enumerate(labels[i + 1 :], start=i + 1):

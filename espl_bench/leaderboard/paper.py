@@ -1,8 +1,8 @@
-"""The paper's comparison beside what was measured here: the same rows and pairs, the gap, and its interval.
+"""The paper's comparison next to measured scores: the same rows and pairs, the gap, and its interval.
 
-What the paper reports is data with a source for every figure (results/paper.json); nothing of it was reproduced by writing it down. It
-gives no spread, so a gap's interval is that of the measured score alone. Scores of other models differ for that reason already;
-E-SPL's lead over each method stands beside them, because it is what the paper claims.
+The paper's figures are data with a source each (results/paper.json); they were copied, not reproduced. The paper gives no
+spread, so a gap's interval is that of the measured score alone. Scores also differ if the models do, so the table adds
+E-SPL's lead over each method, which is what the paper claims.
 """
 
 import csv
@@ -29,47 +29,47 @@ ROWS = (
     ("RL (GRPO)", "rl_only"),
     ("E-SPL", "espl"),
 )
-"""The paper's names, in its order, and the methods here."""
+"""Names in the paper, in its order, and the methods here."""
 LEADER = "espl"
 NOT_RUN = "not run"
-"""Stands where nobody has run a method."""
+"""Cell of a method that was not run."""
 NOT_STATED = "not stated"
 LEGEND = (
-    "Success rates in percent. Reported: the paper's figure, not reproduced here; †: not stated there as a number. Gap: measured minus "
-    "reported; the paper gives no spread, so its interval is that of the measured score, over seeds and items. Lead: E-SPL minus the "
-    "method, measured on the seeds that both have."
+    "Success rates in percent. Reported: the paper's figure, not reproduced here. †: not stated as a number in the paper. Gap: measured "
+    "minus reported. The paper gives no spread, so the gap's interval is that of the measured score, over seeds and items. Lead: E-SPL "
+    "minus the method, measured on the seeds that both have."
 )
 
 
 class Figure(FrozenRecord):
-    """One reported number."""
+    """Figure reported by the paper."""
 
     method: str
     value: float
     """Percent."""
     variant: str | None = None
-    """Where the paper has several for one method; the first of a method is its headline."""
+    """Variant, if the paper has several figures for one method; the first of a method is its headline."""
     source: str
     stated: bool
-    """Whether the paper's text states the number."""
+    """True if the paper's text states the number."""
 
 
 class PaperPair(FrozenRecord):
-    """One training and test set of the paper."""
+    """Training and test set of the paper."""
 
     name: str
     env: str
-    """The environment that is this pair here."""
+    """Environment that implements this pair."""
     model: str
     figures: tuple[Figure, ...]
 
     def figures_of(self, method: str) -> tuple[Figure, ...]:
-        """All variants, the headline first."""
+        """List all variants of a method, headline first."""
         return tuple(figure for figure in self.figures if figure.method == method)
 
 
 class Paper(FrozenRecord):
-    """What a paper reports."""
+    """Figures reported by a paper."""
 
     schema_: Literal["espl-bench/paper/1"] = Field(alias="schema")
     title: str
@@ -83,7 +83,7 @@ class Paper(FrozenRecord):
 
 @dataclass(frozen=True, slots=True)
 class ComparedRow:
-    """One method of one pair. Shares in 0..1; None where there is no number."""
+    """Scores of one method on one pair, as shares in 0..1; None if there is no number."""
 
     name: str
     method: str
@@ -103,14 +103,14 @@ class ComparedRow:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One pair, and one test of it that was run here."""
+    """Comparison of one pair with one measured test."""
 
     pair: str
     env: str
-    """With its options, where it was run."""
+    """Environment, with its options if it was run."""
     reported_model: str
     model: str | None
-    """None: nobody has run the pair."""
+    """None: the pair was not run."""
     k: int | None
     n_items: int | None
     rows: tuple[ComparedRow, ...]
@@ -118,7 +118,7 @@ class Compared:
 
 
 def reported_file() -> Path:
-    """Where the paper's figures lie: in a checkout's results/, or inside an installed package."""
+    """Locate the paper's figures: results/ of a checkout, or a file of the installed package."""
     checkout = Path(__file__).parents[2] / "results" / "paper.json"
     return checkout if checkout.exists() else Path(__file__).with_name("paper.json")
 
@@ -133,7 +133,7 @@ def read_paper(path: Path) -> Paper:
 
 
 def compare_with_paper(paper: Paper, entries: Iterable[GroupEntry]) -> tuple[Compared, ...]:
-    """Every pair, once for each test that was run on its environment, and once without if there is none."""
+    """Compare every pair with each test that was run on its environment, or with none if there is none."""
     plain = [entry for entry in entries if entry.summary.control is None]
     tests = group(plain) if plain else ()
     found: list[Compared] = []
@@ -182,9 +182,9 @@ def _row(name: str, method: str, pair: PaperPair, test: TestGroup | None) -> Com
 
 def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
     if test is None:
-        yield f"nobody has run {pair.env} yet: espl-bench compare --env {pair.env} --preset paper, then espl-bench results add"
+        yield f"not run yet: espl-bench compare --env {pair.env} --preset paper, then espl-bench results add"
     elif test.model != pair.model:
-        yield f"measured with {test.model}, reported for {pair.model}: a gap is one of models as much as of methods"
+        yield f"measured with {test.model}, reported for {pair.model}: the gap reflects the models as much as the methods"
     for name, method in ROWS:
         for place, figure in enumerate(pair.figures_of(method)):
             variant = f", {figure.variant}" if figure.variant else ""
@@ -193,7 +193,7 @@ def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
 
 
 def paper_sheets(found: Sequence[Compared]) -> list[Sheet]:
-    """One sheet per pair and test."""
+    """Lay out one sheet per pair and test."""
     headings = ("method", "reported", "measured", "95 % CI", "gap", "95 % CI", "lead,\nreported", "lead,\nmeasured", "95 % CI", "seeds")
     return [Sheet(_caption(each), (TableLayout(headings, tuple(map(_cells, each.rows)), frozenset()),), each.notes) for each in found]
 
@@ -219,14 +219,14 @@ def _cells(row: ComparedRow) -> tuple[str, ...]:
 
 
 def to_json(found: Sequence[Compared]) -> str:
-    """One JSON object; scores are shares in 0..1."""
+    """Write one JSON object; scores are shares in 0..1."""
     return (
         json.dumps({"schema": "espl-bench/paper-table/1", "pairs": [asdict(each) for each in found]}, indent=2, ensure_ascii=False) + "\n"
     )
 
 
 def to_csv(found: Sequence[Compared]) -> str:
-    """One line per pair, test and method; empty where there is no number."""
+    """Write one line per pair, test and method; missing numbers are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ("pair", "env", "reported_model", "model", "method", "reported", "stated", "measured", "ci_low", "ci_high", "gap", "gap_low")

@@ -1,9 +1,9 @@
-"""How many seeds, items and samples separate a given gap, from what existing runs show of the noise.
+"""Power analysis: how many seeds, items and samples separate a given gap, with the noise estimated from existing runs.
 
-The paired difference of two methods has a part that belongs to the training seed, one to the item, one to both together, and the noise
-of single samples. The four variances are estimated from runs (two-way analysis of variance; the samples of a cell give the last one). A
-design of R seeds, I items and K samples then has an expected interval, made as the tables make theirs. It separates a gap with a power
-of 80 % if the gap is as long as the half width times (1 + z_0.80 / z_0.975).
+The paired difference of two methods varies with the training seed, with the item, with both together, and from sample to sample. The
+four variances are estimated from runs (two-way analysis of variance; the samples of a cell give the last one). A design of R seeds, I
+items and K samples then has an expected interval, computed as in the tables. It separates a gap with a power of 80 % if the gap is at
+least the half width times (1 + z_0.80 / z_0.975).
 """
 
 import math
@@ -19,26 +19,26 @@ from espl_bench.runs.summary import Summary
 from espl_bench.stats import half_width_of
 
 POWER_FACTOR: Final = 1 + 0.8416 / 1.9600
-"""What a gap must be, in half widths, to be separated in four of five experiments."""
+"""Gap, in half widths, that is separated in four of five experiments."""
 MOST_SEEDS: Final = 100
-"""Beyond this the plan says that the design does not do."""
+"""Largest number of seeds that a plan considers."""
 SAMPLES: Final = (1, 2, 4, 8, 16, 32)
-"""Samples per item that are looked at."""
+"""Samples per item that a plan considers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Variances of the paired difference of two methods, scores in 0..1."""
+    """Variances of the paired difference of two methods, for scores in 0..1."""
 
     seeds: float
     items: float
     both: float
-    """What one seed does on one item, beyond the two."""
+    """Interaction of seed and item."""
     samples: float
-    """Of one sample of each method; K samples have a K-th of it."""
+    """Variance of one sample of each method; the mean of K samples has a K-th of it."""
 
     def half_width(self, seeds: int, items: int, samples: int) -> float:
-        """Expected half width of the 95 % interval of the mean difference. Infinite for one seed: it says nothing of others."""
+        """Compute the expected half width of the 95 % interval of the mean difference. Infinite for one seed."""
         rest = self.both + self.samples / samples
         if seeds < 2:
             return math.inf
@@ -46,52 +46,52 @@ class Noise:
         return half_width_of(seeds, items, by_runs=self.seeds / seeds + of_cells, by_items=self.items / items + of_cells, rest=of_cells)
 
     def detects(self, seeds: int, items: int, samples: int) -> float:
-        """The smallest gap that the design separates with a power of 80 %."""
+        """Compute the smallest gap that the design separates with a power of 80 %."""
         return POWER_FACTOR * self.half_width(seeds, items, samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """One way to separate the gap, and what it costs: both methods, training and the final test."""
+    """Design that separates the gap, and its cost: both methods, training and the final test."""
 
     seeds: int
     items: int
     samples: int
     detects: float
     rollouts: float
-    """Of training and test."""
+    """Rollouts of training and test."""
     tokens: float
-    """Sampled: training, reflections, evaluations."""
+    """Sampled tokens of training, reflections and evaluations."""
     hours: float
-    """One run after the other, on the machine that the existing runs were made on."""
+    """Time of all runs, one after the other, on the machine of the existing runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerPlan:
-    """What separates a gap between two methods on one test."""
+    """Plan to separate a gap between two methods on one test."""
 
     env: str
     model: str
     a: str
     b: str
     seeds: int
-    """Of the existing runs that the noise was estimated from."""
+    """Number of seeds that the noise was estimated from."""
     gap: float
     measured: float
-    """Mean difference a - b now."""
+    """Mean difference a - b of the existing runs."""
     noise: Noise
     detects_now: float
-    """What the existing runs can separate."""
+    """Smallest gap that the existing runs can separate."""
     designs: tuple[Design, ...]
-    """The cheapest first, in hours."""
+    """Cheapest first, in hours."""
 
 
 def estimate_noise(a_RIK: NDArray[np.float64], b_RIK: NDArray[np.float64]) -> Noise:
-    """The variances, from two methods' rewards on the same seeds and items. A negative estimate is 0.
+    """Estimate the variances from two methods' rewards on the same seeds and items. A negative estimate becomes 0.
 
     Raises ValueError for one seed or item.
 
-    With one sample per item what belongs to seed and item together cannot be told from the noise of samples; all of it counts as noise.
+    With one sample per item the interaction of seed and item cannot be separated from the noise of samples; all of it counts as noise.
     """
     runs, items, samples = a_RIK.shape
     if runs < 2 or items < 2:
@@ -112,14 +112,14 @@ def estimate_noise(a_RIK: NDArray[np.float64], b_RIK: NDArray[np.float64]) -> No
 
 
 def plan(test: TestGroup, a: str, b: str, gap: float, items: Sequence[int]) -> PowerPlan:
-    """The cheapest number of seeds for each number of items and samples. Raises ValueError as `estimate_noise`.
+    """Find the fewest seeds for each number of items and samples. Raises ValueError as `estimate_noise`.
 
     Args:
         test: existing runs.
         a: a method of it.
         b: another.
-        gap: to be separated, in 0..1.
-        items: numbers of test items to look at.
+        gap: difference to separate, in 0..1.
+        items: numbers of test items to consider.
     """
     shared = test.shared(a, b)
     ours, theirs = (test.methods[label].samples_on(shared) for label in (a, b))
@@ -141,7 +141,7 @@ def plan(test: TestGroup, a: str, b: str, gap: float, items: Sequence[int]) -> P
 
 
 def _designs(noise: Noise, gap: float, items: int, samples: int, runs: Sequence[Summary]) -> Iterator[Design]:
-    """The fewest seeds that do; nothing if even the most do not."""
+    """Yield the design with the fewest seeds; nothing if `MOST_SEEDS` are too few."""
     for seeds in range(2, MOST_SEEDS + 1):
         if (detected := noise.detects(seeds, items, samples)) <= gap:
             yield _priced(seeds, items, samples, detected, runs)
@@ -149,7 +149,7 @@ def _designs(noise: Noise, gap: float, items: int, samples: int, runs: Sequence[
 
 
 def _priced(seeds: int, items: int, samples: int, detected: float, runs: Sequence[Summary]) -> Design:
-    """Learning and evaluations on the way cost what they cost; the final test costs by its samples."""
+    """Estimate a design's cost: training and its evaluations as measured, the final test scaled by its samples."""
     number = 2 * seeds
     tested = mean(run.n_items * run.k for run in runs)
     eval_tokens = mean(run.ledger.eval_tokens / run.ledger.eval_rollouts for run in runs)
@@ -171,6 +171,6 @@ def _tokens(run: Summary) -> int:
 
 
 def _seconds_per_sample(run: Summary) -> float:
-    """Of an evaluation: the run's time outside of iterations, shared out over what it evaluated."""
+    """Estimate the seconds per evaluation sample: the run's time outside iterations, divided by its evaluation rollouts."""
     learning = max((point.spent.seconds for point in run.curve), default=0.0)
     return max(0.0, run.ledger.wall_s - learning) / run.ledger.eval_rollouts

@@ -1,4 +1,4 @@
-"""A computed board as a terminal screen, in the formats of formats.py, and as the numbers themselves: JSON and CSV."""
+"""Render a board for a terminal, in the formats of formats.py, and as plain numbers: JSON and CSV."""
 
 import csv
 import io
@@ -21,11 +21,11 @@ from espl_bench.utils.formatting import plain
 
 SCHEMA = "espl-bench/table/2"
 WIDE = 160
-"""Terminal columns from which scores and costs fit side by side."""
+"""Terminal width from which scores and costs fit side by side."""
 
 
 class Format(StrEnum):
-    """What a table can be written as."""
+    """Output format of a table."""
 
     SCREEN = "screen"
     MARKDOWN = "markdown"
@@ -36,12 +36,12 @@ class Format(StrEnum):
 
 
 def to_screen(board: Board, width: int, curves: bool = False) -> RenderableType:
-    """For a terminal of `width` columns; `curves` adds the score of every evaluation."""
+    """Render for a terminal of `width` columns; `curves` adds the score of every evaluation."""
     return sheets_to_screen(board.sheets(curves), width, LEGEND)
 
 
 def sheets_to_screen(sheets: Sequence[Sheet], width: int, legend: str) -> RenderableType:
-    """Any sheets, with the words that explain them."""
+    """Render sheets with their legend."""
     parts: list[RenderableType] = []
     for sheet in sheets:
         parts.append(plain(sheet.caption, "bold"))
@@ -72,12 +72,12 @@ def _drawn(grid: TableLayout) -> RichTable:
 
 
 def to_markdown(board: Board, curves: bool = False) -> str:
-    """GitHub Markdown."""
+    """Write GitHub Markdown."""
     return formats.to_markdown(board.sheets(curves))
 
 
 def to_json(board: Board) -> str:
-    """One JSON object; scores are shares in 0..1."""
+    """Write one JSON object; scores are shares in 0..1."""
     statistics = {"seed": STATISTICS_SEED, "draws": DRAWS, "level": LEVEL}
     return json.dumps({"schema": SCHEMA, "statistics": statistics, **asdict(board)}, indent=2, ensure_ascii=False) + "\n"
 
@@ -91,7 +91,7 @@ CSV_HEAD = (
 
 
 def to_csv(board: Board) -> str:
-    """One line per test and method, numbers unrounded, empty where there is none."""
+    """Write one line per test and method; numbers are not rounded, missing ones are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEAD)
@@ -117,7 +117,7 @@ def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
 
 
 def to_text(board: Board, wanted: Format, curves: bool) -> str:
-    """The board in any format but the screen's. Raises ValueError for that one."""
+    """Write the board in any format except the screen's. Raises ValueError for that one."""
     writers: dict[Format, Callable[[], str]] = {
         Format.MARKDOWN: lambda: to_markdown(board, curves),
         Format.LATEX: lambda: formats.to_latex(board.sheets(curves)),
@@ -126,5 +126,5 @@ def to_text(board: Board, wanted: Format, curves: bool) -> str:
         Format.JSON: lambda: to_json(board),
     }
     if wanted not in writers:
-        raise ValueError(f"{wanted} is no text")
+        raise ValueError(f"{wanted} is not a text format")
     return writers[wanted]()

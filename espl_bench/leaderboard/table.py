@@ -1,7 +1,7 @@
-"""One test's runs to a table of methods with statistics: pure functions, nothing is read or printed.
+"""Compute a table of methods with statistics from the runs of one test: pure functions without I/O.
 
-Every random draw has its own generator, named by what it is for, so a table is the same every time and adding a method
-changes no other row.
+Every random draw has its own generator, seeded by its purpose, so a table is reproducible and adding a method changes no
+other row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,12 +22,12 @@ __all__ = ["Cost", "CurveRow", "GroupEntry", "Table", "TableRow", "build_tables"
 STATISTICS_SEED = 20_260_226
 """Seed of every draw of a table. Fixed, so that tables are reproducible."""
 DRAWS = 10_000
-"""Sign flips of a permutation test."""
+"""Number of sign flips of a permutation test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Means per run of what a method spent."""
+    """Mean cost of a method, per run."""
 
     steps: float
     rollouts: float
@@ -39,24 +39,24 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One method. Scores are shares in 0..1."""
+    """Row of one method. Scores are shares in 0..1."""
 
     method: str
     seeds: tuple[int, ...]
     score: float
     """Mean test score over the seeds."""
     ci95: Interval
-    """Over seeds and items."""
+    """Interval over seeds and items."""
     pass_at: dict[int, float]
     """Unbiased pass@k for k = 1, 2, 4, … and the number of samples."""
     rank: tuple[int, int] | None
     """Best and worst rank that the paired intervals leave open; None for a control."""
     difference: PairedDifference | None
-    """This method minus the table's reference on the seeds both have; None for the reference itself or without such a seed."""
+    """This method minus the table's reference on the seeds that both have; None for the reference or without a shared seed."""
     paired_seeds: tuple[int, ...]
-    """The seeds of `difference`."""
+    """Seeds of `difference`."""
     below_noise: bool | None
-    """Whether the interval of the paired difference to the best method contains 0; None for the best itself, or without a shared seed."""
+    """True if the interval of the paired difference to the best method contains 0; None for the best, or without a shared seed."""
     validation: float | None
     """Mean over the seeds; None for an environment without a validation split."""
     outcomes: dict[str, float]
@@ -66,7 +66,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class CurveRow:
-    """The mean score of each method at one evaluation."""
+    """Mean score of each method at one evaluation."""
 
     step: int
     split: str
@@ -75,7 +75,7 @@ class CurveRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The methods that met the same test."""
+    """Methods with the same test."""
 
     env: str
     model: str
@@ -85,22 +85,22 @@ class Table:
     reference: str
     best: str
     separated: bool
-    """Whether the best method is better than every other beyond the noise, on two or more seeds that both have; else nobody is."""
+    """True if the best method is better than every other beyond the noise, on two or more shared seeds; else no method is."""
     seeds: tuple[int, ...]
     """Every seed that any method has."""
     rows: tuple[TableRow, ...]
     """Best score first."""
     curve: tuple[CurveRow, ...]
     notes: tuple[str, ...]
-    """What a reader must know before comparing rows."""
+    """Facts to know before comparing rows."""
 
 
 def build_tables(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[Table, ...]:
-    """One table per test, in order of environment and model.
+    """Make one table per test, in order of environment and model.
 
     Args:
         entries: the runs, in any order.
-        reference: the method that differences are taken against; None: base, or the first by name where there is no base.
+        reference: method that differences are taken against; None: base, or the first by name if there is no base.
 
     Raises UsageError or RunDirError as :func:`~espl_bench.leaderboard.grouping.group` does.
     """
@@ -108,7 +108,7 @@ def build_tables(entries: Iterable[GroupEntry], reference: str | None = None) ->
 
 
 def tabulate(test: TestGroup, wanted: str | None) -> Table:
-    """The table of one test."""
+    """Compute the table of one test."""
     reference = test.reference(wanted)
     better = better_than(test)
     ranks = dict(zip(test.contenders, rank_ranges(better), strict=True))
@@ -129,13 +129,13 @@ def tabulate(test: TestGroup, wanted: str | None) -> Table:
 
 
 def _on_several_seeds(test: TestGroup) -> bool:
-    """Whether the best and every other method share two seeds: one training run says nothing of another."""
+    """Check that the best method shares two seeds with every other, since one training run cannot represent others."""
     best, *others = test.contenders
     return all(len(test.shared(best, other)) > 1 for other in others)
 
 
 def better_than(test: TestGroup) -> NDArray[np.bool_]:
-    """[a, b] of the contenders: whether the interval of the paired difference a - b lies above 0. False without a shared seed."""
+    """Compare the contenders: entry [a, b] is True if the interval of a - b lies above 0. False without a shared seed."""
     labels = test.contenders
     better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
     for i, a in enumerate(labels):
@@ -181,7 +181,7 @@ def _within_noise(a_RI: NDArray[np.float64], b_RI: NDArray[np.float64]) -> bool:
 
 
 def _powers(samples: int) -> list[int]:
-    """1, 2, 4, … below the number of samples, and that number."""
+    """List 1, 2, 4, … below the number of samples, and that number."""
     return [*(2**power for power in range(samples.bit_length()) if 2**power < samples), samples]
 
 
@@ -197,7 +197,7 @@ def _cost(runs: Sequence[Summary]) -> Cost:
 
 
 def _curve(methods: Mapping[str, MethodRuns]) -> tuple[CurveRow, ...]:
-    """Mean score of each method at each evaluation that all its seeds have."""
+    """Average the score of each method at each evaluation that all its seeds have."""
     cells: dict[tuple[str, int], dict[str, list[float]]] = {}
     for label, method in methods.items():
         for run in method.runs.values():

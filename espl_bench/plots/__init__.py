@@ -1,1 +1,1 @@
-"""Pictures for papers and slides, one kind a file. matplotlib is imported when the first is drawn."""
+"""Pictures for papers and slides, one kind per file. matplotlib is imported when the first one is drawn."""

@@ -1,4 +1,4 @@
-"""Methods side by side for each test, with intervals: the picture that the paper's figure 11 is of."""
+"""Bars of the methods for each test, with intervals, as in the paper's figure 11."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ HATCHES = ("", "///", "...", "\\\\\\", "xx", "--")
 
 
 def draw_bars(tests: tuple[TestGroup, ...]) -> "Figure":
-    """A panel per test, methods from lowest to highest score."""
+    """Draw a panel per test, with methods from lowest to highest score."""
     figure, axes = panels(len(tests), height=2.9)
     for place, test in zip(axes, tests, strict=True):
         rows = list(reversed(tabulate(test, None).rows))

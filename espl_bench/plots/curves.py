@@ -1,4 +1,4 @@
-"""Learning curves with bands: the mean over training seeds and its 95 % t interval, over anything that was spent."""
+"""Learning curves with bands: the mean over training seeds and its 95 % t interval, over steps or any cost."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ TITLES = {
 
 
 def draw_curves(tests: tuple[TestGroup, ...], axis: Axis, split: CurveSplit) -> "Figure | None":
-    """A panel per test; None if no run was evaluated on the way."""
+    """Draw a panel per test; None if no run was evaluated during training."""
     found = [(test, bands(test, axis, split)) for test in tests]
     drawn = [(test, lines) for test, lines in found if any(len(line.x) > 1 for line in lines)]
     if not drawn:

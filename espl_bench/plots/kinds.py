@@ -1,4 +1,4 @@
-"""Every kind of picture by name, and what each is drawn from."""
+"""Registry of pictures by name, and the data that each one needs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlotChoices:
-    """What can be chosen of a picture."""
+    """Options of a picture."""
 
     axis: Axis = Axis.ITERATIONS
     split: CurveSplit = "validation"
 
 
 Drawn = tuple[str, "Figure"]
-"""File name without ending, and the picture."""
+"""File name without extension, and the picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlotKind:
-    """One kind of picture."""
+    """Kind of picture."""
 
     summary: str
     needs: str
-    """What is lacking if nothing can be drawn."""
+    """Data that the picture needs, for the message if they are missing."""
     draw: Callable[[Study, PlotChoices], Iterator[Drawn]]
 
 
@@ -61,7 +61,7 @@ def _trees(study: Study, choices: PlotChoices) -> Iterator[Drawn]:
 
 
 KINDS: dict[str, PlotKind] = {
-    "curves": PlotKind("learning curves with bands over seeds", "finished runs with evaluations on the way", _curves),
+    "curves": PlotKind("learning curves with bands over seeds", "finished runs with evaluations during training", _curves),
     "bars": PlotKind("methods side by side, per test", "finished runs", _bars),
     "tree": PlotKind("the evolution tree of each run", "run directories in which prompts were bred", _trees),
     "ratings": PlotKind(

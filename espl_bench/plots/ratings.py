@@ -1,4 +1,4 @@
-"""What ratings are worth: do highly rated prompts score high on held-out items, and do favourites win as often as foretold?"""
+"""Check the ratings: do highly rated prompts score high on held-out items, and do favourites win as often as predicted?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 8
-"""Of chances from a half to one."""
+"""Number of bins for chances from a half to one."""
 FEWEST = 5
-"""Duels below which a bin is not drawn."""
+"""Smallest number of duels in a drawn bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A prompt that was evaluated: what was believed of it then, and what it scored."""
+    """Evaluation of a prompt: its rating at that time, and its score."""
 
     mu: float
     sigma: float
@@ -31,7 +31,7 @@ class Examined:
 
 
 def examined(record: RunRecord) -> list[Examined]:
-    """The evaluations of a run whose prompts are rated."""
+    """List a run's evaluations of rated prompts."""
     past = histories(record.events)
     found: list[Examined] = []
     for row in record.view.evaluations:
@@ -58,7 +58,7 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     left.set_xlabel("rating μ when it was evaluated (bars: ± σ)")
     left.set_ylabel("score, %")
     left.set_ylim(bottom=0)
-    right.plot([50, 100], [50, 100], color="#59626d", linewidth=0.9, linestyle=(0, (2, 2)), label="as foretold")
+    right.plot([50, 100], [50, 100], color="#59626d", linewidth=0.9, linestyle=(0, (2, 2)), label="as predicted")
     right.set_title("Calibration")
     right.set_xlabel("chance of the favourite by the ratings before, %")
     right.set_ylabel("share it won, draws half, %")

@@ -1,4 +1,4 @@
-"""What is followed iteration by iteration: length and diversity of prompts, the mix of outcomes, trainer against sampler."""
+"""Pictures over iterations: length and diversity of prompts, shares of outcomes, trainer against sampler."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Series = Iterable[tuple[int, float | None]]
-"""(step, value); None where there is none."""
+"""(step, value); None for a step without a value."""
 
 
 def _by_label(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -26,7 +26,7 @@ def _by_label(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def _draw_runs(place: Any, records: Sequence[RunRecord], series: Callable[[RunRecord], Series], look: Look, label: str) -> bool:
-    """Every run as a faint line, their mean as a strong one; False if no run has a value."""
+    """Draw every run as a faint line and their mean as a strong one; False if no run has a value."""
     at: dict[int, list[float]] = {}
     for record in records:
         known = [(step, value) for step, value in series(record) if value is not None]
@@ -41,7 +41,7 @@ def _draw_runs(place: Any, records: Sequence[RunRecord], series: Callable[[RunRe
 
 
 def draw_prompts(records: Sequence[RunRecord]) -> "Figure | None":
-    """Words of the shown prompt, and how different the living prompts are. None where no run breeds prompts."""
+    """Draw the length of the shown prompt and the diversity of the living ones. None if no run evolves prompts."""
     breeding = _by_label([record for record in records if len(record.view.prompts) > 1])
     if not breeding:
         return None
@@ -72,7 +72,7 @@ def _words(record: RunRecord) -> Iterable[Any]:
 
 
 def draw_outcomes(records: Sequence[RunRecord]) -> "Figure | None":
-    """The shares of outcomes among training rollouts, a panel per method. None without training rollouts."""
+    """Draw the shares of outcomes among training rollouts, a panel per method. None without training rollouts."""
     methods = _by_label(records)
     if not methods:
         return None

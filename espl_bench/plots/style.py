@@ -1,4 +1,4 @@
-"""What all pictures share: colours and dashes that keep apart for colour-blind readers and in grey print, sizes, and how a file is written.
+"""Style of all pictures: colours and dashes that colour-blind readers and grey prints can tell apart, sizes, and saving.
 
 The same runs give the same SVG to the byte: no date, no random ids.
 """
@@ -25,7 +25,7 @@ OUTCOME_COLOURS = {
     "correct": "#009e73", "wrong": "#d55e00", "no_answer": "#e6c229", "truncated": "#56b4e9", "timeout": "#aa4499", "error": "#222222",
 }  # fmt: skip
 OUTCOME_HATCHES = {"correct": "", "wrong": "///", "no_answer": "...", "truncated": "xx", "timeout": "++", "error": "**"}
-"""So that shares keep apart without colour."""
+"""Keep shares distinguishable without colour."""
 SETTINGS = {
     "font.size": 8.5,
     "font.family": "DejaVu Sans",
@@ -52,12 +52,12 @@ SETTINGS = {
     "text.parse_math": False,
     "path.simplify": False,
 }
-"""Text stays text in the SVG, and a name that holds dollar signs is no formula."""
+"""Text stays text in the SVG, and dollar signs in a name do not start a formula."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one method is drawn."""
+    """Colour, dash and marker of one method."""
 
     colour: str
     dash: Any
@@ -65,7 +65,7 @@ class Look:
 
 
 def looks(labels: Collection[str], reference: str) -> dict[str, Look]:
-    """The reference is grey; the others take their looks in the order of their names."""
+    """Assign a look to each label: grey to the reference, the others in order of their names."""
     others = sorted(label for label in labels if label != reference)
     found = {
         label: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
@@ -76,7 +76,7 @@ def looks(labels: Collection[str], reference: str) -> dict[str, Look]:
 
 @contextmanager
 def drawing() -> Generator[None]:
-    """Within, matplotlib draws in the house's style and without a screen. Raises UsageError if it is not installed."""
+    """Apply the project's style and draw without a screen. Raises UsageError if matplotlib is not installed."""
     try:
         matplotlib: Any = import_module("matplotlib")
     except ImportError as error:
@@ -86,9 +86,9 @@ def drawing() -> Generator[None]:
 
 
 def panels(number: int, height: float = 2.6, columns: int = 2, **options: Any) -> tuple[Any, list[Any]]:
-    """A figure with that many axes, in rows of `columns`; each is `height` inches high.
+    """Make a figure with that many axes, in rows of `columns`; each is `height` inches high.
 
-    What matplotlib makes is typed too loosely to say more.
+    matplotlib's types are too loose for better annotations.
     """
     from matplotlib.figure import Figure
 
@@ -102,7 +102,7 @@ def panels(number: int, height: float = 2.6, columns: int = 2, **options: Any) -
 
 
 def legend_below(figure: Any, axes: Any) -> None:
-    """One legend for all panels, under them, in as many columns as fit."""
+    """Add one legend below all panels, in as many columns as fit."""
     columns = 5 if figure.get_figwidth() >= WIDTH else 3
     handles, labels = axes.get_legend_handles_labels()
     if handles:

@@ -1,4 +1,4 @@
-"""The evolution tree of one run: time to the right, mutation and crossover edges, each prompt coloured by its rating."""
+"""Evolution tree of one run: time to the right, mutation and crossover edges, each prompt coloured by its rating."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ LANE = 0.26
 
 
 def draw_tree(record: RunRecord) -> "Figure | None":
-    """None for a run that bred nothing."""
+    """Draw the tree; None for a run without children."""
     prompts = record.view.prompts
     if len(prompts) < 2:
         return None
@@ -56,7 +56,7 @@ def draw_tree(record: RunRecord) -> "Figure | None":
 
 
 def _draw_edge(place: Any, parent: PromptView, child: PromptView, lane: dict[int, int], first: bool) -> None:
-    """A curve that leaves and arrives level; along one lane a flat bow, so that it is not lost under the line of descent."""
+    """Draw a curve that starts and ends horizontally; within one lane a flat bow, so that the line of descent does not hide it."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 

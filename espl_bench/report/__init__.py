@@ -1,4 +1,4 @@
-"""A set of runs as one page to look around in.
+"""Show a set of runs as one page to explore.
 
-gather.py reads the runs, payload.py says what the page is told, page.py puts it together, build.py and server.py hand it over.
+payload.py collects the page's data, page.py assembles the page, build.py writes it to a file, live_server.py serves it.
 """

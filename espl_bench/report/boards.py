@@ -1,4 +1,4 @@
-"""The tables of a study for the page: the numbers themselves, at every budget they can be matched by, and the curves."""
+"""Tables of a study for the page: plain numbers, scores matched by every budget, and curves."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from espl_bench.leaderboard.table import tabulate
 
 
 def boards(entries: Sequence[GroupEntry]) -> dict[str, Any]:
-    """Everything that finished runs say together. Raises RunDirError if they do not compare."""
+    """Compute all tables of finished runs. Raises RunDirError if the runs cannot be compared."""
     tests = group(entries)
     tables = [tabulate(test, None) for test in tests]
     over = overview(tests, tables, None)
@@ -26,7 +26,7 @@ def boards(entries: Sequence[GroupEntry]) -> dict[str, Any]:
 
 
 def _matched(test: TestGroup) -> dict[str, Any]:
-    """Budget → the scores at it, or why there are none."""
+    """Map each budget to the scores at it, or to the reason why there are none."""
     found: dict[str, Any] = {}
     for budget in MatchAxis:
         try:
@@ -37,5 +37,5 @@ def _matched(test: TestGroup) -> dict[str, Any]:
 
 
 def _curves(test: TestGroup) -> dict[str, Any]:
-    """Split → axis → bands."""
+    """Map each split and axis to its bands."""
     return {split: {axis.value: [asdict(band) for band in bands(test, axis, split)] for axis in Axis} for split in CURVE_SPLITS}

@@ -1,4 +1,4 @@
-"""A report as one file below a size: if not all rollouts fit, an even share of them is kept, and the page says so."""
+"""Build a report as one file below a size limit: if not all rollouts fit, an even share is kept, and the page says so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from espl_bench.report.rollout_pages import Index, Listed, pieces, read_samples
 
 MIB = 1024 * 1024
 BASE64 = 4 / 3
-"""Growth of what is embedded."""
+"""Growth of embedded data."""
 CAUTION = 0.9
-"""Of the room that a second try aims at, because groups differ in length."""
+"""Share of the room that a second try aims at, because groups differ in length."""
 SMALLEST = 64 * 1024
-"""Bytes of room for rollouts below which a report is refused."""
+"""Smallest room for rollouts in bytes; with less, a report is refused."""
 
 Progress = Callable[[int, int], None]
 """Runs read, runs in all."""
@@ -24,13 +24,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BuiltReport:
-    """A page and what is in it."""
+    """Built page and its number of rollouts."""
 
     page: bytes
     stored: int
-    """Rollouts of the runs."""
+    """Number of rollouts of the runs."""
     kept: int
-    """Rollouts in the page."""
+    """Number of rollouts in the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class _Rollouts:
 
     @property
     def size(self) -> float:
-        """Bytes in the page."""
+        """Size in the page, in bytes."""
         return sum(len(data) for data in self.blobs.values()) * BASE64
 
 
 def build(study: Study, title: str, limit: int, progress: Progress = lambda done, total: None) -> BuiltReport:
-    """Make the page.
+    """Build the page.
 
     Args:
         study: the runs.
-        title: of the window and the page.
-        limit: bytes that the page may have.
+        title: title of the window and the page.
+        limit: largest size of the page in bytes.
         progress: called as runs are read.
 
     Raises UsageError if not even the runs without their rollouts fit, RunDirError if rollouts cannot be read.
@@ -71,7 +71,7 @@ def build(study: Study, title: str, limit: int, progress: Progress = lambda done
 
 
 def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
-    """That share of the rollouts of all runs."""
+    """Read the given share of the rollouts of all runs."""
     blobs: dict[str, bytes] = {}
     stored = kept = 0
     for place, (name, record) in enumerate(study.named.items()):
@@ -87,6 +87,6 @@ def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
 
 
 def _first_share(study: Study, room: int) -> float:
-    """All, unless they are so many that they cannot fit: texts shrink to a twelfth at best."""
+    """Estimate the first share to try: all, unless they cannot fit. Texts shrink to a twelfth at best."""
     stored = sum(file.stat().st_size for record in study.records for file in record.run.rollout_paths())
     return min(1.0, 12 * room / stored) if stored else 1.0

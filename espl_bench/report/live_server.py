@@ -1,7 +1,7 @@
-"""`espl-bench view`: the same page on 127.0.0.1, which asks again when runs have moved on.
+"""`espl-bench view`: serve the same page on 127.0.0.1; the page reloads its data when runs make progress.
 
-Only this machine is served, and only requests that name it (another site's page cannot reach it under a name of its own). What can
-be asked for is a fixed list of things, never a path.
+The server answers only this machine, and only requests whose Host header names it, so that another site's page cannot reach it
+under its own name. Resources are a fixed list, never a path.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
 class WatchedRun:
-    """The runs under some paths, read again when their files have changed. Used from several threads."""
+    """Runs under some paths, read again when their files change. Thread-safe."""
 
     def __init__(self, paths: Sequence[Path], title: str) -> None:
-        """Raises RunDirError where a path holds no run."""
+        """Read the runs. Raises RunDirError for a path without runs."""
         self.title = title
         self._paths = tuple(paths)
         self._lock = threading.Lock()
@@ -40,10 +40,10 @@ class WatchedRun:
         self._seen = self._stamps()
         self._study = gather(self._paths, self._known)
         self._tables: tuple[tuple[GroupEntry, ...], Mapping[str, Any] | None] = ((), None)
-        self._shelves: dict[Path, RolloutIndex] = {}
+        self._rollout_indexes: dict[Path, RolloutIndex] = {}
 
     def study(self) -> Study:
-        """The runs as they are now. A state that cannot be read, in the middle of a write, is passed over: the last one stands."""
+        """Return the current runs. If they cannot be read in the middle of a write, return the last state."""
         now = self._stamps()
         if now != self._seen:
             with suppress(EsplError):
@@ -51,7 +51,7 @@ class WatchedRun:
         return self._study
 
     def document(self) -> tuple[str, bytes]:
-        """A name of the present state, and what the page begins with."""
+        """Return the ETag of the current state and the page's first document."""
         with self._lock:
             study = self.study()
             if self._tables[0] != study.entries:
@@ -60,18 +60,18 @@ class WatchedRun:
             return f'"{name}"', encode(study_json(study, self._tables[1], self.title, live=True))
 
     def record(self, name: str) -> RunRecord | None:
-        """A run by its name in the document."""
+        """Look up a run by its name in the document."""
         with self._lock:
             return self.study().named.get(name)
 
     def rollouts(self, record: RunRecord, piece: str | None = None) -> Any:
-        """The list of a run's rollouts, or the texts of a piece of it; None where there is no such piece. Raises RunDirError."""
+        """Return the list of a run's rollouts, or the texts of one piece; None if there is no such piece. Raises RunDirError."""
         with self._lock:
             run = record.run
             shelf = self._shelves.setdefault(run.path, RolloutIndex(run, find_baseline(record.view.config.method.baseline)))
             if piece is None:
-                return shelf.index().to_json()
-            rows = shelf.piece(piece)
+                return rollout_index.index().to_json()
+            rows = rollout_index.piece(piece)
         return None if rows is None else texts(rows)
 
     def _stamps(self) -> dict[Path, Stamp]:
@@ -79,7 +79,7 @@ class WatchedRun:
 
 
 def find(watched: WatchedRun, path: str) -> Any:
-    """What is at a path below the page, as plain data; None where nothing is. Raises EsplError if it cannot be read."""
+    """Find the resource at a path below the page, as plain data; None if there is none. Raises EsplError if it cannot be read."""
     kind, *names = (unquote(part) for part in path.removeprefix("/").split("/"))
     record = watched.record(names[0]) if names else None
     match kind, names:
@@ -94,15 +94,15 @@ def find(watched: WatchedRun, path: str) -> Any:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Handler of one request."""
 
     server: "Viewer"  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """The page, its document, or a part that was opened."""
+        """Send the page, its first document, or a part that was opened."""
         if self.headers.get("Host") not in self.server.names:
-            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this address answers to its own name only\n")
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this server answers only requests to its own address\n")
             return
         path = self.path.partition("?")[0]
         try:
@@ -113,12 +113,12 @@ class Handler(BaseHTTPRequestHandler):
             elif (found := find(self.server.watched, path)) is not None:
                 self._send(HTTPStatus.OK, JSON, encode(found))
             else:
-                self._send(HTTPStatus.NOT_FOUND, JSON, encode({"error": "there is nothing here"}))
+                self._send(HTTPStatus.NOT_FOUND, JSON, encode({"error": "not found"}))
         except EsplError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, JSON, encode({"error": str(error)}))
 
     def _send_document(self) -> None:
-        """With a name, so that a page that has this state already is sent nothing."""
+        """Send the document with an ETag, so that nothing is sent to a page that already has this state."""
         name, document = self.server.watched.document()
         if self.headers.get("If-None-Match") == name:
             self._send(HTTPStatus.NOT_MODIFIED, JSON, b"", name)
@@ -136,25 +136,25 @@ class Handler(BaseHTTPRequestHandler):
         if name:
             self.send_header("ETag", name)
         self.end_headers()
-        with suppress(ConnectionError):  # whoever asked has left
+        with suppress(ConnectionError):  # the client has closed the connection
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests of the one person who looks are not worth a line."""
+        """Log nothing: requests of a single viewer are not worth a line."""
 
 
 class Viewer(ThreadingHTTPServer):
-    """The server. `port` 0 takes any free one; :attr:`url` says which. Raises OSError if the port is taken."""
+    """HTTP server of the page. `port` 0 takes any free one, named by :attr:`url`. Raises OSError if the port is taken."""
 
     daemon_threads = True
 
     def __init__(self, watched: WatchedRun, port: int) -> None:
-        """Bind, but do not serve yet."""
+        """Bind the port without serving yet."""
         super().__init__((HOST, port), Handler)
         self.watched = watched
         self.names = frozenset(f"{host}:{self.server_port}" for host in (HOST, "localhost"))
 
     @property
     def url(self) -> str:
-        """What to open."""
+        """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"

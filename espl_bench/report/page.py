@@ -1,8 +1,8 @@
-"""The page: its parts from assets/, put together into one file that loads nothing and may run only the script it came with.
+"""Assemble the page from assets/ into one file that loads nothing and can run only its own script.
 
-Data stand in the file as inert text: what the page begins with as JSON whose ``<``, ``>`` and ``&`` are escaped, what it
-opens later as base64 of gzipped JSON. The content security policy names the one script and the one style sheet by hash, so
-nothing else can run, whatever the data hold.
+Data are embedded as inert text: the first document as JSON with ``<``, ``>`` and ``&`` escaped, the parts opened later as
+base64 of gzipped JSON. The content security policy names the one script and the one style sheet by hash, so nothing else
+can run, whatever the data contain.
 """
 
 import base64
@@ -20,7 +20,7 @@ SCRIPTS: Final = (
     "dom", "format", "colour", "store", "router", "chart", "table", "leaderboard", "curves", "diff", "prompt", "tree", "fold", "tokens",
     "rollout", "list", "rollouts", "progress", "card", "runs", "theme", "main",
 )  # fmt: skip
-"""Modules of assets/, each after what it imports: they become one script."""
+"""Modules of assets/, each after its imports; they become one script."""
 STYLES: Final = ("tokens", "page", "table", "charts", "tree", "rollouts")
 _IMPORT = re.compile(r"^import .*\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class|let)\b)", re.MULTILINE)
@@ -32,19 +32,19 @@ def _asset(name: str) -> str:
 
 @cache
 def script() -> str:
-    """All modules in one scope: their import lines and the word ``export`` left out."""
+    """Join all modules in one scope, without their import lines and the word ``export``."""
     parts = (_EXPORT.sub("", _IMPORT.sub("", _asset(f"{name}.js"))) for name in SCRIPTS)
     return '"use strict";\n' + "".join(parts)
 
 
 @cache
 def style() -> str:
-    """All style sheets in one."""
+    """Join all style sheets."""
     return "".join(_asset(f"{name}.css") for name in STYLES)
 
 
 def policy(connect: str = "'none'") -> str:
-    """The content security policy; `connect` is where the script may ask for data."""
+    """Make the content security policy; `connect` is the source that the script may request data from."""
     return (
         f"default-src 'none'; script-src 'sha256-{_digest(script())}'; style-src 'sha256-{_digest(style())}'; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
@@ -56,18 +56,18 @@ def _digest(text: str) -> str:
 
 
 def page(title: str, study: Mapping[str, Any] | None, blobs: Mapping[str, bytes], connect: str = "'none'") -> bytes:
-    """The whole file.
+    """Assemble the whole file.
 
     Args:
-        title: of the window.
-        study: what `payload.study_json` gives; None: the page asks its server for it.
-        blobs: name → what :func:`pack` gives, for what is opened later.
+        title: title of the window.
+        study: result of `payload.study_json`; None: the page requests it from its server.
+        blobs: name → result of :func:`pack`, for the parts opened later.
         connect: see :func:`policy`.
     """
     embedded = [f'<script type="application/json" id="study">{inert(study)}</script>\n'.encode()] if study is not None else []
     for name, data in blobs.items():
         embedded.append(b'<script type="text/plain" data-blob="%s">%s</script>\n' % (html.escape(name).encode(), base64.b64encode(data)))
-    # the text is cut at its markers before anything is put in, so that what is put in is never searched for markers
+    # the template is split at its markers before anything is inserted, so inserted text is never searched for markers
     parts = {
         "TITLE": html.escape(title).encode("utf-8", "replace"),
         "POLICY": policy(connect).encode(),
@@ -80,7 +80,7 @@ def page(title: str, study: Mapping[str, Any] | None, blobs: Mapping[str, bytes]
 
 
 def inert(data: Mapping[str, Any]) -> str:
-    """JSON that no HTML parser can take for anything but text. A lone surrogate, which UTF-8 has no form for, stays as its escape."""
+    """Encode JSON that every HTML parser reads as text. A lone surrogate, which UTF-8 cannot encode, stays as its escape."""
     text = encode(data).decode()
     return (
         text.replace("&", "\\u0026")
@@ -92,7 +92,7 @@ def inert(data: Mapping[str, Any]) -> str:
 
 
 def encode(data: object) -> bytes:
-    """Compact JSON in UTF-8; NaN and infinities, which JSON does not know, are null."""
+    """Encode compact JSON in UTF-8. NaN and infinities, which JSON lacks, become null."""
     try:
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
@@ -101,7 +101,7 @@ def encode(data: object) -> bytes:
 
 
 def pack(data: object) -> bytes:
-    """Gzipped JSON; the same bytes for the same data."""
+    """Encode gzipped JSON; the same data give the same bytes."""
     return gzip.compress(encode(data), compresslevel=6, mtime=0)
 
 

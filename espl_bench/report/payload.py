@@ -1,6 +1,6 @@
-"""What the page is told: one small document about all runs, and for each run one that is loaded when it is opened.
+"""Data of the page: one small document about all runs, and one per run that is loaded when the run is opened.
 
-Everything here is plain data. What models and the web wrote goes through as it is, and the page shows it as text.
+Everything here is plain data. Text by models and from the web is passed through unchanged, and the page shows it as text.
 """
 
 import json
@@ -25,7 +25,7 @@ TRAIN_METRICS = ("loss", "grad_norm", "ratio_mean", "kl_sampler", "clip_fraction
 
 
 def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live: bool) -> dict[str, Any]:
-    """The document that the page begins with; `tables` as :func:`tables_json` gives them."""
+    """Make the page's first document; `tables` is the result of :func:`tables_json`."""
     return {
         "schema": SCHEMA,
         "title": title,
@@ -37,7 +37,7 @@ def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live:
 
 
 def tables_json(entries: Sequence[GroupEntry]) -> dict[str, Any] | None:
-    """None before the first run has finished; with the reason where runs do not compare."""
+    """Make the tables; None before the first run has finished, and the reason if runs cannot be compared."""
     if not entries:
         return None
     try:
@@ -47,7 +47,7 @@ def tables_json(entries: Sequence[GroupEntry]) -> dict[str, Any] | None:
 
 
 def _header(name: str, record: RunRecord) -> dict[str, Any]:
-    """A line in the list of runs."""
+    """Make the entry of a run in the list of runs."""
     config, summary = record.view.config, record.view.summary
     return {
         "id": name,
@@ -70,7 +70,7 @@ def _header(name: str, record: RunRecord) -> dict[str, Any]:
 
 
 def run_json(record: RunRecord) -> dict[str, Any]:
-    """One run, its rollouts apart."""
+    """Make the document of one run, without its rollouts."""
     view = record.view
     return {
         "shown": view.shown_id,
@@ -116,7 +116,7 @@ def _prompts(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _summary(record: RunRecord) -> dict[str, Any] | None:
-    """Without what stands elsewhere on the page."""
+    """Dump the summary without the fields that appear elsewhere on the page."""
     if record.view.summary is None:
         return None
     return record.view.summary.model_dump(mode="json", by_alias=True, exclude={"sample_scores", "curve", "shown_prompt", "env_options"})

@@ -1,8 +1,8 @@
-"""A run's stored rollouts for `espl-bench view`: each file is read whole once, and then only where somebody looks.
+"""Index of a run's stored rollouts for `espl-bench view`: each file is read whole once, and then only in the parts that are viewed.
 
-A run of many iterations has hundreds of megabytes of rollouts, and a page that follows it asks for their list again whenever
-an iteration ends. What a list shows of a file stays in memory, with the places where its lines begin; a file is replaced whole
-or not at all (`durable.write_atomic`), so one whose time and size are the same holds the same.
+A run of many iterations has hundreds of megabytes of rollouts, and a page that follows it requests their list again after
+every iteration. The columns of a file stay in memory, with the offsets of its lines. A file is replaced whole or not at all
+(`atomic_io.write_atomic`), so an unchanged inode, time and size mean unchanged content.
 """
 
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ from espl_bench.utils import jsonl
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """What is known of one file."""
+    """Index of one file."""
 
     stamp: tuple[int, int, int]
-    """Its inode, time and size when it was read."""
+    """Inode, time and size when the file was read."""
     listed: Listed
     starts: tuple[int, ...]
-    """Where each line begins, and where the last one ends; in bytes."""
+    """Offset of each line in bytes, and the end of the last one."""
 
 
 class RolloutIndex:
-    """The rollouts of one run. Not for several threads at a time."""
+    """Rollouts of one run. Not thread-safe."""
 
     def __init__(self, run: RunDir, baseline: Baseline) -> None:
-        """`baseline`: what the run's method compares a reward with."""
+        """Start with no file read; `baseline` is the one of the run's method."""
         self._run = run
         self._baseline = baseline
-        self._volumes: dict[RolloutFile, IndexedFile] = {}
+        self._files: dict[RolloutFile, IndexedFile] = {}
 
     def index(self) -> Index:
-        """Columns of all rollouts; only files that are new or were replaced are read. Raises RunDirError if one cannot be."""
+        """Collect the columns of all rollouts, reading only new and replaced files. Raises RunDirError if one cannot be read."""
         index = Index()
         for file in rollout_files(self._run):
-            index.add(self._volume(file).listed)
+            index.add(self._indexed(file).listed)
         return index
 
     def piece(self, name: str) -> list[RolloutRow] | None:
@@ -51,7 +51,7 @@ class RolloutIndex:
         file = next((each for each in rollout_files(self._run) if each.name == stem), None)
         if file is None or name != piece_name(stem, start) or start % PIECE:
             return None
-        starts = self._volume(file).starts
+        starts = self._indexed(file).starts
         if start and start >= len(starts) - 1:
             return None
         path = self._path(file)
@@ -60,19 +60,19 @@ class RolloutIndex:
             data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
         return list(jsonl.rows(path, data, RolloutRow.parse))
 
-    def _volume(self, file: RolloutFile) -> IndexedFile:
+    def _indexed(self, file: RolloutFile) -> IndexedFile:
         path = self._path(file)
         with reading(path, jsonl.RESTORE):
             stat = path.stat()
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if (known := self._volumes.get(file)) and known.stamp == stamp:
+            if (known := self._files.get(file)) and known.stamp == stamp:
                 return known
             data = path.read_bytes()
         rows = list(jsonl.rows(path, data, RolloutRow.parse))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
-        volume = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
-        self._volumes[file] = volume
-        return volume
+        indexed = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)
+        self._files[file] = indexed
+        return indexed
 
     def _path(self, file: RolloutFile) -> Path:
         return self._run.rollout_path(file.step, file.split)

@@ -1,4 +1,4 @@
-"""Stored rollouts for the page: columns to filter by, and texts in pieces that are loaded when they are looked at.
+"""Stored rollouts for the page: columns to filter by, and texts in pieces that are loaded when they are viewed.
 
 A run may have a hundred thousand rollouts, and a page should stay below a few megabytes. So a share of them can be kept:
 always whole groups, evenly spread over the run, the same ones every time.
@@ -18,7 +18,7 @@ from espl_bench.types import Outcome, Split
 
 @dataclass(frozen=True, slots=True)
 class RolloutFile:
-    """The rollouts of one iteration or one evaluation."""
+    """Rollouts of one iteration or one evaluation."""
 
     step: int
     split: Split | None
@@ -26,34 +26,34 @@ class RolloutFile:
 
     @property
     def name(self) -> str:
-        """As in the file's name: ``step_12``, ``test_60``."""
+        """Stem of the file's name: ``step_12``, ``test_60``."""
         return f"{self.split or TRAINING}_{self.step}"
 
 
 def rollout_files(run: RunDir) -> list[RolloutFile]:
-    """What the run has stored: training in order, then the evaluations of each split."""
+    """List the run's stored files: training in order, then the evaluations of each split."""
     return [RolloutFile(step, split) for split in (None, *Split) for step in run.rollout_steps(split)]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The kept rollouts of one file, each with its advantage."""
+    """Kept rollouts of one file, each with its advantage."""
 
     file: RolloutFile
     stored: int
     """Rollouts in the file."""
     rows: tuple[RolloutRow, ...]
     advantages: tuple[float | None, ...]
-    """Reward minus the mean of its baseline set; None in an evaluation and for a rollout that could not be graded."""
+    """Reward minus the mean of the baseline set; None in an evaluation and for a rollout that could not be graded."""
 
 
 def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterator[Sample]:
-    """The rollouts of a run, file by file. Raises RunDirError if one cannot be read.
+    """Read the rollouts of a run, file by file. Raises RunDirError if one cannot be read.
 
     Args:
-        run: where they are stored.
-        baseline: what the method compares a reward with.
-        share: of the groups to keep, in (0, 1].
+        run: directory that stores them.
+        baseline: baseline of the run's method.
+        share: share of the groups to keep, in (0, 1].
     """
     met = 0
     for file in rollout_files(run):
@@ -90,18 +90,18 @@ def _advantages(rows: Sequence[RolloutRow], baseline: Baseline) -> list[float | 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a list shows of one file's kept rollouts: columns, and no texts."""
+    """Columns of one file's kept rollouts, without texts."""
 
     file: RolloutFile
     stored: int
     problems: tuple[str, ...]
-    """Of each rollout."""
+    """Problem of each rollout."""
     columns: Mapping[str, tuple[Any, ...]]
-    """Every column but that one."""
+    """All columns except the problems."""
 
     @classmethod
     def of(cls, sample: Sample) -> "Listed":
-        """Without the texts."""
+        """Extract the columns of a sample."""
         rows = sample.rows
         columns = {
             "prompt": tuple(row.prompt_id for row in rows),
@@ -131,23 +131,23 @@ class Index:
             self.columns[name].extend(values)
 
     def to_json(self) -> dict[str, Any]:
-        """As the page reads it."""
+        """Convert to the JSON object that the page reads."""
         return {"files": self.files, "problems": list(self.problems), "outcomes": OUTCOMES, "piece": PIECE, **self.columns}
 
 
 COLUMNS = ("problem", "prompt", "sample", "outcome", "reward", "tokens", "advantage")
 OUTCOMES = [outcome.value for outcome in Outcome]
 PIECE = 100
-"""Rollouts whose texts are loaded together, so that a look at one of a large evaluation does not load all."""
+"""Number of rollouts whose texts are loaded together, so that viewing one does not load a whole evaluation."""
 
 
 def piece_name(file: str, start: int) -> str:
-    """Of the piece of a file that begins with its rollout `start`, as the page asks for it: ``step_12``, ``test_60+100``."""
+    """Name the piece of a file that begins at rollout `start`, as the page requests it: ``step_12``, ``test_60+100``."""
     return f"{file}+{start}" if start else file
 
 
 def pieces(sample: Sample) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Name and texts of every piece of a file."""
+    """Yield the name and texts of every piece of a file."""
     for start in range(0, len(sample.rows), PIECE):
         yield piece_name(sample.file.name, start), texts(sample.rows[start : start + PIECE])
 

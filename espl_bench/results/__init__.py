@@ -1,1 +1,1 @@
-"""Published results: record.py is one run as published, adding.py what may become one, generated.py what is made from all of them."""
+"""Published results: adding.py checks and adds runs, generated.py makes tables from all of them, attributions.py adds attributions."""

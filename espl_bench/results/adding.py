@@ -1,7 +1,7 @@
-"""What may be published: a finished run whose stored rollouts, graded again, say what it says, and that fits to what is there.
+"""Publish runs: a run must be finished, its stored rollouts must re-grade to its results, and it must fit its study.
 
-A study is a folder of published runs that one table is made of. In a study a row has each seed once, all seeds of a row were run with the
-same configuration, and all runs of a test met the same items. `fitting` says so for a new run, `faults_of` for a whole study.
+A study is a folder of published runs from which one table is made. In a study a row has each seed once, all seeds of a row have the
+same configuration, and all runs of a test have the same items. `misfit` checks this for a new run, `faults_of` for a whole study.
 """
 
 import json
@@ -26,14 +26,14 @@ from espl_bench.utils.hashing import SHOWN_HASH
 
 @dataclass(frozen=True, slots=True)
 class AddedResult:
-    """A result and where it lies."""
+    """Published result and its file."""
 
     path: Path
     result: PublishedResult
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Run directories: those named, and those directly inside a folder that is named. Raises RunDirError where there is none."""
+    """Find the named run directories, and those directly inside a named folder. Raises RunDirError if there is none."""
     found: list[Path] = []
     for path in paths:
         inside = [path] if (path / CONFIG).exists() else sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
@@ -44,15 +44,15 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
-    """What a run would be published as, after grading all of its rollouts again.
+    """Re-grade all rollouts of a run and make the record to publish.
 
     Raises:
-        RunDirError: the run is unfinished, damaged, or its rollouts say something else.
-        UsageError: the environment has other data here than the run was started on.
+        RunDirError: the run is unfinished or damaged, or its rollouts disagree with its results.
+        UsageError: the environment's data differ from those that the run was started on.
     """
     run = RunDir.open(folder)
     if not (folder / SUMMARY).exists():
-        raise RunDirError(f"{folder} is not finished; bring it to its end with: espl-bench resume {folder}")
+        raise RunDirError(f"{folder} is not finished; finish it with: espl-bench resume {folder}")
     found = verify.verify(run, progress)
     if found.differences:
         first = found.differences[0]
@@ -80,27 +80,27 @@ def _origin(path: Path) -> ResultOrigin:
     try:
         return ResultOrigin.of(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirError(f"{path} does not say where the run comes from ({error}); restore it from a copy") from error
+        raise RunDirError(f"{path} does not state the origin of the run ({error}); restore it from a copy") from error
 
 
 def published(study: Path) -> list[AddedResult]:
-    """What a study holds, in order of file names. Raises RunDirError naming a file that cannot be read."""
+    """List the results of a study in order of file names. Raises RunDirError naming a file that cannot be read."""
     return [AddedResult(path, read_result(path)) for path in sorted(study.glob(f"*{SUFFIX}"))]
 
 
 def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None:
-    """Why a result cannot stand beside others in a study; None if it can."""
+    """Explain why a result does not fit a study; None if it does."""
     run = new.summary
     for old in there:
         other = old.summary
         if new.cell == old.cell:
-            return f"seed {run.seed} of {run.row} on {run.environment} is published already, as {old.file_name}"
+            return f"seed {run.seed} of {run.row} on {run.environment} is already published, as {old.file_name}"
         if other.environment == run.environment and (theirs := _items(other.data_identity)) != (ours := _items(run.data_identity)):
-            return f"its items on {run.environment} are others ({ours}) than those of {other.run_id} ({theirs})"
+            return f"its items on {run.environment} ({ours}) differ from those of {other.run_id} ({theirs})"
         if new.cell[:-1] == old.cell[:-1] and (changed := changes(old.config, new.config)):
             return f"seed {run.seed} of {run.row} was run with another configuration than seed {other.seed}: {', '.join(changed)}"
         if new.cell[:-1] == old.cell[:-1] and new.origin.model_sha256 != old.origin.model_sha256:
-            return f"seed {run.seed} of {run.row} was run with another model than seed {other.seed}, though of the same name"
+            return f"seed {run.seed} of {run.row} was run with another model of the same name than seed {other.seed}"
     return None
 
 
@@ -109,22 +109,22 @@ def _items(identity: Mapping[str, str]) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Fields that two configurations of one row do not share, ``name old -> new``; the seed and how endpoints are asked do not count."""
+    """List the fields that differ between two configurations, as ``name old -> new``. Ignores the seed and request settings."""
     names = dict.fromkeys([*old, *new])
     free = ("seed", "concurrency", "request_timeout", "request_tries", "checkpoint_every")
     return [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names if name not in free and old.get(name) != new.get(name)]
 
 
 def add(results: Sequence[PublishedResult], root: Path, study: str | None, replace: bool) -> list[tuple[Path, bool]]:
-    """Publish results, each in the folder of its study; says where each lies and whether it is new, in the order given.
+    """Publish results, each in the folder of its study. Returns each file and whether it is new, in the order given.
 
     Args:
         results: from `examine`.
         root: the folder of all studies.
-        study: whose folder they go to; None: their environment's.
-        replace: a seed that is published already makes place for the new run.
+        study: name of their study; None: their environment's name.
+        replace: replace a seed that is already published.
 
-    A run that is published already, with the same samples, stays as it is. Raises RunDirError, having written nothing, if one does not fit.
+    An already published run with the same samples is left unchanged. Raises RunDirError, without writing anything, if one does not fit.
     """
     steps = [step for folder, group in _by_study(results, root, study).items() for step in _planned(group, folder, replace)]
     for step in steps:
@@ -139,7 +139,7 @@ def add(results: Sequence[PublishedResult], root: Path, study: str | None, repla
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is to be done with one result."""
+    """Planned action for one result."""
 
     path: Path
     result: PublishedResult
@@ -156,7 +156,7 @@ def _planned(results: Sequence[PublishedResult], folder: Path, replace: bool) ->
             continue
         others = [each.result for cell, each in there.items() if not (replace and cell == result.cell)]
         if fault := misfit(result, others):
-            remedy = "publish it under another name with --study, or put it in the other's place with --replace"
+            remedy = "publish it in another study with --study, or replace the other one with --replace"
             raise RunDirError(f"{result.summary.run_id} cannot be published in {folder}: {fault}; {remedy}")
         path = folder / result.file_name
         there[result.cell] = AddedResult(path, result)
@@ -164,7 +164,7 @@ def _planned(results: Sequence[PublishedResult], folder: Path, replace: bool) ->
 
 
 def _same_run(old: PublishedResult, new: PublishedResult) -> bool:
-    """By id and samples; a later version may name more of the configuration than the one that published it."""
+    """Compare id and samples only: a later version may record more of the configuration than the one that published it."""
     return old.summary.run_id == new.summary.run_id and old.summary.sample_scores == new.summary.sample_scores
 
 
@@ -176,12 +176,12 @@ def _by_study(results: Sequence[PublishedResult], root: Path, study: str | None)
 
 
 def studies(root: Path) -> list[Path]:
-    """Folders of published runs."""
+    """List the folders of published runs."""
     return sorted({path.parent for path in root.glob(f"*/*{SUFFIX}")})
 
 
 def faults_of(study: Path) -> Iterator[str]:
-    """Everything that is wrong with a study's records, in one line each."""
+    """Yield each fault of a study's records, one line each."""
     sound: list[PublishedResult] = []
     for path in sorted(study.glob(f"*{SUFFIX}")):
         try:

@@ -1,7 +1,7 @@
-"""What `espl-bench attribute` found of a published run: its cells lie beside the run's record, as ``RUN_ID.attribution.json``.
+"""Attributions of published runs: the cells of `espl-bench attribute`, stored next to a record as ``RUN_ID.attribution.json``.
 
-Their rollouts are not stored, so unlike a run's they cannot be graded again; what can be checked is that the cells show the prompts
-of the run that is published, on as many items and samples.
+Their rollouts are not stored, so unlike a run's they cannot be re-graded. The checks cover the rest: the cells use the
+prompts of the published run, on the same number of items and samples.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ ENDING = ".attribution.json"
 
 
 def path_of(record: Path) -> Path:
-    """Where the cells of a record lie, or would."""
+    """Return the file for the cells of a record."""
     return record.with_name(record.name.removesuffix(SUFFIX) + ENDING)
 
 
 def misfit(cells: Cells, result: PublishedResult) -> str | None:
-    """Why cells cannot be those of a run; None if they can."""
+    """Explain why cells do not belong to a run; None if they do."""
     run = result.summary
     if cells.step != run.steps:
-        return f"they are of step {cells.step}, the run ended at {run.steps}"
+        return f"they are of step {cells.step}, but the run ended at {run.steps}"
     if not (cells.has(PromptChoice.ROOT) and cells.has(PromptChoice.EVOLVED)):
         return "root and evolved prompt were not tried with both weights"
     words = {cell.words: cell.principles for cell in cells.cells}
@@ -36,17 +36,17 @@ def misfit(cells: Cells, result: PublishedResult) -> str | None:
 
 
 def examine(folder: Path, result: PublishedResult) -> Cells | None:
-    """The cells of a run that is to be published; None if it was not attributed. Raises RunDirError if they do not fit to the run."""
+    """Read the cells of a run to publish; None if it was not attributed. Raises RunDirError if they do not belong to the run."""
     if not (folder / FILE).exists():
         return None
     cells = read_cells(folder / FILE)
     if fault := misfit(cells, result):
-        raise RunDirError(f"{folder / FILE} does not fit to its run: {fault}; delete it and attribute the run again")
+        raise RunDirError(f"{folder / FILE} does not belong to its run: {fault}; delete it and attribute the run again")
     return cells
 
 
 def publish(cells: Cells | None, record: Path) -> list[Path]:
-    """Write cells beside their record; returns the file if it changed."""
+    """Write cells next to their record; returns the file if it changed."""
     path = path_of(record)
     if cells is None or (path.exists() and path.read_bytes() == cells.encoded()):
         return []
@@ -55,18 +55,18 @@ def publish(cells: Cells | None, record: Path) -> list[Path]:
 
 
 def published(study: Path, row: str) -> list[tuple[PublishedResult, Cells]]:
-    """The runs of a study's row that have cells, in order of seeds. Raises RunDirError for a file that cannot be read."""
+    """List the runs of a study's row that have cells, in order of seeds. Raises RunDirError for a file that cannot be read."""
     records = [path for path in sorted(study.glob(f"*{SUFFIX}")) if path_of(path).exists()]
     found = [(read_result(path), read_cells(path_of(path))) for path in records]
     return sorted(((result, cells) for result, cells in found if result.summary.row == row), key=lambda each: each[0].summary.seed)
 
 
 def faults_of(study: Path) -> Iterator[str]:
-    """Everything that is wrong with a study's cells, in one line each."""
+    """Yield each fault of a study's cells, one line each."""
     for path in sorted(study.glob(f"*{ENDING}")):
         record = path.with_name(path.name.removesuffix(ENDING) + SUFFIX)
         if not record.exists():
-            yield f"{path} belongs to no published run; remove it"
+            yield f"{path} does not belong to a published run; remove it"
             continue
         try:
             fault = misfit(read_cells(path), read_result(record))
@@ -74,4 +74,4 @@ def faults_of(study: Path) -> Iterator[str]:
             yield str(error)
             continue
         if fault:
-            yield f"{path} does not fit to its run: {fault}; remove it and add the run again"
+            yield f"{path} does not belong to its run: {fault}; remove it and add the run again"

@@ -76,7 +76,7 @@ def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_p
         return ScriptedEngine()
 
     monkeypatch.setattr(runner, "open_engine", open_engine)
-    for folder, words in ((tmp_path / "nowhere", "there is none"), (study, "there is none")):
+    for folder, words in ((tmp_path / "nowhere", "it has no model files"), (study, "it has no model files")):
         with pytest.raises(UsageError, match=words):
             attribute([run_dir], [], lambda cell, done, total: None, folder)
     attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
@@ -109,10 +109,10 @@ def test_cells_are_published_beside_their_run_and_checked(
     assert "their prompts are not the run's" in capsys.readouterr().out
     (run_dir / FILE).write_text(json.dumps(changed))
     assert invoke(add) == 1
-    assert "does not fit to its run" in capsys.readouterr().err
+    assert "does not belong to its run" in capsys.readouterr().err
     elsewhere = tmp_path / "elsewhere"
     assert invoke([*add[:-2], str(elsewhere), "--quiet"]) == 1
     assert not elsewhere.exists(), "all or nothing"
     cells.with_name(cells.name.replace(".attribution", ".result")).unlink()
     assert invoke(["results", "check", "--results", str(results)]) == 1
-    assert "belongs to no published run" in capsys.readouterr().out
+    assert "does not belong to a published run" in capsys.readouterr().out

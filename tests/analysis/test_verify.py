@@ -62,7 +62,7 @@ def test_a_run_that_was_left_alone_agrees_in_one_line(finished: Path, capsys: Ca
     said = verified(capsys, finished, 0)
     number = 3 * 3 * 4 * 4 + 3 * 64 * 2 + 3 * 100 * 2
     assert said == (
-        f"{finished}: {number:,} rollouts in 9 files, graded again, say what the run says: "
+        f"{finished}: {number:,} rollouts in 9 files, re-graded, agree with the run's records: "
         f"test {summary.score:.1%} over 100 items x 2\n".replace("%", " %")
     )
     assert invoke(["verify", str(finished), "--json", "--quiet"]) == 0

@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import Any
 
 import process_notes
 import pytest
+import typer
 from cli_fixtures import make_config, make_run, make_summary
 from engines_fixtures import make_model
 from espl_baselines.base import BASE
@@ -18,6 +21,7 @@ from espl_baselines.reflection_only import REFLECTION_ONLY
 from espl_baselines.rl_only import RL_ONLY
 from process_notes import Notes
 from rich.console import Console
+from rich.text import Text
 
 from espl_bench import __version__, registry
 from espl_bench.accounting.budget import Budget
@@ -25,6 +29,7 @@ from espl_bench.cli import generate_options
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands import catalogue, compare
 from espl_bench.cli.commands import run as run_command
+from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.options import Chosen, parse_pairs
 from espl_bench.cli.options_table import RUN_OPTIONS
@@ -75,6 +80,44 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]):
     assert all(command in out for command in ("run", "compare", "table", "resume", "show", "methods", "envs"))
 
 
+def every_command(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk the command line: each group and command with the words that call it."""
+    command = typer.main.get_command(app) if group is None else group
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, (*path, name))
+
+
+COMMANDS = dict(every_command())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words) or "espl-bench")
+def test_rendered_help_keeps_every_bracket(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Rich takes an unescaped `[report]` for markup and drops it."""
+    monkeypatch.setenv("COLUMNS", "400")
+    command = COMMANDS[words]
+    texts = [command.help or "", *(param.help or "" for param in command.params if hasattr(param, "help"))]
+    for text in texts:
+        written = re.sub(r"\[/?(?:bold)?\]", "", text).replace("\\[", "[")
+        assert Text.from_markup(text).plain == written, f"escape the bracket in: {text}"
+    assert invoke([*words, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "extra ." not in shown
+    assert all(bracket in shown for text in texts for bracket in re.findall(r"\\(\[\w+\])", text))
+
+
+def test_the_help_of_plot_names_its_extra(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["plot", "--help"]) == 0
+    assert "Needs the extra [report]." in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_former_name_of_contamination_still_works_and_is_not_listed(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["quotes", "--help"]) == 0
+    assert invoke(["--help"]) == 0
+    listed = capsys.readouterr().out.rpartition("─ Commands ─")[2]
+    assert "│ contamination " in listed and "│ quotes " not in listed
+
+
 def test_ctrl_c_outside_the_iterations_names_the_way_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -84,7 +127,7 @@ def test_ctrl_c_outside_the_iterations_names_the_way_on(
     monkeypatch.setattr("espl_bench.runner.resume", interrupted)
     folder = make_run(tmp_path / "run")
     assert invoke(["resume", str(folder)]) == 1
-    assert capsys.readouterr().err.endswith(f"go on with: espl-bench resume {folder}\n")
+    assert capsys.readouterr().err.endswith(f"continue with: espl-bench resume {folder}\n")
 
 
 MISTAKES = {
@@ -108,9 +151,9 @@ MISTAKES = {
     ("compare",): "Missing option '--out'",
     ("compare", "--out", "x", "--methods", "espl,bas"): "unknown method 'bas'; did you mean 'base'?",
     ("compare", "--out", "x", "--methods", ","): "--methods names no method",
-    ("compare", "--out", "x", "--seeds", "2", "--seed-list", "1"): "give one of them",
+    ("compare", "--out", "x", "--seeds", "2", "--seed-list", "1"): "use only one of them",
     ("compare", "--out", "x", "--seed-list", "1,b"): "not '1,b'",
-    ("table", ".", "--json", "--markdown"): "choose one",
+    ("table", ".", "--json", "--markdown"): "use only one",
     ("resume", "nowhere"): "nowhere does not exist",
 }
 
@@ -421,7 +464,7 @@ def finishing(folder: Path, summary: Summary) -> Job:
 
 def test_a_comparison_ends_in_a_table_also_when_a_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     jobs = [finishing(tmp_path / f"{method}-s0", make_summary(method)) for method in ("base", "espl")]
-    plan = compare.Plan(tmp_path, (*jobs, script(tmp_path / "rl_only-s0", "import sys; sys.exit('espl-bench: no such model')")))
+    plan = BatchPlan(tmp_path, (*jobs, script(tmp_path / "rl_only-s0", "import sys; sys.exit('espl-bench: no such model')")))
     assert compare.carry_out(plan, 1, quiet=False, as_json=True) == 1
     out, err = capsys.readouterr()
     assert [row["method"] for row in json.loads(out)["tables"][0]["rows"]] == ["base", "espl"]
@@ -431,7 +474,7 @@ def test_a_comparison_ends_in_a_table_also_when_a_run_fails(tmp_path: Path, caps
 
 
 def test_a_finished_comparison_runs_nothing_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    plan = compare.Plan(tmp_path, (script(tmp_path / "espl-s0", "import sys; sys.exit('started')"),))
+    plan = BatchPlan(tmp_path, (script(tmp_path / "espl-s0", "import sys; sys.exit('started')"),))
     (tmp_path / "espl-s0").mkdir()
     (tmp_path / "espl-s0" / "summary.json").write_text(make_summary().to_json())
     assert compare.carry_out(plan, 1, quiet=True, as_json=False) == 0
@@ -488,7 +531,7 @@ def test_a_stopped_comparison_goes_on_with_the_same_command(tiny: list[str], tmp
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "1 of 1 runs unfinished, their work is saved; go on with: espl-bench compare --methods=espl" in err
+    assert "1 of 1 runs unfinished; their work is saved; continue with: espl-bench compare --methods=espl" in err
     steps = metrics.read_text().count("\n")
     assert 0 < steps < 300
     done = subprocess.run([*command, "--steps=300"], capture_output=True, text=True, check=False, timeout=100, env=environment)

@@ -206,7 +206,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_overview_tells_the_run_literally(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "100")
     text = shown(capsys, str(make_run(tmp_path / "run")))
-    assert "3 of 40 steps; go on with:" in text
+    assert "3 of 40 steps; continue with:" in text
     assert f"[G1] {NASTY_SHOWN}" in text, "the shown prompt's principles"
     assert "shown prompt: #2" in text
     assert "mutation: no_contrast × 1" in text

@@ -121,7 +121,7 @@ def test_many_failures_are_told_loudly(tmp_path: Path, capsys: Captured):
     file = write(tmp_path / "two.jsonl", *right[1:], *[{"id": "bad", "gold": "", "answer": "1"}] * 2)
     out, err = graded(capsys, "--jsonl", file)
     assert "error 2 (2.0 %)" in out
-    assert err == "! 2 of 100 answers (2.0 %) could not be graded: do not trust these figures; look at one with --answer\n"
+    assert err == "! 2 of 100 answers (2.0 %) could not be graded; do not trust these figures; examine one with --answer\n"
 
 
 def test_an_empty_file(tmp_path: Path, capsys: Captured):
@@ -142,9 +142,9 @@ BROKEN = {
     '{"id": 1, "gold": "1", "answer": "1", "options": {"strict": 1}}': "option 'strict' must be a bool, not 1",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"precision": true}}': "option 'precision' must be a int, not true",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": ["latx"]}}': "unknown match type 'latx'; did you mean 'latex'?",
-    '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": []}}': "option 'match_types' names nothing",
+    '{"id": 1, "gold": "1", "answer": "1", "options": {"match_types": []}}': "option 'match_types' is empty",
     '"\udcff"': "is not JSON",
-    '{"id": 1, "gold": "1", "answer": ' + "[" * 100_000: "is nested too deeply to be read; mend or remove it",
+    '{"id": 1, "gold": "1", "answer": ' + "[" * 100_000: "is nested too deeply; fix or remove it",
 }
 
 

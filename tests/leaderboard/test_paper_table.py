@@ -50,7 +50,7 @@ def test_rows_and_pairs_are_the_papers_and_unrun_cells_say_so():
     sheet = paper.paper_sheets([found["Agentic search"]])[0]
     assert {row[2] for row in sheet.grids[0].rows} == {"not run"}
     assert [row[1] for row in sheet.grids[0].rows] == ["not stated", "not stated", "34.0", "44.2", "48.6"]
-    assert any("nobody has run" in note for note in sheet.notes)
+    assert any("not run yet: espl-bench compare" in note for note in sheet.notes)
 
 
 def test_every_pair_is_an_environment_here():
@@ -70,7 +70,7 @@ def test_gaps_and_leads_are_those_of_the_runs():
     assert rows["rl_only"].reported_lead == pytest.approx(0.451 - 0.388)
     assert rows["rl_only"].lead95 == pytest.approx(difference_interval(*([run.item_scores for run in runs[name]] for name in runs)))
     assert rows["base"].gap is None and rows["base"].measured is not None
-    assert any("a gap is one of models as much as of methods" in note for note in each.notes)
+    assert any("the gap reflects the models as much as the methods" in note for note in each.notes)
 
 
 class Counting(HTMLParser):

@@ -149,13 +149,13 @@ def test_the_test_curve_is_read_if_every_run_has_one():
 def test_what_cannot_be_matched_is_one_line():
     with pytest.raises(RunDirError, match="no run on rulebook spent any rollouts"):
         build_board(entries([make_summary("base")]), budget=MatchAxis.ROLLOUTS)
-    with pytest.raises(RunDirError, match="has no validation score on the way"):
+    with pytest.raises(RunDirError, match="has no validation scores from training to match budgets with"):
         build_board(entries([make_summary("espl", curve=())]), budget=MatchAxis.ROLLOUTS)
 
 
 def test_runs_on_other_test_items_are_refused():
     runs = [make_summary("base", data_identity={"test": "a" * 64}), make_summary("espl", data_identity={"test": "b" * 64})]
-    with pytest.raises(RunDirError, match="met different test items and do not compare: aaaaaaaaaaaa base; bbbbbbbbbbbb espl"):
+    with pytest.raises(RunDirError, match="have different test items and cannot be compared: aaaaaaaaaaaa base; bbbbbbbbbbbb espl"):
         build_board(entries(runs))
 
 

@@ -327,7 +327,7 @@ def test_doctor_reckons_with_the_defaults_of_a_run():
 
 def test_doctor(capsys: pytest.CaptureFixture[str]):
     assert invoke(["doctor"]) == 0
-    assert "begin with: espl-bench" in capsys.readouterr().out
+    assert "start with: espl-bench" in capsys.readouterr().out
     assert invoke(["doctor", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["cores"] == len(os.sched_getaffinity(0)) and record["versions"]["torch"] and len(record["models"]) == len(SIZES)
@@ -370,7 +370,7 @@ def test_a_stopped_sweep_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=200)
-    assert process.returncode == 1 and "2 of 2 runs unfinished, their work is saved; go on with: espl-bench sweep run" in err
+    assert process.returncode == 1 and "2 of 2 runs unfinished; their work is saved; continue with: espl-bench sweep run" in err
     assert outcomes(place) == {CELLS[0]: ["stopped"]}
     assert invoke(["sweep", "status", str(place)]) == 0
     assert "2 cells: 1 stopped, 1 waiting" in capsys.readouterr().out

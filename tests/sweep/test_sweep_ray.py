@@ -153,7 +153,7 @@ def test_a_stopped_driver_lets_its_cells_save(cluster, tmp_path: Path):
     wait_for(lambda: any(steps(place, cell) for cell in CELLS), process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=600)
-    assert process.returncode == 1 and "4 of 4 runs unfinished, their work is saved" in err
+    assert process.returncode == 1 and "4 of 4 runs unfinished; their work is saved" in err
     ended = outcomes(place)
     assert ended and len(ended) < 4 and all(made == ["stopped"] for made in ended.values()), "those that waited never began"
     for cell in ended:

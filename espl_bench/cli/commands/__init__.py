@@ -1,1 +1,1 @@
-"""What each command does. cli.py declares the command line and imports one of these modules when its command runs."""
+"""Implementations of the commands. `cli/declare` declares them and imports one of these modules when its command runs."""

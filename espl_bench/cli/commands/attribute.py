@@ -1,4 +1,4 @@
-"""`attribute`: how much of a run's gain is in its words, how much in its weights."""
+"""`attribute`: split a run's gain between its prompt and its weights."""
 
 import json
 import sys
@@ -20,14 +20,14 @@ from espl_bench.utils.formatting import DASH, points
 
 NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt", PromptChoice.OTHER_SEED: "of another seed"}
 LEGEND = (
-    "Percentages of the test; every cell meets the same items with the same seeds. Words: what the evolved prompt adds, mean over both "
-    "weights; weights: what training adds, mean over both prompts; both sum to the gain. Interaction: what both add beyond the sum of what "
-    "each adds alone. 95 % CI over runs and items; of one run over items alone."
+    "Percentages of the test. Every cell uses the same items and seeds. Words: gain from the evolved prompt, mean over both weights. "
+    "Weights: gain from training, mean over both prompts. The two sum to the total gain. Interaction: what both add together beyond the "
+    "sum of what each adds alone. 95 % CI over runs and items; for one run, over items alone."
 )
 
 
 def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool) -> None:
-    """Evaluate the cells that are not on file, compute and print. Raises EsplError."""
+    """Evaluate the missing cells, compute the effects and print them. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
     with _progress(quiet) as progress:
         found = attribution.attribute(folders, named, progress, model)
@@ -39,7 +39,7 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | Non
 
 
 def _siblings(folder: Path) -> list[Path]:
-    """The other finished seeds of the run's own configuration in its folder, in order of names."""
+    """Find the other finished seeds of the run's configuration in its parent folder, in order of names."""
     own = RunDir.open(folder).config().model_copy(update={"seed": 0})
     beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{CONFIG}"))
     finished = [each for each in beside if each != folder.resolve() and (each / SUMMARY).exists()]
@@ -47,7 +47,7 @@ def _siblings(folder: Path) -> list[Path]:
 
 
 def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
-    """Cells and effects of the named runs."""
+    """Lay out the cells and effects of the named runs."""
     kinds = [kind for kind in PromptChoice if f"{Weights.BASE}/{kind}" in found.scores]
     cells = TableLayout(
         ("weights", *(NAMES[kind] for kind in kinds)),
@@ -65,11 +65,11 @@ def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
     effects = TableLayout(("effect", "points", "95 % CI", "share", "95 % CI"), tuple(rows), frozenset())
     notes: list[str] = []
     if found.runs == 1:
-        notes.append("one run: the intervals cover the test items and say nothing of other training runs; name several seeds")
+        notes.append("one run: the intervals cover test items only, not other training runs; name several seeds")
     if found.words_share is None:
-        notes.append("the gain is not separated from 0, so there is nothing to share out")
+        notes.append("the gain is not separated from 0, so no shares are computed")
     if not found.carried_over:
-        notes.append("no other seed of this configuration lies beside the run; name one with --other to try its prompt")
+        notes.append("there is no other seed of this configuration in the run's folder; name one with --other to try its prompt")
     return Sheet(f"{', '.join(runs)} · prompt and weights on the test", (cells, effects), tuple(notes))
 
 
@@ -80,7 +80,7 @@ def _row(name: str, effect: Effect, share: float | None, interval: Interval | No
 
 @contextmanager
 def _progress(quiet: bool) -> Generator[attribution.Progress]:
-    """A bar on stderr, if that is a terminal and nobody minds."""
+    """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda cell, done, total: None

@@ -1,4 +1,4 @@
-"""What `compare` and `sweep` share: a set of runs, those of it that wait, and what is written and printed when they have ended."""
+"""Shared by `compare` and `sweep`: a set of runs, the unfinished ones among them, and the tables made at the end."""
 
 import shlex
 import sys
@@ -27,20 +27,20 @@ class BatchPlan:
     out: Path
     jobs: tuple[Job, ...]
     place: str = ""
-    """What `out` shows, where it is not the place itself."""
+    """Display name of `out` if it differs from the path."""
 
     def __str__(self) -> str:
-        """Where the runs lie."""
+        """Return the display name of the folder of runs."""
         return self.place or str(self.out)
 
     @property
     def waiting(self) -> list[Job]:
-        """The runs without a summary."""
+        """Runs without a summary."""
         return [job for job in self.jobs if not (job.folder / SUMMARY).exists()]
 
 
 def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobResult]], display: CompareDisplay, as_json: bool) -> int:
-    """Run what is not finished, write and print the table; returns the exit code.
+    """Run the unfinished jobs, write and print the table, and return the exit code.
 
     Raises EsplError when stopped by a signal, after the runs have saved.
     """
@@ -48,15 +48,17 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
     waiting = plan.waiting
     finished = len(plan.jobs) - len(waiting)
     with display:
-        display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} finished already" if finished else ""))
+        display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} already finished" if finished else ""))
         results = execute(waiting)
     if len(results) < len(waiting) or any(result.fate is RunStatus.STOPPED for result in results):
         again = shlex.join(["espl-bench", *sys.argv[1:]])
-        raise EsplError(f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished, their work is saved; go on with: {again}")
+        raise EsplError(
+            f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished; their work is saved; continue with: {again}"
+        )
     _tabulate(plan, as_json)
     failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
-        rest = f" (all of it: {result.job.log})" if result.job.log.exists() else ""
+        rest = f" (full log: {result.job.log})" if result.job.log.exists() else ""
         sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
     return 1 if failed else 0
 

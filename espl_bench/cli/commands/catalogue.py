@@ -1,4 +1,4 @@
-"""`methods` and `envs`: what is registered, first-party or not. A broken plug-in is listed with its fault, and hides nothing."""
+"""`methods` and `envs`: list everything registered, including plug-ins. A broken plug-in is listed with its error."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from espl_bench.utils.formatting import DASH, plain
 
 Record = dict[str, Any]
 NEVER_BROKEN = frozenset({"name", "selector", "baseline"})
-"""Columns whose words one may want to copy."""
+"""Columns whose values a user may want to copy."""
 
 
 def list_methods(as_json: bool) -> None:
@@ -67,7 +67,7 @@ def _environment_record(name: str) -> Record:
     }
     try:
         env = make_environment(spec, {})
-    except EsplError as error:  # its data are missing, or it needs an option
+    except EsplError as error:  # data are missing or an option is required
         return {**record, "needs": str(error)}
     return {**record, "items": {split.value: env.size(split) for split in Split}}
 
@@ -78,7 +78,7 @@ def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_j
         return
     console = out_console()
     if not records:
-        console.print(f"no {kind} are registered; install a package that brings some")
+        console.print(f"no {kind} are registered; install a package that provides some")
         return
     grid = plain_table()
     for heading in columns.values():

@@ -1,8 +1,8 @@
 """`compare`: several methods with several seeds, each run in a process of its own, then the table.
 
-Runs are processes so that one cannot disturb another: each has its own memory, threads and signals, and what it says on
-stderr is kept in a log beside its run directory. A run that fails stops nothing else. Finished runs are kept and
-unfinished ones resumed, so the same command goes on where it was stopped.
+Runs are processes so that one cannot disturb another: each has its own memory, threads and signals, and its stderr is
+kept in a log next to its run directory. A failed run does not stop the others. Finished runs are kept and unfinished
+ones are resumed, so repeating the command continues where it stopped.
 """
 
 import sys
@@ -24,21 +24,21 @@ DEFAULT_SEEDS = 3
 
 
 def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
-    """``--seeds N`` or ``--seed-list 0,1,…``. Raises UsageError for both, or for what is no list of numbers."""
+    """Parse ``--seeds N`` or ``--seed-list 0,1,…``. Raises UsageError if both are given or a seed is not a whole number."""
     if listed is None:
         return tuple(range(DEFAULT_SEEDS if number is None else number))
     if number is not None:
-        raise UsageError("--seeds and --seed-list both name the seeds; give one of them")
+        raise UsageError("--seeds and --seed-list both name the seeds; use only one of them")
     parts = [part.strip() for part in listed.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--seed-list takes whole numbers with commas between, not '{listed}'")
+        raise UsageError(f"--seed-list takes comma-separated whole numbers, not '{listed}'")
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> BatchPlan:
     """Resolve every run before the first one starts.
 
-    Raises UsageError for what cannot be, and if a folder holds a run of another configuration.
+    Raises UsageError for an invalid configuration, and if a folder holds a run of another configuration.
     """
     wanted = names(METHODS) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if not wanted:
@@ -58,7 +58,7 @@ def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
 
 
 def carry_out(plan: BatchPlan, at_a_time: int, quiet: bool, as_json: bool) -> int:
-    """Run what is not finished, write and print the table; returns the exit code. Raises as `batch.carry_out` does."""
+    """Run the unfinished jobs, write and print the table, and return the exit code. Raises as `batch.run_batch` does."""
     at_a_time = min(at_a_time, len(plan.jobs))
     display = CompareDisplay(err_console(), plan.waiting, quiet)
     return batch.run_batch(plan, lambda jobs: run_all(jobs, at_a_time, display), display, as_json)

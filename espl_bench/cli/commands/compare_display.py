@@ -1,4 +1,4 @@
-"""How a comparison looks while its runs go on: one bar over all of them and what is running, or a line per run."""
+"""Progress of a comparison: one bar over all runs with the active ones named, or a line per run."""
 
 import time
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.utils.formatting import clock, plain
 
 PER_RUN = 1
-"""Weight of a run's evaluations beside its steps, so that a run without steps moves the bar, too."""
+"""Weight of a run's evaluations relative to one step, so that a run without steps also advances the bar."""
 
 
 def steps_made(folder: Path) -> int:
-    """Iterations that a run has logged so far."""
+    """Count the iterations that a run has logged so far."""
     try:
         return Log.METRICS.path(folder).read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -31,10 +31,9 @@ def steps_made(folder: Path) -> int:
 
 
 class CompareDisplay:
-    """Watches a pool of runs. A context manager, so that the terminal is given back whatever happens."""
+    """Shows the progress of a pool of runs. A context manager, so that the terminal is always restored."""
 
     def __init__(self, console: Console, jobs: list[Job], quiet: bool) -> None:
-        """`jobs` are those that will be run."""
         self._console = console
         self._quiet = quiet
         self._running: list[Job] = []
@@ -48,29 +47,29 @@ class CompareDisplay:
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True) if live else None
 
     def __enter__(self) -> Self:
-        """Take the terminal."""
+        """Start the live display."""
         if self._live:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Give it back."""
+        """Stop the live display."""
         if self._live:
             self._live.stop()
 
     def said(self, line: str, style: str = "") -> None:
-        """A line that stays."""
+        """Print a line above the live display, unless quiet."""
         if not self._quiet:
             self._console.print(plain(line, style), soft_wrap=True)
 
     def started(self, job: Job) -> None:
-        """A run goes on."""
+        """Record that a run has started or resumed."""
         self._running.append(job)
         if self._live is None:
             self.said(f"[{self._elapsed()}] started {job.name}")
 
     def ended(self, result: JobResult) -> None:
-        """A run ended: say how."""
+        """Print how a run ended."""
         self._running.remove(result.job)
         self._ended.append(result.job)
         place = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
@@ -89,7 +88,7 @@ class CompareDisplay:
         return Group(self._advance(made), Text(running, style="cyan", no_wrap=True, overflow="ellipsis"))
 
     def _advance(self, made: Mapping[str, int]) -> Progress:
-        """The bar over all runs; `made` holds the steps of those that have not ended."""
+        """Advance the bar over all runs; `made` holds the steps of those that have not ended."""
         done = sum(map(_work, self._ended)) + sum(made.values())
         total = sum(_work(job) for job in self._jobs)
         left = time_left(time.monotonic() - self._began, done - self._before, total - done)

@@ -1,4 +1,4 @@
-"""`data status`, `data get`, `data import` and `data check`: the data sets of environments, from the command line."""
+"""`data status`, `data get`, `data import` and `data check`: manage the environments' data sets."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ from espl_bench.utils import atomic_io
 
 
 def show_status(as_json: bool) -> None:
-    """Every data set of every environment."""
+    """Print every data set of every environment."""
     found = [status for spec in _specs() for status in _statuses(spec)]
     if as_json:
         _json({"home": str(home()), "sets": [asdict(status) for status in found]})
@@ -71,7 +71,7 @@ def _manifest(source: DataSource, remedy: str) -> tuple[Manifest | None, str]:
 
 
 def get(env: str, source: str | None, revision: str | None, again: bool, as_json: bool) -> None:
-    """Fetch the data sets of an environment. Those that came before one that fails stay."""
+    """Fetch the data sets of an environment. If one fails, those fetched before it are kept."""
     spec = _with_data(env)
     wanted = list(spec.data)
     if source is not None:
@@ -80,7 +80,7 @@ def get(env: str, source: str | None, revision: str | None, again: bool, as_json
             raise unknown(f"source of {env}", source, known)
         wanted = [(split, each) for split, each in wanted if each.name == source]
     if revision is not None and len(wanted) > 1:
-        raise UsageError(f"--revision is of one data set, and {env} has {len(wanted)}; name it with --source")
+        raise UsageError(f"--revision applies to one data set, but {env} has {len(wanted)}; name one with --source")
     from espl_bench.data.hub import fetch
 
     for _, each in wanted:
@@ -101,7 +101,7 @@ def get(env: str, source: str | None, revision: str | None, again: bool, as_json
 def import_file(
     env: str, file: Path, split: str, source: str | None, problem_column: str | None, answer_column: str | None, as_json: bool
 ) -> None:
-    """Put the rows of a file into the data home."""
+    """Import the rows of a file into the data home."""
     spec = _with_data(env)
     kinds = [kind.value for kind in Split]
     if split not in kinds:
@@ -121,7 +121,7 @@ def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool) -
 
 
 def check(env: str, against: tuple[str, ...], data: tuple[str, ...], env_options: tuple[str, ...], as_json: bool) -> None:
-    """Look at what an environment serves."""
+    """Check the items of an environment and print the report."""
     spec = find_environment(env)
     others = [find_environment(name) for name in against]
     made = make_environment(spec, {**parse_pairs(env_options), **parse_data(data)})
@@ -135,7 +135,7 @@ def check(env: str, against: tuple[str, ...], data: tuple[str, ...], env_options
 def _with_data(env: str) -> EnvironmentSpec:
     spec = find_environment(env)
     if not list(spec.data):
-        raise UsageError(f"environment '{env}' needs no data set that could be fetched or imported; see espl-bench envs")
+        raise UsageError(f"environment '{env}' has no data set to fetch or import; see espl-bench envs")
     return spec
 
 

@@ -1,4 +1,4 @@
-"""How data sets look on a terminal. Names and texts of data sets are foreign: all of them go through `screen.plain`."""
+"""Terminal output of the `data` commands. Names and texts of data sets are untrusted: all of them go through `formatting.plain`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     pass
 
 HASH: Final = 12
-"""Digits of an identity that are shown."""
+"""Number of digits shown of an identity."""
 PAIRS: Final = 20
-"""Pairs that are shown of one overlap; --json has all."""
+"""Number of pairs shown of one overlap; --json prints all."""
 START: Final = 70
-"""Characters of a problem that are shown."""
+"""Number of characters shown of a problem."""
 
 
 def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
@@ -39,23 +39,23 @@ def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
     for env in dict.fromkeys(each.env for each in found if not each.stored):
         absent = [each for each in found if each.env == env and not each.stored]
         lines.append(plain(f"{env}: {absent[0].get}"))
-        lines.extend(plain(f"    or without a network: {each.imports}", "dim") for each in absent)
+        lines.extend(plain(f"    or, without a network: {each.imports}", "dim") for each in absent)
     return Group(*lines)
 
 
 def say_stored(name: str, home: Path) -> None:
-    """A data set need not be fetched."""
-    err_console().print(plain(f"{name} is in {home} already; --again fetches it anew"), soft_wrap=True)
+    """Print that a data set is already stored."""
+    err_console().print(plain(f"{name} is already in {home}; use --again to fetch it again"), soft_wrap=True)
 
 
 def say_fetching(source: DataSource) -> None:
-    """A data set is asked for."""
+    """Print which data set is being fetched."""
     revision = source.revision or "the newest commit"
     err_console().print(plain(f"fetching {source.hub_id} at {revision} …", "dim"), soft_wrap=True)
 
 
 def kept(source: DataSource, manifest: Manifest, home: Path) -> RenderableType:
-    """What was stored, and everything about it that one should know."""
+    """Lay out what was stored, with warnings about it."""
     lines = [plain(f"{source.name}: {manifest.items:,} items from {manifest.origin} -> {home / source.name}", "bold")]
     lines.append(plain(f"columns {manifest.columns.problem} and {manifest.columns.answer}; licence {source.licence.short}"))
     lines.append(plain(f"identity {manifest.identity}"))
@@ -69,20 +69,20 @@ def _remarks(source: DataSource, manifest: Manifest) -> list[str]:
         remarks.append(f"{manifest.duplicates:,} of {manifest.rows_read:,} rows repeated a problem and were left out")
     if manifest.conflicts:
         listed = ", ".join(map(str, manifest.conflicts[:5]))
-        remarks.append(f"{len(manifest.conflicts):,} problems came with several answers, the last one counts (rows {listed}, from 0)")
+        remarks.append(f"{len(manifest.conflicts):,} problems had several answers; the last one counts (rows {listed}, from 0)")
     if manifest.repaired:
-        remarks.append(f"{manifest.repaired:,} LaTeX commands were restored that an escape sequence had damaged")
+        remarks.append(f"{manifest.repaired:,} LaTeX commands damaged by an escape sequence were restored")
     if source.expected is not None and source.expected != manifest.items:
         remarks.append(f"{source.expected:,} items were expected")
     if source.identity is not None and source.identity != manifest.identity:
-        remarks.append(f"this is not the text on record ({source.identity[:HASH]}, {source.identity_of})")
+        remarks.append(f"this differs from the recorded text ({source.identity[:HASH]}, {source.identity_of})")
     if source.caution:
         remarks.append(source.caution)
     return remarks
 
 
 def checked(found: DataReport) -> RenderableType:
-    """The whole report."""
+    """Lay out the whole report of `data check`."""
     parts: list[RenderableType] = [plain(found.env, "bold"), plain(found.split_rule, "dim"), Text()]
     if found.sources:
         parts.extend((_sources(found.sources), Text()))
@@ -124,11 +124,11 @@ def _splits(splits: Sequence[SplitReport]) -> Table:
 def _findings(split: SplitReport) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if split.unaccepted:
-        lines.append(plain(f"{split.split}: answers that the grader does not accept (own), or cannot compare with another (other)", "bold"))
+        lines.append(plain(f"{split.split}: answers that the grader rejects (own) or cannot compare with another (other)", "bold"))
         lines.extend(plain(f"    {each.id}  {each.response}: {each.outcome}  {each.answer[:START]}") for each in split.unaccepted[:PAIRS])
         lines.append(Text())
     if split.repetitions:
-        lines.append(plain(f"{split.split}: problems that stand twice", "bold"))
+        lines.append(plain(f"{split.split}: problems that occur twice", "bold"))
         lines.extend((_pairs(split.repetitions), Text()))
     return lines
 
@@ -167,7 +167,7 @@ class Status:
     identity: str
     licence: str
     fault: str
-    """Why it cannot be used although it is there; empty if it can."""
+    """Why a stored set cannot be used; empty if it can."""
     get: str
     """The command that fetches it."""
     imports: str

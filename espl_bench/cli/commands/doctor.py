@@ -1,4 +1,4 @@
-"""`doctor`: what this machine can run, and the command to begin with."""
+"""`doctor`: report what this machine can run, and a command to start with."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from espl_bench.utils.formatting import DASH, plain
 
 
 def diagnose(as_json: bool) -> None:
-    """Look at this machine and print what was found."""
+    """Examine this machine and print the findings."""
     machine = examine()
     found = fits(machine)
     if as_json:
@@ -29,7 +29,7 @@ def diagnose(as_json: bool) -> None:
     shape = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens"
     console.print(plain(f"Estimates for engine hf on one device: {shape}; {1 - USABLE:.0%} of the memory is left free.", "dim"))
     console.print()
-    console.print(plain("begin with: ").append_text(plain(recommended(machine, found), "bold")), soft_wrap=True)
+    console.print(plain("start with: ").append_text(plain(recommended(machine, found), "bold")), soft_wrap=True)
 
 
 def _facts(machine: Machine) -> Table:

@@ -1,4 +1,4 @@
-"""`grade`: explain one verdict, or grade a file of answers. What a model wrote is printed literally."""
+"""`grade`: explain one verdict, or grade a file of answers. Model output is printed literally."""
 
 import json
 import sys
@@ -20,9 +20,9 @@ from espl_bench.types import Outcome
 from espl_bench.utils.formatting import DASH, percent, plain
 
 WHOLE: Final = "none"
-"""The answer is extracted already."""
+"""The whole text is the answer."""
 AUTO: Final = "auto"
-"""A response to take the last box from, if a box stands in it; else `WHOLE`."""
+"""The last box is the answer if the response has a box; else `WHOLE`."""
 EXTRACTIONS: Final = (AUTO, WHOLE, *Extraction)
 
 _ANSWER_COLUMNS: Final = ("answer", "prediction")
@@ -33,19 +33,19 @@ _OPTIONS: Final = {
     "strict": bool,
     "allow_set_relation_comp": bool,
 }
-"""What a row's ``options`` may hold, and of which type."""
+"""Names and types of the entries allowed in a row's ``options``."""
 
 
 @dataclass(frozen=True)
 class GradeOptions:
-    """How the command line wants answers graded."""
+    """Grading options from the command line or from a row."""
 
     extraction: str
     """One of `EXTRACTIONS`."""
     rules: GradingRules
 
     def candidate(self, gold: str, answer: str) -> Candidate:
-        """What is to be compared."""
+        """Pair the gold answer with what is extracted from the response."""
         if self.extraction == WHOLE or (self.extraction == AUTO and not has_box(answer)):
             return Candidate(gold, whole(answer), self.rules)
         return Candidate(gold, extract(answer, self.rules.extraction), self.rules)
@@ -60,13 +60,13 @@ class GradeRow:
 
 
 def configure(extraction: str, match_types: str | None, **rules: Any) -> GradeOptions:
-    """The command line's options; None for a rule that was not given. Raises UsageError."""
+    """Validate the command line's options; a rule that was not given is None. Raises UsageError."""
     if extraction not in EXTRACTIONS:
         raise unknown("--extract value", extraction, EXTRACTIONS)
     chosen = GradingRules(**{name: value for name, value in rules.items() if value is not None})
     if match_types is not None:
         if extraction not in (AUTO, Extraction.ANYWHERE):
-            raise UsageError("--match-types is for searching the whole text; use it with --extract anywhere")
+            raise UsageError("--match-types searches the whole text; use it with --extract anywhere")
         extraction = Extraction.ANYWHERE
         chosen = replace(chosen, match_types=_match_types(match_types.split(",")))
     if extraction not in (AUTO, WHOLE):
@@ -75,7 +75,7 @@ def configure(extraction: str, match_types: str | None, **rules: Any) -> GradeOp
 
 
 def explain_one(gold: str, answer: str, asked: GradeOptions, as_json: bool) -> None:
-    """Print what was extracted, how it was compared, and the outcome."""
+    """Print the extracted answer, how it was compared, and the outcome."""
     explanation = explain(asked.candidate(gold, answer))
     if as_json:
         _write_json({**asdict(explanation.grade), "gold_form": explanation.gold_form, "answer_form": explanation.answer_form})
@@ -87,7 +87,7 @@ def explain_one(gold: str, answer: str, asked: GradeOptions, as_json: bool) -> N
 
 
 def grade_file(path: Path, asked: GradeOptions, as_json: bool, quiet: bool) -> None:
-    """Grade every row; with `as_json` one line each. The counts go to stderr then, else to stdout. Raises EsplError."""
+    """Grade every row and print the counts. With `as_json`, print a line per row and the counts to stderr. Raises EsplError."""
     rows = list(_read(path, asked))
     counts: Counter[Outcome] = Counter()
     with _progress(len(rows), quiet) as advance:
@@ -103,7 +103,7 @@ def grade_file(path: Path, asked: GradeOptions, as_json: bool, quiet: bool) -> N
     if failed > LOUD_RATE * len(rows):
         share = percent(failed / len(rows))
         warning = (
-            f"! {failed:,} of {len(rows):,} answers ({share}) could not be graded: do not trust these figures; look at one with --answer"
+            f"! {failed:,} of {len(rows):,} answers ({share}) could not be graded; do not trust these figures; examine one with --answer"
         )
         err_console().print(plain(warning, "bold red"), soft_wrap=True)
 
@@ -133,7 +133,7 @@ def _summary(counts: Counter[Outcome]) -> str:
 
 
 def _read(path: Path, asked: GradeOptions) -> Iterator[GradeRow]:
-    """The rows of a file. Raises UsageError if there is no such file, EsplError for a line that cannot be used."""
+    """Yield the rows of a file. Raises UsageError if it cannot be read, EsplError for an invalid line."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -147,9 +147,9 @@ def _row(line: bytes, place: str, asked: GradeOptions) -> GradeRow:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise EsplError(f"{place} is not JSON ({error}); mend or remove it") from error
+        raise EsplError(f"{place} is not JSON ({error}); fix or remove it") from error
     except RecursionError as error:
-        raise EsplError(f"{place} is nested too deeply to be read; mend or remove it") from error
+        raise EsplError(f"{place} is nested too deeply; fix or remove it") from error
     if not isinstance(record, dict):
         raise EsplError(f"{place} is not a JSON object; write one with the columns id, gold and answer")
     columns: dict[str, Any] = record  # pyright: ignore[reportUnknownVariableType]  (JSON's keys are strings)
@@ -165,7 +165,7 @@ def _row(line: bytes, place: str, asked: GradeOptions) -> GradeRow:
 
 
 def _with_options(asked: GradeOptions, options: Any, place: str) -> GradeOptions:
-    """The rules of one row: the command line's, but for what the row says."""
+    """Override the command line's rules with those of one row."""
     if options is None:
         return asked
     if not isinstance(options, dict):
@@ -181,7 +181,7 @@ def _with_options(asked: GradeOptions, options: Any, place: str) -> GradeOptions
     if "match_types" not in changes:
         return replace(asked, rules=replace(asked.rules, **changes))
     changes["match_types"] = _match_types(changes["match_types"], place)
-    # Such a row wants its whole text searched, just as it stands.
+    # Such a row asks for a search of its whole text.
     return GradeOptions(WHOLE, replace(asked.rules, extraction=Extraction.ANYWHERE, **changes))
 
 
@@ -191,13 +191,13 @@ def _match_types(names: Sequence[Any], place: str = "") -> tuple[MatchType, ...]
             fault = unknown("match type", str(name), MatchType)
             raise EsplError(f"{place}: {fault}") if place else fault
     if not names:
-        raise EsplError(f"{place}: option 'match_types' names nothing; choose from {', '.join(MatchType)}")
+        raise EsplError(f"{place}: option 'match_types' is empty; choose from {', '.join(MatchType)}")
     return tuple(MatchType(name) for name in names)
 
 
 @contextmanager
 def _progress(total: int, quiet: bool) -> Generator[Callable[[], None]]:
-    """A bar on stderr, if that is a terminal and nobody minds."""
+    """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda: None
@@ -209,4 +209,4 @@ def _progress(total: int, quiet: bool) -> Generator[Callable[[], None]]:
 
 
 def _write_json(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")  # in ASCII: a lone surrogate could not be written otherwise
+    sys.stdout.write(json.dumps(record) + "\n")  # in ASCII, because a lone surrogate cannot be encoded

@@ -1,4 +1,4 @@
-"""`plan`: what it takes to separate a gap, from the noise of existing runs."""
+"""`plan`: estimate what it takes to separate a gap, from the noise of existing runs."""
 
 import json
 import re
@@ -17,18 +17,18 @@ from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.utils.formatting import count, duration, points
 
 LEGEND = (
-    "Both methods together: training, reflections, evaluations and the final test, one run after the other on the machine of the "
-    "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments. The noise is an estimate: "
-    "from few seeds it may be off by half."
+    "Costs cover both methods: training, reflections, evaluations and the final test, one run after the other on the machine of the "
+    "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments. The noise is an estimate; "
+    "with few seeds it may be wrong by half."
 )
 MANY_ITEMS = 1_000_000
-"""As good as all items that there could be."""
+"""Used in place of infinitely many items."""
 SHOWN = 8
-"""Designs on the screen; --json has all."""
+"""Number of designs shown on the screen; --json prints all."""
 
 
 def parse_gap(text: str) -> float:
-    """``3pp``, ``3`` or ``0.03`` → 0.03. Raises UsageError for what is no gap."""
+    """Parse ``3pp``, ``3`` or ``0.03`` to 0.03. Raises UsageError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(pp|points?|%)?\s*", text)
     if not found:
         raise UsageError(f"--detect takes percentage points, e.g. 3pp, not '{text}'")
@@ -40,7 +40,7 @@ def parse_gap(text: str) -> float:
 
 
 def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None, as_json: bool) -> None:
-    """Estimate, plan and print. Raises EsplError."""
+    """Estimate the noise, plan, and print the plan. Raises EsplError."""
     found = list(plans(paths, env, gap, methods, items))
     if as_json:
         sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(each) for each in found]}, indent=2) + "\n")
@@ -50,7 +50,7 @@ def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None,
 
 
 def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[PowerPlan]:
-    """A plan for each test of an environment. Raises EsplError for what is unknown or too little to plan from."""
+    """Plan for each test of an environment. Raises EsplError for unknown names or too few runs."""
     entries = collect(paths).entries
     tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
     if not tests:
@@ -58,7 +58,9 @@ def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, item
     for test in tests:
         a, b = _pair(test, methods)
         if len(test.shared(a, b)) < 2:
-            raise UsageError(f"{a} and {b} share {len(test.shared(a, b))} seed on {test.env}; the noise of seeds needs two or more")
+            raise UsageError(
+                f"{a} and {b} share {len(test.shared(a, b))} seed on {test.env}; at least two are needed to estimate the noise"
+            )
         yield plan(test, a, b, gap, [items] if items else sorted({max(2, test.n_items // 2), test.n_items}))
 
 
@@ -67,14 +69,14 @@ def _env_of(test: TestGroup) -> str:
 
 
 def _pair(test: TestGroup, methods: str | None) -> tuple[str, str]:
-    """The named methods; without names the two best, whose gap is what a table leaves open."""
+    """Return the named methods; without names, the two best."""
     if methods is None:
         if len(test.contenders) < 2:
-            raise UsageError(f"{test.env} has runs of one method; a plan is about two")
+            raise UsageError(f"{test.env} has runs of one method only; a plan compares two")
         return test.contenders[0], test.contenders[1]
     named = [name.strip() for name in methods.split(",")]
     if len(named) != 2 or named[0] == named[1]:
-        raise UsageError(f"--methods takes two methods with a comma between, not '{methods}'")
+        raise UsageError(f"--methods takes two comma-separated methods, not '{methods}'")
     for name in named:
         if name not in test.methods:
             raise unknown(f"method with runs on {test.env}", name, test.methods)
@@ -82,18 +84,18 @@ def _pair(test: TestGroup, methods: str | None) -> tuple[str, str]:
 
 
 def plan_sheet(found: PowerPlan) -> Sheet:
-    """The cheapest designs, and what they were computed from."""
+    """Lay out the cheapest designs and the estimates behind them."""
     title = f"{found.env} · {found.model} · {found.a} against {found.b}: to separate {points(found.gap)} points"
     headings = ("seeds", "items", "samples", "separates", "rollouts", "tokens", "time")
     grid = TableLayout(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
     noise = ", ".join(f"{name} {points(value**0.5)}" for name, value in asdict(found.noise).items())
     notes = [
-        f"now: {signed_cell(found.measured)} points on {found.seeds} seeds, which separate {points(found.detects_now)}",
+        f"now: {signed_cell(found.measured)} points on {found.seeds} seeds, enough to separate {points(found.detects_now)}",
         f"standard deviations of the difference, in points: {noise}",
     ]
     if not found.designs:
         with_all = found.noise.detects(MOST_SEEDS, MANY_ITEMS, 1)
-        more = "more items would, see --items" if with_all <= found.gap else "nor would any number of items: the seeds differ too much"
+        more = "more items would; see --items" if with_all <= found.gap else "more items would not help either: the seeds differ too much"
         notes.append(f"no design with up to {MOST_SEEDS} seeds separates it; {more}")
     return Sheet(title, (grid,) if found.designs else (), tuple(notes))
 

@@ -1,4 +1,4 @@
-"""`plot`: pictures of runs, as PNG and SVG."""
+"""`plot`: draw pictures of runs, as PNG and SVG."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from espl_bench.utils.formatting import plain
 
 
 def choose_kinds(wanted: str | None) -> list[str]:
-    """``--kinds``; all of them if none is named. Raises UsageError."""
+    """Parse ``--kinds``; all kinds if none is named. Raises UsageError."""
     named = [name.strip() for name in wanted.split(",")] if wanted else list(KINDS)
     for name in named:
         if name not in KINDS:
@@ -24,21 +24,21 @@ def choose_kinds(wanted: str | None) -> list[str]:
 
 
 def choose_axis(wanted: str) -> Axis:
-    """``--x``. Raises UsageError."""
+    """Parse ``--x``. Raises UsageError."""
     if wanted not in list(Axis):
         raise unknown("axis", wanted, list(Axis))
     return Axis(wanted)
 
 
 def choose_split(wanted: str) -> CurveSplit:
-    """``--split``. Raises UsageError."""
+    """Parse ``--split``. Raises UsageError."""
     if wanted not in CURVE_SPLITS:
         raise unknown("split", wanted, CURVE_SPLITS)
     return wanted
 
 
 def draw(paths: Sequence[Path], out: Path, kinds: Sequence[str], axis: Axis, split: CurveSplit, quiet: bool, as_json: bool) -> None:
-    """Draw what there are data for, and say for what there are none. Raises UsageError or RunDirError."""
+    """Draw the kinds that have data, and name those that do not. Raises UsageError or RunDirError."""
     study = gather(paths)
     made: list[Path] = []
     lacking: dict[str, str] = {}

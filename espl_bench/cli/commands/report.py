@@ -1,4 +1,4 @@
-"""`report` and `view`: runs as a page to look around in."""
+"""`report` and `view`: show runs as a page to explore."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ from espl_bench.utils.formatting import plain
 
 
 def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | None, quiet: bool, as_json: bool) -> None:
-    """Read, build, write at once. Raises UsageError or RunDirError."""
+    """Read the runs, build the page and write it atomically. Raises UsageError or RunDirError."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the page, e.g. --out {out / 'report.html'}")
     study = gather(paths)
     for line in study.unreadable:
         err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
-    with _progress(quiet) as told:
-        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), told)
+    with _progress(quiet) as progress:
+        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), progress)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic_io.write_atomic(out, [made.page])
@@ -42,7 +42,7 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
         }
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
-    sampled = "" if made.kept == made.stored else f" of {made.stored:,} (more do not fit; see --max-mib)"
+    sampled = "" if made.kept == made.stored else f" of {made.stored:,} (the others do not fit; see --max-mib)"
     out_console().print(plain(f"{out}: {size:.1f} MiB, {len(study.records)} runs, {made.kept:,} rollouts{sampled}"), soft_wrap=True)
 
 
@@ -54,7 +54,7 @@ def serve(paths: Sequence[Path], port: int, title: str | None) -> None:
     except OSError as error:
         raise UsageError(f"{HOST}:{port} cannot be used ({error.strerror}); choose another --port") from error
     with viewer:
-        out_console().print(plain(f"{viewer.url} (Ctrl-C ends it)"), soft_wrap=True)
+        out_console().print(plain(f"{viewer.url} (Ctrl-C stops it)"), soft_wrap=True)
         viewer.serve_forever()
 
 
@@ -65,7 +65,7 @@ def _named(paths: Sequence[Path]) -> str:
 
 @contextmanager
 def _progress(quiet: bool) -> Generator[build.Progress]:
-    """A bar on stderr, if that is a terminal and nobody minds."""
+    """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda done, total: None

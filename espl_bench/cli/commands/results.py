@@ -1,4 +1,4 @@
-"""`results add`, `results list` and `results check`: published runs, from the command line."""
+"""`results add`, `results list` and `results check`: manage published runs."""
 
 import json
 import sys
@@ -15,9 +15,9 @@ from espl_bench.utils.formatting import percent, plain
 
 
 def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quiet: bool, as_json: bool) -> None:
-    """Publish runs, all of them or none, and make the generated files anew. Raises EsplError."""
+    """Publish all runs or none, and regenerate the generated files. Raises EsplError."""
     if study is not None and (Path(study).name != study or study.startswith(".")):
-        raise UsageError(f"--study is the name of one folder inside {root}, not '{study}'")
+        raise UsageError(f"--study takes the name of one folder inside {root}, not '{study}'")
     folders = adding.find_runs(runs)
     examined = _examined(folders, quiet)
     cells = [attributions.examine(folder, result) for folder, result in zip(folders, examined, strict=True)]
@@ -34,13 +34,13 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     for path, is_new in added:
-        out_console().print(plain(f"{'added' if is_new else 'there already'}: {path}"), soft_wrap=True)
+        out_console().print(plain(f"{'added' if is_new else 'already there'}: {path}"), soft_wrap=True)
     for path in changed:
         out_console().print(plain(f"written: {path}", "dim"), soft_wrap=True)
 
 
 def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
-    """Every run, graded again; if some are refused, all reasons are told before the last one ends the command."""
+    """Re-grade every run. If some are refused, print all reasons before the last one ends the command."""
     found: list[PublishedResult] = []
     refused: list[str] = []
     for folder in folders:
@@ -52,12 +52,12 @@ def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
     for reason in refused[:-1]:
         err_console().print(plain(reason), soft_wrap=True)
     if refused:
-        raise RunDirError(f"{refused[-1]}; {len(refused)} of {len(folders)} runs refused, nothing was published")
+        raise RunDirError(f"{refused[-1]}; {len(refused)} of {len(folders)} runs were refused, and nothing was published")
     return found
 
 
 def show(root: Path, as_json: bool) -> None:
-    """Every published run. Raises RunDirError for a record that cannot be read."""
+    """Print every published run. Raises RunDirError for a record that cannot be read."""
     found = [(study, each) for study in adding.studies(root) for each in adding.published(study)]
     if as_json:
         sys.stdout.write(json.dumps([_record(study, each) for study, each in found], indent=2, ensure_ascii=False) + "\n")
@@ -102,9 +102,9 @@ def _record(study: Path, each: AddedResult) -> dict[str, object]:
 
 
 def check(root: Path, write: bool, as_json: bool) -> int:
-    """Print every fault; 0 if there is none. With `write`, generated files are made anew first, if the records are sound."""
+    """Print every fault; return 0 if there is none, else 1. With `write`, first regenerate the files if the records are valid."""
     if not root.is_dir():
-        raise UsageError(f"{root} is no folder of results; name one with --results")
+        raise UsageError(f"{root} is not a folder of results; name one with --results")
     found = adding.studies(root)
     faults = [fault for study in found for fault in adding.faults_of(study)]
     if not faults:
@@ -118,5 +118,7 @@ def check(root: Path, write: bool, as_json: bool) -> int:
         for fault in faults:
             out_console().print(plain(fault), soft_wrap=True)
     else:
-        out_console().print(plain(f"{root}: {number} results in {len(found)} studies are sound, generated files are fresh"), soft_wrap=True)
+        out_console().print(
+            plain(f"{root}: {number} results in {len(found)} studies are valid; generated files are up to date"), soft_wrap=True
+        )
     return 1 if faults else 0

@@ -1,4 +1,4 @@
-"""`espl-bench retriever`: serve a local index, or ask a retriever once."""
+"""`retriever`: serve a local index, or query a retriever once."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ LOCAL = ("bm25", "dense")
 
 
 def serve(corpus: Path, kind: str, embedder: str | None, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM. Raises EsplError if the index or the address cannot be had."""
+    """Serve until Ctrl-C or SIGTERM. Raises EsplError if the index or the address is not available."""
     if kind not in LOCAL:
         raise unknown("local retriever", kind, LOCAL)
     retriever = open_retriever(RetrieverOptions(kind, corpus=str(corpus), embedder=embedder))
@@ -40,7 +40,7 @@ def serve(corpus: Path, kind: str, embedder: str | None, host: str, port: int) -
 def search(
     query: str, corpus: Path | None, kind: str, url: str | None, embedder: str | None, top_k: int, cache: str | None, as_json: bool
 ) -> None:
-    """Print what a query finds. Raises EsplError."""
+    """Print the passages found for a query. Raises EsplError."""
     if not query.strip():
         raise UsageError("the query is empty")
     named = None if corpus is None else str(corpus)

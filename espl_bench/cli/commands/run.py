@@ -1,4 +1,4 @@
-"""`run` and `resume`: one run, watched, and its result."""
+"""`run` and `resume`: start or resume one run, show its progress and print its result."""
 
 import json
 import shlex
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
 
 
 def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
-    """The resolved configuration. Raises UsageError for anything that does not exist, before anything heavy is loaded."""
+    """Resolve the configuration. Raises UsageError for unknown names, before anything heavy is imported."""
     config = resolve(method, env, {**chosen.choices(), "seed": seed}, chosen.preset)
     Dialect.load(config.prompts.dialect)
     return config
 
 
 def default_folder(config: RunConfig) -> Path:
-    """Where a run goes if `--out` does not say."""
+    """Return the run directory used without `--out`."""
     return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
 
 
 def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
-    """Run, and print the result. Raises EsplError."""
-    from espl_bench import runner  # loads torch; a mistyped option should not wait for it
+    """Run and print the result. Raises EsplError."""
+    from espl_bench import runner  # imports torch; a mistyped option should not wait for it
 
     _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json, trackers)
 
 
 def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
-    """Resume, and print the result. Raises EsplError."""
+    """Resume a run and print its result. Raises EsplError."""
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; name a run directory")
     from espl_bench import runner
@@ -69,10 +69,10 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
     try:
         with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers) as reporter:
             summary = work(reporter)
-    except KeyboardInterrupt as error:  # outside the iterations, where the loop does not take the signal
+    except KeyboardInterrupt as error:  # outside the iterations, where the loop does not handle the signal
         if not (folder / CONFIG).exists():
             raise
-        raise EsplError(f"interrupted, the last commit is kept; go on with: espl-bench resume {shlex.quote(str(folder))}") from error
+        raise EsplError(f"interrupted; the last checkpoint is kept; continue with: espl-bench resume {shlex.quote(str(folder))}") from error
     if as_json:
         sys.stdout.write(summary.to_json())
     elif quiet:
@@ -84,11 +84,11 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
 
 
 def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
-    """Print what the run would spend.
+    """Print what the run would cost.
 
-    Counts are computed, and printed first. The time is measured on two steps in a temporary folder (Ctrl-C leaves it out), unless
-    an endpoint or a service would be asked: then nothing is, and requests and their price stand in its place. For such a run the data
-    need not be here either, if their description says how many rows there are.
+    Counts are computed and printed first. The time is measured on two steps in a temporary folder (Ctrl-C skips this). For an
+    endpoint or a service nothing is measured: the number of requests and their price are printed instead. Such a plan does not
+    need the data, if their description states the number of rows.
     """
     env, described = _planned_environment(config)
     sizes = {split: env.size(split) for split in Split}
@@ -114,23 +114,23 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
 
 
 def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
-    """The environment; where its data are missing and a plan is possible without them, a stand-in and what to say of it."""
+    """Return the environment and a note. If its data are missing but not needed for the plan, the environment is a stand-in."""
     try:
         return environment_of(config), ""
     except DataError as error:
         if not config.policy_source.is_remote:
             raise
         stand_in = described_environment(find_environment(config.env), error)
-        return stand_in, f"counted from the description of the data, which is not here: {stand_in.assumes}"
+        return stand_in, f"counted from the description of the data, which are not stored here: {stand_in.assumes}"
 
 
 def _speed(config: RunConfig) -> "Speed | None":
-    """Measured; None if the user would not wait."""
+    """Measure the speed; None if the user pressed Ctrl-C."""
     from espl_bench.dry_run.probe import probe
 
     console = err_console()
     try:
-        with console.status("measuring the time on two real steps; Ctrl-C leaves it out") if console.is_terminal else nullcontext():
+        with console.status("measuring the time on two real steps; Ctrl-C skips this") if console.is_terminal else nullcontext():
             return probe(config)
     except KeyboardInterrupt:
         console.print(plain("the time was not measured"))
@@ -184,13 +184,13 @@ def _billed(bill: Bill) -> list[tuple[str, str]]:
     ]
     if bill.training_requests:
         facts += [
-            ("training requests", f"at most {bill.training_requests:,}, and weights are saved {bill.saves:,} times"),
+            ("training requests", f"at most {bill.training_requests:,}; weights are saved {bill.saves:,} times"),
             ("trained tokens", f"at most {count(bill.max_trained_tokens)}, prompts included"),
         ]
     if bill.max_cost_usd is None:
         return [
             *facts,
-            ("price", f"unknown: there is no price for {' and '.join(bill.unpriced)}; put it into a file and name that with --prices"),
+            ("price", f"unknown: no price for {' and '.join(bill.unpriced)}; write it into a file and pass that with --prices"),
         ]
     prices = "; ".join(f"{model}: {_per_million(price)}, {price.date}" for model, price in bill.prices.items())
     return [*facts, ("price", f"at most about {bill.max_cost_usd:.2f} USD  ({prices})")]

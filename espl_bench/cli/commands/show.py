@@ -1,4 +1,4 @@
-"""`show`: one run on the screen. Whatever a model wrote is printed literally."""
+"""`show`: print one run. Model output is printed literally."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, child
 from espl_bench.utils.formatting import DASH, percent, plain, points
 
 LONG_TREE = 30
-"""Prompts up to which the overview draws the lineage."""
+"""Largest number of prompts for which the overview draws the lineage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ShownRollout:
 
 
 def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool) -> None:
-    """Print the overview, or only the parts asked for. Raises UsageError or RunDirError."""
+    """Print the overview, or only the requested parts. Raises UsageError or RunDirError."""
     run = RunDir.open(folder)
     view = read_view(run)
     asked = rollout is not None or step is not None
@@ -128,11 +128,11 @@ def _print_tree(console: Console, view: RunView, whole: bool) -> None:
     left_out = len(view.prompts) - len(kept)
     console.print(lineage_tree(view, kept))
     if left_out:
-        console.print(plain(f"{left_out} extinct prompts without living descendants are left out; --tree draws them", "dim"))
+        console.print(plain(f"{left_out} extinct prompts without living descendants are omitted; --tree draws them", "dim"))
 
 
 def lineage_tree(view: RunView, kept: frozenset[int]) -> RenderableType:
-    """Descent by first parent. The line with most descendants goes on at its own indent, so that long runs stay readable."""
+    """Draw descent by first parent. The line with most descendants keeps its indent, so that long runs stay readable."""
     below = children(view.prompts, kept)
     top = Tree(Text("lineage", style="dim"))
     for root in (prompt.id for prompt in view.prompts if prompt.id in kept and not prompt.parents):

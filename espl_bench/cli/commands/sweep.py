@@ -1,4 +1,4 @@
-"""`sweep`: a grid's cells on a Ray cluster, or one after another on this machine; then the table, as `compare` makes it."""
+"""`sweep`: run a grid's cells on a Ray cluster or one after another on this machine, then make the table of `compare`."""
 
 import importlib.util
 import json
@@ -22,32 +22,32 @@ from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
 from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
-"""Seconds between looks at remote storage for the steps of cells that run."""
+"""Seconds between reads of remote storage for the progress of running cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What carries the cells out."""
+    """How the cells are run."""
 
     address: str | None
-    """Of a Ray cluster."""
+    """Address of a Ray cluster."""
     jobs: int | None
-    """Cells at a time without Ray; None: Ray, where it is installed."""
+    """Cells at a time without Ray; None: use Ray if it is installed."""
     growing: bool
 
     @property
     def ray(self) -> bool:
-        """Whether it is Ray. Raises UsageError where a cluster is named and cannot be used."""
+        """True if Ray runs the cells. Raises UsageError if a cluster is named but cannot be used."""
         installed = importlib.util.find_spec("ray") is not None
         if self.address is not None and not installed:
             raise UsageError("--address needs Ray; install it with: pip install 'espl-bench[ray]'")
         if self.address is not None and self.jobs is not None:
-            raise UsageError("--jobs is for runs without Ray; leave out --jobs or --address")
+            raise UsageError("--jobs runs cells without Ray; omit --jobs or --address")
         return installed and self.jobs is None
 
 
 def list_cells(grid: Path, as_json: bool) -> None:
-    """Print every cell with what it occupies. Raises UsageError for what cannot be."""
+    """Print every cell with the resources it takes. Raises UsageError for an invalid grid."""
     cells = make_cells(read_grid(grid))
     if as_json:
         sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
@@ -63,25 +63,25 @@ def list_cells(grid: Path, as_json: bool) -> None:
 
 
 def run(grid: Path, out: str | None, means: Means, quiet: bool, as_json: bool) -> int:
-    """Run a grid, or go on with it; returns the exit code.
+    """Run a grid, or continue it; returns the exit code.
 
-    Raises UsageError for what cannot be, before anything is started; EsplError when stopped by a signal, after the cells have saved.
+    Raises UsageError for an invalid grid, before anything is started; EsplError when stopped by a signal, after the cells have saved.
     """
     read = read_grid(grid)
     place = out or read.out
     if place is None:
-        raise UsageError(f'where do the runs go? say --out PLACE, or put out = "PLACE" into {grid}')
+        raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
     return _carry_out(Storage.open(place), SweepFile.of(read, make_cells(read)), means, quiet, as_json)
 
 
 def resume(place: str, means: Means, quiet: bool, as_json: bool) -> int:
-    """Go on with the sweep that lies in a place. Raises as `run` does."""
+    """Resume the sweep stored at `place`. Raises as `run` does."""
     storage = Storage.open(place)
     return _carry_out(storage, storage.sweep(), means, quiet, as_json)
 
 
 def show_status(place: str, as_json: bool) -> None:
-    """Print how far every cell is. Raises UsageError where no sweep lies."""
+    """Print the progress of every cell. Raises UsageError if there is no sweep at `place`."""
     storage = Storage.open(place)
     cells = storage.sweep().cells
     storage.fetch_all(cell.name for cell in cells)
@@ -136,14 +136,14 @@ def _on_ray(
 
 
 def _job(storage: Storage, cell: Cell) -> Job:
-    """The cell as a process of this machine, for when there is no Ray."""
+    """Make the cell a process on this machine, for use without Ray."""
     command = (sys.executable, "-m", "espl_bench.sweep.cell_worker", storage.url, cell.name)
     return Job(storage.view / cell.name, command, cell.config.iterations)
 
 
 @contextmanager
 def _refreshed(storage: Storage, display: SweepDisplay) -> Generator[None]:
-    """Keep the view of what runs up to date, where runs do not lie in it."""
+    """Keep the local view of running cells up to date while they are stored elsewhere."""
     if storage.is_folder:
         yield
         return
@@ -151,7 +151,7 @@ def _refreshed(storage: Storage, display: SweepDisplay) -> Generator[None]:
 
     def look() -> None:
         while not stop.wait(REFRESH_S):
-            with suppress(RunDirError):  # what cannot be read now is read at the next look
+            with suppress(RunDirError):  # read again at the next refresh
                 storage.fetch_all(display.running)
 
     thread = threading.Thread(target=look, name="view", daemon=True)

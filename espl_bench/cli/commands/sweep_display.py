@@ -1,4 +1,4 @@
-"""How a sweep looks: while it goes on a table of the cells that run, afterwards (or from elsewhere) one of all its cells."""
+"""Progress of a sweep: a live table of the running cells, and the table of all cells that `sweep status` prints."""
 
 import time
 from collections.abc import Sequence
@@ -19,15 +19,14 @@ from espl_bench.sweep.storage import Storage, here
 from espl_bench.utils.formatting import DASH, clock, percent, plain
 
 ROWS = 24
-"""Cells that the live table shows."""
+"""Number of cells that the live table shows."""
 STYLES = {"finished": "green", "running": "cyan", "lost": "yellow", "stopped": "yellow", "failed": "red", "waiting": "dim"}
 
 
 class SweepDisplay(CompareDisplay):
-    """Watches cells on any machine, and writes their attempts down."""
+    """Shows the progress of cells on any machine, and records their attempts in the journal."""
 
     def __init__(self, console: Console, jobs: list[Job], quiet: bool, storage: Storage, journal: Journal) -> None:
-        """`jobs` are those that will be run."""
         super().__init__(console, jobs, quiet)
         self._storage = storage
         self._journal = journal
@@ -36,15 +35,15 @@ class SweepDisplay(CompareDisplay):
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Names of the cells that a process carries on."""
+        """Names of the cells that a process is running."""
         return tuple(self._nodes)
 
     def started(self, job: Job) -> None:
-        """A child of this process carries the cell on."""
+        """Record that a child of this process runs the cell."""
         self.placed(job, here())
 
     def placed(self, job: Job, node: str) -> None:
-        """A process on some machine carries the cell on."""
+        """Record that a process on `node` runs the cell."""
         self._journal.placed(job, node)
         self._nodes[job.name] = node
         self._since.setdefault(job.name, time.monotonic())
@@ -52,12 +51,12 @@ class SweepDisplay(CompareDisplay):
             super().started(job)
 
     def lost(self, job: Job, reason: str) -> None:
-        """The process is gone."""
+        """Record that the cell's process was lost, and print why."""
         self._journal.lost(job, reason)
-        self.said(f"[{self._elapsed()}] {job.name} lost on {self._nodes.pop(job.name)}, goes on elsewhere: {reason}", "yellow")
+        self.said(f"[{self._elapsed()}] {job.name} lost on {self._nodes.pop(job.name)}, continues elsewhere: {reason}", "yellow")
 
     def ended(self, result: JobResult) -> None:
-        """The cell is through."""
+        """Record that the cell has ended, and fetch its results."""
         if result.fate is RunStatus.FINISHED:
             self._storage.fetch(result.job.name)
         self._nodes.pop(result.job.name, None)
@@ -79,11 +78,11 @@ class SweepDisplay(CompareDisplay):
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """How far one cell is."""
+    """Progress of one cell."""
 
     cell: str
     is_: str
-    """finished, failed, stopped, lost (its worker is gone, and no other has begun), running, or waiting."""
+    """finished, failed, stopped, lost (its worker is gone and no other has started), running, or waiting."""
     steps: int
     of: int
     score: float | None
@@ -91,18 +90,18 @@ class CellState:
 
     @property
     def reason(self) -> str:
-        """Of the last attempt's end."""
+        """Reason why the last attempt ended; empty for a finished cell."""
         return self.attempts[-1].reason if self.attempts and self.is_ != "finished" else ""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to a JSON object."""
         attempts = [attempt.model_dump(mode="json") for attempt in self.attempts]
         facts = {"cell": self.cell, "state": self.is_, "steps": self.steps, "of": self.of, "score": self.score}
         return {**facts, "reason": self.reason, "attempts": attempts}
 
 
 def state_of(storage: Storage, cell: Cell) -> CellState:
-    """How far a cell is, in a view that has been fetched. If its driver was killed it counts as running: nobody wrote down its end."""
+    """Read a cell's progress from a fetched view. After its driver was killed it counts as running: its end was not recorded."""
     folder = storage.view / cell.name
     attempts = read_attempts(storage, cell.name)
     summary = read_summary(folder / SUMMARY) if (folder / SUMMARY).exists() else None

@@ -1,4 +1,4 @@
-"""`table`: finished runs side by side."""
+"""`table`: compare finished runs."""
 
 import sys
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, t
 from espl_bench.utils.formatting import plain
 
 PUBLISHED = Path("results")
-"""What a table is made of if nothing is named."""
+"""Folder that a table is made from by default."""
 
 
 def choose_format(wanted: str | None, as_json: bool, markdown: bool) -> Format:
-    """``--format``, or one of its short forms ``--json`` and ``--markdown``. Raises UsageError for more than one, or no form."""
+    """Parse ``--format`` and its short forms ``--json`` and ``--markdown``. Raises UsageError for an unknown format or several."""
     chosen = [*([_format(wanted)] if wanted else []), *([Format.JSON] if as_json else []), *([Format.MARKDOWN] if markdown else [])]
     if len(chosen) > 1:
-        raise UsageError("--format, --json and --markdown name forms of one table; choose one")
+        raise UsageError("--format, --json and --markdown each choose a format; use only one")
     return chosen[0] if chosen else Format.SCREEN
 
 
 def choose_budget(wanted: str | None) -> MatchAxis | None:
-    """``--match``. Raises UsageError for what is no budget."""
+    """Parse ``--match``. Raises UsageError for an unknown budget."""
     if wanted is None:
         return None
     if wanted not in list(MatchAxis):
@@ -35,14 +35,14 @@ def choose_budget(wanted: str | None) -> MatchAxis | None:
 
 
 def choose_paths(given: Sequence[Path] | None, paper_too: bool) -> list[Path]:
-    """The named paths; without any, the published results, which the paper's table can do without. Raises UsageError."""
+    """Return the named paths, or the published results by default. The paper's table also works without any. Raises UsageError."""
     if given:
         return list(given)
     if PUBLISHED.is_dir():
         return [PUBLISHED]
     if paper_too:
         return []
-    raise UsageError("name runs, summary files or folders of runs; there is no results/ here to take them from")
+    raise UsageError("name runs, summary files or folders of runs; there is no results/ here to use by default")
 
 
 def _format(wanted: str) -> Format:
@@ -52,11 +52,11 @@ def _format(wanted: str) -> Format:
 
 
 def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | None, wanted: Format, curves: bool) -> None:
-    """Find, compute, print. Raises UsageError or RunDirError."""
+    """Find the runs, compute the table and print it. Raises UsageError or RunDirError."""
     found = collect(paths)
     _tell_unfinished(found)
     if not found.entries:
-        raise RunDirError(f"no finished run; go on with: espl-bench resume {found.unfinished[0]}")
+        raise RunDirError(f"no finished run; continue with: espl-bench resume {found.unfinished[0]}")
     board = build_board(found.entries, against, budget)
     if wanted is Format.SCREEN:
         console = out_console()
@@ -66,7 +66,7 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
 
 
 def print_paper(paths: Sequence[Path], wanted: Format) -> None:
-    """The paper's comparison beside these runs. Raises RunDirError."""
+    """Print the paper's comparison next to these runs. Raises RunDirError."""
     found = collect(paths) if paths else FoundRun((), ())
     _tell_unfinished(found)
     compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), found.entries)
@@ -88,7 +88,7 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
 
 
 def _tell_unfinished(found: FoundRun) -> None:
-    """Runs that are in no row are named, on stderr, so that nobody takes the table for complete."""
+    """Name the unfinished runs on stderr, so that the table is not taken for complete."""
     console = err_console()
     for folder in found.unfinished:
         console.print(plain(f"! not finished, so not in the table: {folder}", "yellow"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`verify`: whether a run's stored rollouts, graded again, say what the run says. One line, or a table of the differences."""
+"""`verify`: re-grade a run's stored rollouts and print one line if they agree with its records, else the differences."""
 
 import json
 import sys
@@ -16,11 +16,11 @@ from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import percent, plain
 
 SHOWN: Final = 40
-"""Differences in the table; --json has all."""
+"""Number of differences in the table; --json prints all."""
 
 
 def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
-    """Print what was found; 0 if everything agrees, else 1. Raises EsplError for what is no run, or has other data."""
+    """Print the findings; return 0 if everything agrees, else 1. Raises EsplError for a missing run or other data."""
     run_dir = RunDir.open(folder)
     with grading_progress(quiet) as progress:
         found = verify.verify(run_dir, progress)
@@ -43,7 +43,7 @@ def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
 
 
 def _agreement(found: verify.Verification) -> str:
-    looked_at = f"{found.rollouts:,} rollouts in {found.files:,} files, graded again, say what the run says"
+    looked_at = f"{found.rollouts:,} rollouts in {found.files:,} files, re-graded, agree with the run's records"
     if found.summary is None:
         return f"{looked_at}; it is unfinished and has no result yet"
     summary = found.summary
@@ -65,7 +65,7 @@ def _print_differences(found: verify.Verification) -> None:
 
 @contextmanager
 def grading_progress(quiet: bool, words: str = "grading again") -> Generator[verify.Progress]:
-    """A bar on stderr, if that is a terminal and nobody minds."""
+    """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda done, total: None

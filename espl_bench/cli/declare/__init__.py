@@ -1,1 +1,1 @@
-"""Commands as Typer sees them: names, options and help; each calls its namesake in `cli/commands`."""
+"""Command declarations: names, options and help. Each calls its namesake in `cli/commands`."""

@@ -1,4 +1,4 @@
-"""The commands that ask what finished runs say beyond their table: what can be typed. What they do stands in commands/."""
+"""Declarations of the commands that analyse finished runs: `plan`, `attribute` and `contamination`. `cli/commands` implements them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,20 +11,28 @@ from espl_bench.cli.group import AsJson, Quiet
 def plan(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATHS…", help="Runs, or folders of runs, that show the noise. Default: results/.", show_default=False),
+        typer.Argument(
+            metavar="PATHS…", help="Runs, or folders of runs, to estimate the noise from. Default: results/.", show_default=False
+        ),
     ] = None,
     env: Annotated[str, typer.Option("--env", metavar="NAME", help="Environment of the runs.")] = "rulebook",
-    detect: Annotated[str, typer.Option("--detect", metavar="GAP", help="Gap to separate, in percentage points.")] = "3pp",
+    detect: Annotated[str, typer.Option("--detect", metavar="GAP", help="Gap to detect, in percentage points.")] = "3pp",
     methods: Annotated[
         str | None, typer.Option("--methods", metavar="A,B", help="The two methods. Default: the two best.", show_default=False)
     ] = None,
     items: Annotated[
         int | None,
-        typer.Option("--items", metavar="N", min=2, help="Test items. Default: as many as the runs met, and half.", show_default=False),
+        typer.Option(
+            "--items",
+            metavar="N",
+            min=2,
+            help="Number of test items. Default: as many as in the runs, and half of that.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How many seeds, items and samples would separate a gap between two methods, and what they would cost."""
+    """Plan the seeds, items and samples needed to separate a gap between two methods, and their cost."""
     from espl_bench.cli.commands import plan as command
     from espl_bench.cli.commands.table import choose_paths
 
@@ -36,27 +44,30 @@ def attribute(
     other: Annotated[
         list[Path] | None,
         typer.Option(
-            "--other", metavar="RUN", help="Run whose evolved prompt is tried, too. Default: another seed beside it.", show_default=False
+            "--other",
+            metavar="RUN",
+            help="Also try this run's evolved prompt. Default: another seed in the same folder.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="FOLDER", help="Where the runs' model lies now. Default: where it lay.", show_default=False),
+        typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """How much of a gain is in the words and how much in the weights: {base, trained weights} x {root, evolved prompt} on the test.
+    """Attribute a gain to the prompt and to the weights: test {base, trained weights} x {root, evolved prompt}.
 
-    Every cell is kept in the run directory, so a second call goes on where the first was stopped.
+    Each result is saved in the run directory, so a second call continues where the first stopped.
     """
     from espl_bench.cli.commands import attribute as command
 
     command.attribute(runs, other or [], model, quiet, as_json)
 
 
-def quotes(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: AsJson = False) -> None:
-    """Which principles of a run quote training, validation or test items."""
-    from espl_bench.cli.commands import quotes as command
+def contamination(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: AsJson = False) -> None:
+    """List the principles of a run that quote training, validation or test items."""
+    from espl_bench.cli.commands import contamination as command
 
     raise typer.Exit(command.print_quotes(run, as_json))

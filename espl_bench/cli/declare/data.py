@@ -1,4 +1,4 @@
-"""The command line of `data`: what can be typed. What a command does stands in commands/data.py, which is imported when it runs."""
+"""Declaration of the `data` commands. `cli/commands/data.py` implements them and is imported when one runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,21 +9,21 @@ from espl_bench.cli.group import AsJson, Commands
 
 data_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
 
-Env = Annotated[str, typer.Argument(metavar="ENV", help="See [bold]envs[/].", show_default=False)]
-Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="One of several data sets; see [bold]data status[/].")]
+Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment; listed by [bold]envs[/].", show_default=False)]
+Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="One of several data sets; listed by [bold]data status[/].")]
 
 
 @data_app.callback()
 def data() -> None:
-    """Data sets of the environments: what is there, get it, import it, check it.
+    """List, fetch, import and check the environments' data sets.
 
-    They lie in the folder that ESPL_BENCH_DATA names, or in the platform's folder for a user's data.
+    They are stored in the folder named by ESPL_BENCH_DATA, or in the platform's user data folder.
     """
 
 
 @data_app.command()
 def status(as_json: AsJson = False) -> None:
-    """Which data sets the environments need, which are there, and how to get the others."""
+    """List the data sets that the environments need, and how to get those that are missing."""
     from espl_bench.cli.commands import data as command
 
     command.show_status(as_json)
@@ -34,9 +34,9 @@ def get(
     env: Env,
     source: Source = None,
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="COMMIT", help="Another commit than the recorded one, or the newest: main.")
+        str | None, typer.Option("--revision", metavar="COMMIT", help="Commit to fetch instead of the recorded one; main for the newest.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also fetch data sets that are already stored.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch an environment's data sets from the hub."""
@@ -52,12 +52,12 @@ def import_(
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.", show_default=False)],
     source: Source = None,
     problem_column: Annotated[
-        str | None, typer.Option("--problem-column", metavar="NAME", help="Where the problems stand, if it is not obvious; a.b for b in a.")
+        str | None, typer.Option("--problem-column", metavar="NAME", help="Column of the problems, if it is not obvious; a.b for b in a.")
     ] = None,
-    answer_column: Annotated[str | None, typer.Option("--answer-column", metavar="NAME", help="Where the answers stand.")] = None,
+    answer_column: Annotated[str | None, typer.Option("--answer-column", metavar="NAME", help="Column of the answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import a data set from a file, on a machine without a network for instance."""
+    """Import a data set from a file, for example on a machine without a network."""
     from espl_bench.cli.commands import data as command
 
     command.import_file(env, file, split, source, problem_column, answer_column, as_json)
@@ -68,7 +68,7 @@ def check(
     env: Env,
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", metavar="ENV", help="Also look for its problems in the sets of this environment; may be repeated."),
+        typer.Option("--against", metavar="ENV", help="Also look for its problems in the data sets of this environment; may be repeated."),
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="SPLIT=FILE", help="A file of your own, for [bold]jsonl[/]; may be repeated.")
@@ -78,7 +78,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Counts, repetitions, identity, answers the grader does not accept, problems that splits share, licences."""
+    """Check the data of an environment: counts, repetitions, identity, rejected answers, overlaps between splits, licences."""
     from espl_bench.cli.commands import data as command
 
     command.check(env, tuple(against or ()), tuple(data or ()), tuple(env_option or ()), as_json)

@@ -1,4 +1,4 @@
-"""The command line of `grade`: what can be typed. What it does stands in commands/grade.py, which is imported when it runs."""
+"""Declaration of `grade`. `cli/commands/grade.py` implements it and is imported when it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,28 +8,40 @@ import typer
 from espl_bench.cli.group import AsJson, Quiet
 from espl_bench.errors import UsageError
 
-WHAT, HOW = "What is graded", "How"
+WHAT, HOW = "Answers", "Rules"
 
-Gold = Annotated[str | None, typer.Option("--gold", help="The true answer.", rich_help_panel=WHAT, metavar="G", show_default=False)]
-Answer = Annotated[str | None, typer.Option("--answer", help="What a model wrote.", rich_help_panel=WHAT, metavar="A", show_default=False)]
-Jsonl = Annotated[Path | None, typer.Option("--jsonl", help="A file of answers.", rich_help_panel=WHAT, metavar="FILE", show_default=False)]
-Extract = Annotated[str, typer.Option("--extract", help="Where the answer stands; see above.", rich_help_panel=HOW, metavar="WHERE")]
+Gold = Annotated[str | None, typer.Option("--gold", help="Correct answer.", rich_help_panel=WHAT, metavar="G", show_default=False)]
+Answer = Annotated[str | None, typer.Option("--answer", help="Model's response.", rich_help_panel=WHAT, metavar="A", show_default=False)]
+Jsonl = Annotated[
+    Path | None, typer.Option("--jsonl", help="File of answers to grade.", rich_help_panel=WHAT, metavar="FILE", show_default=False)
+]
+Extract = Annotated[str, typer.Option("--extract", help="Where to find the answer; see above.", rich_help_panel=HOW, metavar="WHERE")]
 MatchTypes = Annotated[
     str | None,
     typer.Option(
-        "--match-types", help="Search anywhere, for these: latex, expr, string.", rich_help_panel=HOW, metavar="A,B,…", show_default=False
+        "--match-types",
+        help="Search the whole text for these types: latex, expr, string.",
+        rich_help_panel=HOW,
+        metavar="A,B,…",
+        show_default=False,
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict/--no-strict", help="Variables matter; a set is no tuple.", rich_help_panel=HOW)]
-SetRelations = Annotated[bool, typer.Option("--set-relations", help="An inequality may answer for a set.", rich_help_panel=HOW)]
+Strict = Annotated[
+    bool, typer.Option("--strict/--no-strict", help="Distinguish variable names, and sets from tuples.", rich_help_panel=HOW)
+]
+SetRelations = Annotated[bool, typer.Option("--set-relations", help="Accept an inequality as the answer for a set.", rich_help_panel=HOW)]
 Precision = Annotated[
     int | None,
-    typer.Option("--precision", help="Decimals compared. Default: 6.", rich_help_panel=HOW, metavar="N", min=0, show_default=False),
+    typer.Option("--precision", help="Decimal places to compare. Default: 6.", rich_help_panel=HOW, metavar="N", min=0, show_default=False),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", help="Seconds per answer, a fifteenth in CPU time. Default: 15.", rich_help_panel=HOW, metavar="S", show_default=False
+        "--timeout",
+        help="Seconds per answer; a fifteenth of it limits CPU time. Default: 15.",
+        rich_help_panel=HOW,
+        metavar="S",
+        show_default=False,
     ),
 ]
 Memory = Annotated[
@@ -53,30 +65,30 @@ def grade(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Grade answers: explain one verdict (--gold, --answer), or grade a file (--jsonl).
+    """Grade answers: explain one verdict (--gold, --answer) or grade a file (--jsonl).
 
-    A file has one JSON object a line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
-    prediction). With --json, a line with id and outcome is printed for
-    each, and the counts go to stderr. A line may have [bold]options[/], an object with any of
+    A file has one JSON object per line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
+    prediction). With --json, one line with id and outcome is printed per
+    answer, and the counts go to stderr. A line may have [bold]options[/], an object with any of
     match_types, precision, numeric_precision, strict,
     allow_set_relation_comp.
 
-    Where the answer stands (--extract):
+    Where to find the answer (--extract):
 
-    [bold]none[/]: what was written is the answer, nothing is looked for in it.
+    [bold]none[/]: the whole text is the answer.
 
-    [bold]boxed[/]: in the last box; one that is not closed is no answer.
+    [bold]boxed[/]: in the last box; an unclosed box is not an answer.
 
-    [bold]answer_line[/]: behind the last "Answer:" that begins a line.
+    [bold]answer_line[/]: after the last "Answer:" at the start of a line.
 
-    [bold]boxed_or_answer_line[/]: there, if there is no box.
+    [bold]boxed_or_answer_line[/]: boxed if there is a box, else answer_line.
 
     [bold]anywhere[/]: wherever math-verify finds one.
 
-    [bold]auto[/]: as boxed if there is a box, else as none.
+    [bold]auto[/]: boxed if there is a box, else none.
 
-    All but none cut off thinking first. A line whose options have
-    match_types is searched whole, whatever is given here.
+    All except none remove thinking first. If a line's options have
+    match_types, its whole text is searched whatever --extract says.
     """
     from espl_bench.cli.commands import grade as command
 

@@ -1,4 +1,4 @@
-"""The command line of `results`: what can be typed. What a command does stands in commands/results.py, which is imported when it runs."""
+"""Declaration of the `results` commands. `cli/commands/results.py` implements them and is imported when one runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,29 +9,30 @@ from espl_bench.cli.group import AsJson, Commands, Quiet
 
 results_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
 
-Root = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the published results.")]
+Root = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of published results.")]
 
 
 @results_app.callback()
 def results() -> None:
-    """Published results: one small file per run, graded again before it gets in, and the tables made from all of them."""
+    """Published results: one record per run, re-graded before it is accepted, and the tables made from them."""
 
 
 @results_app.command()
 def add(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run directories, or folders of them.", show_default=False)],
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Whose folder they go to. Default: the environment's.", show_default=False)
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Study to add them to. Default: the environment's name.", show_default=False),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a seed that is published already.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a seed that is already published.")] = False,
     root: Root = Path("results"),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Publish finished runs, after grading every stored rollout again.
+    """Publish finished runs, after re-grading every stored rollout.
 
-    Refused are changed, damaged and unfinished runs, other data than the published runs met, a seed that is there already, and seeds of one
-    method that were run with different configurations.
+    A run is refused if it is changed, damaged or unfinished, if its data differ from those of the published runs, if its seed is already
+    published, or if other seeds of the method have another configuration.
     """
     from espl_bench.cli.commands import results as command
 
@@ -40,7 +41,7 @@ def add(
 
 @results_app.command("list")
 def list_(root: Root = Path("results"), as_json: AsJson = False) -> None:
-    """What is published."""
+    """List the published results."""
     from espl_bench.cli.commands import results as command
 
     command.show(root, as_json)
@@ -49,10 +50,10 @@ def list_(root: Root = Path("results"), as_json: AsJson = False) -> None:
 @results_app.command()
 def check(
     root: Root = Path("results"),
-    write: Annotated[bool, typer.Option("--write", help="Make generated files anew.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Regenerate the generated files.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Whether every record is sound, belongs where it lies, and the generated files are what the records make."""
+    """Check that every record is valid and in the right folder, and that the generated files are up to date."""
     from espl_bench.cli.commands import results as command
 
     raise typer.Exit(command.check(root, write, as_json))

@@ -1,4 +1,4 @@
-"""The command line of `sweep`: what can be typed. What a command does stands in commands/sweep.py, which is imported when it runs."""
+"""Declaration of the `sweep` commands. `cli/commands/sweep.py` implements them and is imported when one runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,13 @@ from espl_bench.cli.group import AsJson, Commands, Quiet
 sweep_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
 
 WHERE = "Where it runs"
-Out = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's folder or URL.", show_default=False)]
+Out = Annotated[str, typer.Argument(metavar="SWEEP", help="Folder or URL of the sweep.", show_default=False)]
 Address = Annotated[
     str | None,
     typer.Option(
         "--address",
         metavar="ADDRESS",
-        help="A running Ray cluster: HOST:PORT, or auto. Default: Ray on this machine.",
+        help="Address of a running Ray cluster: HOST:PORT, or auto. Default: Ray on this machine.",
         rich_help_panel=WHERE,
         show_default=False,
     ),
@@ -26,7 +26,7 @@ Jobs = Annotated[
     typer.Option(
         "--jobs",
         metavar="N",
-        help="Without Ray, N cells at a time on this machine. Default where Ray is not installed: 1.",
+        help="Run N cells at a time on this machine, without Ray. Default if Ray is not installed: 1.",
         rich_help_panel=WHERE,
         min=1,
         show_default=False,
@@ -34,24 +34,24 @@ Jobs = Annotated[
 ]
 Growing = Annotated[
     bool,
-    typer.Option("--growing", help="The cluster may still get nodes: cells that fit none wait for one.", rich_help_panel=WHERE),
+    typer.Option("--growing", help="Let cells that fit no node wait for a new one, on a cluster that grows.", rich_help_panel=WHERE),
 ]
 
 
 @sweep_app.callback()
 def sweep() -> None:
-    """Grids of runs, on this machine or on a Ray cluster: methods x environments x models x seeds from one TOML file."""
+    """Run grids from a TOML file: methods x environments x models x seeds, on this machine or on a Ray cluster."""
 
 
 @sweep_app.command()
 def run(
-    grid: Annotated[Path, typer.Argument(metavar="GRID.toml", help="See docs/sweeps.md.", show_default=False)],
+    grid: Annotated[Path, typer.Argument(metavar="GRID.toml", help="Grid to run; described in docs/sweeps.md.", show_default=False)],
     out: Annotated[
         str | None,
         typer.Option(
             "--out",
             metavar="PLACE",
-            help="Folder that all nodes share, or a URL that fsspec knows. Default: the grid's out.",
+            help="Folder that all nodes share, or a URL that fsspec can open. Default: the grid's out.",
             rich_help_panel="Output",
             show_default=False,
         ),
@@ -59,14 +59,14 @@ def run(
     address: Address = None,
     jobs: Jobs = None,
     growing: Growing = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and stop.", rich_help_panel="Output")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells without running them.", rich_help_panel="Output")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every cell of a grid, and print the table.
 
-    Finished cells in the place are kept and unfinished ones resumed, so the same command goes on after a stop.
-    Ctrl-C lets the cells that run save; a second one ends them at once.
+    Finished cells are kept and unfinished ones are resumed. Repeat the command to continue after a stop.
+    Ctrl-C lets running cells save first; a second one ends them at once.
     """
     from espl_bench.cli.commands import sweep as command
 
@@ -85,7 +85,7 @@ def resume(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a sweep that was stopped, and try its failed cells again."""
+    """Resume a stopped sweep, and try its failed cells again."""
     from espl_bench.cli.commands import sweep as command
 
     raise typer.Exit(command.resume(place, command.Means(address, jobs, growing), quiet, as_json))
@@ -93,7 +93,7 @@ def resume(
 
 @sweep_app.command()
 def status(place: Out, as_json: AsJson = False) -> None:
-    """How far each cell is, where it ran, and why it failed; also while the sweep goes on elsewhere."""
+    """Show each cell's progress, where it ran and why it failed, also while the sweep runs elsewhere."""
     from espl_bench.cli.commands import sweep as command
 
     command.show_status(place, as_json)

@@ -77,7 +77,7 @@ function finalColumns(test, looks) {
     { key: "ci", title: "95 % CI", value: (row) => row.ci95[1], cell: (row) => interval(...row.ci95) },
     { key: "gap", title: `Δ ${test.reference}`, hint: `paired difference to ${test.reference}`, value: (row) => gap(row, "mean"), cell: (row) => signed(gap(row, "mean")) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => gap(row, "low"), cell: (row) => interval(gap(row, "low"), gap(row, "high"), signed) },
-    { key: "rank", title: "rank", hint: "what the intervals leave open", value: (row) => row.rank && row.rank[0] + row.rank[1], cell: (row) => rankRange(row.rank) },
+    { key: "rank", title: "rank", hint: "ranks that the intervals allow", value: (row) => row.rank && row.rank[0] + row.rank[1], cell: (row) => rankRange(row.rank) },
     { key: "valid", title: "valid.", hint: "validation score", value: (row) => row.validation, cell: (row) => points(row.validation) },
     { key: "better", title: "P", hint: "chance that a run scores above one of the reference", value: (row) => gap(row, "p_improvement"), cell: (row) => decimals(gap(row, "p_improvement")) },
     { key: "p", title: "p", hint: "paired permutation over items, for these runs only", value: (row) => gap(row, "p_permutation"), cell: (row) => decimals(gap(row, "p_permutation"), 3) },
@@ -86,7 +86,7 @@ function finalColumns(test, looks) {
     { key: "rollouts", title: "rollouts", value: (row) => row.cost.rollouts, cell: (row) => count(row.cost.rollouts) },
     { key: "tokens", title: "tokens", hint: "generated in training, mean per run", value: (row) => row.cost.generated_tokens, cell: (row) => count(row.cost.generated_tokens) },
     { key: "reflection", title: "reflection", hint: "tokens the editor wrote", value: (row) => row.cost.reflection_tokens, cell: (row) => count(row.cost.reflection_tokens) },
-    { key: "evaluation", title: "evaluation", hint: "tokens sampled in evaluations, priced apart", value: (row) => row.cost.eval_tokens, cell: (row) => count(row.cost.eval_tokens) },
+    { key: "evaluation", title: "evaluation", hint: "tokens sampled in evaluations, counted separately", value: (row) => row.cost.eval_tokens, cell: (row) => count(row.cost.eval_tokens) },
     { key: "wall", title: "time", value: (row) => row.cost.wall_s, cell: (row) => duration(row.cost.wall_s) },
   ];
 }

@@ -471,7 +471,7 @@ def test_a_template_that_refuses_a_role_says_so(tmp_path: Path) -> None:
     chat = load(make_model(tmp_path, chat_template=strict)).chat
     with pytest.raises(ModelError) as caught:
         chat.encode([Message("system", "w1"), Message("user", "w2")])
-    one_line(caught.value, "no system role", "prompt_placement")
+    one_line(caught.value, "no system role", "--placement user")
 
 
 def test_a_missing_model_folder_is_one_line(tmp_path: Path) -> None:

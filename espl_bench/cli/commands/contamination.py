@@ -1,4 +1,4 @@
-"""`quotes`: which principles of a run quote items of its environment."""
+"""`contamination`: list the principles of a run that quote items of its environment."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ SHOWN = 40
 
 
 def print_quotes(folder: Path, as_json: bool) -> int:
-    """Look at every prompt that was ever born. Returns 1 if one quotes an item, else 0. Raises EsplError."""
+    """Check every prompt of the run. Returns 1 if one quotes an item, else 0. Raises EsplError."""
     run = RunDir.open(folder)
     known = ContaminationIndex.of(environment_of(run.config()))
     born = [event for event in read_events(run) if isinstance(event, BornEvent)]
