@@ -23,7 +23,7 @@ class WordsAt:
 
 
 def words_over_time(prompts: Sequence[PromptView], metrics: Sequence[MetricsRow], population_size: int) -> Iterator[WordsAt]:
-    """One entry per iteration. Prompts in order of birth; the newest `population_size` live."""
+    """Measure every iteration. Prompts must be in order of birth; the newest `population_size` are alive."""
     words = {prompt.id: [word for principle in prompt.principles for word in principle.split()] for prompt in prompts}
     distances: dict[tuple[int, int], float] = {}
     for row in metrics:

@@ -31,7 +31,7 @@ class Duel:
 
 
 def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
-    """Prompt id → its ratings from birth on, from a population log."""
+    """Map each prompt id to its ratings from birth on, from a population log."""
     found: dict[int, list[RatedAt]] = {}
     for event in events:
         if isinstance(event, BornEvent):
@@ -51,7 +51,7 @@ def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
 
 
 def duels(events: Sequence[PopulationEvent], tie: float) -> Iterator[Duel]:
-    """Every pair of every ranking in which one was the favourite. Mean rewards within `tie` are a draw, as in the rating itself."""
+    """Yield every ranked pair that has a favourite. Mean rewards within `tie` are a draw, as in the rating."""
     past = histories(events)
     for event in events:
         if not isinstance(event, RatedEvent) or not event.ratings:

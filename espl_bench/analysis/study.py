@@ -25,7 +25,7 @@ class RunRecord:
     """One row per iteration."""
     timing: tuple[TimingRow, ...]
     events: tuple[PopulationEvent, ...]
-    """The population's log."""
+    """Log of the population."""
 
     @property
     def name(self) -> str:

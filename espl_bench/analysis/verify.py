@@ -134,7 +134,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
 
 
 def _regrade_file(found: Verification, examiner: Examiner, step: int, split: RolloutKind) -> list[RegradedRollout] | None:
-    """Grade a file again; None if it or a line of it cannot be used, so that nothing can be computed from it."""
+    """Re-grade a file; None if the file or one of its lines is invalid, so that nothing can be computed from it."""
     path = found.run_dir.rollout_path(step, split)
     name = path.relative_to(found.run_dir.path).as_posix()
     found.files += 1
@@ -182,7 +182,7 @@ def _compare_evaluation(found: Verification, examiner: Examiner, row: Evaluation
 
 
 def _compare_summary(found: Verification, summary: Summary, evaluations: Evaluations, test: Sequence[RegradedRollout] | None) -> None:
-    """The result against the rows of the evaluations' log, and what it says of the test against the rollouts of the last one."""
+    """Compare the summary with the log of evaluations, and its test results with the rollouts of the last test."""
     for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):
         row = evaluations.get((summary.steps, split))
         found.compare(SUMMARY, f"{split} score", score, None if row is None else row.score)

@@ -221,7 +221,7 @@ class LiveDisplay:
 
 
 def result_panel(summary: Summary, folder: Path) -> RenderableType:
-    """What a finished run found, for a terminal; the last line names the run."""
+    """Lay out a finished run's result for a terminal; the last line names the run."""
     grid = facts_grid()
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()

@@ -11,7 +11,7 @@ from espl_bench.runs.summary import Summary
 from espl_bench.utils.hashing import SHOWN_HASH
 
 REFERENCE = "base"
-"""The method that differences are taken against unless another is named."""
+"""Default method that differences are taken against."""
 
 Runs = Mapping[int, Summary]
 """Runs of one method, by seed."""
@@ -38,7 +38,7 @@ class MethodRuns:
 
     @property
     def control(self) -> str | None:
-        """What was taken away from all of its runs."""
+        """Learning signal that was removed from all of its runs."""
         return next(iter(self.runs.values())).control
 
     @property

@@ -42,7 +42,7 @@ def examined(record: RunRecord) -> list[Examined]:
 
 
 def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
-    """None where nothing was rated."""
+    """Draw both panels; None if nothing was rated."""
     rated = [record for record in records if any(isinstance(event, RatedEvent) and len(event.means) > 1 for event in record.events)]
     if not rated:
         return None

@@ -105,7 +105,7 @@ def _patch(kind: str) -> Any:
 
 
 def _shares(runs: Sequence[RunRecord]) -> tuple[list[int], list[Mapping[str, float]]]:
-    """Mean shares over the runs at each step that all of them have made."""
+    """Average the shares over the runs at each step that all of them have reached."""
     steps = [row.step for row in min((run.metrics for run in runs), key=len)]
     rows = [[run.metrics[place].outcomes for run in runs] for place in range(len(steps))]
     return steps, [{kind: mean(row.get(kind, 0.0) for row in at) for kind in {kind for row in at for kind in row}} for at in rows]
@@ -120,7 +120,7 @@ MISMATCH: Mapping[str, str] = {
 
 
 def draw_mismatch(records: Sequence[RunRecord]) -> "Figure | None":
-    """How far the trainer's probabilities are from the sampler's. None where no weights learn."""
+    """Draw the distance between the trainer's and the sampler's probabilities. None if no weights are trained."""
     learning = _by_label([record for record in records if any(row.train.get("ratio_mean") is not None for row in record.metrics)])
     if not learning:
         return None

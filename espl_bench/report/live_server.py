@@ -68,7 +68,8 @@ class WatchedRun:
         """Return the list of a run's rollouts, or the texts of one piece; None if there is no such piece. Raises RunDirError."""
         with self._lock:
             run = record.run
-            shelf = self._shelves.setdefault(run.path, RolloutIndex(run, find_baseline(record.view.config.method.baseline)))
+            baseline = find_baseline(record.view.config.method.baseline)
+            rollout_index = self._rollout_indexes.setdefault(run.path, RolloutIndex(run, baseline))
             if piece is None:
                 return rollout_index.index().to_json()
             rows = rollout_index.piece(piece)

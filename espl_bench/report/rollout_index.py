@@ -45,7 +45,7 @@ class RolloutIndex:
         return index
 
     def piece(self, name: str) -> list[RolloutRow] | None:
-        """The rollouts of a piece, read from its place in the file; None if there is none of that name. Raises RunDirError."""
+        """Read the rollouts of a piece from its offset in the file; None if there is no such piece. Raises RunDirError."""
         stem, _, rest = name.partition("+")
         start = int(rest) if rest.isascii() and rest.isdecimal() else 0
         file = next((each for each in rollout_files(self._run) if each.name == stem), None)

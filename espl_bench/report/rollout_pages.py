@@ -41,7 +41,7 @@ class Sample:
 
     file: RolloutFile
     stored: int
-    """Rollouts in the file."""
+    """Number of rollouts in the file."""
     rows: tuple[RolloutRow, ...]
     advantages: tuple[float | None, ...]
     """Reward minus the mean of the baseline set; None in an evaluation and for a rollout that could not be graded."""
@@ -67,7 +67,7 @@ def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterato
 
 
 def sample_of(file: RolloutFile, rows: Sequence[RolloutRow], baseline: Baseline) -> Sample:
-    """A whole file."""
+    """Make the sample of a whole file."""
     worth = _advantages(rows, baseline) if file.split is None else [None] * len(rows)
     return Sample(file, len(rows), tuple(rows), tuple(worth))
 
@@ -153,7 +153,7 @@ def pieces(sample: Sample) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def texts(rows: Iterable[RolloutRow]) -> list[dict[str, Any]]:
-    """What is only read when a rollout is looked at."""
+    """Extract the texts, which are loaded only when a rollout is viewed."""
     return [_text(row) for row in rows]
 
 
@@ -171,5 +171,5 @@ def _text(row: RolloutRow) -> dict[str, Any]:
 
 
 def _per_turn(values: Sequence[Sequence[int]], turns: int) -> list[list[int]]:
-    """A list for each turn, empty where a run is older than the column or its engine knew no tokens."""
+    """Return a list for each turn, empty if the run is older than the column or its engine has no tokens."""
     return [list(each) for each in values] if len(values) == turns else [[] for _ in range(turns)]

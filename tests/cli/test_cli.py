@@ -26,7 +26,7 @@ from rich.text import Text
 from espl_bench import __version__, registry
 from espl_bench.accounting.budget import Budget
 from espl_bench.cli import generate_options
-from espl_bench.cli.app import invoke
+from espl_bench.cli.app import app, invoke
 from espl_bench.cli.commands import catalogue, compare
 from espl_bench.cli.commands import run as run_command
 from espl_bench.cli.commands.batch import BatchPlan

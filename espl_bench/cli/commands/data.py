@@ -34,7 +34,7 @@ def show_status(as_json: bool) -> None:
 
 
 def _specs() -> Iterator[EnvironmentSpec]:
-    """The environments that can be loaded; `envs` tells about the others."""
+    """Yield the environments that can be loaded; `envs` reports the others."""
     for name in names(ENVIRONMENTS):
         try:
             yield find_environment(name)

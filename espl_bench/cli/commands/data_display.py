@@ -28,7 +28,7 @@ START: Final = 70
 
 
 def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
-    """Every data set, and the commands for those that are missing."""
+    """Lay out every data set, and the commands that fetch the missing ones."""
     grid = plain_table("environment", "split", "data set", "items", "identity", "origin", "licence")
     for each in found:
         state = each.origin if each.stored else ("damaged" if each.fault else "missing")

@@ -174,7 +174,7 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
 
 
 def _met(row: RolloutRow) -> str:
-    """The limit that ended a rollout, and into how many token sequences it was split, if into more than one."""
+    """Name the limit that ended a rollout, and its number of token sequences if there are several."""
     limit = f"; ended by the limit on {row.limit}" if row.limit else ""
     split = f"; {row.segments} segments, because the chat template would not extend what stood before" if row.segments > 1 else ""
     return limit + split

@@ -115,7 +115,7 @@ def state_of(storage: Storage, cell: Cell) -> CellState:
 
 
 def status_table(states: Sequence[CellState]) -> Table:
-    """All cells."""
+    """Lay out all cells."""
     table = plain_table("cell", "state", "steps", "score", "attempts", "lost", "node", "reason")
     for state in states:
         last = state.attempts[-1] if state.attempts else None
