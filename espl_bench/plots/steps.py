@@ -92,7 +92,9 @@ def draw_outcomes(records: Sequence[RunRecord]) -> "Figure | None":
         place.set_ylim(0, 100)
         place.margins(x=0)
     present = [
-        kind for kind in OUTCOME_COLOURS if any(row.outcomes.get(kind) for runs in methods.values() for run in runs for row in run.metrics)
+        kind
+        for kind in OUTCOME_COLOURS
+        if any(row.outcomes.get(Outcome(kind)) for runs in methods.values() for run in runs for row in run.metrics)
     ]
     figure.legend([_patch(kind) for kind in present], [kind.replace("_", " ") for kind in present], loc="outside lower center", ncols=6)
     return figure

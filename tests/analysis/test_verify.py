@@ -126,7 +126,7 @@ def test_a_file_that_was_cut_or_is_missing_is_named(folder: Path, capsys: Captur
     (folder / "rollouts/validation_000002.jsonl").unlink()
     found = {place: rest for place, *rest in differences(capsys, folder)}
     assert found["rollouts/validation_000002.jsonl"] == ["file", "rollouts", "cannot be read (No such file or directory)"]
-    assert found["rollouts/test_000000.jsonl line 200"] == ["line", "a rollout", "not JSON"]
+    assert found["rollouts/test_000000.jsonl line 200"] == ["line", "a rollout", "not JSON (Unterminated string starting at)"]
 
 
 def test_rollouts_that_were_left_out_are_missed(folder: Path, capsys: Capture):
