@@ -23,6 +23,7 @@ from espl_bench.cli import generate_options
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands import catalogue, compare
 from espl_bench.cli.commands import run as run_command
+from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.options import Chosen, parse_pairs
 from espl_bench.cli.options_table import RUN_OPTIONS
@@ -401,12 +402,13 @@ def test_ctrl_c_reaches_each_child_once_and_waits_for_it(tmp_path: Path):
     jobs = [Job(tmp_path / mark.name[-1], (sys.executable, "-c", SAVES, str(mark)), 1) for mark in marks]
     driver = tmp_path / "driver.py"
     driver.write_text(
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from pathlib import Path\nfrom espl_bench.sweep.processes import Job, run_all\nfrom test_cli import Notes\n"
         f"jobs = [Job(Path(f), tuple(c), 1) for f, c in {[(str(job.folder), list(job.command)) for job in jobs]!r}]\n"
         "print([result.fate.value for result in run_all(jobs, 2, Notes())])\n"
     )
-    command = [sys.executable, str(driver), str(Path(__file__).parent)]
+    here = Path(__file__).parent
+    command = [sys.executable, str(driver), str(here), str(here.with_name("support"))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not all(mark.exists() for mark in marks[:2]) and time.monotonic() < deadline:
@@ -434,7 +436,7 @@ def finishing(folder: Path, summary: Summary) -> Job:
 
 def test_a_comparison_ends_in_a_table_also_when_a_run_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     jobs = [finishing(tmp_path / f"{method}-s0", make_summary(method)) for method in ("base", "espl")]
-    plan = compare.Plan(tmp_path, (*jobs, script(tmp_path / "rl_only-s0", "import sys; sys.exit('espl-bench: no such model')")))
+    plan = BatchPlan(tmp_path, (*jobs, script(tmp_path / "rl_only-s0", "import sys; sys.exit('espl-bench: no such model')")))
     assert compare.carry_out(plan, 1, quiet=False, as_json=True) == 1
     out, err = capsys.readouterr()
     assert [row["method"] for row in json.loads(out)["tables"][0]["rows"]] == ["base", "espl"]
@@ -444,7 +446,7 @@ def test_a_comparison_ends_in_a_table_also_when_a_run_fails(tmp_path: Path, caps
 
 
 def test_a_finished_comparison_runs_nothing_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    plan = compare.Plan(tmp_path, (script(tmp_path / "espl-s0", "import sys; sys.exit('started')"),))
+    plan = BatchPlan(tmp_path, (script(tmp_path / "espl-s0", "import sys; sys.exit('started')"),))
     (tmp_path / "espl-s0").mkdir()
     (tmp_path / "espl-s0" / "summary.json").write_text(make_summary().to_json())
     assert compare.carry_out(plan, 1, quiet=True, as_json=False) == 0
