@@ -55,8 +55,8 @@ def former_names(model: type[Section]) -> Mapping[str, str]:
 
 def flatten(config: Section) -> dict[str, Any]:
     """Return every choice by flat name."""
-    values = {None: config} | {name: getattr(config, name) for name in type(config).model_fields}
-    return {name: getattr(values[each.section or None], each.field) for name, each in flat_fields(type(config)).items()}
+    fields = flat_fields(type(config)).items()
+    return {name: getattr(getattr(config, each.section) if each.section else config, each.field) for name, each in fields}
 
 
 def into_sections(model: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_equal_configurations_give_equal_bytes(tmp_path):
         start(tmp_path / name, lr=0.1)
         texts.append((tmp_path / name / "config.json").read_bytes())
     assert texts[0] == texts[1]
-    assert texts[0].startswith(b'{\n  "method": {\n') and texts[0].endswith(b"}\n")
+    assert texts[0].startswith(b'{\n  "schema": "espl-bench/config/2",\n  "method": {\n') and texts[0].endswith(b"}\n")
 
 
 def test_a_folder_that_holds_a_run_is_not_started_again(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import trueskill
 from scripted_engine import Call
 
-from espl_bench import registry, runner
+from espl_bench import build, registry, runner
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.method import Method, Shown
@@ -51,13 +51,13 @@ def run(config: RunConfig, folder: Path, engine=None):
     """A run with the engine of the configuration, or with this one."""
     with pytest.MonkeyPatch.context() as patch:
         if engine is not None:
-            patch.setattr(runner, "open_engine", lambda config: engine)
+            patch.setattr(build, "open_engine", lambda config: engine)
         return runner.run(config, folder, Silent())
 
 
 def open_run(config: RunConfig, engine):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "open_engine", lambda config: engine)
+        patch.setattr(build, "open_engine", lambda config: engine)
         return runner.open_run(config)
 
 
