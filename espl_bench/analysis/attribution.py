@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from espl_bench.build import open_run
+from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
@@ -120,7 +120,13 @@ Progress = Callable[[str, int, int], None]
 """Told the cell, and how many of how many episodes of it are done."""
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress, model: Path | None = None) -> Attribution:
+def attribute(
+    folders: Sequence[Path],
+    others: Sequence[Path],
+    progress: Progress,
+    model: Path | None = None,
+    open_engine: OpenEngine | None = None,
+) -> Attribution:
     """Evaluate what is missing, and compute.
 
     Args:
@@ -128,6 +134,7 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
         others: runs whose evolved prompt is tried on each, each on the first of `folders` that it is not; empty: not tried.
         progress: hears of every cell.
         model: where the runs' model lies now; None: where it lay.
+        open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
 
     Raises RunDirError for a run that is unfinished or whose checkpoint is not that of its end, EsplError as opening it does.
     """
@@ -138,11 +145,17 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
         words = {PromptChoice.ROOT: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
-        measured.append(asyncio.run(measure(folder, words, progress, model)))
+        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))
     return compute(measured)
 
 
-async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
+async def measure(
+    folder: Path,
+    words: Mapping[PromptChoice, tuple[str, ...]],
+    progress: Progress,
+    model: Path | None = None,
+    open_engine: OpenEngine | None = None,
+) -> Cells:
     """Every pair of weights and words, those on file included. Writes the file after each."""
     run = RunDir.open(folder)
     summary, commit = run.summary(), run.last_commit()
@@ -152,7 +165,8 @@ async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], p
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
-        bench = open_run(_with_model(run, model))
+        config = _with_model(run, model)
+        bench = open_run(config, given=GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN)
         try:
             run.refuse_other_data(bench.env.data_identity())
             await bench.engine.load(commit.folder)

@@ -11,7 +11,9 @@ from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control
 from espl_bench.engines.source import fastest_engine
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import UsageError
+from espl_bench.method import Method
 from espl_bench.registry import find_environment, find_method
 from espl_bench.utils.validation import first_fault
 
@@ -19,10 +21,13 @@ METHOD_CHOICES = ("selector", "crossover_prob", "baseline", "editor", "shown", "
 """Fields of Method that an option may override."""
 
 
-def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
-    """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line."""
-    spec = find_environment(env)
-    row = find_method(method)
+def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+    """Defaults, then the environment's, then the preset's, then `choices` (those that are not None). Raises UsageError in one line.
+
+    Method and environment are named as they are registered, or given themselves.
+    """
+    spec = find_environment(env) if isinstance(env, str) else env
+    row = find_method(method) if isinstance(method, str) else method
     given = {name: value for name, value in choices.items() if value is not None}
     chosen = frozenset(given)
     own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
@@ -38,8 +43,8 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     values.setdefault("model", spec.model)
     values.setdefault("engine", fastest_engine())
     if values["model"] is None:
-        raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
-    config = _validated({**values, "method": row, "env": env}, source="options")
+        raise UsageError(f"environment '{spec.name}' ships no model; name one with --model (a folder or a hub id)")
+    config = _validated({**values, "method": row, "env": spec.name}, source="options")
     if config.method.learns_weights and config.temperature == 0:
         raise UsageError("options: weights cannot learn from greedy rollouts; set --temperature above 0, e.g. 1.0")
     if config.clip_low is not None and config.clip_high is not None and config.clip_low > config.clip_high:
