@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+WAKE_S = 0.5
+"""Seconds after which a waiting thread looks up: a signal that another thread received is handled only then."""
 
 
 def run_to_end(work: Coroutine[Any, Any, Result], on_interrupt: Callable[[], None]) -> Result:
@@ -21,7 +24,13 @@ def run_to_end(work: Coroutine[Any, Any, Result], on_interrupt: Callable[[], Non
     with ThreadPoolExecutor(1, thread_name_prefix="espl-bench") as thread:
         done = thread.submit(asyncio.run, work)
         try:
-            return done.result()
+            return _result(done)
         except KeyboardInterrupt:
             on_interrupt()
-            return done.result()
+            return _result(done)
+
+
+def _result(done: Future[Result]) -> Result:
+    while not done.done():
+        wait([done], WAKE_S)
+    return done.result()
