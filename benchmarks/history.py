@@ -83,10 +83,9 @@ def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     done = rollouts // PER_STEP
     choices = {"model": "scripted", "steps": done + ITERATIONS, "eval_every": 0, "eval_samples": 1, "population_size": alive, "seed": 1}
     config = resolve("espl", "rulebook", {**choices, "checkpoint_every": 10, "editor_max_tokens": 128})
-    runner.open_engine = lambda config: Forgetful()
     lay_out(folder, config, done, prompts, alive)
     watch = Watch()
-    runner.resume(folder, watch)
+    runner.resume(folder, reporter=watch, engine=Forgetful())
     closed = time.process_time() - watch.last
     print(
         json.dumps(

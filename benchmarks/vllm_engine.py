@@ -14,16 +14,14 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from espl_bench import runner
+from espl_bench.build import GivenObjects, open_run
 from espl_bench.config.resolve import resolve
-from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.engine import VllmEngine
@@ -39,21 +37,10 @@ from espl_bench.types import Split, TrajectoryGroup
 PROBLEMS, GROUP = 40, 5
 
 
-@dataclass(frozen=True)
-class Kept:
-    """An engine that several benches use one after the other."""
-
-    engine: VllmEngine
-
-    def __call__(self, config: RunConfig) -> VllmEngine:
-        """In place of `open_engine`."""
-        return self.engine
-
-
 def bench_of(method: str, engine: VllmEngine, **choices: Any) -> RunContext:
     """A run's parts around an engine that is there already."""
-    runner.open_engine = Kept(engine)  # pyright: ignore[reportPrivateImportUsage]
-    return runner.open_run(resolve(method, "rulebook", {"engine": "vllm", "lora_rank": 8, **choices}))
+    config = resolve(method, "rulebook", {"engine": "vllm", "lora_rank": 8, **choices})
+    return open_run(config, given=GivenObjects(engine=engine))
 
 
 async def timed(work: Callable[[], Awaitable[int]]) -> float:

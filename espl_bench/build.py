@@ -1,9 +1,9 @@
 """From a configuration to the opened parts of a run: environment, engines, wording, budget. Each engine loads its packages when opened."""
 
 import importlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from espl_bench.accounting.budget import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.ledger import Ledger
+from espl_bench.config.checks import check_names
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
@@ -19,14 +20,14 @@ from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
 from espl_bench.engines.spec import find_engine
 from espl_bench.environment.catalogue import find_environment, make_environment
-from espl_bench.environment.text_env import TextEnv
+from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.learning.losses import default_loss
 from espl_bench.learning.spec import LossSpec
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.rollout import RolloutSpec
-from espl_bench.runs.run_dir import DATA_FACTS, IDENTITY
+from espl_bench.runs.run_dir import DATA_FACTS, GIVEN_FACTS, IDENTITY
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
@@ -34,10 +35,52 @@ from espl_bench.utils.hashing import fingerprint
 
 UNBOUNDED = Budget()
 
+OpenEngine = Callable[[RunConfig], Engine]
+"""Makes the engine of a run; the caller closes it."""
 
-def environment_of(config: RunConfig) -> TextEnv:
-    """Make the environment of a run, its control included. Raises UsageError if it cannot be made."""
-    env = make_environment(find_environment(config.env), config.env_options)
+
+@dataclass(frozen=True, slots=True)
+class GivenObjects:
+    """What a caller brings in place of what the configuration names. The caller keeps the engines, and closes them."""
+
+    engine: Engine | None = None
+    editor: Engine | None = None
+    env: EnvironmentSpec | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What provenance keeps: the class of each engine, and where the environment is made. Empty if nothing was given."""
+        engines = {"engine": self.engine, "editor": self.editor}
+        named = {role: _class_name(engine) for role, engine in engines.items() if engine is not None}
+        if self.env is not None:
+            named["env"] = self.env.entry_point
+        return {GIVEN_FACTS: named} if named else {}
+
+    def refuse_missing(self, recorded: Mapping[str, str]) -> None:
+        """Raise UsageError if a run was started with objects that are not given now."""
+        for role, name in recorded.items():
+            if getattr(self, role, None) is None:
+                raise UsageError(f"the run was started with {role}={name} from Python; resume it there with such an object: {role}=…")
+
+
+NOTHING_GIVEN = GivenObjects()
+
+
+def _class_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def environment_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> TextEnv:
+    """Make the environment of a run, its control included.
+
+    Args:
+        config: names the environment and its options.
+        spec: the environment itself, for one that is not registered.
+
+    Raises UsageError if it cannot be made.
+    """
+    if spec is not None and spec.name != config.env:
+        raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
+    env = make_environment(spec or find_environment(config.env), config.env_options)
     return find_control(config.control).environment(env, config.seed)
 
 
@@ -134,10 +177,12 @@ def _extra(name: str) -> Generator[None]:
         raise UsageError(f"engine {name} needs {error.name}; install it with: pip install 'espl-bench[{name}]'") from error
 
 
-def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
-    """Load everything a run needs. Raises EsplError in one line for what cannot be used."""
-    config.method.require_names()
-    env = environment_of(config)
+def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
+    """Load everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
+    check_names(config)
+    if given.editor is not None and config.editor.model is None:
+        raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
+    env = environment_of(config, given.env)
     if Split.TRAIN not in env.splits and not config.method.is_static:
         raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
     env.prepare()
@@ -145,11 +190,11 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED) -> RunContext:
     control.check(env, config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
     till = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
-    engine = open_engine(config)
-    editor = open_editor(config, engine)
+    engine = given.engine or open_engine(config)
+    editor = given.editor or open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
     task = RolloutSpec(
-        make_env=lambda: environment_of(config),
+        make_env=lambda: environment_of(config, given.env),
         dialect=dialect,
         placement=config.prompts.placement,
         chat=chat,

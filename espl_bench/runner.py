@@ -1,6 +1,5 @@
 """Runs from outside: start one, resume one, and write its summary. The loop itself is in loop.py."""
 
-import asyncio
 import hashlib
 import shlex
 from collections.abc import Generator, Mapping
@@ -13,79 +12,142 @@ from pydantic_core import to_json
 from espl_bench.accounting.budget import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
-from espl_bench.build import UNBOUNDED, data_facts, open_run, source_facts
+from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
 from espl_bench.config.first_form import first_form
 from espl_bench.config.run_config import RunConfig, model_name
+from espl_bench.engines.protocol import Engine
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError
 from espl_bench.evolution.population import Population
 from espl_bench.loop import LoopState, RunContext, evaluate_split, train
 from espl_bench.monitoring.recorder import RunRecorder
-from espl_bench.monitoring.reporter import Reporter
+from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.optimize import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
+from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.provenance import collect
-from espl_bench.runs.run_dir import RunDir
+from espl_bench.runs.run_dir import GIVEN_FACTS, RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
+from espl_bench.utils.event_loop import run_to_end
 from espl_bench.utils.stop_signal import StopSignal, listening
 
 
-def run(config: RunConfig, folder: Path, reporter: Reporter, budget: Budget = UNBOUNDED, stop: StopSignal | None = None) -> Summary:
-    """Start a run in `folder` and bring it to its end. Raises EsplError; Interrupted after a stop by signal, or by `stop`."""
-    bench = open_run(config, budget)  # before the folder is made: what cannot be loaded leaves nothing behind
-    facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker)
-    run_dir = RunDir.create(folder, config, collect(config.model, facts=facts))
+def run(
+    config: RunConfig,
+    folder: Path | str,
+    *,
+    reporter: Reporter | None = None,
+    engine: Engine | None = None,
+    editor: Engine | None = None,
+    env: EnvironmentSpec | None = None,
+    budget: Budget = UNBOUNDED,
+    stop: StopSignal | None = None,
+) -> Summary:
+    """Start a run and bring it to its end.
+
+    Works inside a running event loop too, as in a notebook: the run then has a thread of its own, and Ctrl-C stops it after the
+    current iteration.
+
+    Args:
+        config: every choice, as `resolve` makes it.
+        folder: is made, and must not hold a run.
+        reporter: hears how the run goes; None: nobody does.
+        engine: samples and trains in place of the engine that the configuration names. The run begins with its weights as they
+            are, and leaves them trained. It stays open: who gave it closes it.
+        editor: writes the reflections in place of `editor_model`, and stays open, too.
+        env: the environment, for one that is not registered.
+        budget: what may be spent at endpoints and services.
+        stop: `stop.ask()` ends the run after the current iteration.
+
+    Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
+    """
+    given = GivenObjects(engine, editor, env)
+    bench = open_run(config, budget, given)  # before the folder is made: what cannot be loaded leaves nothing behind
+    facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker) | given.facts()
+    run_dir = RunDir.create(Path(folder), config, collect(config.model, facts=facts))
     with run_dir.lock():
-        population = Population.start(config.evolution.root_principles, config.method.population_size)
-        recorder = RunRecorder(run_dir, bench.ledger, reporter)
-        recorder.root(population.members[0])
-        return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
+        return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
 
 
 def resume(
-    folder: Path,
-    reporter: Reporter,
+    folder: Path | str,
+    *,
+    reporter: Reporter | None = None,
+    engine: Engine | None = None,
+    editor: Engine | None = None,
+    env: EnvironmentSpec | None = None,
     wanted: RunConfig | None = None,
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
 ) -> Summary:
-    """Go on where a run was left, to the same end as an unbroken one. The budget is the whole run's, this part's and the earlier ones'.
+    """Go on where a run was left, to the same end as an unbroken one.
 
-    With `wanted`, refuses (UsageError, the difference named) unless it is the run's own configuration.
+    Args:
+        folder: of the run.
+        reporter: as in `run`, like `engine`, `editor`, `env` and `stop`. What the run was started with must be given again; the
+            engine's weights are replaced by those of the run's last commit.
+        engine: as in `run`.
+        editor: as in `run`.
+        env: as in `run`.
+        wanted: refused (UsageError, the difference named) unless it is the run's own configuration.
+        budget: the whole run's: this part's and the earlier ones'.
+        stop: as in `run`.
+
+    Raises as `run`.
     """
-    run_dir = RunDir.open(folder)
+    run_dir = RunDir.open(Path(folder))
+    given = GivenObjects(engine, editor, env)
     if wanted is not None:
         run_dir.refuse_changes(wanted)
+    given.refuse_missing(run_dir.facts().get(GIVEN_FACTS, {}))
     with run_dir.lock():
-        bench = open_run(run_dir.config(), budget)
+        bench = open_run(run_dir.config(), budget, given)
         run_dir.refuse_other_data(bench.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
             bench.till.resume(run_dir.path, 0, bench.ledger.totals())
-            population = Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
-            recorder = RunRecorder(run_dir, bench.ledger, reporter)
-            recorder.root(population.members[0])
-            return asyncio.run(_finish(bench, LoopState(0, population), recorder, stop))
+            return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
         run_dir.rewind(commit)
         bench.ledger.restore(commit.ledger)
         bench.till.resume(run_dir.path, commit.step, commit.ledger)
-        recorder = RunRecorder(run_dir, bench.ledger, reporter)
-        asyncio.run(bench.engine.load(commit.folder))
-        return asyncio.run(_finish(bench, LoopState(commit.step, Population.from_json(commit.population), commit.folder), recorder, stop))
+        return _complete(bench, commit, RunRecorder(run_dir, bench.ledger, reporter or Silent()), given, stop)
 
 
-async def _finish(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal | None) -> Summary:
-    """Bring a run to its end, and free the engines whatever happens."""
+def _begun(bench: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
+    """The recorder of a run at step 0, with the root prompt recorded."""
+    recorder = RunRecorder(run_dir, bench.ledger, reporter or Silent())
+    recorder.root(_root(bench).members[0])
+    return recorder
+
+
+def _root(bench: RunContext) -> Population:
+    return Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
+
+
+def _complete(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None) -> Summary:
+    """Bring a run to its end from a commit, or from its start."""
+    stop = stop or StopSignal()
+    return run_to_end(_finish(bench, commit, recorder, given, stop), stop.ask)
+
+
+async def _finish(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
+    """Bring a run to its end, and free the engines that were opened for it, whatever happens."""
     try:
+        if commit is None:
+            state = LoopState(0, _root(bench))
+        else:
+            await bench.engine.load(commit.folder)
+            state = LoopState(commit.step, Population.from_json(commit.population), commit.folder)
         with _resumable(recorder.folder, bench.till.keeps_answers):
-            return await _to_the_end(bench, state, recorder, stop or StopSignal())
+            return await _to_the_end(bench, state, recorder, stop)
     finally:
-        await bench.engine.close()
-        if bench.editor is not bench.engine:
-            await bench.editor.close()
+        for engine in {id(each): each for each in (bench.engine, bench.editor)}.values():
+            if engine is not given.engine and engine is not given.editor:
+                await engine.close()
 
 
 @contextmanager

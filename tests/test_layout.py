@@ -68,11 +68,11 @@ def test_every_room_has_a_layer():
     assert {room_of(module) for module in MODULES} - {"espl_bench"} == set().union(*LAYERS)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"espl_bench"}))
 def test_arrows_point_down(module: str):
     level = {room: number for number, layer in enumerate(LAYERS) for room in layer}
     up = {other for other in ARROWS[module] if room_of(other) != room_of(module) and level[room_of(other)] >= level[room_of(module)]}
-    assert module == "espl_bench" or not up
+    assert not up
 
 
 def test_the_root_holds_what_a_reader_opens_first():

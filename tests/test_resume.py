@@ -141,18 +141,18 @@ def test_ctrl_c_stops_after_saving_and_names_the_way_on(lab_model: Path, unbroke
 def test_a_finished_run_resumed_ends_the_same(unbroken: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
-    runner.resume(folder, Silent())
+    runner.resume(folder)
     check_same_end(folder, unbroken)
 
 
 def test_a_changed_configuration_is_refused_with_the_difference_shown(lab_model: Path, unbroken: Path):
     before = {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
     with pytest.raises(UsageError) as refusal:
-        runner.resume(unbroken, Silent(), wanted=make_config(lab_model, **CHOICES | {"lr": 0.5, "shown": "newest"}))
+        runner.resume(unbroken, wanted=make_config(lab_model, **CHOICES | {"lr": 0.5, "shown": "newest"}))
     assert "lr 0.001 -> 0.5" in str(refusal.value)
     assert "method.shown best -> newest" in str(refusal.value)
     assert before == {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
-    runner.resume(unbroken, Silent(), wanted=make_config(lab_model, **CHOICES))
+    runner.resume(unbroken, wanted=make_config(lab_model, **CHOICES))
 
 
 class Interrupts(Silent):
@@ -164,15 +164,13 @@ class Interrupts(Silent):
 def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path):
     config = make_scripted_config(steps=9, checkpoint_every=100)
     run(config, tmp_path / "unbroken", ScriptedEngine())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(InterruptedRunError) as stop:
-            runner.run(config, tmp_path / "stopped", Interrupts())
-        assert 3 <= stop.value.step <= 4
-        commit = RunDir(tmp_path / "stopped").last_commit()
-        assert commit is not None and commit.step == stop.value.step
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "signals are as they were"
-        runner.resume(tmp_path / "stopped", Silent())
+    with pytest.raises(InterruptedRunError) as stop:
+        runner.run(config, tmp_path / "stopped", reporter=Interrupts(), engine=ScriptedEngine())
+    assert 3 <= stop.value.step <= 4
+    commit = RunDir(tmp_path / "stopped").last_commit()
+    assert commit is not None and commit.step == stop.value.step
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "signals are as they were"
+    runner.resume(tmp_path / "stopped", engine=ScriptedEngine())
     assert summary(tmp_path / "stopped") == summary(tmp_path / "unbroken")
 
 
@@ -180,13 +178,11 @@ def test_a_stop_between_two_checkpoints_is_saved_where_it_stopped(tmp_path: Path
 def test_stopped_after_any_step_it_ends_the_same(after: int, tmp_path: Path):
     config = make_scripted_config(steps=7, eval_every=2, checkpoint_every=3, population_size=3, crossover_prob=0.5)
     run(config, tmp_path / "unbroken", ScriptedEngine())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(PulledError):
-            runner.run(config, tmp_path / "broken", PullsThePlug(after))
-        with pytest.raises(PulledError):
-            runner.resume(tmp_path / "broken", PullsThePlug(after))
-        runner.resume(tmp_path / "broken", Silent())
+    with pytest.raises(PulledError):
+        runner.run(config, tmp_path / "broken", reporter=PullsThePlug(after), engine=ScriptedEngine())
+    with pytest.raises(PulledError):
+        runner.resume(tmp_path / "broken", reporter=PullsThePlug(after), engine=ScriptedEngine())
+    runner.resume(tmp_path / "broken", engine=ScriptedEngine())
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
         assert log.path(tmp_path / "broken").read_bytes() == log.path(tmp_path / "unbroken").read_bytes()
     check_same_rollouts(tmp_path / "broken", tmp_path / "unbroken")
@@ -195,11 +191,9 @@ def test_stopped_after_any_step_it_ends_the_same(after: int, tmp_path: Path):
 
 def test_a_resumed_run_reports_the_speed_of_its_own_steps(tmp_path: Path):
     config = make_scripted_config("rl_only", steps=6)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-        with pytest.raises(PulledError):
-            runner.run(config, tmp_path, PullsThePlug(5))
-        runner.resume(tmp_path, Silent())
+    with pytest.raises(PulledError):
+        runner.run(config, tmp_path, reporter=PullsThePlug(5), engine=ScriptedEngine())
+    runner.resume(tmp_path, engine=ScriptedEngine())
     timing, sampled = rows(tmp_path, Log.TIMING), rows(tmp_path, Log.METRICS)
     for row, step in zip(timing, sampled, strict=True):
         assert row["tokens_per_second"] * row["seconds"] == pytest.approx(step["generated_tokens"])

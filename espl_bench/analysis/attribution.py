@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from espl_bench.build import open_run
+from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.protocol import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
@@ -121,7 +121,13 @@ Progress = Callable[[str, int, int], None]
 """Callback with the cell, its finished episodes, and its total of episodes."""
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progress, model: Path | None = None) -> Attribution:
+def attribute(
+    folders: Sequence[Path],
+    others: Sequence[Path],
+    progress: Progress,
+    model: Path | None = None,
+    open_engine: OpenEngine | None = None,
+) -> Attribution:
     """Evaluate the missing cells and compute the effects.
 
     Args:
@@ -129,6 +135,7 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
         others: runs whose evolved prompt is also tried; each of `folders` takes the first one that is another run.
         progress: called for every cell.
         model: current location of the runs' model; None: as recorded.
+        open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
 
     Raises RunDirError for an unfinished run or one without its final checkpoint, EsplError if it cannot be opened.
     """
@@ -139,11 +146,17 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], progress: Progres
         words = {PromptChoice.ROOT: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
-        measured.append(asyncio.run(measure(folder, words, progress, model)))
+        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))
     return compute(measured)
 
 
-async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], progress: Progress, model: Path | None = None) -> Cells:
+async def measure(
+    folder: Path,
+    words: Mapping[PromptChoice, tuple[str, ...]],
+    progress: Progress,
+    model: Path | None = None,
+    open_engine: OpenEngine | None = None,
+) -> Cells:
     """Evaluate every missing pair of weights and words, writing the file after each. Returns all cells."""
     run = RunDir.open(folder)
     summary, commit = run.summary(), run.last_commit()
@@ -153,7 +166,8 @@ async def measure(folder: Path, words: Mapping[PromptChoice, tuple[str, ...]], p
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
-        bench = open_run(_with_model(run, model))
+        config = _with_model(run, model)
+        bench = open_run(config, given=GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN)
         try:
             run.refuse_other_data(bench.env.data_identity())
             await bench.engine.load(commit.folder)

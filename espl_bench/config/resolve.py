@@ -13,22 +13,23 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.engines.source import fastest_engine
 from espl_bench.environment.catalogue import find_environment
+from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import OptionError, UsageError
-from espl_bench.method import find_method
+from espl_bench.method import Method, find_method
 from espl_bench.utils.validation import first_fault
 
 OPTIONS = "options"
 """Place of a fault that lies in the choices of a caller or a command line."""
 
 
-def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
     """Resolve a configuration: defaults, then the environment's, then the preset's, then `choices` (those that are not None).
 
-    Choices are flat: fields of the sections by their flat names, and those fields of Method that an option may override.
-    Raises UsageError in one line.
+    Method and environment are named as they are registered, or given themselves. Choices are flat: fields of the sections by their flat
+    names, and those fields of Method that an option may override. Raises UsageError in one line.
     """
-    spec = find_environment(env)
-    row = find_method(method)
+    spec = find_environment(env) if isinstance(env, str) else env
+    row = find_method(method) if isinstance(method, str) else method
     given = _present({name: value for name, value in choices.items() if value is not None})
     chosen = frozenset(given)
     own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
@@ -44,9 +45,9 @@ def resolve(method: str, env: str, choices: Mapping[str, Any], preset: str | Non
     values.setdefault("model", spec.model)
     values.setdefault("engine", fastest_engine())
     if values["model"] is None:
-        raise UsageError(f"environment '{env}' ships no model; name one with --model (a folder or a hub id)")
+        raise UsageError(f"environment '{spec.name}' ships no model; name one with --model (a folder or a hub id)")
     try:
-        config = RunConfig.model_validate({**values, "method": row, "env": env})
+        config = RunConfig.model_validate({**values, "method": row, "env": spec.name})
         check_names(config)
         check_learning(config)
         check_sources(config, chosen)

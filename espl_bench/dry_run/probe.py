@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from espl_bench import runner
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.log_rows import read_timing
 from espl_bench.runs.run_dir import RunDir
 
@@ -51,7 +50,7 @@ def probe(config: RunConfig) -> Speed:
     short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=1, **cut)
     with TemporaryDirectory(prefix="espl-bench-") as folder:
         path = Path(folder) / "probe"
-        spent = runner.run(short, path, Silent()).ledger
+        spent = runner.run(short, path).ledger
         steps = [row.seconds for row in read_timing(RunDir.open(path))]
     return Speed(
         step_s=steps[-1] if steps else 0.0,

@@ -112,7 +112,7 @@ class GradingProcess:
             raise WorkerStartError(greeting["fault"])
 
     def _reply(self, deadline: float) -> GraderReply:
-        """Return the reply to the last question, or raise WireFault if the process is gone."""
+        """Return the reply to the last question, or raise WireError if the process is gone."""
         while True:
             message = receive(self._replies, deadline)
             if message is None:

@@ -45,6 +45,8 @@ DATA_FACTS = "data"
 """Key of provenance's facts under which an environment's data stand."""
 IDENTITY = "identity"
 """Key inside these: split → hash."""
+GIVEN_FACTS = "given"
+"""Key of provenance's facts under which the objects are named that a run was started with from Python."""
 SHOWN_WIDTH = 60
 """Characters of a value in a message."""
 
@@ -125,12 +127,7 @@ class RunDir:
         """
         if not identity:
             return
-        path = self.path / PROVENANCE
-        try:
-            facts = json.loads(path.read_bytes()).get("facts", {})
-        except (OSError, ValueError, AttributeError) as error:
-            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
-        recorded: Mapping[str, str] = facts.get(DATA_FACTS, {}).get(IDENTITY, {})
+        recorded: Mapping[str, str] = self.facts().get(DATA_FACTS, {}).get(IDENTITY, {})
         changed = [
             f"{split} {recorded.get(split, '(none)')[:SHOWN_HASH]} -> {identity.get(split, '(none)')[:SHOWN_HASH]}"
             for split in dict.fromkeys([*recorded, *identity])
@@ -139,6 +136,14 @@ class RunDir:
         if changed:
             remedy = "bring the recorded data back, or start a new run with another --out"
             raise UsageError(f"{self.path} was started on other data: {', '.join(changed)}; {remedy}")
+
+    def facts(self) -> Mapping[str, Any]:
+        """What provenance keeps of data, models and objects. Raises RunDirError if the file is damaged."""
+        path = self.path / PROVENANCE
+        try:
+            return json.loads(path.read_bytes()).get("facts", {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out. Raises RunDirError naming the process that is writing already."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from espl_bench.accounting.budget import Budget
+from espl_bench.engines.protocol import Engine
 from espl_bench.errors import EsplError, RunTakenError, UsageError
-from espl_bench.monitoring.reporter import Reporter, Silent
+from espl_bench.monitoring.reporter import Reporter
 from espl_bench.runs.run_dir import CONFIG, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.sweep.grid import BudgetLimits, Cell
@@ -27,9 +28,17 @@ PATIENCE_S = 120.0
 """Seconds to wait for a predecessor's lock: a lost node holds it until its processes, or its lease, end."""
 
 
-def run_cell(storage: Storage, cell: Cell, limits: BudgetLimits, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
+def run_cell(
+    storage: Storage,
+    cell: Cell,
+    limits: BudgetLimits,
+    stop: StopSignal,
+    reporter: Reporter | None = None,
+    engine: Engine | None = None,
+) -> Summary:
     """Bring a cell to its end from its current state; a cell that has a summary is not touched.
 
+    With `engine`, the cell runs with this one instead of the configuration's.
     Raises EsplError if it cannot run, InterruptedRunError after a stop; the last checkpoint is then in the storage.
     """
     os.environ[THREADS] = str(cell.resources.threads)  # before torch is imported
@@ -37,7 +46,7 @@ def run_cell(storage: Storage, cell: Cell, limits: BudgetLimits, stop: StopSigna
     with _local_folder(storage, cell.name) as folder:
         if (folder / SUMMARY).exists():
             return read_summary(folder / SUMMARY)
-        return _when_free(cell, folder, budget, stop, reporter or Silent())
+        return _when_free(cell, folder, budget, stop, reporter, engine)
 
 
 @contextmanager
@@ -59,7 +68,7 @@ def _local_folder(storage: Storage, cell: str) -> Generator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, reporter: Reporter) -> Summary:
+def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, reporter: Reporter | None, engine: Engine | None) -> Summary:
     """Run or resume as soon as no other process writes the folder."""
     from espl_bench import runner  # loads torch
 
@@ -67,8 +76,8 @@ def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, repor
     while True:
         try:
             if (folder / CONFIG).exists():
-                return runner.resume(folder, reporter, cell.config, budget, stop)
-            return runner.run(cell.config, folder, reporter, budget, stop)
+                return runner.resume(folder, reporter=reporter, engine=engine, wanted=cell.config, budget=budget, stop=stop)
+            return runner.run(cell.config, folder, reporter=reporter, engine=engine, budget=budget, stop=stop)
         except RunTakenError:
             if stop.wanted or time.monotonic() > deadline:
                 raise

@@ -29,8 +29,12 @@ class StopSignal:
         self.wanted = False
 
     def ask(self) -> None:
-        """Ask the loop to stop after the current iteration; from now on a second signal ends the process at once."""
+        """Ask the loop to stop after the current iteration. May be called from any thread."""
         self.wanted = True
+
+    def on_signal(self) -> None:
+        """Ask for a stop; from now on a second signal ends the process at once."""
+        self.ask()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
@@ -44,7 +48,7 @@ def listening(stop: StopSignal) -> Generator[StopSignal]:
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop.ask)
+        loop.add_signal_handler(number, stop.on_signal)
     try:
         yield stop
     finally:

@@ -9,15 +9,19 @@ import pytest
 from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 
-from espl_bench import runner
 from espl_bench.analysis.attribution import FILE, PromptChoice, attribute
 from espl_bench.cli.app import invoke
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.results.attributions import published
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.hashing import fingerprint
 
 CHOICES: dict[str, Any] = {"steps": 2, "eval_samples": 2}
+
+
+def say_nothing(cell: str, done: int, total: int) -> None:
+    pass
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +33,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_cells_are_what_the_runs_themselves_found(study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+def test_cells_are_what_the_runs_themselves_found(study: Path, capsys: pytest.CaptureFixture[str]):
+    attribute([study / "espl-s0"], [study / "espl-s1"], say_nothing, open_engine=lambda config: ScriptedEngine())
+    assert RunDir(study / "espl-s0").config().model == "scripted", "no folder of a model, so that all must be on file from here on"
     assert invoke(["attribute", str(study / "espl-s0"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     scores = {name: json.loads((study / name / "summary.json").read_text())["score"] for name in ("espl-s0", "base-s0")}
@@ -38,12 +43,6 @@ def test_cells_are_what_the_runs_themselves_found(study: Path, capsys: pytest.Ca
     assert found["scores"]["base/root"] == pytest.approx(scores["base-s0"])
     assert len(found["scores"]) == 6, "the other seed beside it was found"
 
-    def no_engine(config):
-        raise AssertionError("everything is on file")
-
-    monkeypatch.setattr(runner, "open_engine", no_engine)
-    assert invoke(["attribute", str(study / "espl-s0"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == found
     assert invoke(["attribute", str(study / "espl-s0")]) == 0
     said = capsys.readouterr().out
     assert "evolved prompt" in said and "of another seed" in said and "interaction" in said and "one run: the intervals" in said
@@ -60,7 +59,7 @@ def test_a_damaged_file_of_cells_is_named(study: Path, capsys: pytest.CaptureFix
     assert f"{FILE} cannot be read" in capsys.readouterr().err
 
 
-def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_path: Path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "config.json").write_text("{}")
     run_dir = tmp_path / "espl-s0"
@@ -75,25 +74,21 @@ def test_a_model_that_was_moved_is_named_and_must_be_the_same(study: Path, tmp_p
         opened.append(config.model)
         return ScriptedEngine()
 
-    monkeypatch.setattr(runner, "open_engine", open_engine)
     for folder, words in ((tmp_path / "nowhere", "it has no model files"), (study, "it has no model files")):
         with pytest.raises(UsageError, match=words):
-            attribute([run_dir], [], lambda cell, done, total: None, folder)
-    attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
+            attribute([run_dir], [], say_nothing, folder, open_engine)
+    attribute([run_dir], [], say_nothing, tmp_path / "here", open_engine)
     assert opened == [str(tmp_path / "here")]
     (tmp_path / "here" / "config.json").write_text('{"changed": 1}')
     (run_dir / FILE).unlink()
     with pytest.raises(UsageError, match="its files differ"):
-        attribute([run_dir], [], lambda cell, done, total: None, tmp_path / "here")
+        attribute([run_dir], [], say_nothing, tmp_path / "here", open_engine)
 
 
-def test_cells_are_published_beside_their_run_and_checked(
-    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_cells_are_published_beside_their_run_and_checked(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run_dir, results = tmp_path / "espl-s0", tmp_path / "results"
     shutil.copytree(study / "espl-s0", run_dir, ignore=shutil.ignore_patterns(FILE))
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-    attribute([run_dir], [study / "espl-s1"], lambda cell, done, total: None)
+    attribute([run_dir], [study / "espl-s1"], say_nothing, open_engine=lambda config: ScriptedEngine())
     add = ["results", "add", str(run_dir), str(study / "base-s0"), "--results", str(results), "--quiet"]
     assert invoke(add) == 0
     [cells] = results.glob("*/*.attribution.json")

@@ -14,7 +14,7 @@ from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
-from espl_bench.monitoring.reporter import Silent
+from espl_bench.config.resolve import resolve
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
 from espl_bench.utils.jsonl import decode
@@ -148,10 +148,9 @@ def test_what_is_no_run_and_other_data_are_one_line(tmp_path: Path, capsys: Capt
     assert invoke(["verify", str(tmp_path / "nowhere")]) == 1
     assert "holds no run" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "open_engine", lambda config: SaysTwo())
     write_jsonl(Path("test.jsonl"), [{"problem": f"What is {n}/2?", "answer": f"{n}/2"} for n in range(3, 9)])
-    assert invoke(["run", "--env=jsonl", "--data=test=test.jsonl", "--method=base", "--model=m", "--out=run", "--quiet"]) == 0
-    capsys.readouterr()
+    config = resolve("base", "jsonl", {"model": "m", "env_options": {"test": "test.jsonl"}})
+    runner.run(config, Path("run"), engine=SaysTwo())
     assert "24 rollouts in 1 files" in verified(capsys, Path("run"), 0)
     assert RunDir(Path("run")).summary().score == pytest.approx(1 / 6), "4/2 is 2: by math-verify"
     write_jsonl(Path("test.jsonl"), [{"problem": f"What is {n}/2?", "answer": f"{n}/2"} for n in range(4, 10)])
@@ -160,12 +159,11 @@ def test_what_is_no_run_and_other_data_are_one_line(tmp_path: Path, capsys: Capt
     assert out == "" and "run was started on other data: test " in err and err.count("\n") == 1
 
 
-def test_verifying_needs_no_model(finished: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runner, "open_engine", lambda config: pytest.fail("a model was loaded"))
+def test_verifying_needs_no_model(finished: Path):
+    assert RunDir(finished).config().model == "scripted", "no folder of a model: it could not be loaded"
     assert invoke(["verify", str(finished), "--quiet"]) == 0
 
 
-def test_a_resumed_run_is_verified_like_an_unbroken_one(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-    runner.resume(folder, Silent())
+def test_a_resumed_run_is_verified_like_an_unbroken_one(folder: Path, capsys: Capture):
+    runner.resume(folder, engine=ScriptedEngine())
     assert "9 files" in verified(capsys, folder, 0)

@@ -1,10 +1,12 @@
 """Runs and their data: what provenance keeps, what a resume refuses, and what an evaluation-only environment allows."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from data_fixtures import write_jsonl
+from endpoint_server import Handler, serving
 from loop_fixtures import SHAPE
 from says_two import SaysTwo
 
@@ -19,14 +21,30 @@ from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.render import to_markdown
 from espl_bench.leaderboard.table import build_tables
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
 
 
+@pytest.fixture
+def endpoint() -> Iterator[list[str]]:
+    """The same thought behind an endpoint, as options of the command line."""
+
+    class Two(Handler):
+        def do_GET(self) -> None:
+            self.refuse(404, "lists nothing")
+
+        def do_POST(self) -> None:
+            self.body()
+            choice = {"index": 0, "message": {"role": "assistant", "content": r"\boxed{2}"}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 2, "completion_tokens": 2}
+            self.reply(200, json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+
+    with serving(Two) as base_url:
+        yield ["--engine=openai", f"--base-url={base_url}", "--model=m"]
+
+
 @pytest.fixture(autouse=True)
-def _says_two(data_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(runner, "open_engine", lambda config: SaysTwo())
+def _data(data_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -46,16 +64,18 @@ def both() -> dict[str, str]:
 
 
 def test_a_run_keeps_what_its_data_were(tmp_path: Path):
-    summary = runner.run(configure(**both()), tmp_path / "run", Silent())
+    summary = runner.run(configure(**both()), tmp_path / "run", engine=SaysTwo())
     assert summary.score == 0.25 and summary.validation_score is not None
     data = json.loads((tmp_path / "run" / "provenance.json").read_text())["facts"]["data"]
     assert set(data["identity"]) == {"train", "validation", "test"} and data["identity"]["test"] == data["files"][1]["identity"]
     assert [record["file"] for record in data["files"]] == ["train.jsonl", "test.jsonl"]
 
 
-def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_print(capsys: pytest.CaptureFixture[str]):
+def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_print(
+    endpoint: list[str], capsys: pytest.CaptureFixture[str]
+):
     write_jsonl(Path("test.jsonl"), [{"problem": f"What is 0 + {n}?", "answer": "2" if n else "\\frac{1}{0}"} for n in range(4)])
-    common = ["run", "--env=jsonl", "--data=test=test.jsonl", "--method=base", "--model=m", "--eval-samples=2"]
+    common = ["run", "--env=jsonl", "--data=test=test.jsonl", "--method=base", "--eval-samples=2", *endpoint]
     for place, how in enumerate(([], ["--quiet"], ["--json"])):
         assert invoke([*common, *how, f"--out=run{place}"]) == 0
         warnings = [line for line in capsys.readouterr().err.splitlines() if "could not be graded" in line]
@@ -66,23 +86,23 @@ def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_p
 
 
 def test_a_resume_on_other_data_is_refused_in_one_line(tmp_path: Path):
-    runner.run(configure(**both()), tmp_path / "run", Silent())
+    runner.run(configure(**both()), tmp_path / "run", engine=SaysTwo())
     (tmp_path / "run" / "summary.json").unlink()
     text = Path("test.jsonl").read_text()
     sums("test.jsonl", 500, 9)
     with pytest.raises(UsageError) as refusal:
-        runner.resume(tmp_path / "run", Silent())
+        runner.resume(tmp_path / "run", engine=SaysTwo())
     said = str(refusal.value)
     assert "was started on other data: test " in said and " -> " in said and "train" not in said and "\n" not in said
     Path("test.jsonl").write_text(text)
-    assert runner.resume(tmp_path / "run", Silent()).score == 0.25
+    assert runner.resume(tmp_path / "run", engine=SaysTwo()).score == 0.25
 
 
 def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
     files = both()
-    first = runner.run(configure("base", **files), tmp_path / "one", Silent())
+    first = runner.run(configure("base", **files), tmp_path / "one", engine=SaysTwo())
     sums("train.jsonl", 100, 40)
-    other = runner.run(configure("rl_only", **files), tmp_path / "two", Silent())
+    other = runner.run(configure("rl_only", **files), tmp_path / "two", engine=SaysTwo())
     [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", other)])
     hashes = [run.data_identity["train"][:12] for run in (first, other)]
     assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
@@ -93,9 +113,9 @@ def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
 def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path: Path):
     sums("test.jsonl", 500, 8)
     with pytest.raises(UsageError, match="environment 'jsonl' is for evaluation only, and espl learns; use --method base"):
-        runner.run(configure("espl", test="test.jsonl"), tmp_path / "espl", Silent())
+        runner.run(configure("espl", test="test.jsonl"), tmp_path / "espl", engine=SaysTwo())
     assert not (tmp_path / "espl").exists()
-    summary = runner.run(configure("base", test="test.jsonl"), tmp_path / "base", Silent())
+    summary = runner.run(configure("base", test="test.jsonl"), tmp_path / "base", engine=SaysTwo())
     assert summary.score == 0.25 and summary.validation_score is None
     assert [row["split"] for row in RunDir(tmp_path / "base").read_log(Log.EVALUATIONS, decode)] == ["test"]
     assert "validation –" in result_line(summary, tmp_path)
@@ -104,15 +124,15 @@ def test_without_a_training_split_base_runs_and_what_learns_is_refused(tmp_path:
 
 
 def test_without_a_validation_split_a_run_is_not_validated(tmp_path: Path):
-    summary = runner.run(configure("rl_only", **both(), holdout=0), tmp_path / "run", Silent())
+    summary = runner.run(configure("rl_only", **both(), holdout=0), tmp_path / "run", engine=SaysTwo())
     assert summary.validation_score is None and summary.steps == 3
     assert [row["split"] for row in RunDir(tmp_path / "run").read_log(Log.EVALUATIONS, decode)] == ["test"]
 
 
-def test_data_on_the_command_line_are_options_of_the_environment(capsys: pytest.CaptureFixture[str]):
+def test_data_on_the_command_line_are_options_of_the_environment(endpoint: list[str], capsys: pytest.CaptureFixture[str]):
     files = both()
     named = [f"--data={split}={file}" for split, file in files.items()]
-    common = ["run", "--env", "jsonl", "--method", "base", "--model", "m", "--eval-samples", "2", "--out", "run", "--json"]
+    common = ["run", "--env", "jsonl", "--method", "base", *endpoint, "--eval-samples", "2", "--out", "run", "--json"]
     assert invoke([*common, *named]) == 0
     assert json.loads(capsys.readouterr().out)["env_options"] == files
     for wrong, words in (

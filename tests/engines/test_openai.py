@@ -31,7 +31,6 @@ from espl_bench.config.resolve import resolve
 from espl_bench.engines.openai import endpoint
 from espl_bench.engines.openai.engine import OpenAIEngine, ResponseForm, TextChat
 from espl_bench.errors import EndpointError, RunDirError, UsageError
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
@@ -127,7 +126,7 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
     assert not (tmp_path / "summary.json").exists()
     resumed_elsewhere(tmp_path, proxy.base_url, served.base_url)
     before = len(served.seen)
-    runner.resume(tmp_path, Silent())
+    runner.resume(tmp_path)
     assert outcome(tmp_path) == whole
     if BASE_URL is None:
         paid = whole["summary"]["ledger"]
@@ -175,16 +174,16 @@ def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(limit: str
     folder = tmp_path / "run"
     asked = config(served, concurrency=4)
     with pytest.raises(BudgetSpentError, match=rf"spent.*every answer is kept; go on with: espl-bench resume {folder} --max-.* MORE"):
-        runner.run(asked, folder, Silent(), budget)
+        runner.run(asked, folder, budget=budget)
     lines = [json.loads(line) for line in next((folder / "answers").iterdir()).read_text().splitlines()]
     tokens = [line["prompt_tokens"] + line["sampled_tokens"] for line in lines]
     cost = [(line["prompt_tokens"] * 1000 + line["sampled_tokens"] * 2000) / 1e6 for line in lines]
     spent, most = (tokens, 2000) if limit == "tokens" else (cost, 2.0)
     assert most <= sum(spent) < most + 4 * max(spent), "over by no more than what was in flight"
     with pytest.raises(BudgetSpentError):
-        runner.resume(folder, Silent(), budget=budget)
+        runner.resume(folder, budget=budget)
     assert [json.loads(line) for line in next((folder / "answers").iterdir()).read_text().splitlines()] == lines, "nothing was asked"
-    summary = runner.resume(folder, Silent(), budget=Budget(prices=prices))
+    summary = runner.resume(folder, budget=Budget(prices=prices))
     ledger = summary.ledger
     read = ledger.prompt_tokens + ledger.eval_prompt_tokens + ledger.reflection_prompt_tokens
     wrote = ledger.generated_tokens + ledger.eval_tokens + ledger.reflection_tokens
@@ -336,9 +335,9 @@ def test_what_cannot_be_is_refused_in_one_line(method: str, choices: dict, words
 
 def test_budgets_without_endpoint_or_price_are_refused(served: Served, lab_model: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="this run uses none; leave them out"):
-        runner.run(make_config(lab_model, "base"), tmp_path / "a", Silent(), Budget(max_tokens=9))
+        runner.run(make_config(lab_model, "base"), tmp_path / "a", budget=Budget(max_tokens=9))
     with pytest.raises(UsageError, match=f"--max-cost needs a price for {served.model}; put it into a file and name that with --prices"):
-        runner.run(config(served, "base"), tmp_path / "b", Silent(), Budget(max_cost=1.0))
+        runner.run(config(served, "base"), tmp_path / "b", budget=Budget(max_cost=1.0))
     assert not list(tmp_path.iterdir())
 
 

@@ -18,7 +18,6 @@ from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.method import find_method
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
 
@@ -87,18 +86,18 @@ def test_every_method_searches_answers_and_is_verified(method: str, tmp_path: Pa
 
 def test_what_the_words_learn_are_house_words_and_which_source_to_ask(tmp_path: Path):
     config = configure("evolution_only", steps=4, batch_size=10, num_prompts=1)
-    runner.run(config, tmp_path / "run", Silent())
+    runner.run(config, tmp_path / "run")
     topics = {text.split()[0] for event in events(tmp_path / "run", "born")[1:] for text in event["principles"]}
     assert SOURCE in topics and len(topics) > 1
 
 
 def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(tmp_path: Path):
     folder, unbroken = tmp_path / "killed", tmp_path / "unbroken"
-    runner.run(configure("espl"), unbroken, Silent())
+    runner.run(configure("espl"), unbroken)
     command = [sys.executable, "-c", KILLED, str(folder), "run", "--env=almanac", f"--out={folder}", "--quiet", *typed()]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=300, check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL and not (folder / "summary.json").exists()
-    runner.resume(folder, Silent())
+    runner.resume(folder)
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
         assert log.path(folder).read_bytes() == log.path(unbroken).read_bytes()
     check_same_rollouts(folder, unbroken)

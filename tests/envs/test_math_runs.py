@@ -15,7 +15,6 @@ from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.method import find_method
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.rollouts.batches import training_batch
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
@@ -95,7 +94,7 @@ def test_reflections_that_are_no_edits_are_recorded_and_a_run_that_broke_ends_li
     guessing_model: Path, real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     config = configure(guessing_model, "espl")
-    runner.run(config, tmp_path / "unbroken", Silent())
+    runner.run(config, tmp_path / "unbroken")
     rewards = [row["reward"] for row in rows(tmp_path / "unbroken", Log.METRICS)]
     assert all(0 < reward < 1 for reward in rewards), "right and wrong answers side by side"
     rejected = events(tmp_path / "unbroken", "rejected")
@@ -109,9 +108,9 @@ def test_reflections_that_are_no_edits_are_recorded_and_a_run_that_broke_ends_li
     for after in (1, 2):
         folder = tmp_path / f"broken{after}"
         with pytest.raises(PulledError):
-            runner.run(config, folder, PullsThePlug(after))
+            runner.run(config, folder, reporter=PullsThePlug(after))
         assert invoke(["verify", str(folder), "--quiet"]) == 0, "as far as it went"
-        runner.resume(folder, Silent())
+        runner.resume(folder)
         for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
             assert log.path(folder).read_bytes() == log.path(tmp_path / "unbroken").read_bytes()
         check_same_rollouts(folder, tmp_path / "unbroken")
@@ -122,7 +121,7 @@ def test_reflections_that_are_no_edits_are_recorded_and_a_run_that_broke_ends_li
 
 def test_weights_learn_from_the_guesses_that_were_right(guessing_model: Path, real_data: Path, tmp_path: Path):
     for place, lr in enumerate((0.0, 1e-3)):
-        runner.run(configure(guessing_model, "rl_only", lr=lr, steps=1), tmp_path / str(place), Silent())
+        runner.run(configure(guessing_model, "rl_only", lr=lr, steps=1), tmp_path / str(place))
     assert adapter(tmp_path / "0") != adapter(tmp_path / "1")
     [row] = rows(tmp_path / "1", Log.METRICS)
     assert row["train"]["ratio_mean"] == pytest.approx(1, abs=1e-3), "the trainer sees what the sampler saw"

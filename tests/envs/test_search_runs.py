@@ -24,7 +24,6 @@ from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.method import find_method
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.protocol import FoundPassage
@@ -114,7 +113,7 @@ def test_every_method_runs_from_the_command_line_to_the_verified_result(
 
 def test_a_model_of_random_weights_runs_too(random_model: Path, library: Path, tmp_path: Path):
     config = configure(random_model, "espl", {"corpus": str(library / "corpus.jsonl")}, steps=1)
-    found = runner.run(config, tmp_path / "run", Silent())
+    found = runner.run(config, tmp_path / "run")
     assert found.score == 0 and found.steps == 1 and "error" not in found.outcomes
 
 
@@ -173,7 +172,7 @@ def test_a_retriever_that_fails_costs_its_rollouts_and_never_the_run(searching_m
 
     with served(moody) as url:
         config = configure(searching_model, "rl_only", {"retriever": "http", "retriever_url": url, "retriever_timeout": 30.0})
-        found = runner.run(config, tmp_path / "run", Silent())
+        found = runner.run(config, tmp_path / "run")
     training = stored(tmp_path / "run")
     outcomes = Counter(row["outcome"] for row in training)
     assert found.steps == 2 and outcomes["error"] >= 3 and len(outcomes) >= 2
@@ -189,10 +188,10 @@ def test_a_run_is_replayed_from_its_record_without_a_retriever(searching_model: 
     record = {"retriever": "http", "retrieval_cache_dir": str(tmp_path / "record")}
     with served(passages) as url:
         first = runner.run(
-            configure(searching_model, "rl_only", record | {"retriever_url": url, "retrieval_cache": "record"}), tmp_path / "a", Silent()
+            configure(searching_model, "rl_only", record | {"retriever_url": url, "retrieval_cache": "record"}), tmp_path / "a"
         )
     replayed = runner.run(
-        configure(searching_model, "rl_only", record | {"retriever_url": url, "retrieval_cache": "replay"}), tmp_path / "b", Silent()
+        configure(searching_model, "rl_only", record | {"retriever_url": url, "retrieval_cache": "replay"}), tmp_path / "b"
     )
     assert replayed.sample_scores == first.sample_scores and "error" not in replayed.outcomes
     check_same_rollouts(tmp_path / "b", tmp_path / "a")
@@ -200,7 +199,6 @@ def test_a_run_is_replayed_from_its_record_without_a_retriever(searching_model: 
     lost = runner.run(
         configure(searching_model, "rl_only", record | {"retriever_url": url, "retrieval_cache": "replay"}, steps=1),
         tmp_path / "c",
-        Silent(),
     )
     errors = {row["error"] for row in stored(tmp_path / "c") if row["error"]}
     assert lost.steps == 1 and errors and all("--retrieval-cache record" in error for error in errors)
@@ -229,7 +227,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(search
     with served(answers) as url:
         options = {"retriever": "http", "retriever_url": url, "retriever_timeout": 120.0}
         config = configure(searching_model, "espl", options)
-        runner.run(config, tmp_path / "unbroken", Silent())
+        runner.run(config, tmp_path / "unbroken")
         holding.append(True)
         typed = [f"--{name.replace('_', '-')}={value}" for name, value in SHAPE.items()]
         typed += [f"--env-option={name}={value}" for name, value in (ITEMS | options).items()]
@@ -254,7 +252,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(search
         goes_on.set()
         holding.clear()
         assert not (folder / "summary.json").exists()
-        runner.resume(folder, Silent())
+        runner.resume(folder)
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):
         assert log.path(folder).read_bytes() == log.path(tmp_path / "unbroken").read_bytes()
     check_same_rollouts(folder, tmp_path / "unbroken")

@@ -35,17 +35,16 @@ class StopsAfter(Tracking):
             raise KeyboardInterrupt
 
 
-def run_and_resume(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_and_resume(folder: Path, name: str) -> None:
     """A run that is broken off while it tells of step 3, and resumed from its commit of step 2."""
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
     first = StopsAfter(Silent(), [name], 3)
     with pytest.raises((KeyboardInterrupt, InterruptedRunError)):
         try:
-            runner.run(CONFIG, folder, first)
+            runner.run(CONFIG, folder, reporter=first, engine=ScriptedEngine())
         finally:
             first.close()
     with tracked(Silent(), folder, ()) as reporter:
-        runner.resume(folder, reporter)
+        runner.resume(folder, reporter=reporter, engine=ScriptedEngine())
 
 
 def rewards(folder: Path) -> dict[int, float]:
@@ -54,7 +53,7 @@ def rewards(folder: Path) -> dict[int, float]:
 
 def test_tensorboard_shows_every_step_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run_and_resume(tmp_path / "run", "tensorboard", monkeypatch)
+    run_and_resume(tmp_path / "run", "tensorboard")
     found = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     curve = found.Scalars("train/reward")
     assert {event.step: event.value for event in curve} == pytest.approx(rewards(tmp_path / "run"), abs=1e-6)
@@ -98,7 +97,7 @@ def test_wandb_offline_continues_the_same_run_on_the_same_axis(tmp_path: Path, m
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     folder = tmp_path / "run"
-    run_and_resume(folder, "wandb", monkeypatch)
+    run_and_resume(folder, "wandb")
     parts = sorted((folder / "wandb").glob("offline-run-*"))
     [identity] = {part.name.rpartition("-")[2] for part in parts}
     assert len(parts) == 2 and json.loads((folder / TRACKING).read_text())["id"] == identity
@@ -114,7 +113,7 @@ def test_trackio_keeps_one_local_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     SQLiteStorage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
 
-    run_and_resume(tmp_path / "run", "trackio", monkeypatch)
+    run_and_resume(tmp_path / "run", "trackio")
     [name] = SQLiteStorage.get_runs("espl-bench")
     rows = [row for row in SQLiteStorage.get_logs("espl-bench", name) if "train/reward" in row]
     assert {row["step"]: row["train/reward"] for row in rows} == pytest.approx(rewards(tmp_path / "run"))
@@ -135,11 +134,10 @@ def test_an_unknown_tracker_and_a_missing_package_are_one_line(monkeypatch: pyte
         trackers.choose("wandb")
 
 
-def test_a_tracked_run_computes_what_an_untracked_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_tracked_run_computes_what_an_untracked_one_does(tmp_path: Path):
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
-    runner.run(CONFIG, tmp_path / "plain", Silent())
+    runner.run(CONFIG, tmp_path / "plain", engine=ScriptedEngine())
     with tracked(Silent(), tmp_path / "tracked", ["tensorboard"]) as reporter:
-        runner.run(CONFIG, tmp_path / "tracked", reporter)
+        runner.run(CONFIG, tmp_path / "tracked", reporter=reporter, engine=ScriptedEngine())
     for log in ("metrics", "population", "evaluations"):
         assert (tmp_path / "plain" / f"{log}.jsonl").read_bytes() == (tmp_path / "tracked" / f"{log}.jsonl").read_bytes()

@@ -10,10 +10,10 @@ import trueskill
 from scripted_engine import Call
 
 from espl_bench import build, registry, runner
+from espl_bench.build import GivenObjects
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.method import Method, Shown
-from espl_bench.monitoring.reporter import Silent
 from espl_bench.runs.checkpoints import newest
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
@@ -49,16 +49,11 @@ def with_method(config: RunConfig, method: Method) -> RunConfig:
 
 def run(config: RunConfig, folder: Path, engine=None):
     """A run with the engine of the configuration, or with this one."""
-    with pytest.MonkeyPatch.context() as patch:
-        if engine is not None:
-            patch.setattr(build, "open_engine", lambda config: engine)
-        return runner.run(config, folder, Silent())
+    return runner.run(config, folder, engine=engine)
 
 
 def open_run(config: RunConfig, engine):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "open_engine", lambda config: engine)
-        return runner.open_run(config)
+    return build.open_run(config, given=GivenObjects(engine=engine))
 
 
 def rows(folder: Path, log: Log):

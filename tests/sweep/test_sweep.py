@@ -16,17 +16,17 @@ from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
 
-from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines import fit
 from espl_bench.engines.fit import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.errors import RunTakenError, UsageError
-from espl_bench.monitoring.reporter import Silent
+from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
+from espl_bench.runs.summary import Summary
 from espl_bench.sweep import cell_worker
-from espl_bench.sweep.grid import BudgetLimits, make_cells, read_grid
+from espl_bench.sweep.grid import BudgetLimits, Cell, make_cells, read_grid
 from espl_bench.sweep.journal import Journal, read_attempts
 from espl_bench.sweep.mirror import Mirror, SupersededError
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
@@ -161,8 +161,8 @@ def remote(tmp_path: Path) -> Storage:
     return Storage.open(REMOTE.format(tmp_path / "remote"))
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+def carry_out(storage: Storage, cell: Cell, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
+    return cell_worker.carry_out(storage, cell, BudgetLimits(), stop, reporter, ScriptedEngine())
 
 
 class StopAt(Silent):
@@ -180,18 +180,17 @@ def one_cell(tmp_path: Path, **choices):
     return cell.model_copy(update={"config": make_scripted_config(**choices)})
 
 
-def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
+def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, remote: Storage):
     assert not remote.is_folder
-    scripted(monkeypatch)
     cell = one_cell(tmp_path, steps=6)
     run(cell.config, tmp_path / "unbroken", ScriptedEngine())
     for stop_at in (1, 3):
         stop = StopSignal()
         with pytest.raises(InterruptedRunError):
-            cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, stop_at))
+            carry_out(remote, cell, stop, StopAt(stop, stop_at))
         assert remote.committed(cell.name) == stop_at
         assert remote.read(f"{cell.name}/{SUMMARY}") is None
-    summary = cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal())
+    summary = carry_out(remote, cell, StopSignal())
     mirrored = tmp_path / "remote/sweep" / cell.name
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl", "rollouts/step_000006.jsonl"):
@@ -199,30 +198,28 @@ def test_a_mirrored_run_goes_on_on_another_node_to_the_same_end(tmp_path: Path, 
     assert sorted(path.name for path in (mirrored / "checkpoints").iterdir() if any(path.iterdir())) == ["step_000004", "step_000006"]
     assert not list(mirrored.rglob(".part-*"))
     finished = (mirrored / SUMMARY).stat().st_mtime_ns
-    assert cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal()) == summary
+    assert carry_out(remote, cell, StopSignal()) == summary
     assert (mirrored / SUMMARY).stat().st_mtime_ns == finished, "what is finished is not run again"
 
 
-def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
-    scripted(monkeypatch)
+def test_what_a_first_push_left_unfinished_is_no_run(tmp_path: Path, remote: Storage):
     cell = one_cell(tmp_path, steps=4)
     run(cell.config, tmp_path / "unbroken", ScriptedEngine())
     stop = StopSignal()
     with pytest.raises(InterruptedRunError):
-        cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, 3))
+        carry_out(remote, cell, stop, StopAt(stop, 3))
     mirrored = tmp_path / "remote/sweep" / cell.name
     (mirrored / CONFIG).unlink()  # the configuration is pushed last
-    summary = cell_worker.run_cell(remote, cell, BudgetLimits(), StopSignal())
+    summary = carry_out(remote, cell, StopSignal())
     assert timeless(json.loads(summary.to_json())) == timeless(json.loads((tmp_path / "unbroken" / SUMMARY).read_text()))
     for name in ("metrics.jsonl", "population.jsonl", "evaluations.jsonl"):
         assert (mirrored / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
 
 
-def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
-    scripted(monkeypatch)
+def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage):
     cell, stop = one_cell(tmp_path, steps=4, checkpoint_every=1), StopSignal()
     with pytest.raises(InterruptedRunError):
-        cell_worker.run_cell(remote, cell, BudgetLimits(), stop, StopAt(stop, 2))
+        carry_out(remote, cell, stop, StopAt(stop, 2))
     shutil.copytree(
         tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000002",
         half := tmp_path / "remote/sweep" / cell.name / "checkpoints/step_000003",
@@ -231,11 +228,10 @@ def test_a_half_pushed_checkpoint_is_not_pulled(tmp_path: Path, remote: Storage,
     mirror = Mirror(remote, cell.name, tmp_path / "pulled")
     mirror.pull()
     assert present(RunDir.open(tmp_path / "pulled").last_commit()).step == 2
-    assert cell_worker.carry_out(remote, cell, BudgetLimits(), StopSignal()).steps == 4
+    assert carry_out(remote, cell, StopSignal()).steps == 4
 
 
-def test_a_worker_that_was_given_up_pushes_no_more(tmp_path: Path, remote: Storage, monkeypatch: pytest.MonkeyPatch):
-    scripted(monkeypatch)
+def test_a_worker_that_was_given_up_pushes_no_more(tmp_path: Path, remote: Storage):
     cell = one_cell(tmp_path, steps=2)
     zombie = Mirror(remote, cell.name, tmp_path / "zombie" / cell.name)
     zombie.claim()
@@ -381,20 +377,23 @@ def test_a_stopped_sweep_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert all(made[-1]["ended"] for made in attempts(place).values())
 
 
-def test_a_lock_of_a_dying_predecessor_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scripted(monkeypatch)
+HOLDS = """
+import pathlib, sys, time
+from espl_bench.runs import lock
+with lock.held(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+
+
+def test_a_lock_of_a_dying_predecessor_is_waited_for(tmp_path: Path):
     storage, cell = Storage.open(str(tmp_path)), one_cell(tmp_path, steps=2)
-    taken = iter([True, True, False])
-    real = runner.run
-    monkeypatch.setattr(cell_worker.time, "sleep", lambda seconds: None)
-
-    def busy(*arguments):
-        if next(taken):
-            raise RunTakenError("being written by process 1")
-        return real(*arguments)
-
-    monkeypatch.setattr(runner, "run", busy)
-    assert cell_worker.run_cell(storage, cell, BudgetLimits(), StopSignal()).steps == 2
+    folder = storage.view / cell.name
+    folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True) as predecessor:
+        assert predecessor.stdout is not None and predecessor.stdout.readline() == "held\n"
+        assert carry_out(storage, cell, StopSignal()).steps == 2
+        assert predecessor.poll() is not None, "it was waited for"
 
 
 def test_the_slurm_script_is_sound():

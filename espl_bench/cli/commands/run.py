@@ -53,7 +53,7 @@ def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: B
     """Run and print the result. Raises EsplError."""
     from espl_bench import runner  # imports torch; a mistyped option should not wait for it
 
-    _watch(lambda reporter: runner.run(config, folder, reporter, budget), folder, quiet, as_json, trackers)
+    _watch(lambda reporter: runner.run(config, folder, reporter=reporter, budget=budget), folder, quiet, as_json, trackers)
 
 
 def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
@@ -62,7 +62,7 @@ def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
         raise UsageError(f"{folder} does not exist; name a run directory")
     from espl_bench import runner
 
-    _watch(lambda reporter: runner.resume(folder, reporter, budget=budget), folder, quiet, as_json)
+    _watch(lambda reporter: runner.resume(folder, reporter=reporter, budget=budget), folder, quiet, as_json)
 
 
 def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool, trackers: Sequence[str] = ()) -> None:

@@ -118,7 +118,7 @@ class Server:
         await self._have("wake up", self._llm.wake_up())
 
     async def _control(self, what: str, done: Awaitable[Any]) -> None:
-        """Await a vLLM control call, wrapping failures in EngineFault."""
+        """Await a vLLM control call, wrapping failures in EngineError."""
         try:
             await done
         except Exception as error:  # what fails there arrives as a bare Exception

@@ -1,0 +1,36 @@
+"""Run a coroutine to its end from synchronous code, also where an event loop is running already, as in a notebook."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+WAKE_S = 0.5
+"""Seconds after which a waiting thread looks up: a signal that another thread received is handled only then."""
+
+
+def run_to_end(work: Coroutine[Any, Any, Result], on_interrupt: Callable[[], None]) -> Result:
+    """Return what the coroutine returns.
+
+    Runs it in this thread, or in a thread of its own if this one has a running event loop, which waits meanwhile. Signals reach the
+    main thread only, so in the second case Ctrl-C calls `on_interrupt`, and the coroutine is waited for; a second Ctrl-C is raised.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="espl-bench") as thread:
+        done = thread.submit(asyncio.run, work)
+        try:
+            return _result(done)
+        except KeyboardInterrupt:
+            on_interrupt()
+            return _result(done)
+
+
+def _result(done: Future[Result]) -> Result:
+    while not done.done():
+        wait([done], WAKE_S)
+    return done.result()

@@ -1,0 +1,34 @@
+"""The example in one file trains weights and breeds prompts, in few steps here."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "espl_from_scratch.py"
+OURS = {"evolve", "loop", "rollouts", "engines", "learning", "runner"}
+"""Rooms whose work the example does itself."""
+
+
+def test_the_example_is_short_and_does_the_work_itself():
+    text = EXAMPLE.read_text()
+    assert text.count("\n") <= 220
+    imported = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
+    assert not {name.split(".")[1] for name in imported if name.startswith("espl_bench.")} & OURS
+
+
+@pytest.mark.slow
+def test_the_example_trains_weights_and_breeds_prompts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.syspath_prepend(EXAMPLE.parent)
+    monkeypatch.delitem(sys.modules, "espl_from_scratch", raising=False)
+    import espl_from_scratch as example
+
+    policy, population = example.train(steps=4, prompts=3, batch=6, group=4, items=10, seed=0)
+    *steps, result = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("  ", "test "))]
+    assert [int(line.split()[0]) for line in steps] == [1, 2, 3, 4] and result.startswith("test ")
+    assert {line.split()[4] for line in steps} == {"1.000"}, "the ratio: the trainer sees what the sampler saw"
+    root, *children = population
+    assert children and any(child.principles for child in children) and not root.principles
+    assert root.rating.sigma < 25 / 3, "it was ranked"
+    assert all(p.abs().sum() > 0 for name, p in policy.model.named_parameters() if "lora_B" in name), "every adapter left zero"
