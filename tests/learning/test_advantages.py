@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, Baseline, compute_advantages
+from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT, Baseline, by_standard_deviation, compute_advantages
 from espl_bench.types import Completion, Outcome, Problem, Split, StopReason, Trajectory, TrajectoryGroup, Turn
 
 
@@ -84,3 +84,19 @@ def test_a_set_made_flat_by_a_failure_is_skipped() -> None:
 def test_truncated_and_unanswered_rollouts_are_the_policys_own_and_count() -> None:
     scored = compute_advantages([group("a", 0, [1.0, 0.0], {1: Outcome.TRUNCATED})], PER_PROMPT)
     assert [s.advantage for s in scored] == [0.5, -0.5]
+
+
+def test_a_standard_deviation_of_one_set_is_divided_out() -> None:
+    groups_KP = [group("a", 0, [1.0, 0.0, 0.0, 0.0]), group("b", 0, [1.0, 0.0])]
+    scored = compute_advantages(groups_KP, PER_PROMPT, by_standard_deviation)
+    for name in ("a", "b"):
+        own = [s.advantage for s in scored if s.trajectory.problem.id == name]
+        assert math.fsum(own) == pytest.approx(0) and math.fsum(value**2 for value in own) / len(own) == pytest.approx(1)
+
+
+def test_a_mean_over_tokens_is_a_sum_with_smaller_advantages() -> None:
+    groups_KP = [group("a", 0, [1.0, 0.0]), group("b", 0, [1.0, 1.0])]
+    summed = compute_advantages(groups_KP)
+    averaged = compute_advantages(groups_KP, reduction="token_mean")
+    tokens = sum(s.trajectory.generated_tokens for s in summed)
+    assert [s.advantage for s in averaged] == [s.advantage / tokens for s in summed] and tokens == 2
