@@ -15,7 +15,7 @@ from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
 
-from espl_bench import runner
+from espl_bench import build, runner
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.engines import fit
@@ -161,7 +161,7 @@ def remote(tmp_path: Path) -> Storage:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "open_engine", lambda config: ScriptedEngine())
+    monkeypatch.setattr(build, "open_engine", lambda config: ScriptedEngine())
 
 
 class StopAt(Silent):
