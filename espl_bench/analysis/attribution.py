@@ -143,7 +143,7 @@ def attribute(
     measured: list[Cells] = []
     for place, folder in enumerate(folders):
         candidates = [other for other in (*others, *folders[place + 1 :], *folders[:place]) if other != folder]
-        words = {PromptChoice.ROOT: RunDir.open(folder).config().root_principles, PromptChoice.EVOLVED: prompts[folder]}
+        words = {PromptChoice.ROOT: RunDir.open(folder).config().evolution.root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
         measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from enum import EnumType
+from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -61,8 +61,8 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    if isinstance(kind, EnumType):
-        return tuple(str(member.value) for member in kind)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(str(member.value) for member in kind)
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
