@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +72,7 @@ class OptimizerHarness:
     requests: int = 0
     """To the editor, so far: each has a seed of its own."""
     _latest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    _problems: dict[Split, tuple[Problem, ...]] = field(default_factory=dict[Split, tuple[Problem, ...]])
 
     @property
     def root(self) -> tuple[str, ...]:
@@ -84,15 +84,15 @@ class OptimizerHarness:
         """The run's seed."""
         return self.bench.config.seed
 
-    @cached_property
+    @property
     def training(self) -> Sequence[Problem]:
         """The training problems."""
-        return whole_split(self.bench.env, Split.TRAIN)
+        return self._split(Split.TRAIN)
 
-    @cached_property
+    @property
     def validation(self) -> Sequence[Problem]:
         """The validation problems."""
-        return whole_split(self.bench.env, Split.VALIDATION) if Split.VALIDATION in self.bench.env.splits else ()
+        return self._split(Split.VALIDATION) if Split.VALIDATION in self.bench.env.splits else ()
 
     @property
     def rollouts_left(self) -> int:
@@ -165,6 +165,12 @@ class OptimizerHarness:
         population = population.admit(child.principles, child.rating, child.lineage)
         self.recorder.born(self.state.step, population.newest, child)
         self.state = LoopState(self.state.step, population)
+
+    def _split(self, split: Split) -> tuple[Problem, ...]:
+        """Return a split's problems; read once."""
+        if split not in self._problems:
+            self._problems[split] = whole_split(self.bench.env, split)
+        return self._problems[split]
 
     @property
     def _name(self) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checked import present
 
 from espl_bench.data import files, hub
-from espl_bench.data.dataset_spec import DataSource
+from espl_bench.data.dataset_spec import DataSource, Licence
 from espl_bench.errors import UsageError
 from espl_bench.sweep.storage import Storage
 
@@ -39,7 +40,7 @@ def modules_of(requirements: list[str]) -> set[str]:
         if own := re.fullmatch(r"espl-bench\[(.*)\]", requirement):
             found |= set().union(*(modules_of(EXTRAS[extra]) for extra in own[1].split(",")))
         else:
-            name = re.match(r"[\w.-]+", requirement)[0]
+            name = present(re.match(r"[\w.-]+", requirement))[0]
             found.add(DISTRIBUTIONS.get(name, name))
     return found
 
@@ -98,7 +99,7 @@ def test_what_is_optional_is_not_imported_with_a_module_of_the_core():
 @pytest.mark.parametrize(
     ("module", "extra", "call"),
     [
-        ("datasets", "hub", lambda folder: hub.fetch(DataSource("set", str(folder), "none"), "remedy")),
+        ("datasets", "hub", lambda folder: hub.fetch(DataSource("set", str(folder), Licence("none", "its page")), "remedy")),
         ("pyarrow", "parquet", lambda folder: list(files.read_records(folder / "rows.parquet"))),
         ("fsspec.core", "sweep", lambda folder: Storage.open(str(folder))),
     ],

@@ -1,6 +1,7 @@
 """The example in one file trains weights and breeds prompts, in few steps here."""
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_the_example_is_short_and_does_the_work_itself():
 def test_the_example_trains_weights_and_breeds_prompts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.syspath_prepend(EXAMPLE.parent)
     monkeypatch.delitem(sys.modules, "espl_from_scratch", raising=False)
-    import espl_from_scratch as example
+    example = importlib.import_module("espl_from_scratch")
 
     policy, population = example.train(steps=4, prompts=3, batch=6, group=4, items=10, seed=0)
     *steps, result = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("  ", "test "))]

@@ -321,7 +321,7 @@ def test_only_what_was_sampled_is_trained_on(tmp_path: Path):
     data = [datum for data in engine.trained for datum in data]
     rewards: dict[tuple[int, int, str], list[float]] = {}
     for step in RunDir(tmp_path).rollout_steps():
-        for row in RunDir(tmp_path).read_rollouts(step):
+        for row in RunDir(tmp_path).read_rollouts(step, decode):
             rewards.setdefault((step, row["prompt_id"], row["problem_id"]), []).append(row["reward"])
     contrasting = [group for group in rewards.values() if len(set(group)) > 1]
     assert len(data) == sum(map(len, contrasting)) > 0, "every baseline set with a contrast, whole"

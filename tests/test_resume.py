@@ -88,7 +88,7 @@ def test_begun_by_a_version_with_flat_configurations_it_goes_on(unbroken: Path, 
     (folder / "config.json").write_bytes(flat)
     (folder / "summary.json").unlink()
     shutil.rmtree(max((folder / "checkpoints").iterdir()))
-    runner.resume(folder, Silent())
+    runner.resume(folder)
     check_same_end(folder, unbroken)
     assert (folder / "config.json").read_bytes() == flat
 

@@ -62,7 +62,7 @@ class BudgetedServiceClient:
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
         """One completion per request, in order. Raises BudgetSpentError if nothing more may be asked, and as the client."""
-        self._purse.require()
+        self._cost_tracker.require()
         completions = await self._client.sample(requests)
         prompt = sum(len(request.prompt_T) for request in requests)
         self._cost_tracker.record(self._role, Usage(prompt, sum(completion.sampled_tokens for completion in completions)))

@@ -116,14 +116,15 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     metrics = {row.step: row for row in read_metrics(run_dir)}
     evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
     stored = {(step, split) for split in KINDS for step in run_dir.rollout_steps(split)}
-    places = sorted({*((step, None) for step in metrics), *evaluations, *stored}, key=lambda place: (place[0], place[1] or ""))
+    named: set[tuple[int, RolloutKind]] = {*((step, None) for step in metrics), *evaluations, *stored}
+    places = sorted(named, key=lambda place: (place[0], place[1] or ""))
     last_test: list[RegradedRollout] | None = None
     for done, (step, split) in enumerate(places):
         progress(done, len(places))
         regraded = _regrade_file(found, examiner, step, split)
         if regraded is not None and split is None and step in metrics:
             _compare_metrics(found, metrics[step], regraded)
-        if regraded is not None and split is not None and (step, split) in evaluations:
+        if regraded is not None and isinstance(split, Split) and (step, split) in evaluations:
             _compare_evaluation(found, examiner, evaluations[step, split], regraded)
         if split is Split.TEST:
             last_test = regraded

@@ -92,11 +92,20 @@ class TrainingClient(Protocol):
 class Engine(TrainingClient, Protocol):
     """Both clients over one model."""
 
-    chat: Chat
-    isolates_snapshots: bool
-    """True if the reference client may sample while ``train_step`` runs, without either seeing the other."""
-    batches_continuously: bool
-    """True if requests are best sent one by one as they arise; False if a whole list at a time."""
+    @property
+    def chat(self) -> Chat:
+        """The model's chat format and tokenizer."""
+        ...
+
+    @property
+    def isolates_snapshots(self) -> bool:
+        """True if the reference client may sample while ``train_step`` runs, without either seeing the other."""
+        ...
+
+    @property
+    def batches_continuously(self) -> bool:
+        """True if requests are best sent one by one as they arise; False if a whole list at a time."""
+        ...
 
     async def current(self) -> SamplingClient:
         """Return a client of the current weights. Call again after every train step: an older client may serve old weights."""

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_qwen import make_tiny_qwen
@@ -53,7 +52,6 @@ def test_rollouts_are_stored_with_lengths_and_surprisals():
     known = Completion((1, 2, 3), (-0.004, -1.2345, -math.inf), "2 4", StopReason.STOP, lengths_T=(1, 2, 0))
     spoken = Completion((), (), "four", StopReason.STOP)
     trajectory = Trajectory(problem, 0, 0, (Turn((9,), known), Turn((), spoken)), 1.0, Outcome.CORRECT)
-    row: dict[str, Any]
     [row] = rollout_rows([TrajectoryGroup(problem, 0, (trajectory,))])
     assert row.lengths == ((1, 2, 0), ())
     assert row.surprisals == ((0, 123, IMPROBABLE), ())

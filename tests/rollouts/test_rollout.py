@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from checked import present
 from loop_fixtures import events, make_config, rows, run
 from rollout_fixtures import CHAT, ROOT, Says, problems, prompt, task
 from scripted_engine import spell
@@ -286,7 +287,7 @@ def test_a_stored_rollout_is_replayed_to_the_same_end():
     for client in (Says(("1", "answer PLACE")), Says(("1", "answer 4"), cut_turn=0), Says(("1", "well"), cut_turn=1)):
         groups = rolled(client, AskTwice, count=2, group_size=3)
         for row, rollout in zip(rollout_rows(groups), (t for group in groups for t in group.trajectories_G), strict=True):
-            ending = replay(AskTwice(), rollout.problem, row.turns, row.stop_reason)
+            ending = replay(AskTwice(), rollout.problem, row.turns, present(row.stop_reason))
             assert (ending.reward, ending.outcome, ending.error) == (rollout.reward, rollout.outcome, rollout.error)
 
 

@@ -162,7 +162,7 @@ def remote(tmp_path: Path) -> Storage:
 
 
 def carry_out(storage: Storage, cell: Cell, stop: StopSignal, reporter: Reporter | None = None) -> Summary:
-    return cell_worker.carry_out(storage, cell, BudgetLimits(), stop, reporter, ScriptedEngine())
+    return cell_worker.run_cell(storage, cell, BudgetLimits(), stop, reporter, ScriptedEngine())
 
 
 class StopAt(Silent):

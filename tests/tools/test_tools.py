@@ -324,7 +324,7 @@ def replays(client, limits, changes):
     Library.used.clear()
     for trajectory, row in zip(trajectories, rollout_rows(groups), strict=True):
         read = RolloutRow.parse(encode(row.encode()))
-        ending = replay(Library(**limits), trajectory.problem, read.turns, read.stop_reason, read.heard, read.limit)
+        ending = replay(Library(**limits), trajectory.problem, read.turns, present(read.stop_reason), read.heard, read.limit)
         assert (ending.outcome, ending.reward, ending.limit) == (trajectory.outcome, trajectory.reward, trajectory.limit)
     assert Library.used == []
     return trajectories

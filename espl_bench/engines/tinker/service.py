@@ -191,7 +191,7 @@ class Service:
             await self._watch(waiting, doing)
             return [future.result() for future in waiting]
         except SDK_FAILURES as error:
-            raise self._fault(error, doing) from error
+            raise self._told(error, doing) from error
         finally:
             for future in waiting:
                 if not future.cancel() and not future.cancelled():

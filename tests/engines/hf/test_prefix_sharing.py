@@ -30,8 +30,8 @@ def prompts_like_ours(seed: int, beginnings: int = 3, problems: int = 6) -> list
         return tuple(rng.randrange(5, 95) for _ in range(rng.randint(least, most)))
 
     common = words(3, 3)
-    beginnings = [common + words(10, 30) for _ in range(beginnings)]
-    return [beginning + words(1, 8) for beginning in beginnings for _ in range(problems)]
+    starts = [common + words(10, 30) for _ in range(beginnings)]
+    return [beginning + words(1, 8) for beginning in starts for _ in range(problems)]
 
 
 def tokens_to_read(cuts: list[tuple[Tokens, Tokens]]) -> int:
