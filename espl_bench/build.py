@@ -189,11 +189,11 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
     control = find_control(config.control)
     control.check(env, config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
-    till = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
+    clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
-    task = RolloutSpec(
+    spec = RolloutSpec(
         make_env=lambda: environment_of(config, given.env),
         dialect=dialect,
         placement=config.prompts.placement,
@@ -208,8 +208,8 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
-    task.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    return RunContext(config, env, control, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
+    spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
+    return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:

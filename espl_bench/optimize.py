@@ -29,18 +29,18 @@ STATE = "optimizer.json"
 """In a checkpoint: what the optimizer wants to go on from."""
 
 
-async def optimize(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
+async def optimize(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
     """Let the method's optimizer run to its end; the prompt it returns becomes the newest of the population.
 
     Args:
-        bench: the run's parts.
+        context: the run's parts.
         state: where the run is, with the checkpoint that it goes on from.
         recorder: writes what happens.
         stop: asked at every checkpoint.
     """
-    name = bench.config.method.optimizer
+    name = context.config.method.optimizer
     assert name is not None, "the method names an optimizer"
-    harness = OptimizerHarness(bench, recorder, stop, state, **read_state(state.checkpoint))
+    harness = OptimizerHarness(context, recorder, stop, state, **read_state(state.checkpoint))
     if state.checkpoint is None:
         await harness.checkpoint({})
         harness.restored = None
@@ -65,7 +65,7 @@ def read_state(folder: Path | None) -> dict[str, Any]:
 class OptimizerHarness:
     """One run's harness (`evolution.optimizer.Harness`)."""
 
-    bench: RunContext
+    context: RunContext
     recorder: RunRecorder
     stop: StopSignal
     state: LoopState
@@ -77,29 +77,29 @@ class OptimizerHarness:
     @property
     def root(self) -> tuple[str, ...]:
         """The principles that the run starts from."""
-        return self.bench.config.evolution.root_principles
+        return self.context.config.evolution.root_principles
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return self.bench.config.seed
+        return self.context.config.seed
 
     @cached_property
     def training(self) -> Sequence[Problem]:
         """The training problems."""
-        return whole_split(self.bench.env, Split.TRAIN)
+        return whole_split(self.context.env, Split.TRAIN)
 
     @cached_property
     def validation(self) -> Sequence[Problem]:
         """The validation problems."""
-        return whole_split(self.bench.env, Split.VALIDATION) if Split.VALIDATION in self.bench.env.splits else ()
+        return whole_split(self.context.env, Split.VALIDATION) if Split.VALIDATION in self.context.env.splits else ()
 
     @property
     def rollouts_left(self) -> int:
         """Episodes that the budget still allows."""
-        config = self.bench.config
+        config = self.context.config
         budget = config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
-        return budget - self.bench.ledger.totals().rollouts
+        return budget - self.context.ledger.totals().rollouts
 
     async def roll_out(
         self, principles: Sequence[str], problems: Sequence[Problem], samples: int = 1, parents: Sequence[int] = ()
@@ -112,11 +112,11 @@ class OptimizerHarness:
             raise UsageError(f"optimizer '{self._name}' asked for {wanted} rollouts with {self.rollouts_left} left; give it more --steps")
         started, step = time.monotonic(), self.state.step
         prompt, born = self._prompt(tuple(principles), tuple(parents))
-        policy = await self.bench.policy(Purpose.ROLLOUT)
-        watchdog = self.bench.watchdog(self.recorder)
-        groups = await roll_out(policy, self.bench.task, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
-        self.bench.ledger.record_episodes(Purpose.ROLLOUT, wanted)
-        graded = self.bench.control.rewards(groups, self.seed, step)
+        policy = await self.context.policy(Purpose.ROLLOUT)
+        watchdog = self.context.watchdog(self.recorder)
+        groups = await roll_out(policy, self.context.spec, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
+        self.context.ledger.record_episodes(Purpose.ROLLOUT, wanted)
+        graded = self.context.control.rewards(groups, self.seed, step)
         population = self.state.population.record(graded)
         generation = Generation(population, mean_rewards(graded), {prompt.id: prompt.rating}, born, ())
         self.recorder.iteration(step + 1, groups, generation, prompt, {}, time.monotonic() - started)
@@ -125,16 +125,16 @@ class OptimizerHarness:
 
     async def write(self, request: str) -> str:
         """Return what the editor answers."""
-        config, messages = self.bench.config, (Message("user", request),)
+        config, messages = self.context.config, (Message("user", request),)
         asked = SampleRequest(
-            prompt_T=self.bench.editor.chat.encode(messages),
+            prompt_T=self.context.editor.chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
             max_tokens=config.editor.max_tokens,
             temperature=config.editor.temperature,
             messages=messages,
         )
         self.requests += 1
-        [completion] = await (await self.bench.reflecting()).sample([asked])
+        [completion] = await (await self.context.reflecting()).sample([asked])
         return strip_reasoning(completion.text)
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -149,11 +149,11 @@ class OptimizerHarness:
         record = json.dumps({"state": dict(self._latest), "requests": self.requests})
 
         async def save(folder: Path) -> None:
-            await self.bench.engine.save(folder)
+            await self.context.engine.save(folder)
             (folder / STATE).write_text(record, encoding="utf-8")
 
         await self.recorder.commit(self.state.step, self.state.population, save)
-        self.bench.till.begin(self.recorder.folder, self.state.step)
+        self.context.clients.begin(self.recorder.folder, self.state.step)
 
     def finish(self, principles: tuple[str, ...]) -> None:
         """Make the returned prompt the newest member."""
@@ -168,7 +168,7 @@ class OptimizerHarness:
 
     @property
     def _name(self) -> str:
-        return self.bench.config.method.optimizer or ""
+        return self.context.config.method.optimizer or ""
 
     def _child(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> Child:
         return Child(principles, Rating(), Lineage(self._name, parents, self.state.step + 1), ())

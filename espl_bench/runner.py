@@ -65,11 +65,11 @@ def run(
     Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
     """
     given = GivenObjects(engine, editor, env)
-    bench = open_run(config, budget, given)  # before the folder is made: what cannot be loaded leaves nothing behind
-    facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker) | given.facts()
+    context = open_run(config, budget, given)  # before the folder is made: what cannot be loaded leaves nothing behind
+    facts = data_facts(context.env) | source_facts(config, context.clients.cost_tracker) | given.facts()
     run_dir = RunDir.create(Path(folder), config, collect(config.model, facts=facts))
     with run_dir.lock():
-        return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
+        return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
 
 
 def resume(
@@ -104,48 +104,50 @@ def resume(
         run_dir.refuse_changes(wanted)
     given.refuse_missing(run_dir.facts().get(GIVEN_FACTS, {}))
     with run_dir.lock():
-        bench = open_run(run_dir.config(), budget, given)
-        run_dir.refuse_other_data(bench.env.data_identity())
+        context = open_run(run_dir.config(), budget, given)
+        run_dir.refuse_other_data(context.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
-            bench.till.resume(run_dir.path, 0, bench.ledger.totals())
-            return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
+            context.clients.resume(run_dir.path, 0, context.ledger.totals())
+            return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
         run_dir.rewind(commit)
-        bench.ledger.restore(commit.ledger)
-        bench.till.resume(run_dir.path, commit.step, commit.ledger)
-        return _complete(bench, commit, RunRecorder(run_dir, bench.ledger, reporter or Silent()), given, stop)
+        context.ledger.restore(commit.ledger)
+        context.clients.resume(run_dir.path, commit.step, commit.ledger)
+        return _complete(context, commit, RunRecorder(run_dir, context.ledger, reporter or Silent()), given, stop)
 
 
-def _begun(bench: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
+def _begun(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
     """The recorder of a run at step 0, with the root prompt recorded."""
-    recorder = RunRecorder(run_dir, bench.ledger, reporter or Silent())
-    recorder.root(_root(bench).members[0])
+    recorder = RunRecorder(run_dir, context.ledger, reporter or Silent())
+    recorder.root(_root(context).members[0])
     return recorder
 
 
-def _root(bench: RunContext) -> Population:
-    return Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
+def _root(context: RunContext) -> Population:
+    return Population.start(context.config.evolution.root_principles, context.config.method.population_size)
 
 
-def _complete(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None) -> Summary:
+def _complete(
+    context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None
+) -> Summary:
     """Bring a run to its end from a commit, or from its start."""
     stop = stop or StopSignal()
-    return run_to_end(_finish(bench, commit, recorder, given, stop), stop.ask)
+    return run_to_end(_finish(context, commit, recorder, given, stop), stop.ask)
 
 
-async def _finish(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
+async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
     """Bring a run to its end, and free the engines that were opened for it, whatever happens."""
     try:
         if commit is None:
-            state = LoopState(0, _root(bench))
+            state = LoopState(0, _root(context))
         else:
-            await bench.engine.load(commit.folder)
+            await context.engine.load(commit.folder)
             state = LoopState(commit.step, Population.from_json(commit.population), commit.folder)
-        with _resumable(recorder.folder, bench.till.keeps_answers):
-            return await _to_the_end(bench, state, recorder, stop)
+        with _resumable(recorder.folder, context.clients.keeps_answers):
+            return await _to_the_end(context, state, recorder, stop)
     finally:
-        for engine in {id(each): each for each in (bench.engine, bench.editor)}.values():
+        for engine in {id(each): each for each in (context.engine, context.editor)}.values():
             if engine is not given.engine and engine is not given.editor:
                 await engine.close()
 
@@ -165,25 +167,25 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
         raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 
-async def _to_the_end(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
+async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
     """Learn, evaluate, summarise."""
-    recorder.reporter.started(bench.config, recorder.folder, state.step)
+    recorder.reporter.started(context.config, recorder.folder, state.step)
     with listening(stop):
-        learn = train if bench.config.method.optimizer is None else optimize
-        state = await learn(bench, state, recorder, stop)
-    validated = Split.VALIDATION in bench.env.splits
-    validation = await evaluate_split(bench, state, Split.VALIDATION, recorder) if validated else None
-    test = await evaluate_split(bench, state, Split.TEST, recorder)
-    summary = summarise(bench, state, validation, test, recorder.run_dir)
+        learn = train if context.config.method.optimizer is None else optimize
+        state = await learn(context, state, recorder, stop)
+    validated = Split.VALIDATION in context.env.splits
+    validation = await evaluate_split(context, state, Split.VALIDATION, recorder) if validated else None
+    test = await evaluate_split(context, state, Split.TEST, recorder)
+    summary = summarise(context, state, validation, test, recorder.run_dir)
     recorder.run_dir.write_summary(summary)
     recorder.reporter.finished(summary, recorder.folder)
     return summary
 
 
-def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
+def summarise(context: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
     """The run's result."""
-    config = bench.config
-    totals = bench.ledger.totals()
+    config = context.config
+    totals = context.ledger.totals()
     shown = config.method.shown_prompt(state.population).principles
     return Summary(
         run_id=run_id(config),
@@ -205,11 +207,11 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
         sample_scores=test.scores_IG,
         measures=test.measures,
         ledger=totals,
-        cost_usd=bench.till.cost_tracker.cost_of(totals),
-        curve=learning_curve(run_dir, bench.till.cost_tracker),
+        cost_usd=context.clients.cost_tracker.cost_of(totals),
+        curve=learning_curve(run_dir, context.clients.cost_tracker),
         shown_prompt=shown,
-        quotes=short_form(ContaminationIndex.of(bench.env).in_prompt(shown)) if shown else (),
-        data_identity=dict(bench.env.data_identity()),
+        quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
+        data_identity=dict(context.env.data_identity()),
     )
 
 

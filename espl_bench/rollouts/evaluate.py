@@ -57,7 +57,7 @@ class Evaluation:
 
 async def evaluate(
     client: SamplingClient,
-    task: RolloutSpec,
+    spec: RolloutSpec,
     prompt: SystemPrompt,
     problems: Sequence[Problem],
     samples: int,
@@ -72,6 +72,6 @@ async def evaluate(
     for start in range(0, len(problems), size):
         progress(start * samples, len(problems) * samples)
         chunk = problems[start : start + size]
-        groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value, watchdog=watchdog))
+        groups.extend(await roll_out(client, spec, [prompt], chunk, samples, split.value, watchdog=watchdog))
     progress(len(problems) * samples, len(problems) * samples)
     return Evaluation(step, split, prompt.id, tuple(groups))

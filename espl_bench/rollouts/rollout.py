@@ -75,7 +75,7 @@ class RolloutSpec:
 class _Episode:
     """One rollout on its way."""
 
-    task: RolloutSpec
+    spec: RolloutSpec
     env: TextEnv
     problem: Problem
     prompt: SystemPrompt
@@ -98,10 +98,10 @@ class _Episode:
         """What to sample next."""
         return SampleRequest(
             prompt_T=context.tokens_T,
-            seed=seed_for(self.task.run_seed, *self.seed_keys, self.sample, len(self.turns)),
-            max_tokens=min(self.task.max_tokens, context.room),
-            temperature=self.task.temperature,
-            top_p=self.task.top_p,
+            seed=seed_for(self.spec.run_seed, *self.seed_keys, self.sample, len(self.turns)),
+            max_tokens=min(self.spec.max_tokens, context.room),
+            temperature=self.spec.temperature,
+            top_p=self.spec.top_p,
             messages=context.messages,
         )
 
@@ -128,23 +128,23 @@ class _Context:
     starts_segment: bool = False
     """Whether a new segment begins."""
 
-    def follow(self, task: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
+    def follow(self, spec: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
         """The context after a turn and what was replied to it."""
-        observations = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
+        observations = tuple(replace(each, text=spec.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
         try:
-            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=task.native_tools)
-            appended_T = task.chat.continuation(conversation, replies)
+            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=spec.native_tools)
+            appended_T = spec.chat.continuation(conversation, replies)
         except ModelError:  # some templates know no more than one call a turn
-            if not task.native_tools:
+            if not spec.native_tools:
                 raise
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=False)
-            appended_T = task.chat.continuation(conversation, replies)
+            appended_T = spec.chat.continuation(conversation, replies)
         messages = (*conversation, *replies)
         starts_segment = appended_T is None
-        observation_T = task.chat.encode(messages) if appended_T is None else appended_T
+        observation_T = spec.chat.encode(messages) if appended_T is None else appended_T
         tokens_T = observation_T if starts_segment else (*self.tokens_T, *completion.tokens_T, *observation_T)
         used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
-        return _Context(messages, tokens_T, observation_T, _room(task, used), observations, starts_segment)
+        return _Context(messages, tokens_T, observation_T, _room(spec, used), observations, starts_segment)
 
     def _worded(self, text: str, reply: EnvReply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """The conversation with what was said, and what was replied. A turn of which a call could not be read is worded as text."""
@@ -154,16 +154,16 @@ class _Context:
         return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.observations)),)
 
 
-def _room(task: RolloutSpec, used: int) -> int:
-    return task.max_tokens if task.max_episode_tokens is None else task.max_episode_tokens - used
+def _room(spec: RolloutSpec, used: int) -> int:
+    return spec.max_tokens if spec.max_episode_tokens is None else spec.max_episode_tokens - used
 
 
 class _Stage:
     """What the episodes of one batch share: the way to the engine, the threads of their environments, and rendered prompts."""
 
-    def __init__(self, task: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
         """Nothing is rendered yet."""
-        self._task = task
+        self._spec = spec
         self._pace = pace
         self._threads = threads
         self._rendered: dict[tuple[int, str], _Context] = {}
@@ -200,21 +200,21 @@ class _Stage:
         """The rendered prompt, in words and as ids. What is the same is rendered once."""
         same = (episode.prompt.id, question)
         if same not in self._rendered:
-            messages = self._task.prompt_messages(episode.prompt.principles, question)
-            tokens_T = self._task.chat.encode(messages)
-            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._task, len(tokens_T)))
+            messages = self._spec.prompt_messages(episode.prompt.principles, question)
+            tokens_T = self._spec.chat.encode(messages)
+            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._spec, len(tokens_T)))
         return self._rendered[same]
 
 
 def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Context | Ending:
     """Let the environment answer, and word what it says. Takes as long as it takes."""
     answered = answer(episode.env, completion.text, completion.stop_reason)
-    return answered if isinstance(answered, Ending) else context.follow(episode.task, completion, answered)
+    return answered if isinstance(answered, Ending) else context.follow(episode.spec, completion, answered)
 
 
 async def roll_out(
     client: SamplingClient,
-    task: RolloutSpec,
+    spec: RolloutSpec,
     prompts_K: Sequence[SystemPrompt],
     problems_P: Sequence[Problem],
     group_size: int,
@@ -225,7 +225,7 @@ async def roll_out(
 
     Args:
         client: samples from the policy.
-        task: environment and wording.
+        spec: environment and wording.
         prompts_K: the prompts of this batch; one that stands twice is rolled out twice, with different seeds.
         problems_P: the problems.
         group_size: G, rollouts per prompt and problem.
@@ -233,17 +233,17 @@ async def roll_out(
         watchdog: tells of rollouts that are stuck.
     """
     episodes = [
-        _Episode(task, task.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
+        _Episode(spec, spec.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
         for slot, prompt in enumerate(prompts_K)
         for problem in problems_P
         for sample in range(group_size)
     ]
     at_once = episodes[0].env.steps_at_once if episodes else 1
-    pace = Immediate(client) if task.continuous else GroupedLockstep(client, len(episodes), task.cohorts)
+    pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(episodes), spec.cohorts)
     threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
     try:
-        stage = _Stage(task, pace, threads)
+        stage = _Stage(spec, pace, threads)
         results = await _together([stage.play(place, episode) for place, episode in enumerate(episodes)])
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
