@@ -47,18 +47,18 @@ from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 @dataclass(frozen=True)
 class LoopState:
-    """All that changes besides the weights."""
+    """Everything that changes during a run, apart from the weights."""
 
     step: int
     """Iterations finished."""
     population: Population
     checkpoint: Path | None = None
-    """The folder that a resumed run goes on from."""
+    """Checkpoint folder that a resumed run starts from."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run's parts, opened."""
+    """The opened parts of a run."""
 
     config: RunConfig
     env: TextEnv
@@ -66,43 +66,43 @@ class RunContext:
     spec: RolloutSpec
     engine: Engine
     editor: Engine
-    """Another engine than `engine` only if the editor is another model."""
+    """Same object as `engine` unless the editor is another model."""
     clients: BudgetedClients
     ledger: Ledger
     loss: LossSpec
     limits: EditLimits
 
     async def policy(self, purpose: Purpose) -> SamplingClient:
-        """The current weights, metered."""
+        """Return a client of the current weights, metered."""
         return MeteredClient(self.clients.client(await self.engine.current(), ModelRole.POLICY), self.ledger, purpose)
 
     async def reflecting(self) -> SamplingClient:
-        """The editor's weights, metered: another model's own, or the policy's, frozen or current as the method says."""
+        """Return the editor's client, metered: of a separate model, or of the policy, frozen or current as the method says."""
         frozen = self.editor is not self.engine or self.config.method.editor is EditorChoice.REFERENCE
         client = await (self.editor.reference() if frozen else self.editor.current())
         return MeteredClient(self.clients.client(client, ModelRole.EDITOR), self.ledger, Purpose.REFLECTION)
 
     def watchdog(self, recorder: RunRecorder) -> Watchdog:
-        """Tells the reporter of rollouts that are stuck."""
+        """Return a watchdog that reports stuck rollouts."""
         return Watchdog(self.config.stuck_after, recorder.reporter.stuck)
 
     @property
     def learns_side_by_side(self) -> bool:
-        """Whether words may be written while the weights move: not with these weights, nor with an engine that shares what moves."""
-        if find_acceptance(self.config.method.acceptance).rolls_out:  # a child is judged with the weights that made the rollouts
+        """True if words may be written while weights move. False if they need these weights, or the engine updates weights in place."""
+        if find_acceptance(self.config.method.acceptance).rolls_out:  # a child must be judged with the weights that made the rollouts
             return False
         own_weights = self.config.method.editor is EditorChoice.REFERENCE and self.engine.isolates_snapshots
         return own_weights or self.editor is not self.engine
 
     def halves(self, step: int) -> Halves:
-        """Which halves learn from the iteration after `step`."""
+        """Return which halves learn from the iteration after `step`."""
         method, spent = self.config.method, self.ledger.totals()
         progress = Progress(step, self.config.iterations, spent.rollouts, spent.generated_tokens)
         return find_schedule(method.schedule)(progress, method.schedule_period)
 
 
 async def iterate(context: RunContext, state: LoopState, recorder: RunRecorder) -> LoopState:
-    """One iteration: act, then learn weights and words from the same groups."""
+    """Run one iteration: act, then learn weights and words from the same groups."""
     config, method, step = context.config, context.config.method, state.step
     started = time.monotonic()
     halves = context.halves(step)
@@ -121,7 +121,7 @@ async def iterate(context: RunContext, state: LoopState, recorder: RunRecorder) 
         learned, generation = await asyncio.gather(
             learn_weights(context, graded_KP, halves.weights), learn_words(context, state, graded_KP, trial, halves.words)
         )
-    else:  # what writes or judges with the current weights must do so before they move
+    else:  # writing or judging with the current weights must come before they move
         generation = await learn_words(context, state, graded_KP, trial, halves.words)
         learned = await learn_weights(context, graded_KP, halves.weights)
     shown = method.shown_prompt(generation.population)
@@ -132,7 +132,7 @@ async def iterate(context: RunContext, state: LoopState, recorder: RunRecorder) 
 
 @dataclass
 class StepTrial:
-    """Rollouts of children that are to be judged, on the problems of one step. Their prompt ids are -1, -2, … in order."""
+    """Rollouts that judge children, on the problems of one step. Their prompt ids count down from -1."""
 
     context: RunContext
     policy: SamplingClient
@@ -143,7 +143,7 @@ class StepTrial:
     candidates: int = 0
 
     async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
-        """Roll one candidate out, metered as training is."""
+        """Roll out one candidate, metered like training."""
         self.candidates += 1
         prompt = SystemPrompt(-self.candidates, tuple(principles), Rating(), Lineage(TRIAL))
         size, keys = self.context.config.batch.group_size, ("trial", self.step, self.candidates)
@@ -154,7 +154,7 @@ class StepTrial:
 
 
 async def learn_weights(context: RunContext, groups_KP: tuple[TrajectoryGroup, ...], learn: bool) -> Mapping[str, float]:
-    """One policy-gradient step, if the method's weights learn, and learn now."""
+    """Take one policy-gradient step, if the method learns weights and this step is scheduled for it."""
     config, method = context.config, context.config.method
     if not (method.learns_weights and learn):
         return {}
@@ -171,7 +171,7 @@ async def learn_weights(context: RunContext, groups_KP: tuple[TrajectoryGroup, .
 async def learn_words(
     context: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...], trial: StepTrial, breed: bool
 ) -> Generation:
-    """One generation of prompts, if the method breeds them, and breeds now."""
+    """Breed one generation of prompts, if the method breeds and this step is scheduled for it."""
     config = context.config
     editor = Editor(
         client=await context.reflecting(),
@@ -205,13 +205,13 @@ async def evaluate_split(context: RunContext, state: LoopState, split: Split, re
 
 
 async def save_checkpoint(context: RunContext, state: LoopState, recorder: RunRecorder) -> None:
-    """Make the state permanent."""
+    """Commit the state to disk."""
     await recorder.commit(state.step, state.population, context.engine.save)
     context.clients.begin(recorder.folder, state.step)
 
 
 async def train(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
-    """Iterate to the configured end, evaluating and committing on the way. Raises Interrupted after saving."""
+    """Iterate to the configured end, evaluating and committing on the way. Raises InterruptedRunError after saving."""
     config = context.config
     if state.step == 0:
         await save_checkpoint(context, state, recorder)

@@ -1,6 +1,6 @@
-"""The other way to learn words: an optimizer that owns its loop, on this harness's rollouts, editor, ledger and budget.
+"""The other way to learn words: an optimizer that owns its loop, using this harness's rollouts, editor, ledger and budget.
 
-It stands beside `loop.train` and ends as that does: in a state that is evaluated, summarised, verified and resumed like any other.
+An alternative to `loop.train`, with the same kind of result: a state that is evaluated, summarised, verified and resumed like any other.
 """
 
 import json
@@ -26,17 +26,17 @@ from espl_bench.utils.reasoning import strip_reasoning
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 STATE = "optimizer.json"
-"""In a checkpoint: what the optimizer wants to go on from."""
+"""File in a checkpoint that holds the optimizer's own state."""
 
 
 async def optimize(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
-    """Let the method's optimizer run to its end; the prompt it returns becomes the newest of the population.
+    """Run the method's optimizer to its end; the prompt it returns becomes the newest of the population.
 
     Args:
         context: the run's parts.
-        state: where the run is, with the checkpoint that it goes on from.
-        recorder: writes what happens.
-        stop: asked at every checkpoint.
+        state: the run's current state, with the checkpoint it resumes from.
+        recorder: writes the run's records.
+        stop: checked at every checkpoint.
     """
     name = context.config.method.optimizer
     assert name is not None, "the method names an optimizer"
@@ -51,7 +51,7 @@ async def optimize(context: RunContext, state: LoopState, recorder: RunRecorder,
 
 
 def read_state(folder: Path | None) -> dict[str, Any]:
-    """Read what a checkpoint holds of the optimizer; nothing without a checkpoint. Raises CheckpointError."""
+    """Read the optimizer's state from a checkpoint; empty without a checkpoint. Raises CheckpointError."""
     if folder is None:
         return {}
     try:
@@ -63,7 +63,7 @@ def read_state(folder: Path | None) -> dict[str, Any]:
 
 @dataclass
 class OptimizerHarness:
-    """One run's harness (`evolution.optimizer.Harness`)."""
+    """The harness of one run (`evolution.optimizer.Harness`)."""
 
     context: RunContext
     recorder: RunRecorder
@@ -71,32 +71,32 @@ class OptimizerHarness:
     state: LoopState
     restored: Mapping[str, Any] | None = None
     requests: int = 0
-    """To the editor, so far: each has a seed of its own."""
+    """Requests made to the editor so far; each has a seed of its own."""
     _latest: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def root(self) -> tuple[str, ...]:
-        """The principles that the run starts from."""
+        """Return the principles that the run starts from."""
         return self.context.config.evolution.root_principles
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Return the run's seed."""
         return self.context.config.seed
 
     @cached_property
     def training(self) -> Sequence[Problem]:
-        """The training problems."""
+        """Return the training problems."""
         return whole_split(self.context.env, Split.TRAIN)
 
     @cached_property
     def validation(self) -> Sequence[Problem]:
-        """The validation problems."""
+        """Return the validation problems."""
         return whole_split(self.context.env, Split.VALIDATION) if Split.VALIDATION in self.context.env.splits else ()
 
     @property
     def rollouts_left(self) -> int:
-        """Episodes that the budget still allows."""
+        """Return the number of episodes left in the budget."""
         config = self.context.config
         budget = config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
         return budget - self.context.ledger.totals().rollouts
@@ -104,7 +104,7 @@ class OptimizerHarness:
     async def roll_out(
         self, principles: Sequence[str], problems: Sequence[Problem], samples: int = 1, parents: Sequence[int] = ()
     ) -> tuple[TrajectoryGroup, ...]:
-        """Roll a prompt out, store it as one iteration, and return the groups."""
+        """Roll out a prompt, store it as one iteration, and return the groups."""
         wanted = len(problems) * samples
         if any(problem.split is Split.TEST for problem in problems):
             raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which steers nothing")
@@ -124,7 +124,7 @@ class OptimizerHarness:
         return graded
 
     async def write(self, request: str) -> str:
-        """Return what the editor answers."""
+        """Return the editor's answer."""
         config, messages = self.context.config, (Message("user", request),)
         asked = SampleRequest(
             prompt_T=self.context.editor.chat.encode(messages),
@@ -145,7 +145,7 @@ class OptimizerHarness:
             raise InterruptedRunError(self.state.step, self.recorder.folder)
 
     async def save(self) -> None:
-        """Make everything so far permanent."""
+        """Commit everything so far."""
         record = json.dumps({"state": dict(self._latest), "requests": self.requests})
 
         async def save(folder: Path) -> None:
@@ -174,7 +174,7 @@ class OptimizerHarness:
         return Child(principles, Rating(), Lineage(self._name, parents, self.state.step + 1), ())
 
     def _prompt(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> tuple[SystemPrompt, tuple[tuple[SystemPrompt, Child], ...]]:
-        """Return the living prompt with these principles, or admit it."""
+        """Return the living prompt with these principles, or admit a new one."""
         for member in self.state.population.members:
             if member.principles == principles:
                 return member, ()

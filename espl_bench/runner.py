@@ -1,4 +1,4 @@
-"""Runs from outside: start one, resume one, and write its summary. The loop itself is in loop.py."""
+"""Start a run, resume one, and write its summary. The loop itself is in loop.py."""
 
 import hashlib
 import shlex
@@ -46,26 +46,26 @@ def run(
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
 ) -> Summary:
-    """Start a run and bring it to its end.
+    """Start a run and carry it through to its end.
 
     Works inside a running event loop too, as in a notebook: the run then has a thread of its own, and Ctrl-C stops it after the
     current iteration.
 
     Args:
-        config: every choice, as `resolve` makes it.
-        folder: is made, and must not hold a run.
-        reporter: hears how the run goes; None: nobody does.
-        engine: samples and trains in place of the engine that the configuration names. The run begins with its weights as they
-            are, and leaves them trained. It stays open: who gave it closes it.
-        editor: writes the reflections in place of `editor_model`, and stays open, too.
-        env: the environment, for one that is not registered.
-        budget: what may be spent at endpoints and services.
+        config: every choice, as returned by `resolve`.
+        folder: created if missing; must not hold a run.
+        reporter: receives progress events; None: no reports.
+        engine: samples and trains in place of the engine that the configuration names. The run starts from its current weights
+            and leaves them trained. The caller closes it.
+        editor: writes the reflections in place of `editor_model`. The caller closes it.
+        env: an environment that is not registered.
+        budget: limit on spending at endpoints and services.
         stop: `stop.ask()` ends the run after the current iteration.
 
     Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
     """
     given = GivenObjects(engine, editor, env)
-    context = open_run(config, budget, given)  # before the folder is made: what cannot be loaded leaves nothing behind
+    context = open_run(config, budget, given)  # before the folder is made, so that a failure leaves nothing behind
     facts = data_facts(context.env) | source_facts(config, context.clients.cost_tracker) | given.facts()
     run_dir = RunDir.create(Path(folder), config, collect(config.model, facts=facts))
     with run_dir.lock():
@@ -83,17 +83,17 @@ def resume(
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
 ) -> Summary:
-    """Go on where a run was left, to the same end as an unbroken one.
+    """Resume a run where it stopped; the result is the same as that of an uninterrupted run.
 
     Args:
-        folder: of the run.
-        reporter: as in `run`, like `engine`, `editor`, `env` and `stop`. What the run was started with must be given again; the
+        folder: the run's folder.
+        reporter: as in `run`, like `engine`, `editor`, `env` and `stop`. Objects the run was started with must be given again; the
             engine's weights are replaced by those of the run's last commit.
         engine: as in `run`.
         editor: as in `run`.
         env: as in `run`.
         wanted: refused (UsageError, the difference named) unless it is the run's own configuration.
-        budget: the whole run's: this part's and the earlier ones'.
+        budget: limit for the whole run, earlier parts included.
         stop: as in `run`.
 
     Raises as `run`.
@@ -118,7 +118,7 @@ def resume(
 
 
 def _begun(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
-    """The recorder of a run at step 0, with the root prompt recorded."""
+    """Record the root prompt of a new run at step 0; return the recorder."""
     recorder = RunRecorder(run_dir, context.ledger, reporter or Silent())
     recorder.root(_root(context).members[0])
     return recorder
@@ -131,13 +131,13 @@ def _root(context: RunContext) -> Population:
 def _complete(
     context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None
 ) -> Summary:
-    """Bring a run to its end from a commit, or from its start."""
+    """Run to the end from a commit, or from the start."""
     stop = stop or StopSignal()
     return run_to_end(_finish(context, commit, recorder, given, stop), stop.ask)
 
 
 async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
-    """Bring a run to its end, and free the engines that were opened for it, whatever happens."""
+    """Run to the end, and close the engines that were opened for the run, whatever happens."""
     try:
         if commit is None:
             state = LoopState(0, _root(context))
@@ -154,7 +154,7 @@ async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunR
 
 @contextmanager
 def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
-    """Say how to go on where an endpoint, a budget or an engine ended a run."""
+    """Add how to resume to the error of an endpoint, a budget or an engine that ended a run."""
     command = f"espl-bench resume {shlex.quote(str(folder))}"
     again = f"{'every answer' if answers_kept else 'the last commit'} is kept; go on with: {command}"
     try:
@@ -168,7 +168,7 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
 
 
 async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
-    """Learn, evaluate, summarise."""
+    """Learn, evaluate and summarise."""
     recorder.reporter.started(context.config, recorder.folder, state.step)
     with listening(stop):
         learn = train if context.config.method.optimizer is None else optimize
@@ -183,7 +183,7 @@ async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecord
 
 
 def summarise(context: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
-    """The run's result."""
+    """Assemble the run's result."""
     config = context.config
     totals = context.ledger.totals()
     shown = config.method.shown_prompt(state.population).principles
@@ -216,7 +216,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
 
 
 def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:
-    """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
+    """Return every evaluation with the cost of learning up to then; its seconds are those of the iterations before it."""
     seconds = {row.step: row.seconds for row in read_timing(run_dir)}
     points: list[CurvePoint] = []
     for row in read_evaluations(run_dir):
@@ -237,6 +237,6 @@ def _rates(evaluation: Evaluation) -> dict[str, float]:
 
 
 def run_id(config: RunConfig) -> str:
-    """Names a configuration: method, environment, seed, and eight digits of its hash."""
+    """Name a configuration: method, environment, seed, and eight digits of its hash."""
     digest = hashlib.sha256(to_json(first_form(config))).hexdigest()[:8]
     return f"{config.env}-{config.method.name}-s{config.seed}-{digest}"
