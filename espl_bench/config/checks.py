@@ -1,7 +1,7 @@
 """Refuse, in one line, models and engines that do not fit together, and options that would have no effect.
 
-What a section can tell by itself is refused there (sections.py), what any configuration cannot be, in run_config.py. Here is what depends
-on which choices were made, rather than left to a default.
+Faults within one section are refused in sections.py, those of any configuration in run_config.py. The checks here depend on which choices
+were made explicitly rather than left to a default.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,11 +17,11 @@ from espl_bench.registry import CONTROLS, LOSSES, require
 
 
 def check_sources(config: RunConfig, given: Collection[str]) -> None:
-    """Raise OptionError in one line for sources that cannot be, or for an option that would have no effect.
+    """Raise OptionError in one line for invalid sources, or for an option that would have no effect.
 
     Args:
         config: the resolved configuration.
-        given: flat names of the fields that were chosen, rather than left to a default.
+        given: flat names of the fields that were set explicitly.
     """
     policy, editor = config.policy_source, config.editor_source
     if not find_engine(policy.engine).trains and config.method.learns_weights:
@@ -49,7 +49,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
 
 
 def check_names(config: RunConfig) -> None:
-    """Raise UsageError, with the nearest known name, for a choice that nothing is registered under."""
+    """Raise UsageError, with the nearest known name, for a choice that is not registered."""
     config.method.require_names()
     require(LOSSES, config.optimisation.loss)
     if config.control is not None:
@@ -57,7 +57,7 @@ def check_names(config: RunConfig) -> None:
 
 
 def check_learning(config: RunConfig) -> None:
-    """Raise OptionError for choices under which a method could learn nothing."""
+    """Raise OptionError for choices with which a method could not learn anything."""
     if config.method.learns_weights and config.sampling.temperature == 0:
         raise OptionError("weights cannot learn from greedy rollouts; set {temperature} above 0, e.g. 1.0")
     if config.method.is_static and find_control(config.control).changes_rewards:
