@@ -3,7 +3,7 @@
     <folder>/3f/3fa2b1c0….json   {"request": {retriever, query, top_k}, "retrieved_utc": …, "passages": […], "sha256": …}
 
 `record` answers from the record where it can, and otherwise asks the retriever and records the result; so a resumed run gets what it
-got before. `replay` answers from the record alone: it opens no retriever, uses no network, and refuses a request that is missing.
+got before. `replay` answers from the record alone: it does not open a retriever or use the network, and refuses a request that is missing.
 """
 
 import hashlib
