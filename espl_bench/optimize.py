@@ -107,7 +107,7 @@ class OptimizerHarness:
         """Roll out a prompt, store it as one iteration, and return the groups."""
         wanted = len(problems) * samples
         if any(problem.split is Split.TEST for problem in problems):
-            raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which steers nothing")
+            raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which must not steer")
         if not 0 < wanted <= self.rollouts_left:
             raise UsageError(f"optimizer '{self._name}' asked for {wanted} rollouts with {self.rollouts_left} left; give it more --steps")
         started, step = time.monotonic(), self.state.step

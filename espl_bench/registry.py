@@ -1,4 +1,4 @@
-"""Look up by name what is registered: environments, methods and everything that a method's row can name.
+"""Look up registered objects by name: environments, methods and everything that a method's row can name.
 
 First-party rows register through the same entry points as third-party packages, in the groups below. For an unknown name the error
 suggests the nearest one. A plug-in that fails to import produces a one-line error when it is used, and affects nothing else.

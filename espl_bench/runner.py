@@ -221,7 +221,7 @@ def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoi
     points: list[CurvePoint] = []
     for row in read_evaluations(run_dir):
         if row.spent is None:
-            raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
+            raise RunDirError(f"{run_dir.path} was started by a version that did not log the cost of evaluations; start it again")
         spent = _spent(row.step, row.spent, seconds, cost_tracker)
         points.append(CurvePoint.model_validate({"step": row.step, "split": row.split.value, "score": row.score, "spent": spent}))
     return tuple(points)

@@ -1,6 +1,6 @@
 """Derived seeds: every random draw of a run is named, so that a resumed run draws the same as an uninterrupted one.
 
-There is no global generator anywhere in the harness. A seed is a pure function of the run's seed and of keys that
+The harness has no global generator. A seed is a pure function of the run's seed and of keys that
 name the draw: ``(phase, step, problem, sample, ...)``. Two draws with different keys are independent;
 adding a new kind of draw does not change any old one.
 """

@@ -196,7 +196,7 @@ def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: 
     """Return the 95 % interval of the IQM over environments, from bootstrap variances.
 
     Args:
-        cells_E: for each environment a (runs, items) matrix, samples averaged; as many runs in each.
+        cells_E: for each environment a (runs, items) matrix, samples averaged; all with the same number of runs.
         rng: draws, for each environment, runs with replacement and items with replacement.
         draws: bootstrap replications.
 
@@ -207,7 +207,7 @@ def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: 
     matrices = [_scores(cells, 2) for cells in cells_E]
     runs = matrices[0].shape[0]
     if any(cells.shape[0] != runs for cells in matrices):
-        raise ValueError("every environment needs as many runs")
+        raise ValueError("every environment needs the same number of runs")
     on_drawn_items = [_on_drawn_items(cells, rng, draws) for cells in matrices]
     of_items = _iqm_variance(on_drawn_items)
     squared = _t(max(1, sum(cells.shape[1] - 1 for cells in matrices))) ** 2 * of_items

@@ -26,8 +26,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
     policy, editor = config.policy_source, config.editor_source
     if not find_engine(policy.engine).trains and config.method.learns_weights:
         raise OptionError(
-            "{name} trains weights, and those of {engine} {frozen} are the endpoint's; use {engine} hf, or a method that freezes "
-            "weights: {others}",
+            "{name} trains weights, and {engine} {frozen} cannot; use {engine} hf, or a method that freezes weights: {others}",
             {"name": config.method.name, "frozen": policy.engine, "others": ", ".join(_methods_without_training())},
         )
     if policy.is_endpoint and "model" not in given:
@@ -35,13 +34,13 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
     if policy.is_service:
         for name in _decided_by_service():
             if name in given:
-                raise OptionError(f"{{{name}}} is the service's to decide with {{engine}} tinker; leave it out")
+                raise OptionError(f"{{{name}}} is decided by the service with {{engine}} tinker; leave it out")
     _check_address(policy, "{engine} openai needs {base_url}")
     if editor is not None:
         if "editor" in given and config.method.editor == "current":
             raise OptionError("{editor} current means the policy's own weights, {editor_model} another model; give one of them")
         if not config.method.breeds:
-            raise OptionError("{name} writes no reflections, so {editor_model} has no use; leave it out", {"name": config.method.name})
+            raise OptionError("{name} writes no reflections, so {editor_model} has no effect; leave it out", {"name": config.method.name})
         _check_address(editor, "{editor_engine} openai needs {editor_base_url}")
     for name in EndpointSection.model_fields:
         if name in given and not policy.is_remote and not (editor and editor.is_remote):
@@ -62,7 +61,7 @@ def check_learning(config: RunConfig) -> None:
         raise OptionError("weights cannot learn from greedy rollouts; set {temperature} above 0, e.g. 1.0")
     if config.method.is_static and find_control(config.control).changes_rewards:
         raise OptionError(
-            "{name} learns from no reward, so {control} {value} has no use; leave it out",
+            "{name} does not learn from rewards, so {control} {value} has no effect; leave it out",
             {"name": config.method.name, "value": config.control},
         )
 

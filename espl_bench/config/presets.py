@@ -98,7 +98,7 @@ REFERENCE_CODE: Final = Preset(
         "a problem is won by a lead of 0.01 and more: here by any lead",
         "of two children of one step the mutated one is the newest: here the crossed one is",
         "its softmax divides by the highest score, and a short window is filled up with its newest prompt: selection.py differs",
-        "its grader accepts answers outside a box: here the answer stands in one, unless --env-option extraction=anywhere",
+        "its grader accepts answers outside a box: here the answer must be in one, unless --env-option extraction=anywhere",
         "the wording: dialects are this project's own",
         "the shuffle of problems is unseeded there",
     ),

@@ -282,9 +282,9 @@ def check_address(value: str | None, field: str) -> str | None:
         parts = urlsplit(value)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        raise OptionError(f"{{{field}}} is no address; e.g. http://127.0.0.1:8000/v1") from None
+        raise OptionError(f"{{{field}}} is not an address; give e.g. http://127.0.0.1:8000/v1") from None
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise OptionError(f"{{{field}}} holds more than an address, and it is written down; put the key into the environment")
+        raise OptionError(f"{{{field}}} holds more than an address, and is written to disk; put the key into the environment")
     if not sound:
-        raise OptionError(f"{{{field}}} is no address of http or https; e.g. http://127.0.0.1:8000/v1")
+        raise OptionError(f"{{{field}}} is not an http or https address; give e.g. http://127.0.0.1:8000/v1")
     return value

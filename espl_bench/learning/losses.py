@@ -60,7 +60,7 @@ def find_loss(name: str) -> Loss:
 
 
 def default_loss(name: str) -> LossSpec:
-    """Return the spec of a loss with its usual clips. Raises UsageError if there is no loss of that name."""
+    """Return the spec of a loss with its usual clips. Raises UsageError with the nearest known name."""
     loss = find_loss(name)
     return LossSpec(name, loss.clip_low, loss.clip_high)
 

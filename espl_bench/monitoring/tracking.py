@@ -120,5 +120,5 @@ def _recorded(folder: Path) -> dict[str, Any]:
         raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
     record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
-        raise RunDirError(f"{path} names no trackers of this version; delete it to go on without trackers")
+        raise RunDirError(f"{path} does not name trackers of this version; delete it to go on without trackers")
     return record

@@ -73,7 +73,7 @@ class Dialect:
         """Load a registered dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
         folder = Path(name) if "/" in name else Path(find(DIALECTS, name))
         if not folder.is_dir():
-            raise UsageError(f"dialect '{name}' is no folder: {folder} does not exist; name a registered dialect or a folder of templates")
+            raise UsageError(f"unknown dialect '{name}': no folder {folder}; name a registered dialect or a folder of templates")
         for template in TemplateName:
             if not (folder / f"{template}.jinja").is_file():
                 raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")

@@ -43,7 +43,7 @@ class CachedRetriever:
 
     @property
     def identity(self) -> str:
-        """The retriever's own identity: a record does not change what is found."""
+        """Return the retriever's own identity: a record does not change results."""
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
@@ -81,7 +81,7 @@ class CachedRetriever:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
+            raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to retrieve it again") from error
 
     def _write(self, query: str, top_k: int, result: FoundPassage) -> None:
         request = self._request(query, top_k)

@@ -99,7 +99,7 @@ class HttpRetriever:
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise RetrievalError(f"the retriever at {self.url} answers with what is no JSON") from error
+            raise RetrievalError(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
     def _client(self) -> Generator[Any]:
@@ -142,7 +142,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalError(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
+        raise RetrievalError(f"the retriever at {url} returned malformed passages ({type(error).__name__}: {error})") from error
 
 
 def _passage(value: object) -> Passage:

@@ -143,4 +143,4 @@ def read_summary(path: Path) -> Summary:
         if first["loc"] == ("schema",) and first["type"] == "literal_error":
             found = f"its schema is '{first['input']}', not '{SCHEMA}'"
             raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
-        raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it anew") from error
+        raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it again") from error

@@ -23,7 +23,7 @@ class FrozenRecord(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return the first fault as ``where: what``; ``file`` stands for the whole."""
+    """Return the first fault as ``where: what``; ``file`` means the whole."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "file"
     return f"{where}: {first['msg']}"

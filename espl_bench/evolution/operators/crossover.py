@@ -1,7 +1,7 @@
 """Crossover: the best prompt learns from those that beat it somewhere (paper).
 
 The score matrix Φ (prompts × problems, mean rewards) gives each problem its unique winner, if there is one. Parents are the
-best prompt, set A, and every other prompt that won a problem; without a win of A and of at least one other there is no
+best prompt, set A, and every other prompt that won a problem; unless A and at least one other won, there is no
 crossover. One call sees all sets with the problems each won and returns edits of set A.
 """
 
@@ -55,7 +55,7 @@ class Crossover:
     name: str = "crossover"
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
-        """With probability `limits.crossover_prob`, return one child of the best prompt and its rivals, or why there is none."""
+        """Return one child of the best prompt and its rivals, with probability `limits.crossover_prob`, or why there is none."""
         if rng.random() >= limits.crossover_prob:
             return []
         return [await cross(self.name, view, editor, limits)]

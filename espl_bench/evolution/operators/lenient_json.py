@@ -4,7 +4,7 @@ Why not a library: json-repair 0.64.5 (the best kept one) was tried on the cases
 last of several consecutive objects, completes a truncated object with half a sentence, turns ``\beta`` and ``\theta`` into control
 characters, and needs seconds for 10^5 open braces. json5 is strict where models are not: the first fault loses the whole text.
 
-What is read beyond strict JSON: prose and code fences around the values, ``#`` and ``//`` comments between tokens
+Accepted beyond strict JSON: prose and code fences around the values, ``#`` and ``//`` comments between tokens
 (never inside strings), missing and trailing commas, single-quoted strings, bare words, raw line breaks in strings,
 unescaped quotes inside a string where the end of the string is still clear, and LaTeX backslashes. The one place where
 strict JSON is read differently: ``\b``, ``\f``, ``\r``, ``\t`` before a letter, and ``\n`` where it begins a LaTeX
@@ -34,7 +34,7 @@ _UNICODE = re.compile(r"[0-9A-Fa-f]{4}")
 _ESCAPES: Final = dict(zip("\"'\\/bfnrt", "\"'\\/\b\f\n\r\t", strict=True))
 _LATEX_N: Final = frozenset({"nu", "ne", "neq", "neg", "not", "notin", "nmid", "nabla", "nexists", "nless", "ngtr"})
 
-# What may follow the quote that ends a string, by where the string stands. Before anything else it is part of the text.
+# Characters that may follow the closing quote, by the string's role. Before anything else the quote is part of the text.
 _COMMON_END = r"""\s*+(?:\Z|[}\]#]|//)|[^\S\n]*+\n\s*+["']|"""
 _END_IN_OBJECT = re.compile(_COMMON_END + r"""\s*+,\s*+(?:\Z|[}\]#]|//|\{\s*+["']|(["'])[^"'\\\n]{0,40}\1\s*+:)""")
 _END_IN_LIST = re.compile(_COMMON_END + r"""\s*+,\s*+[^\s,]""")
@@ -171,7 +171,7 @@ class _Scanner:
             elif end is None or end.match(self.text, at + 1):
                 return "".join(chunks), at + 1
             elif _COLON.match(self.text, at + 1):
-                # A key stands where text was expected: this string lost its closing quote somewhere before.
+                # A key where text was expected: this string lost its closing quote somewhere before.
                 raise _JsonError("a string is not closed", start + 1)
             else:
                 chunks.append(found.group())
