@@ -33,7 +33,7 @@ from espl_bench import Message, Problem, Split
 from espl_bench.evolution.operators.edits import Modify, UnparseableEditsError, apply_edits, parse_edits
 from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
 
-WINDOW, OPTIMISM, SIGMA_GROWTH, TIE = 10, 2.0, 1.0, 0.01  # prompts in the window; lambda; delta sigma; in reward
+WINDOW, OPTIMISM, SIGMA_GROWTH, TIE = 10, 2.0, 1.0, 0.01  # prompts in the window; lambda; delta sigma; a draw in reward
 MAX_EDITS, MAX_WORDS = 2, 32  # per critique; per principle
 TRUESKILL = trueskill.TrueSkill(mu=25, sigma=25 / 3, beta=25 / 6, tau=25 / 300, draw_probability=0.1)
 ENV, DIALECT = RulebookEnv(), Dialect.load("compact")
