@@ -37,7 +37,7 @@ from espl_bench.types import Split, TrajectoryGroup
 PROBLEMS, GROUP = 40, 5
 
 
-def bench_of(method: str, engine: VllmEngine, **choices: Any) -> RunContext:
+def context_of(method: str, engine: VllmEngine, **choices: Any) -> RunContext:
     """A run's parts around an engine that is there already."""
     config = resolve(method, "rulebook", {"engine": "vllm", "lora_rank": 8, **choices})
     return open_run(config, given=GivenObjects(engine=engine))
@@ -59,15 +59,15 @@ def sampling(engine: VllmEngine, repeats: int) -> None:
     """Rollouts against ``LLM.generate``."""
     from vllm import LLM, SamplingParams
 
-    bench = bench_of("base", engine)
-    serving = setup.Serving(str(bench.config.model), 8, "float32", on_cpu=not torch.cuda.is_available(), shares_device=True)
+    context = context_of("base", engine)
+    serving = setup.Serving(str(context.config.model), 8, "float32", on_cpu=not torch.cuda.is_available(), shares_device=True)
     with setup.variables(serving.environment()):
         llm = LLM(**serving.arguments())
-    problems = [bench.env.problem(Split.TRAIN, index) for index in range(PROBLEMS)]
+    problems = [context.env.problem(Split.TRAIN, index) for index in range(PROBLEMS)]
     prompts = Population.start((), 1).members
 
     async def roll(step: int) -> tuple[TrajectoryGroup, ...]:
-        return await roll_out(await engine.current(), bench.task, prompts, problems, GROUP, "benchmark", step)
+        return await roll_out(await engine.current(), context.spec, prompts, problems, GROUP, "benchmark", step)
 
     async def compare() -> list[tuple[float, float, float]]:
         found: list[tuple[float, float, float]] = []
@@ -111,16 +111,16 @@ def iteration(engine: VllmEngine, repeats: int) -> None:
     with TemporaryDirectory() as folder:
         parts: dict[str, tuple[RunContext, RunRecorder, LoopState]] = {}
         for method in seconds:
-            bench = bench_of(method, engine)
-            run_dir = RunDir.create(Path(folder) / method, bench.config, {})
-            population = Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
-            parts[method] = bench, RunRecorder(run_dir, bench.ledger, Silent()), LoopState(0, population)
+            context = context_of(method, engine)
+            run_dir = RunDir.create(Path(folder) / method, context.config, {})
+            population = Population.start(context.config.evolution.root_principles, context.config.method.population_size)
+            parts[method] = context, RunRecorder(run_dir, context.ledger, Silent()), LoopState(0, population)
 
         async def turns() -> None:
             for _ in range(repeats + 1):
-                for method, (bench, recorder, state) in parts.items():
+                for method, (context, recorder, state) in parts.items():
                     began = time.perf_counter()
-                    parts[method] = bench, recorder, await iterate(bench, state, recorder)
+                    parts[method] = context, recorder, await iterate(context, state, recorder)
                     seconds[method].append(time.perf_counter() - began)
 
         asyncio.run(turns())
@@ -131,15 +131,15 @@ def iteration(engine: VllmEngine, repeats: int) -> None:
 
 def mismatch(engine: VllmEngine, steps: int) -> None:
     """An espl run's own measurements."""
-    bench = bench_of("espl", engine, steps=steps)
+    context = context_of("espl", engine, steps=steps)
     with TemporaryDirectory() as folder:
-        run_dir = RunDir.create(Path(folder) / "run", bench.config, {})
-        recorder = RunRecorder(run_dir, bench.ledger, Silent())
+        run_dir = RunDir.create(Path(folder) / "run", context.config, {})
+        recorder = RunRecorder(run_dir, context.ledger, Silent())
 
         async def learn() -> None:
-            state = LoopState(0, Population.start(bench.config.evolution.root_principles, bench.config.method.population_size))
+            state = LoopState(0, Population.start(context.config.evolution.root_principles, context.config.method.population_size))
             for _ in range(steps):
-                state = await iterate(bench, state, recorder)
+                state = await iterate(context, state, recorder)
 
         asyncio.run(learn())
         trained = [row.train for row in read_metrics(run_dir)]

@@ -1,7 +1,7 @@
 """espl-bench: a benchmark and harness for evolutionary system prompt learning.
 
-What is named in `__all__` is the public interface, and docs/python.md shows how it is used. A name is loaded when it is first asked for,
-so that importing the package costs nothing.
+`__all__` is the public interface; docs/python.md shows how to use it. Each name is loaded on first access, so importing the package
+costs nothing.
 """
 
 import importlib
@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 # Must be set before torch is first imported, hence here. OpenMP's threads spin between two operations by default; on a
-# machine that does anything else besides, a small model then runs many times slower (measured: first sample 22 s, not 0.5 s).
+# machine with anything else to do, a small model then runs many times slower (measured: first sample 22 s, not 0.5 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

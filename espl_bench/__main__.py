@@ -1,4 +1,4 @@
-"""`python -m espl_bench` is `espl-bench`; `compare` starts its runs this way."""
+"""Run `python -m espl_bench` as `espl-bench`; `compare` starts its runs this way."""
 
 from espl_bench.cli.app import main
 

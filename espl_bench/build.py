@@ -1,4 +1,4 @@
-"""From a configuration to the opened parts of a run: environment, engines, wording, budget. Each engine loads its packages when opened."""
+"""Build the parts of a run from its configuration: environment, engines, wording, budget. Each engine loads its packages when opened."""
 
 import importlib
 from collections.abc import Callable, Generator, Mapping
@@ -36,19 +36,19 @@ from espl_bench.utils.hashing import fingerprint
 UNBOUNDED = Budget()
 
 OpenEngine = Callable[[RunConfig], Engine]
-"""Makes the engine of a run; the caller closes it."""
+"""Opens the engine of a run; the caller closes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenObjects:
-    """What a caller brings in place of what the configuration names. The caller keeps the engines, and closes them."""
+    """Objects that a caller passes in place of those the configuration names. The caller owns the engines, and closes them."""
 
     engine: Engine | None = None
     editor: Engine | None = None
     env: EnvironmentSpec | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What provenance keeps: the class of each engine, and where the environment is made. Empty if nothing was given."""
+        """Return the facts for provenance: the class of each engine, and the environment's entry point. Empty if nothing was given."""
         engines = {"engine": self.engine, "editor": self.editor}
         named = {role: _class_name(engine) for role, engine in engines.items() if engine is not None}
         if self.env is not None:
@@ -90,7 +90,7 @@ def open_engine(config: RunConfig) -> Engine:
 
 
 def open_editor(config: RunConfig, policy: Engine) -> Engine:
-    """The engine that reflections are asked of: the policy's, or one of its own. Raises as `open_engine`."""
+    """Return the engine that writes reflections: the policy's, or one of its own. Raises as `open_engine`."""
     source = config.editor_source
     return policy if source is None else _open(source, config)
 
@@ -108,7 +108,7 @@ def open_hf(source: ModelSource, config: RunConfig) -> Engine:
 
 
 def adapter_spec(config: RunConfig) -> AdapterSpec:
-    """Describe the adapter of an engine that trains on this machine, and how it is trained."""
+    """Describe the adapter, and how it is trained, to an engine that trains on this machine."""
     return AdapterSpec(
         rank=config.optimisation.lora_rank,
         alpha=config.optimisation.lora_alpha,
@@ -170,7 +170,7 @@ def open_tinker(source: ModelSource, config: RunConfig) -> Engine:
 
 @contextmanager
 def _extra(name: str) -> Generator[None]:
-    """Name the extra whose packages an engine needs."""
+    """Turn a missing package inside the block into a UsageError that names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -178,7 +178,7 @@ def _extra(name: str) -> Generator[None]:
 
 
 def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
-    """Load everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
+    """Open everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
     check_names(config)
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
@@ -189,11 +189,11 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
     control = find_control(config.control)
     control.check(env, config.env)
     services = frozenset(role for role, source in paid_sources(config).items() if source.is_service)
-    till = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
+    clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
     dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
-    task = RolloutSpec(
+    spec = RolloutSpec(
         make_env=lambda: environment_of(config, given.env),
         dialect=dialect,
         placement=config.prompts.placement,
@@ -208,12 +208,12 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
-    task.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a template that fails, fails now
-    return RunContext(config, env, control, task, engine, editor, till, Ledger(), loss_spec(config), config.limits)
+    spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
+    return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
-    """Dialect and chat of which one words the environment's tools, if it has any. Raises EsplError if the chat cannot."""
+    """Teach the dialect, or the chat, the environment's tools, if it has any. Raises EsplError if the chat cannot take them."""
     if not isinstance(env, ToolEnv):
         return dialect, chat
     if tool_format == "native":
@@ -222,7 +222,7 @@ def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolForm
 
 
 def source_facts(config: RunConfig, cost_tracker: CostTracker) -> dict[str, Any]:
-    """What provenance keeps of an editor of its own and of endpoints; empty for a run with neither."""
+    """Return the facts for provenance about a separate editor and about endpoints; empty for a run with neither."""
     models = {ModelRole.POLICY: config.policy_source, ModelRole.EDITOR: config.editor_source}
     named = {role.value: _source_fact(source) for role, source in models.items() if source is not None}
     if config.editor_source is None and not config.policy_source.is_remote:
@@ -236,7 +236,7 @@ def _source_fact(source: ModelSource) -> dict[str, Any]:
 
 
 def data_facts(env: TextEnv) -> dict[str, Any]:
-    """What provenance keeps of an environment's data; empty for one that makes its items itself."""
+    """Return the facts for provenance about an environment's data; empty if it generates its items itself."""
     identity = dict(env.data_identity())
     return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
 

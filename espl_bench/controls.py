@@ -1,10 +1,10 @@
-"""Controls: runs in which what a method is said to learn from is taken away, so that whatever still improves did not come from it.
+"""Controls: runs that remove one signal that a method is said to learn from. Whatever still improves did not come from it.
 
 - random-reward: every training rollout's reward is a coin flip. What still improves does so from the form of training alone.
 - shuffled-answers: every training problem has the answer of another one. Graders and the editor believe it.
-- irrelevant-prompt: the policy is shown as many principles as its prompt holds, about things that have nothing to do with the task.
+- irrelevant-prompt: the policy is shown as many principles as its prompt holds, all unrelated to the task.
 
-A control changes nothing of an evaluation except, in the last case, its prompt. It is part of a run's configuration and of its row in
+A control does not change an evaluation, except for its prompt in the last case. It is part of a run's configuration and of its row in
 a table, which says where a control is better than the untreated base model.
 """
 
@@ -22,45 +22,45 @@ from espl_bench.seeding import rng_for, seed_for
 from espl_bench.types import Outcome, Problem, Split, Trajectory, TrajectoryGroup
 
 FEWEST: Final = 4
-"""Irrelevant principles that are shown in place of a prompt with fewer of its own."""
+"""Irrelevant principles shown in place of a prompt that has fewer of its own."""
 PROBED: Final = 8
-"""Training problems whose grading is tried before a run with other answers begins."""
+"""Training problems whose grading is checked before a run with shuffled answers begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Takes one signal away. This base class takes nothing; a control overrides one of its methods."""
+    """Removes one signal. This base class removes none; a control overrides one of its methods."""
 
     taken_away: str = "nothing"
-    """What such a run cannot learn from, as a table's note words it."""
+    """The signal that such a run cannot learn from, as the note of a table words it."""
     changes_rewards: bool = False
-    """Whether it has no use for a method that learns from no reward."""
+    """True for a control that is pointless with a method that does not learn from rewards."""
 
     def environment(self, env: TextEnv, seed: int) -> TextEnv:
-        """Return the environment that the run meets instead; it may be the same instance, changed."""
+        """Return the environment that the run uses instead; it may be the same instance, changed."""
         return env
 
     def check(self, env: TextEnv, name: str) -> None:
-        """Raise UsageError if the control would change nothing in an environment, which `environment` has treated."""
+        """Raise UsageError if the control changes nothing in an environment that `environment` returned."""
 
     def rewards(self, groups_KP: tuple[TrajectoryGroup, ...], seed: int, step: int) -> tuple[TrajectoryGroup, ...]:
-        """Return the training rollouts as the method learns from them."""
+        """Return the training rollouts with the rewards that the method learns from."""
         return groups_KP
 
     def principles(self, principles: Sequence[str], dialect: Dialect) -> Sequence[str]:
-        """Return what the policy is shown in place of a prompt's principles."""
+        """Return the principles that the policy sees in place of a prompt's own."""
         return principles
 
 
 @dataclass(frozen=True, slots=True)
 class RandomReward(Control):
-    """Rewards are coin flips."""
+    """Replaces rewards with coin flips."""
 
     taken_away: str = "rewards"
     changes_rewards: bool = True
 
     def rewards(self, groups_KP: tuple[TrajectoryGroup, ...], seed: int, step: int) -> tuple[TrajectoryGroup, ...]:
-        """Grade each rollout by a coin that seed, step, position in the batch and sample name. What could not be graded stays so."""
+        """Grade each rollout by a coin flip seeded by seed, step, position and sample. Ungraded rollouts stay ungraded."""
         return tuple(
             replace(group, trajectories_G=tuple(_tossed(rollout, seed, step, index) for rollout in group.trajectories_G))
             for index, group in enumerate(groups_KP)
@@ -69,13 +69,13 @@ class RandomReward(Control):
 
 @dataclass(frozen=True, slots=True)
 class ShuffledAnswers(Control):
-    """Training problems have each other's answers."""
+    """Gives training problems each other's answers."""
 
     taken_away: str = "true answers"
     changes_rewards: bool = True
 
     def environment(self, env: TextEnv, seed: int) -> TextEnv:
-        """Give every training problem the answer and the gold response of another one."""
+        """Give every training problem the answer and the gold response of another."""
         serve, size = env.problem, env.size(Split.TRAIN)
 
         def problem(split: Split, index: int) -> Problem:
@@ -85,11 +85,11 @@ class ShuffledAnswers(Control):
             other = serve(split, _others(seed, size)[index])
             return replace(own, answer=other.answer, gold=other.gold)
 
-        env.problem = problem  # what `reset` asks for, so that an episode believes it, too
+        env.problem = problem  # `reset` reads this, so episodes see the new answers too
         return env
 
     def check(self, env: TextEnv, name: str) -> None:
-        """Refuse an environment that grades by something else than its problems' answers."""
+        """Refuse an environment whose grading does not depend on its problems' answers."""
         size = env.size(Split.TRAIN)
         if size < 2:
             raise UsageError(f"environment '{name}' has {size} training problems, and answers are shuffled among two or more")
@@ -104,12 +104,12 @@ class ShuffledAnswers(Control):
 
 @dataclass(frozen=True, slots=True)
 class IrrelevantPrompt(Control):
-    """Principles that have nothing to do with the task are shown in place of a prompt's own."""
+    """Shows principles that are unrelated to the task in place of a prompt's own."""
 
     taken_away: str = "what prompts say"
 
     def principles(self, principles: Sequence[str], dialect: Dialect) -> Sequence[str]:
-        """Return as many irrelevant principles as there are principles, at least `FEWEST`; they repeat where they do not suffice."""
+        """Return as many irrelevant principles as there are principles, at least `FEWEST`; they repeat if there are too few."""
         return tuple(islice(cycle(dialect.irrelevant()), max(len(principles), FEWEST)))
 
 
@@ -120,13 +120,13 @@ IRRELEVANT_PROMPT: Final = IrrelevantPrompt()
 
 
 def find_control(name: str | None) -> Control:
-    """Return a control by name, and for None the one that takes nothing. Raises UsageError with the nearest known name."""
+    """Return a control by name; for None, one that removes nothing. Raises UsageError with the nearest known name."""
     return NO_CONTROL if name is None else find(CONTROLS, name)
 
 
 @lru_cache(maxsize=8)
 def _others(seed: int, size: int) -> tuple[int, ...]:
-    """For each of `size` problems another one, drawn as one cycle through all of them."""
+    """Assign each of `size` problems another one, as one random cycle through all of them."""
     order = rng_for(seed, "control", "shuffled-answers").permutation(size)
     following = dict(zip(order.tolist(), [*order[1:].tolist(), int(order[0])], strict=True))
     return tuple(following[index] for index in range(size))

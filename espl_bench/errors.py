@@ -1,4 +1,4 @@
-"""Errors a user may meet. Each is one line that names the thing and the remedy; the CLI prints it without a traceback."""
+"""Errors a user may meet. Each is one line that names the problem and the remedy; the CLI prints it without a traceback."""
 
 import difflib
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -8,30 +8,30 @@ from typing import Any
 
 
 class EsplError(Exception):
-    """Something outside the harness went wrong: exit code 1."""
+    """Something outside the harness went wrong. Exit code 1."""
 
 
 class UsageError(EsplError):
-    """The command line or a configuration asks for something that does not exist or cannot be: exit code 2."""
+    """The command line or a configuration asks for something that does not exist or is not possible. Exit code 2."""
 
 
 class OptionError(UsageError):
-    """Options that cannot be, or not together. Reads as fields to a caller in Python; the command line spells them as flags.
+    """Options are invalid, or cannot be combined. The message names fields to a Python caller, and flags on the command line.
 
-    ``OptionError("{sleep} shares a device with {train_device}")``: braces name fields, and others `values`.
+    ``OptionError("{sleep} shares a device with {train_device}")``: braces name fields, or a key of `values`.
     """
 
     def __init__(self, template: str, values: Mapping[str, object] | None = None) -> None:
-        """Args: the message, and the values of those braces that name no field."""
+        """Take the message, and values for those braces that name no field."""
         super().__init__(template, dict(values or {}))
 
     def spelled(self, spell: Callable[[str], str]) -> str:
-        """Return the message with every field as `spell` writes it."""
+        """Return the message with every field name replaced by `spell(field)`."""
         template, values = self.args
         return template.format_map(_Spelling(spell, values))
 
     def within(self, place: str) -> "OptionError":
-        """Return the same error with the place of the fault before it."""
+        """Return the same error with its location in front."""
         template, values = self.args
         return OptionError(f"{{where}}: {template}", {**values, "where": place})
 
@@ -40,7 +40,7 @@ class OptionError(UsageError):
 
 
 class _Spelling(dict[str, Any]):
-    """Values by name; a name without one is a field's."""
+    """Values by name; a missing name is taken for a field and spelled."""
 
     def __init__(self, spell: Callable[[str], str], values: Mapping[str, object]) -> None:
         super().__init__(values)
@@ -63,7 +63,7 @@ class RunDirError(EsplError):
 
 
 class RunTakenError(RunDirError):
-    """Another process is writing the run directory."""
+    """Another process is writing to the run directory."""
 
 
 class TemplateError(EsplError):
@@ -75,11 +75,11 @@ class DataError(EsplError):
 
 
 class DeviceMemoryError(EsplError):
-    """A device has too little memory; the message says what to lower."""
+    """A device does not have enough memory; the message says what to lower."""
 
 
 class EngineError(EsplError):
-    """An engine that ran has failed, or serves what it should not."""
+    """A running engine failed, or serves the wrong model."""
 
 
 class EndpointError(EsplError):
@@ -91,7 +91,7 @@ class EnvError(EsplError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """``unknown method 'esp'; did you mean 'espl'? known: base, espl, …``."""
+    """Build the error for an unknown name: ``unknown method 'esp'; did you mean 'espl'? known: base, espl, …``."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
@@ -108,5 +108,5 @@ def reading(what: Path | str, remedy: str, kind: type[EsplError] = RunDirError) 
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, without its full stop; of one that says nothing, its kind."""
+    """Return the first line of an error's message, without its full stop; the class name if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -16,19 +16,19 @@ from espl_bench.types import Rating, Rejected, SystemPrompt, TrajectoryGroup
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one iteration did to the population."""
+    """The changes that one iteration made to the population."""
 
     population: Population
     means: dict[int, float]
     """Mean reward of each prompt of the batch."""
     ratings: dict[int, Rating]
-    """What the same prompts were rated afterwards, those included that a child then displaced."""
+    """Ratings of the same prompts after the step, including any that a child then displaced."""
     born: tuple[tuple[SystemPrompt, Child], ...]
     rejected: tuple[Rejected, ...]
 
 
 def mean_rewards(groups_KP: Sequence[TrajectoryGroup]) -> dict[int, float]:
-    """Prompt id → mean reward over its graded rollouts. A prompt that was sampled twice counts once, with all of them."""
+    """Map prompt id to mean reward over its graded rollouts. A prompt sampled twice counts once, with all its rollouts."""
     pooled: dict[int, list[float]] = {}
     for group in groups_KP:
         pooled.setdefault(group.prompt_id, []).extend(group.graded_rewards)
@@ -46,18 +46,18 @@ async def evolve(
     trial: Trial,
     breed: bool = True,
 ) -> Generation:
-    """Rate and remember; then, if words learn in this step, let each operator propose children and admit those that are accepted.
+    """Rate and remember; if words learn in this step, let each operator propose children and admit those that are accepted.
 
     Args:
         method: whose operators and acceptance rule.
         population: before the step.
         groups_KP: the step's rollouts.
         editor: writes the reflections.
-        limits: what bounds a child.
+        limits: bounds on a child.
         tie: mean rewards this close are a draw.
         rng: shared by the operators, in their order.
-        trial: rollouts for an acceptance rule that wants them.
-        breed: whether words learn in this step. Ratings follow every step.
+        trial: rollouts for an acceptance rule that needs them.
+        breed: whether words learn in this step. Ratings are updated in every step.
     """
     means = mean_rewards(groups_KP)
     if not method.operators or not means:
@@ -78,7 +78,7 @@ async def evolve(
 async def _children(
     method: Method, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator, trial: Trial
 ) -> tuple[Sequence[Child], Sequence[Rejected]]:
-    """Return the children that are to be born, and those that are not."""
+    """Return the children to admit, and those that were rejected."""
     acceptance = find_acceptance(method.acceptance)
     children: list[Child] = []
     rejected: list[Rejected] = []

@@ -47,83 +47,83 @@ from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 @dataclass(frozen=True)
 class LoopState:
-    """All that changes besides the weights."""
+    """Everything that changes during a run, apart from the weights."""
 
     step: int
     """Iterations finished."""
     population: Population
     checkpoint: Path | None = None
-    """The folder that a resumed run goes on from."""
+    """Checkpoint folder that a resumed run starts from."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run's parts, opened."""
+    """The opened parts of a run."""
 
     config: RunConfig
     env: TextEnv
     control: Control
-    task: RolloutSpec
+    spec: RolloutSpec
     engine: Engine
     editor: Engine
-    """Another engine than `engine` only if the editor is another model."""
-    till: BudgetedClients
+    """Same object as `engine` unless the editor is another model."""
+    clients: BudgetedClients
     ledger: Ledger
     loss: LossSpec
     limits: EditLimits
 
     async def policy(self, purpose: Purpose) -> SamplingClient:
-        """The current weights, metered."""
-        return MeteredClient(self.till.client(await self.engine.current(), ModelRole.POLICY), self.ledger, purpose)
+        """Return a client of the current weights, metered."""
+        return MeteredClient(self.clients.client(await self.engine.current(), ModelRole.POLICY), self.ledger, purpose)
 
     async def reflecting(self) -> SamplingClient:
-        """The editor's weights, metered: another model's own, or the policy's, frozen or current as the method says."""
+        """Return the editor's client, metered: of a separate model, or of the policy, frozen or current as the method says."""
         frozen = self.editor is not self.engine or self.config.method.editor is EditorChoice.REFERENCE
         client = await (self.editor.reference() if frozen else self.editor.current())
-        return MeteredClient(self.till.client(client, ModelRole.EDITOR), self.ledger, Purpose.REFLECTION)
+        return MeteredClient(self.clients.client(client, ModelRole.EDITOR), self.ledger, Purpose.REFLECTION)
 
     def watchdog(self, recorder: RunRecorder) -> Watchdog:
-        """Tells the reporter of rollouts that are stuck."""
+        """Return a watchdog that reports stuck rollouts."""
         return Watchdog(self.config.stuck_after, recorder.reporter.stuck)
 
     @property
     def learns_side_by_side(self) -> bool:
-        """Whether words may be written while the weights move: not with these weights, nor with an engine that shares what moves."""
-        if find_acceptance(self.config.method.acceptance).rolls_out:  # a child is judged with the weights that made the rollouts
+        """True if words may be written while weights move. False if they need these weights, or the engine updates weights in place."""
+        if find_acceptance(self.config.method.acceptance).rolls_out:  # a child must be judged with the weights that made the rollouts
             return False
         own_weights = self.config.method.editor is EditorChoice.REFERENCE and self.engine.isolates_snapshots
         return own_weights or self.editor is not self.engine
 
     def halves(self, step: int) -> Halves:
-        """Which halves learn from the iteration after `step`."""
+        """Return which halves learn from the iteration after `step`."""
         method, spent = self.config.method, self.ledger.totals()
         progress = Progress(step, self.config.iterations, spent.rollouts, spent.generated_tokens)
         return find_schedule(method.schedule)(progress, method.schedule_period)
 
 
-async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) -> LoopState:
-    """One iteration: act, then learn weights and words from the same groups."""
-    config, method, step = bench.config, bench.config.method, state.step
+async def iterate(context: RunContext, state: LoopState, recorder: RunRecorder) -> LoopState:
+    """Run one iteration: act, then learn weights and words from the same groups."""
+    config, method, step = context.config, context.config.method, state.step
     started = time.monotonic()
-    halves = bench.halves(step)
+    halves = context.halves(step)
     rng = rng_for(config.seed, "selection", step)
     population = state.population
     prompts_K = find_selector(method.selector).select(population.members, population.history, config.batch.num_prompts, rng)
-    problems_P = training_batch(bench.env, config.seed, step, config.batch.batch_size)
-    policy = await bench.policy(Purpose.ROLLOUT)
-    watchdog = bench.watchdog(recorder)
-    groups_KP = await roll_out(policy, bench.task, prompts_K, problems_P, config.batch.group_size, "rollout", step, watchdog=watchdog)
-    bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
+    problems_P = training_batch(context.env, config.seed, step, config.batch.batch_size)
+    policy = await context.policy(Purpose.ROLLOUT)
+    watchdog = context.watchdog(recorder)
+    groups_KP = await roll_out(policy, context.spec, prompts_K, problems_P, config.batch.group_size, "rollout", step, watchdog=watchdog)
+    context.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups_KP))
 
-    graded_KP = bench.control.rewards(groups_KP, config.seed, step)
-    trial = StepTrial(bench, policy, problems_P, step, watchdog)
-    if bench.learns_side_by_side:
+    graded_KP = context.control.rewards(groups_KP, config.seed, step)
+    trial = StepTrial(context, policy, problems_P, step, watchdog)
+    if context.learns_side_by_side:
         learned, generation = await asyncio.gather(
-            learn_weights(bench, graded_KP, halves.weights), learn_words(bench, state, graded_KP, trial, halves.words)
+            learn_weights(context, graded_KP, halves.weights), learn_words(context, state, graded_KP, trial, halves.words)
         )
-    else:  # what writes or judges with the current weights must do so before they move
-        generation = await learn_words(bench, state, graded_KP, trial, halves.words)
-        learned = await learn_weights(bench, graded_KP, halves.weights)
+    else:  # writing or judging with the current weights must come before they move
+        generation = await learn_words(context, state, graded_KP, trial, halves.words)
+        learned = await learn_weights(context, graded_KP, halves.weights)
     shown = method.shown_prompt(generation.population)
     recorder.trial(step + 1, trial.groups)
     recorder.iteration(step + 1, groups_KP, generation, shown, learned, time.monotonic() - started)
@@ -132,9 +132,9 @@ async def iterate(bench: RunContext, state: LoopState, recorder: RunRecorder) ->
 
 @dataclass
 class StepTrial:
-    """Rollouts of children that are to be judged, on the problems of one step. Their prompt ids are -1, -2, … in order."""
+    """Rollouts that judge children, on the problems of one step. Their prompt ids count down from -1."""
 
-    bench: RunContext
+    context: RunContext
     policy: SamplingClient
     problems_P: Sequence[Problem]
     step: int
@@ -143,19 +143,19 @@ class StepTrial:
     candidates: int = 0
 
     async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
-        """Roll one candidate out, metered as training is."""
+        """Roll out one candidate, metered like training."""
         self.candidates += 1
         prompt = SystemPrompt(-self.candidates, tuple(principles), Rating(), Lineage(TRIAL))
-        size, keys = self.bench.config.batch.group_size, ("trial", self.step, self.candidates)
-        groups = await roll_out(self.policy, self.bench.task, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
-        self.bench.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
+        size, keys = self.context.config.batch.group_size, ("trial", self.step, self.candidates)
+        groups = await roll_out(self.policy, self.context.spec, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
+        self.context.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
         self.groups.extend(groups)
-        return self.bench.control.rewards(groups, self.bench.config.seed, self.step)
+        return self.context.control.rewards(groups, self.context.config.seed, self.step)
 
 
-async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...], learn: bool) -> Mapping[str, float]:
-    """One policy-gradient step, if the method's weights learn, and learn now."""
-    config, method = bench.config, bench.config.method
+async def learn_weights(context: RunContext, groups_KP: tuple[TrajectoryGroup, ...], learn: bool) -> Mapping[str, float]:
+    """Take one policy-gradient step, if the method learns weights and this step is scheduled for it."""
+    config, method = context.config, context.config.method
     if not (method.learns_weights and learn):
         return {}
     baseline, normalisation = find_baseline(method.baseline), find_normalisation(method.normalisation)
@@ -163,66 +163,66 @@ async def learn_weights(bench: RunContext, groups_KP: tuple[TrajectoryGroup, ...
     learnable = [s for s in scored if not (config.optimisation.mask_truncated and s.trajectory.was_cut)]
     data = [datum for s in learnable for datum in to_datums(s.trajectory, s.advantage, config.sampling.temperature)]
     adam = AdamParams(lr=config.optimisation.lr, grad_clip=config.optimisation.grad_clip)
-    metrics = await metered_train_step(bench.engine, bench.ledger, data, bench.loss, adam)
-    bench.till.cost_tracker.record_training_cost(sum(len(datum.tokens_T) for datum in data))
+    metrics = await metered_train_step(context.engine, context.ledger, data, context.loss, adam)
+    context.clients.cost_tracker.record_training_cost(sum(len(datum.tokens_T) for datum in data))
     return metrics
 
 
 async def learn_words(
-    bench: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...], trial: StepTrial, breed: bool
+    context: RunContext, state: LoopState, groups_KP: tuple[TrajectoryGroup, ...], trial: StepTrial, breed: bool
 ) -> Generation:
-    """One generation of prompts, if the method breeds them, and breeds now."""
-    config = bench.config
+    """Breed one generation of prompts, if the method breeds and this step is scheduled for it."""
+    config = context.config
     editor = Editor(
-        client=await bench.reflecting(),
-        chat=bench.editor.chat,
-        dialect=bench.task.dialect,
+        client=await context.reflecting(),
+        chat=context.editor.chat,
+        dialect=context.spec.dialect,
         run_seed=config.seed,
         step=state.step,
         temperature=config.editor.temperature,
         max_tokens=config.editor.max_tokens,
     )
     rng = rng_for(config.seed, "operators", state.step)
-    return await evolve(config.method, state.population, groups_KP, editor, bench.limits, config.evolution.tie, rng, trial, breed)
+    return await evolve(config.method, state.population, groups_KP, editor, context.limits, config.evolution.tie, rng, trial, breed)
 
 
-async def evaluate_split(bench: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:
+async def evaluate_split(context: RunContext, state: LoopState, split: Split, recorder: RunRecorder) -> Evaluation:
     """Evaluate the shown prompt with the current weights on a held-out split."""
-    policy = await bench.policy(Purpose.EVALUATION)
+    policy = await context.policy(Purpose.EVALUATION)
     result = await evaluate(
         policy,
-        bench.task,
-        bench.config.method.shown_prompt(state.population),
-        whole_split(bench.env, split),
-        bench.config.evaluation.eval_samples,
+        context.spec,
+        context.config.method.shown_prompt(state.population),
+        whole_split(context.env, split),
+        context.config.evaluation.eval_samples,
         state.step,
         lambda done, total: recorder.reporter.evaluating(split, done, total),
-        bench.watchdog(recorder),
+        context.watchdog(recorder),
     )
-    bench.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * bench.config.evaluation.eval_samples)
+    context.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * context.config.evaluation.eval_samples)
     recorder.evaluation(result)
     return result
 
 
-async def save_checkpoint(bench: RunContext, state: LoopState, recorder: RunRecorder) -> None:
-    """Make the state permanent."""
-    await recorder.commit(state.step, state.population, bench.engine.save)
-    bench.till.begin(recorder.folder, state.step)
+async def save_checkpoint(context: RunContext, state: LoopState, recorder: RunRecorder) -> None:
+    """Commit the state to disk."""
+    await recorder.commit(state.step, state.population, context.engine.save)
+    context.clients.begin(recorder.folder, state.step)
 
 
-async def train(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
-    """Iterate to the configured end, evaluating and committing on the way. Raises Interrupted after saving."""
-    config = bench.config
+async def train(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
+    """Iterate to the configured end, evaluating and committing on the way. Raises InterruptedRunError after saving."""
+    config = context.config
     if state.step == 0:
-        await save_checkpoint(bench, state, recorder)
+        await save_checkpoint(context, state, recorder)
     while state.step < config.iterations:
-        if config.evaluation.eval_every and state.step % config.evaluation.eval_every == 0 and Split.VALIDATION in bench.env.splits:
-            await evaluate_split(bench, state, Split.VALIDATION, recorder)
+        if config.evaluation.eval_every and state.step % config.evaluation.eval_every == 0 and Split.VALIDATION in context.env.splits:
+            await evaluate_split(context, state, Split.VALIDATION, recorder)
         if config.evaluation.test_every and state.step % config.evaluation.test_every == 0:
-            await evaluate_split(bench, state, Split.TEST, recorder)
-        state = await iterate(bench, state, recorder)
+            await evaluate_split(context, state, Split.TEST, recorder)
+        state = await iterate(context, state, recorder)
         if state.step % config.checkpoint_every == 0 or state.step == config.iterations or stop.wanted:
-            await save_checkpoint(bench, state, recorder)
+            await save_checkpoint(context, state, recorder)
         if stop.wanted and state.step < config.iterations:
             raise InterruptedRunError(state.step, recorder.folder)
     return state

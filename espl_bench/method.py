@@ -1,7 +1,7 @@
 """A method is a row of choices. There is one loop; base, rl_only, reflection_only, evolution_only and espl differ only here.
 
-A row holds names. What a name stands for is found when a run is opened (`espl_bench.registry`), so that a package of anybody's can add
-a selector, an operator, an acceptance rule, a schedule, a baseline or a normalisation, and a row that uses it.
+A row holds names, which are looked up when a run is opened (`espl_bench.registry`). So any package can add a selector, an operator,
+an acceptance rule, a schedule, a baseline or a normalisation, and a row that uses it.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from espl_bench.types import SystemPrompt
 
 
 class Shown(StrEnum):
-    """Which prompt a method is evaluated with. Chosen from training ratings alone."""
+    """The prompt that a method is evaluated with, chosen from training ratings alone."""
 
     BEST = "best"
     """The highest mu - 2 sigma. The reference code shows the newest prompt, rated or not; the paper does not say."""
@@ -25,14 +25,14 @@ class Shown(StrEnum):
 
 
 class EditorChoice(StrEnum):
-    """Whose weights write the reflections."""
+    """The weights that write the reflections."""
 
     REFERENCE = "reference"
     """The frozen base model (paper; its ablation finds the drifting policy a worse editor)."""
     CURRENT = "current"
 
 
-# A choice that came later is only written down where it differs from its default: the rows of earlier runs keep their ids.
+# Choices added later are only written where they differ from their defaults, so that the rows of earlier runs keep their ids.
 @dataclass(frozen=True)
 class Method:
     """One row of the comparison."""
@@ -41,41 +41,44 @@ class Method:
     summary: str
     learns_weights: bool = False
     operators: tuple[str, ...] = ()
-    """How prompts are bred, in this order; empty: the root prompt stays alone."""
+    """Operators that breed prompts, in this order; if empty, the root prompt stays alone."""
     population_size: Annotated[int, Field(ge=1)] = 10
-    """Newest prompts that live and may be selected; the oldest leaves first (paper: K = 10). 1: a child replaces its parent."""
+    """Number of newest prompts that live and may be selected; the oldest leaves first (paper:
+
+    K = 10). With 1, a child replaces its parent.
+    """
     selector: str = "top_plus_random"
     crossover_prob: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Chance of a crossover per iteration."""
     baseline: str = "per_prompt"
-    """What a reward is compared with. A lone root prompt is sampled K times; across_prompts makes these one group of K·G."""
+    """The value a reward is compared with. A lone root prompt is sampled K times; across_prompts makes these one group of K·G."""
     editor: EditorChoice = EditorChoice.REFERENCE
     shown: Shown = Shown.BEST
     acceptance: Annotated[str, Field(exclude_if=lambda name: name == "always")] = "always"
-    """Whether a child must prove itself before it joins the population."""
+    """Rule that a child must pass before it joins the population."""
     schedule: Annotated[str, Field(exclude_if=lambda name: name == "together")] = "together"
     """When weights learn and when words are bred."""
     schedule_period: Annotated[int, Field(ge=1, exclude_if=lambda period: period == 10)] = 10
-    """Iterations of a period, for schedules that have one."""
+    """Iterations per period, for schedules that have one."""
     normalisation: Annotated[str, Field(exclude_if=lambda name: name == "none")] = "none"
-    """How the advantages of a baseline set are scaled."""
+    """Scaling of the advantages of a baseline set."""
     reduction: Annotated[Reduction, Field(exclude_if=lambda name: name == "sum")] = "sum"
-    """Whether the loss is the sum over tokens (paper) or their mean over the step."""
+    """How the loss combines tokens: their sum (paper), or their mean over the step."""
     optimizer: Annotated[str | None, Field(exclude_if=lambda name: name is None)] = None
-    """An optimizer that owns its loop and writes the prompt; weights stay frozen, and none of the choices above has a use."""
+    """An optimizer that owns its loop and writes the prompt. Weights stay frozen, and none of the choices above applies."""
 
     @property
     def breeds(self) -> bool:
-        """Whether prompts are written at all."""
+        """True if prompts are written at all."""
         return bool(self.operators) or self.optimizer is not None
 
     @property
     def is_static(self) -> bool:
-        """True if nothing is learned, so that there is nothing to iterate."""
+        """True if nothing is learned, so there is nothing to iterate."""
         return not self.learns_weights and not self.breeds
 
     def shown_prompt(self, population: Population) -> SystemPrompt:
-        """Return the prompt under which the method is evaluated now."""
+        """Return the prompt that the method is evaluated with now."""
         return population.newest if self.shown is Shown.NEWEST or self.optimizer is not None else population.best_rated(width=2.0)
 
     def varied(self, **choices: object) -> "Method":
@@ -83,7 +86,7 @@ class Method:
         return replace(self, **choices)  # pyright: ignore[reportArgumentType]  # pydantic checks the values in RunConfig
 
     def require_names(self) -> None:
-        """Raise UsageError, with the nearest known name, for a choice that nothing is registered under."""
+        """Raise UsageError, with the nearest known name, for a choice that is not registered."""
         for operator in self.operators:
             require(OPERATORS, operator)
         require(SELECTORS, self.selector)

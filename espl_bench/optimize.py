@@ -1,6 +1,6 @@
-"""The other way to learn words: an optimizer that owns its loop, on this harness's rollouts, editor, ledger and budget.
+"""The other way to learn words: an optimizer that owns its loop, using this harness's rollouts, editor, ledger and budget.
 
-It stands beside `loop.train` and ends as that does: in a state that is evaluated, summarised, verified and resumed like any other.
+An alternative to `loop.train`, with the same kind of result: a state that is evaluated, summarised, verified and resumed like any other.
 """
 
 import json
@@ -25,21 +25,21 @@ from espl_bench.utils.reasoning import strip_reasoning
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
 STATE = "optimizer.json"
-"""In a checkpoint: what the optimizer wants to go on from."""
+"""File in a checkpoint that holds the optimizer's own state."""
 
 
-async def optimize(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
-    """Let the method's optimizer run to its end; the prompt it returns becomes the newest of the population.
+async def optimize(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> LoopState:
+    """Run the method's optimizer to its end; the prompt it returns becomes the newest of the population.
 
     Args:
-        bench: the run's parts.
-        state: where the run is, with the checkpoint that it goes on from.
-        recorder: writes what happens.
-        stop: asked at every checkpoint.
+        context: the run's parts.
+        state: the run's current state, with the checkpoint it resumes from.
+        recorder: writes the run's records.
+        stop: checked at every checkpoint.
     """
-    name = bench.config.method.optimizer
+    name = context.config.method.optimizer
     assert name is not None, "the method names an optimizer"
-    harness = OptimizerHarness(bench, recorder, stop, state, **read_state(state.checkpoint))
+    harness = OptimizerHarness(context, recorder, stop, state, **read_state(state.checkpoint))
     if state.checkpoint is None:
         await harness.checkpoint({})
         harness.restored = None
@@ -50,7 +50,7 @@ async def optimize(bench: RunContext, state: LoopState, recorder: RunRecorder, s
 
 
 def read_state(folder: Path | None) -> dict[str, Any]:
-    """Read what a checkpoint holds of the optimizer; nothing without a checkpoint. Raises CheckpointError."""
+    """Read the optimizer's state from a checkpoint; empty without a checkpoint. Raises CheckpointError."""
     if folder is None:
         return {}
     try:
@@ -62,61 +62,61 @@ def read_state(folder: Path | None) -> dict[str, Any]:
 
 @dataclass
 class OptimizerHarness:
-    """One run's harness (`evolution.optimizer.Harness`)."""
+    """The harness of one run (`evolution.optimizer.Harness`)."""
 
-    bench: RunContext
+    context: RunContext
     recorder: RunRecorder
     stop: StopSignal
     state: LoopState
     restored: Mapping[str, Any] | None = None
     requests: int = 0
-    """To the editor, so far: each has a seed of its own."""
+    """Requests made to the editor so far; each has a seed of its own."""
     _latest: Mapping[str, Any] = field(default_factory=dict[str, Any])
     _problems: dict[Split, tuple[Problem, ...]] = field(default_factory=dict[Split, tuple[Problem, ...]])
 
     @property
     def root(self) -> tuple[str, ...]:
-        """The principles that the run starts from."""
-        return self.bench.config.evolution.root_principles
+        """Return the principles that the run starts from."""
+        return self.context.config.evolution.root_principles
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
-        return self.bench.config.seed
+        """Return the run's seed."""
+        return self.context.config.seed
 
     @property
     def training(self) -> Sequence[Problem]:
-        """The training problems."""
+        """Return the training problems."""
         return self._split(Split.TRAIN)
 
     @property
     def validation(self) -> Sequence[Problem]:
-        """The validation problems."""
-        return self._split(Split.VALIDATION) if Split.VALIDATION in self.bench.env.splits else ()
+        """Return the validation problems."""
+        return self._split(Split.VALIDATION) if Split.VALIDATION in self.context.env.splits else ()
 
     @property
     def rollouts_left(self) -> int:
-        """Episodes that the budget still allows."""
-        config = self.bench.config
+        """Return the number of episodes left in the budget."""
+        config = self.context.config
         budget = config.iterations * config.batch.num_prompts * config.batch.batch_size * config.batch.group_size
-        return budget - self.bench.ledger.totals().rollouts
+        return budget - self.context.ledger.totals().rollouts
 
     async def roll_out(
         self, principles: Sequence[str], problems: Sequence[Problem], samples: int = 1, parents: Sequence[int] = ()
     ) -> tuple[TrajectoryGroup, ...]:
-        """Roll a prompt out, store it as one iteration, and return the groups."""
+        """Roll out a prompt, store it as one iteration, and return the groups."""
         wanted = len(problems) * samples
         if any(problem.split is Split.TEST for problem in problems):
-            raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which steers nothing")
+            raise UsageError(f"optimizer '{self._name}' asked for rollouts on the test split, which must not steer")
         if not 0 < wanted <= self.rollouts_left:
             raise UsageError(f"optimizer '{self._name}' asked for {wanted} rollouts with {self.rollouts_left} left; give it more --steps")
         started, step = time.monotonic(), self.state.step
         prompt, born = self._prompt(tuple(principles), tuple(parents))
-        policy = await self.bench.policy(Purpose.ROLLOUT)
-        watchdog = self.bench.watchdog(self.recorder)
-        groups = await roll_out(policy, self.bench.task, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
-        self.bench.ledger.record_episodes(Purpose.ROLLOUT, wanted)
-        graded = self.bench.control.rewards(groups, self.seed, step)
+        policy = await self.context.policy(Purpose.ROLLOUT)
+        watchdog = self.context.watchdog(self.recorder)
+        groups = await roll_out(policy, self.context.spec, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
+        self.context.ledger.record_episodes(Purpose.ROLLOUT, wanted)
+        graded = self.context.control.rewards(groups, self.seed, step)
         population = self.state.population.record(graded)
         generation = Generation(population, mean_rewards(graded), {prompt.id: prompt.rating}, born, ())
         self.recorder.iteration(step + 1, groups, generation, prompt, {}, time.monotonic() - started)
@@ -124,17 +124,17 @@ class OptimizerHarness:
         return graded
 
     async def write(self, request: str) -> str:
-        """Return what the editor answers."""
-        config, messages = self.bench.config, (Message("user", request),)
+        """Return the editor's answer."""
+        config, messages = self.context.config, (Message("user", request),)
         asked = SampleRequest(
-            prompt_T=self.bench.editor.chat.encode(messages),
+            prompt_T=self.context.editor.chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
             max_tokens=config.editor.max_tokens,
             temperature=config.editor.temperature,
             messages=messages,
         )
         self.requests += 1
-        [completion] = await (await self.bench.reflecting()).sample([asked])
+        [completion] = await (await self.context.reflecting()).sample([asked])
         return strip_reasoning(completion.text)
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -145,15 +145,15 @@ class OptimizerHarness:
             raise InterruptedRunError(self.state.step, self.recorder.folder)
 
     async def save(self) -> None:
-        """Make everything so far permanent."""
+        """Commit everything so far."""
         record = json.dumps({"state": dict(self._latest), "requests": self.requests})
 
         async def save(folder: Path) -> None:
-            await self.bench.engine.save(folder)
+            await self.context.engine.save(folder)
             (folder / STATE).write_text(record, encoding="utf-8")
 
         await self.recorder.commit(self.state.step, self.state.population, save)
-        self.bench.till.begin(self.recorder.folder, self.state.step)
+        self.context.clients.begin(self.recorder.folder, self.state.step)
 
     def finish(self, principles: tuple[str, ...]) -> None:
         """Make the returned prompt the newest member."""
@@ -169,18 +169,18 @@ class OptimizerHarness:
     def _split(self, split: Split) -> tuple[Problem, ...]:
         """Return a split's problems; read once."""
         if split not in self._problems:
-            self._problems[split] = whole_split(self.bench.env, split)
+            self._problems[split] = whole_split(self.context.env, split)
         return self._problems[split]
 
     @property
     def _name(self) -> str:
-        return self.bench.config.method.optimizer or ""
+        return self.context.config.method.optimizer or ""
 
     def _child(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> Child:
         return Child(principles, Rating(), Lineage(self._name, parents, self.state.step + 1), ())
 
     def _prompt(self, principles: tuple[str, ...], parents: tuple[int, ...]) -> tuple[SystemPrompt, tuple[tuple[SystemPrompt, Child], ...]]:
-        """Return the living prompt with these principles, or admit it."""
+        """Return the living prompt with these principles, or admit a new one."""
         for member in self.state.population.members:
             if member.principles == principles:
                 return member, ()

@@ -1,7 +1,7 @@
-"""Find what is registered by name: environments, methods and everything a method's row can name.
+"""Look up registered objects by name: environments, methods and everything that a method's row can name.
 
-First-party rows register through the same entry points as a stranger's package, in the groups below. A name that is not known is
-answered with the nearest one; a plug-in that does not import costs its own use one line, and nobody else's.
+First-party rows register through the same entry points as third-party packages, in the groups below. For an unknown name the error
+suggests the nearest one. A plug-in that fails to import produces a one-line error when it is used, and affects nothing else.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from espl_bench.errors import UsageError, unknown
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """One kind of thing that a package can add."""
+    """One kind of object that a package can add."""
 
     noun: str
-    """As messages call one of them."""
+    """The kind's name in messages."""
     group: str
-    """The entry points' group."""
+    """The entry-point group."""
 
 
 ENVIRONMENTS = Seam("environment", "espl_bench.envs")
@@ -56,11 +56,11 @@ def require(seam: Seam, name: str) -> None:
 
 @cache
 def find(seam: Seam, name: str) -> Any:
-    """Return what is registered under a name. Raises UsageError in one line if nothing is, or if it cannot be imported."""
+    """Return the object registered under a name. Raises UsageError in one line if there is none, or if it cannot be imported."""
     require(seam, name)
     point = _points(seam)[name]
     try:
         return point.load()
-    except Exception as error:  # a stranger's module runs here, and may raise anything
+    except Exception as error:  # third-party code runs here, and may raise anything
         fault = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{seam.noun} '{name}' cannot be loaded from {point.value}: {fault}; reinstall its package") from error

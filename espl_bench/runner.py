@@ -1,4 +1,4 @@
-"""Runs from outside: start one, resume one, and write its summary. The loop itself is in loop.py."""
+"""Start a run, resume one, and write its summary. The loop itself is in loop.py."""
 
 import hashlib
 import shlex
@@ -46,30 +46,30 @@ def run(
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
 ) -> Summary:
-    """Start a run and bring it to its end.
+    """Start a run and carry it through to its end.
 
     Works inside a running event loop too, as in a notebook: the run then has a thread of its own, and Ctrl-C stops it after the
     current iteration.
 
     Args:
-        config: every choice, as `resolve` makes it.
-        folder: is made, and must not hold a run.
-        reporter: hears how the run goes; None: nobody does.
-        engine: samples and trains in place of the engine that the configuration names. The run begins with its weights as they
-            are, and leaves them trained. It stays open: who gave it closes it.
-        editor: writes the reflections in place of `editor_model`, and stays open, too.
-        env: the environment, for one that is not registered.
-        budget: what may be spent at endpoints and services.
+        config: every choice, as returned by `resolve`.
+        folder: created if missing; must not hold a run.
+        reporter: receives progress events; None: no reports.
+        engine: samples and trains in place of the engine that the configuration names. The run starts from its current weights
+            and leaves them trained. The caller closes it.
+        editor: writes the reflections in place of `editor_model`. The caller closes it.
+        env: an environment that is not registered.
+        budget: limit on spending at endpoints and services.
         stop: `stop.ask()` ends the run after the current iteration.
 
     Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
     """
     given = GivenObjects(engine, editor, env)
-    bench = open_run(config, budget, given)  # before the folder is made: what cannot be loaded leaves nothing behind
-    facts = data_facts(bench.env) | source_facts(config, bench.till.cost_tracker) | given.facts()
+    context = open_run(config, budget, given)  # before the folder is made, so that a failure leaves nothing behind
+    facts = data_facts(context.env) | source_facts(config, context.clients.cost_tracker) | given.facts()
     run_dir = RunDir.create(Path(folder), config, collect(config.model, facts=facts))
     with run_dir.lock():
-        return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
+        return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
 
 
 def resume(
@@ -83,17 +83,17 @@ def resume(
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
 ) -> Summary:
-    """Go on where a run was left, to the same end as an unbroken one.
+    """Resume a run where it stopped; the result is the same as that of an uninterrupted run.
 
     Args:
-        folder: of the run.
-        reporter: as in `run`, like `engine`, `editor`, `env` and `stop`. What the run was started with must be given again; the
+        folder: the run's folder.
+        reporter: as in `run`, like `engine`, `editor`, `env` and `stop`. Objects the run was started with must be given again; the
             engine's weights are replaced by those of the run's last commit.
         engine: as in `run`.
         editor: as in `run`.
         env: as in `run`.
         wanted: refused (UsageError, the difference named) unless it is the run's own configuration.
-        budget: the whole run's: this part's and the earlier ones'.
+        budget: limit for the whole run, earlier parts included.
         stop: as in `run`.
 
     Raises as `run`.
@@ -104,55 +104,57 @@ def resume(
         run_dir.refuse_changes(wanted)
     given.refuse_missing(run_dir.facts().get(GIVEN_FACTS, {}))
     with run_dir.lock():
-        bench = open_run(run_dir.config(), budget, given)
-        run_dir.refuse_other_data(bench.env.data_identity())
+        context = open_run(run_dir.config(), budget, given)
+        run_dir.refuse_other_data(context.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
             run_dir.restart()
-            bench.till.resume(run_dir.path, 0, bench.ledger.totals())
-            return _complete(bench, None, _begun(bench, run_dir, reporter), given, stop)
+            context.clients.resume(run_dir.path, 0, context.ledger.totals())
+            return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
         run_dir.rewind(commit)
-        bench.ledger.restore(commit.ledger)
-        bench.till.resume(run_dir.path, commit.step, commit.ledger)
-        return _complete(bench, commit, RunRecorder(run_dir, bench.ledger, reporter or Silent()), given, stop)
+        context.ledger.restore(commit.ledger)
+        context.clients.resume(run_dir.path, commit.step, commit.ledger)
+        return _complete(context, commit, RunRecorder(run_dir, context.ledger, reporter or Silent()), given, stop)
 
 
-def _begun(bench: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
-    """The recorder of a run at step 0, with the root prompt recorded."""
-    recorder = RunRecorder(run_dir, bench.ledger, reporter or Silent())
-    recorder.root(_root(bench).members[0])
+def _begun(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
+    """Record the root prompt of a new run at step 0; return the recorder."""
+    recorder = RunRecorder(run_dir, context.ledger, reporter or Silent())
+    recorder.root(_root(context).members[0])
     return recorder
 
 
-def _root(bench: RunContext) -> Population:
-    return Population.start(bench.config.evolution.root_principles, bench.config.method.population_size)
+def _root(context: RunContext) -> Population:
+    return Population.start(context.config.evolution.root_principles, context.config.method.population_size)
 
 
-def _complete(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None) -> Summary:
-    """Bring a run to its end from a commit, or from its start."""
+def _complete(
+    context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal | None
+) -> Summary:
+    """Run to the end from a commit, or from the start."""
     stop = stop or StopSignal()
-    return run_to_end(_finish(bench, commit, recorder, given, stop), stop.ask)
+    return run_to_end(_finish(context, commit, recorder, given, stop), stop.ask)
 
 
-async def _finish(bench: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
-    """Bring a run to its end, and free the engines that were opened for it, whatever happens."""
+async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
+    """Run to the end, and close the engines that were opened for the run, whatever happens."""
     try:
         if commit is None:
-            state = LoopState(0, _root(bench))
+            state = LoopState(0, _root(context))
         else:
-            await bench.engine.load(commit.folder)
+            await context.engine.load(commit.folder)
             state = LoopState(commit.step, Population.from_json(commit.population), commit.folder)
-        with _resumable(recorder.folder, bench.till.keeps_answers):
-            return await _to_the_end(bench, state, recorder, stop)
+        with _resumable(recorder.folder, context.clients.keeps_answers):
+            return await _to_the_end(context, state, recorder, stop)
     finally:
-        for engine in {id(each): each for each in (bench.engine, bench.editor)}.values():
+        for engine in {id(each): each for each in (context.engine, context.editor)}.values():
             if engine is not given.engine and engine is not given.editor:
                 await engine.close()
 
 
 @contextmanager
 def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
-    """Say how to go on where an endpoint, a budget or an engine ended a run."""
+    """Add how to resume to the error of an endpoint, a budget or an engine that ended a run."""
     command = f"espl-bench resume {shlex.quote(str(folder))}"
     again = f"{'every answer' if answers_kept else 'the last commit'} is kept; go on with: {command}"
     try:
@@ -165,25 +167,25 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
         raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
 
 
-async def _to_the_end(bench: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
-    """Learn, evaluate, summarise."""
-    recorder.reporter.started(bench.config, recorder.folder, state.step)
+async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
+    """Learn, evaluate and summarise."""
+    recorder.reporter.started(context.config, recorder.folder, state.step)
     with listening(stop):
-        learn = train if bench.config.method.optimizer is None else optimize
-        state = await learn(bench, state, recorder, stop)
-    validated = Split.VALIDATION in bench.env.splits
-    validation = await evaluate_split(bench, state, Split.VALIDATION, recorder) if validated else None
-    test = await evaluate_split(bench, state, Split.TEST, recorder)
-    summary = summarise(bench, state, validation, test, recorder.run_dir)
+        learn = train if context.config.method.optimizer is None else optimize
+        state = await learn(context, state, recorder, stop)
+    validated = Split.VALIDATION in context.env.splits
+    validation = await evaluate_split(context, state, Split.VALIDATION, recorder) if validated else None
+    test = await evaluate_split(context, state, Split.TEST, recorder)
+    summary = summarise(context, state, validation, test, recorder.run_dir)
     recorder.run_dir.write_summary(summary)
     recorder.reporter.finished(summary, recorder.folder)
     return summary
 
 
-def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
-    """The run's result."""
-    config = bench.config
-    totals = bench.ledger.totals()
+def summarise(context: RunContext, state: LoopState, validation: Evaluation | None, test: Evaluation, run_dir: RunDir) -> Summary:
+    """Assemble the run's result."""
+    config = context.config
+    totals = context.ledger.totals()
     shown = config.method.shown_prompt(state.population).principles
     return Summary(
         run_id=run_id(config),
@@ -205,21 +207,21 @@ def summarise(bench: RunContext, state: LoopState, validation: Evaluation | None
         sample_scores=test.scores_IG,
         measures=test.measures,
         ledger=totals,
-        cost_usd=bench.till.cost_tracker.cost_of(totals),
-        curve=learning_curve(run_dir, bench.till.cost_tracker),
+        cost_usd=context.clients.cost_tracker.cost_of(totals),
+        curve=learning_curve(run_dir, context.clients.cost_tracker),
         shown_prompt=shown,
-        quotes=short_form(ContaminationIndex.of(bench.env).in_prompt(shown)) if shown else (),
-        data_identity=dict(bench.env.data_identity()),
+        quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
+        data_identity=dict(context.env.data_identity()),
     )
 
 
 def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:
-    """Every evaluation with what learning had cost until then; its seconds are those of the iterations before it."""
+    """Return every evaluation with the cost of learning up to then; its seconds are those of the iterations before it."""
     seconds = {row.step: row.seconds for row in read_timing(run_dir)}
     points: list[CurvePoint] = []
     for row in read_evaluations(run_dir):
         if row.spent is None:
-            raise RunDirError(f"{run_dir.path} was begun by a version that did not log what evaluations had cost; start it again")
+            raise RunDirError(f"{run_dir.path} was started by a version that did not log the cost of evaluations; start it again")
         spent = _spent(row.step, row.spent, seconds, cost_tracker)
         points.append(CurvePoint.model_validate({"step": row.step, "split": row.split.value, "score": row.score, "spent": spent}))
     return tuple(points)
@@ -235,6 +237,6 @@ def _rates(evaluation: Evaluation) -> dict[str, float]:
 
 
 def run_id(config: RunConfig) -> str:
-    """Names a configuration: method, environment, seed, and eight digits of its hash."""
+    """Name a configuration: method, environment, seed, and eight digits of its hash."""
     digest = hashlib.sha256(to_json(first_form(config))).hexdigest()[:8]
     return f"{config.env}-{config.method.name}-s{config.seed}-{digest}"

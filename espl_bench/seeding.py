@@ -1,8 +1,8 @@
-"""Derived seeds: every random draw of a run is named, so that a resumed run draws what an unbroken one would.
+"""Derived seeds: every random draw of a run is named, so that a resumed run draws the same as an uninterrupted one.
 
-There is no global generator anywhere in the harness. A seed is a pure function of the run's seed and of keys that
-say what the draw is for: ``(phase, step, problem, sample, ...)``. Two draws with different keys are independent;
-adding a new kind of draw changes no old one.
+The harness has no global generator. A seed is a pure function of the run's seed and of keys that
+name the draw: ``(phase, step, problem, sample, ...)``. Two draws with different keys are independent;
+adding a new kind of draw does not change any old one.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def seed_for(run_seed: int, *keys: str | int) -> int:
-    """The seed of the draw that ``keys`` name: an integer in [0, 2**63).
+    """Return the seed of the draw that ``keys`` name: an integer in [0, 2**63).
 
     Seeds are derived, never global. Keys go from coarse to fine, usually (phase, step, problem, sample, ...), and
     ``"1"`` and ``1`` are different keys. The encoding (compact ASCII JSON, hashed with SHA-256) is part of the
@@ -23,5 +23,5 @@ def seed_for(run_seed: int, *keys: str | int) -> int:
 
 
 def rng_for(run_seed: int, *keys: str | int) -> np.random.Generator:
-    """A fresh generator seeded with ``seed_for(run_seed, *keys)``; PCG64 by name, not by numpy's default."""
+    """Return a new generator seeded with ``seed_for(run_seed, *keys)``; PCG64 by name, independent of numpy's default."""
     return np.random.Generator(np.random.PCG64(seed_for(run_seed, *keys)))

@@ -4,10 +4,10 @@ Axes in names: ``_R`` runs (training seeds), ``_I`` test items, ``_K`` samples o
 
 Runs and items are *crossed*: every run meets the same items. A mean over both varies with the luck of the training
 seeds and with the luck of the items, and three to five seeds say little of the first. The hierarchical bootstrap (seeds,
-then items, then samples) asks the right question, but drawn as it stands it is far too sure of itself with few seeds
-(docs/statistics.md measures it). So intervals are made of its variances, which have a closed form and are widened for the few
-that were drawn from; they are studentised with as few degrees of freedom as the runs leave, and scores in 0..1 get them on
-the log-odds scale. Samples of an item are averaged first: the spread of the averages holds their noise already. With one
+then items, then samples) asks the right question, but in its plain form it is far too confident with few seeds
+(docs/statistics.md measures it). So intervals are built from its variances, which have a closed form and are widened for small
+numbers of seeds and items; they are studentised with the few degrees of freedom that the runs leave, and intervals of scores in
+0..1 are on the log-odds scale. Samples of an item are averaged first: the spread of the averages already includes their noise. With one
 run only the items vary; such an interval says nothing about other training runs.
 """
 
@@ -26,25 +26,25 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 """Coverage that every interval aims at."""
 EXACT_UNTIL = 12
-"""Items up to which a permutation test goes through all sign flips instead of drawing some."""
+"""Largest number of items for which a permutation test enumerates all sign flips instead of sampling some."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """How much better a is than b on the same seeds and items; in the unit of the scores."""
+    """How much better a is than b on the same seeds and items, in units of the scores."""
 
     mean: float
     low: float
     high: float
-    """``low`` to ``high`` is the interval of the mean difference over seeds and items; it decides what counts as better."""
+    """``low`` to ``high`` is the interval of the mean difference over seeds and items; it decides which one is better."""
     p_improvement: float
-    """Chance that a run of a scores above a run of b, ties counting half."""
+    """Probability that a run of a scores above a run of b, ties counting half."""
     p_permutation: float
-    """Two-sided, over the items: of these training runs, whatever others would do."""
+    """Two-sided, over the items, and about these training runs only."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The unbiased estimate, from n samples of one item with c correct, that at least one of k samples is correct.
+    """Estimate, without bias, the probability that at least one of k samples is correct, from n samples of one item with c correct.
 
     1 - C(n-c, k) / C(n, k); Chen et al. 2021 (arXiv 2107.03374), equation 1, in exact integers.
     Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
@@ -55,7 +55,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def mean_pass_at_k(scores_RIK: ArrayLike, k: int) -> float:
-    """The mean of :func:`pass_at_k` over runs and items; a sample is correct if its reward is 1."""
+    """Average :func:`pass_at_k` over runs and items; a sample is correct if its reward is 1."""
     correct_RI = (_scores(scores_RIK, 3) >= 1.0).sum(axis=2)
     n = np.shape(scores_RIK)[2]
     by_count = np.asarray([pass_at_k(n, c, k) for c in range(n + 1)])
@@ -63,7 +63,7 @@ def mean_pass_at_k(scores_RIK: ArrayLike, k: int) -> float:
 
 
 def mean_interval(cells_RI: ArrayLike) -> Interval:
-    """The 95 % interval of the mean score over training seeds and items; samples averaged.
+    """Return the 95 % interval of the mean score over training seeds and items; samples are averaged.
 
     Scores in 0..1 get it on the log-odds scale by the delta method, as surveys do for clustered proportions: it stays inside,
     reaches further towards the middle, and covers near the ends, where a few hard or easy items decide. Where all scores
@@ -78,7 +78,7 @@ def mean_interval(cells_RI: ArrayLike) -> Interval:
         return mean - half, mean + half
     if math.isinf(half):
         return 0.0, 1.0
-    unseen = 1.0 - ((1.0 - LEVEL) / 2) ** (1 / max(cells.shape))  # Clopper and Pearson's, of no success
+    unseen = 1.0 - ((1.0 - LEVEL) / 2) ** (1 / max(cells.shape))  # Clopper-Pearson with no success
     if mean <= 0.0:
         return 0.0, unseen
     if mean >= 1.0:
@@ -90,7 +90,7 @@ def mean_interval(cells_RI: ArrayLike) -> Interval:
 def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator, draws: int = 10_000) -> PairedDifference:
     """Compare two methods run on the same training seeds and the same items, samples averaged.
 
-    Row r and column i mean the same in both matrices. `rng` and `draws` are the permutation test's.
+    Row r and column i refer to the same seed and item in both matrices. `rng` and `draws` are the permutation test's.
     Raises ValueError if shapes differ, or as for :func:`mean_interval`.
     """
     a, b = _pair(a_RI, b_RI)
@@ -105,7 +105,7 @@ def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator
 
 
 def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike) -> Interval:
-    """The 95 % interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
+    """Return the 95 % interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
     a, b = _pair(a_RI, b_RI)
     difference = a - b
     mean, half = float(difference.mean()), math.sqrt(_squared_half_width(difference))
@@ -113,9 +113,9 @@ def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike) -> Interval:
 
 
 def ratio_interval(part_RI: ArrayLike, whole_RI: ArrayLike) -> Interval | None:
-    """The 95 % interval of mean(part) / mean(whole), by Fieller's argument: every share s for which that of part - s · whole holds 0.
+    """Return the 95 % interval of mean(part) / mean(whole) by Fieller's method: every s for which that of part - s · whole contains 0.
 
-    None where the interval of the whole holds 0: then no share is ruled out. Raises ValueError as :func:`difference_interval`.
+    None if the interval of the whole contains 0: then no ratio is ruled out. Raises ValueError like :func:`difference_interval`.
     """
     part, whole = _pair(part_RI, whole_RI)
     low, high = difference_interval(whole, np.zeros_like(whole))
@@ -132,7 +132,7 @@ def ratio_interval(part_RI: ArrayLike, whole_RI: ArrayLike) -> Interval | None:
 
 
 def _furthest(holds: Callable[[float], bool], centre: float, direction: float) -> float:
-    """How far from the centre a share is still held, to six digits: doubled until it is not, then halved."""
+    """Return how far from the centre a ratio still holds, to six digits: double until it does not, then bisect."""
     step = 1e-3
     while holds(centre + direction * step) and step < 1e6:
         step *= 2.0
@@ -144,7 +144,7 @@ def _furthest(holds: Callable[[float], bool], centre: float, direction: float) -
 
 
 def seed_interval(values_R: ArrayLike) -> Interval | None:
-    """The 95 % t interval of the mean over training seeds of one number per run; None for one run. Raises ValueError."""
+    """Return the 95 % t interval of the mean over training seeds, one number per run; None for one run. Raises ValueError."""
     values = _scores(values_R, 1)
     if len(values) < 2:
         return None
@@ -153,7 +153,7 @@ def seed_interval(values_R: ArrayLike) -> Interval | None:
 
 
 def permutation_p(differences_I: ArrayLike, rng: np.random.Generator, draws: int = 10_000) -> float:
-    """The two-sided p-value of a paired permutation test on the mean of per-item differences.
+    """Return the two-sided p-value of a paired permutation test on the mean of per-item differences.
 
     Under its null hypothesis the two methods could be swapped on any item. Up to 12 items every sign flip is looked at,
     beyond that `draws` random ones and the observed one.
@@ -166,14 +166,14 @@ def permutation_p(differences_I: ArrayLike, rng: np.random.Generator, draws: int
     else:
         bits = np.asarray(rng.integers(0, 2, size=(draws, count), dtype=np.int8), dtype=np.float64)
         extra = 1
-    # einsum without BLAS: the same bits whatever the number of threads
+    # einsum without BLAS: the same bits for any number of threads
     flipped = np.abs(np.einsum("di,i->d", 1.0 - 2.0 * bits, differences, optimize=False))
-    observed = abs(float(differences.sum())) - 1e-9 * float(np.abs(differences).sum())  # sums in another order are ties, too
+    observed = abs(float(differences.sum())) - 1e-9 * float(np.abs(differences).sum())  # rounding must not break a tie
     return (int(np.count_nonzero(flipped >= observed)) + extra) / (len(flipped) + extra)
 
 
 def p_improvement(a_RE: ArrayLike, b_RE: ArrayLike) -> float:
-    """Chance that a random run of a scores above a random run of b on a random environment, ties counting half.
+    """Return the probability that a random run of a beats a random run of b on a random environment, ties counting half.
 
     Agarwal et al. 2021 (arXiv 2108.13264). Raises ValueError unless both have the same environments.
     """
@@ -185,7 +185,7 @@ def p_improvement(a_RE: ArrayLike, b_RE: ArrayLike) -> float:
 
 
 def iqm(scores_RE: ArrayLike) -> float:
-    """The interquartile mean of all entries of a (runs, environments) matrix: the lowest and highest quarter left out.
+    """Return the interquartile mean of all entries of a (runs, environments) matrix: the lowest and highest quarter are left out.
 
     Agarwal et al. 2021 (arXiv 2108.13264). A quarter is rounded down to whole entries, as in their library.
     """
@@ -193,21 +193,21 @@ def iqm(scores_RE: ArrayLike) -> float:
 
 
 def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: int = 2000) -> Interval:
-    """The 95 % interval of the IQM over environments, from bootstrap variances.
+    """Return the 95 % interval of the IQM over environments, from bootstrap variances.
 
     Args:
-        cells_E: for each environment a (runs, items) matrix, samples averaged; as many runs in each.
+        cells_E: for each environment a (runs, items) matrix, samples averaged; all with the same number of runs.
         rng: draws, for each environment, runs with replacement and items with replacement.
         draws: bootstrap replications.
 
     Items alone give one bootstrap variance, runs and items together another; the difference is the runs' part. A bootstrap over
-    R runs sees (R - 1) / R of it and takes it for known: a factor and the t quantile with E · (R - 1) degrees of freedom
-    mend both. Raises ValueError for unequal numbers of runs.
+    R runs sees (R - 1) / R of it and takes it as known: a factor and the t quantile with E · (R - 1) degrees of freedom
+    correct for both. Raises ValueError for unequal numbers of runs.
     """
     matrices = [_scores(cells, 2) for cells in cells_E]
     runs = matrices[0].shape[0]
     if any(cells.shape[0] != runs for cells in matrices):
-        raise ValueError("every environment needs as many runs")
+        raise ValueError("every environment needs the same number of runs")
     on_drawn_items = [_on_drawn_items(cells, rng, draws) for cells in matrices]
     of_items = _iqm_variance(on_drawn_items)
     squared = _t(max(1, sum(cells.shape[1] - 1 for cells in matrices))) ** 2 * of_items
@@ -219,9 +219,9 @@ def iqm_interval(cells_E: Sequence[ArrayLike], rng: np.random.Generator, draws: 
 
 
 def rank_ranges(better_MM: ArrayLike) -> list[tuple[int, int]]:
-    """The best and the worst rank each of M methods may have, 1 for the best.
+    """Return the best and the worst rank that each of M methods may have; 1 is the best.
 
-    `better_MM[a, b]` says that a is better than b beyond the noise: nobody who is better stands behind, nobody who is worse before.
+    `better_MM[a, b]` says that a is better than b beyond the noise: no better method ranks behind, no worse one ahead.
     """
     better = np.asarray(better_MM, dtype=np.bool_)
     return [(1 + int(better[:, m].sum()), len(better) - int(better[m].sum())) for m in range(len(better))]
@@ -235,13 +235,13 @@ def _pair(a_RI: ArrayLike, b_RI: ArrayLike) -> tuple[Scores, Scores]:
 
 
 def bootstrap_variances(cells_RI: ArrayLike) -> tuple[float, float, float]:
-    """What the hierarchical bootstrap's variance of the mean is made of, in closed form, each part widened for having few to draw from.
+    """Return the parts of the hierarchical bootstrap's variance of the mean in closed form, each widened for small samples.
 
     Drawing R of R runs with replacement varies the mean by V_R, drawing I of I items by V_I, drawing both by V_R + V_I + V_B.
     A bootstrap of n sees (n - 1) / n of a variance, so the parts returned are V_R · R / (R - 1), V_I · I / (I - 1), and V_B times
-    both factors. In words of a two-way analysis of variance they are its mean squares of runs, of items and of the rest, by RI.
+    both factors. In a two-way analysis of variance these are the mean squares of runs, of items and of the rest, divided by RI.
 
-    Raises ValueError for less than two runs or items, or as for :func:`mean_interval`.
+    Raises ValueError for fewer than two runs or items, or as for :func:`mean_interval`.
     """
     cells = _scores(cells_RI, 2)
     runs, items = cells.shape
@@ -255,11 +255,11 @@ def bootstrap_variances(cells_RI: ArrayLike) -> tuple[float, float, float]:
 
 
 def half_width_of(runs: int, items: int, by_runs: float, by_items: float, rest: float) -> float:
-    """The half width of the interval of a mean from the parts of :func:`bootstrap_variances`, measured or expected: the widest of three.
+    """Return the half width of the interval of a mean from the parts of :func:`bootstrap_variances`, measured or expected.
 
     The variance of the mean is by_runs + by_items - rest, because a cell's own noise is in both of the first two; it gets
-    the t quantile with Satterthwaite's degrees of freedom. by_runs alone with R - 1 and by_items alone with I - 1 keep it
-    from being too sure where it takes the runs' or the items' part for nothing.
+    the t quantile with Satterthwaite's degrees of freedom. The widest of three counts: by_runs alone
+    with R - 1 and by_items alone with I - 1 keep it from being too narrow where the estimate of one part is near zero.
     """
     both = by_runs + by_items - rest
     spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
@@ -271,7 +271,7 @@ def half_width_of(runs: int, items: int, by_runs: float, by_items: float, rest: 
 
 
 def _squared_half_width(cells: Scores) -> float:
-    """The squared half width of the interval of the mean of a crossed (runs, items) matrix; infinite for one run of one item."""
+    """Return the squared half width of the interval of the mean of a crossed (runs, items) matrix; infinite for one run of one item."""
     runs, items = cells.shape
     if runs == 1 and items == 1:
         return math.inf
@@ -281,19 +281,19 @@ def _squared_half_width(cells: Scores) -> float:
 
 
 def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
-    """The (draws, runs) mean scores on items drawn with replacement, the same for all runs."""
+    """Return (draws, runs) mean scores on items drawn with replacement, the same items for all runs."""
     items = cells.shape[1]
     counts_DI = rng.multinomial(items, np.full(items, 1.0 / items), size=draws).astype(np.float64)
     return np.asarray(np.einsum("di,ri->dr", counts_DI, cells, optimize=False) / items, dtype=np.float64)
 
 
 def _iqm_variance(means_E: Sequence[Scores]) -> float:
-    """The variance over draws of the IQM, from (draws, runs) scores of each environment."""
+    """Return the variance over draws of the IQM, from (draws, runs) scores of each environment."""
     return float(_iqm_rows(np.concatenate(means_E, axis=1)).var(ddof=1))
 
 
 def _iqm_rows(entries: Scores) -> Scores:
-    """The interquartile mean of each row."""
+    """Return the interquartile mean of each row."""
     ordered = np.sort(entries, axis=1)
     cut = entries.shape[1] // 4
     return np.asarray(ordered[:, cut : entries.shape[1] - cut].mean(axis=1), dtype=np.float64)
@@ -301,12 +301,12 @@ def _iqm_rows(entries: Scores) -> Scores:
 
 @lru_cache(maxsize=1024)
 def _t(freedom: float) -> float:
-    """The quantile of Student's t that a two-sided 95 % interval takes."""
+    """Return the two-sided 95 % quantile of Student's t."""
     return float(stdtrit(freedom, 0.5 + LEVEL / 2))
 
 
 def _scores(values: ArrayLike, axes: int) -> Scores:
-    """The values as a float array with that many axes, none of them empty, all entries finite; else ValueError."""
+    """Return the values as a finite float array with that many axes, none of them empty. Raises ValueError otherwise."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != axes or array.size == 0:
         raise ValueError(f"expected a non-empty array with {axes} axes, got shape {array.shape}")

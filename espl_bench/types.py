@@ -35,12 +35,12 @@ class StopReason(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a grader found. A score never stands without the rates of these beside it."""
+    """Verdict of a grader. A score is never reported without the rates of these outcomes."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     NO_ANSWER = "no_answer"
-    """The text ended of itself and holds no answer."""
+    """The text ended by itself and holds no answer."""
     TRUNCATED = "truncated"
     """The text was cut at a limit before it held an answer."""
     TIMEOUT = "timeout"
@@ -49,30 +49,30 @@ class Outcome(StrEnum):
 
     @property
     def graded(self) -> bool:
-        """Whether the outcome says something about the policy; a timeout or an error of ours does not."""
+        """True if the outcome says something about the policy; a timeout or an error does not."""
         return self not in (Outcome.TIMEOUT, Outcome.ERROR)
 
 
 class Limit(StrEnum):
-    """Which limit ended an episode as TRUNCATED."""
+    """The limit that ended an episode as TRUNCATED."""
 
     RESPONSE = "response"
     """One response had more characters than the environment reads."""
     TURN = "turn"
-    """One turn had as many tokens as a turn may have, or filled the model's context."""
+    """One turn reached the token limit of a turn, or filled the model's context."""
     TOKENS = "tokens"
-    """The episode had as many tokens as an episode may have, prompt and observations included."""
+    """The episode reached its token limit, prompt and observations included."""
     TURNS = "turns"
-    """The policy spoke as often as it may, without an answer."""
+    """The policy used all its turns without an answer."""
     CALLS = "calls"
-    """It called tools more often than it may."""
+    """The policy called tools more often than allowed."""
     OBSERVATIONS = "observations"
-    """Tools had replied with as many characters as an episode may hear, and it called again."""
+    """Tool replies reached the episode's character limit, and the policy called again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool, as the policy wrote it and as far as it could be read."""
+    """One tool call as the policy wrote it, parsed as far as possible."""
 
     tool: str
     arguments: str
@@ -81,11 +81,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the policy was answered: by a tool, or by the environment itself."""
+    """A reply to the policy, from a tool or from the environment itself."""
 
     text: str
     tool: str | None = None
-    """None: the environment itself, speaking as a user does."""
+    """None: from the environment itself, in the user's role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,9 @@ class Message:
     role: ChatRole
     content: str
     calls: tuple[ToolCall, ...] = ()
-    """Of an assistant that called tools in its model's own format: the calls, which are then no part of the content."""
+    """Calls of an assistant turn in the model's own tool format; they are then not part of the content."""
     tool: str | None = None
-    """Of a tool's reply in the model's own format: which tool."""
+    """For a tool's reply in the model's own format: the tool's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Problem:
     split: Split
     index: int
     question: str
-    """What the policy is shown."""
+    """The text that the policy is shown."""
     answer: str
     """The truth: shown to graders and to the editor, never to the policy."""
     gold: str
@@ -126,38 +126,38 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a sampling client returns for one request."""
+    """The result of one sampling request."""
 
     tokens_T: tuple[int, ...]
-    """The sampled ids, the end-of-turn token included when one was sampled. Empty from an engine that speaks text."""
+    """Sampled ids, including the end-of-turn token if one was sampled. Empty from an engine without token ids."""
     logprobs_T: tuple[float, ...]
     """Natural log-probability of each sampled token at the sampling temperature, before any top-p truncation."""
     text: str
     """The decoded tokens without special tokens."""
     stop_reason: StopReason
     usage: Usage | None = None
-    """What an engine that speaks text was told of its tokens; None: the ids are there to be counted."""
+    """Token counts reported by an engine without token ids; None: count the ids."""
     lengths_T: tuple[int, ...] = ()
-    """Characters of `text` that each token brought, 0 for one that is not shown; empty from an engine that cannot say."""
+    """Characters of `text` that each token added, 0 for one that is not shown; empty if the engine does not report them."""
 
     @property
     def sampled_tokens(self) -> int:
-        """Tokens the model wrote."""
+        """Count the tokens that the model wrote."""
         return self.usage.sampled if self.usage else len(self.tokens_T)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One exchange of a trajectory: the tokens appended before the policy spoke, and what it then said."""
+    """One exchange of a trajectory: the tokens appended before the policy spoke, and its completion."""
 
     observation_T: tuple[int, ...]
-    """First turn of a segment: the whole rendered conversation. Later turns: only what was appended. Never re-tokenised."""
+    """In the first turn of a segment: the whole rendered conversation. Later: only the appended part. Never re-tokenised."""
     completion: Completion
     observations: tuple[Observation, ...] = ()
-    """What was appended, in words; nothing before the first turn, which is preceded by the problem."""
+    """The appended part in words; empty before the first turn, which is preceded by the problem."""
     starts_segment: bool = False
-    """Whether a later turn begins a segment of its own: the chat template would have changed what stood before, so that the
-    conversation was rendered anew instead of extended."""
+    """True if a later turn begins a new segment: the chat template would have changed earlier text, so that the conversation was
+    rendered from scratch instead of extended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,36 +167,36 @@ class Trajectory:
     problem: Problem
     prompt_id: int
     sample: int
-    """Which of the group's rollouts this is; with the run's seed it names the sampler's seed."""
+    """Index among the group's rollouts; with the run's seed it determines the sampler's seed."""
     turns: tuple[Turn, ...]
     reward: float
     outcome: Outcome
     error: str | None = None
-    """Set when the outcome is ERROR or TIMEOUT: what failed, in one line."""
+    """Set if the outcome is ERROR or TIMEOUT: what failed, in one line."""
     limit: Limit | None = None
-    """Set when the outcome is TRUNCATED: which limit was met."""
+    """Set if the outcome is TRUNCATED: the limit that was reached."""
     measures: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What the environment reports beside the reward, e.g. ``f1``; teaches nothing."""
+    """Further numbers that the environment reports, e.g. ``f1``; they are not learned from."""
 
     @property
     def text(self) -> str:
-        """Everything the policy said, turn by turn."""
+        """Join everything the policy said, turn by turn."""
         return "\n".join(turn.completion.text for turn in self.turns)
 
     @property
     def segments(self) -> tuple[tuple[Turn, ...], ...]:
-        """The turns in runs that are one token sequence each; one run, unless the chat template would not extend it."""
+        """Group the turns into token sequences; there is one sequence unless the chat template could not be extended."""
         starts = [place for place, turn in enumerate(self.turns) if place == 0 or turn.starts_segment]
         return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
 
     @property
     def was_cut(self) -> bool:
-        """Whether the token limit ended its last turn."""
+        """True if the token limit ended the last turn."""
         return bool(self.turns) and self.turns[-1].completion.stop_reason is StopReason.LENGTH
 
     @property
     def generated_tokens(self) -> int:
-        """Tokens sampled from the policy in this episode."""
+        """Count the tokens sampled from the policy in this episode."""
         return sum(turn.completion.sampled_tokens for turn in self.turns)
 
 
@@ -210,7 +210,7 @@ class TrajectoryGroup:
 
     @property
     def graded_rewards(self) -> tuple[float, ...]:
-        """The rewards in the order of the samples, failures of the grader or the environment left out."""
+        """Return the rewards in the order of the samples, without failures of the grader or the environment."""
         return tuple(trajectory.reward for trajectory in self.trajectories_G if trajectory.outcome.graded)
 
 
@@ -228,19 +228,19 @@ ROOT_ORIGIN: Final = "root"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a system prompt comes from."""
+    """Origin of a system prompt."""
 
     origin: str
     """`ROOT_ORIGIN`, or an operator's name."""
     parent_ids: tuple[int, ...] = ()
     """Mutation: one parent. Crossover: the best prompt first, then the others."""
     born_step: int = 0
-    """The iteration whose rollouts it was written from; 0 for the root."""
+    """The iteration whose rollouts the prompt was written from; 0 for the root."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemPrompt:
-    """A numbered list of principles (shown as G0, G1, …) with its rating and its past."""
+    """A numbered list of principles (shown as G0, G1, …) with its rating and its lineage."""
 
     id: int
     """Unique within the run; the root is 0; a child's id is larger than its parents'."""
@@ -248,46 +248,46 @@ class SystemPrompt:
     rating: Rating
     lineage: Lineage
     matches: int = 0
-    """Rankings it has taken part in."""
+    """Number of rankings the prompt took part in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A child that was not born, and why. Recorded, never swallowed."""
+    """A child that was not born, and why. Always recorded."""
 
     step: int
     origin: str
     """The operator's name."""
     parent_ids: tuple[int, ...]
     reason: str
-    """To be counted, e.g. ``no_contrast``, ``no_edits``, ``unparseable``, ``unchanged``, ``too_long``, ``not_accepted``."""
+    """Category, e.g. ``no_contrast``, ``no_edits``, ``unparseable``, ``unchanged``, ``too_long``, ``not_accepted``."""
     detail: str = ""
     """One line, at most a few hundred characters: e.g. the start of the text that could not be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One completion wanted from a sampling client: the conversation so far, as ids and in words."""
+    """A request for one completion: the conversation so far, as ids and in words."""
 
     prompt_T: tuple[int, ...]
-    """What an engine that takes ids continues: everything as it was seen and sampled. Empty if the engine's chat has no ids."""
+    """Ids to continue: everything exactly as it was seen and sampled. Empty if the engine's chat has no ids."""
     seed: int
-    """Names the random draw; same weights, prompt and seed give the same tokens."""
+    """Seed of the draw; the same weights, prompt and seed give the same tokens."""
     max_tokens: int
     temperature: float
     """0 means greedy."""
     top_p: float = 1.0
     messages: tuple[Message, ...] = ()
-    """What an engine that speaks text is sent: the same conversation, one message per turn."""
+    """The same conversation for an engine without token ids, one message per turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One trajectory as the trainer sees it: one token sequence, of which the policy sampled a part."""
+    """One trajectory as the trainer sees it: one token sequence, part of which the policy sampled."""
 
     tokens_T: tuple[int, ...]
     mask_T: tuple[bool, ...]
-    """True where the token was sampled by the policy; prompt, user and tool tokens are False."""
+    """True for tokens sampled by the policy; False for prompt, user and tool tokens."""
     logprobs_T: tuple[float, ...]
     """The sampler's log-probability of each token; 0.0 where the mask is False."""
     advantage: float
@@ -296,5 +296,5 @@ class Datum:
 
 
 def all_equal(values: Sequence[float]) -> bool:
-    """Whether a group carries no contrast, so that its centred rewards are all zero."""
+    """Return whether a group has no contrast, so that its centred rewards are all zero."""
     return all(value == values[0] for value in values)

@@ -1,14 +1,14 @@
 """Evolutionary system prompt learning (arXiv 2602.14697) in one file, to be read from top to bottom.
 
-A language model of 0.7 M parameters works out chains of digits under operators of hidden meaning. What an operator means can be said
-in a system prompt; carrying a chain out without a slip has to be practised. Both learn from the same rollouts: the weights by policy
+A language model of 0.7 M parameters works out chains of digits under operators of hidden meaning. The meaning of an operator can be
+stated in a system prompt; carrying out a chain without a slip takes practice. Both learn from the same rollouts: the weights by policy
 gradient, a population of system prompts by reflection on what went right and wrong. Run `python examples/espl_from_scratch.py`.
-The environment, the wording of reflections and the reading of their JSON are espl-bench's; loop, sampling, training, rating and
+The environment, the wording of reflections and the parsing of their JSON come from espl-bench; loop, sampling, training, rating and
 mutation are all here. Departures from the paper:
 1. There is no crossover (the paper's variant "mutation only").
 2. Early iterations roll out as many prompts as there are, which is fewer than K.
 3. The prompt that is evaluated has the highest mu - 2 sigma; the paper does not say which one it takes.
-4. Equal proposals of several problems reach the aggregation as one with a number of votes.
+4. Identical proposals from several problems reach the aggregation as one, with its number of votes.
 5. The model is small: its learning rate is 1e-3 instead of 4e-5, and rollouts are sampled at temperature 1 without top-p.
 """
 
@@ -33,15 +33,15 @@ from espl_bench import Message, Problem, Split
 from espl_bench.evolution.operators.edits import Modify, UnparseableEditsError, apply_edits, parse_edits
 from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
 
-WINDOW, OPTIMISM, SIGMA_GROWTH, TIE = 10, 2.0, 1.0, 0.01  # newest prompts that are selected from; lambda; delta sigma; mean rewards
-MAX_EDITS, MAX_WORDS = 2, 32  # of one critique; of a principle
+WINDOW, OPTIMISM, SIGMA_GROWTH, TIE = 10, 2.0, 1.0, 0.01  # prompts in the window; lambda; delta sigma; a draw in reward
+MAX_EDITS, MAX_WORDS = 2, 32  # per critique; per principle
 TRUESKILL = trueskill.TrueSkill(mu=25, sigma=25 / 3, beta=25 / 6, tau=25 / 300, draw_probability=0.1)
 ENV, DIALECT = RulebookEnv(), Dialect.load("compact")
 
 
 @dataclass(eq=False)
 class Prompt:
-    """A list of principles, and what is believed of its skill."""
+    """A list of principles, and the belief about its skill."""
 
     principles: tuple[str, ...] = ()
     rating: trueskill.Rating = field(default_factory=TRUESKILL.create_rating)
@@ -90,7 +90,7 @@ class Policy:
         logprobs_BT = logprobs_of(torch.stack(made.logits, dim=1) / temperature, new_BT)
         samples: list[Sample] = []
         for prompt_T, mask_T, new_T, logprobs_T in zip(ids, mask, new_BT, logprobs_BT, strict=True):
-            length = min(len(new_T), 1 + int((new_T != self.tokenizer.eos_token_id).cumprod(0).sum()))  # the end's token included
+            length = min(len(new_T), 1 + int((new_T != self.tokenizer.eos_token_id).cumprod(0).sum()))  # including the end token
             text = self.tokenizer.decode(new_T[:length], skip_special_tokens=True)
             samples.append(Sample(prompt_T[mask_T.bool()].tolist(), new_T[:length].tolist(), logprobs_T[:length].tolist(), text))
         return samples
@@ -124,12 +124,12 @@ class Policy:
 
 
 def logprobs_of(logits_BTV: torch.Tensor, tokens_BT: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each token."""
+    """Return the log-probability of each token."""
     return logits_BTV.log_softmax(-1).gather(-1, tokens_BT[..., None])[..., 0]
 
 
 def roll_out(policy: Policy, prompts: Sequence[Prompt], problems: Sequence[Problem], group: int) -> list[list[Rollout]]:
-    """One group per prompt and problem: `group` attempts by the current weights."""
+    """Sample one group per prompt and problem: `group` attempts by the current weights."""
     plan = [(prompt, problem) for prompt in prompts for problem in problems for _ in range(group)]
     shown = [DIALECT.prompt_messages(prompt.principles, problem.question, Placement.SYSTEM) for prompt, problem in plan]
     samples = policy.sample(shown, max_tokens=56, temperature=1.0)
@@ -138,13 +138,13 @@ def roll_out(policy: Policy, prompts: Sequence[Prompt], problems: Sequence[Probl
 
 
 def select(population: Sequence[Prompt], number: int, rng: random.Random) -> list[Prompt]:
-    """The prompt with the highest mu + lambda * sigma of the window, and others of it at random."""
+    """Return the prompt of the window with the highest mu + lambda * sigma, and others at random."""
     best, *rest = sorted(population[-WINDOW:], key=lambda prompt: prompt.rating.mu + OPTIMISM * prompt.rating.sigma, reverse=True)
     return [best, *rng.sample(rest, min(number - 1, len(rest)))]
 
 
 def rate(means: Mapping[Prompt, float]) -> None:
-    """One TrueSkill update by the ranking of mean rewards; means within TIE of the first of a rank are a draw."""
+    """Update ratings once by the ranking of mean rewards; means within TIE of the first of a rank are a draw."""
     order, ranks = sorted(means, key=lambda prompt: means[prompt], reverse=True), [0]
     for place, prompt in enumerate(order[1:], start=1):
         ranks.append(ranks[-1] if means[order[ranks[-1]]] - means[prompt] <= TIE else place)
@@ -154,7 +154,7 @@ def rate(means: Mapping[Prompt, float]) -> None:
 
 
 def mutate(policy: Policy, parent: Prompt, groups: Sequence[Sequence[Rollout]]) -> Prompt | None:
-    """Summarise, criticise, aggregate, apply: a child of the parent, or None if nothing came of it."""
+    """Summarise, criticise, aggregate and apply: return a child of the parent, or None if nothing came of it."""
     cases = [own for own in groups if 0 < mean([each.reward for each in own]) < 1]
     if not cases:
         return None
@@ -165,7 +165,7 @@ def mutate(policy: Policy, parent: Prompt, groups: Sequence[Sequence[Rollout]]) 
     contexts = [{"principles": parent.principles, "attempts": own, **told} for own, told in zip(attempts, problems, strict=True)]
     votes: Counter[tuple[int | None, str]] = Counter()
     for text in policy.reflect(TemplateName.CRITIQUE, contexts):
-        with suppress(UnparseableEditsError):  # a critique that cannot be read proposes nothing
+        with suppress(UnparseableEditsError):  # skip a critique that cannot be parsed
             edits = parse_edits(text, {"add", "modify"}, parent.principles, MAX_EDITS, MAX_WORDS).edits
             votes.update(dict.fromkeys((edit.id if isinstance(edit, Modify) else None, edit.principle) for edit in edits).keys())
     new = [(text, count) for (index, text), count in votes.most_common() if index is None and text not in parent.principles]
@@ -183,14 +183,14 @@ def mutate(policy: Policy, parent: Prompt, groups: Sequence[Sequence[Rollout]]) 
 
 
 def evaluate(policy: Policy, prompt: Prompt, items: int) -> float:
-    """Mean reward on the first items of the test, one sample each."""
+    """Return the mean reward on the first items of the test, one sample each."""
     groups = roll_out(policy, [prompt], [ENV.problem(Split.TEST, index) for index in range(items)], 1)
     return mean([rollout.reward for [rollout] in groups])
 
 
 def train(steps: int, prompts: int, batch: int, group: int, items: int, seed: int) -> tuple[Policy, list[Prompt]]:
-    """Run the method, printing one line per iteration and the test score before and after. Returns what has learned."""
-    torch.set_num_threads(1)  # to hand out parts of operations this small would take longer than the operations
+    """Run the method, printing one line per iteration and the test score before and after. Returns policy and population."""
+    torch.set_num_threads(1)  # operations this small are slower when split across threads
     torch.manual_seed(seed)
     policy, population, rng = Policy(lr=1e-3), [Prompt()], random.Random(seed)
     before = evaluate(policy, population[0], items)

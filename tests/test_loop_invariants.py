@@ -193,14 +193,14 @@ def test_the_ledger_equals_what_passed_through_the_engine(method: str, lab_model
 @pytest.mark.parametrize("placement", list(Placement))
 def test_a_prompt_reads_the_same_in_training_and_in_evaluation(placement: Placement):
     engine = ScriptedEngine()
-    bench = open_run(make_scripted_config(placement=placement), engine)
+    context = open_run(make_scripted_config(placement=placement), engine)
     prompt = SystemPrompt(3, ("dax larger", "fep sum"), Rating(), Lineage(ROOT_ORIGIN))
-    problems = [bench.env.problem(Split.TRAIN, index) for index in range(5)]
+    problems = [context.env.problem(Split.TRAIN, index) for index in range(5)]
 
     async def both():
         client = await engine.current()
-        await roll_out(client, bench.task, [prompt], problems, 2, "rollout", 0)
-        await evaluate(client, bench.task, prompt, problems, 2, 0, lambda done, total: None)
+        await roll_out(client, context.spec, [prompt], problems, 2, "rollout", 0)
+        await evaluate(client, context.spec, prompt, problems, 2, 0, lambda done, total: None)
 
     asyncio.run(both())
     training, evaluation = ([request.prompt_T for request in call.requests] for call in engine.calls)
@@ -216,10 +216,10 @@ def test_a_run_shows_the_policy_nothing_but_rendered_prompts(placement: Placemen
     engine = ScriptedEngine()
     config = make_scripted_config(placement=placement, eval_every=2)
     run(config, tmp_path, engine)
-    task = open_run(config, engine).task
+    spec = open_run(config, engine).spec
     renderings = {
         split: {
-            task.prompt_tokens(row["principles"], question)
+            spec.prompt_tokens(row["principles"], question)
             for row in events(tmp_path, "born")
             for question, part in QUESTIONS.items()
             if part is split

@@ -273,7 +273,7 @@ def test_rank_ranges_say_what_is_left_open():
         (lambda: mean_interval(np.full((1, 2), np.nan)), "finite"),
         (lambda: paired_difference(np.zeros((2, 3)), np.zeros((3, 2)), rng_for(0)), "one shape"),
         (lambda: p_improvement(np.zeros((2, 3)), np.zeros((2, 2))), "same environments"),
-        (lambda: iqm_interval([np.zeros((2, 3)), np.zeros((3, 3))], rng_for(0)), "as many runs"),
+        (lambda: iqm_interval([np.zeros((2, 3)), np.zeros((3, 3))], rng_for(0)), "the same number of runs"),
         (lambda: iqm([[]]), "non-empty"),
         (lambda: bootstrap_variances(np.zeros((1, 3))), "two runs"),
     ],

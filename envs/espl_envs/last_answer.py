@@ -2,6 +2,6 @@
 
 
 def last_answer(response: str) -> list[str]:
-    """The words behind the last ``answer``; none if there is no such word, or nothing behind it."""
+    """Return the words after the last ``answer``; empty if there is no such word, or nothing after it."""
     words = response.split()
     return words[len(words) - words[::-1].index("answer") :] if "answer" in words else []

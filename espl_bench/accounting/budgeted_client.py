@@ -61,7 +61,7 @@ class BudgetedServiceClient:
         self._role = role
 
     async def sample(self, requests: Sequence[SampleRequest]) -> list[Completion]:
-        """One completion per request, in order. Raises BudgetSpentError if nothing more may be asked, and as the client."""
+        """Return one completion per request, in order. Raises BudgetSpentError if the budget is spent, and as the client."""
         self._cost_tracker.require()
         completions = await self._client.sample(requests)
         prompt = sum(len(request.prompt_T) for request in requests)

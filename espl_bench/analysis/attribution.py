@@ -167,17 +167,17 @@ async def measure(
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
         config = _with_model(run, model)
-        bench = open_run(config, given=GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN)
+        context = open_run(config, given=GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN)
         try:
-            run.refuse_other_data(bench.env.data_identity())
-            await bench.engine.load(commit.folder)
+            run.refuse_other_data(context.env.data_identity())
+            await context.engine.load(commit.folder)
             for weights, kind in missing:
-                client = await (bench.engine.reference() if weights is Weights.BASE else bench.engine.current())
-                scores = await _evaluate(bench, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
+                client = await (context.engine.reference() if weights is Weights.BASE else context.engine.current())
+                scores = await _evaluate(context, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
                 cells.append(AttributionCell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
                 atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
         finally:
-            await bench.engine.close()
+            await context.engine.close()
     return Cells(step=summary.steps, cells=tuple(cells))
 
 
@@ -200,11 +200,11 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
 
 
 async def _evaluate(
-    bench: RunContext, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
+    context: RunContext, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> tuple[tuple[float, ...], ...]:
     prompt = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(ROOT_ORIGIN))
     found = await evaluate(
-        client, bench.task, prompt, whole_split(bench.env, Split.TEST), bench.config.evaluation.eval_samples, 0, progress
+        client, context.spec, prompt, whole_split(context.env, Split.TEST), context.config.evaluation.eval_samples, 0, progress
     )
     return found.scores_IG
 

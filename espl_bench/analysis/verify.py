@@ -161,7 +161,7 @@ def _regrade_file(found: Verification, examiner: Examiner, step: int, split: Rol
 
 
 def _compare_metrics(found: Verification, row: MetricsRow, regraded: Sequence[RegradedRollout]) -> None:
-    """An iteration against its rollouts."""
+    """Compare an iteration with its rollouts."""
     place = f"{Log.METRICS}.jsonl step {row.step}"
     graded = [each.ending.reward for each in regraded if each.ending.outcome.graded]
     found.compare(place, "outcomes", row.outcomes, _shares(regraded))
@@ -170,7 +170,7 @@ def _compare_metrics(found: Verification, row: MetricsRow, regraded: Sequence[Re
 
 
 def _compare_evaluation(found: Verification, examiner: Examiner, row: EvaluationRow, regraded: Sequence[RegradedRollout]) -> None:
-    """An evaluation against its rollouts."""
+    """Compare an evaluation with its rollouts."""
     place, split = f"{Log.EVALUATIONS}.jsonl step {row.step}", row.split
     found.compare(place, "outcomes", row.outcomes, _shares(regraded))
     found.compare(place, f"{split} score", row.score, _mean(_item_scores(regraded)))

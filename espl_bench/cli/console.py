@@ -33,7 +33,7 @@ def facts_grid() -> Table:
 
 
 def plain_table(*headings: str, gap: int = 1) -> Table:
-    """A table with a line under its headings. Long cells are folded; `gap` is the space between columns."""
+    """Create a table with a line under its headings. Long cells are folded; `gap` is the space between columns."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), border_style="dim")
     for heading in headings:
         table.add_column(heading, overflow="fold")

@@ -55,7 +55,7 @@ def _option(name: str, info: FieldInfo, annotation: Any, panel: str) -> RunOptio
 
 
 def _without_none(annotation: Any) -> Any:
-    """The type of a value that was given."""
+    """Strip None from an optional type."""
     kinds = [each for each in get_args(annotation) if each is not NoneType]
     return kinds[0] if NoneType in get_args(annotation) and len(kinds) == 1 else annotation
 
@@ -73,7 +73,7 @@ def _help(info: FieldInfo, flag: Flag, choices: tuple[str, ...]) -> str:
 
 
 def _default(info: FieldInfo, flag: Flag) -> str:
-    """What holds where the option is not given; the environment's and a preset's values go before."""
+    """Format the default; an environment's and a preset's values take precedence over it."""
     if flag.default:
         return flag.default
     value = info.default

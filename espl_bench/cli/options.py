@@ -148,11 +148,11 @@ class Chosen:
     """The limits on what endpoints may be asked that were given, by parameter: no part of a run's configuration."""
 
     def budget(self) -> "Budget":
-        """The limits. Raises UsageError for one that is not above zero."""
+        """Return the spending limits. Raises UsageError for one that is not above zero."""
         return make_budget(self.spending)
 
     def trackers(self) -> tuple[str, ...]:
-        """Their names. Raises UsageError for an unknown one, or one that is not installed."""
+        """Return the trackers' names. Raises UsageError for an unknown one, or one that is not installed."""
         if self.track is None:
             return ()
         from espl_bench.monitoring.trackers import choose  # not needed for --help
@@ -160,14 +160,17 @@ class Chosen:
         return choose(self.track)
 
     def choices(self) -> dict[str, Any]:
-        """As `config.resolve` takes them. Raises UsageError for an environment option without a value, or data of no split."""
+        """Return the choices for `config.resolve`.
+
+        Raises UsageError for an environment option without a value, or an unknown data split.
+        """
         pairs = {**parse_pairs(self.env_options), **parse_data(self.data)}
         options = {"env_options": pairs} if pairs else {}
         principles = {"root_principles": self.principles} if self.principles else {}
         return {**self.values, **options, **principles}
 
     def arguments(self) -> list[str]:
-        """The same options as they would be typed."""
+        """Return the same options as command-line arguments."""
         typed = [_typed(flag_of(field), value) for field, value in self.values.items()]
         pairs = [f"--env-option={pair}" for pair in self.env_options]
         files = [f"--data={pair}" for pair in self.data]
@@ -176,12 +179,12 @@ class Chosen:
         return [*preset, *track, *typed, *pairs, *files, *(f"--principle={principle}" for principle in self.principles), *self.limits()]
 
     def limits(self) -> list[str]:
-        """The limits alone, as they would be typed: a resume takes these too."""
+        """Return the spending limits alone as command-line arguments: a resume takes these too."""
         return [f"{flag_of(name)}={value}" for name, value in self.spending.items()]
 
 
 def _typed(flag: str, value: Scalar) -> str:
-    """One option as it would be typed."""
+    """Format one option as a command-line argument."""
     return (flag if value else _negated(flag)) if isinstance(value, bool) else f"{flag}={value}"
 
 
@@ -264,7 +267,7 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Scalar]:
 
 
 def _root_principles(principles: Sequence[str], file: Path | None, blocks: Path | None) -> tuple[str, ...]:
-    """The root prompt, from the command line or from a file. Raises UsageError for more than one of these."""
+    """Return the root prompt, from the command line or from a file. Raises UsageError for more than one source."""
     named = {"--principle": principles, "--root-prompt": file, "--root-blocks": blocks}
     given = [flag for flag, value in named.items() if value]
     if len(given) > 1:
@@ -302,7 +305,7 @@ def _parameter(option: RunOption) -> inspect.Parameter:
 
 
 def _others() -> list[inspect.Parameter]:
-    """The options that are no single field of a run."""
+    """Return the options that do not set a single field of a run."""
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
         for name, (kind, info) in {**NAMED, **RETRIEVAL, **SPENDING}.items()
@@ -316,7 +319,7 @@ class RunOptionsCommand(TyperCommand):
     """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """As the base class."""
+        """Format the help without former names."""
         shown = copy.copy(self)
         shown.params = [_by_one_name(param) for param in self.params]
         TyperCommand.format_help(shown, ctx, formatter)

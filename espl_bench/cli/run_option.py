@@ -21,7 +21,7 @@ class RunOption:
 
     @property
     def flag(self) -> str:
-        """As typed."""
+        """Return the flag as typed."""
         return flag_of(self.field)
 
 

@@ -1,1 +1,1 @@
-"""The resolved configuration of a run, and how it comes about."""
+"""The configuration of a run, and how it is resolved."""

@@ -1,7 +1,7 @@
 """Refuse, in one line, models and engines that do not fit together, and options that would have no effect.
 
-What a section can tell by itself is refused there (sections.py), what any configuration cannot be, in run_config.py. Here is what depends
-on which choices were made, rather than left to a default.
+Faults within one section are refused in sections.py, those of any configuration in run_config.py. The checks here depend on which choices
+were made explicitly rather than left to a default.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,17 +17,16 @@ from espl_bench.registry import CONTROLS, LOSSES, require
 
 
 def check_sources(config: RunConfig, given: Collection[str]) -> None:
-    """Raise OptionError in one line for sources that cannot be, or for an option that would have no effect.
+    """Raise OptionError in one line for invalid sources, or for an option that would have no effect.
 
     Args:
         config: the resolved configuration.
-        given: flat names of the fields that were chosen, rather than left to a default.
+        given: flat names of the fields that were set explicitly.
     """
     policy, editor = config.policy_source, config.editor_source
     if not find_engine(policy.engine).trains and config.method.learns_weights:
         raise OptionError(
-            "{name} trains weights, and those of {engine} {frozen} are the endpoint's; use {engine} hf, or a method that freezes "
-            "weights: {others}",
+            "{name} trains weights, and {engine} {frozen} cannot; use {engine} hf, or a method that freezes weights: {others}",
             {"name": config.method.name, "frozen": policy.engine, "others": ", ".join(_methods_without_training())},
         )
     if policy.is_endpoint and "model" not in given:
@@ -35,13 +34,13 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
     if policy.is_service:
         for name in _decided_by_service():
             if name in given:
-                raise OptionError(f"{{{name}}} is the service's to decide with {{engine}} tinker; leave it out")
+                raise OptionError(f"{{{name}}} is decided by the service with {{engine}} tinker; leave it out")
     _check_address(policy, "{engine} openai needs {base_url}")
     if editor is not None:
         if "editor" in given and config.method.editor == "current":
             raise OptionError("{editor} current means the policy's own weights, {editor_model} another model; give one of them")
         if not config.method.breeds:
-            raise OptionError("{name} writes no reflections, so {editor_model} has no use; leave it out", {"name": config.method.name})
+            raise OptionError("{name} writes no reflections, so {editor_model} has no effect; leave it out", {"name": config.method.name})
         _check_address(editor, "{editor_engine} openai needs {editor_base_url}")
     for name in EndpointSection.model_fields:
         if name in given and not policy.is_remote and not (editor and editor.is_remote):
@@ -49,7 +48,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
 
 
 def check_names(config: RunConfig) -> None:
-    """Raise UsageError, with the nearest known name, for a choice that nothing is registered under."""
+    """Raise UsageError, with the nearest known name, for a choice that is not registered."""
     config.method.require_names()
     require(LOSSES, config.optimisation.loss)
     if config.control is not None:
@@ -57,12 +56,12 @@ def check_names(config: RunConfig) -> None:
 
 
 def check_learning(config: RunConfig) -> None:
-    """Raise OptionError for choices under which a method could learn nothing."""
+    """Raise OptionError for choices with which a method could not learn anything."""
     if config.method.learns_weights and config.sampling.temperature == 0:
         raise OptionError("weights cannot learn from greedy rollouts; set {temperature} above 0, e.g. 1.0")
     if config.method.is_static and find_control(config.control).changes_rewards:
         raise OptionError(
-            "{name} learns from no reward, so {control} {value} has no use; leave it out",
+            "{name} does not learn from rewards, so {control} {value} has no effect; leave it out",
             {"name": config.method.name, "value": config.control},
         )
 

@@ -1,4 +1,4 @@
-"""The flat form that a configuration had in version 1. Ids of runs, published results and trackers keep it."""
+"""The flat form that configurations had in version 1. Run ids, published results and trackers keep it."""
 
 from dataclasses import MISSING, fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a field of the configuration says of itself beyond its type, its default and its description."""
+"""Metadata of a configuration field, beyond its type, its default and its description."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Metadata of a field, as in ``lr: Annotated[float, Flag(...)]``. A field without it has the values below."""
+    """Metadata of a field, as in ``lr: Annotated[float, Flag(...)]``. A field without it has the defaults below."""
 
     default: str = ""
-    """Default as the help states it, where the value alone does not say it, e.g. of a None."""
+    """Default as the help states it, if the value alone does not explain it, e.g. None."""
     panel: str = ""
     """Panel of the help; empty: the section's."""
     lists_choices: bool = False
-    """Whether the description names the choices itself, e.g. because installed packages may add to them."""
+    """True if the description names the choices itself, e.g. because installed packages may add to them."""
     formerly: str = ""
     """Earlier name. It is still read from files and accepted as a flag."""
     typed: bool = True
-    """Whether the field has a flag of the plain kind: one flag, one value."""
+    """True if the field has a plain flag: one flag, one value."""
     axis: bool = False
-    """Whether an axis of a sweep sets it, rather than an option."""
+    """True if an axis of a sweep sets it, rather than an option."""
     decided_by_service: bool = False
-    """Whether a service that trains leaves no choice of it."""
+    """True if a service that trains does not let the user choose it."""
 
 
 _PLAIN = Flag()

@@ -1,4 +1,4 @@
-"""The flat form of a configuration: one name per choice, as flags, grids and defaults of environments have it."""
+"""The flat form of a configuration: one name per choice, as used by flags, grids and defaults of environments."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class FlatField:
 
     @property
     def flag(self) -> Flag:
-        """Its metadata."""
+        """Return its metadata."""
         return flag_metadata(self.info)
 
 
@@ -60,7 +60,7 @@ def flatten(config: Section) -> dict[str, Any]:
 
 
 def into_sections(model: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with every flat or former name moved to its place in the sections; what has no place stays where it is."""
+    """Return `values` with every flat or former name moved to its place in the sections; unknown names stay where they are."""
     found: dict[str, Any] = {}
     moved: dict[str, dict[str, Any]] = {}
     fields, former = flat_fields(model), former_names(model)
@@ -77,7 +77,7 @@ def into_sections(model: type[Section], values: Mapping[str, Any]) -> dict[str, 
 
 
 def flat_name(model: type[Section], location: tuple[int | str, ...]) -> str:
-    """Return the name of a place in the sections as a user would type it, e.g. of a fault that pydantic found there."""
+    """Return the name that a user would type for a location in the sections, e.g. of a fault that pydantic found."""
     parts = [str(part) for part in location]
     for each in flat_fields(model).values():
         if each.section and parts[:2] == [each.section, each.field]:

@@ -1,8 +1,8 @@
 """Named hyper-parameters: those the paper states, and those of its reference code. Applied over an environment's defaults, under options.
 
-A preset is not recorded: the resolved configuration is what counts. It sets fields of `RunConfig`, and choices of `Method` where
-they mean something: a baseline only where weights learn, selection only where there is more than one prompt to select from. So
-it changes no method into another one. What a preset cannot say stands in its `deviations`.
+A preset is not recorded: the resolved configuration is what counts. It sets fields of `RunConfig`, and choices of `Method` where they mean
+something: a baseline only where weights learn, selection only where there is more than one prompt to select from. So it never turns one
+method into another. What a preset cannot express is listed in its `deviations`.
 """
 
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ from espl_bench.method import Method
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One named set of values."""
+    """A named set of values."""
 
     name: str
     summary: str
     config: Mapping[str, Any]
-    """Fields of RunConfig, by flat name."""
+    """Values of RunConfig fields, by flat name."""
     training: Mapping[str, Any]
-    """Choices of a Method whose weights learn."""
+    """Choices for a Method whose weights learn."""
     selecting: Mapping[str, Any]
-    """Choices of a Method that breeds prompts and keeps more than one."""
+    """Choices for a Method that breeds prompts and keeps more than one."""
     deviations: tuple[str, ...]
-    """What its origin does and this project cannot express or does otherwise on purpose, one line each."""
+    """Differences between its origin and this project, by necessity or on purpose, one line each."""
 
     def method_choices(self, method: Method) -> dict[str, Any]:
-        """The choices that apply to a method."""
+        """Return the choices that apply to a method."""
         selects = bool(method.operators) and method.population_size > 1
         return {**(self.training if method.learns_weights else {}), **(self.selecting if selects else {})}
 
@@ -51,7 +51,7 @@ _SHARED: Final = {
     "tie": 0.01,
     "eval_samples": 10,
 }
-"""On which both agree."""
+"""Values on which both agree."""
 
 _EPOCHS: Final = (
     "10 epochs over at most 256 training problems: steps count iterations, so that environments of the paper's pairs set them, and "
@@ -98,7 +98,7 @@ REFERENCE_CODE: Final = Preset(
         "a problem is won by a lead of 0.01 and more: here by any lead",
         "of two children of one step the mutated one is the newest: here the crossed one is",
         "its softmax divides by the highest score, and a short window is filled up with its newest prompt: selection.py differs",
-        "its grader accepts answers outside a box: here the answer stands in one, unless --env-option extraction=anywhere",
+        "its grader accepts answers outside a box: here the answer must be in one, unless --env-option extraction=anywhere",
         "the wording: dialects are this project's own",
         "the shuffle of problems is unseeded there",
     ),
@@ -108,7 +108,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.name: preset for
 
 
 def find_preset(name: str) -> Preset:
-    """A preset by name. Raises UsageError with the nearest known name."""
+    """Return a preset by name. Raises UsageError with the nearest known name."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]

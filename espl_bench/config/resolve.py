@@ -1,4 +1,4 @@
-"""Resolve a configuration: defaults, the environment's, the preset's, then what was chosen."""
+"""Resolve a configuration: defaults, the environment's, the preset's, then explicit choices."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ from espl_bench.method import Method, find_method
 from espl_bench.utils.validation import first_fault
 
 OPTIONS = "options"
-"""Place of a fault that lies in the choices of a caller or a command line."""
+"""Location of a fault in the choices of a caller or a command line."""
 
 
 def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
     """Resolve a configuration: defaults, then the environment's, then the preset's, then `choices` (those that are not None).
 
-    Method and environment are named as they are registered, or given themselves. Choices are flat: fields of the sections by their flat
+    Method and environment are given by registered name or as objects. Choices are flat: fields of the sections by their flat
     names, and those fields of Method that an option may override. Raises UsageError in one line.
     """
     spec = find_environment(env) if isinstance(env, str) else env
@@ -39,7 +39,7 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
         values |= {**named.config, **_present(spec.presets.get(preset, {}))}
         own = named.method_choices(row) | own
     row = row.varied(**own)
-    if "env_options" in given:  # of a preset's, those that were not given stay
+    if "env_options" in given:  # a preset's choices stay unless overridden
         given["env_options"] = {**values.get("env_options", {}), **given["env_options"]}
     values |= given
     values.setdefault("model", spec.model)
@@ -59,7 +59,7 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
 
 
 def read_config(path: Path) -> RunConfig:
-    """The configuration a run was started with. Raises UsageError naming the file."""
+    """Read the configuration that a run was started with. Raises UsageError naming the file."""
     try:
         return RunConfig.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -71,7 +71,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def _present(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """The same choices, those with a former name under the present one. Raises OptionError for one with both."""
+    """Replace former names by present ones. Raises OptionError for a choice given under both."""
     former = former_names(RunConfig)
     if twice := next((name for name in choices if former.get(name) in choices), None):
         raise OptionError(f"{{{twice}}} is the former name of {{{former[twice]}}}; give one of them").within(OPTIONS)
@@ -79,6 +79,6 @@ def _present(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat_fault(error: ValidationError) -> str:
-    """As `first_fault`, with the name that a caller gave rather than the place in the sections."""
+    """Return the first fault like `first_fault`, with the caller's flat name instead of the location in the sections."""
     first = error.errors()[0]
     return f"{flat_name(RunConfig, first['loc']) or 'file'}: {first['msg']}"

@@ -28,13 +28,13 @@ from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.method import Method
 
 SCHEMA = "espl-bench/config/2"
-"""Tag of the form on disk. Files without one are of the first version, which was flat."""
+"""Schema tag on disk. Files without one are of the first version, which was flat."""
 
 
 class RunConfig(Section):
     """Every choice of a run. Defaults are the paper's unless the docstring says otherwise.
 
-    On disk the sections are tables under their names; `into_sections` also takes flat names, as files of the first version hold them.
+    On disk the sections are tables under their names; `into_sections` also takes flat names, which files of the first version have.
     """
 
     method: Annotated[Method, Flag(typed=False, axis=True)]
@@ -63,9 +63,9 @@ class RunConfig(Section):
     editor: EditorSection = EditorSection()
     evaluation: EvaluationSection = EvaluationSection()
     vllm: VllmSection = VllmSection()
-    """Nothing but its defaults, and on disk absent, unless one of the engines is vllm."""
+    """Left at its defaults, and absent on disk, unless one of the engines is vllm."""
     endpoint: EndpointSection = EndpointSection()
-    """Names no address or key unless one of the engines is remote, and is then on disk."""
+    """Names no address or key, and is absent on disk, unless one of the engines is remote."""
 
     @model_validator(mode="before")
     @classmethod
@@ -101,12 +101,12 @@ class RunConfig(Section):
         return {"schema": SCHEMA, **{name: value for name, value in handler(self).items() if name not in idle}}
 
     def _reads(self, section: str) -> bool:
-        """Whether one of the engines reads a section."""
+        """Return whether one of the engines reads a section."""
         sources = [source for source in (self.policy_source, self.editor_source) if source is not None]
         return any(source.engine == "vllm" if section == "vllm" else source.is_remote for source in sources)
 
     def flat(self) -> dict[str, Any]:
-        """Return every choice under its flat name, as flags and grids have it."""
+        """Return every choice under its flat name, as flags and grids use it."""
         return flatten(self)
 
     def varied(self, **choices: object) -> "RunConfig":
@@ -115,7 +115,7 @@ class RunConfig(Section):
 
     @property
     def limits(self) -> EditLimits:
-        """What bounds the operators."""
+        """Return the bounds of the operators."""
         return EditLimits(
             max_edits=self.evolution.max_edits,
             max_words=self.evolution.max_principle_words,
@@ -128,17 +128,17 @@ class RunConfig(Section):
 
     @property
     def iterations(self) -> int:
-        """Steps that will really be made: none if nothing learns."""
+        """Return the number of steps actually made: 0 if nothing learns."""
         return 0 if self.method.is_static else self.steps
 
     @property
     def policy_source(self) -> ModelSource:
-        """The model that is rolled out."""
+        """Return the model that is rolled out."""
         return ModelSource(self.engine, self.model, self.endpoint.base_url, self.endpoint.api_key_env)
 
     @property
     def editor_source(self) -> ModelSource | None:
-        """The editor's model, if it is another than the policy's."""
+        """Return the editor's model; None if the policy writes its own reflections."""
         editor = self.editor
         if editor.model is None:
             return None
@@ -153,5 +153,5 @@ def chosen_fields(section: Section) -> tuple[str, ...]:
 
 
 def model_name(model: str) -> str:
-    """What people call a model: a folder's own name, else the name as it is."""
+    """Return the display name of a model: a folder's own name, else the name unchanged."""
     return Path(model).name if Path(model).is_dir() else model

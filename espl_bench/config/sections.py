@@ -1,8 +1,8 @@
 """The sections of a configuration: frozen groups of choices, each a table of config.json.
 
-A field is the one source of its option: the docstring below it is the text of ``espl-bench run --help``, its annotation gives the
-choices, its default and its bounds are those that hold (`python -m espl_bench.cli.generate_options` writes the table of flags).
-Names are those of the flags, but for the editor's, whose flags and flat names begin with ``editor_``.
+A field is the only source of its option: the docstring below it is the text of ``espl-bench run --help``, its annotation gives the
+choices, its default and its bounds are those that hold (`python -m espl_bench.cli.generate_options` writes the table of flags). Names are
+those of the flags, but for the editor's, whose flags and flat names begin with ``editor_``.
 """
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -27,7 +27,7 @@ DEVICES = "Devices"
 ENDPOINTS = "Endpoints"
 EVALUATION = "Evaluation and checkpoints"
 PANELS = (RUNS, ROLLOUTS, WEIGHTS, WORDS, DEVICES, ENDPOINTS, EVALUATION)
-"""Panels of the help, in this order."""
+"""Panels of the help, in order."""
 
 BY_METHOD = "the method's own"
 BY_LOSS = "the loss's own"
@@ -45,7 +45,7 @@ class Section(BaseModel):
     panel: ClassVar[str] = RUNS
     """Panel of the help, unless a field names another."""
     prefix: ClassVar[str] = ""
-    """What the fields' flat names begin with."""
+    """Prefix of the fields' flat names."""
 
 
 class BatchSection(Section):
@@ -120,7 +120,7 @@ class OptimisationSection(Section):
 
 
 class EditorSection(Section):
-    """Who writes the reflections, and how."""
+    """The model that writes the reflections, and how it is sampled."""
 
     panel = WORDS
     prefix = "editor_"
@@ -173,7 +173,7 @@ class EvolutionSection(Section):
 
 
 class PromptsSection(Section):
-    """How prompts are worded, and where they are placed."""
+    """Wording of prompts, and where they are placed."""
 
     panel = WORDS
 
@@ -184,7 +184,7 @@ class PromptsSection(Section):
 
 
 class EvaluationSection(Section):
-    """When the shown prompt is evaluated, and how often."""
+    """When the shown prompt is evaluated, and with how many samples."""
 
     panel = EVALUATION
 
@@ -197,7 +197,7 @@ class EvaluationSection(Section):
 
 
 class VllmSection(Section):
-    """What engine vllm can be told. No other engine reads it."""
+    """Settings of engine vllm. Other engines do not read them."""
 
     panel = DEVICES
 
@@ -220,7 +220,7 @@ class VllmSection(Section):
 
 
 class EndpointSection(Section):
-    """How endpoints and services are reached. Engines on this machine do not read it."""
+    """Settings of endpoints and services. Engines on this machine do not read them."""
 
     panel = ENDPOINTS
 
@@ -242,7 +242,7 @@ class EndpointSection(Section):
 
 
 class MethodChoices(Section):
-    """Choices of the method's row that an option may override. What they may be is declared by `Method`."""
+    """Choices of the method's row that an option may override. `Method` declares the valid values."""
 
     panel = WORDS
 
@@ -275,16 +275,16 @@ METHOD_CHOICES = tuple(MethodChoices.model_fields)
 
 
 def check_address(value: str | None, field: str) -> str | None:
-    """Return an address as it is. Raises OptionError for one that is not http or https, or that holds a login."""
+    """Return an address unchanged. Raises OptionError for one that is not http or https, or that contains a login."""
     if value is None:
         return None
     try:
         parts = urlsplit(value)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        raise OptionError(f"{{{field}}} is no address; e.g. http://127.0.0.1:8000/v1") from None
+        raise OptionError(f"{{{field}}} is not an address; give e.g. http://127.0.0.1:8000/v1") from None
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise OptionError(f"{{{field}}} holds more than an address, and it is written down; put the key into the environment")
+        raise OptionError(f"{{{field}}} holds more than an address, and is written to disk; put the key into the environment")
     if not sound:
-        raise OptionError(f"{{{field}}} is no address of http or https; e.g. http://127.0.0.1:8000/v1")
+        raise OptionError(f"{{{field}}} is not an http or https address; give e.g. http://127.0.0.1:8000/v1")
     return value

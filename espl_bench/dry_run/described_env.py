@@ -28,7 +28,7 @@ class DescribedEnv(SingleTurnEnv):
 
     @property
     def assumes(self) -> str:
-        """The assumptions in words."""
+        """Return the assumptions in words."""
         counts = ", ".join(f"{size:,} {split}" for split, size in self._sizes.items())
         held_out = "" if Split.VALIDATION in self._sizes else " before anything is held out"
         return f"{counts} items{held_out}, problems of {ASSUMED_CHARACTERS} characters"

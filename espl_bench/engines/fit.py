@@ -114,7 +114,7 @@ class Machine:
 
     @property
     def device(self) -> Device:
-        """The device a run would use: the one with the most memory."""
+        """Return the device a run would use: the one with the most memory."""
         return max(self.devices, key=lambda device: device.memory)
 
 

@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def info(self) -> "Info":
-        """The info of a last step."""
+        """Return the info of a last step."""
         return {"outcome": self.outcome, "error": self.error} | ({"measures": self.measures} if self.measures else {})
 
 

@@ -1,4 +1,4 @@
-"""Whether a child may join the population: a rule that can judge it on rollouts of its own first."""
+"""Acceptance rules: a rule decides whether a child joins the population, possibly after rollouts of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from espl_bench.registry import ACCEPTANCES, find
 from espl_bench.types import TrajectoryGroup
 
 TIE_SLACK: Final = 1e-9
-"""Mean rewards closer than this are equal."""
+"""Mean rewards closer than this count as equal."""
 
 
 class Trial(Protocol):
     """Rollouts for judging children. They are metered and stored like any others; weights do not learn from them."""
 
     async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
-        """Roll a prompt out on the problems of the step, one group each, with the weights that made the step's rollouts."""
+        """Roll out a prompt on the problems of the step, one group each, with the weights that made the step's rollouts."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a rule decided."""
+    """Decision of a rule."""
 
     admitted: bool
     detail: str = ""
-    """The numbers it decided by, in one line for the record."""
+    """The numbers behind the decision, in one line for the record."""
 
 
 class Acceptance(Protocol):
-    """Admits children or turns them away. Stateless."""
+    """Admits or rejects children. Stateless."""
 
     @property
     def rolls_out(self) -> bool:
-        """Whether it uses the trial. Words are then written before the weights move, so that all rollouts of a step share weights."""
+        """Return whether it uses the trial. If so, words are written before weights move, so that all rollouts of a step share weights."""
         ...
 
     async def judge(self, child: Child, view: StepView, trial: Trial) -> Judgement:
@@ -45,7 +45,7 @@ class Acceptance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """Admits every child (paper): its rating is then settled by the steps that select it."""
+    """Admits every child (paper); the steps that select it then settle its rating."""
 
     rolls_out: bool = False
 

@@ -1,4 +1,4 @@
-"""What each living prompt has earned on each problem: the memory that Pareto fronts, bandits and reflective operators look back on."""
+"""Rewards of each living prompt on each problem: the memory that Pareto fronts, bandits and reflective operators use."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,22 +12,22 @@ class Earned:
 
     total: float
     rollouts: int
-    """Graded ones; at least 1."""
+    """Number of graded rollouts; at least 1."""
 
     @property
     def mean(self) -> float:
-        """Mean reward of a rollout."""
+        """Return the mean reward of a rollout."""
         return self.total / self.rollouts
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Prompt id → problem id → what its graded rollouts earned. Prompts that left the population are forgotten."""
+    """Prompt id → problem id → rewards of its graded rollouts. Prompts that left the population are forgotten."""
 
     by_prompt: Mapping[int, Mapping[str, Earned]] = field(default_factory=dict[int, Mapping[str, Earned]])
 
     def of(self, prompt_id: int) -> Mapping[str, Earned]:
-        """Return what a prompt earned, by problem; nothing for a prompt that was not rolled out yet."""
+        """Return the rewards of a prompt, by problem; empty if it was not rolled out yet."""
         return self.by_prompt.get(prompt_id, {})
 
     def record(self, groups_KP: Sequence[TrajectoryGroup]) -> "History":

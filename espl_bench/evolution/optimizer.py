@@ -1,7 +1,7 @@
-"""The seam for an optimizer that owns its loop, such as a library of prompt optimisation: what it is given, and what it returns.
+"""The interface of an optimizer that owns its loop, such as a prompt optimisation library: its inputs and its result.
 
-The harness keeps what makes runs comparable: rollouts are metered and stored, the editor's tokens are counted, the budget is that of
-every other method, the test split is out of reach, and the run ends in the same summary, table row, `verify` and resume.
+The harness keeps what makes runs comparable: rollouts are metered and stored, the editor's tokens are counted, the budget is the same as
+for every other method, the test split is out of reach, and the run has the same summary, table row, `verify` and resume.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,68 +12,68 @@ from espl_bench.types import Problem, TrajectoryGroup
 
 
 class Harness(Protocol):
-    """What an optimizer works with."""
+    """The interface that an optimizer works with."""
 
     @property
     def root(self) -> tuple[str, ...]:
-        """The principles that the run starts from."""
+        """Return the principles that the run starts from."""
         ...
 
     @property
     def seed(self) -> int:
-        """The run's seed: all randomness of an optimizer is derived from it."""
+        """Return the run's seed, from which an optimizer derives all its randomness."""
         ...
 
     @property
     def training(self) -> Sequence[Problem]:
-        """The training problems."""
+        """Return the training problems."""
         ...
 
     @property
     def validation(self) -> Sequence[Problem]:
-        """The validation problems; empty for an environment without them. Rollouts on them steer, and are paid as any others."""
+        """Return the validation problems; empty if there are none. Rollouts on them may steer, and count against the budget."""
         ...
 
     @property
     def rollouts_left(self) -> int:
-        """Episodes that the budget still allows: steps x num_prompts x batch_size x group_size in all."""
+        """Return the number of episodes left of a total of steps x num_prompts x batch_size x group_size."""
         ...
 
     @property
     def restored(self) -> Mapping[str, Any] | None:
-        """What was given to the last `checkpoint` before the run was interrupted; None at the start."""
+        """Return the state given to the last `checkpoint` before the run was interrupted; None at the start."""
         ...
 
     async def roll_out(
         self, principles: Sequence[str], problems: Sequence[Problem], samples: int = 1, parents: Sequence[int] = ()
     ) -> tuple[TrajectoryGroup, ...]:
-        """Roll a prompt out: one group of `samples` rollouts for each problem, in order. Counts as one iteration.
+        """Roll out a prompt: one group of `samples` rollouts for each problem, in order. Counts as one iteration.
 
         Args:
             principles: the prompt. New ones join the population; the groups name their id.
             problems: of the training or the validation split.
             samples: rollouts of each problem.
-            parents: ids of the prompts that it was written from, for its lineage.
+            parents: ids of the prompts it was derived from, for its lineage.
 
         Raises:
-            UsageError: a test problem is asked for, or more rollouts than are left.
+            UsageError: the request includes a test problem, or more rollouts than are left.
         """
         ...
 
     async def write(self, request: str) -> str:
-        """Return what the editor answers to a user's message, without its reasoning. Metered as reflection."""
+        """Send a user message to the editor and return its answer without reasoning. Metered as reflection."""
         ...
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Make everything so far permanent, with a state (JSON) to go on from. A run that was asked to stop, stops here."""
+        """Commit everything so far, with a state (JSON) to resume from. A run that was asked to stop stops here."""
         ...
 
 
 class Optimizer(Protocol):
-    """Writes one prompt, by a loop of its own. Deterministic given the harness's answers and `restored`."""
+    """Writes one prompt in its own loop. Deterministic given the harness's answers and `restored`."""
 
     async def optimise(self, harness: Harness) -> Sequence[str]:
-        """Return the principles that the run is evaluated with, within the budget."""
+        """Return the principles to evaluate the run with, within the budget."""
         ...
 
 

@@ -26,14 +26,14 @@ class Population:
     members: tuple[SystemPrompt, ...]
     """Oldest first; ids ascend. Never empty."""
     next_id: int
-    """The id the next child gets; ids are never used twice, also not after an eviction."""
+    """The id of the next child. Ids are never reused, even after an eviction."""
     max_size: int
     """At least 1. With 1, every child replaces its parent."""
     history: History = field(default_factory=History)
-    """What the members earned, problem by problem; empty in checkpoints of versions that kept none."""
+    """Rewards of the members, problem by problem; empty in checkpoints of versions that kept none."""
 
     def __post_init__(self) -> None:
-        """Check what every method relies on; raises ValueError."""
+        """Check the invariants that every method relies on. Raises ValueError."""
         if not 1 <= len(self.members) <= self.max_size:
             raise ValueError(f"a population of max_size {self.max_size} cannot hold {len(self.members)} prompts")
         if any(one.id >= other.id for one, other in pairwise(self.members)) or self.newest.id >= self.next_id:
@@ -42,38 +42,38 @@ class Population:
 
     @classmethod
     def start(cls, principles: tuple[str, ...], max_size: int) -> Self:
-        """The population of step 0: the root prompt alone, id 0, with the prior rating."""
+        """Create the population of step 0: the root prompt alone, id 0, with the prior rating."""
         root = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(ROOT_ORIGIN))
         return cls(members=(root,), next_id=1, max_size=max_size)
 
     @property
     def newest(self) -> SystemPrompt:
-        """The prompt born last."""
+        """Return the prompt born last."""
         return self.members[-1]
 
     def window(self, size: int) -> tuple[SystemPrompt, ...]:
-        """The newest ``size`` members, oldest first; all of them when there are fewer (paper: the sliding window)."""
+        """Return the newest ``size`` members, oldest first; all of them if there are fewer (paper: the sliding window)."""
         if size < 1:
             raise ValueError(f"a window holds at least one prompt, not {size}")
         return self.members[-size:]
 
     def get(self, prompt_id: int) -> SystemPrompt:
-        """The member with this id. Raises KeyError when it never lived or was evicted."""
+        """Return the member with this id. Raises KeyError if it never lived or was evicted."""
         place = self._place(prompt_id)
         if place is None:
             raise KeyError(f"prompt {prompt_id} is not in the population")
         return self.members[place]
 
     def _place(self, prompt_id: int) -> int | None:
-        """Where a member stands; None if there is none. Ids ascend, so a large population is not searched through."""
+        """Return a member's index; None if it is not a member. Ids ascend, so this is a binary search."""
         place = bisect_left(self.members, prompt_id, key=lambda member: member.id)
         return place if place < len(self.members) and self.members[place].id == prompt_id else None
 
     def rate(self, means: Mapping[int, float], tie: float = TIE) -> Self:
         """Rank the prompts of one step by mean reward and update their ratings (:func:`rating.rate_by_means`).
 
-        Every ranked prompt has one match more. One prompt alone is no ranking: nothing changes.
-        Raises ValueError for ids that are not in the population.
+        Every ranked prompt gets one more match. A single prompt is not ranked: nothing changes. Raises ValueError for ids that are not in
+        the population.
         """
         places = {prompt_id: place for prompt_id in means if (place := self._place(prompt_id)) is not None}
         ratings = rate_by_means({prompt_id: self.members[place].rating for prompt_id, place in places.items()}, means, tie)
@@ -85,7 +85,7 @@ class Population:
         return replace(self, members=tuple(members))
 
     def record(self, groups_KP: Sequence[TrajectoryGroup]) -> Self:
-        """Remember what the members earned in one step."""
+        """Remember the members' rewards of one step."""
         return replace(self, history=self.history.record(groups_KP).keep({member.id for member in self.members}))
 
     def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
@@ -101,16 +101,16 @@ class Population:
         return replace(self, members=members, next_id=self.next_id + 1, history=history)
 
     def best_rated(self, width: float) -> SystemPrompt:
-        """The member with the highest mu - width * sigma; of equals, the oldest."""
+        """Return the member with the highest mu - width * sigma; of equals, the oldest."""
         return max(self.members, key=lambda member: conservative(member.rating, width))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers; :meth:`from_json` gives back an equal population, bit for bit."""
+        """Return plain dicts, lists, strings and numbers; :meth:`from_json` restores an equal population, bit for bit."""
         return _adapter().dump_python(self, mode="json")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Population":
-        """Read what :meth:`to_json` wrote. Raises ValueError, in one line, naming the first field that is wrong."""
+        """Read the result of :meth:`to_json`. Raises ValueError, in one line, naming the first invalid field."""
         try:
             return _adapter().validate_python(record)
         except ValidationError as error:
@@ -119,5 +119,5 @@ class Population:
 
 @cache
 def _adapter() -> TypeAdapter[Population]:
-    """Pydantic's reader and writer of the plain dataclass; built on first use because building it is slow."""
+    """Return pydantic's reader and writer of the plain dataclass; built on first use because building it is slow."""
     return TypeAdapter(Population)

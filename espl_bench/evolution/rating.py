@@ -1,4 +1,4 @@
-"""TrueSkill ratings of system prompts: how a ranking moves them, and what a child inherits.
+"""TrueSkill ratings of system prompts: the update after a ranking, and what a child inherits.
 
 The update itself is the package ``trueskill``, used through an environment object of our own (never its global
 one). Settings: paper. The inheritance rules are Algorithm 1 and appendix B of the paper.
@@ -15,7 +15,7 @@ from espl_bench.types import Rating
 TIE: Final = 0.01
 """Mean rewards at most this far apart are a draw (paper, Algorithm 1, rating step)."""
 TIE_SLACK: Final = 1e-9
-"""Room for rounding: 0.31 - 0.30 is a hair more than 0.01 in floating point and still counts as a draw."""
+"""Tolerance for rounding: 0.31 - 0.30 is slightly more than 0.01 in floating point and still counts as a draw."""
 
 BETA: Final = 25.0 / 6.0
 """Spread of one performance around the skill."""
@@ -25,20 +25,20 @@ _ENVIRONMENT: Final[Any] = trueskill.TrueSkill(mu=25.0, sigma=25.0 / 3.0, beta=B
 
 
 def rate_by_means(ratings: Mapping[int, Rating], means: Mapping[int, float], tie: float = TIE) -> dict[int, Rating]:
-    """One TrueSkill update of the ranking of prompts by mean reward, highest first (paper, Algorithm 1).
+    """Update ratings once by the ranking of prompts by mean reward, highest first (paper, Algorithm 1).
 
     Args:
         ratings: prompt id to rating before the update; prompts without a mean come back unchanged.
         means: prompt id to mean reward over the batch. A prompt rolled out twice has one mean and counts once.
         tie: means within this of the *best* mean of their tie group are draws. Comparing with the group's first
-            member and not with the neighbour keeps a chain of small steps from becoming one large draw: with means
-            0.520, 0.512, 0.504 the first two draw and the third is behind both.
+            member rather than the neighbour keeps a chain of small steps from becoming one large draw: with means 0.520, 0.512, 0.504 the
+            first two draw and the third is behind both.
 
     Returns:
-        Prompt id to rating after the update. A single prompt has nobody to be compared with and stays as it is.
+        Prompt id to rating after the update. A single prompt has nothing to be compared with and is unchanged.
 
     Raises:
-        ValueError: a mean belongs to no rating, or is not finite.
+        ValueError: a mean has no rating, or is not finite.
     """
     if missing := sorted(means.keys() - ratings.keys()):
         raise ValueError(f"means for prompts that have no rating: {missing}")
@@ -54,7 +54,7 @@ def rate_by_means(ratings: Mapping[int, Rating], means: Mapping[int, float], tie
 
 
 def _ranks(descending: Sequence[float], tie: float) -> list[int]:
-    """Ranks (0 is best, equal means a draw) of means sorted from high to low."""
+    """Rank means that are sorted from high to low: 0 is best, equal means a draw."""
     ranks: list[int] = []
     leader = descending[0]
     for place, mean in enumerate(descending):
@@ -67,14 +67,14 @@ def _ranks(descending: Sequence[float], tie: float) -> list[int]:
 
 
 def _trueskill_update(ratings: Sequence[Rating], ranks: Sequence[int]) -> list[Rating]:
-    """The package's update of one-player teams, in our own type."""
+    """Apply the package's update to one-player teams."""
     teams = [(_ENVIRONMENT.create_rating(rating.mu, rating.sigma),) for rating in ratings]
     rated = cast(list[tuple[Any]], _ENVIRONMENT.rate(teams, ranks=list(ranks)))
     return [Rating(mu=float(player.mu), sigma=float(player.sigma)) for (player,) in rated]
 
 
 def mutation_child(parent: Rating, growth: float) -> Rating:
-    """The rating of a mutated child: mu of the parent, sigma' = sqrt(sigma^2 + growth^2).
+    """Rate a mutated child: mu of the parent, sigma' = sqrt(sigma^2 + growth^2).
 
     Paper, appendix B (and the reference code); Algorithm 1 prints sigma + growth, which this project does not follow.
     ``growth`` is the paper's delta sigma (it sets 1.0), in rating points.
@@ -83,7 +83,7 @@ def mutation_child(parent: Rating, growth: float) -> Rating:
 
 
 def crossover_child(parents: Sequence[Rating], growth: float) -> Rating:
-    """The rating of a crossover child: the precision-weighted mean of its parents (paper, Algorithm 1, appendix B).
+    """Rate a crossover child: the precision-weighted mean of its parents (paper, Algorithm 1, appendix B).
 
     mu' = sum(mu_i / sigma_i^2) / sum(1 / sigma_i^2) and sigma'^2 = 1 / sum(1 / sigma_i^2) + growth^2.
     With one parent this is :func:`mutation_child`. Raises ValueError without parents.
@@ -96,10 +96,10 @@ def crossover_child(parents: Sequence[Rating], growth: float) -> Rating:
 
 
 def conservative(rating: Rating, width: float) -> float:
-    """A lower bound of the skill, mu - width * sigma: high only for prompts that are good and well known."""
+    """Return a lower bound of the skill, mu - width * sigma: high only for prompts that are good and well known."""
     return rating.mu - width * rating.sigma
 
 
 def optimistic(rating: Rating, width: float) -> float:
-    """An upper bound of the skill, mu + width * sigma: high also for prompts that are little known."""
+    """Return an upper bound of the skill, mu + width * sigma: high also for prompts that are little known."""
     return rating.mu + width * rating.sigma

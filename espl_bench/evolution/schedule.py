@@ -9,60 +9,60 @@ from espl_bench.registry import SCHEDULES, find
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is when an iteration begins."""
+    """Progress of a run at the start of an iteration."""
 
     step: int
     """Iterations finished."""
     steps: int
-    """Iterations in all."""
+    """Total iterations."""
     rollouts: int
     """Training episodes so far."""
     generated_tokens: int
-    """Tokens sampled in them."""
+    """Tokens sampled in these episodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Which halves of a method learn from one iteration. Ratings follow every iteration in any case."""
+    """The halves of a method that learn from one iteration. Ratings follow every iteration in any case."""
 
     weights: bool
     words: bool
 
 
 Schedule = Callable[[Progress, int], Halves]
-"""(progress, the method's `schedule_period`) → what learns. A pure function, so that a resumed run decides as an unbroken one."""
+"""(progress, the method's `schedule_period`) → halves that learn. A pure function, so that a resumed run decides the same."""
 
 
 def together(progress: Progress, period: int) -> Halves:
-    """Both, every iteration (paper)."""
+    """Schedule both in every iteration (paper)."""
     return Halves(weights=True, words=True)
 
 
 def words_every_period(progress: Progress, period: int) -> Halves:
-    """Weights every iteration; words in the last iteration of each period."""
+    """Schedule weights in every iteration, words in the last iteration of each period."""
     return Halves(weights=True, words=(progress.step + 1) % period == 0)
 
 
 def alternating(progress: Progress, period: int) -> Halves:
-    """Words for one period, then weights for one period, and so on."""
+    """Schedule words for one period, then weights for one period, and so on."""
     words = progress.step // period % 2 == 0
     return Halves(weights=not words, words=words)
 
 
 def words_then_weights(progress: Progress, period: int) -> Halves:
-    """Words in the first half of the iterations, weights in the second."""
+    """Schedule words in the first half of the iterations, weights in the second."""
     words = 2 * progress.step < progress.steps
     return Halves(weights=not words, words=words)
 
 
 def weights_then_words(progress: Progress, period: int) -> Halves:
-    """Weights in the first half of the iterations, words in the second."""
+    """Schedule weights in the first half of the iterations, words in the second."""
     weights = 2 * progress.step < progress.steps
     return Halves(weights=weights, words=not weights)
 
 
 TOGETHER: Final = "together"
-"""The schedule of methods that say nothing else."""
+"""The default schedule."""
 
 
 def find_schedule(name: str) -> Schedule:

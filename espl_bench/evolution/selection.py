@@ -1,8 +1,8 @@
-"""Which system prompts are rolled out in a step: small strategies over the rated window.
+"""Selectors: strategies that choose the system prompts of a step from the window of rated prompts.
 
-A strategy only *orders* the window, best claim first. Taking the first M of that order, keeping a place for the newest
-prompt and repeating when the window is too small is the same for all of them and stands in :func:`_take`.
-Reserving the place after ordering leaves the distribution over the other prompts as it would be without the newest.
+A selector only *orders* the window, strongest claim first. Taking the first M of that order, reserving a place for the newest prompt and
+repeating when the window is too small are the same for all of them, in :func:`_take`. Reserving the place after ordering leaves the
+distribution over the other prompts as it would be without the newest.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from espl_bench.registry import SELECTORS, find
 from espl_bench.types import SystemPrompt
 
 WIDTH: Final = 2.0
-"""The paper's lambda: how many sigmas the bounds stand from mu."""
+"""The paper's lambda: distance of the bounds from mu, in sigmas."""
 
 
 class Selector(Protocol):
@@ -27,13 +27,13 @@ class Selector(Protocol):
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """Exactly ``num_prompts`` prompts of the window, strongest claim first.
+        """Return exactly ``num_prompts`` prompts of the window, strongest claim first.
 
         Args:
             window: the newest prompts of the population, at least one, each once.
-            history: what each of them earned on each problem so far; for rules that look at problems one by one, such as Pareto fronts.
+            history: rewards of each prompt on each problem so far; for rules that look at single problems, such as Pareto fronts.
             num_prompts: M of the paper, at least 1. A smaller window is taken whole and then repeated from the front.
-            rng: the step's generator; selectors that draw nothing leave it untouched.
+            rng: the step's generator; deterministic selectors do not use it.
 
         Raises:
             ValueError: empty window or fewer than one prompt wanted.
@@ -47,12 +47,12 @@ class TopPlusRandom:
 
     width: float = WIDTH
     include_newest: bool = True
-    """Whether the newest prompt always has a place; it takes the last one if it did not earn any."""
+    """True if the newest prompt always has a place: the last one, unless it earned another."""
 
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """The top prompt, then the others uniformly without replacement."""
+        """Return the top prompt, then others uniformly without replacement."""
         top, *others = _by_optimism(window, self.width)
         return _take([top, *_shuffled(others, rng)], num_prompts, self.include_newest)
 
@@ -74,7 +74,7 @@ class Softmax:
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """Gumbel-top-k: ordering by logit plus Gumbel noise draws without replacement, and cannot overflow."""
+        """Order by logit plus Gumbel noise (Gumbel-top-k), which draws without replacement and cannot overflow."""
         logits = np.array([optimistic(prompt.rating, self.width) for prompt in window]) / self.temperature
         noisy = logits + rng.gumbel(size=len(window))
         order = [window[int(place)] for place in np.argsort(-noisy, kind="stable")]
@@ -83,7 +83,7 @@ class Softmax:
 
 @dataclass(frozen=True, slots=True)
 class Ucb:
-    """The M highest by mu + width * sigma; draws nothing."""
+    """Selects the M highest by mu + width * sigma. Deterministic."""
 
     width: float = WIDTH
     include_newest: bool = True
@@ -91,13 +91,13 @@ class Ucb:
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """Highest upper bound first; of equals, the older."""
+        """Order by upper bound, highest first; of equals, the older."""
         return _take(_by_optimism(window, self.width), num_prompts, self.include_newest)
 
 
 @dataclass(frozen=True, slots=True)
 class Lucb:
-    """The champion by mu - width * sigma, then the top challengers by mu + width * sigma; draws nothing."""
+    """Selects the champion by mu - width * sigma, then the top challengers by mu + width * sigma. Deterministic."""
 
     width: float = WIDTH
     include_newest: bool = True
@@ -105,7 +105,7 @@ class Lucb:
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """Champion first; of equals, the older."""
+        """Put the champion first, then order by upper bound; of equals, the older."""
         order = _by_optimism(window, self.width)
         champion = min(order, key=lambda prompt: (-conservative(prompt.rating, self.width), prompt.id))
         order.remove(champion)
@@ -114,14 +114,14 @@ class Lucb:
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """Uniformly at random, without replacement; blind to ratings."""
+    """Selects uniformly at random, without replacement, whatever the ratings."""
 
     include_newest: bool = True
 
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
-        """A random order of the window."""
+        """Return a random order of the window."""
         return _take(_shuffled(window, rng), num_prompts, self.include_newest)
 
 
@@ -130,7 +130,7 @@ SOFTMAX: Final = Softmax()
 UCB: Final = Ucb()
 LUCB: Final = Lucb()
 UNIFORM: Final = Uniform()
-"""The registered ones, with the paper's settings."""
+"""The registered selectors, with the paper's settings."""
 
 
 def find_selector(name: str) -> Selector:
@@ -139,7 +139,7 @@ def find_selector(name: str) -> Selector:
 
 
 def _by_optimism(window: Sequence[SystemPrompt], width: float) -> list[SystemPrompt]:
-    """The window by upper bound, highest first; of equals, the older first."""
+    """Sort the window by upper bound, highest first; of equals, the older first."""
     if not window:
         raise ValueError("cannot select from an empty window")
     return sorted(window, key=lambda prompt: (-optimistic(prompt.rating, width), prompt.id))
@@ -150,7 +150,7 @@ def _shuffled(prompts: Sequence[SystemPrompt], rng: np.random.Generator) -> list
 
 
 def _take(order: Sequence[SystemPrompt], num_prompts: int, include_newest: bool) -> tuple[SystemPrompt, ...]:
-    """The first ``num_prompts`` of the order, repeated if it is short; the newest comes last if it fell out."""
+    """Return the first ``num_prompts`` of the order, repeated if it is short; the newest comes last if it was left out."""
     if not order:
         raise ValueError("cannot select from an empty window")
     if num_prompts < 1:

@@ -1,6 +1,6 @@
 """Rewards to advantages: A = r - V (paper, Algorithm 1, step 3), in up to three steps that a method names.
 
-Pure Python on purpose: what a rollout is worth does not depend on an engine.
+Pure Python on purpose: advantages do not depend on an engine.
 
 1. A *baseline* says which rollouts are compared with each other (a baseline set) and what V is. The paper's V is their mean.
 2. A *normalisation* rescales the differences of one set. The paper divides by nothing; GRPO divides by the standard deviation.
@@ -23,20 +23,20 @@ from espl_bench.registry import BASELINES, NORMALISATIONS, find
 from espl_bench.types import Trajectory, TrajectoryGroup, all_equal
 
 Normalisation = Callable[[Sequence[float]], Sequence[float]]
-"""Rescales the differences r - V of one baseline set, which are not all zero."""
+"""Rescales the differences r - V of one baseline set, not all of which are zero."""
 Reduction = Literal["sum", "token_mean"]
 
 
 class Baseline(Protocol):
-    """Says what a reward is compared with."""
+    """Defines the value that a reward is compared with."""
 
     def key(self, problem_id: str, prompt_id: int, slot: int) -> Hashable:
-        """Return the same value for rollouts that are compared with each other.
+        """Return equal keys for rollouts that are compared with each other.
 
         Args:
             problem_id: the problem.
-            prompt_id: the prompt it was met under.
-            slot: 0, or how often the same prompt came before it in the step: a prompt may fill several of the K slots.
+            prompt_id: the prompt of the rollout.
+            slot: number of earlier slots with the same prompt in the step: a prompt may fill several of the K slots.
         """
         ...
 
@@ -47,30 +47,30 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PerPrompt:
-    """The G rollouts of one problem in one prompt slot: the paper's V_{i,b}.
+    """Compares the G rollouts of one problem in one prompt slot: the paper's V_{i,b}.
 
     A prompt that fills two of the K slots has two baselines, as in the reference code.
     """
 
     def key(self, problem_id: str, prompt_id: int, slot: int) -> Hashable:
-        """Prompt, slot and problem."""
+        """Combine prompt, slot and problem."""
         return prompt_id, slot, problem_id
 
     def value(self, rewards: Sequence[float]) -> float:
-        """The mean."""
+        """Return the mean."""
         return math.fsum(rewards) / len(rewards)
 
 
 @dataclass(frozen=True, slots=True)
 class AcrossPrompts:
-    """All K·G rollouts of one problem, whatever their prompt: the paper's variant ``marginalize``."""
+    """Compares all K·G rollouts of one problem, whatever their prompt: the paper's variant ``marginalize``."""
 
     def key(self, problem_id: str, prompt_id: int, slot: int) -> Hashable:
-        """The problem alone."""
+        """Return the problem alone."""
         return problem_id
 
     def value(self, rewards: Sequence[float]) -> float:
-        """The mean."""
+        """Return the mean."""
         return math.fsum(rewards) / len(rewards)
 
 
@@ -101,11 +101,11 @@ def find_normalisation(name: str) -> Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class AdvantagedTrajectory:
-    """A trajectory with what it was worth."""
+    """A trajectory with its advantage."""
 
     trajectory: Trajectory
     advantage: float
-    """Reward minus the baseline, in units of reward unless a normalisation or a reduction changed them."""
+    """Reward minus baseline, in units of reward unless a normalisation or a reduction changed them."""
 
 
 def compute_advantages(
@@ -118,9 +118,9 @@ def compute_advantages(
 
     Args:
         groups_KP: the groups of one iteration, flat, in any order; one per prompt slot and problem.
-        baseline: which rollouts are compared, and with what.
-        normalisation: how the differences of a set are scaled.
-        reduction: whether tokens are summed or averaged over the step.
+        baseline: groups rollouts into sets, and gives V of each.
+        normalisation: scales the differences of a set.
+        reduction: sum over tokens, or mean over the tokens of the step.
 
     Returns:
         The trajectories that carry a signal, set by set in the order of the groups. With a baseline that is the mean, the

@@ -1,6 +1,6 @@
-"""Truncated importance sampling: what keeps a sampler that computes a little differently from leading the trainer astray.
+"""Truncated importance sampling, which keeps a sampler that computes slightly differently from misleading the trainer.
 
-Even with the same weights an engine made for sampling rounds otherwise than the trainer, and a rare token may come out with
+Even with the same weights an engine made for sampling rounds differently from the trainer, and a rare token may come out with
 a probability several times too small or too large. Every loss weighs a token by p / q (`learning.losses`); here that ratio
 is truncated from above, per token or per rollout, by a factor on its advantage. A factor is 1 where nothing is truncated,
 so that a sampler that agrees with the trainer changes nothing, not even in the last bit.
@@ -15,7 +15,7 @@ from espl_bench.learning.spec import LossSpec
 
 
 def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:
-    """What each token's advantage is multiplied with, (N,), without a gradient.
+    """Return the factor of each token's advantage, (N,), without a gradient.
 
     token: min(1, cap / ratio), so that the token weighs min(ratio, cap) (truncated importance sampling, Yao et al. 2025).
     sequence: the token weighs min(product of its rollout's ratios, cap) instead of its own ratio.
@@ -33,12 +33,12 @@ def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spe
 
 
 def rollout_sums(gap_N: Tensor, row_N: Tensor) -> Tensor:
-    """Log of the product of ratios of each rollout, (B,)."""
+    """Return the log of the product of ratios of each rollout, (B,)."""
     return gap_N.new_zeros(int(row_N.max()) + 1).index_add(0, row_N, gap_N)
 
 
 def off_policy_metrics(logprobs_N: Tensor, sampler_N: Tensor, sums_B: Tensor, spec: LossSpec) -> dict[str, float]:
-    """How far single tokens and whole rollouts are off, before anything is truncated.
+    """Measure how far single tokens and whole rollouts are off-policy, before anything is truncated.
 
     Args:
         logprobs_N: the trainer's log p.

@@ -1,9 +1,9 @@
-"""Trajectories to data: token sequences with a mask, exactly the ids that were seen and sampled.
+"""Turn trajectories into training data: token sequences with a mask, exactly the ids that were seen and sampled.
 
 Nothing is tokenised here. A trajectory with the turns (O1, A1), (O2, A2) becomes the sequence O1 A1 O2 A2 with the mask
-0 1 0 1: the loss sees what the policy sampled, and never the prompt, the user or a tool. Where a chat template would not
-extend what stood before, the trajectory has segments, and each is a sequence of its own: the loss is a sum over tokens, so every
-sampled token counts once in any case.
+0 1 0 1: the loss sees what the policy sampled, and never the prompt, the user or a tool. If a chat template could not
+extend the earlier text, the trajectory has segments, each a sequence of its own: the loss is a sum over tokens, so every sampled
+token counts once in any case.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from espl_bench.types import Datum, Trajectory, Turn
 
 
 def to_datums(trajectory: Trajectory, advantage: float, temperature: float) -> tuple[Datum, ...]:
-    """One trajectory as the trainer sees it: one datum for each of its segments.
+    """Convert one trajectory: one datum for each of its segments.
 
     Args:
         trajectory: the rollout; the turns of a segment are joined in order.
-        advantage: what every sampled token of it is weighted with.
-        temperature: what it was sampled at; the trainer divides its logits by it.
+        advantage: weight of every sampled token.
+        temperature: the sampling temperature; the trainer divides its logits by it.
 
     Raises:
-        UsageError: the temperature is not above 0. A greedy rollout has no probability to take a ratio of.
+        UsageError: the temperature is not above 0. A greedy rollout has no probability for a ratio.
     """
     if temperature <= 0:
         raise UsageError(f"training needs a sampling temperature above 0, not {temperature}; set it to e.g. 1.0")

@@ -30,20 +30,20 @@ class Loss:
 
 
 def importance_sampling(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
-    """L = -sum ratio * A. Its gradient is the policy gradient, corrected for sampler and trainer not being the same."""
+    """Compute L = -sum ratio * A. Its gradient is the policy gradient, corrected for the gap between sampler and trainer."""
     del spec  # nothing is clipped
     return -(torch.exp(logprobs_N - sampler_N) * advantages_N).sum()
 
 
 def ppo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
-    """L = -sum min(ratio * A, clip(ratio, low, high) * A) (PPO, arXiv 1707.06347, equation 7)."""
+    """Compute L = -sum min(ratio * A, clip(ratio, low, high) * A) (PPO, arXiv 1707.06347, equation 7)."""
     ratio_N = torch.exp(logprobs_N - sampler_N)
     clipped_N = ratio_N.clamp(spec.clip_low, spec.clip_high)
     return -torch.minimum(ratio_N * advantages_N, clipped_N * advantages_N).sum()
 
 
 def cispo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
-    """L = -sum stopgrad(clip(ratio, low, high)) * A * log p (CISPO, arXiv 2506.13585): every token keeps a gradient."""
+    """Compute L = -sum stopgrad(clip(ratio, low, high)) * A * log p (CISPO, arXiv 2506.13585): every token keeps a gradient."""
     weight_N = torch.exp(logprobs_N.detach() - sampler_N).clamp(spec.clip_low, spec.clip_high)
     return -(weight_N * advantages_N * logprobs_N).sum()
 
@@ -60,7 +60,7 @@ def find_loss(name: str) -> Loss:
 
 
 def default_loss(name: str) -> LossSpec:
-    """Return the spec of a loss with its usual clips. Raises UsageError if there is no loss of that name."""
+    """Return the spec of a loss with its usual clips. Raises UsageError with the nearest known name."""
     loss = find_loss(name)
     return LossSpec(name, loss.clip_low, loss.clip_high)
 
@@ -71,7 +71,7 @@ def summed_loss(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spe
 
 
 def mismatch(logprobs_N: Tensor, sampler_N: Tensor, entropy_N: Tensor, spec: LossSpec) -> dict[str, float]:
-    """How far the trainer's probabilities are from the sampler's, as means over N >= 1 sampled tokens.
+    """Measure how far the trainer's probabilities are from the sampler's, as means over N >= 1 sampled tokens.
 
     Args:
         logprobs_N: the trainer's log p.

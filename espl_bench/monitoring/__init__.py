@@ -1,1 +1,1 @@
-"""What a run tells: rows of its logs, the reporter's words, experiment trackers."""
+"""Output of a running run: log rows, reports to its watcher, experiment trackers."""

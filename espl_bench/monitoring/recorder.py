@@ -1,6 +1,6 @@
-"""What a run writes down as it goes: rows of the logs, rollouts, commits, and the words to whoever watches.
+"""Write a run's records as it goes: log rows, rollouts and commits; and report progress to its watcher.
 
-Rows hold no clock readings except in the timing log, so that a resumed run's logs equal an unbroken run's byte for byte.
+Only the timing log has clock readings, so that a resumed run's other logs equal an uninterrupted run's byte for byte.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class RunRecorder:
     """Writes one run's records."""
 
     def __init__(self, run_dir: RunDir, ledger: Ledger, reporter: Reporter) -> None:
-        """The ledger is read at every commit."""
+        """Keep the ledger, which is read at every commit."""
         self.run_dir = run_dir
         self.ledger = ledger
         self.reporter = reporter
@@ -33,11 +33,11 @@ class RunRecorder:
 
     @property
     def folder(self) -> Path:
-        """Where the run lies."""
+        """Return the run's folder."""
         return self.run_dir.path
 
     def root(self, prompt: SystemPrompt) -> None:
-        """The population's first prompt."""
+        """Record the population's first prompt."""
         self._event(BornEvent.of(0, prompt, None))
 
     def iteration(
@@ -49,7 +49,7 @@ class RunRecorder:
         learned: Mapping[str, float],
         seconds: float,
     ) -> None:
-        """One finished iteration; `step` counts it."""
+        """Record a finished iteration; `step` counts it."""
         rollouts = [rollout for group in groups_KP for rollout in group.trajectories_G]
         graded = [reward for group in groups_KP for reward in group.graded_rewards]
         reward = sum(graded) / len(graded) if graded else 0.0
@@ -86,16 +86,16 @@ class RunRecorder:
         )
 
     def born(self, step: int, prompt: SystemPrompt, child: Child) -> None:
-        """A prompt that joined the population outside an iteration."""
+        """Record a prompt that joined the population outside an iteration."""
         self._event(BornEvent.of(step, prompt, child))
 
     def trial(self, step: int, groups: Sequence[TrajectoryGroup]) -> None:
-        """Store the rollouts that children of an iteration were judged by, if there were any."""
+        """Store the rollouts that judged an iteration's children, if there were any."""
         if groups:
             self.run_dir.write_rollouts(step, [row.encode() for row in rollout_rows(groups)], TRIAL)
 
     def _population(self, step: int, generation: Generation) -> None:
-        """Every rating, every child born and every child rejected."""
+        """Record every rating, birth and rejection."""
         ratings = {prompt: (rating.mu, rating.sigma) for prompt, rating in generation.ratings.items()}
         self._event(RatedEvent(step, generation.means, ratings))
         for prompt, child in generation.born:
@@ -107,7 +107,10 @@ class RunRecorder:
         self.run_dir.append(Log.POPULATION, event.encode())
 
     def evaluation(self, result: Evaluation) -> None:
-        """One finished evaluation, with what learning had cost until then. Its rollouts first: a row without them could not be verified."""
+        """Record a finished evaluation, with the cost of learning up to then.
+
+        Its rollouts are written first: a row without them could not be verified.
+        """
         self.run_dir.write_rollouts(result.step, [row.encode() for row in rollout_rows(result.groups_I)], result.split)
         row = EvaluationRow(
             step=result.step,
@@ -122,7 +125,7 @@ class RunRecorder:
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))
 
     async def commit(self, step: int, population: Population, save: Save) -> None:
-        """Make everything up to `step` permanent."""
+        """Commit everything up to `step`."""
         await self.run_dir.commit(step, population.to_json(), self.ledger.totals(), save)
 
 

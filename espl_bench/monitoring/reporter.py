@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The loop reports; how it looks is the watcher's business (display.py)."""
+"""Progress events of a run. The loop reports them; their display is up to the watcher (cli/display.py)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ class StepReport:
     population: int
     born: tuple[int, ...]
     rejected: tuple[str, ...]
-    """Reasons of children that were not born."""
+    """Reasons why children were rejected."""
     tokens_per_second: float
     """Tokens sampled in rollouts and reflections, per second of this iteration."""
     seconds: float
     learned: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What the training step measured; empty where weights do not learn."""
+    """Metrics of the training step; empty if weights do not learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +43,50 @@ class EvalReport:
 
 
 class Reporter(Protocol):
-    """Watches a run."""
+    """Receives a run's progress events."""
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
-        """A run begins at `step` (0 unless resumed)."""
+        """Handle the start of a run at `step` (0 unless resumed)."""
         ...
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
-        """An evaluation has sampled `done` of `total` episodes."""
+        """Handle progress of an evaluation: `done` of `total` episodes are sampled."""
         ...
 
     def stepped(self, report: StepReport) -> None:
-        """An iteration ended."""
+        """Handle the end of an iteration."""
         ...
 
     def evaluated(self, report: EvalReport) -> None:
-        """An evaluation ended."""
+        """Handle the end of an evaluation."""
         ...
 
     def stuck(self, message: str) -> None:
-        """Rollouts keep the run waiting; the message is one line that names them."""
+        """Handle stuck rollouts; the message is one line that names them."""
         ...
 
     def finished(self, summary: Summary, folder: Path) -> None:
-        """The run is complete; summary.json is written."""
+        """Handle the end of the run; summary.json is written."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """Ignores every event."""
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def stepped(self, report: StepReport) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def evaluated(self, report: EvalReport) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def stuck(self, message: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def finished(self, summary: Summary, folder: Path) -> None:
-        """Say nothing."""
+        """Do nothing."""

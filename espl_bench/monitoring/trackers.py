@@ -1,7 +1,7 @@
 """Experiment trackers behind one small protocol: TensorBoard, Weights & Biases, trackio. All optional, none by default.
 
-A tracker gets numbers by name at a step of the run; steps are those of metrics.jsonl, so they go on after a resume and never begin anew.
-It gets no text that a model wrote and decides nothing. Each package is imported when its tracker is opened.
+A tracker receives numbers by name at a step of the run. Steps are those of metrics.jsonl, so they continue after a resume and never
+restart. Trackers never receive text that a model wrote, and do not affect the run. Each package is imported when its tracker is opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,49 +14,49 @@ from typing import Any, Protocol
 from espl_bench.errors import EsplError, UsageError, unknown
 
 STEP = "step"
-"""The axis of every curve, by the name under which trackers without one of their own are told it."""
+"""The x-axis of every curve, as a metric for trackers without a step axis of their own."""
 TENSORBOARD_FOLDER = "tensorboard"
-"""Inside the run directory."""
+"""Folder inside the run directory."""
 
 
 class Tracker(Protocol):
-    """Where a run's numbers are shown while it runs."""
+    """Shows a run's numbers while it runs."""
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Numbers by name at a step. A step may be told again after a resume: the numbers are the same."""
+        """Log numbers by name at a step. A step may be logged again after a resume, with the same numbers."""
         ...
 
     def close(self) -> None:
-        """Hand over everything that was told."""
+        """Flush everything that was logged."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """One run as trackers know it. The same after every resume."""
+    """A run's identity for trackers. Unchanged by a resume."""
 
     id: str
     project: str
     name: str
     folder: Path
-    """The run directory; files of trackers go into it."""
+    """The run directory, where trackers put their files."""
     config: Mapping[str, Any]
     step: int
-    """Where the run goes on: what was told of later steps is void."""
+    """The step from which the run continues; anything logged for later steps is void."""
 
 
 class TensorBoard:
     """Event files in RUN/tensorboard, for `tensorboard --logdir`."""
 
     def __init__(self, run: Tracked) -> None:
-        """Continues the curves: events of steps that a resume takes back are purged by the reader."""
+        """Continue the curves: the reader purges events of steps that a resume takes back."""
         from torch.utils.tensorboard import SummaryWriter
 
         purge = run.step + 1 if run.step else None
         self._writer = SummaryWriter(str(run.folder / TENSORBOARD_FOLDER), purge_step=purge)  # pyright: ignore[reportArgumentType]
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One scalar per number, handed over at once: a killed run has told what it did."""
+        """Write one scalar per number and flush, so that a killed run loses none."""
         for name, number in numbers.items():
             self._writer.add_scalar(name, number, step)  # pyright: ignore[reportUnknownMemberType]
         self._writer.flush()
@@ -67,10 +67,10 @@ class TensorBoard:
 
 
 class WandB:
-    """Weights & Biases. Its own variables decide where to: WANDB_MODE=offline needs neither account nor network."""
+    """Weights & Biases. Its own variables choose the destination: WANDB_MODE=offline needs neither account nor network."""
 
     def __init__(self, run: Tracked) -> None:
-        """Continues the run of the same id. Raises EsplError if the service refuses."""
+        """Continue the run of the same id. Raises EsplError if the service refuses."""
         import wandb
         from wandb.errors import Error
 
@@ -84,7 +84,7 @@ class WandB:
         self._run.define_metric("*", step_metric=STEP)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The step is a number among the others, so that a step that is told again stands where it stood."""
+        """Log the step as one of the numbers, so that a repeated step keeps its place."""
         self._run.log({STEP: step, **numbers})
 
     def close(self) -> None:
@@ -96,16 +96,16 @@ class Trackio:
     """trackio: curves in a local database, for `trackio show`."""
 
     def __init__(self, run: Tracked) -> None:
-        """Continues the run of the same name; trackio knows runs by their names, so the id is part of it."""
-        trackio: Any = import_module("trackio")  # has no types of its own
+        """Continue the run of the same name; trackio identifies runs by name, so the id is part of it."""
+        trackio: Any = import_module("trackio")  # has no types
         self._run = trackio.init(project=run.project, name=f"{run.name}-{run.id}", config=dict(run.config), resume="allow", embed=False)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        """On trackio's own step axis."""
+        """Log at a step of trackio's own axis."""
         self._run.log(dict(numbers), step=step)
 
     def close(self) -> None:
-        """Hand over what is queued."""
+        """Flush the queue."""
         self._run.finish()
 
 
@@ -125,7 +125,7 @@ KINDS: Mapping[str, TrackerName] = {
 
 
 def choose(listed: str) -> tuple[str, ...]:
-    """``tensorboard,wandb`` → names. Raises UsageError for an unknown one, or one whose package is missing."""
+    """Parse ``tensorboard,wandb``. Raises UsageError for an unknown tracker, or one whose package is missing."""
     names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
     for name in names:
         if name not in KINDS:
@@ -135,7 +135,7 @@ def choose(listed: str) -> tuple[str, ...]:
 
 
 def require(names: Sequence[str]) -> None:
-    """Raise UsageError, before anything is run, unless the trackers' packages are installed."""
+    """Raise UsageError, before anything runs, unless the trackers' packages are installed."""
     for name in names:
         if find_spec(KINDS[name].package) is None:
             raise UsageError(f"tracker {name} needs the package {KINDS[name].package}; install it with: pip install 'espl-bench[{name}]'")

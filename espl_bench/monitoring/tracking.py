@@ -1,7 +1,7 @@
-"""A run's numbers to its trackers: a reporter that tells another reporter everything, and trackers what is a number.
+"""Reporter that forwards every event to another and logs its scalars to experiment trackers.
 
-Which trackers a run has, and under which id they know it, stands in RUN/tracking.json: a resume continues the same tracked run without
-being told to. It is no part of the configuration, because it changes nothing of what is computed.
+RUN/tracking.json holds a run's trackers and its id in them, so that a resume continues the same tracked run by default. It is not part
+of the configuration, because it does not affect results.
 """
 
 import json
@@ -29,7 +29,10 @@ PROJECT = "espl-bench"
 
 @contextmanager
 def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generator[Reporter]:
-    """The reporter, and with it the trackers that are wanted or that the run has already. Raises UsageError if one is not installed."""
+    """Yield the reporter, wrapped if the run has trackers or `wanted` names some.
+
+    Raises UsageError if one is not installed.
+    """
     names = tuple(dict.fromkeys([*_recorded(folder).get("trackers", ()), *wanted]))
     if not names:
         yield reporter
@@ -46,7 +49,7 @@ class Tracking:
     """A reporter with trackers."""
 
     def __init__(self, reporter: Reporter, names: Sequence[str]) -> None:
-        """Trackers are opened when the run starts, because they need its configuration and where it goes on."""
+        """Defer opening the trackers to the run's start, when its configuration and first step are known."""
         self._reporter = reporter
         self._names = names
         self._trackers: list[Tracker] = []
@@ -62,11 +65,11 @@ class Tracking:
         self._reporter.started(config, folder, step)
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
-        """No number of a curve."""
+        """Forward; there is nothing to log."""
         self._reporter.evaluating(split, done, total)
 
     def stepped(self, report: StepReport) -> None:
-        """Rewards, outcomes, what training measured, and the population."""
+        """Log rewards, outcomes, training metrics, and the population."""
         self._log(
             report.step,
             {
@@ -83,17 +86,17 @@ class Tracking:
         self._reporter.stepped(report)
 
     def stuck(self, message: str) -> None:
-        """Told to people only."""
+        """Forward; there is nothing to log."""
         self._reporter.stuck(message)
 
     def evaluated(self, report: EvalReport) -> None:
-        """Score and outcomes of a held-out split."""
+        """Log score and outcomes of a held-out split."""
         outcomes = {f"{report.split}/outcome/{outcome.value}": share for outcome, share in report.outcomes.items()}
         self._log(report.step, {f"{report.split}/score": report.score, **outcomes})
         self._reporter.evaluated(report)
 
     def finished(self, summary: Summary, folder: Path) -> None:
-        """The end is no number either."""
+        """Forward; there is nothing to log."""
         self._reporter.finished(summary, folder)
 
     def close(self) -> None:
@@ -107,15 +110,15 @@ class Tracking:
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
-    """What tracking.json says; nothing for a run that is not tracked. Raises RunDirError if the file is damaged."""
+    """Read tracking.json; empty for an untracked run. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
         found: Any = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the folder itself, the run says
+    except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
     record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
-        raise RunDirError(f"{path} names no trackers of this version; delete it to go on without trackers")
+        raise RunDirError(f"{path} does not name trackers of this version; delete it to go on without trackers")
     return record

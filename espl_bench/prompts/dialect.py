@@ -1,8 +1,8 @@
 """Dialects: how prompts and reflections are worded for one kind of model.
 
-A dialect is a folder of Jinja templates, one per message the harness ever writes. The policy's prompt is rendered by one
-function, `Dialect.prompt_messages`, in training and in evaluation alike, so that no method is tested on a text it never
-met. Templates only word things; what is said is decided by the loop and the operators.
+A dialect is a folder of Jinja templates, one per message the harness ever writes. The policy's prompt is rendered by one function,
+`Dialect.prompt_messages`, in training and in evaluation alike, so that no method is tested on a format it was not trained on. Templates
+only decide wording; the loop and the operators decide content.
 """
 
 import re
@@ -26,22 +26,22 @@ from espl_bench.types import Message
 
 BUILT_IN = Path(__file__).parent / "templates"
 COMPACT, FULL, SEARCH = (BUILT_IN / name for name in ("compact", "full", "search"))
-"""The registered ones: what an entry point of `espl_bench.dialects` names is a folder."""
+"""The registered dialects; an entry point of `espl_bench.dialects` names a folder."""
 IRRELEVANT = "irrelevant.txt"
-"""One principle a line; only a control needs it."""
+"""File with one principle per line; only a control needs it."""
 REMEDY = "compare it with the built-in dialects"
 _BACKTICKS = re.compile("`+")
 
 
 class Placement(StrEnum):
-    """Where the principles stand. The paper says system; its reference code puts them into the user message."""
+    """Message that holds the principles. The paper says system; its reference code puts them into the user message."""
 
     SYSTEM = "system"
     USER = "user"
 
 
 class TemplateName(StrEnum):
-    """The messages a dialect must be able to word."""
+    """The messages that every dialect must word."""
 
     SYSTEM = "system"
     PROBLEM = "problem"
@@ -52,9 +52,9 @@ class TemplateName(StrEnum):
 
 
 def fenced(text: str) -> str:
-    """A foreign text between two fences that it cannot close, because they are longer than any run of backticks in it.
+    """Put a foreign text between two fences that it cannot close, because they are longer than any run of backticks in it.
 
-    A filter of every template: ``{{ question | fenced }}``. The text itself stays as it is, to the character.
+    A filter of every template: ``{{ question | fenced }}``. The text itself is unchanged.
     """
     fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
     return f"{fence}\n{text}\n{fence}"
@@ -62,18 +62,18 @@ def fenced(text: str) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """A folder of templates. `Dialect.load("compact")`, or the path of a folder of one's own."""
+    """A folder of templates. `Dialect.load("compact")`, or the path of a folder of your own."""
 
     folder: Path
     tools: tuple[ToolSpec, ...] = ()
-    """What the policy is told it may call, and how, in words; none where its chat format does that."""
+    """Tools to describe to the policy in words; empty if its chat format describes them."""
 
     @classmethod
     def load(cls, name: str) -> "Dialect":
         """Load a registered dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
         folder = Path(name) if "/" in name else Path(find(DIALECTS, name))
         if not folder.is_dir():
-            raise UsageError(f"dialect '{name}' is no folder: {folder} does not exist; name a registered dialect or a folder of templates")
+            raise UsageError(f"unknown dialect '{name}': no folder {folder}; name a registered dialect or a folder of templates")
         for template in TemplateName:
             if not (folder / f"{template}.jinja").is_file():
                 raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
@@ -90,15 +90,15 @@ class Dialect:
         return environment
 
     def render(self, template: TemplateName, **context: object) -> str:
-        """The wording of one message. Raises TemplateError naming the file."""
+        """Render one message. Raises TemplateError naming the file."""
         compiled = self.compiled(template)
         try:
             return compiled.render(**context).strip()
-        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # what an expression can raise
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # errors that an expression can raise
             raise TemplateError(f"{self._file(template)} does not render: {error}; {REMEDY}") from error
 
     def compiled(self, template: TemplateName) -> Template:
-        """The template, its syntax checked. Raises TemplateError naming the file and the line."""
+        """Compile a template, checking its syntax. Raises TemplateError naming the file and the line."""
         file = self._file(template)
         try:
             return self._environment.get_template(file.name)
@@ -117,11 +117,11 @@ class Dialect:
         return read_principles(self.folder / IRRELEVANT)
 
     def irrelevant(self) -> tuple[str, ...]:
-        """Return principles about things that have nothing to do with any task. Raises UsageError without the file."""
+        """Return principles that are unrelated to any task. Raises UsageError without the file."""
         return self._irrelevant
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
-        """What the policy is shown for one problem under one system prompt: in training, validation and test."""
+        """Render one problem under one system prompt, as the policy sees it in training, validation and test."""
         system = self.render(TemplateName.SYSTEM, principles=principles, tools=self.tools)
         problem = self.render(TemplateName.PROBLEM, question=question)
         if placement is Placement.USER:
@@ -129,5 +129,5 @@ class Dialect:
         return (Message("system", system), Message("user", problem))
 
     def reflection_messages(self, template: TemplateName, context: Mapping[str, object]) -> tuple[Message, ...]:
-        """One request to the editor, as a single user message."""
+        """Render one request to the editor, as a single user message."""
         return (Message("user", self.render(template, **context)),)

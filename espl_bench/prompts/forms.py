@@ -1,8 +1,8 @@
 """The two forms of a system prompt, and what editors may do to each: a list of principles, or a text of numbered blocks.
 
-A prompt is a sequence of texts in both. A principle is one line of few words (paper: 32). A block is a paragraph or several lines,
-and the whole is bounded by a budget of words (`Limits.max_prompt_words`), within which it may also be rewritten altogether: what the
-paper's search agents evolve. Lineage, evidence and rejections are the same.
+In both forms a prompt is a sequence of texts. A principle is one line with a word limit (paper: 32). A block is a paragraph or
+several lines; the whole prompt has a word limit (`EditLimits.max_prompt_words`), within which it may also be rewritten from scratch.
+The paper's search agents evolve this form. Lineage, evidence and rejections are the same.
 """
 
 import re
@@ -17,22 +17,22 @@ from espl_bench.tools.sanitize import find_chat_marker
 
 
 class PromptForm(StrEnum):
-    """What a system prompt is."""
+    """Structure of a system prompt."""
 
     PRINCIPLES = "principles"
     TEXT = "text"
 
 
 class BadTextError(ValueError):
-    """A text that cannot be a part of a prompt; the message says why."""
+    """A text cannot be part of a prompt; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How texts of a form are cleaned, and which edits each stage may propose."""
+    """Cleaning of a form's texts, and the edits each stage may propose."""
 
     clean: Callable[[str], str]
-    """From what an editor wrote to what stands in the prompt. Raises BadText."""
+    """Converts an editor's text to a part of the prompt. Raises BadTextError."""
     critique: frozenset[OpName]
     aggregate: frozenset[OpName]
     crossover: frozenset[OpName]
@@ -43,10 +43,10 @@ _EMPTY_LINES = re.compile(r"\n\s*\n")
 
 
 def clean_block(text: str) -> str:
-    """A block: lines without blanks around them, no empty ones, no leading label.
+    """Clean a block: strip lines, drop empty ones and a leading label.
 
-    Raises BadText for one that a chat format would read as the beginning or end of a message: editors see what models and
-    the web wrote.
+    Raises BadTextError for a text that a chat format would read as the beginning or end of a message: editors see what models
+    and the web wrote.
     """
     lines = (" ".join(line.split()) for line in _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")).split("\n"))
     block = "\n".join(line for line in lines if line)
@@ -57,7 +57,7 @@ def clean_block(text: str) -> str:
 
 
 def split_blocks(text: str) -> tuple[str, ...]:
-    """The blocks of a whole text: what empty lines separate. Raises BadText as `clean_block`."""
+    """Split a text at its empty lines and clean the blocks. Raises BadTextError like `clean_block`."""
     return tuple(block for part in _EMPTY_LINES.split(text.replace("\r\n", "\n")) if (block := clean_block(part)))
 
 

@@ -1,7 +1,7 @@
-"""A root prompt from a text file: one principle a line.
+"""Read a root prompt from a text file: one principle per line.
 
-Lines without text are skipped. Taken off a line are numbers and bullets, ``1.``, ``1)``, ``-``, ``*`` and ``•`` before a space,
-and the labels that prompts are shown with, ``[G0]`` and ``G0:``. A text of free form is a list of principles by its lines.
+Empty lines are skipped. Numbers and bullets before a space (``1.``, ``1)``, ``-``, ``*``, ``•``) are removed, and so are the labels that
+prompts are shown with, ``[G0]`` and ``G0:``. In a free text each line is a principle.
 """
 
 import re
@@ -16,7 +16,7 @@ _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
 
 
 def read_principles(file: Path) -> tuple[str, ...]:
-    """The principles of a file. Raises UsageError if it cannot be read as text or holds none."""
+    """Read the principles of a file. Raises UsageError if it cannot be read as text or holds none."""
     text = _text(file)
     principles = tuple(principle for line in text.splitlines() if (principle := parse_principle(line)))
     if not principles:
@@ -25,7 +25,7 @@ def read_principles(file: Path) -> tuple[str, ...]:
 
 
 def read_blocks(file: Path) -> tuple[str, ...]:
-    """The blocks of a file: what empty lines separate. Raises UsageError if it cannot be read as text or holds none."""
+    """Read the blocks of a file, separated by empty lines. Raises UsageError if it cannot be read as text or holds none."""
     try:
         blocks = split_blocks(_text(file))
     except BadTextError as error:
@@ -44,6 +44,6 @@ def _text(file: Path) -> str:
 
 
 def parse_principle(line: str) -> str:
-    """A line without its number, bullet or label; empty if nothing else is on it."""
+    """Strip number, bullet and label from a line; the result may be empty."""
     marker = _MARKER.match(line)
     return clean_principle(line[marker.end() :] if marker else line)

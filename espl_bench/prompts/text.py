@@ -16,18 +16,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def fold(text: str) -> str:
-    """One line: white space and control characters as single blanks; what UTF-8 cannot hold as U+FFFD."""
+    """Fold a text into one line: white space and control characters become single blanks; what UTF-8 cannot encode becomes U+FFFD."""
     return " ".join(_SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text)).split())
 
 
 def clean_principle(text: str) -> str:
-    """Folded text without leading labels such as ``[G3]`` or ``G3:``."""
+    """Fold a text and remove leading labels such as ``[G3]`` or ``G3:``."""
     folded = fold(text)
     label = _LABEL.match(folded)
     return folded if label is None else folded[label.end() :]
 
 
 def quote(text: str, limit: int = 80) -> str:
-    """The start of a text, quoted, as one printable line."""
+    """Quote the start of a text as one printable line."""
     start = fold(text[:limit])
     return repr(start if len(text) <= limit else start + "…")

@@ -4,7 +4,7 @@ The index is kept in the data home under a name made of the corpus's hash and th
 and several runs share one. Words are lower-cased, stripped of accents and stemmed; title and text are searched together.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (the libraries below are partly untyped)
+# the libraries below are partly untyped
 
 import json
 import os
@@ -118,7 +118,7 @@ class Bm25Retriever:
 
     @property
     def identity(self) -> str:
-        """Settings and the corpus's hash."""
+        """Return the settings and the corpus's hash."""
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:

@@ -3,7 +3,7 @@
     <folder>/3f/3fa2b1c0….json   {"request": {retriever, query, top_k}, "retrieved_utc": …, "passages": […], "sha256": …}
 
 `record` answers from the record where it can, and otherwise asks the retriever and records the result; so a resumed run gets what it
-got before. `replay` answers from the record alone: it opens no retriever, uses no network, and refuses a request that is missing.
+got before. `replay` answers from the record alone: it does not open a retriever or use the network, and refuses a request that is missing.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class CachedRetriever:
 
     @property
     def identity(self) -> str:
-        """The retriever's own identity: a record does not change what is found."""
+        """Return the retriever's own identity: a record does not change results."""
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
@@ -81,7 +81,7 @@ class CachedRetriever:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to have it asked anew") from error
+            raise RetrievalError(f"the recorded retrieval {path} is damaged ({error}); remove the file to retrieve it again") from error
 
     def _write(self, query: str, top_k: int, result: FoundPassage) -> None:
         request = self._request(query, top_k)

@@ -4,7 +4,7 @@ Vectors are normalised and compared by their inner product: with FAISS where it 
 once and kept in the data home, under a name made of the corpus's hash and the model.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (the libraries below are partly untyped)
+# the libraries below are partly untyped
 
 import json
 import threading
@@ -85,7 +85,7 @@ class DenseRetriever:
 
     @property
     def identity(self) -> str:
-        """Model and the corpus's hash."""
+        """Return the model and the corpus's hash."""
         return self._identity
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:

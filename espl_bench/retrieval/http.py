@@ -3,7 +3,7 @@ r"""Back end `http`: a retrieval server with Search-R1's wire format, such as th
     POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}
     → {"result": [[{"document": {"id": …, "contents": "\"Title\"\\ntext"}, "score": 0.5}, …], …]}
 
-Whatever a server does, slow, down or garbage, is a `RetrievalError` after a bounded time, and never more than that.
+A server that is slow, down or returns garbage causes a `RetrievalError` within a bounded time, and nothing worse.
 """
 
 import json
@@ -73,7 +73,7 @@ class HttpRetriever:
 
     @property
     def identity(self) -> str:
-        """The address; the index behind it is unknown."""
+        """Return the address; the index behind it is unknown."""
         return identity_of(self.url)
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:
@@ -99,7 +99,7 @@ class HttpRetriever:
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise RetrievalError(f"the retriever at {self.url} answers with what is no JSON") from error
+            raise RetrievalError(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
     def _client(self) -> Generator[Any]:
@@ -114,7 +114,7 @@ class HttpRetriever:
             self._idle.append(client)
 
     def _read(self, response: Any) -> bytes:
-        """The body, within its bounds of size and, as a whole, of time. Raises RetrievalError or _TransientError."""
+        """Read the body, within its bounds of size and of total time. Raises RetrievalError or _TransientError."""
         deadline = time.monotonic() + self.timeout_s
         content = bytearray()
         for chunk in response.iter_bytes():
@@ -127,7 +127,7 @@ class HttpRetriever:
 
 
 class _TransientError(RetrievalError):
-    """A failure that another try may mend."""
+    """A failure that another try may fix."""
 
 
 def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list[FoundPassage]:
@@ -142,7 +142,7 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalError(f"the retriever at {url} answers with what are no passages ({type(error).__name__}: {error})") from error
+        raise RetrievalError(f"the retriever at {url} returned malformed passages ({type(error).__name__}: {error})") from error
 
 
 def _passage(value: object) -> Passage:

@@ -18,7 +18,7 @@ READ_TIMEOUT_S: Final = 30.0
 
 
 class _RefusedRequestError(ValueError):
-    """A request that cannot be answered; the message says why."""
+    """A request cannot be answered; the message says why."""
 
 
 class RetrieverServer(ThreadingHTTPServer):
@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Serve a retrieval."""
         if self.path != "/retrieve":
-            self.close_connection = True  # the body stays unread
+            self.close_connection = True  # the body was not read
             return self._say(404, {"detail": "there is POST /retrieve and GET /health"})
         try:
             queries, top_k, with_scores = _understood(self._body())
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _understood(body: object) -> tuple[list[str], int, bool]:
-    """Queries, number of passages, and whether scores are wanted. Raises _RefusedRequestError."""
+    """Parse queries, number of passages, and whether scores are wanted. Raises _RefusedRequestError."""
     if not isinstance(body, dict):
         raise _RefusedRequestError("a request is a JSON object with queries")
     fields = cast(dict[str, Any], body)

@@ -1,4 +1,4 @@
-"""The retriever interface of environments: queries go in, passages come out. Back ends differ only behind it."""
+"""The retriever interface of environments: queries go in, passages come out. Back ends implement it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from espl_bench.errors import EnvError
 
 
 class RetrievalError(EnvError):
-    """A retriever did not answer, or not with passages: the episode that asked ends as an error, and no other."""
+    """A retriever did not answer, or its answer was malformed: the episode that asked ends as an error, and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Retriever(Protocol):
 
     @property
     def identity(self) -> str:
-        """Everything known that decides what a query finds: the kind, its settings, and the corpus's hash."""
+        """Return everything known that determines results: the kind, its settings, and the corpus's hash."""
         ...
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:

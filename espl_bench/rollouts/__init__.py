@@ -1,1 +1,1 @@
-"""Episodes: playing them, scheduling their requests, grading and evaluating."""
+"""Episodes: running them, scheduling their requests, grading and evaluating."""

@@ -1,4 +1,4 @@
-"""Which training problems an iteration meets: epochs of a shuffled training split, the same for every method of a seed."""
+"""Choose the training problems of an iteration: epochs of a shuffled training split, the same for every method of a seed."""
 
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.seeding import rng_for
@@ -6,7 +6,7 @@ from espl_bench.types import Problem, Split
 
 
 def training_batch(env: TextEnv, run_seed: int, step: int, size: int) -> tuple[Problem, ...]:
-    """The problems of one step. A batch larger than the split takes the whole split; epochs do not overlap in a batch."""
+    """Return the problems of one step. A batch larger than the split is the whole split; epochs do not overlap in a batch."""
     total = env.size(Split.TRAIN)
     size = min(size, total)
     per_epoch = total // size
@@ -16,5 +16,5 @@ def training_batch(env: TextEnv, run_seed: int, step: int, size: int) -> tuple[P
 
 
 def whole_split(env: TextEnv, split: Split) -> tuple[Problem, ...]:
-    """All items of a split, in order."""
+    """Return all items of a split, in order."""
     return tuple(env.problem(split, index) for index in range(env.size(split)))

@@ -1,6 +1,6 @@
-"""One episode: an environment, and what the policy says to it turn by turn. The same steps make a rollout and replay a stored one.
+"""One episode: an environment, and the policy's messages turn by turn. A rollout and the replay of a stored one take the same steps.
 
-A failure of the environment is how an episode ends, not a crash; anything else that it raises is a bug and passes through.
+A failure of the environment ends the episode, and is not a crash; anything else that it raises is a bug and propagates.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,31 +19,31 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an episode ended."""
+    """The end of an episode."""
 
     reward: float
     outcome: Outcome
     error: str | None = None
-    """What failed, in one line, where the outcome is TIMEOUT or ERROR."""
+    """What failed, in one line, if the outcome is TIMEOUT or ERROR."""
     limit: Limit | None = None
-    """Which limit was met, where the outcome is TRUNCATED."""
+    """The limit that was reached, if the outcome is TRUNCATED."""
     measures: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What the environment reports beside the reward."""
+    """Further numbers that the environment reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvReply:
-    """What the environment says to a turn that is not the last."""
+    """The environment's reply to a turn that is not the last."""
 
     observations: tuple[Observation, ...]
     said: str = ""
-    """What the policy said besides the `calls`."""
+    """The policy's text outside the `calls`."""
     calls: tuple[ToolCall, ...] = ()
-    """Its calls of tools."""
+    """The policy's tool calls."""
 
 
 def begin(env: TextEnv, problem: Problem) -> str | Ending:
-    """The first observation; an ending if the environment cannot begin."""
+    """Return the first observation, or an ending if the environment cannot begin."""
     try:
         question, _ = env.reset(options={"split": problem.split, "index": problem.index})
     except EnvError as fault:
@@ -52,9 +52,9 @@ def begin(env: TextEnv, problem: Problem) -> str | Ending:
 
 
 def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
-    """What the environment answers to a turn of the policy: a reply, or the ending. May take as long as it takes."""
+    """Step the environment with a turn of the policy: return its reply, or the ending. Blocking, with no time limit of its own."""
     if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
-        return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # nobody would hear the reply
+        return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # the policy would not see the reply
     try:
         observation, reward, terminated, truncated, info = env.step(text)
     except EnvError as fault:
@@ -63,7 +63,7 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
         outcome = _outcome(info["outcome"], stop)
         limit = info.get("limit") or (Limit.TURN if outcome is Outcome.TRUNCATED else None)
         return Ending(reward, outcome, info.get("error"), limit, info.get("measures", {}))
-    if stop is StopReason.LENGTH:  # a turn that was not closed cannot be followed by another
+    if stop is StopReason.LENGTH:  # an unfinished turn cannot be followed by another
         return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
     exchange = info.get("exchange")
     if isinstance(exchange, Exchange):
@@ -72,7 +72,7 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
 
 
 def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:
-    """A text without an answer that was cut by the token limit is truncated, not unanswered."""
+    """Report a text without an answer that was cut by the token limit as truncated, not unanswered."""
     return Outcome.TRUNCATED if outcome is Outcome.NO_ANSWER and stop is StopReason.LENGTH else outcome
 
 
@@ -84,11 +84,11 @@ def replay(
     observations: Sequence[Sequence[Observation]] = (),
     limit: Limit | None = None,
 ) -> Ending:
-    """The ending of an episode in which the policy said these texts, the last of which ended by `stop`.
+    """Replay an episode in which the policy said these texts, the last of which ended by `stop`; return its ending.
 
-    Tools reply what they replied then (`observations`, turn by turn) and are not used. An episode that ends earlier or later than the
-    texts is an error: the environment is not the one that heard them. One that its number of tokens ended (`limit`) has no ending of
-    the environment's, and keeps its own; the reply to its last text was left out.
+    Tools are not called: their recorded replies are used (`observations`, turn by turn). An episode that ends earlier or later than the
+    texts is an error: the environment is not the one they were recorded in. An episode ended by its token limit (`limit`) keeps that
+    ending, since the environment gave none; the reply to its last text was left out.
     """
     if isinstance(env, ToolEnv):
         env.recall(observations)
@@ -105,7 +105,7 @@ def replay(
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> Iterator[Result]:
-    """`map` in the order of the items, with at most `at_once` of them under way in threads; one at a time in the caller's own."""
+    """Map in the order of the items, with at most `at_once` in progress in threads; with one, in the caller's thread."""
     if at_once <= 1 or len(items) <= 1:
         yield from map(work, items)
         return

@@ -14,12 +14,12 @@ from espl_bench.rollouts.watchdog import Watchdog
 from espl_bench.types import Outcome, Problem, Split, SystemPrompt, TrajectoryGroup
 
 CHUNK = 512
-"""Episodes sampled between two words to the reporter."""
+"""Episodes sampled between two progress reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One prompt and one state of the weights on one split."""
+    """Result of one prompt and one state of the weights on one split."""
 
     step: int
     split: Split
@@ -29,35 +29,35 @@ class Evaluation:
 
     @property
     def scores_IG(self) -> tuple[tuple[float, ...], ...]:
-        """Rewards, items x samples. A failure of the grader counts 0 here and shows in `outcomes`."""
+        """Return the rewards, items x samples. A failure of the grader counts 0 here and shows in `outcomes`."""
         return tuple(tuple(rollout.reward for rollout in group.trajectories_G) for group in self.groups_I)
 
     @property
     def outcomes(self) -> dict[Outcome, float]:
-        """Share of each outcome among all samples."""
+        """Return the share of each outcome among all samples."""
         return outcome_rates([rollout for group in self.groups_I for rollout in group.trajectories_G])
 
     @property
     def measures(self) -> dict[str, float]:
-        """Mean of each measure over all samples; a sample without it, which ended without an answer, counts 0."""
+        """Return the mean of each measure over all samples; a sample without it, which ended without an answer, counts 0."""
         rollouts = [rollout for group in self.groups_I for rollout in group.trajectories_G]
         names = sorted({name for rollout in rollouts for name in rollout.measures})
         return {name: sum(rollout.measures.get(name, 0.0) for rollout in rollouts) / len(rollouts) for name in names}
 
     @property
     def item_scores(self) -> tuple[float, ...]:
-        """Mean reward of each item."""
+        """Return the mean reward of each item."""
         return tuple(sum(row) / len(row) for row in self.scores_IG)
 
     @property
     def score(self) -> float:
-        """avg@k: the mean over items of the mean over samples."""
+        """Return avg@k: the mean over items of the mean over samples."""
         return sum(self.item_scores) / len(self.item_scores)
 
 
 async def evaluate(
     client: SamplingClient,
-    task: RolloutSpec,
+    spec: RolloutSpec,
     prompt: SystemPrompt,
     problems: Sequence[Problem],
     samples: int,
@@ -65,13 +65,13 @@ async def evaluate(
     progress: Callable[[int, int], None],
     watchdog: Watchdog | None = None,
 ) -> Evaluation:
-    """Roll the prompt out on all problems of one split. `progress(done, total)` counts episodes."""
+    """Roll out the prompt on all problems of one split. `progress(done, total)` counts episodes."""
     split = problems[0].split
     size = max(1, CHUNK // samples)
     groups: list[TrajectoryGroup] = []
     for start in range(0, len(problems), size):
         progress(start * samples, len(problems) * samples)
         chunk = problems[start : start + size]
-        groups.extend(await roll_out(client, task, [prompt], chunk, samples, split.value, watchdog=watchdog))
+        groups.extend(await roll_out(client, spec, [prompt], chunk, samples, split.value, watchdog=watchdog))
     progress(len(problems) * samples, len(problems) * samples)
     return Evaluation(step, split, prompt.id, tuple(groups))

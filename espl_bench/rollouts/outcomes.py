@@ -1,7 +1,7 @@
-"""Shares of outcomes: of a batch, of a whole run, and the warning where too many answers could not be graded.
+"""Shares of outcomes in a batch or a whole run, and the warning if too many answers could not be graded.
 
-A timeout or an error is a failure of the grader or the environment and says nothing about the policy. It is left out of learning
-and counts 0 in a score, so a score beside many of them is not to be trusted, and that is said wherever the score is.
+A timeout or an error is a failure of the grader or the environment and says nothing about the policy. It is left out of learning and
+counts 0 in a score, so a score with many of them cannot be trusted; wherever it is shown, a warning says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,32 +11,32 @@ from espl_bench.types import Outcome, Trajectory
 from espl_bench.utils.formatting import percent
 
 LOUD_RATE: Final = 0.01
-"""Share of timeouts and errors beyond which figures are not to be trusted."""
+"""Share of timeouts and errors above which figures cannot be trusted."""
 
 Shares = Mapping[str, float] | Mapping[Outcome, float]
-"""Outcome → share, by the enum or by its value, which are equal."""
+"""Outcome → share. Keys are enum members or their values, which compare equal."""
 
 
 def outcome_rates(trajectories: Sequence[Trajectory]) -> dict[Outcome, float]:
-    """Share of each outcome that occurred, most frequent kinds named in the enum's order."""
+    """Return the share of each outcome that occurred, in the enum's order."""
     total = len(trajectories)
     counts = {outcome: sum(t.outcome is outcome for t in trajectories) for outcome in Outcome}
     return {outcome: count / total for outcome, count in counts.items() if count}
 
 
 def mean_shares(steps: Sequence[Shares]) -> dict[str, float]:
-    """The shares of all rollouts of several steps, which have equally many; empty without any."""
+    """Average the shares of several steps with equally many rollouts; empty without any."""
     sums = {outcome: sum(step.get(outcome, 0.0) for step in steps) for outcome in Outcome}
     return {outcome.value: total / len(steps) for outcome, total in sums.items() if total}
 
 
 def failure_rate(shares: Shares) -> float:
-    """Share of answers that could not be graded."""
+    """Return the share of answers that could not be graded."""
     return sum(share for outcome, share in shares.items() if not Outcome(outcome).graded)
 
 
 def failure_warning(shares: Shares, of_what: str) -> str | None:
-    """One line, if more than `LOUD_RATE` of the answers could not be graded."""
+    """Return one line if more than `LOUD_RATE` of the answers could not be graded."""
     if failure_rate(shares) <= LOUD_RATE:
         return None
     kinds = ", ".join(f"{Outcome(each).value} {percent(share)}" for each, share in shares.items() if share and not Outcome(each).graded)
@@ -44,6 +44,6 @@ def failure_warning(shares: Shares, of_what: str) -> str | None:
 
 
 def warnings_of(test: Shares, training: Shares) -> list[str]:
-    """What is to be said about a whole run."""
+    """Return the warnings about a whole run."""
     found = (failure_warning(test, "the test answers"), failure_warning(training, "the training rollouts"))
     return [line for line in found if line]

@@ -1,9 +1,9 @@
 """Rollouts: every prompt meets every problem, G times. Failures of an environment are data, not crashes.
 
-An episode is a coroutine: it asks for a turn, lets its environment answer in a thread, and goes on. How the requests of a batch
-reach the engine is the engine's affair (`pacing`). Environments answer as many at a time as they allow, and the event loop
-never waits for a grader or a tool. Later turns are appended to the tokens as sampled; nothing is ever re-tokenised. Where the chat
-template will not be extended, a new segment begins: the conversation rendered anew, its sampled turns then part of the prompt.
+An episode is a coroutine: it asks for a turn, lets its environment answer in a thread, and goes on. How the requests of a batch reach the
+engine depends on the engine (`scheduling`). At most as many environments answer at a time as they allow, and the event loop never waits
+for a grader or a tool. Later turns are appended to the tokens as sampled; nothing is ever re-tokenised. If the chat template cannot be
+extended, a new segment begins: the conversation is rendered from scratch, and its sampled turns become part of the prompt.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Said = TypeVar("Said")
 
 @dataclass(frozen=True)
 class RolloutSpec:
-    """What all rollouts of a run share: the environment, how it is worded, how the policy is sampled."""
+    """Settings shared by all rollouts of a run: environment, wording, and sampling of the policy."""
 
     make_env: Callable[[], TextEnv]
     dialect: Dialect
@@ -52,30 +52,30 @@ class RolloutSpec:
     max_tokens: int
     run_seed: int
     continuous: bool = False
-    """Whether the engine batches continuously: it is then asked as episodes go on, and not once per turn of them all."""
+    """True if the engine batches continuously: requests are then sent as episodes proceed, not once per turn of all episodes."""
     cohorts: int = 1
-    """Groups of episodes that go turn by turn by themselves, if it does not."""
+    """Otherwise, the number of groups of episodes that proceed turn by turn on their own."""
     max_episode_tokens: int | None = None
-    """Of an episode, prompt and observations included; None: what the model's context holds."""
+    """Tokens of an episode, prompt and observations included; None: the size of the model's context."""
     native_tools: bool = False
-    """Whether `chat` words calls and replies in the model's own tool format, rather than as text."""
+    """True if `chat` words calls and replies in the model's own tool format, rather than as text."""
     show: Callable[[Sequence[str]], Sequence[str]] = tuple
-    """What the policy is shown of a prompt's principles: all of them, unless a control shows it something else."""
+    """Returns the principles that the policy sees: a prompt's own, unless a control replaces them."""
 
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
-        """The one rendering of a problem under a system prompt, for training and evaluation alike."""
+        """Render a problem under a system prompt as ids, the same for training and evaluation."""
         return self.chat.encode(self.prompt_messages(principles, question))
 
     def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
-        """The same in words."""
+        """Render the same in words."""
         return self.dialect.prompt_messages(self.show(principles), question, self.placement)
 
 
 @dataclass
 class _Episode:
-    """One rollout on its way."""
+    """One rollout in progress."""
 
-    task: RolloutSpec
+    spec: RolloutSpec
     env: TextEnv
     problem: Problem
     prompt: SystemPrompt
@@ -87,89 +87,88 @@ class _Episode:
 
     @property
     def name(self) -> str:
-        """For whoever looks for it."""
+        """Return a human-readable id for log messages."""
         return f"{self.problem.id} under prompt {self.prompt.id}, sample {self.sample}, turn {len(self.turns) + 1}"
 
     def goes(self, place: RolloutState) -> None:
-        """Note where it is from now on."""
+        """Set its state."""
         self.place, self.since = place, time.monotonic()
 
     def request(self, context: "_Context") -> SampleRequest:
-        """What to sample next."""
+        """Build the next sampling request."""
         return SampleRequest(
             prompt_T=context.tokens_T,
-            seed=seed_for(self.task.run_seed, *self.seed_keys, self.sample, len(self.turns)),
-            max_tokens=min(self.task.max_tokens, context.room),
-            temperature=self.task.temperature,
-            top_p=self.task.top_p,
+            seed=seed_for(self.spec.run_seed, *self.seed_keys, self.sample, len(self.turns)),
+            max_tokens=min(self.spec.max_tokens, context.room),
+            temperature=self.spec.temperature,
+            top_p=self.spec.top_p,
             messages=context.messages,
         )
 
     def ended(self, ending: Ending) -> Trajectory:
-        """The whole of it."""
+        """Build the finished trajectory."""
         found = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
         return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """Where an episode stands when the policy is to speak."""
+    """State of an episode before the policy speaks."""
 
     messages: tuple[Message, ...]
     """The whole conversation."""
     tokens_T: tuple[int, ...]
     """Everything so far, or since the segment began."""
     observation_T: tuple[int, ...]
-    """What of it was appended since the policy spoke last."""
+    """The part appended since the policy last spoke."""
     room: int
-    """Tokens that the episode has left."""
+    """Tokens left for the episode."""
     observations: tuple[Observation, ...] = ()
-    """What was appended, in words."""
+    """The appended part, in words."""
     starts_segment: bool = False
-    """Whether a new segment begins."""
+    """True if a new segment begins."""
 
-    def follow(self, task: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
-        """The context after a turn and what was replied to it."""
-        observations = tuple(replace(each, text=task.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
+    def follow(self, spec: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
+        """Return the context after a turn and its reply."""
+        observations = tuple(replace(each, text=spec.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
         try:
-            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=task.native_tools)
-            appended_T = task.chat.continuation(conversation, replies)
-        except ModelError:  # some templates know no more than one call a turn
-            if not task.native_tools:
+            conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=spec.native_tools)
+            appended_T = spec.chat.continuation(conversation, replies)
+        except ModelError:  # some templates support only one call per turn
+            if not spec.native_tools:
                 raise
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=False)
-            appended_T = task.chat.continuation(conversation, replies)
+            appended_T = spec.chat.continuation(conversation, replies)
         messages = (*conversation, *replies)
         starts_segment = appended_T is None
-        observation_T = task.chat.encode(messages) if appended_T is None else appended_T
+        observation_T = spec.chat.encode(messages) if appended_T is None else appended_T
         tokens_T = observation_T if starts_segment else (*self.tokens_T, *completion.tokens_T, *observation_T)
         used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
-        return _Context(messages, tokens_T, observation_T, _room(task, used), observations, starts_segment)
+        return _Context(messages, tokens_T, observation_T, _room(spec, used), observations, starts_segment)
 
     def _worded(self, text: str, reply: EnvReply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-        """The conversation with what was said, and what was replied. A turn of which a call could not be read is worded as text."""
+        """Word the conversation and the replies. Falls back to plain text if any call in the turn is malformed."""
         if native and reply.calls and len(reply.calls) == len(reply.observations):
             said = Message("assistant", reply.said, reply.calls)
             return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.observations)
         return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.observations)),)
 
 
-def _room(task: RolloutSpec, used: int) -> int:
-    return task.max_tokens if task.max_episode_tokens is None else task.max_episode_tokens - used
+def _room(spec: RolloutSpec, used: int) -> int:
+    return spec.max_tokens if spec.max_episode_tokens is None else spec.max_episode_tokens - used
 
 
 class _Stage:
-    """What the episodes of one batch share: the way to the engine, the threads of their environments, and rendered prompts."""
+    """State shared by the episodes of one batch: scheduler, environment threads, and rendered prompts."""
 
-    def __init__(self, task: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
-        """Nothing is rendered yet."""
-        self._task = task
+    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
+        self._spec = spec
         self._pace = pace
         self._threads = threads
         self._rendered: dict[tuple[int, str], _Context] = {}
 
     async def play(self, place: int, episode: _Episode) -> Trajectory:
-        """One episode from its question to its ending."""
+        """Run one episode from its question to its ending."""
         ending = await self._to_its_end(place, episode)
         episode.goes(RolloutState.DONE)
         await self._pace.leave(place)
@@ -192,58 +191,58 @@ class _Stage:
             context = answered
 
     async def _off_the_loop(self, episode: _Episode, work: Callable[..., Said], *arguments: Any) -> Said:
-        """What the environment says, while the event loop goes on."""
+        """Run the environment's work in a thread, while the event loop continues."""
         episode.goes(RolloutState.ENVIRONMENT)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _opening(self, episode: _Episode, question: str) -> _Context:
-        """The rendered prompt, in words and as ids. What is the same is rendered once."""
+        """Render the prompt, in words and as ids. Identical prompts are rendered once."""
         same = (episode.prompt.id, question)
         if same not in self._rendered:
-            messages = self._task.prompt_messages(episode.prompt.principles, question)
-            tokens_T = self._task.chat.encode(messages)
-            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._task, len(tokens_T)))
+            messages = self._spec.prompt_messages(episode.prompt.principles, question)
+            tokens_T = self._spec.chat.encode(messages)
+            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._spec, len(tokens_T)))
         return self._rendered[same]
 
 
 def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Context | Ending:
-    """Let the environment answer, and word what it says. Takes as long as it takes."""
+    """Step the environment and render its reply. Blocking; runs in a worker thread."""
     answered = answer(episode.env, completion.text, completion.stop_reason)
-    return answered if isinstance(answered, Ending) else context.follow(episode.task, completion, answered)
+    return answered if isinstance(answered, Ending) else context.follow(episode.spec, completion, answered)
 
 
 async def roll_out(
     client: SamplingClient,
-    task: RolloutSpec,
+    spec: RolloutSpec,
     prompts_K: Sequence[SystemPrompt],
     problems_P: Sequence[Problem],
     group_size: int,
     *seed_keys: str | int,
     watchdog: Watchdog | None = None,
 ) -> tuple[TrajectoryGroup, ...]:
-    """K·P groups, prompt by prompt and in each problem by problem.
+    """Roll out K·P groups, prompt by prompt and, within each, problem by problem.
 
     Args:
         client: samples from the policy.
-        task: environment and wording.
-        prompts_K: the prompts of this batch; one that stands twice is rolled out twice, with different seeds.
+        spec: environment and wording.
+        prompts_K: the prompts of this batch; a repeated one is rolled out again, with different seeds.
         problems_P: the problems.
         group_size: G, rollouts per prompt and problem.
         seed_keys: name the phase (and step) in the derived seeds; slot, problem and sample are added.
-        watchdog: tells of rollouts that are stuck.
+        watchdog: reports stuck rollouts.
     """
     episodes = [
-        _Episode(task, task.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
+        _Episode(spec, spec.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
         for slot, prompt in enumerate(prompts_K)
         for problem in problems_P
         for sample in range(group_size)
     ]
     at_once = episodes[0].env.steps_at_once if episodes else 1
-    pace = Immediate(client) if task.continuous else GroupedLockstep(client, len(episodes), task.cohorts)
+    pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(episodes), spec.cohorts)
     threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
     try:
-        stage = _Stage(task, pace, threads)
+        stage = _Stage(spec, pace, threads)
         results = await _together([stage.play(place, episode) for place, episode in enumerate(episodes)])
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -258,7 +257,7 @@ _NOBODY = Watchdog(0.0, lambda message: None)
 
 
 async def _together(plays: Sequence[Coroutine[Any, Any, Trajectory]]) -> list[Trajectory]:
-    """The results in order. The first failure ends all and is raised."""
+    """Return the results in order. The first failure cancels all others and is raised."""
     tasks = [asyncio.create_task(play) for play in plays]
     try:
         return list(await asyncio.gather(*tasks))

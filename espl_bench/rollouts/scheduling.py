@@ -1,8 +1,8 @@
-"""How the requests of many episodes reach an engine: as they come, or a whole turn of all episodes in one call.
+"""Scheduling of the requests of many episodes to an engine: each at once, or a whole turn of all episodes in one call.
 
-Episodes are coroutines that each wait for their next turn. An engine that batches continuously is best asked the moment an
-episode is ready. One that decodes a batch from its start to its end is asked once per turn, by `Lockstep`, when every
-episode that is still under way waits: the same call whatever the order in which the environments answered.
+Episodes are coroutines that each wait for their next turn. An engine that batches continuously is best asked the moment an episode is
+ready. An engine that decodes a batch from start to end is asked once per turn, by `Lockstep`, when every unfinished episode waits: the
+call is then the same in whatever order the environments answered.
 """
 
 import asyncio
@@ -13,35 +13,34 @@ from espl_bench.types import Completion, SampleRequest
 
 
 class RequestScheduler(Protocol):
-    """Between the episodes of one batch and an engine. Each episode is known by its place in the batch."""
+    """Sends the requests of one batch's episodes to an engine. Each episode is identified by its index in the batch."""
 
     async def ask(self, place: int, request: SampleRequest) -> Completion:
-        """The episode's next turn."""
+        """Sample the episode's next turn."""
         ...
 
     async def leave(self, place: int) -> None:
-        """The episode has ended and asks no more."""
+        """Note that the episode has ended and sends no more requests."""
         ...
 
 
 class Immediate:
-    """Every request is a call of its own."""
+    """Sends every request as its own call."""
 
     def __init__(self, client: SamplingClient) -> None:
-        """Ask this client."""
         self._client = client
 
     async def ask(self, place: int, request: SampleRequest) -> Completion:
-        """Ask at once."""
+        """Send it at once."""
         [completion] = await self._client.sample([request])
         return completion
 
     async def leave(self, place: int) -> None:
-        """Nobody waits for anybody."""
+        """Do nothing: requests are independent."""
 
 
 class Lockstep:
-    """All requests of a turn are one call, in the order of the places. Whoever completes the turn makes the call."""
+    """Sends all requests of a turn as one call, ordered by episode. The episode that completes the turn makes the call."""
 
     def __init__(self, client: SamplingClient, episodes: int) -> None:
         """Expect this many episodes."""
@@ -50,14 +49,14 @@ class Lockstep:
         self._waiting: dict[int, tuple[SampleRequest, asyncio.Future[Completion]]] = {}
 
     async def ask(self, place: int, request: SampleRequest) -> Completion:
-        """Wait until all others wait too, or have left."""
+        """Wait until all other episodes wait too, or have left."""
         answer = asyncio.get_running_loop().create_future()
         self._waiting[place] = request, answer
         await self._ask_if_complete()
         return await answer
 
     async def leave(self, place: int) -> None:
-        """Wait for this one no longer."""
+        """Remove the episode from the barrier."""
         self._under_way -= 1
         await self._ask_if_complete()
 
@@ -73,10 +72,10 @@ class Lockstep:
 
 
 class GroupedLockstep:
-    """Episode i is of cohort i modulo their number; a group's episodes are spread over all of them."""
+    """Runs several locksteps. Episode i belongs to cohort i modulo their number, so a group's episodes are spread over all of them."""
 
     def __init__(self, client: SamplingClient, episodes: int, cohorts: int) -> None:
-        """Divide this many episodes; with one cohort this is a lockstep of all."""
+        """Divide this many episodes; one cohort is a lockstep of all."""
         sizes = [len(range(cohort, episodes, cohorts)) for cohort in range(cohorts)]
         self._locksteps = [Lockstep(client, size) for size in sizes]
 
@@ -85,5 +84,5 @@ class GroupedLockstep:
         return await self._locksteps[place % len(self._locksteps)].ask(place, request)
 
     async def leave(self, place: int) -> None:
-        """Wait for this one no longer."""
+        """Remove the episode from its cohort's barrier."""
         await self._locksteps[place % len(self._locksteps)].leave(place)

@@ -1,7 +1,7 @@
-"""Says which rollout keeps an iteration waiting, and where it is: at the engine, or in its environment.
+"""Watchdog: reports which rollout keeps an iteration waiting, and where it is, at the engine or in its environment.
 
-A hang of one among many concurrent episodes is otherwise silent, and the blame falls on whatever waits for it. Nothing is
-ended: a thread cannot be, and how long a model may think is the user's affair.
+Without it, one hanging episode among many is silent, and whatever waits for it is blamed. It stops nothing: threads cannot be killed, and
+how long a model may think is up to the user.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import Protocol
 
 SHOWN = 3
-"""Stuck rollouts that one message names."""
+"""Stuck rollouts named in one message."""
 LOOKS = 4
-"""Looks per time allowed."""
+"""Checks per allowed time."""
 
 
 class RolloutState(StrEnum):
-    """Where an unfinished rollout is; the first that holds a stuck one is what the others may wait for."""
+    """State of an unfinished rollout; the first state that holds a stuck rollout is the one the others may wait for."""
 
     ENVIRONMENT = "in the environment"
     ENGINE = "at the engine"
@@ -27,28 +27,28 @@ class RolloutState(StrEnum):
 
 
 class WatchedRollout(Protocol):
-    """What a watchdog can tell of a rollout."""
+    """A watchdog's view of a rollout."""
 
     place: RolloutState
     since: float
-    """When it came there, by `time.monotonic`."""
+    """Time of entering the state, by `time.monotonic`."""
 
     @property
     def name(self) -> str:
-        """Problem, prompt, sample and turn."""
+        """Return problem, prompt, sample and turn."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Warns of rollouts that stay in one place for too long; again each time that this has lasted twice as long."""
+    """Warns of rollouts that stay in one state for too long, and again each time that duration has doubled."""
 
     after_s: float
-    """Seconds in one place; 0: never."""
+    """Seconds in one state; 0: never."""
     warn: Callable[[str], None]
 
     async def watch(self, rollouts: Sequence[WatchedRollout]) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         if self.after_s <= 0:
             return
         patience_s = self.after_s
@@ -64,7 +64,7 @@ class Watchdog:
 
 
 async def stop(watching: asyncio.Task[None]) -> None:
-    """End a watch. Raises what it died of, if it did."""
+    """End a watch. Raises the exception that ended it early, if any."""
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: writing it, reading it, and where it came from."""
+"""Files of a run on disk: writing them, reading them, and their provenance."""

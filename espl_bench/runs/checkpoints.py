@@ -1,4 +1,4 @@
-"""Checkpoints: the points a run can be resumed from. A commit is one rename of a finished folder, so it is whole or absent.
+"""Checkpoints: the points from which a run can be resumed. A commit is one rename of a finished folder, so it is whole or absent.
 
 A checkpoint folder holds what the engine saved and ``commit.json``: step, population, ledger, the size of every log at
 that moment, and the SHA-256 of every file. Reading one verifies all of it.
@@ -24,7 +24,7 @@ from espl_bench.utils.validation import FrozenRecord
 
 RECORD = "commit.json"
 KEPT = 2
-"""Newest checkpoints that stay: if one is damaged, there is another."""
+"""Newest checkpoints to keep: if one is damaged, there is another."""
 
 Save = Callable[[Path], Awaitable[None]]
 """Writes an engine's files into an existing empty folder."""
@@ -39,12 +39,12 @@ class Checkpoint:
     step: int
     """Iterations finished."""
     population: Mapping[str, Any]
-    """As `Population.to_json` gave it."""
+    """In the form of `Population.to_json`."""
     ledger: LedgerTotals
     log_sizes: Mapping[Log, int]
     """Bytes of each log."""
     folder: Path
-    """Where the engine's files lie."""
+    """Folder of the engine's files."""
 
 
 class _Record(FrozenRecord):
@@ -60,16 +60,16 @@ class _Record(FrozenRecord):
 
 
 class _BrokenError(Exception):
-    """A checkpoint cannot be used: which file, and why."""
+    """A checkpoint cannot be used; the message names the file and the reason."""
 
 
 def path_of(checkpoints: Path, step: int) -> Path:
-    """The folder of one step's checkpoint."""
+    """Return the folder of one step's checkpoint."""
     return checkpoints / f"step_{step:06d}"
 
 
 def steps(checkpoints: Path) -> list[int]:
-    """Committed steps that are still kept, ascending."""
+    """Return the committed steps that are still kept, ascending."""
     found = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
     return sorted(int(match[1]) for match in found if match)
 
@@ -84,11 +84,11 @@ async def write(
 ) -> None:
     """Commit, then delete all but the newest checkpoints. A repeated step replaces its checkpoint.
 
-    Nothing is awaited between the first hash and the rename, so a cancelled task cannot commit half.
+    Nothing is awaited between the first hash and the rename, so a cancelled task cannot leave half a commit.
 
     Raises:
         OSError: the disk is full or refuses; no earlier checkpoint is harmed.
-        ValueError: a later step is committed already; `discard_after` it first.
+        ValueError: a later step is already committed; call `discard_after` first.
     """
     if any(later > step for later in steps(checkpoints)):
         raise ValueError(f"step {step} cannot be committed after step {steps(checkpoints)[-1]}")
@@ -102,7 +102,7 @@ async def write(
         record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part))
         (part / RECORD).write_bytes(_sealed(record))
         atomic_io.sync_tree(part)
-        if final.exists():  # a run resumed at this step; without it, the checkpoint before is as good a start
+        if final.exists():  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
             atomic_io.discard(final)
         part.replace(final)
         atomic_io.sync(checkpoints)
@@ -113,7 +113,7 @@ async def write(
 
 
 def newest(checkpoints: Path) -> Checkpoint | None:
-    """The last commit, every file of it verified; None if nothing is committed.
+    """Return the last commit, with every file verified; None if nothing is committed.
 
     Raises:
         CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one.
@@ -129,7 +129,7 @@ def newest(checkpoints: Path) -> Checkpoint | None:
 
 
 def discard_after(checkpoints: Path, step: int) -> None:
-    """Delete checkpoints of later steps, and what a crash left unfinished."""
+    """Delete checkpoints of later steps, and unfinished ones that a crash left."""
     for later in steps(checkpoints):
         if later > step:
             atomic_io.discard(path_of(checkpoints, later))
@@ -137,7 +137,7 @@ def discard_after(checkpoints: Path, step: int) -> None:
 
 
 def _remedy(checkpoints: Path, kept: list[int]) -> str:
-    """What to do if the newest checkpoint is broken."""
+    """Say what to do if the newest checkpoint is broken."""
     for place in range(len(kept) - 2, -1, -1):
         try:
             older = _read(path_of(checkpoints, kept[place]))
@@ -171,7 +171,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _sealed(record: _Record) -> bytes:
-    """The bytes of commit.json: the record and, as ``sha256``, the checksum of its canonical encoding."""
+    """Encode commit.json: the record and, as ``sha256``, the checksum of its canonical encoding."""
     plain = record.model_dump(mode="json")
     return encode({**plain, "sha256": hashlib.sha256(encode(plain)).hexdigest()})
 

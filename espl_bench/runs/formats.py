@@ -17,18 +17,18 @@ from espl_bench.utils.jsonl import RESTORE
 FILE = "formats.json"
 ROLLOUTS = "rollouts"
 VERSIONS: Mapping[str, int] = {**{log.value: 1 for log in Log}, ROLLOUTS: 1}
-"""What this version of the package writes, and the newest that it reads."""
+"""The versions that this package writes, and the newest that it reads."""
 
 _ADAPTER = TypeAdapter(dict[str, int])
 
 
 def write(run: Path) -> None:
-    """Name the versions in which a new run will be written."""
+    """Write down the versions of a new run."""
     atomic_io.write_atomic(run / FILE, [atomic_io.indented(VERSIONS)])
 
 
 def check(run: Path) -> None:
-    """Raise RunDirError if a log or the rollouts are of a version that this package does not read, or the file is damaged."""
+    """Raise RunDirError if a log or the rollouts have a version that this package cannot read, or the file is damaged."""
     path = run / FILE
     try:
         found = _ADAPTER.validate_python(json.loads(path.read_bytes()), strict=True)

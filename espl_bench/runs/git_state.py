@@ -1,4 +1,4 @@
-"""Which code ran: commit and uncommitted changes, if the package lies in a git checkout of its own."""
+"""State of the code that ran: commit and uncommitted changes, if the package is in a git checkout of its own."""
 
 import os
 import subprocess
@@ -8,18 +8,18 @@ from typing import Any
 from espl_bench.utils.redaction import mask_text
 
 DIFF_LIMIT = 1_000_000
-"""Bytes of the diff that are kept."""
+"""Maximum bytes of the diff."""
 TIMEOUT_S = 5.0
-"""Of each git command."""
+"""Seconds for each git command."""
 UNTRACKED_LIMIT = 100
-"""Names of untracked files that are kept."""
+"""Maximum names of untracked files."""
 
 
 def checkout_state(root: Path) -> dict[str, Any] | None:
-    """Commit, whether anything differs from it, and the difference.
+    """Return the commit, whether anything differs from it, and the diff.
 
-    None without git, or if `root` is not the top of a checkout: a package installed inside somebody's project must not
-    take that project's commit for its own.
+    None without git, or if `root` is not the top of a checkout: a package installed inside another project must not report that project's
+    commit as its own.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     status = _git(root, "status", "--porcelain", "--untracked-files=all")
@@ -39,7 +39,7 @@ def checkout_state(root: Path) -> dict[str, Any] | None:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """A read-only git command's output, at most one byte more than `DIFF_LIMIT`; None if it fails or takes too long."""
+    """Return the output of a read-only git command, at most one byte more than `DIFF_LIMIT`; None if it fails or takes too long."""
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # e.g. a hook's GIT_DIR
     try:

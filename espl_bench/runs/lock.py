@@ -1,7 +1,7 @@
-"""One writer per run directory, by a POSIX record lock: the kernel drops it when its process dies, however it dies.
+"""Allow one writer per run directory, by a POSIX record lock: the kernel releases it when its process dies, however it dies.
 
-Unlike ``flock`` it is not inherited by forked workers, so an orphaned worker of a killed run does not keep it. It belongs
-to the process, not to a descriptor; therefore a second lock in the same process is refused here, by `_held`.
+Unlike ``flock`` it is not inherited by forked workers, so an orphaned worker of a killed run does not hold it. It belongs to the process,
+not to a descriptor, so `_held` is what refuses a second lock in the same process.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ def held(folder: Path) -> Generator[None]:
     """Hold the lock of a run directory. Raises RunTakenError naming the process that has it."""
     status = folder.stat()
     key = (status.st_dev, status.st_ino)
-    if key in _held:  # not even opened: closing any descriptor of the file would give up the lock
+    if key in _held:  # do not even open it: closing any descriptor of the file would release the lock
         raise _taken(folder, f"process {os.getpid()}, this one")
     try:
         descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
@@ -46,7 +46,7 @@ def _acquire(folder: Path, descriptor: int) -> None:
         raise _taken(folder, f"process {pid}" if pid else "another process") from error
     except OSError as error:
         raise RunDirError(f"{folder} cannot be locked ({error.strerror}); choose --out on another file system") from error
-    with suppress(OSError):  # on a full disk the lock holds all the same, only without the holder's number
+    with suppress(OSError):  # on a full disk the lock still works, only without the holder's process id
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 

@@ -1,6 +1,6 @@
 """Rows of `metrics.jsonl`, `timing.jsonl` and `evaluations.jsonl`: each type encodes and parses its own lines.
 
-A field without a default has been written by every version. Rows are written with `RunDir.append`.
+Every version has written the fields without a default. Rows are written with `RunDir.append`.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from espl_bench.types import Outcome, Split
 from espl_bench.utils.validation import parse_row
 
 STRICT = ConfigDict(strict=True, extra="forbid")
-"""Of a row: a number in quotation marks is a fault, and so is an unknown field."""
+"""Row configuration: a number in quotation marks is an error, and so is an unknown field."""
 
 Shares = Mapping[Outcome, float]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsRow:
-    """One iteration, in numbers that depend on the configuration alone."""
+    """Numbers of one iteration that depend on the configuration alone."""
 
     __pydantic_config__ = STRICT
 
@@ -37,14 +37,14 @@ class MetricsRow:
     population: int
     """Prompts alive."""
     shown: int
-    """The prompt that an evaluation would show."""
+    """Id of the prompt that an evaluation would show."""
     generated_tokens: int
     """Sampled in this iteration's rollouts."""
     train: Mapping[str, float | None]
-    """What the engine reports of its training step; empty for a method that does not train. None: not a finite number."""
+    """Metrics of the engine's training step; empty for a method that does not train. None: not a finite number."""
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the row's line."""
+        """Return the JSON object of the row's line."""
         return {
             "step": self.step,
             "reward": self.reward,
@@ -64,7 +64,7 @@ class MetricsRow:
 
 @dataclass(frozen=True, slots=True)
 class TimingRow:
-    """How long one iteration took."""
+    """Duration of one iteration."""
 
     __pydantic_config__ = STRICT
 
@@ -74,7 +74,7 @@ class TimingRow:
     """Sampled tokens, reflections included."""
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the row's line."""
+        """Return the JSON object of the row's line."""
         return asdict(self)
 
     @classmethod
@@ -85,7 +85,7 @@ class TimingRow:
 
 @dataclass(frozen=True, slots=True)
 class LearningCost:
-    """Counts of the ledger when an evaluation was made; the seconds are in the timing log."""
+    """Counts of the ledger at an evaluation; the seconds are in the timing log."""
 
     __pydantic_config__ = STRICT
 
@@ -100,7 +100,7 @@ class LearningCost:
 
     @classmethod
     def of(cls, totals: LedgerTotals) -> "LearningCost":
-        """What a ledger has counted so far, evaluations left out."""
+        """Take the counts of a ledger, without those of evaluations."""
         return cls(
             rollouts=totals.rollouts,
             generated_tokens=totals.generated_tokens,
@@ -118,21 +118,21 @@ class EvaluationRow:
     __pydantic_config__ = STRICT
 
     step: int
-    """Iterations that the evaluated state had behind it."""
+    """Iterations finished before the evaluation."""
     split: Split
     score: float
     """Mean reward, 0..1."""
     prompt_id: int
-    """The prompt that was shown."""
+    """Id of the shown prompt."""
     outcomes: Shares
     """Share of each outcome that occurred."""
     spent: LearningCost | None = None
     """None in rows older than the field."""
     measures: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
-    """What the environment reports beside the score, means over samples; not written if empty. None: not a finite number."""
+    """Further numbers from the environment, means over samples; not written if empty. None: not a finite number."""
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the row's line."""
+        """Return the JSON object of the row's line."""
         return {
             "step": self.step,
             "split": self.split.value,
@@ -150,17 +150,17 @@ class EvaluationRow:
 
 
 def read_metrics(run: RunDir) -> list[MetricsRow]:
-    """One row per iteration. Raises RunDirError naming the line that is damaged."""
+    """Read one row per iteration. Raises RunDirError naming the damaged line."""
     return run.read_log(Log.METRICS, MetricsRow.parse)
 
 
 def read_timing(run: RunDir) -> list[TimingRow]:
-    """One row per iteration. Raises RunDirError naming the line that is damaged."""
+    """Read one row per iteration. Raises RunDirError naming the damaged line."""
     return run.read_log(Log.TIMING, TimingRow.parse)
 
 
 def read_evaluations(run: RunDir) -> list[EvaluationRow]:
-    """In the order in which they were made. Raises RunDirError naming the line that is damaged."""
+    """Read the rows in the order of the evaluations. Raises RunDirError naming the damaged line."""
     return run.read_log(Log.EVALUATIONS, EvaluationRow.parse)
 
 

@@ -1,4 +1,4 @@
-"""The append-only logs of a run: which there are, how long they are, and how they are brought back to a committed size."""
+"""The append-only logs of a run: their names, their sizes, and truncation to a committed size."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ from espl_bench.utils.jsonl import RESTORE
 
 
 class Log(StrEnum):
-    """What is logged, and where."""
+    """The logs of a run."""
 
     METRICS = "metrics"
     """Numbers of each iteration that depend on the configuration alone: no seconds, so that they reproduce."""
@@ -19,20 +19,20 @@ class Log(StrEnum):
     POPULATION = "population"
     """Events: a prompt was born, rated, or rejected."""
     EVALUATIONS = "evaluations"
-    """Scores on the way and at the end."""
+    """Scores during the run and at its end."""
 
     def path(self, run: Path) -> Path:
-        """The file inside a run directory."""
+        """Return the file inside a run directory."""
         return run / f"{self}.jsonl"
 
 
 def sizes(run: Path) -> dict[Log, int]:
-    """Bytes of each log now; 0 for one that does not exist."""
+    """Return the current size of each log in bytes; 0 for one that does not exist."""
     return {log: path.stat().st_size if (path := log.path(run)).exists() else 0 for log in Log}
 
 
 def check(run: Path, committed: Mapping[Log, int]) -> None:
-    """Raise RunDirError if a log is shorter than what was committed of it."""
+    """Raise RunDirError if a log is shorter than its committed size."""
     now = sizes(run)
     for log, size in committed.items():
         if now[log] < size:
@@ -41,7 +41,7 @@ def check(run: Path, committed: Mapping[Log, int]) -> None:
 
 
 def cut(run: Path, committed: Mapping[Log, int]) -> None:
-    """Bring every log back to its committed size."""
+    """Truncate every log to its committed size."""
     now = sizes(run)
     for log, size in committed.items():
         if now[log] > size or not log.path(run).exists():

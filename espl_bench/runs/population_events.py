@@ -30,12 +30,12 @@ class BornEvent:
     evidence: tuple[Evidence, ...]
     """The edits that made it."""
     acceptance: str = ""
-    """The numbers that an acceptance rule admitted it by; written down only if there are any."""
+    """The numbers that an acceptance rule admitted it by; written only if there are any."""
     event: Literal["born"] = "born"
 
     @classmethod
     def of(cls, step: int, prompt: SystemPrompt, child: Child | None) -> "BornEvent":
-        """The birth of a prompt; `child` is None for the first one."""
+        """Record the birth of a prompt; `child` is None for the first one."""
         return cls(
             step=step,
             id=prompt.id,
@@ -64,11 +64,11 @@ class RatedEvent:
     means: Mapping[int, float]
     """Prompt → its mean reward in this iteration."""
     ratings: Mapping[int, tuple[float, float]]
-    """Prompt → mu and sigma from now on."""
+    """Prompt → mu and sigma after this iteration."""
     event: Literal["rated"] = "rated"
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the event's line."""
+        """Return the JSON object of the event's line."""
         means = {str(prompt): mean for prompt, mean in self.means.items()}
         ratings = {str(prompt): list(rating) for prompt, rating in self.ratings.items()}
         return {"event": self.event, "step": self.step, "means": means, "ratings": ratings}
@@ -90,7 +90,7 @@ class RejectedEvent:
     event: Literal["rejected"] = "rejected"
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the event's line."""
+        """Return the JSON object of the event's line."""
         return asdict(self)
 
 
@@ -103,7 +103,7 @@ def parse_event(line: bytes) -> PopulationEvent:
 
 
 def read_events(run: RunDir) -> list[PopulationEvent]:
-    """In the order in which they happened. Raises RunDirError naming the line that is damaged."""
+    """Read the events in order. Raises RunDirError naming the damaged line."""
     return run.read_log(Log.POPULATION, parse_event)
 
 

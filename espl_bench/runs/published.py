@@ -1,7 +1,7 @@
 """One published run as a small JSON file: its summary, where it comes from, and the outcome of every test sample.
 
-A run directory is tens of megabytes and stays with whoever ran it. What stands here is what a reader needs to compute every
-statistic again and to know what was run: the resolved configuration, code, packages and data, without folders of the machine it ran on.
+A run directory has tens of megabytes and stays on the machine that ran it. The file has everything needed to recompute every statistic and
+to know what was run: the resolved configuration, code, packages and data, without that machine's folders.
 """
 
 import hashlib
@@ -20,32 +20,32 @@ from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/result/1"
 SUFFIX = ".result.json"
-"""How the name of a published run ends."""
+"""Suffix of the file name of a published run."""
 
 
 class ResultOrigin(FrozenRecord):
-    """Where the numbers come from, as far as it matters to somebody who runs it again."""
+    """Origin of the numbers, as far as it matters for running it again."""
 
     espl_bench: str
-    """Version."""
+    """Version of the package."""
     started_utc: str
     commit: str | None
-    """Of the checkout that ran; None if it was installed."""
+    """Commit of the checkout that ran; None if the package was installed."""
     diff_sha256: str | None
-    """Of the uncommitted changes; None if there were none."""
+    """Hash of the uncommitted changes; None if there were none."""
     python: str
     system: str
     """Operating system, without the build of its kernel."""
     packages: dict[str, str | None]
     hardware: dict[str, Any]
     model_sha256: str | None
-    """Of weights, configuration and tokenizer together; None for a model that is only named."""
+    """Hash of weights, configuration and tokenizer together; None for a model that is only named."""
     facts: dict[str, Any]
     """Data sets, endpoints and prices."""
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> "ResultOrigin":
-        """From a run's provenance.json."""
+        """Extract it from a run's provenance.json."""
         git: Mapping[str, Any] = provenance["git"] or {}
         model: Mapping[str, Any] = provenance["model"]["fingerprint"] or {}
         diff: str = git.get("diff") or ""
@@ -69,7 +69,7 @@ class RegradedResult(FrozenRecord):
     rollouts: int
     files: int
     test_rollouts_sha256: str
-    """Of the file that holds the test's rollouts: whoever has it has the published one."""
+    """Hash of the file with the test's rollouts, to recognise the published one."""
 
 
 class PublishedResult(BaseModel):
@@ -80,29 +80,29 @@ class PublishedResult(BaseModel):
     schema_: Literal["espl-bench/result/1"] = Field(default=SCHEMA, alias="schema")
     summary: Summary
     config: dict[str, Any]
-    """Fully resolved. Of files and folders the name alone."""
+    """Fully resolved. Files and folders are reduced to their names."""
     origin: ResultOrigin
     regraded: RegradedResult
     sample_outcomes: tuple[tuple[Outcome, ...], ...]
-    """Of the test, items x samples, as `summary.sample_scores`."""
+    """Outcomes of the test, items x samples, like `summary.sample_scores`."""
 
     @property
     def file_name(self) -> str:
-        """As it lies in a study's folder."""
+        """Return its file name in a study's folder."""
         return self.summary.run_id + SUFFIX
 
     @property
     def cell(self) -> tuple[str, str, int, int, str, int]:
-        """What may be published once in a study: one seed of one row of one test."""
+        """Return the key that must be unique in a study: one seed of one row of one test."""
         run = self.summary
         return (run.environment, run.model, run.k, run.n_items, run.row, run.seed)
 
     def to_json(self) -> str:
-        """The file's text: indented, with one line for the samples of an item."""
+        """Return the file's text: indented, with one line for the samples of an item."""
         return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores", "sample_outcomes"))
 
     def faults(self) -> Iterator[str]:
-        """Every way in which the record contradicts itself."""
+        """Yield every way in which the record contradicts itself."""
         run = self.summary
         shape = [len(row) for row in run.sample_scores]
         if shape != [run.k] * run.n_items or [len(row) for row in self.sample_outcomes] != shape:
@@ -114,14 +114,14 @@ class PublishedResult(BaseModel):
         if run.outcomes != {name: number / (run.n_items * run.k) for name, number in counts.items()}:
             yield "the shares of outcomes are not those of its samples"
         said = {"env": run.env, "seed": run.seed, "steps": run.steps, "control": run.control, "eval_samples": run.k}
-        if run.steps == 0:  # of a method that learns nothing, whatever its configuration says
+        if run.steps == 0:  # for a method that learns nothing, whatever its configuration says
             said.pop("steps")
         if differing := [name for name, value in said.items() if self.config.get(name) != value]:
             yield f"summary and configuration differ in {', '.join(differing)}"
 
 
 def without_folders(value: Any) -> Any:
-    """The same JSON value, every absolute path in it reduced to the name of its file or folder."""
+    """Return the same JSON value with every absolute path reduced to the name of its file or folder."""
     if isinstance(value, dict):
         return {key: without_folders(item) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Rows of rollout files: one line per rollout, with what is needed to read it, token by token too, and to replay it.
+"""Rows of rollout files: one line per rollout, with everything needed to read it, even token by token, and to replay it.
 
 The recorder writes them; reports and `show` read them with `RunDir.read_rollouts`, `verify` with `read_stored`.
 """
@@ -24,14 +24,14 @@ from espl_bench.utils.jsonl import InvalidRowError
 from espl_bench.utils.validation import parse_row
 
 IMPROBABLE = 99_999
-"""Stands for the surprisal of a token whose log-probability is not a finite number."""
+"""Surprisal of a token whose log-probability is not a finite number."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutRow:
-    """One rollout. Fields with a default are missing in rows older than they are, or where there is nothing to say."""
+    """One rollout. Fields with a default are missing in older rows, or if they would be empty."""
 
-    # Not strict: an environment of a user's may give a number for an answer, or True for a reward.
+    # Not strict: a user's environment may return a number as an answer, or True as a reward.
     __pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     problem_id: str
@@ -39,11 +39,11 @@ class RolloutRow:
     answer: str
     prompt_id: int
     slot: int
-    """Which of the groups of this problem and prompt in one iteration."""
+    """Index among the groups of this problem and prompt in one iteration."""
     sample: int
-    """Which of its group's rollouts."""
+    """Index among its group's rollouts."""
     turns: tuple[str, ...]
-    """What the policy said, turn by turn; nothing if the environment could not begin."""
+    """The policy's texts, turn by turn; empty if the environment could not begin."""
     reward: float
     outcome: Outcome
     stop_reason: StopReason | None
@@ -51,21 +51,21 @@ class RolloutRow:
     generated_tokens: int
     error: str | None
     lengths: tuple[tuple[int, ...], ...] = ()
-    """Turn by turn, characters of each token; empty where they are not known."""
+    """Characters of each token, turn by turn; empty if unknown."""
     surprisals: tuple[tuple[int, ...], ...] = ()
-    """Turn by turn, -log p of each token in hundredths of a nat; empty where they are not known."""
+    """-log p of each token in hundredths of a nat, turn by turn; empty if unknown."""
     heard: tuple[tuple[Observation, ...], ...] = ()
-    """What was replied to each turn but the last."""
+    """Replies to each turn but the last."""
     segments: int = 1
-    """Token sequences that it was split into, because the chat template would not extend what stood before."""
+    """Number of token sequences; more than one if the chat template could not be extended."""
     limit: Limit | None = None
-    """What ended it, if a limit did."""
+    """The limit that ended it, if one did."""
     measures: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
-    """What the environment reports beside the reward. None: not a finite number."""
+    """Further numbers from the environment. None: not a finite number."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, slot: int) -> "RolloutRow":
-        """The row of one rollout."""
+        """Convert one rollout."""
         turns = trajectory.turns
         return cls(
             problem_id=trajectory.problem.id,
@@ -89,7 +89,7 @@ class RolloutRow:
         )
 
     def encode(self) -> dict[str, Any]:
-        """The JSON object of the row's line."""
+        """Return the JSON object of the row's line."""
         row: dict[str, Any] = {
             "problem_id": self.problem_id,
             "question": self.question,
@@ -125,7 +125,7 @@ _ADAPTER = TypeAdapter(RolloutRow)
 
 
 def read_stored(path: Path) -> Iterator[RolloutRow | InvalidRowError]:
-    """The lines of a file, in order, or why one cannot be used. Raises OSError if the file cannot be read."""
+    """Yield the rows of a file, in order, or why a line cannot be used. Raises OSError if the file cannot be read."""
     with path.open("rb") as file:
         for line in file:
             try:
@@ -137,7 +137,7 @@ def read_stored(path: Path) -> Iterator[RolloutRow | InvalidRowError]:
 
 
 def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[RolloutRow]:
-    """The rollouts of an iteration or an evaluation as they are stored."""
+    """Convert the rollouts of an iteration or an evaluation."""
     seen: dict[tuple[int, str], int] = {}
     rows: list[RolloutRow] = []
     for group in groups_KP:
@@ -148,5 +148,5 @@ def rollout_rows(groups_KP: Sequence[TrajectoryGroup]) -> list[RolloutRow]:
 
 
 def _surprisals(completion: Completion) -> tuple[int, ...]:
-    """Hundredths are fine enough to look at, and half as long as the numbers themselves."""
+    """Round to hundredths of a nat: precise enough to look at, and half as long as the full numbers."""
     return tuple(round(-100 * logprob) if math.isfinite(logprob) else IMPROBABLE for logprob in completion.logprobs_T)

@@ -1,4 +1,4 @@
-"""A run directory: everything a run leaves on disk, and the way back to its last commit after a crash.
+"""A run directory: everything a run leaves on disk, and recovery to its last commit after a crash.
 
     config.json  provenance.json  formats.json     written once, at the start
     metrics.jsonl  timing.jsonl  population.jsonl  evaluations.jsonl     append-only
@@ -7,9 +7,9 @@
     checkpoints/step_000012/         see checkpoints.py; the newest two
     summary.json                     written once, at the end
 
-A step N is the state after N iterations; ``rollouts/step_N`` holds the rollouts that led to it, so the first is 1, and
-``rollouts/test_N`` those of an evaluation of it, which comes after its commit.
-A run killed at any moment goes on from its last commit: `rewind` takes back whatever was written since.
+A step N is the state after N iterations; ``rollouts/step_N`` holds the rollouts that led to it, so the first is 1, and ``rollouts/test_N``
+those of an evaluation of it, which comes after its commit. A run killed at any moment resumes from its last commit: `rewind` undoes
+everything written since.
 """
 
 import json
@@ -42,18 +42,18 @@ CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
 DATA_FACTS = "data"
-"""Key of provenance's facts under which an environment's data stand."""
+"""Key in provenance's facts for an environment's data."""
 IDENTITY = "identity"
-"""Key inside these: split → hash."""
+"""Key in the data facts: split → hash."""
 GIVEN_FACTS = "given"
-"""Key of provenance's facts under which the objects are named that a run was started with from Python."""
+"""Key in provenance's facts for the objects that a run was started with from Python."""
 SHOWN_WIDTH = 60
-"""Characters of a value in a message."""
+"""Maximum characters of a value in a message."""
 
 TRAINING = "step"
-"""What the file names of training rollouts begin with, where those of an evaluation have its split."""
+"""Prefix of the file names of training rollouts; those of an evaluation have its split."""
 TRIAL: Final = "trial"
-"""The same of rollouts that children were judged by before they joined."""
+"""The same for rollouts that children were judged by before they joined."""
 RolloutKind = Split | Literal["trial"] | None
 """None: training."""
 KINDS: Final[tuple[RolloutKind, ...]] = (None, *Split, TRIAL)
@@ -62,7 +62,7 @@ Row = TypeVar("Row")
 
 
 class RunDir:
-    """One run on disk. Whoever writes holds `lock`; reading needs none. A full disk raises RunDirError everywhere."""
+    """One run on disk. A writer holds `lock`; reading needs no lock. A full disk raises RunDirError everywhere."""
 
     def __init__(self, path: Path) -> None:
         """Use `create` or `open`."""
@@ -72,10 +72,10 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, provenance: Mapping[str, Any]) -> "RunDir":
-        """Make the folder, its parents too, and describe the run in it.
+        """Create the folder, including parents, and describe the run in it.
 
         Raises:
-            RunDirError: the folder holds a run already, is no folder, or cannot be written.
+            RunDirError: the folder already holds a run, is not a folder, or cannot be written.
         """
         run = cls(path)
         if os.path.isfile(path):
@@ -97,14 +97,14 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """An existing run. Raises RunDirError if the folder holds none, or one that a later version of the package wrote."""
+        """Open an existing run. Raises RunDirError if the folder holds none, or one of a later version of the package."""
         if not os.path.isfile(path / CONFIG):
             raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
         formats.check(path)
         return cls(path)
 
     def config(self) -> RunConfig:
-        """The configuration the run was started with. Raises UsageError if the file is damaged."""
+        """Read the configuration the run was started with. Raises UsageError if the file is damaged."""
         return read_config(self.path / CONFIG)
 
     def refuse_changes(self, config: RunConfig) -> None:
@@ -123,7 +123,7 @@ class RunDir:
         """Raise UsageError, naming each split that differs, unless the run was started on these items.
 
         Args:
-            identity: as `TextEnv.data_identity` gives it; empty for an environment that makes its items itself.
+            identity: as returned by `TextEnv.data_identity`; empty for an environment that generates its items itself.
         """
         if not identity:
             return
@@ -138,7 +138,7 @@ class RunDir:
             raise UsageError(f"{self.path} was started on other data: {', '.join(changed)}; {remedy}")
 
     def facts(self) -> Mapping[str, Any]:
-        """What provenance keeps of data, models and objects. Raises RunDirError if the file is damaged."""
+        """Read the facts about data, models and objects in provenance. Raises RunDirError if the file is damaged."""
         path = self.path / PROVENANCE
         try:
             return json.loads(path.read_bytes()).get("facts", {})
@@ -146,17 +146,17 @@ class RunDir:
             raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other writers out. Raises RunDirError naming the process that is writing already."""
+        """Keep other writers out. Raises RunDirError naming the process that is already writing."""
         return lock.held(self.path)
 
     def append(self, log: Log, row: Mapping[str, Any]) -> None:
-        """Add one row to a log and hand it to the operating system; `commit` makes it durable."""
+        """Append one row to a log and pass it to the operating system; `commit` makes it durable."""
         data = jsonl.encode(row)
         with self._writing(log.path(self.path)):
             atomic_io.append(log.path(self.path), data)
 
     def read_log(self, log: Log, parse: Callable[[bytes], Row]) -> list[Row]:
-        """All rows of a log, in order, each line as `parse` reads it. Raises RunDirError naming the line that is broken."""
+        """Read all rows of a log, in order, each line with `parse`. Raises RunDirError naming the broken line."""
         return jsonl.read_rows(log.path(self.path), parse, torn_remedy=f"{self._resume} cuts it off")
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]], split: RolloutKind = None) -> None:
@@ -167,7 +167,7 @@ class RunDir:
             atomic_io.write_atomic(path, lines)
 
     def read_rollouts(self, step: int, parse: Callable[[bytes], Row], split: RolloutKind = None) -> list[Row]:
-        """The rollouts of one iteration or evaluation, each line as `parse` reads it.
+        """Read the rollouts of one iteration or evaluation, each line with `parse`.
 
         Raises RunDirError if there are none, or a line is broken.
         """
@@ -179,7 +179,7 @@ class RunDir:
         return jsonl.read_rows(path, parse)
 
     def rollout_steps(self, split: RolloutKind = None) -> list[int]:
-        """Steps that have training rollouts, or those of an evaluation of `split`, on disk, ascending."""
+        """Return the steps with training rollouts, or with those of an evaluation of `split`, on disk, ascending."""
         kind = split or TRAINING
         found = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
         return sorted(int(match[1]) for match in found if match)
@@ -189,8 +189,8 @@ class RunDir:
 
         Args:
             step: iterations finished; committing the newest step again replaces it.
-            population: as `Population.to_json` gives it.
-            ledger: what was spent so far.
+            population: as returned by `Population.to_json`.
+            ledger: counts so far.
             save: writes the engine's files into an existing empty folder.
 
         Raises:
@@ -203,21 +203,21 @@ class RunDir:
             await checkpoints.write(self._checkpoints, step, population, ledger, sizes, save)
 
     def last_commit(self) -> Checkpoint | None:
-        """The newest checkpoint, verified; None if the run was killed before its first.
+        """Return the newest checkpoint, verified; None if the run was killed before its first.
 
-        Raises CheckpointError naming the file that is missing or damaged, and how to go on.
+        Raises CheckpointError naming the file that is missing or damaged, and how to continue.
         """
         return checkpoints.newest(self._checkpoints)
 
     def rewind(self, commit: Checkpoint) -> None:
-        """Take back everything written after a commit; the logs are then the bytes they were.
+        """Undo everything written after a commit; the logs then have the same bytes as at the commit.
 
         Raises RunDirError, changing nothing, if a log has lost committed rows.
         """
         self._rewind(commit.step, commit.log_sizes)
 
     def restart(self) -> None:
-        """Take back everything but what was written at the start: the way on for a run killed before its first commit."""
+        """Undo everything except the initial files, for a run killed before its first commit."""
         self._rewind(-1, dict.fromkeys(Log, 0))
 
     def _rewind(self, step: int, sizes: Mapping[Log, int]) -> None:
@@ -240,7 +240,7 @@ class RunDir:
             atomic_io.write_atomic(path, [atomic_io.encode_text(summary.to_json())])
 
     def summary(self) -> Summary:
-        """The run's result. Raises RunDirError if it has none yet."""
+        """Read the run's result. Raises RunDirError if it has none yet."""
         return read_summary(self.path / SUMMARY)
 
     @property
@@ -248,16 +248,16 @@ class RunDir:
         return f"`espl-bench resume {shlex.quote(str(self.path))}`"
 
     def rollout_paths(self) -> list[Path]:
-        """The files of all stored rollouts."""
+        """Return the files of all stored rollouts."""
         return [self.rollout_path(step, split) for split in KINDS for step in self.rollout_steps(split)]
 
     def rollout_path(self, step: int, split: RolloutKind = None) -> Path:
-        """Where the rollouts of an iteration, or of an evaluation, are or would be."""
+        """Return the path of the rollouts of an iteration or of an evaluation, existing or not."""
         return self._rollouts / f"{split or TRAINING}_{step:06d}.jsonl"
 
     @contextmanager
     def _writing(self, path: Path) -> Generator[None]:
-        """Tell a failure to write as one line: what was being written, what is safe, how to go on."""
+        """Turn a failure to write into one line: what was being written, what is safe, how to continue."""
         try:
             yield
         except (OSError, SafetensorError) as error:
@@ -279,7 +279,7 @@ _ABSENT = object()
 
 
 def _leaves(value: object, name: str = "") -> dict[str, object]:
-    """Leaves of nested dicts and lists by dotted name."""
+    """Flatten nested dicts and lists to leaves by dotted name."""
     if isinstance(value, dict):
         items = cast(dict[str, object], value).items()
     elif isinstance(value, list):
@@ -290,7 +290,7 @@ def _leaves(value: object, name: str = "") -> dict[str, object]:
 
 
 def _change(old: object, new: object) -> str:
-    """``old -> new``; of long values, the part that differs."""
+    """Format ``old -> new``; for long values, only the part that differs."""
     before, after = _shown(old), _shown(new)
     if max(len(before), len(after)) > SHOWN_WIDTH:
         same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))

@@ -1,4 +1,4 @@
-"""`summary.json`: what a finished run says of itself, the unit that tables and comparisons are made of."""
+"""`summary.json`: the result of a finished run, the unit of tables and comparisons."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SCHEMA = "espl-bench/summary/2"
 
 
 class CurvePoint(FrozenRecord):
-    """One evaluation on the way."""
+    """One evaluation during the run."""
 
     step: int
     split: Literal["validation", "test"]
@@ -33,14 +33,14 @@ class Summary(BaseModel):
     run_id: str
     method: str
     control: str | None = None
-    """What was taken away, if the run is a control."""
+    """Name of the control, if the run is one."""
     env: str
     env_options: dict[str, Any]
-    """What the environment was made with, where it differs from its defaults; part of what makes runs comparable."""
+    """Options of the environment that differ from its defaults; runs with different ones cannot be compared."""
     model: str
     engine: str
     editor_model: str | None = None
-    """Who wrote the reflections, if not the run's own model."""
+    """The model that wrote the reflections, if not the run's own."""
     seed: int
     steps: int
     score: float
@@ -52,26 +52,26 @@ class Summary(BaseModel):
     outcomes: dict[str, float]
     """Share of each outcome among the test samples."""
     training_outcomes: dict[str, float] = Field(default_factory=dict)
-    """The same among the training rollouts; empty for a method that makes none."""
+    """The same for the training rollouts; empty for a method that makes none."""
     sample_scores: tuple[tuple[float, ...], ...]
-    """Rewards of the test, items x samples, items in order: what intervals, pairs and pass@k need."""
+    """Rewards of the test, items x samples, items in order, for intervals, pairs and pass@k."""
     measures: dict[str, float] = Field(default_factory=dict)
-    """What the environment reports of the test beside the score, e.g. ``f1``; means over samples."""
+    """Further numbers of the test from the environment, e.g. ``f1``; means over samples."""
     ledger: LedgerTotals
     cost_usd: float | None = None
-    """The ledger's tokens at list prices, as far as endpoints were asked; None if none was, or a model has no price."""
+    """Price of the ledger's tokens at endpoints, at list prices; None if no endpoint was used, or a model has no price."""
     curve: tuple[CurvePoint, ...]
     shown_prompt: tuple[str, ...]
-    """The principles the final test was made with."""
+    """The principles of the prompt in the final test."""
     quotes: tuple[str, ...] = ()
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
-    """Split → hash of its items, as in provenance; empty for an environment that makes its items itself."""
+    """Split → hash of its items, as in provenance; empty for an environment that generates its items itself."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_interval(cls, record: Any) -> Any:
-        """An interval in the file is that of the version that wrote it; it is computed anew."""
+        """Drop the interval from the file, which another version may have computed; it is computed again."""
         return (
             {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
         )
@@ -79,7 +79,7 @@ class Summary(BaseModel):
     @computed_field
     @property
     def ci95(self) -> tuple[float, float]:
-        """Over the items of this one run (`stats.mean_interval`), to six digits; it knows nothing of other seeds."""
+        """Return the interval over the items of this one run (`stats.mean_interval`), to six digits; it ignores other seeds."""
         from espl_bench.stats import mean_interval
 
         low, high = mean_interval([self.item_scores])
@@ -87,29 +87,29 @@ class Summary(BaseModel):
 
     @property
     def row(self) -> str:
-        """Whose row of a table the run belongs to: its method, and what was taken away from it."""
+        """Return the table row the run is grouped under: its method, and the control if any."""
         return f"{self.method} ({self.control})" if self.control else self.method
 
     @property
     def environment(self) -> str:
-        """The environment with its options, as in ``rulebook(world=3)``: runs compare only within one."""
+        """Return the environment with its options, as in ``rulebook(world=3)``: only runs with the same one compare."""
         options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
         return f"{self.env}({options})" if options else self.env
 
     @property
     def item_scores(self) -> tuple[float, ...]:
-        """Mean reward of each test item."""
+        """Return the mean reward of each test item."""
         return tuple(sum(row) / len(row) for row in self.sample_scores)
 
     def to_json(self) -> str:
-        """The file's text: indented, with one line for the samples of an item."""
+        """Return the file's text: indented, with one line for the samples of an item."""
         return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores",))
 
 
 def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:
-    """JSON with an indent of two, in which each row of the named tables (lists of lists) takes one line.
+    """Encode JSON with an indent of two, with one line for each row of the named tables (lists of lists).
 
-    The tables are written in where their empty lists stand. Inside a string a quotation mark is escaped, so no text looks like one.
+    The tables are inserted in place of their empty lists. Quotation marks in strings are escaped, so no text can look like such a list.
     """
     tables: dict[str, Any] = {}
 
@@ -143,4 +143,4 @@ def read_summary(path: Path) -> Summary:
         if first["loc"] == ("schema",) and first["type"] == "literal_error":
             found = f"its schema is '{first['input']}', not '{SCHEMA}'"
             raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
-        raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it anew") from error
+        raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it again") from error

@@ -1,4 +1,4 @@
-"""A run as its own files tell it: what `espl-bench show` looks at. Reads a finished run, or one that is still going."""
+"""A run as read from its own files, for `espl-bench show`. The run may be finished or still going."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,13 +28,13 @@ class PromptView:
     principles: tuple[str, ...]
     rating: Rating
     matches: int
-    """Rankings it has taken part in."""
+    """Number of rankings it took part in."""
     mean_reward: float | None
-    """In the last step it was rolled out in; None before the first."""
+    """Mean reward in the last step it was rolled out in; None before the first."""
     evidence: tuple[Evidence, ...]
-    """The edits that made it, each with what it was based on."""
+    """The edits that made it, each with its basis."""
     lives: bool
-    """Whether it is among the newest that may be selected."""
+    """True if it is among the newest that may be selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,21 @@ class RunView:
     prompts: tuple[PromptView, ...]
     """In order of birth."""
     shown_id: int
-    """The prompt that stands for the method now."""
+    """Id of the prompt that an evaluation would show now."""
     rejected: Mapping[str, int]
-    """``mutation: no_contrast`` → how many children were not born for this reason."""
+    """``mutation: no_contrast`` → number of children rejected for this reason."""
     evaluations: tuple[EvaluationRow, ...]
     training_outcomes: Mapping[str, float]
     """Share of each outcome among the training rollouts."""
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with the figures, one line each."""
+        """Return warnings about the figures, one line each."""
         tests = [row.outcomes for row in self.evaluations if row.split is Split.TEST]
         return warnings_of(tests[-1] if tests else {}, self.training_outcomes)
 
     def prompt(self, prompt_id: int) -> PromptView:
-        """A prompt by id. Raises RunDirError if the log does not know it."""
+        """Return a prompt by id. Raises RunDirError if it is not in the log."""
         for prompt in self.prompts:
             if prompt.id == prompt_id:
                 return prompt
@@ -91,11 +91,11 @@ def read_view(run: RunDir) -> RunView:
 
 
 class UnbornError(ValueError):
-    """An event of a population log is about a prompt that no earlier event names: which line, and which prompt."""
+    """An event is about a prompt that no earlier event names; the message gives the line and the prompt."""
 
 
 def replay(events: Iterable[PopulationEvent], population_size: int) -> tuple[tuple[PromptView, ...], dict[str, int]]:
-    """The prompts and the counts of rejected children that a population log tells of. The newest `population_size` live.
+    """Return the prompts and the counts of rejected children of a population log. The newest `population_size` live.
 
     Raises UnbornError.
     """
@@ -131,7 +131,7 @@ def _born(event: BornEvent) -> PromptView:
 
 
 def _rate(prompts: dict[int, PromptView], event: RatedEvent) -> None:
-    """One ranking. A lone prompt is rolled out, but ranked against nobody."""
+    """Apply one ranking. A lone prompt is rolled out, but not ranked."""
     ranked = len(event.means) > 1
     for key, mean in event.means.items():
         prompts[key] = replace(prompts[key], mean_reward=mean, matches=prompts[key].matches + ranked)
@@ -140,12 +140,12 @@ def _rate(prompts: dict[int, PromptView], event: RatedEvent) -> None:
 
 
 def by_rating(prompts: Iterable[PromptView]) -> list[PromptView]:
-    """Best first by mu - 2 sigma, the older first of equals."""
+    """Sort by mu - 2 sigma, best first; of equals, the older first."""
     return sorted(prompts, key=lambda prompt: (-conservative(prompt.rating, 2.0), prompt.id))
 
 
 def ancestry(prompts: Sequence[PromptView]) -> frozenset[int]:
-    """The living prompts and everything they descend from by first parent."""
+    """Return the ids of living prompts and of all their ancestors by first parent."""
     parents = {prompt.id: prompt.parents[:1] for prompt in prompts}
     kept: set[int] = set()
     for prompt in prompts:
@@ -157,7 +157,7 @@ def ancestry(prompts: Sequence[PromptView]) -> frozenset[int]:
 
 
 def children(prompts: Sequence[PromptView], kept: Collection[int]) -> dict[int, list[int]]:
-    """First parent → children among `kept`, the one with most descendants first (of equals the older)."""
+    """Map first parent to its children among `kept`, the one with most descendants first; of equals, the older."""
     found: dict[int, list[int]] = {prompt.id: [] for prompt in prompts}
     weight = dict.fromkeys(found, 1)
     for prompt in sorted(prompts, key=lambda prompt: -prompt.id):  # a child's id is larger than its parents'

@@ -78,7 +78,7 @@ def _finished(
     budget: Budget,
     stop: StopSignal | None,
 ) -> Summary:
-    """The result of one run of a comparison: read, or brought to its end."""
+    """Return the result of one run of a comparison, running it to its end if necessary."""
     if (folder / SUMMARY).exists():
         return RunDir.open(folder).summary()
     engine = open_engine(config) if open_engine else None

@@ -86,7 +86,7 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
 
 
 def _fields(body: str) -> Mapping[str, Any]:
-    """One JSON object. Raises _UnreadableError."""
+    """Parse one JSON object. Raises _UnreadableError."""
     if len(body) > MAX_CHARACTERS:
         raise _UnreadableError(f"a call of more than {MAX_CHARACTERS} characters")
     try:

@@ -60,7 +60,7 @@ class ToolSpec:
 
     @property
     def signature(self) -> str:
-        """The arguments in a few words."""
+        """Return the arguments in a few words."""
         return ", ".join(f"{parameter.name} ({parameter.kind})" for parameter in self.parameters) or "no arguments"
 
     def schema(self) -> dict[str, Any]:

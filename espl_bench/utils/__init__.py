@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of the method."""
+"""Small helpers, independent of the method."""

@@ -1,6 +1,6 @@
 """Write to disk so that a file is whole or absent, even after a crash or on a full disk.
 
-Everything here raises plain ``OSError``; the caller (run_dir.py) adds which run it was.
+Everything here raises plain ``OSError``; the caller (run_dir.py) names the run.
 """
 
 import errno
@@ -18,7 +18,7 @@ TEMP_PREFIX = ".part-"
 """Name prefix of everything unfinished. Files with it may be deleted at any time."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The disk, the user's quota, or the largest allowed file is full."""
+"""Errors of a full disk, an exhausted quota, or a file size limit."""
 
 _RUST_ERRNO = re.compile(r"os error (\d+)")
 

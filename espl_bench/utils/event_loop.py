@@ -1,4 +1,4 @@
-"""Run a coroutine to its end from synchronous code, also where an event loop is running already, as in a notebook."""
+"""Run a coroutine to its end from synchronous code, even inside a running event loop, as in a notebook."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 WAKE_S = 0.5
-"""Seconds after which a waiting thread looks up: a signal that another thread received is handled only then."""
+"""Seconds after which a waiting thread wakes up: a signal that another thread received is handled only then."""
 
 
 def run_to_end(work: Coroutine[Any, Any, Result], on_interrupt: Callable[[], None]) -> Result:
     """Return what the coroutine returns.
 
-    Runs it in this thread, or in a thread of its own if this one has a running event loop, which waits meanwhile. Signals reach the
-    main thread only, so in the second case Ctrl-C calls `on_interrupt`, and the coroutine is waited for; a second Ctrl-C is raised.
+    Runs it in this thread; if this thread has a running event loop, in another thread, while this one waits. Signals reach the main thread
+    only, so in the second case Ctrl-C calls `on_interrupt`, and the coroutine is waited for; a second Ctrl-C is raised.
     """
     try:
         asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Formatting shared by all screens: numbers, and sanitized text that a model wrote.
 
-Principles and responses look like ``[G0] dax larger``, which rich would take for markup, and may hold control
-characters that move a terminal's cursor. Whatever a model wrote goes through :func:`plain`.
+Principles and responses look like ``[G0] dax larger``, which rich would take for markup, and may hold control characters that move a
+terminal's cursor. All text from a model goes through :func:`plain`.
 """
 
 import unicodedata

@@ -1,6 +1,6 @@
 """JSON lines in one canonical encoding, and a reader that names the broken line.
 
-The same rows give the same bytes, so that the logs of a resumed run can be compared with those of an unbroken one.
+The same rows give the same bytes, so that the logs of a resumed run can be compared with those of an uninterrupted one.
 """
 
 import json
@@ -31,11 +31,11 @@ Row = TypeVar("Row")
 
 
 class InvalidRowError(ValueError):
-    """A line is not a row of its kind: why, in a few words."""
+    """A line is not a valid row; the message says why, in a few words."""
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The JSON object of one line. Raises InvalidRowError."""
+    """Parse the JSON object of one line. Raises InvalidRowError."""
     try:
         row: object = json.loads(line)
     except ValueError as error:
@@ -46,7 +46,7 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def read_rows(path: Path, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE) -> list[Row]:
-    """All rows of a log or of a rollout file, in order.
+    """Read all rows of a log or of a rollout file, in order.
 
     Args:
         path: the file.

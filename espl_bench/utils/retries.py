@@ -1,21 +1,21 @@
-"""When another try may help, and how long to wait before it. Tenacity is optional: it is loaded when something is tried."""
+"""Retry policy: when another try may help, and how long to wait. Tenacity is optional, and is loaded on use."""
 
 from importlib import import_module
 from typing import Any
 
 PASSING_STATUS = frozenset({408, 409, 425, 429})
-"""Refusals of HTTP that may have passed at the next try, besides all of a server's own failures."""
+"""HTTP errors that may be transient, in addition to all server errors."""
 
 
 def may_pass(status: int) -> bool:
-    """Whether an HTTP status is worth another try."""
+    """Return whether an HTTP status is worth another try."""
     return status in PASSING_STATUS or status >= 500
 
 
 def retrying(tries: int, kinds: type[Exception] | tuple[type[Exception], ...], first_wait_s: float, longest_wait_s: float) -> Any:
-    """A caller of functions that tries again after errors of these kinds, with full jitter below a bound that doubles.
+    """Return a caller of functions that retries after errors of these kinds, with full jitter below a bound that doubles.
 
-    The last error is raised as it is. Raises ModuleNotFoundError without tenacity.
+    The last error is re-raised unchanged. Raises ModuleNotFoundError without tenacity.
     """
     tenacity: Any = import_module("tenacity")
     return tenacity.Retrying(

@@ -33,7 +33,7 @@ class StopSignal:
         self.wanted = True
 
     def on_signal(self) -> None:
-        """Ask for a stop; from now on a second signal ends the process at once."""
+        """Request a stop; a second signal then ends the process at once."""
         self.ask()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)

@@ -1,16 +1,16 @@
-"""What a process can learn about the machine and the environment it runs in."""
+"""Facts about the machine and the Python environment of the process."""
 
 import os
 from importlib.metadata import PackageNotFoundError, version
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; where the system does not tell, those there are."""
+    """Return the number of cores that this process may use; if the system does not say, the number of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a distribution; None if it is not installed."""
+    """Return the version of a distribution; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What records and rows on disk share: they are frozen, they refuse unknown keys, and their first fault fits in one line."""
+"""Shared validation of records and rows on disk: they are frozen, refuse unknown keys, and report their first fault in one line."""
 
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 SHOWN_WIDTH = 40
-"""Characters of a refused value in a message."""
+"""Maximum characters of a refused value in a message."""
 
 Row = TypeVar("Row")
 
@@ -23,7 +23,7 @@ class FrozenRecord(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return the first fault as ``where: what``; ``file`` stands for the whole."""
+    """Return the first fault as ``where: what``; ``file`` means the whole."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "file"
     return f"{where}: {first['msg']}"
@@ -41,7 +41,7 @@ def parse_row(adapter: TypeAdapter[Row], line: bytes) -> Row:
         except ValidationError as error:
             if error.errors()[0]["type"] != "json_invalid":
                 raise
-        # Python's reader says what is wrong in words that all files share, and accepts a lone surrogate, which a model may write.
+        # Python's parser has the same messages for all files, and accepts a lone surrogate, which a model may write.
         return adapter.validate_python(decode(line), strict=False)
     except ValidationError as error:
         decode(line)  # raises if the line is not an object
@@ -49,7 +49,7 @@ def parse_row(adapter: TypeAdapter[Row], line: bytes) -> Row:
 
 
 def _field_fault(fault: "ErrorDetails") -> str:
-    """The field at fault and why."""
+    """Name the field at fault and say why."""
     field = "'" + ".".join(map(str, fault["loc"])) + "'"
     context: dict[str, Any] = fault.get("ctx", {})
     match fault["type"]:

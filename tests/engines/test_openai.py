@@ -312,12 +312,12 @@ def test_an_editor_of_the_same_weights_changes_nothing(lab_model: Path, served: 
 @pytest.mark.parametrize(
     ("method", "choices", "words"),
     [
-        ("espl", {}, "espl trains weights, and those of engine openai are the endpoint's; use engine hf, or a method that freezes"),
+        ("espl", {}, "espl trains weights, and engine openai cannot; use engine hf, or a method that freezes"),
         ("rl_only", {}, "rl_only trains weights"),
         ("base", {"model": None}, "engine openai needs model, the name under which the endpoint serves it"),
         ("base", {"base_url": None}, "engine openai needs base_url, e.g. http://127.0.0.1:8000/v1"),
-        ("base", {"base_url": "ftp://x"}, "is no address of http or https"),
-        ("base", {"base_url": "http://me:secret@x/v1"}, "base_url holds more than an address, and it is written down"),
+        ("base", {"base_url": "ftp://x"}, "is not an http or https address"),
+        ("base", {"base_url": "http://me:secret@x/v1"}, "base_url holds more than an address, and is written to disk"),
         ("base", {"editor_model": "m"}, "base writes no reflections"),
         ("base", {"editor_engine": "hf"}, "editor_engine is about another editor"),
         ("evolution_only", {"editor_model": "m", "editor": "current"}, "editor current means the policy's own weights"),

@@ -33,7 +33,7 @@ class AlmanacIndex:
 
     @property
     def identity(self) -> str:
-        """The world, which decides everything."""
+        """Return the world, which determines all results."""
         return f"almanac({self._world})"
 
     def retrieve(self, queries: Sequence[str], top_k: int) -> list[FoundPassage]:

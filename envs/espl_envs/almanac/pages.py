@@ -22,13 +22,13 @@ class Question:
 
     @property
     def question(self) -> str:
-        """The question as text."""
+        """Return the question as text."""
         steps = " ".join(f"'s {relation}" for relation in self.relations)
         return f"who is {self.person} {steps} ?"
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The relations: to ask about each takes its house word."""
+        """Return the relations: to ask about each takes its house word."""
         return self.relations
 
 
@@ -74,7 +74,7 @@ class Almanac:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """Everything that a principle can state: topic → choice."""
+        """Return everything that a principle can state: topic → choice."""
         return {SOURCE: self.reliable, **self.house_words}
 
     def truth(self, person: str, relation: str) -> str:

@@ -28,7 +28,7 @@ class Asked(Protocol):
 
     @property
     def question(self) -> str:
-        """The problem as text."""
+        """Return the problem as text."""
         ...
 
     @property
@@ -90,7 +90,7 @@ class Finding:
 
     @property
     def edits(self) -> tuple[Written, ...]:
-        """The edits, in the order written."""
+        """Return the edits, in the order written."""
         return tuple(line.edit for line in self.lines if line.edit is not None)
 
     @property

@@ -56,13 +56,13 @@ def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
 def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, questions: int) -> list[Trajectory]:
     """Play one episode of each of the first questions of a split."""
     env = AlmanacEnv(world)
-    task = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
+    spec = RolloutSpec(partial(AlmanacEnv, world), DIALECT, Placement.SYSTEM, writer.engine.chat, writer.temperature, 1.0, 16, run_seed=0)
     prompt = SystemPrompt(0, as_principles(beliefs), Rating(), Lineage(ROOT_ORIGIN))
 
     async def episodes() -> list[Trajectory]:
         client = await writer.engine.reference()
         problems = [env.problem(split, index) for index in range(questions)]
-        groups = await roll_out(client, task, [prompt], problems, 1, "measure", split.value, world)
+        groups = await roll_out(client, spec, [prompt], problems, 1, "measure", split.value, world)
         return [trajectory for group in groups for trajectory in group.trajectories_G]
 
     return asyncio.run(episodes())

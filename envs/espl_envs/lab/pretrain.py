@@ -69,7 +69,7 @@ class Recipe:
 
     @property
     def taught(self) -> Course:
-        """The course."""
+        """Return the course."""
         return COURSES[self.course]
 
     def rate(self, step: int) -> float:

@@ -30,13 +30,13 @@ class Chain:
 
     @property
     def question(self) -> str:
-        """The problem as text."""
+        """Return the problem as text."""
         tail = " ".join(f"{operator} {spell(number)}" for operator, number in zip(self.operators, self.numbers[1:], strict=True))
         return f"{spell(self.numbers[0])} {tail} = ?"
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The operators, whose meanings one must know to work it out."""
+        """Return the operators, whose meanings one must know to work it out."""
         return self.operators
 
     def solve(self, meanings: Mapping[str, str]) -> "Solution":
@@ -69,7 +69,7 @@ class Solution:
 
     @property
     def text(self) -> str:
-        """The policy's text: ``dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8``."""
+        """Return the policy's text: ``dax larger 3 5 = 5 8 2 = 8 ; fep sum 5 1 = 6 8 0 = 8 ; answer 6 8``."""
         rows = zip(self.chain.operators, self.used, self.lefts, self.chain.numbers[1:], self.results, strict=True)
         steps = (
             f"{operator} {meaning} {left[0]} {right[0]} = {result[0]} {left[1]} {right[1]} = {result[1]}"

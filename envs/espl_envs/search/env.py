@@ -98,7 +98,7 @@ class SearchEnv(ToolEnv):
 
     @property
     def retriever(self) -> Retriever:
-        """The retriever, shared by all episodes with the same options. Raises UsageError or DataError if it cannot be opened."""
+        """Return the retriever, shared by all episodes with the same options. Raises UsageError or DataError if it cannot be opened."""
         return open_retriever(RetrieverOptions(**self.retrieval))
 
     def prepare(self) -> None:

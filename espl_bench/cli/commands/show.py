@@ -59,7 +59,7 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
 
 
 def _sample(run: RunDir, step: int | None, place: int) -> ShownRollout:
-    """The rollout at a place of a step, by default of the newest one."""
+    """Return the rollout at an index of a step, by default of the newest one."""
     if step is None:
         step = max(run.rollout_steps(), default=1)
     rows = run.read_rollouts(step, RolloutRow.parse)
@@ -188,7 +188,7 @@ def _origin(prompt: PromptView) -> str:
 
 
 def _edit(edit: Evidence) -> str:
-    """What an edit did to which principles, and on whose word."""
+    """Format an edit: the operation, its principles, the reason and its source."""
     place = "".join(f" G{index}" for index in edit.ids)
     text = f": {edit.principle}" if edit.principle else ""
     reason = f" because {edit.reason}" if edit.reason else ""

@@ -58,7 +58,7 @@ class _Parts:
 
     @property
     def trainer(self) -> Trainer:
-        """The learner's trainer."""
+        """Return the learner's trainer."""
         return self.learner.trainer
 
 

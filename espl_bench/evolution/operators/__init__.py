@@ -1,1 +1,1 @@
-"""Operators write new system prompts from rollouts: mutation and crossover, and the typed edits they speak in."""
+"""Operators that write new system prompts from rollouts: mutation and crossover, and the typed edits they exchange with the editor."""

@@ -1,7 +1,7 @@
 """Crossover: the best prompt learns from those that beat it somewhere (paper).
 
-The score matrix Φ (prompts × problems, mean rewards) gives each problem its unique winner, if it has one. Parents are the
-best prompt, set A, and every other prompt that won a problem; without a win of A and of at least one other there is no
+The score matrix Φ (prompts × problems, mean rewards) gives each problem its unique winner, if there is one. Parents are the
+best prompt, set A, and every other prompt that won a problem; unless A and at least one other won, there is no
 crossover. One call sees all sets with the problems each won and returns edits of set A.
 """
 
@@ -20,13 +20,13 @@ from espl_bench.prompts.dialect import TemplateName
 from espl_bench.types import Problem, Rejected, TrajectoryGroup
 
 MARGIN = 1e-9
-"""Mean rewards closer than this are equal: a problem both solve as often has no unique winner."""
+"""Mean rewards closer than this count as equal: a problem both solve equally often has no unique winner."""
 
 
 def score_matrix(groups_KP: Sequence[TrajectoryGroup]) -> dict[int, dict[str, float]]:
-    """Φ: prompt id → problem id → mean reward; groups of a prompt that was sampled twice are pooled.
+    """Build Φ: prompt id → problem id → mean reward. Groups of a prompt that was sampled twice are pooled.
 
-    A problem that could not be graded under some prompt compares nothing: it is in no row.
+    A problem that could not be graded under some prompt allows no comparison and is left out of every row.
     """
     pooled: dict[int, dict[str, list[float]]] = {}
     for group in groups_KP:
@@ -39,7 +39,7 @@ def score_matrix(groups_KP: Sequence[TrajectoryGroup]) -> dict[int, dict[str, fl
 
 
 def unique_wins(scores: Mapping[int, Mapping[str, float]]) -> dict[int, list[str]]:
-    """Prompt id → problems on which it alone scored highest, in the batch's order."""
+    """Map prompt id to the problems on which it alone scored highest, in the batch's order."""
     wins: dict[int, list[str]] = {prompt: [] for prompt in scores}
     for problem in next(iter(scores.values())):
         ranked = sorted(scores, key=lambda prompt: scores[prompt][problem], reverse=True)
@@ -50,18 +50,18 @@ def unique_wins(scores: Mapping[int, Mapping[str, float]]) -> dict[int, list[str
 
 @dataclass(frozen=True, slots=True)
 class Crossover:
-    """The best prompt of the step, edited in the light of those that beat it somewhere."""
+    """Edits the best prompt of the step in the light of those that beat it somewhere."""
 
     name: str = "crossover"
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
-        """With the chance of `limits.crossover_prob`, return one child of the best prompt and its rivals, or why there is none."""
+        """Return one child of the best prompt and its rivals, with probability `limits.crossover_prob`, or why there is none."""
         if rng.random() >= limits.crossover_prob:
             return []
         return [await cross(self.name, view, editor, limits)]
 
     def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
-        """One, if crossovers can happen."""
+        """Return 1 if crossovers can happen, else 0."""
         return 1 if limits.crossover_prob > 0 else 0
 
 
@@ -69,7 +69,7 @@ CROSSOVER: Final = Crossover()
 
 
 async def cross(operator: str, view: StepView, editor: Editor, limits: EditLimits) -> Child | Rejected:
-    """Write one child of the best prompt and its rivals, or say why there is none."""
+    """Write one child of the best prompt and its rivals, or return why there is none."""
     best, wins = view.best, unique_wins(score_matrix(view.groups_KP))
     rivals = [prompt for prompt in view.ranked if prompt.id != best.id and wins[prompt.id]]
     if not wins[best.id] or not rivals:

@@ -1,6 +1,6 @@
-"""The words of the wire: which JSON objects are meant as edits, what their fields are called, and what text is clean.
+"""The vocabulary of the wire format: which JSON objects are edits, their field names, and how labels are read.
 
-Models vary the words more than the structure, so the aliases stand in one table here and the typed edits
+Models vary the words more than the structure, so all aliases are in one table here, and the typed edits
 (:mod:`espl_bench.evolution.operators.edits`) see canonical fields only.
 """
 
@@ -22,10 +22,10 @@ _WRAPPERS: Final = frozenset({"operations", "edits"})
 
 
 def proposals(objects: Sequence[FoundObject]) -> list[JsonObject]:
-    """The objects that are meant as edits, with canonical field names.
+    """Return the objects that represent edits, with canonical field names.
 
-    A wrapper such as ``{"operations": [...]}`` is opened; what lies inside an edit (an evidence object, say) is part
-    of that edit. Null fields are left out, unknown ones too.
+    A wrapper such as ``{"operations": [...]}`` is unwrapped; objects inside an edit (evidence, say) are part of that edit. Null fields are
+    left out, unknown ones too.
     """
     found_proposals: list[JsonObject] = []
     covered = 0
@@ -40,7 +40,7 @@ def proposals(objects: Sequence[FoundObject]) -> list[JsonObject]:
 
 
 def _canonical(value: JsonObject) -> JsonObject:
-    """The known fields under their own names; of several aliases the first in the table that is not null."""
+    """Keep the known fields under canonical names; of several aliases the first in the table that is not null."""
     by_key = {key.strip().lower(): item for key, item in value.items() if item is not None}
     fields: JsonObject = {}
     for name, aliases in _ALIASES.items():
@@ -56,7 +56,7 @@ def _names_operation(fields: JsonObject) -> bool:
 
 
 def _is_wrapper(value: JsonObject) -> bool:
-    """Whether an object only holds others: it has a wrapper's name, or an object or a list of objects as a value."""
+    """Return whether an object only holds others: it has a wrapper's name, or an object or a list of objects as a value."""
     return any(key.strip().lower() in _WRAPPERS or _holds_object(item) for key, item in value.items())
 
 
@@ -65,7 +65,7 @@ def _holds_object(item: JsonValue) -> bool:
 
 
 def id_labels(value: JsonValue) -> list[str]:
-    """A single id or a list of them; ``"G1, G2"`` names two. What is no label is kept whole: it may quote a principle."""
+    """Split a single id or a list of ids into labels; ``"G1, G2"`` gives two. Other text is kept whole: it may quote a principle."""
     labels: list[str] = []
     for item in value if isinstance(value, list) else [value]:
         text = item if isinstance(item, str) else json.dumps(item)
@@ -75,7 +75,7 @@ def id_labels(value: JsonValue) -> list[str]:
 
 
 def id_number(label: str) -> int | None:
-    """``G3``, ``[G3]``, `` g3 `` and ``3`` are 3; None for anything that is no id."""
+    """Parse ``G3``, ``[G3]``, `` g3 `` or ``3`` as 3; None for anything that is not an id."""
     bare = label.strip().removeprefix("[").removesuffix("]").strip()
     digits = bare[1:] if bare[:1] in {"G", "g"} else bare
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 6 else None

@@ -1,10 +1,10 @@
 """Typed edits of a list of principles, from JSON that a language model wrote.
 
-On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove"|"rewrite", "id": "G3", "ids": ["G1", "G2"], "principle": "...",
-"evidence": "..."}``, where the principle of a rewrite is the whole text; an id may also quote the principle's text. Reading is
-forgiving about form (:mod:`~espl_bench.evolution.operators.lenient_json`) and strict about meaning: an edit that is unknown, not
-allowed at this stage, incomplete, too long or about a principle that does not exist is left out whole, and a line in ``problems``
-says so. Nothing is cut to fit.
+On the wire an edit is ``{"op": "add"|"modify"|"merge"|"remove"|"rewrite", "id": "G3", "ids": ["G1", "G2"], "principle": "...", "evidence":
+"..."}``, where the principle of a rewrite is the whole text; an id may also quote the principle's text. Reading is forgiving about form
+(:mod:`~espl_bench.evolution.operators.lenient_json`) and strict about meaning: an edit that is unknown, not allowed at this stage,
+incomplete, too long or about a principle that does not exist is left out whole, and a line in ``problems`` says so. Nothing is truncated
+to fit.
 """
 
 import json
@@ -18,9 +18,9 @@ from espl_bench.prompts.forms import BadTextError, split_blocks
 from espl_bench.prompts.text import OpName, clean_principle, fold, quote
 
 MAX_CHARACTERS: Final = 200_000
-"""Longer texts are refused unread."""
+"""Longer texts are refused without being read."""
 MAX_PROBLEMS: Final = 50
-"""Problem lines kept of one text; a last line counts the rest."""
+"""Maximum problem lines for one text; a last line counts the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """A new text for principle ``id`` (its place in the list shown to the model: G0 is 0)."""
+    """A new text for principle ``id`` (its index in the list shown to the model: G0 is 0)."""
 
     op: ClassVar[OpName] = "modify"
     id: int
@@ -45,7 +45,7 @@ class Modify:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """One text in the place of several principles; at least two different ids."""
+    """One text that replaces several principles; at least two different ids."""
 
     op: ClassVar[OpName] = "merge"
     ids: tuple[int, ...]
@@ -55,7 +55,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Principle ``id`` goes."""
+    """Deletes principle ``id``."""
 
     op: ClassVar[OpName] = "remove"
     id: int
@@ -64,7 +64,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """Blocks in the place of the whole text; at least one."""
+    """Blocks that replace the whole text; at least one."""
 
     op: ClassVar[OpName] = "rewrite"
     blocks: tuple[str, ...]
@@ -72,7 +72,7 @@ class Rewrite:
 
     @property
     def principle(self) -> str:
-        """The text."""
+        """Return the text."""
         return "\n\n".join(self.blocks)
 
 
@@ -80,12 +80,12 @@ Edit: TypeAlias = Add | Modify | Merge | Remove | Rewrite
 
 
 class UnparseableEditsError(ValueError):
-    """The text holds no complete JSON object and no empty list. One line, with the start of the text."""
+    """A text has no complete JSON object and no empty list. One line, with the start of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedEdits:
-    """What a text proposes."""
+    """The edits that a text proposes."""
 
     edits: tuple[Edit, ...]
     problems: tuple[str, ...]
@@ -94,26 +94,26 @@ class ParsedEdits:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The list after the edits, and which of them had a say."""
+    """The list after the edits, and the edits that took effect."""
 
     principles: tuple[str, ...]
     applied: tuple[Edit, ...]
-    """Left out are edits of a principle that an earlier edit had taken, additions that already stood there, and all besides a rewrite."""
+    """Excluded are edits of a principle that an earlier edit took, additions of an existing text, and everything next to a rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What is allowed where the text was written."""
+    """Constraints on the edits of one text."""
 
     allowed: frozenset[OpName]
     principles: Sequence[str]
-    """What the model was shown, white space folded."""
+    """The principles the model was shown, white space folded."""
     max_words: int
     clean: Callable[[str], str]
 
 
 class _RefusedEditError(Exception):
-    """An object is no valid edit; the message says why."""
+    """An object is not a valid edit; the message says why."""
 
 
 def parse_edits(
@@ -129,16 +129,16 @@ def parse_edits(
     Args:
         text: the model's whole answer, prose and fences included.
         allowed: the operations of this stage, e.g. ``{"add", "modify"}`` for a critique.
-        principles: the principles (G0, G1, ...) the model was shown. An edit may name one by its label or by quoting it.
+        principles: the principles (G0, G1, ...) the model was shown. An edit may refer to one by its label or by quoting it.
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
         max_words: a principle with more words is dropped, never cut (paper: 32).
-        clean: from a text as written to one of the prompt's form (`forms.Form.clean`); what it refuses is left out.
+        clean: converts a text as written to the prompt's form (`forms.Form.clean`); texts it refuses are left out.
 
     Returns:
-        The valid edits in the order written. None at all is a valid answer: an empty list, or only problems.
+        The valid edits in the order written. There may be none: an empty list is a valid answer, and so are problems alone.
 
     Raises:
-        UnparseableEdits: nothing complete to read, or a text of more than ``MAX_CHARACTERS`` characters.
+        UnparseableEditsError: nothing complete to read, or a text of more than ``MAX_CHARACTERS`` characters.
     """
     if len(text) > MAX_CHARACTERS:
         raise UnparseableEditsError(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
@@ -165,12 +165,12 @@ def parse_edits(
 
 
 def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
-    """Apply edits to a list of principles; every id means the *original* list, the result counts from G0 anew.
+    """Apply edits to a list of principles. Every id refers to the *original* list; the result is renumbered from G0.
 
-    The first edit of a principle wins and later ones are ignored; a merge is ignored if any of its ids is taken. A
-    merged text stands at the smallest of its ids. Additions go to the end in order; one whose text, white space folded,
-    stands in the edited list already is ignored. A principle that the edits made equal to an earlier one is dropped: said
-    twice it says no more. The first rewrite stands alone: every other edit is ignored. Raises ValueError for an id outside the list.
+    The first edit of a principle wins and later ones are ignored; a merge is ignored if any of its ids is taken. A merged text goes to the
+    smallest of its ids. Additions go to the end in order; one whose text, white space folded, is already in the edited list is ignored. A
+    principle that the edits made equal to an earlier one is dropped as a duplicate. After the first rewrite every other edit is ignored.
+    Raises ValueError for an id outside the list.
     """
     if (whole := next((edit for edit in edits if isinstance(edit, Rewrite)), None)) is not None:
         said: dict[str, str] = {}
@@ -206,7 +206,7 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
 
 
 def _typed(fields: JsonObject, rules: _Rules) -> tuple[Edit, list[str]]:
-    """One object as an edit, with notes on what was repaired; raises _RefusedEditError."""
+    """Convert one object to an edit, with notes on repairs. Raises _RefusedEditError."""
     op = fields.get("op")
     if not isinstance(op, str):
         raise _RefusedEditError(f"no operation in {quote(json.dumps(fields))}")
@@ -233,7 +233,7 @@ def _remove(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
 
 
 def _merge(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
-    """Unknown ids are dropped with a note; what is then a merge of one is a Modify."""
+    """Build a merge, dropping unknown ids with a note; if one id is left, it becomes a Modify."""
     ids: list[int] = []
     for label in _id_labels(fields, "merge"):
         number = _known_id(label, rules)
@@ -251,7 +251,7 @@ def _merge(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
 
 
 def _rewrite(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
-    """A text, or a list of blocks."""
+    """Build a rewrite from a text, or from a list of blocks."""
     value = fields.get("principle")
     parts = value if isinstance(value, list) else [value]
     texts = [part for part in parts if isinstance(part, str)]
@@ -296,7 +296,7 @@ def _single_id(fields: JsonObject, op: OpName, rules: _Rules) -> int:
 
 
 def _id_labels(fields: JsonObject, op: OpName) -> list[str]:
-    """What stands under ``id`` or ``ids`` (merge looks at ``ids`` first), as a flat list of labels."""
+    """Return the labels under ``id`` or ``ids`` (merge looks at ``ids`` first), as a flat list."""
     names = ("ids", "id") if op == "merge" else ("id", "ids")
     value = next((fields[name] for name in names if name in fields), None)
     if value is None:
@@ -312,7 +312,7 @@ def _evidence(fields: JsonObject) -> str:
 
 
 def _targets(edit: Edit) -> tuple[int, ...]:
-    """The original principles an edit lays claim to."""
+    """Return the original principles that an edit claims."""
     match edit:
         case Add() | Rewrite():
             return ()
@@ -327,7 +327,7 @@ def _labels(ids: Sequence[int]) -> str:
 
 
 def _known_id(label: str, rules: _Rules) -> int | None:
-    """The principle's place in the list: by its label, or by its own text in full; of equal texts, the first."""
+    """Return the index of the principle with this label or with this exact text; of equal texts, the first."""
     number = id_number(label)
     if number is None:
         text = clean_principle(label)

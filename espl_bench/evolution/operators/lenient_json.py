@@ -1,11 +1,10 @@
-r"""Recover JSON objects from what a language model wrote around, between and inside them.
+r"""Recover JSON objects from the text that a language model wrote around, between and inside them.
 
-Why not a library: json-repair 0.64.5 (the best kept one) was tried on the cases in ``tests/evolution/test_edits.py``. It returns
-only the last of several objects that follow each other, completes a truncated object with half a sentence, turns
-``\beta`` and ``\theta`` into control characters, and needs seconds for 10^5 open braces. json5 is strict where models
-are not: the first fault loses the whole text.
+Why not a library: json-repair 0.64.5 (the best kept one) was tried on the cases in ``tests/evolution/test_edits.py``. It returns only the
+last of several consecutive objects, completes a truncated object with half a sentence, turns ``\beta`` and ``\theta`` into control
+characters, and needs seconds for 10^5 open braces. json5 is strict where models are not: the first fault loses the whole text.
 
-What is read beyond strict JSON: prose and code fences around the values, ``#`` and ``//`` comments between tokens
+Accepted beyond strict JSON: prose and code fences around the values, ``#`` and ``//`` comments between tokens
 (never inside strings), missing and trailing commas, single-quoted strings, bare words, raw line breaks in strings,
 unescaped quotes inside a string where the end of the string is still clear, and LaTeX backslashes. The one place where
 strict JSON is read differently: ``\b``, ``\f``, ``\r``, ``\t`` before a letter, and ``\n`` where it begins a LaTeX
@@ -23,7 +22,7 @@ JsonValue: TypeAlias = "str | int | list[JsonValue] | dict[str, JsonValue] | Non
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 MAX_DEPTH: Final = 8
-"""Objects and lists inside each other; an edit needs three."""
+"""Maximum nesting of objects and lists; an edit needs three."""
 
 _WORK_PER_CHARACTER: Final = 8
 _TRIVIA = re.compile(r"(?:[\s,]++|#[^\n]*+|//[^\n]*+)*+")
@@ -35,7 +34,7 @@ _UNICODE = re.compile(r"[0-9A-Fa-f]{4}")
 _ESCAPES: Final = dict(zip("\"'\\/bfnrt", "\"'\\/\b\f\n\r\t", strict=True))
 _LATEX_N: Final = frozenset({"nu", "ne", "neq", "neg", "not", "notin", "nmid", "nabla", "nexists", "nless", "ngtr"})
 
-# What may follow the quote that ends a string, by where the string stands. Before anything else it is part of the text.
+# Characters that may follow the closing quote, by the string's role. Before anything else the quote is part of the text.
 _COMMON_END = r"""\s*+(?:\Z|[}\]#]|//)|[^\S\n]*+\n\s*+["']|"""
 _END_IN_OBJECT = re.compile(_COMMON_END + r"""\s*+,\s*+(?:\Z|[}\]#]|//|\{\s*+["']|(["'])[^"'\\\n]{0,40}\1\s*+:)""")
 _END_IN_LIST = re.compile(_COMMON_END + r"""\s*+,\s*+[^\s,]""")
@@ -44,7 +43,7 @@ _COLON = re.compile(r"\s*+:")
 
 @dataclass(frozen=True, slots=True)
 class FoundObject:
-    """One complete object and where it stood."""
+    """One complete object and its position."""
 
     value: JsonObject
     start: int
@@ -54,18 +53,18 @@ class FoundObject:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Everything complete that a text holds."""
+    """All complete objects of a text."""
 
     objects: tuple[FoundObject, ...]
     """By start: an outer object comes before the objects inside it, which are listed too."""
     damaged: tuple[str, ...]
     """One line for each object that began with a quoted key and could not be finished."""
     empty_list: bool
-    """Whether an empty list stood outside any object: the model's way to say that there is nothing to do."""
+    """True if an empty list occurred outside any object: the model's way to say that there is nothing to do."""
 
 
 def recover_objects(text: str) -> Recovered:
-    """Find every complete JSON object in the text. Never raises; see the module's docstring for what is forgiven."""
+    """Find every complete JSON object in the text. Never raises; the module's docstring lists the tolerated faults."""
     scanner = _Scanner(text)
     position = 0
     while (opening := _OPENING.search(text, position)) is not None:
@@ -93,10 +92,10 @@ class _Scanner:
         self.empty_list = False
         self._budget = _WORK_PER_CHARACTER * len(text) + 1000
         self._open_keys = 0
-        """Keys begun so far in values that are not finished: tells damaged JSON from braces in prose."""
+        """Keys begun so far in unfinished values: tells damaged JSON from braces in prose."""
 
     def read_at(self, position: int) -> int:
-        """Try to read the object or list that opens here; returns where to look on, always further right."""
+        """Try to read the object or list that opens here; returns where to continue, always further right."""
         self._open_keys = 0
         try:
             if self.text[position] == "{":
@@ -158,7 +157,7 @@ class _Scanner:
         return _bare_value(word.group()), word.end()
 
     def _string(self, start: int, end: re.Pattern[str] | None) -> tuple[str, int]:
-        """Read the string that opens at ``start``; ``end`` tells its last quote from those inside (None: the first)."""
+        """Read the string that opens at ``start``; ``end`` distinguishes its last quote from inner ones (None: the first)."""
         special = _SPECIAL[self.text[start]]
         chunks: list[str] = []
         position = start + 1
@@ -172,7 +171,7 @@ class _Scanner:
             elif end is None or end.match(self.text, at + 1):
                 return "".join(chunks), at + 1
             elif _COLON.match(self.text, at + 1):
-                # A key stands where text was expected: this string lost its closing quote somewhere before.
+                # A key where text was expected: this string lost its closing quote somewhere before.
                 raise _JsonError("a string is not closed", start + 1)
             else:
                 chunks.append(found.group())
@@ -181,7 +180,7 @@ class _Scanner:
         raise _JsonError("the text ends inside it", start + 1 if end is None else len(self.text))
 
     def _escape(self, at: int) -> tuple[str, int]:
-        """What the backslash at ``at`` stands for, and the position after it. An unknown escape is a backslash."""
+        """Decode the backslash at ``at``, and return the position after it. An unknown escape is a backslash."""
         follow = self.text[at + 1 : at + 2]
         if follow == "u":
             return self._unicode(at)
@@ -193,7 +192,7 @@ class _Scanner:
         return _ESCAPES[follow], at + 2
 
     def _unicode(self, at: int) -> tuple[str, int]:
-        r"""A ``\uXXXX`` escape or a surrogate pair of them; a lone surrogate becomes U+FFFD."""
+        r"""Decode a ``\uXXXX`` escape or a surrogate pair of them; a lone surrogate becomes U+FFFD."""
         digits = _UNICODE.match(self.text, at + 2)
         if digits is None:
             return "\\", at + 1
@@ -212,20 +211,20 @@ class _Scanner:
         return end
 
     def _peek(self, position: int) -> str:
-        """The character here. At the end of the text the value cannot be finished."""
+        """Return the character here; at the end of the text the value cannot be finished."""
         if position >= len(self.text):
             raise _JsonError("the text ends inside it", len(self.text))
         return self.text[position]
 
     def _spend(self, characters: int) -> None:
-        """Charge for characters looked at: bounds the whole reading, whatever the text."""
+        """Charge for characters looked at, which bounds the total work for any text."""
         self._budget -= characters
         if self._budget < 0:
             raise _JsonError("too tangled to read on", len(self.text))
 
 
 def _bare_value(word: str) -> JsonValue:
-    """A word without quotes: null, a whole number, or else text."""
+    """Interpret a word without quotes: null, a whole number, or else text."""
     if word in {"null", "None"}:
         return None
     if len(word) <= 9 and word.isascii() and word.isdecimal():

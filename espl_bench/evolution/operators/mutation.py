@@ -1,11 +1,11 @@
 """Mutation: the best prompt of an iteration reflects on its own rollouts (paper; four stages).
 
 1. Each rollout of a problem with contrast (some right, some wrong) is summarised.
-2. Each such problem is criticised: labelled summaries, the truth and the principles go in, at most `max_edits` edits come out.
+2. Each such problem is criticised: the input is labelled summaries, the truth and the principles; the output at most `max_edits` edits.
 3. All proposals are aggregated in one call that rewords and merges.
 4. The edits are applied and the principles renumbered.
 
-Identical proposals of several problems are counted as votes before stage 3, which is the only thing done for the editor.
+Identical proposals of several problems are counted as votes before stage 3; all other decisions are the editor's.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ from espl_bench.types import Outcome, Problem, Rejected, SystemPrompt, Trajector
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """The edits one problem's critique proposes."""
+    """The edits proposed by one problem's critique."""
 
     problem: Problem
     edits: tuple[Edit, ...]
@@ -42,17 +42,17 @@ class Critique:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """The best prompt of the step, edited in the light of its own rollouts."""
+    """Edits the best prompt of the step in the light of its own rollouts."""
 
     name: str = "mutation"
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
-        """Return one child of the best prompt, or why there is none. Draws nothing."""
+        """Return one child of the best prompt, or why there is none. Draws no random numbers."""
         birth = Birth(self.name, (view.best,), view.step)
         return [await mutate(birth, view.groups_of(view.best), editor, limits)]
 
     def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
-        """A summary of each attempt, a critique of each problem, one aggregation."""
+        """Count a summary of each attempt, a critique of each problem, and one aggregation."""
         return problems * group_size + problems + 1
 
 
@@ -60,7 +60,7 @@ MUTATION: Final = Mutation()
 
 
 async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
-    """Write one child of a single parent from its own groups, or say why there is none."""
+    """Write one child of a single parent from its own groups, or return why there is none."""
     [parent] = birth.parents
     cases = contrasts(groups_P, limits.attempts)
     if not cases:
@@ -73,9 +73,9 @@ async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Edit
 
 
 def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[Problem, tuple[Trajectory, ...]]]:
-    """Problems with 0 < V < 1 and at most `attempts` of their rollouts, right and wrong ones in turn.
+    """Return the problems with 0 < V < 1, each with at most `attempts` rollouts, right and wrong ones alternating.
 
-    Several groups of one problem (a prompt that was sampled twice) are pooled. Contrast takes two: a smaller limit counts as 2.
+    Several groups of one problem (a prompt that was sampled twice) are pooled. A contrast needs two: a smaller limit counts as 2.
     """
     attempts = max(2, attempts)
     pooled: dict[str, list[Trajectory]] = {}
@@ -93,7 +93,7 @@ def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[
 
 
 async def _summarise(cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor) -> list[tuple[AttemptView, ...]]:
-    """Stage 1, all rollouts of all cases in one call."""
+    """Run stage 1, all rollouts of all cases in one call."""
     contexts = [summary_context(problem, transcript(rollout)) for problem, rollouts in cases for rollout in rollouts]
     texts = iter(await editor.write(TemplateName.SUMMARY, contexts))
     return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
@@ -106,7 +106,7 @@ async def _criticise(
     editor: Editor,
     limits: EditLimits,
 ) -> tuple[list[Critique], list[str]]:
-    """Stage 2, all problems in one call. Also returns one line per critique that could not be read."""
+    """Run stage 2, all problems in one call. Also returns one line per critique that could not be read."""
     contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
     critiques: list[Critique] = []
     broken: list[str] = []
@@ -123,7 +123,7 @@ async def _criticise(
 
 
 async def _aggregate(birth: Birth, critiques: Sequence[Critique], editor: Editor, limits: EditLimits) -> Child | Rejected:
-    """Stages 3 and 4."""
+    """Run stages 3 and 4."""
     [parent] = birth.parents
     added, changes = count_votes(parent.principles, critiques)
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
@@ -142,16 +142,16 @@ async def _aggregate(birth: Birth, critiques: Sequence[Critique], editor: Editor
 
 
 def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
-    """Additions (numbered on from the parent's principles) and changes, each with the number of problems that ask for it.
+    """Count additions (numbered on from the parent's principles) and changes by the number of problems that ask for each.
 
-    Most votes first; of equals, the first mentioned. An addition that a principle already says is dropped.
+    Most votes first; of equals, the first mentioned. An addition that repeats a principle is dropped.
     """
     adds: Counter[str] = Counter()
     changes: Counter[tuple[int, str]] = Counter()
     for critique in critiques:
         new = [edit.principle for edit in critique.edits if isinstance(edit, Add) and edit.principle not in principles]
         changed = [(edit.id, edit.principle) for edit in critique.edits if isinstance(edit, Modify)]
-        adds.update(tuple(dict.fromkeys(new)))  # one vote per problem, whatever its reasons
+        adds.update(tuple(dict.fromkeys(new)))  # one vote per problem, however many reasons it gives
         changes.update(tuple(dict.fromkeys(changed)))
     added = tuple(Proposal(index, text, votes) for index, (text, votes) in enumerate(adds.most_common(), start=len(principles)))
     return added, tuple(Proposal(index, text, votes) for (index, text), votes in changes.most_common())

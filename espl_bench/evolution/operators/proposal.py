@@ -1,4 +1,4 @@
-"""What an operator writes: a child with the evidence for every edit that made it, or the reason why there is none."""
+"""Results of an operator: a child with the evidence for every edit that made it, or the reason why there is none."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from espl_bench.types import Lineage, Rating, Rejected, SystemPrompt
 
 @dataclass(frozen=True, slots=True)
 class EditLimits:
-    """Bounds and chances that operators respect. Defaults are the paper's; a crossover always happens unless a method says otherwise."""
+    """Bounds and probabilities of operators. Defaults are the paper's; a crossover always happens unless a method sets a probability."""
 
     max_edits: int = 2
     """Edits that one problem's critique may propose (K_ops)."""
     max_words: int = 32
-    """Words of a principle; a longer one is refused, never cut."""
+    """Words of a principle; a longer one is refused, never truncated."""
     attempts: int = 5
     """Rollouts of one problem that a critique sees."""
     sigma_growth: float = 1.0
-    """Δσ: how much less is known of a child than of its parents."""
+    """Δσ: uncertainty added to a child's rating."""
     form: PromptForm = PromptForm.PRINCIPLES
     max_prompt_words: int | None = None
-    """Words of a whole prompt; a longer child is refused, never cut. None: no limit."""
+    """Words of a whole prompt; a longer child is refused, never truncated. None: no limit."""
     crossover_prob: float = 1.0
-    """Chance that a step has a crossover."""
+    """Probability that a step has a crossover."""
 
     @property
     def edits(self) -> Form:
-        """What editors may do to a prompt of this form."""
+        """Return the edits that a prompt of this form allows."""
         return FORMS[self.form]
 
     def parse(self, text: str, allowed: Collection[OpName], principles: Sequence[str], most: int | None = None) -> ParsedEdits:
@@ -37,7 +37,7 @@ class EditLimits:
         return parse_edits(text, allowed, principles, most, self.max_words, self.edits.clean)
 
     def excess(self, principles: Sequence[str]) -> str | None:
-        """Why a prompt is too long, in one line; None if it is not."""
+        """Return why a prompt is too long, in one line; None if it is not."""
         words = sum(len(principle.split()) for principle in principles)
         if self.max_prompt_words is None or words <= self.max_prompt_words:
             return None
@@ -46,20 +46,20 @@ class EditLimits:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One edit and what it was based on, in plain words for the record."""
+    """One edit and its basis, in plain words for the record."""
 
     op: str
     ids: tuple[int, ...]
     """Numbers of the principles concerned, in the list the editor saw."""
     principle: str
     source: str
-    """A problem's id, or the stage that decided it."""
+    """A problem's id, or the stage that decided the edit."""
     reason: str
-    """What the editor itself gave as evidence; may be empty."""
+    """The editor's own evidence; may be empty."""
 
     @classmethod
     def of(cls, edit: Edit, source: str) -> "Evidence":
-        """The record of one edit."""
+        """Record one edit."""
         match edit:
             case Merge(ids=ids):
                 pass
@@ -79,22 +79,22 @@ class Child:
     lineage: Lineage
     evidence: tuple[Evidence, ...]
     acceptance: str = ""
-    """The numbers an acceptance rule admitted it by; empty where none were needed."""
+    """The numbers that an acceptance rule admitted it by; empty if it needed none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """Who would be born: what a child and the record of its rejection have in common."""
+    """A birth in progress: the data that a child and the record of its rejection share."""
 
     operator: str
     parents: tuple[SystemPrompt, ...]
-    """The one whose principles are edited first."""
+    """The first one's principles are edited."""
     step: int
     """The iteration whose rollouts it is written from, counted from 1."""
 
     @property
     def parent_ids(self) -> tuple[int, ...]:
-        """The parents by id."""
+        """Return the parents by id."""
         return tuple(parent.id for parent in self.parents)
 
     def rejected(self, reason: str, detail: str = "") -> Rejected:
@@ -104,7 +104,7 @@ class Birth:
     def child(
         self, principles: tuple[str, ...], rating: Rating, evidence: tuple[Evidence, ...], limits: EditLimits, unchanged: str
     ) -> Child | Rejected:
-        """Return the child, unless it says what its first parent says (`unchanged` words that) or is too long."""
+        """Return the child, or its rejection if it is too long or equals its first parent (detail: `unchanged`)."""
         if principles == self.parents[0].principles:
             return self.rejected("unchanged", unchanged)
         if excess := limits.excess(principles):

@@ -1,4 +1,4 @@
-"""What an operator is: it looks at one step of the whole population and proposes children. Mutation and crossover are two of them."""
+"""The operator protocol: an operator looks at one step of the whole population and proposes children, as mutation and crossover do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class StepView:
     ranked: tuple[SystemPrompt, ...]
     """The distinct prompts of the step, best mean reward first. Never empty."""
     groups_KP: tuple[TrajectoryGroup, ...]
-    """The rollouts of all of them."""
+    """The rollouts of these prompts."""
     population: Population
-    """All living prompts with their ratings, and in `population.history` what each earned on each problem so far."""
+    """All living prompts with their ratings; `population.history` has the rewards of each on each problem so far."""
 
     @property
     def best(self) -> SystemPrompt:
-        """The prompt with the highest mean reward."""
+        """Return the prompt with the highest mean reward."""
         return self.ranked[0]
 
     def groups_of(self, prompt: SystemPrompt) -> tuple[TrajectoryGroup, ...]:
@@ -41,22 +41,22 @@ class Operator(Protocol):
 
     @property
     def name(self) -> str:
-        """The name it is registered under: the origin of its children."""
+        """Return its registered name, which is the origin of its children."""
         ...
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
-        """Return any number of children, and a `Rejected` for each that came to nothing.
+        """Return any number of children, and a `Rejected` for each attempt that failed.
 
         Args:
             view: the step's prompts, rollouts and population.
             editor: writes reflections; every call is metered.
-            limits: what bounds a child.
+            limits: bounds on a child.
             rng: the step's generator, shared by the method's operators in their order.
         """
         ...
 
     def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
-        """Return how many requests to the editor one step can take at most, for plans and budgets."""
+        """Return the maximum number of requests to the editor in one step, for plans and budgets."""
         ...
 
 

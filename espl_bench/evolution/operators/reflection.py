@@ -1,7 +1,7 @@
-"""What the editor is shown, and the editor itself: a language model that reflects on rollouts.
+"""The editor, a language model that reflects on rollouts, and the views of rollouts that it is shown.
 
-The editor is the frozen reference model by default (paper: the drifting policy edits worse). The views below
-are all that a template may use, so a dialect cannot leak anything else into a reflection.
+The editor is the frozen reference model by default (paper: the drifting policy edits worse). The views below are everything that a
+template may use, so a dialect cannot leak anything else into a reflection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,18 +29,18 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change that critiques ask for, identical ones counted together."""
+    """A change that critiques ask for; identical ones are counted together."""
 
     index: int
     """The principle it changes; for an addition, the number the new principle would have."""
     principle: str
     votes: int
-    """How many problems' critiques ask for it."""
+    """Number of problems whose critiques ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParentView:
-    """One parent of a crossover and the problems on which it alone did best."""
+    """A parent of a crossover and the problems on which it alone did best."""
 
     label: str
     principles: tuple[str, ...]
@@ -48,20 +48,20 @@ class ParentView:
 
 
 PAPER: Final = EditLimits()
-"""The bounds that a template is told of unless a run has others."""
+"""Default limits of the template contexts."""
 
 
 def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
-    """Context of the summary template. Of the response, what it says: the editor is not shown what a model thought."""
+    """Build the context of the summary template, with the response but not its reasoning."""
     return {"question": problem.question, "response": strip_reasoning(response)}
 
 
 HEARD_CHARS: Final = 800
-"""Of a tool's reply that an editor is shown."""
+"""Characters of a tool's reply that the editor is shown."""
 
 
 def transcript(trajectory: Trajectory) -> str:
-    """What was said in an episode, and between it, cut, what tools and the environment replied. Of one turn: what was said."""
+    """Render an episode for the editor: what was said, and between turns the truncated replies. A single turn is shown as it is."""
     parts: list[str] = []
     for turn in trajectory.turns:
         parts.extend(f"[{each.tool or 'reply'}: {truncate(each.text, HEARD_CHARS)}]" for each in turn.observations)
@@ -72,7 +72,7 @@ def transcript(trajectory: Trajectory) -> str:
 def critique_context(
     principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: EditLimits = PAPER
 ) -> Mapping[str, object]:
-    """Context of the critique template."""
+    """Build the context of the critique template."""
     shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
     return {**shown, "max_edits": limits.max_edits, **_bounds(limits)}
 
@@ -80,12 +80,12 @@ def critique_context(
 def aggregate_context(
     principles: Sequence[str], added: Sequence[Proposal], changes: Sequence[Proposal], limits: EditLimits = PAPER
 ) -> Mapping[str, object]:
-    """Context of the aggregation template."""
+    """Build the context of the aggregation template."""
     return {"principles": principles, "added": added, "changes": changes, **_bounds(limits)}
 
 
 def crossover_context(parents: Sequence[ParentView], limits: EditLimits = PAPER) -> Mapping[str, object]:
-    """Context of the crossover template; the first parent is set A, the one that is edited."""
+    """Build the context of the crossover template; the first parent is set A, the one that is edited."""
     return {"parents": parents, **_bounds(limits)}
 
 
@@ -95,7 +95,7 @@ def _bounds(limits: EditLimits) -> Mapping[str, object]:
 
 @dataclass(frozen=True)
 class Editor:
-    """Writes reflections. One instance serves one iteration; its seeds are derived from the run's seed and the step."""
+    """Writes reflections. One instance serves one iteration; its seeds derive from the run's seed and the step."""
 
     client: SamplingClient
     chat: Chat
@@ -106,7 +106,7 @@ class Editor:
     max_tokens: int
 
     async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
-        """One text per context, in order, without what a reasoning editor thought. All go to the engine in one call."""
+        """Return one text per context, in order, without reasoning. All go to the engine in one call."""
         conversations = [self.dialect.reflection_messages(template, context) for context in contexts]
         requests = [
             SampleRequest(

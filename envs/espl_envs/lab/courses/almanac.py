@@ -40,7 +40,7 @@ class Attempt:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """All turns but the last, as a chat."""
+        """Return all turns but the last, as a chat."""
         chat: list[Message] = []
         for turn, reply in zip(self.turns, self.replies, strict=False):
             chat += [Message("assistant", turn), Message("user", as_text([Observation(reply, "search")]))]
@@ -48,13 +48,13 @@ class Attempt:
 
     @property
     def transcript(self) -> str:
-        """The attempt as shown to an editor."""
+        """Return the attempt as shown to an editor."""
         first, *later = self.turns
         return "\n".join([first, *(f"[search: {reply}]\n{turn}" for reply, turn in zip(self.replies, later, strict=True))])
 
     @property
     def summary(self) -> str:
-        """The short form for editors: ``source ledger rival amber cook onyx``."""
+        """Return the short form for editors: ``source ledger rival amber cook onyx``."""
         return " ".join(f"{topic} {choice}" for topic, choice in zip(*self.choices, strict=True))
 
     @property
