@@ -38,6 +38,7 @@ __all__ = [
     "EnvironmentSpec",
     "EsplError",
     "EvalReport",
+    "EvaluationRow",
     "Extraction",
     "FoundRun",
     "Grade",
@@ -54,6 +55,7 @@ __all__ = [
     "LossSpec",
     "Message",
     "Method",
+    "MetricsRow",
     "Operator",
     "Optimizer",
     "Outcome",
@@ -65,6 +67,7 @@ __all__ = [
     "Rating",
     "Rejected",
     "Reporter",
+    "RolloutRow",
     "RunConfig",
     "RunDir",
     "SampleRequest",
@@ -107,6 +110,8 @@ __all__ = [
     "pass_at_k",
     "permutation_p",
     "rank_ranges",
+    "read_evaluations",
+    "read_metrics",
     "read_summary",
     "resolve",
     "resume",
@@ -148,6 +153,8 @@ if TYPE_CHECKING:
     from espl_bench.method import ESPL, EditorChoice, Method, Shown
     from espl_bench.monitoring.reporter import EvalReport, Reporter, Silent, StepReport
     from espl_bench.runner import resume, run
+    from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics
+    from espl_bench.runs.rollout_rows import RolloutRow
     from espl_bench.runs.run_dir import Log, RunDir
     from espl_bench.runs.summary import Summary, read_summary
     from espl_bench.stats import (
@@ -209,6 +216,7 @@ else:
         "EnvironmentSpec": "environment.text_env",
         "EsplError": "errors",
         "EvalReport": "monitoring.reporter",
+        "EvaluationRow": "runs.log_rows",
         "Extraction": "grading.rules",
         "FoundRun": "leaderboard.collect",
         "Grade": "grading.rules",
@@ -225,6 +233,7 @@ else:
         "LossSpec": "learning.spec",
         "Message": "types",
         "Method": "method",
+        "MetricsRow": "runs.log_rows",
         "Operator": "evolution.operators.protocol",
         "Optimizer": "evolution.optimizer",
         "Outcome": "types",
@@ -236,6 +245,7 @@ else:
         "Rating": "types",
         "Rejected": "types",
         "Reporter": "monitoring.reporter",
+        "RolloutRow": "runs.rollout_rows",
         "RunConfig": "config.run_config",
         "RunDir": "runs.run_dir",
         "SampleRequest": "types",
@@ -278,6 +288,8 @@ else:
         "pass_at_k": "stats",
         "permutation_p": "stats",
         "rank_ranges": "stats",
+        "read_evaluations": "runs.log_rows",
+        "read_metrics": "runs.log_rows",
         "read_summary": "runs.summary",
         "resolve": "config.resolve",
         "resume": "runner",

@@ -18,6 +18,7 @@ from espl_bench.sweep.storage import Storage
 ROOT = Path(__file__).parents[1]
 OURS = ("espl_bench", "espl_envs", "espl_baselines")
 DISTRIBUTIONS = {
+    "pydantic-core": "pydantic_core",
     "PyStemmer": "Stemmer",
     "faiss-cpu": "faiss",
     "huggingface-hub": "huggingface_hub",

@@ -132,7 +132,7 @@ def _pair(record: Mapping[str, Any], columns: Columns, source: DataSource | None
     if source is not None and source.answers == "integer":
         answer = _integer(answer)
         if answer is None:
-            raise _RefusedRowError("answers are no integers")
+            raise _RefusedRowError("answers are not integers")
     return problem, answer
 
 

@@ -46,7 +46,7 @@ def test_an_import_tells_what_it_did(data_home: Path, capsys: Capture, tmp_path:
     said = run(capsys, "import", "beyondaime", "--split", "train", "--from", str(file))
     assert "aime-2022-2024: 20 items from file a.jsonl" in said and "licence apache-2.0" in said
     assert "4 of 24 rows repeated a problem and were left out" in said
-    assert "1 problems came with several answers, the last one counts (rows 0, from 0)" in said
+    assert "1 problems had several answers; the last one counts (rows 0, from 0)" in said
     assert "90 items were expected" in said and "this is not the text on record (dd7f1f62a576" in said
     manifest = record(capsys, "import", "beyondaime", "--split", "train", "--from", str(file))
     assert (manifest["items"], manifest["conflicts"], manifest["origin"]["file"]) == (20, [0], "a.jsonl")
@@ -56,9 +56,9 @@ MISTAKES = {
     ("status", "--jsn"): "unknown option '--jsn'",
     ("stat",): "unknown command 'stat'; did you mean 'status'?",
     ("get", "beyondaim"): "unknown environment 'beyondaim'; did you mean 'beyondaime'?",
-    ("get", "rulebook"): "environment 'rulebook' needs no data set",
+    ("get", "rulebook"): "environment 'rulebook' has no data set to fetch or import",
     ("get", "hmmt25", "--source", "hmmt-feb-23"): "did you mean 'hmmt-feb-2023'?",
-    ("get", "hmmt25", "--revision", "main"): "--revision is of one data set, and hmmt25 has 4; name it with --source",
+    ("get", "hmmt25", "--revision", "main"): "--revision applies to one data set, but hmmt25 has 4; name one with --source",
     ("import", "math500", "--split", "train", "--from", "FILE"): "the train split of math500 takes no data of its own (evaluation only)",
     ("import", "math500", "--split", "tst", "--from", "FILE"): "unknown split 'tst'; did you mean 'test'?",
     ("import", "hmmt25", "--split", "train", "--from", "FILE"): "several sources; name one with --source: hmmt-feb-2023, hmmt-feb-2024",

@@ -105,7 +105,7 @@ def test_a_table_notes_that_runs_met_other_items(tmp_path: Path):
     other = runner.run(configure("rl_only", **files), tmp_path / "two", engine=SaysTwo())
     [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", other)])
     hashes = [run.data_identity["train"][:12] for run in (first, other)]
-    assert table.notes[0] == f"train items differ, so these runs do not compare: {hashes[0]} base; {hashes[1]} rl_only"
+    assert table.notes[0] == f"train items differ, so these runs cannot be compared: {hashes[0]} base; {hashes[1]} rl_only"
     [table] = build_tables([GroupEntry("base", first), GroupEntry("rl_only", first)])
     assert not any("items differ" in note for note in table.notes)
 

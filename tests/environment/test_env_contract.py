@@ -188,7 +188,7 @@ BROKEN = {
     DrawsFromSeed: "is not the same the second time; draw it from its index alone",
     DrawsWhenMade: "is different in a second instance; draw it from its index and the options alone",
     Forgetful: "reset shows another question than that of test/18",
-    Leaks: "test/0 asks what train/19 asks",
+    Leaks: "test/0 has the same question as train/19",
     TakesAnyIndex: "reset accepts item -1 of train, which does not exist; raise EnvError",
     PaysLess: "the gold response of train/0 earns 0.9 as correct, not 1.0 as correct",
     CallsSilenceWrong: "an empty response to train/0 earns 0.0 as wrong, not 0.0 as no_answer",

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from checked import present
-from loop_fixtures import events, make_config, rows, run
+from loop_fixtures import events, make_config, rows
 from rollout_fixtures import CHAT, ROOT, Says, problems, prompt, task
 from scripted_engine import spell
 from small_envs import AskTwice, Sums
 
+from espl_bench import runner
 from espl_bench.build import open_engine
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Verdict
 from espl_bench.errors import EnvError
@@ -365,16 +366,12 @@ class AskTwiceInDigits(AskTwice):
         return "", verdict.reward, True, False, {"outcome": verdict.outcome}
 
 
-@pytest.fixture
-def asking_twice(monkeypatch: pytest.MonkeyPatch) -> str:
-    spec = EnvironmentSpec("twice", "espl/Twice-v0", f"{__name__}:AskTwiceInDigits", "two turns", "compact", None, {"lr": 1e-2})
-    monkeypatch.setattr("espl_bench.environment.catalogue.find_environment", lambda name: spec)
-    return "twice"
+TWICE = EnvironmentSpec("twice", "espl/Twice-v0", f"{__name__}:AskTwiceInDigits", "two turns", "compact", None, {"lr": 1e-2})
 
 
-def test_a_run_of_two_turns_with_failures_trains_and_tells(asking_twice: str, lab_model: Path, tmp_path: Path):
-    config = make_config(lab_model, "espl", steps=3, batch_size=8).model_copy(update={"env": asking_twice})
-    summary = run(config, tmp_path)
+def test_a_run_of_two_turns_with_failures_trains_and_tells(lab_model: Path, tmp_path: Path):
+    config = make_config(lab_model, "espl", steps=3, batch_size=8).model_copy(update={"env": TWICE.name})
+    summary = runner.run(config, tmp_path, env=TWICE)
     assert summary.ledger.rollouts == 3 * 3 * 8 * 4
     failed = [row for step in (1, 2, 3) for row in RunDir(tmp_path).read_rollouts(step, decode) if row["outcome"] == "error"]
     assert failed and all(row["error"] == f"no judge for {row['problem_id']}" for row in failed)
