@@ -156,7 +156,7 @@ async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunR
 def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
     """Add how to resume to the error of an endpoint, a budget or an engine that ended a run."""
     command = f"espl-bench resume {shlex.quote(str(folder))}"
-    again = f"{'every answer' if answers_kept else 'the last commit'} is kept; go on with: {command}"
+    again = f"{'every answer' if answers_kept else 'the last commit'} is kept; continue with: {command}"
     try:
         yield
     except BudgetSpentError as error:
@@ -164,7 +164,7 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
     except EndpointError as error:
         raise EndpointError(f"{error}; {again}") from error
     except (DeviceMemoryError, EngineError) as error:
-        raise type(error)(f"{error}; the last commit is kept; go on with: {command}") from error
+        raise type(error)(f"{error}; the last commit is kept; continue with: {command}") from error
 
 
 async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:

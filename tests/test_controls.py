@@ -120,7 +120,7 @@ def test_the_policy_is_shown_as_many_irrelevant_principles_in_training_and_in_th
 
 def test_a_control_of_a_method_that_learns_nothing_is_refused(capsys: pytest.CaptureFixture[str]):
     assert invoke(["run", "--method", "base", "--control", "random-reward", "--dry-run"]) == 2
-    assert "base learns from no reward" in capsys.readouterr().err
+    assert "base does not learn from rewards" in capsys.readouterr().err
     assert invoke(["run", "--control", "random-rewards"]) == 2
     assert "did you mean 'random-reward'?" in capsys.readouterr().err
 

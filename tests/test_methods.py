@@ -17,7 +17,6 @@ from loop_fixtures import (
 )
 from scripted_engine import ScriptedEngine
 
-from espl_bench.learning.advantages import ACROSS_PROMPTS
 from espl_bench.method import ESPL, EditorChoice, find_method
 from espl_bench.registry import LOSSES, SELECTORS, names
 from espl_bench.runs.run_dir import Log, RunDir
@@ -64,7 +63,7 @@ def test_the_rows_differ_in_what_they_say():
     assert {name for name in METHODS if row[name].learns_weights} == {"espl", "rl_only"}
     assert {name for name in METHODS if row[name].operators} == {"espl", "evolution_only", "reflection_only"}
     assert row["reflection_only"].operators == ("mutation",)
-    assert row["rl_only"].baseline is ACROSS_PROMPTS
+    assert row["rl_only"].baseline == "across_prompts"
     assert row["espl"].operators == row["evolution_only"].operators == ("mutation", "crossover")
     assert {row[name].editor for name in METHODS} == {EditorChoice.REFERENCE}
 

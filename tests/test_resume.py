@@ -132,7 +132,7 @@ def test_ctrl_c_stops_after_saving_and_names_the_way_on(lab_model: Path, unbroke
     code, err = struck(lab_model, folder, signal.SIGINT, lambda: lines(metrics) >= 2, lambda: lines(metrics) < STEPS)
     commit = RunDir(folder).last_commit()
     assert commit is not None and commit.step == lines(metrics)
-    said = f"espl-bench: stopped after step {commit.step}, everything is saved; go on with: espl-bench resume {folder}\n"
+    said = f"espl-bench: stopped after step {commit.step}, everything is saved; continue with: espl-bench resume {folder}\n"
     assert (code, err) == (1, said)
     assert invoke(["resume", str(folder), "--quiet"]) == 0
     check_same_end(folder, unbroken)

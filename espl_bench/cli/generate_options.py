@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from espl_bench import registry
 from espl_bench.cli.run_option import RunOption
 from espl_bench.config.flag import Flag, flag_metadata
 from espl_bench.config.flat import flat_fields
@@ -17,11 +18,13 @@ from espl_bench.config.sections import PANELS, MethodChoices
 from espl_bench.method import Method
 
 TABLE = Path(__file__).with_name("options_table.py")
+_SEAMS = {seam: name for name, seam in vars(registry).items() if isinstance(seam, registry.Seam)}
 _HEAD = '''\
 """The options of a run. Written by `python -m espl_bench.cli.generate_options` from espl_bench/config; edit the fields there."""
 
 # ruff: noqa: E501
 # fmt: off
+from espl_bench import registry
 from espl_bench.cli.run_option import RunOption
 
 RUN_OPTIONS: tuple[RunOption, ...] = (
@@ -51,7 +54,7 @@ def _option(name: str, info: FieldInfo, annotation: Any, panel: str) -> RunOptio
     choices = _choices(value)
     kind = str if choices else value
     assert kind in (str, int, float, bool), f"{name} has no plain type; declare it with Flag(typed=False)"
-    return RunOption(name, kind, panel, _help(info, flag, choices), _default(info, flag), choices, flag.formerly)
+    return RunOption(name, kind, panel, _help(info, flag, choices), _default(info, flag), choices, flag.seam, flag.formerly)
 
 
 def _without_none(annotation: Any) -> Any:
@@ -93,6 +96,8 @@ def _arguments(option: RunOption) -> Iterator[str]:
     yield from (repr(option.field), option.kind.__name__, repr(option.panel), repr(option.help), repr(option.default))
     if option.choices:
         yield f"choices={option.choices!r}"
+    if option.seam:
+        yield f"seam=registry.{_SEAMS[option.seam]}"
     if option.formerly:
         yield f"formerly={option.formerly!r}"
 

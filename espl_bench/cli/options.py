@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.errors import UsageError, unknown
+from espl_bench.registry import require
 from espl_bench.types import Split
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ def check_choices(values: Mapping[str, Scalar]) -> None:
         value = values.get(option.field)
         if option.choices and isinstance(value, str) and value not in option.choices:
             raise unknown(f"{option.flag} value", value, option.choices)
+        if option.seam and isinstance(value, str):
+            require(option.seam, value)
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Scalar]:

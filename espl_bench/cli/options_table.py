@@ -2,13 +2,14 @@
 
 # ruff: noqa: E501
 # fmt: off
+from espl_bench import registry
 from espl_bench.cli.run_option import RunOption
 
 RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('model', str, 'What runs', 'Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under.', "the environment's"),
-    RunOption('engine', str, 'What runs', 'What samples and trains: hf, vllm, openai (which only samples) or tinker.', 'vllm if CUDA and vLLM are available, else hf'),
+    RunOption('engine', str, 'What runs', 'What samples and trains: hf, vllm, openai (which only samples) or tinker.', 'vllm if CUDA and vLLM are available, else hf', seam=registry.ENGINES),
     RunOption('steps', int, 'What runs', 'Iterations of num_prompts x batch_size x group_size rollouts each.', '100'),
-    RunOption('control', str, 'What runs', 'Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt.', 'none'),
+    RunOption('control', str, 'What runs', 'Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt.', 'none', seam=registry.CONTROLS),
     RunOption('num_prompts', int, 'Rollouts', 'Prompts per iteration (K).', '3'),
     RunOption('batch_size', int, 'Rollouts', 'Problems per iteration (P).', '10'),
     RunOption('group_size', int, 'Rollouts', 'Rollouts per problem and prompt (G).', '5'),
@@ -18,11 +19,11 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('max_episode_tokens', int, 'Rollouts', 'Maximum tokens of an episode of several turns, prompt and observations included.', "what the model's context holds"),
     RunOption('sampling_groups', int, 'Rollouts', 'Groups of episodes that take turns at the engine: one is sampled while the others wait for their tools.', '1', formerly='cohorts'),
     RunOption('tool_format', str, 'Rollouts', 'How tools are described to the model: as text by the dialect, or natively by its chat template. Choices: text, native.', 'text', choices=('text', 'native')),
-    RunOption('baseline', str, 'Learning weights', 'What a reward is compared with: the mean of its group (per_prompt) or of its problem under all prompts (across_prompts).', "the method's own"),
-    RunOption('normalisation', str, 'Learning weights', 'How advantages are scaled: none, or standard_deviation of what a reward is compared with.', "the method's own"),
+    RunOption('baseline', str, 'Learning weights', 'What a reward is compared with: the mean of its group (per_prompt) or of its problem under all prompts (across_prompts).', "the method's own", seam=registry.BASELINES),
+    RunOption('normalisation', str, 'Learning weights', 'How advantages are scaled: none, or standard_deviation of what a reward is compared with.', "the method's own", seam=registry.NORMALISATIONS),
     RunOption('reduction', str, 'Learning weights', 'Whether the loss adds up tokens (sum) or averages them over the iteration (token_mean).', "the method's own", choices=('sum', 'token_mean')),
     RunOption('lr', float, 'Learning weights', "Adam's learning rate.", '4e-5'),
-    RunOption('loss', str, 'Learning weights', 'Policy-gradient loss: importance_sampling, ppo, cispo, or one that a package adds.', 'importance_sampling'),
+    RunOption('loss', str, 'Learning weights', 'Policy-gradient loss: importance_sampling, ppo, cispo, or one that a package adds.', 'importance_sampling', seam=registry.LOSSES),
     RunOption('clip_low', float, 'Learning weights', 'Lower bound of the probability ratio (ppo and cispo).', "the loss's own"),
     RunOption('clip_high', float, 'Learning weights', 'Upper bound of the probability ratio (ppo and cispo).', "the loss's own"),
     RunOption('grad_clip', float, 'Learning weights', 'Maximum norm of the gradient; 0: no clipping.', '1'),
@@ -33,10 +34,10 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('correction', str, 'Learning weights', "What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing. Choices: token, sequence, none.", 'token', choices=('token', 'sequence', 'none')),
     RunOption('correction_cap', float, 'Learning weights', 'Value at which that ratio is truncated.', '2'),
     RunOption('mask_truncated', bool, 'Learning weights', 'Leave rollouts that hit the token limit out of the loss; they still count in the baseline.', 'off'),
-    RunOption('schedule', str, 'Learning words', 'When weights and words learn: together, words_every_period, alternating, words_then_weights or weights_then_words.', "the method's own"),
+    RunOption('schedule', str, 'Learning words', 'When weights and words learn: together, words_every_period, alternating, words_then_weights or weights_then_words.', "the method's own", seam=registry.SCHEDULES),
     RunOption('schedule_period', int, 'Learning words', 'Iterations of a period of the schedule.', "the method's own"),
-    RunOption('acceptance', str, 'Learning words', 'Whether a child joins at once (always) or must earn more than its parent on the same problems first (beats_parent).', "the method's own"),
-    RunOption('selector', str, 'Learning words', 'How the prompts of an iteration are selected: top_plus_random, softmax, ucb, lucb or uniform.', "the method's own"),
+    RunOption('acceptance', str, 'Learning words', 'Whether a child joins at once (always) or must earn more than its parent on the same problems first (beats_parent).', "the method's own", seam=registry.ACCEPTANCES),
+    RunOption('selector', str, 'Learning words', 'How the prompts of an iteration are selected: top_plus_random, softmax, ucb, lucb or uniform.', "the method's own", seam=registry.SELECTORS),
     RunOption('population_size', int, 'Learning words', 'Number of newest prompts that may be selected.', "the method's own"),
     RunOption('crossover_prob', float, 'Learning words', 'Probability of a crossover per iteration.', "the method's own"),
     RunOption('editor', str, 'Learning words', 'Weights that write the reflections: reference (the frozen base model) or current (the policy).', "the method's own", choices=('reference', 'current')),
@@ -49,7 +50,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('dialect', str, 'Learning words', 'Templates of all prompts: compact, full, search, or a folder.', "the environment's"),
     RunOption('placement', str, 'Learning words', 'Message that holds the system prompt. Choices: system, user.', 'system', choices=('system', 'user')),
     RunOption('editor_model', str, 'Learning words', 'Another model that writes the reflections.', "the run's own model"),
-    RunOption('editor_engine', str, 'Learning words', "Engine of the editor's model: hf, vllm, openai or tinker.", "the policy's"),
+    RunOption('editor_engine', str, 'Learning words', "Engine of the editor's model: hf, vllm, openai or tinker.", "the policy's", seam=registry.ENGINES),
     RunOption('editor_base_url', str, 'Learning words', "Address of the editor's endpoint.", "the policy's"),
     RunOption('editor_api_key_env', str, 'Learning words', "Environment variable with the API key of the editor's endpoint.", "the policy's"),
     RunOption('editor_temperature', float, 'Learning words', 'Sampling temperature of reflections.', '1'),

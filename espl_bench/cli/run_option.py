@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from espl_bench.registry import Seam
+
 
 @dataclass(frozen=True, slots=True)
 class RunOption:
@@ -16,6 +18,8 @@ class RunOption:
     default: str
     """As the help states it."""
     choices: tuple[str, ...] = ()
+    seam: Seam | None = None
+    """What installed packages may add to the values."""
     formerly: str = ""
     """Earlier name, whose flag is still accepted."""
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pydantic.fields import FieldInfo
 
+from espl_bench.registry import Seam
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -15,6 +17,8 @@ class Flag:
     """Panel of the help; empty: the section's."""
     lists_choices: bool = False
     """True if the description names the choices itself, e.g. because installed packages may add to them."""
+    seam: Seam | None = None
+    """What installed packages may add to the values; the command line then knows a wrong name before anything is loaded."""
     formerly: str = ""
     """Earlier name. It is still read from files and accepted as a flag."""
     typed: bool = True

@@ -26,6 +26,7 @@ from espl_bench.engines.source import ModelSource
 from espl_bench.errors import OptionError
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.method import Method
+from espl_bench.registry import CONTROLS, ENGINES
 
 SCHEMA = "espl-bench/config/2"
 """Schema tag on disk. Files without one are of the first version, which was flat."""
@@ -43,12 +44,12 @@ class RunConfig(Section):
     """Passed to the environment, e.g. rulebook's `world`."""
     model: Annotated[str, Flag(default="the environment's", axis=True)]
     """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
-    engine: Annotated[str, Flag(default="vllm if CUDA and vLLM are available, else hf", lists_choices=True)] = "hf"
+    engine: Annotated[str, Flag(default="vllm if CUDA and vLLM are available, else hf", lists_choices=True, seam=ENGINES)] = "hf"
     """What samples and trains: hf, vllm, openai (which only samples) or tinker."""
     steps: int = Field(default=100, ge=0)
     """Iterations of num_prompts x batch_size x group_size rollouts each."""
     seed: Annotated[int, Flag(typed=False, axis=True)] = Field(default=0, ge=0)
-    control: Annotated[str | None, Flag(default="none", lists_choices=True)] = None
+    control: Annotated[str | None, Flag(default="none", lists_choices=True, seam=CONTROLS)] = None
     """Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt."""
     checkpoint_every: Annotated[int, Flag(panel=EVALUATION)] = Field(default=10, ge=1)
     """Iterations between the checkpoints that a run can be resumed from."""

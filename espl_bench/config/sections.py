@@ -15,6 +15,7 @@ from espl_bench.errors import OptionError
 from espl_bench.learning.spec import CorrectionLevel
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
+from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALISATIONS, SCHEDULES, SELECTORS
 
 ToolFormat = Literal["text", "native"]
 Executor = Literal["mp", "ray"]
@@ -87,7 +88,7 @@ class OptimisationSection(Section):
 
     lr: float = Field(default=4e-5, ge=0)
     """Adam's learning rate."""
-    loss: Annotated[str, Flag(lists_choices=True)] = "importance_sampling"
+    loss: Annotated[str, Flag(lists_choices=True, seam=LOSSES)] = "importance_sampling"
     """Policy-gradient loss: importance_sampling, ppo, cispo, or one that a package adds."""
     clip_low: Annotated[float | None, Flag(default=BY_LOSS)] = None
     """Lower bound of the probability ratio (ppo and cispo)."""
@@ -127,7 +128,7 @@ class EditorSection(Section):
 
     model: Annotated[str | None, Flag(default="the run's own model")] = None
     """Another model that writes the reflections."""
-    engine: Annotated[str | None, Flag(default=BY_POLICY, lists_choices=True)] = None
+    engine: Annotated[str | None, Flag(default=BY_POLICY, lists_choices=True, seam=ENGINES)] = None
     """Engine of the editor's model: hf, vllm, openai or tinker."""
     base_url: Annotated[str | None, Flag(default=BY_POLICY)] = None
     """Address of the editor's endpoint."""
@@ -246,19 +247,19 @@ class MethodChoices(Section):
 
     panel = WORDS
 
-    baseline: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True)] = None
+    baseline: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=BASELINES)] = None
     """What a reward is compared with: the mean of its group (per_prompt) or of its problem under all prompts (across_prompts)."""
-    normalisation: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True)] = None
+    normalisation: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=NORMALISATIONS)] = None
     """How advantages are scaled: none, or standard_deviation of what a reward is compared with."""
     reduction: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True)] = None
     """Whether the loss adds up tokens (sum) or averages them over the iteration (token_mean)."""
-    schedule: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True)] = None
+    schedule: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=SCHEDULES)] = None
     """When weights and words learn: together, words_every_period, alternating, words_then_weights or weights_then_words."""
     schedule_period: Annotated[int | None, Flag(default=BY_METHOD)] = None
     """Iterations of a period of the schedule."""
-    acceptance: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True)] = None
+    acceptance: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=ACCEPTANCES)] = None
     """Whether a child joins at once (always) or must earn more than its parent on the same problems first (beats_parent)."""
-    selector: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True)] = None
+    selector: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=SELECTORS)] = None
     """How the prompts of an iteration are selected: top_plus_random, softmax, ucb, lucb or uniform."""
     population_size: Annotated[int | None, Flag(default=BY_METHOD)] = None
     """Number of newest prompts that may be selected."""

@@ -21,5 +21,5 @@ def control_notes(test: TestGroup) -> Iterator[str]:
         low, high = difference_interval(method.on(seeds), test.methods[REFERENCE].on(seeds))
         if low > 0.0:
             gap = f"+{points((low + high) / 2)} points to {REFERENCE}, 95 % CI +{points(low)} … +{points(high)}"
-            lost = f"gains on {test.env} may come from something else than {find_control(control).taken_away}"
+            lost = f"gains on {test.env} may not come from {find_control(control).taken_away}"
             yield f"control improves: {label} {gap}; {lost}"

@@ -17,7 +17,7 @@ class InterruptedRunError(EsplError):
 
     def __init__(self, step: int, folder: Path) -> None:
         """Build the message; `step` iterations are saved in `folder`."""
-        super().__init__(f"stopped after step {step}, everything is saved; go on with: espl-bench resume {folder}")
+        super().__init__(f"stopped after step {step}, everything is saved; continue with: espl-bench resume {folder}")
         self.step = step
         self.folder = folder
 

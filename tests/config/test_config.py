@@ -40,6 +40,11 @@ def test_choices_of_a_method_change_the_row_and_nothing_else(name: str):
         "editor": "current",
         "shown": "newest",
         "population_size": 3,
+        "acceptance": "beats_parent",
+        "schedule": "alternating",
+        "schedule_period": 4,
+        "normalisation": "standard_deviation",
+        "reduction": "token_mean",
     }
     config = resolve("espl", "rulebook", {name: value[name]})
     plain = resolve("espl", "rulebook", {})
@@ -71,7 +76,7 @@ def test_a_configuration_comes_back_from_its_file_equal(tmp_path: Path):
         ({"clip_low": 2.0, "clip_high": 1.0}, "clip_low 2.0 is above clip_high 1.0"),
         ({"population_size": 0}, "method.population_size"),
         ({"crossover_prob": 1.5}, "method.crossover_prob"),
-        ({"selector": "best"}, "method.selector"),
+        ({"selector": "best"}, "unknown selector 'best'"),
         ({"engine": "quantum"}, "engine"),
         ({"seed": -1}, "seed"),
         ({"wrld": 1}, "wrld"),

@@ -47,7 +47,7 @@ def test_an_import_tells_what_it_did(data_home: Path, capsys: Capture, tmp_path:
     assert "aime-2022-2024: 20 items from file a.jsonl" in said and "licence apache-2.0" in said
     assert "4 of 24 rows repeated a problem and were left out" in said
     assert "1 problems had several answers; the last one counts (rows 0, from 0)" in said
-    assert "90 items were expected" in said and "this is not the text on record (dd7f1f62a576" in said
+    assert "90 items were expected" in said and "this differs from the recorded text (dd7f1f62a576" in said
     manifest = record(capsys, "import", "beyondaime", "--split", "train", "--from", str(file))
     assert (manifest["items"], manifest["conflicts"], manifest["origin"]["file"]) == (20, [0], "a.jsonl")
 

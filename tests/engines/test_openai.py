@@ -120,7 +120,7 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
             run(asked, tmp_path)
     assert re.search(
         rf"^{proxy.base_url} did not answer after 2 tries, the last: status {429 if fault is too_many else 500}.*; "
-        rf"every answer is kept; go on with: espl-bench resume {tmp_path}$",
+        rf"every answer is kept; continue with: espl-bench resume {tmp_path}$",
         str(ended.value),
     )
     assert not (tmp_path / "summary.json").exists()
@@ -173,7 +173,7 @@ def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(limit: str
     budget = Budget(max_tokens=2000, prices=prices) if limit == "tokens" else Budget(max_cost=2.0, prices=prices)
     folder = tmp_path / "run"
     asked = config(served, concurrency=4)
-    with pytest.raises(BudgetSpentError, match=rf"spent.*every answer is kept; go on with: espl-bench resume {folder} --max-.* MORE"):
+    with pytest.raises(BudgetSpentError, match=rf"spent.*every answer is kept; continue with: espl-bench resume {folder} --max-.* MORE"):
         runner.run(asked, folder, budget=budget)
     lines = [json.loads(line) for line in next((folder / "answers").iterdir()).read_text().splitlines()]
     tokens = [line["prompt_tokens"] + line["sampled_tokens"] for line in lines]

@@ -79,7 +79,7 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
         grid.add_row(plain(f"test avg@{summary.k}", "dim"), plain(score))
     else:
         remedy = f"espl-bench resume {shlex.quote(str(folder))}"
-        grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; go on with: {remedy}"))
+        grid.add_row(plain("progress", "dim"), plain(f"{view.steps} of {config.iterations} steps; continue with: {remedy}"))
     for split in dict.fromkeys(row.split for row in view.evaluations):
         curve = "  ".join(f"{row.step}: {points(row.score)}" for row in view.evaluations if row.split is split)
         grid.add_row(plain(f"{split} %", "dim"), plain(curve))

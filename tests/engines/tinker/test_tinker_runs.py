@@ -151,7 +151,7 @@ def test_a_server_that_dies_in_mid_step_ends_the_run_in_one_line(server: Server,
     assert time.monotonic() - died < 180
     assert err.count("\n") == 1, err
     assert server.url in err
-    assert f"the last commit is kept; go on with: espl-bench resume {folder}" in err
+    assert f"the last commit is kept; continue with: espl-bench resume {folder}" in err
     done = finish(["resume", str(folder), "--quiet"])
     assert done.returncode == 0, done.stderr
     require_whole(folder, unbroken)
@@ -168,7 +168,7 @@ def test_an_expired_session_ends_the_run_in_one_line(server: Server, unbroken: P
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, err
     assert err.count("\n") == 1, err
-    assert f"the last commit is kept; go on with: espl-bench resume {folder}" in err
+    assert f"the last commit is kept; continue with: espl-bench resume {folder}" in err
     done = finish(["resume", str(folder), "--quiet"])
     assert done.returncode == 0, done.stderr
     require_whole(folder, unbroken)
