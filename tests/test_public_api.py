@@ -177,7 +177,7 @@ def test_a_comparison_keeps_what_is_finished_and_resumes_the_rest(tmp_path: Path
     [again] = compare(["base", quick], "rulebook", tmp_path, seeds=(0, 1), open_engine=open_engine, **chosen).tables
     assert len(opened) == 5 and [row.score for row in again.rows] == [row.score for row in table.rows]
     with pytest.raises(UsageError, match="another configuration: steps 1 -> 2"):
-        compare([quick], "rulebook", tmp_path, seeds=(0,), open_engine=open_engine, **SHAPE)
+        compare([quick], "rulebook", tmp_path, seeds=(0,), open_engine=open_engine, **{**chosen, **SHAPE})
     with pytest.raises(UsageError, match="two methods are called 'quick'"):
         compare([quick, quick.varied(population_size=3)], "rulebook", tmp_path / "twice", open_engine=open_engine, **chosen)
     assert len(opened) == 5

@@ -115,7 +115,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     found = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
     metrics = {row.step: row for row in read_metrics(run_dir)}
     evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
-    stored = {(step, split) for split in KINDS for step in run_dir.rollout_steps(split)}
+    stored: set[tuple[int, RolloutKind]] = {(step, kind) for kind in KINDS for step in run_dir.rollout_steps(kind)}
     named: set[tuple[int, RolloutKind]] = {*((step, None) for step in metrics), *evaluations, *stored}
     places = sorted(named, key=lambda place: (place[0], place[1] or ""))
     last_test: list[RegradedRollout] | None = None

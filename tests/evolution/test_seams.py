@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from loop_fixtures import events, make_scripted_config, rows, run
@@ -32,7 +33,7 @@ from espl_bench.types import (
     TrajectoryGroup,
 )
 
-SHAPE = {"steps": 4, "num_prompts": 2, "batch_size": 4, "group_size": 4, "eval_every": 0, "eval_samples": 1}
+SHAPE: dict[str, Any] = {"steps": 4, "num_prompts": 2, "batch_size": 4, "group_size": 4, "eval_every": 0, "eval_samples": 1}
 
 
 def group(problem_id: str, prompt_id: int, rewards: Sequence[float], outcome: Outcome = Outcome.CORRECT) -> TrajectoryGroup:
@@ -103,7 +104,7 @@ def test_trials_are_metered_stored_and_taken_back_with_their_step(tmp_path):
     stored = sum(len((folder / "rollouts" / f"trial_{step:06}.jsonl").read_text().splitlines()) for step in judged)
     assert judged and summary.ledger.rollouts == 4 * 2 * 4 * 4 + stored
     decided = [*events(folder, "born")[1:]] + [e for e in events(folder, "rejected") if e["reason"] == "not_accepted"]
-    assert decided and all(" against " in event.get("acceptance", event.get("detail")) for event in decided)
+    assert decided and all(" against " in event.get("acceptance", event.get("detail", "")) for event in decided)
     first = json.loads((folder / "rollouts" / f"trial_{judged[0]:06}.jsonl").read_text().splitlines()[0])
     assert first["prompt_id"] == -1
     RunDir(folder).restart()
