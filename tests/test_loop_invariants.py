@@ -22,7 +22,6 @@ from loop_fixtures import (
 from scripted_engine import CHAIN, ScriptedEngine
 
 from espl_bench.build import open_engine
-from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT
 from espl_bench.method import ESPL, EditorChoice
 from espl_bench.prompts.dialect import Placement
 from espl_bench.rollouts.batches import training_batch
@@ -44,12 +43,12 @@ def metrics(folder: Path) -> bytes:
 
 def test_espl_without_operators_is_rl_only_bit_for_bit(lab_model: Path, tmp_path: Path):
     rl_only = make_config(lab_model, "rl_only")
-    bare = with_method(rl_only, ESPL.varied(operators=(), baseline=ACROSS_PROMPTS))
+    bare = with_method(rl_only, ESPL.varied(operators=(), baseline="across_prompts"))
     run(rl_only, tmp_path / "rl")
     run(bare, tmp_path / "espl")
     assert metrics(tmp_path / "espl") == metrics(tmp_path / "rl")
     assert adapter(tmp_path / "espl") == adapter(tmp_path / "rl")
-    per_prompt = with_method(rl_only, rl_only.method.varied(baseline=PER_PROMPT))
+    per_prompt = with_method(rl_only, rl_only.method.varied(baseline="per_prompt"))
     run(per_prompt, tmp_path / "other")
     assert adapter(tmp_path / "other") != adapter(tmp_path / "rl"), "otherwise the comparison could not fail"
 

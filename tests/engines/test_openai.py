@@ -336,7 +336,7 @@ def test_what_cannot_be_is_refused_in_one_line(method: str, choices: dict, words
 def test_budgets_without_endpoint_or_price_are_refused(served: Served, lab_model: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="this run uses none; leave them out"):
         runner.run(make_config(lab_model, "base"), tmp_path / "a", budget=Budget(max_tokens=9))
-    with pytest.raises(UsageError, match=f"--max-cost needs a price for {served.model}; put it into a file and name that with --prices"):
+    with pytest.raises(UsageError, match=f"--max-cost needs a price for {served.model}; put it into a file and pass that with --prices"):
         runner.run(config(served, "base"), tmp_path / "b", budget=Budget(max_cost=1.0))
     assert not list(tmp_path.iterdir())
 

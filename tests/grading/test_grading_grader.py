@@ -107,7 +107,7 @@ def test_a_long_answer_may_answer_a_long_question(pool: VerifierPool):
     assert len(gold) < MAX_ANSWER_CHARS
     padded = answer.replace(" + ", " + " + "\\," * 7)
     assert MAX_ANSWER_CHARS < len(padded) < 4 * len(gold)
-    assert grade_answer(gold, padded, GradingRules(), pool).outcome is C
+    assert grade_answer(gold, padded, GradingRules(timeout_s=120), pool).outcome is C  # length is what is tried, and not speed
 
 
 def test_unboxed_answers_count_only_where_they_are_asked_for(pool: VerifierPool):

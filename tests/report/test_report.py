@@ -171,7 +171,7 @@ def test_runs_that_do_not_compare_are_still_looked_at(tmp_path):
         GroupEntry("espl", summary_of(data_identity={"test": "a"})),
         GroupEntry("base", summary_of("base", data_identity={"test": "b"})),
     ]
-    assert "met different test items" in present(tables_json(entries))["unknown"]
+    assert "have different test items" in present(tables_json(entries))["unknown"]
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

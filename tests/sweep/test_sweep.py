@@ -18,7 +18,7 @@ from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, t
 
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
-from espl_bench.config.run_config import RunConfig
+from espl_bench.config.sections import OptimisationSection
 from espl_bench.engines import fit
 from espl_bench.engines.fit import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.errors import RunTakenError, UsageError
@@ -264,7 +264,7 @@ def test_storage_that_cannot_be_used_is_told(capsys: pytest.CaptureFixture[str],
     assert invoke(["sweep", "status", str(tmp_path)]) == 2
     assert f"holds no sweep (it has no {SWEEP})" in capsys.readouterr().err
     assert invoke(["sweep", "run", str(grid)]) == 2
-    assert "say --out PLACE" in capsys.readouterr().err
+    assert "use --out PLACE" in capsys.readouterr().err
 
 
 def test_a_damaged_journal_decides_nothing(remote: Storage):
@@ -285,7 +285,7 @@ def test_a_damaged_journal_decides_nothing(remote: Storage):
 
 
 def test_means_are_named_once(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(UsageError, match="leave out --jobs or --address"):
+    with pytest.raises(UsageError, match="omit --jobs or --address"):
         _ = Means("auto", 2, False).ray
     assert not Means(None, 1, False).ray
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -317,7 +317,7 @@ def test_what_a_machine_can_run():
 
 
 def test_doctor_reckons_with_the_defaults_of_a_run():
-    fields = RunConfig.model_fields
+    fields = OptimisationSection.model_fields
     assert (fields["lora_rank"].default, fields["token_budget"].default) == (fit.RANK, fit.MICRO_BATCH)
 
 

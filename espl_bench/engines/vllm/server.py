@@ -103,7 +103,7 @@ class Server:
 
     async def add(self, lora: Any) -> None:
         """Load an adapter. Runs on the engine's loop. Raises EngineError if it cannot be served."""
-        await self._have("load the adapter", self._llm.add_lora(lora))
+        await self._control("load the adapter", self._llm.add_lora(lora))
 
     async def remove(self, lora: Any) -> None:
         """Unload an adapter. Runs on the engine's loop."""
@@ -115,7 +115,7 @@ class Server:
 
     async def wake(self) -> None:
         """Take the device's memory again. Runs on the engine's loop. Raises EngineError if it is in use."""
-        await self._have("wake up", self._llm.wake_up())
+        await self._control("wake up", self._llm.wake_up())
 
     async def _control(self, what: str, done: Awaitable[Any]) -> None:
         """Await a vLLM control call, wrapping failures in EngineError."""
@@ -126,7 +126,7 @@ class Server:
 
     def _fault(self) -> EngineError:
         """Return the error for an engine that has died."""
-        reason = setup.told(self._log)
+        reason = setup.last_reason(self._log)
         return EngineError(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
 
     def close(self) -> None:

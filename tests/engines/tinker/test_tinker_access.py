@@ -121,7 +121,7 @@ def test_a_service_that_answers_nothing_is_given_up(elsewhere: str, key: str, mo
 def test_options_that_cannot_be(capsys: pytest.CaptureFixture[str], key: str):
     cases = {
         "--lora-alpha=8": "--lora-alpha is decided by the service with --engine tinker",
-        "--token-budget=8": "--token-budget is the service's",
+        "--token-budget=8": "--token-budget is decided by the service",
         "--base-url=ftp://x": "is not an http or https address",
         "--base-url=http://u:p@x": "put the key into the environment",
     }
