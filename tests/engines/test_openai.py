@@ -279,7 +279,7 @@ def test_several_turns_are_sent_as_they_were_said(served: Served):
 def test_policy_and_editor_may_be_of_different_engines(policy: str, editor: str, served: Served, lab_model: Path, tmp_path: Path):
     served.seen.clear()
     models = {"hf": str(lab_model), "openai": served.model}
-    names = {"model": models[policy], "engine": policy, "editor_model": models[editor], "editor_engine": editor}
+    names = {"model": models[policy], "engine": policy, "editor_model": models[editor], "editor_engine": editor, "request_timeout": 120.0}
     address = {"base_url": served.base_url} if policy == "openai" else {"editor_base_url": served.base_url}
     method = "espl" if policy == "hf" else "evolution_only"
     asked = resolve(method, "rulebook", SHAPE | QUICK | names | address)
@@ -379,7 +379,7 @@ def test_no_more_requests_are_in_flight_than_allowed(served: Served, tmp_path: P
         nonlocal flying, most
         flying += 1
         most = max(most, flying)
-        time.sleep(0.05)
+        time.sleep(0.4)  # longer than a request takes to arrive on a busy machine
         flying -= 1
         handler.reply(200, answer)
 
