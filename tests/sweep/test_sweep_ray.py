@@ -105,7 +105,7 @@ def test_a_killed_node_changes_no_result_and_nothing_runs_twice(cluster, tmp_pat
 
     landed = {path: path.stat().st_mtime_ns for path in place.glob(f"*/{SUMMARY}")}
     again = sweep("run", grid, "--out", place, "--address", cluster.address)
-    assert again.returncode == 0 and "12 finished already" in again.stderr
+    assert again.returncode == 0 and "12 already finished" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in place.glob(f"*/{SUMMARY}")} == landed
     assert outcomes(place) == ended
 
