@@ -40,7 +40,7 @@ from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog
 from espl_bench.runs.run_dir import TRIAL
-from espl_bench.seeding import rng_for
+from espl_bench.seeding import rng_for, seed_for
 from espl_bench.types import Lineage, Problem, Rating, Split, SystemPrompt, TrajectoryGroup
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
@@ -150,7 +150,8 @@ class StepTrial:
         groups = await roll_out(self.policy, self.context.spec, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
         self.context.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
         self.groups.extend(groups)
-        return self.context.control.rewards(groups, self.context.config.seed, self.step)
+        own = seed_for(self.context.config.seed, "trial", self.candidates)  # a control that draws draws anew for each candidate
+        return self.context.control.rewards(groups, own, self.step)
 
 
 async def learn_weights(context: RunContext, groups_KP: tuple[TrajectoryGroup, ...], learn: bool) -> Mapping[str, float]:

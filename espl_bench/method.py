@@ -10,7 +10,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from espl_bench.evolution.acceptance import ALWAYS_NAME
 from espl_bench.evolution.population import Population
+from espl_bench.evolution.schedule import TOGETHER
 from espl_bench.learning.advantages import Reduction
 from espl_bench.registry import ACCEPTANCES, BASELINES, METHODS, NORMALISATIONS, OPERATORS, OPTIMIZERS, SCHEDULES, SELECTORS, find, require
 from espl_bench.types import SystemPrompt
@@ -54,9 +56,9 @@ class Method:
     """The value a reward is compared with. A lone root prompt is sampled K times; across_prompts makes these one group of K·G."""
     editor: EditorChoice = EditorChoice.REFERENCE
     shown: Shown = Shown.BEST
-    acceptance: Annotated[str, Field(exclude_if=lambda name: name == "always")] = "always"
+    acceptance: Annotated[str, Field(exclude_if=lambda name: name == ALWAYS_NAME)] = ALWAYS_NAME
     """Rule that a child must pass before it joins the population."""
-    schedule: Annotated[str, Field(exclude_if=lambda name: name == "together")] = "together"
+    schedule: Annotated[str, Field(exclude_if=lambda name: name == TOGETHER)] = TOGETHER
     """When weights learn and when words are bred."""
     schedule_period: Annotated[int, Field(ge=1, exclude_if=lambda period: period == 10)] = 10
     """Iterations per period, for schedules that have one."""

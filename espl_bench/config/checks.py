@@ -13,6 +13,9 @@ from espl_bench.controls import find_control
 from espl_bench.engines.source import ModelSource
 from espl_bench.engines.spec import find_engine
 from espl_bench.errors import OptionError
+from espl_bench.evolution.acceptance import ALWAYS_NAME
+from espl_bench.evolution.schedule import TOGETHER
+from espl_bench.method import Method
 from espl_bench.registry import CONTROLS, LOSSES, require
 
 
@@ -53,6 +56,21 @@ def check_names(config: RunConfig) -> None:
     require(LOSSES, config.optimisation.loss)
     if config.control is not None:
         require(CONTROLS, config.control)
+
+
+def check_method(method: Method) -> None:
+    """Raise OptionError for choices of a method's row that would have no effect, or take away what it learns."""
+    name = {"name": method.name}
+    if method.optimizer is not None and (method.operators or method.learns_weights):
+        raise OptionError("{name} has an optimizer, which learns alone; it cannot have operators or train weights besides", name)
+    if method.schedule != TOGETHER and not (method.learns_weights and method.operators):
+        values = {**name, "value": method.schedule}
+        raise OptionError(
+            "{schedule} {value} divides learning between weights and words, but {name} does not learn both; leave it out", values
+        )
+    if method.acceptance != ALWAYS_NAME and not method.operators:
+        values = {**name, "value": method.acceptance}
+        raise OptionError("{acceptance} {value} judges child prompts, but {name} writes none; leave it out", values)
 
 
 def check_learning(config: RunConfig) -> None:

@@ -74,6 +74,8 @@ def _mean(groups: Sequence[TrajectoryGroup]) -> float:
 
 
 ALWAYS: Final = Always()
+ALWAYS_NAME: Final = "always"
+"""The rule of methods that name no other."""
 BEATS_PARENT: Final = BeatsParent()
 
 

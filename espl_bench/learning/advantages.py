@@ -4,8 +4,8 @@ Pure Python on purpose: advantages do not depend on an engine.
 
 1. A *baseline* says which rollouts are compared with each other (a baseline set) and what V is. The paper's V is their mean.
 2. A *normalisation* rescales the differences of one set. The paper divides by nothing; GRPO divides by the standard deviation.
-3. A *reduction* says whether the loss is a sum over tokens (paper) or a mean over all tokens of the step. The losses are linear in
-   the advantage, so that a mean is a smaller advantage.
+3. A *reduction* says whether the loss is a sum over tokens (paper) or a mean over all tokens of the step. Every loss is
+   proportional to the size of the advantages, so that a mean is smaller advantages.
 
 Two kinds of rollouts teach nothing and are left out:
 

@@ -10,6 +10,7 @@ import pytest
 from loop_fixtures import events, make_scripted_config, rows, run
 from scripted_engine import ScriptedEngine
 
+from espl_bench.config.checks import check_method
 from espl_bench.config.resolve import resolve
 from espl_bench.errors import UsageError
 from espl_bench.evolution.acceptance import BEATS_PARENT, Judgement
@@ -17,7 +18,7 @@ from espl_bench.evolution.history import Earned, History
 from espl_bench.evolution.operators.proposal import Child
 from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.population import Population
-from espl_bench.evolution.schedule import Halves, Progress, find_schedule
+from espl_bench.evolution.schedule import Progress, find_schedule
 from espl_bench.method import ESPL
 from espl_bench.registry import SCHEDULES, names
 from espl_bench.runs.run_dir import TRIAL, Log, RunDir
@@ -155,5 +156,29 @@ def test_a_row_with_an_unknown_name_is_refused_when_it_is_resolved(change, messa
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_halves_are_values():
-    assert Halves(weights=True, words=False) == Halves(True, False)
+@pytest.mark.parametrize(
+    ("method", "change", "message"),
+    [
+        ("rl_only", {"schedule": "words_then_weights"}, "rl_only does not learn both"),
+        ("evolution_only", {"schedule": "alternating"}, "evolution_only does not learn both"),
+        ("rl_only", {"acceptance": "beats_parent"}, "rl_only writes none"),
+    ],
+)
+def test_a_choice_without_effect_is_refused(method: str, change: dict[str, Any], message: str):
+    with pytest.raises(UsageError, match=message):
+        resolve(method, "rulebook", change)
+
+
+def test_an_optimizer_learns_alone():
+    with pytest.raises(UsageError, match="has an optimizer, which learns alone"):
+        check_method(ESPL.varied(optimizer="anything"))
+
+
+def test_the_coins_of_a_trial_are_not_those_of_the_rollouts(tmp_path):
+    """A control that draws rewards must not give a child the very coins that its parent had."""
+    config = make_scripted_config(acceptance="beats_parent", control="random-reward", **SHAPE)
+    run(config, tmp_path / "run", ScriptedEngine())
+    judged = [event.get("acceptance") or event["detail"] for event in events(tmp_path / "run", "born")[1:]]
+    judged += [event["detail"] for event in events(tmp_path / "run", "rejected") if event["reason"] == "not_accepted"]
+    means = [detail.partition(" of prompt")[0].split(" against ") for detail in judged]
+    assert means and any(after != before for after, before in means)
