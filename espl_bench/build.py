@@ -153,10 +153,13 @@ def open_openai(source: ModelSource, config: RunConfig) -> Engine:
 
 
 def open_tinker(source: ModelSource, config: RunConfig) -> Engine:
-    """Reach a Tinker service. Raises UsageError without its packages."""
+    """Reach a Tinker service. Raises UsageError without its packages, or for a loss that services do not compute."""
     with _extra("tinker"):
+        from espl_bench.engines.tinker.conversion import LOSSES
         from espl_bench.engines.tinker.engine import TinkerEngine
 
+    if config.optimisation.loss not in LOSSES:
+        raise UsageError(f"a service does not compute loss '{config.optimisation.loss}'; use one of {', '.join(LOSSES)}, or another engine")
     return TinkerEngine.at(
         source.base_url,
         source.model,

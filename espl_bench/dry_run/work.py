@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from espl_bench.config.run_config import RunConfig
+from espl_bench.evolution.acceptance import find_acceptance
 from espl_bench.evolution.operators.protocol import find_operator
+from espl_bench.method import Method
 from espl_bench.types import Split
 
 
@@ -15,7 +17,7 @@ class Estimate:
     steps: int
     """Iterations; 0 for a method that learns nothing."""
     rollouts: int
-    """Training episodes, exactly."""
+    """Training episodes, exactly unless a caveat says otherwise."""
     max_generated_tokens: int
     """Tokens sampled in training, if every episode uses all its turns and tokens."""
     evaluations: Mapping[str, int]
@@ -26,6 +28,8 @@ class Estimate:
     max_reflection_calls: int
     """Requests to the editor if every problem has contrast at every step and every crossover happens."""
     max_reflection_tokens: int
+    caveats: tuple[str, ...] = ()
+    """What the counts do not bound, one line each."""
 
 
 def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> Estimate:
@@ -51,7 +55,18 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
         max_eval_tokens=eval_rollouts * tokens,
         max_reflection_calls=calls,
         max_reflection_tokens=calls * config.editor.max_tokens,
+        caveats=caveats_of(config.method),
     )
+
+
+def caveats_of(method: Method) -> tuple[str, ...]:
+    """Say what of a method's work the counts do not bound, one line each."""
+    found: list[str] = []
+    if method.operators and find_acceptance(method.acceptance).rolls_out:
+        found.append("rollouts that judge children are not counted: problems x group_size for each child")
+    if method.optimizer is not None:
+        found.append("an optimizer may make fewer rollouts; its reflections are not counted")
+    return tuple(found)
 
 
 def evaluated(steps: int, every: int) -> int:

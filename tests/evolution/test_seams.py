@@ -12,6 +12,7 @@ from scripted_engine import ScriptedEngine
 
 from espl_bench.config.checks import check_method
 from espl_bench.config.resolve import resolve
+from espl_bench.dry_run.work import caveats_of
 from espl_bench.errors import UsageError
 from espl_bench.evolution.acceptance import BEATS_PARENT, Judgement
 from espl_bench.evolution.history import Earned, History
@@ -182,3 +183,11 @@ def test_the_coins_of_a_trial_are_not_those_of_the_rollouts(tmp_path):
     judged += [event["detail"] for event in events(tmp_path / "run", "rejected") if event["reason"] == "not_accepted"]
     means = [detail.partition(" of prompt")[0].split(" against ") for detail in judged]
     assert means and any(after != before for after, before in means)
+
+
+def test_a_plan_says_what_it_does_not_count():
+    assert caveats_of(ESPL) == ()
+    assert caveats_of(ESPL.varied(acceptance="beats_parent")) == (
+        "rollouts that judge children are not counted: problems x group_size for each child",
+    )
+    assert "reflections are not counted" in caveats_of(ESPL.varied(operators=(), optimizer="theirs"))[0]

@@ -157,6 +157,7 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
         ("evaluation tokens", f"at most {count(work.max_eval_tokens)}"),
         ("reflection calls", f"at most {work.max_reflection_calls:,}"),
         ("reflection tokens", f"at most {count(work.max_reflection_tokens)}"),
+        *(("besides", caveat) for caveat in work.caveats),
     ]
 
 

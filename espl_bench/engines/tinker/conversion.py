@@ -27,6 +27,8 @@ from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 SEED_BITS = 31
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH}
 GRAD_NORM = "grad_norm"
+LOSSES = ("importance_sampling", "ppo", "cispo")
+"""Losses that a service computes."""
 """Suffix of the metric's name for the gradient norm, where a service reports it (SkyRL: ``skyrl.ai/grad_norm``)."""
 
 
