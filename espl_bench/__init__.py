@@ -14,299 +14,195 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ESPL",
-    "Acceptance",
-    "AdamParams",
-    "Baseline",
-    "Birth",
-    "Board",
-    "Budget",
-    "Chat",
-    "Child",
-    "Completion",
-    "Control",
-    "DataSource",
-    "DataSpec",
-    "Datum",
-    "EditLimits",
-    "Editor",
-    "EditorChoice",
-    "Engine",
-    "EngineSpec",
-    "EnvError",
-    "EnvironmentSpec",
-    "EsplError",
-    "EvalReport",
-    "EvaluationRow",
-    "Extraction",
-    "FoundRun",
-    "Grade",
-    "GradingRules",
-    "GroupEntry",
-    "Halves",
-    "Harness",
-    "History",
-    "InterruptedRunError",
-    "Judgement",
-    "Lineage",
-    "Log",
-    "Loss",
-    "LossSpec",
-    "Message",
-    "Method",
-    "MetricsRow",
-    "Operator",
-    "Optimizer",
-    "Outcome",
-    "PairedDifference",
-    "Parameter",
-    "Population",
-    "Problem",
-    "Progress",
-    "Rating",
-    "Rejected",
-    "Reporter",
-    "RolloutRow",
-    "RunConfig",
-    "RunDir",
-    "SampleRequest",
-    "SamplingClient",
-    "Schedule",
-    "Selector",
-    "Shown",
-    "Silent",
-    "SingleTurnEnv",
-    "Split",
-    "StepReport",
-    "StepView",
-    "StopReason",
-    "StopSignal",
-    "Summary",
-    "SystemPrompt",
-    "TextEnv",
-    "ToolEnv",
-    "ToolLimits",
-    "ToolSpec",
-    "TrainingClient",
-    "Trajectory",
-    "TrajectoryGroup",
-    "Trial",
-    "UsageError",
-    "Verdict",
-    "build_board",
-    "check_environment",
-    "collect",
-    "compare",
-    "difference_interval",
-    "grade",
-    "iqm",
-    "iqm_interval",
-    "mean_interval",
-    "mean_pass_at_k",
-    "open_engine",
-    "p_improvement",
-    "paired_difference",
-    "pass_at_k",
-    "permutation_p",
-    "rank_ranges",
-    "read_evaluations",
-    "read_metrics",
-    "read_summary",
-    "resolve",
-    "resume",
-    "run",
-    "seed_interval",
-    "to_markdown",
-]
-
-if TYPE_CHECKING:
-    from espl_bench.accounting.budget import Budget
-    from espl_bench.build import open_engine
-    from espl_bench.config.resolve import resolve
-    from espl_bench.config.run_config import RunConfig
-    from espl_bench.controls import Control
-    from espl_bench.data.dataset_spec import DataSource, DataSpec
-    from espl_bench.engines.protocol import AdamParams, Chat, Engine, SamplingClient, TrainingClient
-    from espl_bench.engines.spec import EngineSpec
-    from espl_bench.environment.checker import check_environment
-    from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv, Verdict
-    from espl_bench.errors import EnvError, EsplError, UsageError
-    from espl_bench.evolution.acceptance import Acceptance, Judgement, Trial
-    from espl_bench.evolution.history import History
-    from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
-    from espl_bench.evolution.operators.protocol import Operator, StepView
-    from espl_bench.evolution.operators.reflection import Editor
-    from espl_bench.evolution.optimizer import Harness, Optimizer
-    from espl_bench.evolution.population import Population
-    from espl_bench.evolution.schedule import Halves, Progress, Schedule
-    from espl_bench.evolution.selection import Selector
-    from espl_bench.grading.grader import grade
-    from espl_bench.grading.rules import Extraction, Grade, GradingRules
-    from espl_bench.leaderboard.board import Board, build_board
-    from espl_bench.leaderboard.collect import FoundRun, collect
-    from espl_bench.leaderboard.grouping import GroupEntry
-    from espl_bench.leaderboard.render import to_markdown
-    from espl_bench.learning.advantages import Baseline
-    from espl_bench.learning.losses import Loss
-    from espl_bench.learning.spec import LossSpec
-    from espl_bench.method import ESPL, EditorChoice, Method, Shown
-    from espl_bench.monitoring.reporter import EvalReport, Reporter, Silent, StepReport
-    from espl_bench.runner import resume, run
-    from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics
-    from espl_bench.runs.rollout_rows import RolloutRow
-    from espl_bench.runs.run_dir import Log, RunDir
-    from espl_bench.runs.summary import Summary, read_summary
-    from espl_bench.stats import (
-        PairedDifference,
-        difference_interval,
-        iqm,
-        iqm_interval,
-        mean_interval,
-        mean_pass_at_k,
-        p_improvement,
-        paired_difference,
-        pass_at_k,
-        permutation_p,
-        rank_ranges,
-        seed_interval,
-    )
-    from espl_bench.sweep.in_process import compare
-    from espl_bench.tools.tool_env import ToolEnv, ToolLimits
-    from espl_bench.tools.tool_spec import Parameter, ToolSpec
-    from espl_bench.types import (
-        Completion,
-        Datum,
-        Lineage,
-        Message,
-        Outcome,
-        Problem,
-        Rating,
-        Rejected,
-        SampleRequest,
-        Split,
-        StopReason,
-        SystemPrompt,
-        Trajectory,
-        TrajectoryGroup,
-    )
-    from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
+if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a test compares the two
+    from espl_bench.accounting.budget import Budget as Budget
+    from espl_bench.build import open_engine as open_engine
+    from espl_bench.config.resolve import resolve as resolve
+    from espl_bench.config.run_config import RunConfig as RunConfig
+    from espl_bench.controls import Control as Control
+    from espl_bench.data.dataset_spec import DataSource as DataSource
+    from espl_bench.data.dataset_spec import DataSpec as DataSpec
+    from espl_bench.engines.protocol import AdamParams as AdamParams
+    from espl_bench.engines.protocol import Chat as Chat
+    from espl_bench.engines.protocol import Engine as Engine
+    from espl_bench.engines.protocol import SamplingClient as SamplingClient
+    from espl_bench.engines.protocol import TrainingClient as TrainingClient
+    from espl_bench.engines.spec import EngineSpec as EngineSpec
+    from espl_bench.environment.checker import check_environment as check_environment
+    from espl_bench.environment.text_env import EnvironmentSpec as EnvironmentSpec
+    from espl_bench.environment.text_env import SingleTurnEnv as SingleTurnEnv
+    from espl_bench.environment.text_env import TextEnv as TextEnv
+    from espl_bench.environment.text_env import Verdict as Verdict
+    from espl_bench.errors import EnvError as EnvError
+    from espl_bench.errors import EsplError as EsplError
+    from espl_bench.errors import UsageError as UsageError
+    from espl_bench.evolution.acceptance import Acceptance as Acceptance
+    from espl_bench.evolution.acceptance import Judgement as Judgement
+    from espl_bench.evolution.acceptance import Trial as Trial
+    from espl_bench.evolution.history import History as History
+    from espl_bench.evolution.operators.proposal import Birth as Birth
+    from espl_bench.evolution.operators.proposal import Child as Child
+    from espl_bench.evolution.operators.proposal import EditLimits as EditLimits
+    from espl_bench.evolution.operators.protocol import Operator as Operator
+    from espl_bench.evolution.operators.protocol import StepView as StepView
+    from espl_bench.evolution.operators.reflection import Editor as Editor
+    from espl_bench.evolution.optimizer import Harness as Harness
+    from espl_bench.evolution.optimizer import Optimizer as Optimizer
+    from espl_bench.evolution.population import Population as Population
+    from espl_bench.evolution.schedule import Halves as Halves
+    from espl_bench.evolution.schedule import Progress as Progress
+    from espl_bench.evolution.schedule import Schedule as Schedule
+    from espl_bench.evolution.selection import Selector as Selector
+    from espl_bench.grading.grader import grade as grade
+    from espl_bench.grading.rules import Extraction as Extraction
+    from espl_bench.grading.rules import Grade as Grade
+    from espl_bench.grading.rules import GradingRules as GradingRules
+    from espl_bench.leaderboard.board import Board as Board
+    from espl_bench.leaderboard.board import build_board as build_board
+    from espl_bench.leaderboard.collect import FoundRun as FoundRun
+    from espl_bench.leaderboard.collect import collect as collect
+    from espl_bench.leaderboard.grouping import GroupEntry as GroupEntry
+    from espl_bench.leaderboard.render import to_markdown as to_markdown
+    from espl_bench.learning.advantages import Baseline as Baseline
+    from espl_bench.learning.losses import Loss as Loss
+    from espl_bench.learning.spec import LossSpec as LossSpec
+    from espl_bench.method import ESPL as ESPL
+    from espl_bench.method import EditorChoice as EditorChoice
+    from espl_bench.method import Method as Method
+    from espl_bench.method import Shown as Shown
+    from espl_bench.monitoring.reporter import EvalReport as EvalReport
+    from espl_bench.monitoring.reporter import Reporter as Reporter
+    from espl_bench.monitoring.reporter import Silent as Silent
+    from espl_bench.monitoring.reporter import StepReport as StepReport
+    from espl_bench.runner import resume as resume
+    from espl_bench.runner import run as run
+    from espl_bench.runs.log_rows import EvaluationRow as EvaluationRow
+    from espl_bench.runs.log_rows import MetricsRow as MetricsRow
+    from espl_bench.runs.log_rows import read_evaluations as read_evaluations
+    from espl_bench.runs.log_rows import read_metrics as read_metrics
+    from espl_bench.runs.rollout_rows import RolloutRow as RolloutRow
+    from espl_bench.runs.run_dir import Log as Log
+    from espl_bench.runs.run_dir import RunDir as RunDir
+    from espl_bench.runs.summary import Summary as Summary
+    from espl_bench.runs.summary import read_summary as read_summary
+    from espl_bench.stats import PairedDifference as PairedDifference
+    from espl_bench.stats import difference_interval as difference_interval
+    from espl_bench.stats import iqm as iqm
+    from espl_bench.stats import iqm_interval as iqm_interval
+    from espl_bench.stats import mean_interval as mean_interval
+    from espl_bench.stats import mean_pass_at_k as mean_pass_at_k
+    from espl_bench.stats import p_improvement as p_improvement
+    from espl_bench.stats import paired_difference as paired_difference
+    from espl_bench.stats import pass_at_k as pass_at_k
+    from espl_bench.stats import permutation_p as permutation_p
+    from espl_bench.stats import rank_ranges as rank_ranges
+    from espl_bench.stats import seed_interval as seed_interval
+    from espl_bench.sweep.in_process import compare as compare
+    from espl_bench.tools.tool_env import ToolEnv as ToolEnv
+    from espl_bench.tools.tool_env import ToolLimits as ToolLimits
+    from espl_bench.tools.tool_spec import Parameter as Parameter
+    from espl_bench.tools.tool_spec import ToolSpec as ToolSpec
+    from espl_bench.types import Completion as Completion
+    from espl_bench.types import Datum as Datum
+    from espl_bench.types import Lineage as Lineage
+    from espl_bench.types import Message as Message
+    from espl_bench.types import Outcome as Outcome
+    from espl_bench.types import Problem as Problem
+    from espl_bench.types import Rating as Rating
+    from espl_bench.types import Rejected as Rejected
+    from espl_bench.types import SampleRequest as SampleRequest
+    from espl_bench.types import Split as Split
+    from espl_bench.types import StopReason as StopReason
+    from espl_bench.types import SystemPrompt as SystemPrompt
+    from espl_bench.types import Trajectory as Trajectory
+    from espl_bench.types import TrajectoryGroup as TrajectoryGroup
+    from espl_bench.utils.stop_signal import InterruptedRunError as InterruptedRunError
+    from espl_bench.utils.stop_signal import StopSignal as StopSignal
 else:
-    _MODULES = {
-        "Acceptance": "evolution.acceptance",
-        "AdamParams": "engines.protocol",
-        "Baseline": "learning.advantages",
-        "Birth": "evolution.operators.proposal",
-        "Board": "leaderboard.board",
-        "Budget": "accounting.budget",
-        "Chat": "engines.protocol",
-        "Child": "evolution.operators.proposal",
-        "Completion": "types",
-        "Control": "controls",
-        "DataSource": "data.dataset_spec",
-        "DataSpec": "data.dataset_spec",
-        "Datum": "types",
-        "ESPL": "method",
-        "EditLimits": "evolution.operators.proposal",
-        "Editor": "evolution.operators.reflection",
-        "EditorChoice": "method",
-        "Engine": "engines.protocol",
-        "EngineSpec": "engines.spec",
-        "EnvError": "errors",
-        "EnvironmentSpec": "environment.text_env",
-        "EsplError": "errors",
-        "EvalReport": "monitoring.reporter",
-        "EvaluationRow": "runs.log_rows",
-        "Extraction": "grading.rules",
-        "FoundRun": "leaderboard.collect",
-        "Grade": "grading.rules",
-        "GradingRules": "grading.rules",
-        "GroupEntry": "leaderboard.grouping",
-        "Halves": "evolution.schedule",
-        "Harness": "evolution.optimizer",
-        "History": "evolution.history",
-        "InterruptedRunError": "utils.stop_signal",
-        "Judgement": "evolution.acceptance",
-        "Lineage": "types",
-        "Log": "runs.run_dir",
-        "Loss": "learning.losses",
-        "LossSpec": "learning.spec",
-        "Message": "types",
-        "Method": "method",
-        "MetricsRow": "runs.log_rows",
-        "Operator": "evolution.operators.protocol",
-        "Optimizer": "evolution.optimizer",
-        "Outcome": "types",
-        "PairedDifference": "stats",
-        "Parameter": "tools.tool_spec",
-        "Population": "evolution.population",
-        "Problem": "types",
-        "Progress": "evolution.schedule",
-        "Rating": "types",
-        "Rejected": "types",
-        "Reporter": "monitoring.reporter",
-        "RolloutRow": "runs.rollout_rows",
-        "RunConfig": "config.run_config",
-        "RunDir": "runs.run_dir",
-        "SampleRequest": "types",
-        "SamplingClient": "engines.protocol",
-        "Schedule": "evolution.schedule",
-        "Selector": "evolution.selection",
-        "Shown": "method",
-        "Silent": "monitoring.reporter",
-        "SingleTurnEnv": "environment.text_env",
-        "Split": "types",
-        "StepReport": "monitoring.reporter",
-        "StepView": "evolution.operators.protocol",
-        "StopReason": "types",
-        "StopSignal": "utils.stop_signal",
-        "Summary": "runs.summary",
-        "SystemPrompt": "types",
-        "TextEnv": "environment.text_env",
-        "ToolEnv": "tools.tool_env",
-        "ToolLimits": "tools.tool_env",
-        "ToolSpec": "tools.tool_spec",
-        "TrainingClient": "engines.protocol",
-        "Trajectory": "types",
-        "TrajectoryGroup": "types",
-        "Trial": "evolution.acceptance",
-        "UsageError": "errors",
-        "Verdict": "environment.text_env",
-        "build_board": "leaderboard.board",
-        "check_environment": "environment.checker",
-        "collect": "leaderboard.collect",
-        "compare": "sweep.in_process",
-        "difference_interval": "stats",
-        "grade": "grading.grader",
-        "iqm": "stats",
-        "iqm_interval": "stats",
-        "mean_interval": "stats",
-        "mean_pass_at_k": "stats",
-        "open_engine": "build",
-        "p_improvement": "stats",
-        "paired_difference": "stats",
-        "pass_at_k": "stats",
-        "permutation_p": "stats",
-        "rank_ranges": "stats",
-        "read_evaluations": "runs.log_rows",
-        "read_metrics": "runs.log_rows",
-        "read_summary": "runs.summary",
-        "resolve": "config.resolve",
-        "resume": "runner",
-        "run": "runner",
-        "seed_interval": "stats",
-        "to_markdown": "leaderboard.render",
+    _PUBLIC = {
+        "accounting.budget": ("Budget",),
+        "build": ("open_engine",),
+        "config.resolve": ("resolve",),
+        "config.run_config": ("RunConfig",),
+        "controls": ("Control",),
+        "data.dataset_spec": ("DataSource", "DataSpec"),
+        "engines.protocol": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
+        "engines.spec": ("EngineSpec",),
+        "environment.checker": ("check_environment",),
+        "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict"),
+        "errors": ("EnvError", "EsplError", "UsageError"),
+        "evolution.acceptance": ("Acceptance", "Judgement", "Trial"),
+        "evolution.history": ("History",),
+        "evolution.operators.proposal": ("Birth", "Child", "EditLimits"),
+        "evolution.operators.protocol": ("Operator", "StepView"),
+        "evolution.operators.reflection": ("Editor",),
+        "evolution.optimizer": ("Harness", "Optimizer"),
+        "evolution.population": ("Population",),
+        "evolution.schedule": ("Halves", "Progress", "Schedule"),
+        "evolution.selection": ("Selector",),
+        "grading.grader": ("grade",),
+        "grading.rules": ("Extraction", "Grade", "GradingRules"),
+        "leaderboard.board": ("Board", "build_board"),
+        "leaderboard.collect": ("FoundRun", "collect"),
+        "leaderboard.grouping": ("GroupEntry",),
+        "leaderboard.render": ("to_markdown",),
+        "learning.advantages": ("Baseline",),
+        "learning.losses": ("Loss",),
+        "learning.spec": ("LossSpec",),
+        "method": ("ESPL", "EditorChoice", "Method", "Shown"),
+        "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
+        "runner": ("resume", "run"),
+        "runs.log_rows": ("EvaluationRow", "MetricsRow", "read_evaluations", "read_metrics"),
+        "runs.rollout_rows": ("RolloutRow",),
+        "runs.run_dir": ("Log", "RunDir"),
+        "runs.summary": ("Summary", "read_summary"),
+        "stats": (
+            "PairedDifference",
+            "difference_interval",
+            "iqm",
+            "iqm_interval",
+            "mean_interval",
+            "mean_pass_at_k",
+            "p_improvement",
+            "paired_difference",
+            "pass_at_k",
+            "permutation_p",
+            "rank_ranges",
+            "seed_interval",
+        ),
+        "sweep.in_process": ("compare",),
+        "tools.tool_env": ("ToolEnv", "ToolLimits"),
+        "tools.tool_spec": ("Parameter", "ToolSpec"),
+        "types": (
+            "Completion",
+            "Datum",
+            "Lineage",
+            "Message",
+            "Outcome",
+            "Problem",
+            "Rating",
+            "Rejected",
+            "SampleRequest",
+            "Split",
+            "StopReason",
+            "SystemPrompt",
+            "Trajectory",
+            "TrajectoryGroup",
+        ),
+        "utils.stop_signal": ("InterruptedRunError", "StopSignal"),
     }
-    """Public name → the module that holds it."""
+    """Module → the public names that it holds."""
+    _HOMES = {name: module for module, names in _PUBLIC.items() for name in names}
+    __all__ = sorted(_HOMES)
 
     def __getattr__(name: str) -> Any:
         """Load a public name. Raises AttributeError for any other."""
-        if name not in _MODULES:
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        """List what is loaded and what can be."""
+        return sorted({*globals(), *__all__})
