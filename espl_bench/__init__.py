@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.controls import Control as Control
     from espl_bench.data.dataset_spec import DataSource as DataSource
     from espl_bench.data.dataset_spec import DataSpec as DataSpec
+    from espl_bench.engines.engine_spec import EngineSpec as EngineSpec
     from espl_bench.engines.protocol import AdamParams as AdamParams
     from espl_bench.engines.protocol import Chat as Chat
     from espl_bench.engines.protocol import Engine as Engine
     from espl_bench.engines.protocol import SamplingClient as SamplingClient
     from espl_bench.engines.protocol import TrainingClient as TrainingClient
-    from espl_bench.engines.spec import EngineSpec as EngineSpec
     from espl_bench.environment.checker import check_environment as check_environment
     from espl_bench.environment.text_env import EnvironmentSpec as EnvironmentSpec
     from espl_bench.environment.text_env import SingleTurnEnv as SingleTurnEnv
@@ -64,8 +64,8 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.leaderboard.grouping import GroupEntry as GroupEntry
     from espl_bench.leaderboard.render import to_markdown as to_markdown
     from espl_bench.learning.advantages import Baseline as Baseline
+    from espl_bench.learning.loss_spec import LossSpec as LossSpec
     from espl_bench.learning.losses import Loss as Loss
-    from espl_bench.learning.spec import LossSpec as LossSpec
     from espl_bench.method import ESPL as ESPL
     from espl_bench.method import EditorChoice as EditorChoice
     from espl_bench.method import Method as Method
@@ -127,7 +127,7 @@ else:
         "controls": ("Control",),
         "data.dataset_spec": ("DataSource", "DataSpec"),
         "engines.protocol": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
-        "engines.spec": ("EngineSpec",),
+        "engines.engine_spec": ("EngineSpec",),
         "environment.checker": ("check_environment",),
         "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict"),
         "errors": ("EnvError", "EsplError", "UsageError"),
@@ -148,7 +148,7 @@ else:
         "leaderboard.render": ("to_markdown",),
         "learning.advantages": ("Baseline",),
         "learning.losses": ("Loss",),
-        "learning.spec": ("LossSpec",),
+        "learning.loss_spec": ("LossSpec",),
         "method": ("ESPL", "EditorChoice", "Method", "Shown"),
         "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
         "runner": ("resume", "run"),

@@ -16,14 +16,14 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.protocol import Chat, Engine
 from espl_bench.engines.source import ModelSource
-from espl_bench.engines.spec import find_engine
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.rollout import RolloutSpec

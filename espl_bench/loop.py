@@ -32,7 +32,7 @@ from espl_bench.evolution.selection import find_selector
 from espl_bench.evolve import Generation, evolve
 from espl_bench.learning.advantages import compute_advantages, find_baseline, find_normalisation
 from espl_bench.learning.datums import to_datums
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.method import EditorChoice
 from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.rollouts.batches import training_batch, whole_split

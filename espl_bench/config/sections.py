@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from espl_bench.config.flag import Flag
 from espl_bench.errors import OptionError
-from espl_bench.learning.spec import CorrectionLevel
+from espl_bench.learning.loss_spec import CorrectionLevel
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
 from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALISATIONS, SCHEDULES, SELECTORS

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 

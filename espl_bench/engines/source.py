@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from espl_bench.engines.spec import find_engine
+from espl_bench.engines.engine_spec import find_engine
 
 
 def fastest_engine() -> str:

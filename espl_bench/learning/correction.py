@@ -11,7 +11,7 @@ Notation as in `learning.losses`; ``row_N`` says which rollout a token belongs t
 import torch
 from torch import Tensor
 
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 
 
 def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.registry import LOSSES, find
 
 Compute = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]

@@ -28,7 +28,7 @@ from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.runs import checkpoints, formats, lock, logs
+from espl_bench.runs import checkpoints, format_versions, lock, logs
 from espl_bench.runs.checkpoints import Checkpoint, Save
 from espl_bench.runs.logs import Log
 from espl_bench.runs.summary import Summary, read_summary
@@ -89,7 +89,7 @@ class RunDir:
             run._rollouts.mkdir(exist_ok=True)
             for log in Log:
                 atomic_io.truncate(log.path(path), 0)
-            formats.write(path)
+            format_versions.write(path)
             atomic_io.write_atomic(path / PROVENANCE, [atomic_io.indented(provenance)])
             # Last, because its presence is what makes the folder a run.
             atomic_io.write_atomic(path / CONFIG, [atomic_io.encode_text(config.model_dump_json(indent=2) + "\n")])
@@ -100,7 +100,7 @@ class RunDir:
         """Open an existing run. Raises RunDirError if the folder holds none, or one of a later version of the package."""
         if not os.path.isfile(path / CONFIG):
             raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
-        formats.check(path)
+        format_versions.check(path)
         return cls(path)
 
     def config(self) -> RunConfig:

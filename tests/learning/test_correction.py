@@ -13,8 +13,8 @@ from hf_calls import load, requests, train
 
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss, summed_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.types import SampleRequest
 
 RATIOS = (0.5, 1.0, 1.5, 3.0, 8.0, 0.25)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from espl_bench.errors import UsageError
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss, mismatch, summed_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.registry import LOSSES, names
 
 RATIOS = (0.5, 1.0, 1.5, 0.5, 1.5, 6.0)

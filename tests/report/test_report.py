@@ -24,8 +24,8 @@ from espl_bench.leaderboard.curves import Axis, bands
 from espl_bench.leaderboard.grouping import GroupEntry, group
 from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT
 from espl_bench.report import page
-from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
+from espl_bench.report.page_writer import MIB, build
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
 from espl_bench.runs.run_dir import Log, RunDir

@@ -20,10 +20,10 @@ from espl_bench.cli.app import invoke
 from espl_bench.errors import DataError, UsageError
 from espl_bench.retrieval import fetch
 from espl_bench.retrieval.bm25 import Bm25Retriever
-from espl_bench.retrieval.build import RetrieverOptions, open_retriever
 from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
 from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError
 from espl_bench.retrieval.web import Limiter, WebRetriever
 

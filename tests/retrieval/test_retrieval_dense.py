@@ -9,7 +9,7 @@ from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.errors import ModelError, UsageError
 from espl_bench.retrieval import dense
-from espl_bench.retrieval.build import RetrieverOptions, identity_of, open_retriever
+from espl_bench.retrieval.open_retriever import RetrieverOptions, identity_of, open_retriever
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from run_dir_fixtures import start
 
 from espl_bench.errors import RunDirError
 from espl_bench.evolution.operators.proposal import Evidence
-from espl_bench.runs import formats
+from espl_bench.runs import format_versions
 from espl_bench.runs.log_rows import EvaluationRow, LearningCost, MetricsRow, TimingRow, read_evaluations, read_metrics
 from espl_bench.runs.population_events import BornEvent, RatedEvent, RejectedEvent, parse_event, read_events
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
@@ -228,7 +228,7 @@ def test_every_line_of_an_older_run_is_written_again_byte_for_byte():
 
 def test_a_new_run_names_the_version_of_each_format(tmp_path: Path):
     start(tmp_path)
-    written = json.loads((tmp_path / formats.FILE).read_text())
+    written = json.loads((tmp_path / format_versions.FILE).read_text())
     assert written == {"metrics": 1, "timing": 1, "population": 1, "evaluations": 1, "rollouts": 1}
 
 
@@ -237,10 +237,10 @@ def test_a_run_without_versions_is_read_as_the_first(tmp_path: Path):
     run.append(Log.METRICS, METRICS_ROW.encode())
     run.append(Log.POPULATION, BORN_EVENT.encode())
     run.append(Log.EVALUATIONS, EVALUATION_ROW.encode())
-    (tmp_path / formats.FILE).unlink()
+    (tmp_path / format_versions.FILE).unlink()
     old = RunDir.open(tmp_path)
     assert (read_metrics(old), read_events(old), read_evaluations(old)) == ([METRICS_ROW], [BORN_EVENT], [EVALUATION_ROW])
-    assert not (tmp_path / formats.FILE).exists(), "reading writes nothing"
+    assert not (tmp_path / format_versions.FILE).exists(), "reading writes nothing"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_run_without_versions_is_read_as_the_first(tmp_path: Path):
 )
 def test_a_newer_run_is_refused_in_one_line(tmp_path: Path, changes: dict[str, int], why: str):
     start(tmp_path)
-    path = tmp_path / formats.FILE
+    path = tmp_path / format_versions.FILE
     path.write_text(json.dumps({**decode(path.read_bytes()), **changes}))
     with pytest.raises(RunDirError) as error:
         RunDir.open(tmp_path)
@@ -263,7 +263,7 @@ def test_a_newer_run_is_refused_in_one_line(tmp_path: Path, changes: dict[str, i
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '{"metrics": "1"}', '{"metrics": null}', "\xff"])
 def test_damaged_versions_are_named(tmp_path: Path, damage: str):
     start(tmp_path)
-    path = tmp_path / formats.FILE
+    path = tmp_path / format_versions.FILE
     path.write_bytes(damage.encode("latin-1"))
     with pytest.raises(RunDirError) as error:
         RunDir.open(tmp_path)

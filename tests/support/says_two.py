@@ -6,7 +6,7 @@ from pathlib import Path
 from scripted_engine import make_chat
 
 from espl_bench.engines.protocol import AdamParams, Chat
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 
 

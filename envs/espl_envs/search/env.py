@@ -11,7 +11,7 @@ from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
-from espl_bench.retrieval.build import RetrieverOptions, open_retriever
+from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
 from espl_bench.retrieval.protocol import FoundPassage, Retriever
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
@@ -56,7 +56,7 @@ class SearchEnv(ToolEnv):
         A seeded selection: 196 questions to train on, 64 to validate, 64 to test, equally many of each set.
 
     Arguments:
-        retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.build`, as for the next ones:
+        retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.open_retriever`, as for the next ones:
         corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: The retriever's options.
         top_k: Passages per query (default 3).
         max_queries: Queries per call (default 3).

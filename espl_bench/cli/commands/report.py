@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from espl_bench.analysis.study import gather
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import UsageError
-from espl_bench.report import build
+from espl_bench.report import page_writer
 from espl_bench.report.live_server import HOST, Viewer, WatchedRun
 from espl_bench.utils import atomic_io
 from espl_bench.utils.formatting import plain
@@ -25,13 +25,13 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
     for line in study.unreadable:
         err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
     with _progress(quiet) as progress:
-        made = build.build(study, title or _named(paths), int(max_mib * build.MIB), progress)
+        made = page_writer.build(study, title or _named(paths), int(max_mib * page_writer.MIB), progress)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic_io.write_atomic(out, [made.page])
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
-    size = len(made.page) / build.MIB
+    size = len(made.page) / page_writer.MIB
     if as_json:
         record = {
             "report": str(out),
@@ -64,7 +64,7 @@ def _named(paths: Sequence[Path]) -> str:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Generator[build.Progress]:
+def _progress(quiet: bool) -> Generator[page_writer.Progress]:
     """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from espl_bench.errors import EsplError, UsageError, unknown
-from espl_bench.retrieval.build import RetrieverOptions, open_retriever
 from espl_bench.retrieval.http_server import RetrieverServer
+from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
 from espl_bench.utils.formatting import plain
 
 LOCAL = ("bm25", "dense")

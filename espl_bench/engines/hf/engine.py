@@ -22,7 +22,7 @@ from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams, Chat
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
 

@@ -17,7 +17,7 @@ from espl_bench.engines.hf import checkpoint
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import DeviceMemoryError
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
 
 Result = TypeVar("Result")

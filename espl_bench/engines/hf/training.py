@@ -21,8 +21,8 @@ from espl_bench.engines.hf.packing import MicroBatch, micro_batches
 from espl_bench.engines.hf.prefix_sharing import forward_levels
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import mismatch, summed_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Datum
 
 NOTHING_TRAINED: Mapping[str, float] = {

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, RefusedError, TransientError, read_key
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.errors import EndpointError, UsageError, unknown
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason, Usage
 

@@ -20,8 +20,8 @@ import torch
 from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import EngineError
 from espl_bench.learning.correction import off_policy_metrics, rollout_sums
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import mismatch, summed_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 
 SEED_BITS = 31

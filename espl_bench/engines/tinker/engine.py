@@ -23,7 +23,7 @@ from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.service import Service, find_access
 from espl_bench.engines.tinker.tokenizer import load_chat
 from espl_bench.errors import CheckpointError, EngineError
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 from espl_bench.utils.validation import FrozenRecord
 

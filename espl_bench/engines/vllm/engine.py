@@ -23,7 +23,7 @@ from espl_bench.engines.vllm.adapters import Adapters
 from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
 from espl_bench.errors import UsageError
-from espl_bench.learning.spec import LossSpec
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
 _FIRST_PROBE = (Message("user", "Say what you see."),)

@@ -10,8 +10,8 @@ tinker = pytest.importorskip("tinker")
 from espl_bench.engines.protocol import AdamParams  # noqa: E402
 from espl_bench.engines.tinker import conversion  # noqa: E402
 from espl_bench.errors import EngineError  # noqa: E402
+from espl_bench.learning.loss_spec import LossSpec  # noqa: E402
 from espl_bench.learning.losses import default_loss  # noqa: E402
-from espl_bench.learning.spec import LossSpec  # noqa: E402
 from espl_bench.types import Datum, SampleRequest, StopReason  # noqa: E402
 
 if TYPE_CHECKING:

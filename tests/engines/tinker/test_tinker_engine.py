@@ -14,8 +14,8 @@ from espl_bench.engines.protocol import AdamParams
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.engine import STATE, TinkerEngine
 from espl_bench.errors import CheckpointError
+from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss
-from espl_bench.learning.spec import LossSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason
 
 RANK = 32

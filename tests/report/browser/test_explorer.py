@@ -15,8 +15,8 @@ from report_fixtures import EVENTS, add_step, evaluation_row, group_rows, make_r
 
 from espl_bench.analysis.study import Study, gather
 from espl_bench.leaderboard.grouping import GroupEntry
-from espl_bench.report.build import MIB, build
 from espl_bench.report.live_server import Viewer, WatchedRun
+from espl_bench.report.page_writer import MIB, build
 from espl_bench.runs.run_dir import Log, RunDir
 
 CONTROLS = ("button", "link", "radio", "checkbox", "textbox", "searchbox", "spinbutton", "combobox", "listbox", "option", "application")

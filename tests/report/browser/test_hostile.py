@@ -10,8 +10,8 @@ from report_fixtures import make_row, metrics_row
 
 from espl_bench.analysis.study import gather
 from espl_bench.leaderboard.grouping import GroupEntry
-from espl_bench.report.build import MIB, build
 from espl_bench.report.page import page as whole_page
+from espl_bench.report.page_writer import MIB, build
 from espl_bench.report.payload import study_json, tables_json
 from espl_bench.runs.run_dir import Log, RunDir
 
