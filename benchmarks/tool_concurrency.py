@@ -200,7 +200,7 @@ def make_model(folder: Path) -> Path:
 def measure(name: str, url: str, client: Scripted, cohorts: int, max_tokens: int) -> None:
     """Play all episodes and print a line."""
     dialect = Dialect.load("search")
-    task = RolloutSpec(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, cohorts=cohorts)
+    task = RolloutSpec(lambda: Asks(url), dialect, Placement.SYSTEM, client.chat, 1.0, 1.0, max_tokens, 0, sampling_groups=cohorts)
     task = RolloutSpec(**{**task.__dict__, "continuous": client.continuous})
     root = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
     problems = [Asks(url).problem(Split.TRAIN, index) for index in range(EPISODES)]

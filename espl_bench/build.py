@@ -205,7 +205,7 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         top_p=config.sampling.top_p,
         max_tokens=config.sampling.max_tokens,
         run_seed=config.seed,
-        cohorts=config.sampling.sampling_groups,
+        sampling_groups=config.sampling.sampling_groups,
         max_episode_tokens=config.sampling.max_episode_tokens,
         native_tools=isinstance(env, ToolEnv) and config.sampling.tool_format == "native",
         show=lambda principles: control.principles(principles, dialect),

@@ -24,7 +24,7 @@ class FoundRun:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _CollectedRun:
     summary: Summary
     path: Path
 
@@ -39,7 +39,7 @@ def collect(paths: Sequence[Path]) -> FoundRun:
             raise RunDirError(f"{path} holds no run (no {SUMMARY} there or two levels below); name a run or a folder of runs")
         files.update({file.resolve(): file for file in summaries})
         unfinished.update({folder.resolve(): folder for folder in without})
-    runs = [_Run(_read(file), file) for file in files.values()]
+    runs = [_CollectedRun(_read(file), file) for file in files.values()]
     return FoundRun(entries=_labelled(_distinct(runs)), unfinished=tuple(unfinished.values()))
 
 
@@ -59,15 +59,15 @@ def _read(file: Path) -> Summary:
     return read_result(file).summary if file.name.endswith(SUFFIX) else read_summary(file)
 
 
-def _distinct(runs: Iterable[_Run]) -> list[_Run]:
+def _distinct(runs: Iterable[_CollectedRun]) -> list[_CollectedRun]:
     """Count copies of a summary (same run id and content) once."""
-    distinct: dict[str, _Run] = {}
+    distinct: dict[str, _CollectedRun] = {}
     for run in runs:
         distinct.setdefault(run.summary.to_json(), run)
     return list(distinct.values())
 
 
-def _labelled(runs: Sequence[_Run]) -> tuple[GroupEntry, ...]:
+def _labelled(runs: Sequence[_CollectedRun]) -> tuple[GroupEntry, ...]:
     """Label each run with its method. If a method has a seed twice on one test, add the folder of runs to the label."""
     cells: dict[tuple[object, ...], int] = {}
     for run in runs:

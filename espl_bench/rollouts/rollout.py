@@ -53,7 +53,7 @@ class RolloutSpec:
     run_seed: int
     continuous: bool = False
     """True if the engine batches continuously: requests are then sent as episodes proceed, not once per turn of all episodes."""
-    cohorts: int = 1
+    sampling_groups: int = 1
     """Otherwise, the number of groups of episodes that proceed turn by turn on their own."""
     max_episode_tokens: int | None = None
     """Tokens of an episode, prompt and observations included; None: the size of the model's context."""
@@ -238,7 +238,7 @@ async def roll_out(
         for sample in range(group_size)
     ]
     at_once = episodes[0].env.steps_at_once if episodes else 1
-    pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(episodes), spec.cohorts)
+    pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(episodes), spec.sampling_groups)
     threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
     try:

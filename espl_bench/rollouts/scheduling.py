@@ -72,17 +72,17 @@ class Lockstep:
 
 
 class GroupedLockstep:
-    """Runs several locksteps. Episode i belongs to cohort i modulo their number, so a group's episodes are spread over all of them."""
+    """Runs several locksteps. Episode i belongs to lockstep i modulo their number, so the rollouts of a problem are spread over all."""
 
-    def __init__(self, client: SamplingClient, episodes: int, cohorts: int) -> None:
-        """Divide this many episodes; one cohort is a lockstep of all."""
-        sizes = [len(range(cohort, episodes, cohorts)) for cohort in range(cohorts)]
+    def __init__(self, client: SamplingClient, episodes: int, groups: int) -> None:
+        """Divide this many episodes; with one group this is a lockstep of all."""
+        sizes = [len(range(group, episodes, groups)) for group in range(groups)]
         self._locksteps = [Lockstep(client, size) for size in sizes]
 
     async def ask(self, place: int, request: SampleRequest) -> Completion:
-        """Wait for the others of the cohort."""
+        """Wait for the others of its lockstep."""
         return await self._locksteps[place % len(self._locksteps)].ask(place, request)
 
     async def leave(self, place: int) -> None:
-        """Remove the episode from its cohort's barrier."""
+        """Remove the episode from its lockstep."""
         await self._locksteps[place % len(self._locksteps)].leave(place)

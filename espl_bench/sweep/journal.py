@@ -31,7 +31,7 @@ class JournalAttempt(FrozenRecord):
     reason: str = ""
 
 
-class _Record(FrozenRecord):
+class _AttemptRecord(FrozenRecord):
     format: Literal["espl-bench/attempts/1"] = "espl-bench/attempts/1"
     attempts: tuple[JournalAttempt, ...] = ()
 
@@ -40,7 +40,7 @@ def read_attempts(storage: Storage, cell: str) -> tuple[JournalAttempt, ...]:
     """Read a cell's attempts, oldest first; none if the file is missing or malformed, since it decides nothing."""
     data = storage.read(_name(cell))
     try:
-        return _Record.model_validate_json(data).attempts if data else ()
+        return _AttemptRecord.model_validate_json(data).attempts if data else ()
     except ValidationError:
         return ()
 
@@ -76,7 +76,7 @@ class Journal:
 
     def _write(self, cell: str, attempts: tuple[JournalAttempt, ...]) -> None:
         self._attempts[cell] = attempts
-        self._storage.write(_name(cell), _Record(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
+        self._storage.write(_name(cell), _AttemptRecord(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
 
 
 def _name(cell: str) -> str:

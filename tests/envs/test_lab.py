@@ -22,7 +22,7 @@ from espl_envs.lab.language import (
     Champion,
     Finding,
     Line,
-    Reading,
+    LineReading,
     Written,
     as_principles,
     as_stated,
@@ -62,9 +62,9 @@ ONE = Chain(((3, 8), (5, 2)), ("dax",))
 TWO = Chain(((3, 8), (5, 2), (1, 0)), ("dax", "fep"))
 
 
-def reading(right: bool, *steps: str, chain: Chain = ONE) -> Reading:
+def reading(right: bool, *steps: str, chain: Chain = ONE) -> LineReading:
     """What a critique is shown."""
-    return Reading(chain.operators, steps, right)
+    return LineReading(chain.operators, steps, right)
 
 
 def test_a_meaning_that_a_right_attempt_used_is_added():
@@ -335,7 +335,7 @@ def test_what_a_critique_adds_is_mostly_true_of_its_world():
         chain = draw_chain(generator, OPERATORS, 1)
         truth = chain.solve(world).answer
         attempts = [Solver({}, {}, 0.1, 0.0).attempt(generator, chain) for _ in range(15)]
-        readings = [Reading(chain.operators, a.used, a.answer == truth) for a in attempts]
+        readings = [LineReading(chain.operators, a.used, a.answer == truth) for a in attempts]
         for edit in judge_attempts(generator, [], readings).edits:
             total += 1
             true += edit == Add(principle(chain.operators[0], world[chain.operators[0]]))
@@ -416,17 +416,17 @@ def pretrained(out: Path, recipe: lab.Recipe = SMALL, **options):
 
 
 def test_a_stopped_pre_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    kept, save = tmp_path / "stopped", lab.Progress.save
+    kept, save = tmp_path / "stopped", lab.PretrainingProgress.save
 
-    def save_and_copy(progress: lab.Progress, folder: Path) -> None:
+    def save_and_copy(progress: lab.PretrainingProgress, folder: Path) -> None:
         save(progress, folder)
         if progress.step == 3:
             shutil.copytree(folder, kept)
 
-    monkeypatch.setattr(lab.Progress, "save", save_and_copy)
+    monkeypatch.setattr(lab.PretrainingProgress, "save", save_and_copy)
     pretrained(tmp_path / "unbroken", save_every=3)
     assert torch.load(kept / "state.pt", weights_only=True)["step"] == 3
-    monkeypatch.setattr(lab.Progress, "save", save)
+    monkeypatch.setattr(lab.PretrainingProgress, "save", save)
     pretrained(kept, save_every=3)
     unbroken, resumed = (load_file(folder / "model.safetensors") for folder in (tmp_path / "unbroken", kept))
     assert unbroken.keys() == resumed.keys()

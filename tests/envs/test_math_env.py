@@ -13,7 +13,7 @@ from espl_envs.math import spec as specs
 from espl_envs.math.env import MathEnv, own_files, published
 from espl_envs.math.rows import ROWS
 from espl_envs.math.spec import JSONL, MATH, MATH500
-from espl_envs.math.splits import Row, Selection, Splits, hold_out
+from espl_envs.math.splits import MathRow, Selection, Splits, hold_out
 
 from espl_bench.data.text import Item, clean
 from espl_bench.environment.catalogue import find_environment, make_environment
@@ -108,8 +108,8 @@ def test_the_published_selection_of_the_stand_in_is_its_shuffle(data_home: Path)
 # The split rule
 
 
-def some_rows(number: int) -> list[Row]:
-    return [Row("set", Item(f"Problem number {place}: what is it?", str(place), place)) for place in range(number)]
+def some_rows(number: int) -> list[MathRow]:
+    return [MathRow("set", Item(f"Problem number {place}: what is it?", str(place), place)) for place in range(number)]
 
 
 def test_the_held_out_slice_depends_on_the_text_alone():
@@ -118,7 +118,7 @@ def test_the_held_out_slice_depends_on_the_text_alone():
     assert sorted([*kept, *held], key=lambda row: row.item.row) == rows
     assert 25 <= len(held) <= 55, "about one in five"
     assert hold_out(rows[::-1], 5, "env")[1] == held[::-1]
-    dressed = [Row("other", Item(row.item.problem.upper().replace(" ", "  "), "7", 0)) for row in rows]
+    dressed = [MathRow("other", Item(row.item.problem.upper().replace(" ", "  "), "7", 0)) for row in rows]
     assert [row.item.problem.casefold() for row in hold_out(dressed, 5, "env")[1]] == [
         row.item.problem.casefold().replace(" ", "  ") for row in held
     ]
@@ -151,7 +151,7 @@ def test_a_selection_is_a_seeded_shuffle():
 
 
 def serve(*pairs: tuple[str, str]) -> MathEnv:
-    rows = [Row("set", Item(problem, answer, place)) for place, (problem, answer) in enumerate(pairs)]
+    rows = [MathRow("set", Item(problem, answer, place)) for place, (problem, answer) in enumerate(pairs)]
     return MathEnv(Splits.of({Split.TEST: rows}), {})
 
 

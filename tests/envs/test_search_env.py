@@ -169,7 +169,7 @@ def test_specs_are_complete_and_the_entry_points_name_them():
 
 def task_of(env, chat, **changes) -> RolloutSpec:
     dialect, chat = with_tools(Dialect.load("search"), chat, env, "text")
-    return RolloutSpec(lambda: env_copy(env), dialect, Placement.SYSTEM, chat, 1.0, 1.0, 512, 0, cohorts=4, **changes)
+    return RolloutSpec(lambda: env_copy(env), dialect, Placement.SYSTEM, chat, 1.0, 1.0, 512, 0, sampling_groups=4, **changes)
 
 
 def env_copy(env):

@@ -15,7 +15,7 @@ from checked import integer, present
 from espl_envs.lab.courses.rulebook import RulebookCourse, Solver
 from espl_envs.lab.language import (
     Champion,
-    Reading,
+    LineReading,
     as_principles,
     as_stated,
     judge_attempts,
@@ -153,7 +153,7 @@ def _critique(prompt, rng):
     attempts = []
     for label, summary in re.findall(r"(right|wrong) : ([^:]*?)(?= right :| wrong :|$)", rest):
         operators, used = zip(*BELIEF.findall(summary), strict=True)
-        attempts.append(Reading(operators, used, label == "right"))
+        attempts.append(LineReading(operators, used, label == "right"))
     beliefs = read_principles(stated)
     return judge_attempts(rng, beliefs, attempts).text(as_principles(beliefs))
 

@@ -350,7 +350,7 @@ def test_in_cohorts_the_policy_speaks_while_tools_are_waited_for():
 
     texts = (call("QUERY"), "answer TRIPLE")
     whole = played(Says(texts), count=4, group_size=4)
-    parts = played(Slow(texts), Watches, count=4, group_size=4, cohorts=2)
+    parts = played(Slow(texts), Watches, count=4, group_size=4, sampling_groups=2)
     assert overlapped.is_set()
     assert whole == parts, "and nothing else changes"
 
@@ -369,7 +369,7 @@ def test_a_cohort_is_the_same_whatever_the_clock_says():
                 time.sleep(delay(int(arguments["names"][0])))
                 return super().use(tool, arguments)
 
-        played(Notes((call("QUERY"), "answer TRIPLE")), Uneven, count=6, group_size=2, cohorts=3)
+        played(Notes((call("QUERY"), "answer TRIPLE")), Uneven, count=6, group_size=2, sampling_groups=3)
         return sorted(sizes)
 
     assert batches(lambda number: 0.03 * (number % 2)) == batches(lambda number: 0.03 * (number % 3))

@@ -109,7 +109,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LineReading:
     """An attempt as shown to a critique: its label and its summary."""
 
     topics: tuple[str, ...]
@@ -118,7 +118,7 @@ class Reading:
     right: bool
 
 
-def judge_attempts(rng: random.Random, beliefs: Sequence[Belief], attempts: Sequence[Reading], max_edits: int = 2) -> Finding:
+def judge_attempts(rng: random.Random, beliefs: Sequence[Belief], attempts: Sequence[LineReading], max_edits: int = 2) -> Finding:
     """Critique: the edits that labelled attempts at one problem support.
 
     A right attempt supports every choice it made. A topic without a principle is added with the choice that most right attempts

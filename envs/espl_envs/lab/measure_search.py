@@ -30,7 +30,7 @@ _CLAIM = re.compile(r"(\S+) (\S+) \.")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class MeasuredTurn:
     """One turn of the model, as far as it is readable."""
 
     copied: bool | None
@@ -39,16 +39,16 @@ class Turn:
     """House word and source of a query."""
 
 
-def read_turns(trajectory: Trajectory) -> Iterator[Turn]:
+def read_turns(trajectory: Trajectory) -> Iterator[MeasuredTurn]:
     """Yield the turns of an episode that have the expected form."""
     for number, turn in enumerate(trajectory.turns):
         claim = _CLAIM.search(turn.observations[0].text) if turn.observations else None
         person = claim[2] if claim else None if number else trajectory.problem.question.split()[2]
         match _SPOKEN.fullmatch(turn.completion.text):
             case re.Match() as spoken if spoken[5]:
-                yield Turn(None if person is None else spoken[5] == person)
+                yield MeasuredTurn(None if person is None else spoken[5] == person)
             case re.Match() as spoken:
-                yield Turn(None if person is None else spoken[1] == person, ((spoken[2], spoken[3]), (SOURCE, spoken[4])))
+                yield MeasuredTurn(None if person is None else spoken[1] == person, ((spoken[2], spoken[3]), (SOURCE, spoken[4])))
             case _:
                 pass
 
@@ -70,7 +70,7 @@ def play(writer: Writer, beliefs: Sequence[Belief], world: int, split: Split, qu
 
 def measure_searching(writer: Writer, items: int) -> list[Rate]:
     """Measure following, guessing, copying, and whole episodes with everything stated."""
-    spoken: list[Turn] = []
+    spoken: list[MeasuredTurn] = []
     totals = {True: Counter[str](), False: Counter[str]()}
     hits = {True: Counter[str](), False: Counter[str]()}
     expected = 0

@@ -101,14 +101,14 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
 
 
 @dataclass(frozen=True)
-class MicroBatch:
+class PretrainingBatch:
     """Right-padded rows: `tokens_BT`, and `labels_BT` (already shifted by one), which is IGNORED outside the target."""
 
     tokens_BT: torch.Tensor
     labels_BT: torch.Tensor
 
 
-class Curriculum(Dataset[list[MicroBatch]]):
+class Curriculum(Dataset[list[PretrainingBatch]]):
     """Item s is the batch of step s."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -118,13 +118,13 @@ class Curriculum(Dataset[list[MicroBatch]]):
     def __len__(self) -> int:
         return self.recipe.steps
 
-    def __getitem__(self, step: int) -> list[MicroBatch]:
+    def __getitem__(self, step: int) -> list[PretrainingBatch]:
         """Draw the micro-batches of one step, shortest rows first."""
         rng = random.Random(seed_for(self.recipe.seed, "pretrain", step))
         lesson = self.recipe.lesson(step)
         return self.batch([self.recipe.taught.draw(rng, lesson) for _ in range(self.recipe.batch_size)])
 
-    def batch(self, examples: Sequence[Example]) -> list[MicroBatch]:
+    def batch(self, examples: Sequence[Example]) -> list[PretrainingBatch]:
         """Collate examples into micro-batches, shortest rows first."""
         rows = sorted(self._encode(examples), key=lambda row: len(row[0]))
         return [self._pad(piece) for piece in self._pieces(rows)]
@@ -159,7 +159,7 @@ class Curriculum(Dataset[list[MicroBatch]]):
             speaking = (speaking or token == opens) and token != closes
         return learned
 
-    def _pad(self, rows: Sequence[Row]) -> MicroBatch:
+    def _pad(self, rows: Sequence[Row]) -> PretrainingBatch:
         length = max(len(ids) for ids, _ in rows) - 1
         tokens_BT = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         labels_BT = torch.full((len(rows), length), IGNORED)
@@ -167,14 +167,14 @@ class Curriculum(Dataset[list[MicroBatch]]):
             sequence = torch.tensor(ids)
             tokens_BT[row, : len(sequence) - 1] = sequence[:-1]
             labels_BT[row, : len(sequence) - 1] = torch.where(torch.tensor(learned[1:]), sequence[1:], IGNORED)
-        return MicroBatch(tokens_BT, labels_BT)
+        return PretrainingBatch(tokens_BT, labels_BT)
 
 
 def _written(example: Example) -> dict[str, str]:
     return {"role": "assistant", "content": example.target}
 
 
-def _loss(model: LlamaForCausalLM, micro: MicroBatch, device: str) -> torch.Tensor:
+def _loss(model: LlamaForCausalLM, micro: PretrainingBatch, device: str) -> torch.Tensor:
     """Return the loss summed over the tokens to be written, in nats."""
     tokens_BT, labels_BT = micro.tokens_BT.to(device), micro.labels_BT.to(device)
     hidden = model.model(input_ids=tokens_BT).last_hidden_state  # right padding needs no mask under a causal one
@@ -193,7 +193,9 @@ def build_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.opti
     ]
 
 
-def train_step(model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[MicroBatch], device: str) -> float:
+def train_step(
+    model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: Sequence[PretrainingBatch], device: str
+) -> float:
     """Take one optimiser step; return the mean loss per written token, in nats."""
     count = sum(int((micro.labels_BT != IGNORED).sum()) for micro in batch)
     total = 0.0
@@ -208,7 +210,7 @@ def train_step(model: LlamaForCausalLM, optimizers: Sequence[torch.optim.Optimiz
     return total
 
 
-class Progress:
+class PretrainingProgress:
     """State of a pre-training: what is saved, and what a resumed one starts from."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
@@ -220,7 +222,7 @@ class Progress:
         self.step = 0
         self.seconds = 0.0
 
-    def advance(self, batch: Sequence[MicroBatch]) -> float:
+    def advance(self, batch: Sequence[PretrainingBatch]) -> float:
         """Take one step; return the mean loss per written token, in nats."""
         started = time.monotonic()
         loss = train_step(self.model, self.optimizers, batch, self.device)
@@ -254,7 +256,7 @@ def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_e
     """Train, or continue from `out`, and write the model there. Raises SystemExit if `out` holds another recipe."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(recipe.taught)
-    progress = Progress(recipe, tokenizer, device)
+    progress = PretrainingProgress(recipe, tokenizer, device)
     if (out / STATE).exists():
         progress.load(out)
     loader = DataLoader(Curriculum(recipe, tokenizer), batch_size=None, sampler=range(progress.step, recipe.steps), num_workers=workers)
@@ -272,7 +274,7 @@ def pretrain(recipe: Recipe, out: Path, *, device: str, workers: int = 1, save_e
     return progress.model
 
 
-def _with_bar(loader: DataLoader[list[MicroBatch]], first: int, steps: int) -> Iterator[list[MicroBatch]]:
+def _with_bar(loader: DataLoader[list[PretrainingBatch]], first: int, steps: int) -> Iterator[list[PretrainingBatch]]:
     clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with rich.progress.Progress(TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), *clocks) as progress:
         task = progress.add_task("steps", total=steps, completed=first)

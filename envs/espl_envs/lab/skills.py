@@ -31,7 +31,7 @@ from espl_envs.lab.language import (
     Champion,
     Choices,
     Finding,
-    Reading,
+    LineReading,
     as_principles,
     draw_beliefs,
     judge_attempts,
@@ -94,7 +94,7 @@ class CritiqueCase:
     beliefs: tuple[Belief, ...]
     asked: Asked
     truth: str
-    readings: tuple[Reading, ...]
+    readings: tuple[LineReading, ...]
     summaries: tuple[str, ...]
     """Parallel to the readings."""
     finding: Finding
@@ -177,7 +177,7 @@ class Course(ABC):
         beliefs: tuple[Belief, ...],
         asked: Asked,
         truth: str,
-        readings: Sequence[Reading],
+        readings: Sequence[LineReading],
         summaries: Sequence[str],
     ) -> CritiqueCase:
         """Make a case with its finding."""

@@ -17,7 +17,7 @@ from espl_bench.grading.process_pool import MAX_SIZE
 from espl_bench.types import Problem, Split
 from espl_bench.utils.atomic_io import sha256
 from espl_envs.math.rows import ROWS
-from espl_envs.math.splits import Row, Splits, hold_out
+from espl_envs.math.splits import MathRow, Splits, hold_out
 
 HOLDOUT = 5
 """One in this many training problems is held out for validation."""
@@ -136,8 +136,8 @@ def _published(
     return splits, {"sets": [stored.facts() for stored in (*train, *validation, *test)]}
 
 
-def _rows(sets: tuple[StoredData, ...]) -> list[Row]:
-    return [Row(stored.manifest.source, item) for stored in sets for item in stored.items]
+def _rows(sets: tuple[StoredData, ...]) -> list[MathRow]:
+    return [MathRow(stored.manifest.source, item) for stored in sets for item in stored.items]
 
 
 def own_files(
@@ -203,7 +203,7 @@ def _own(
                 "identity": intake.identity,
             }
         )
-    rows = {split: [Row(split.value, item) for item in intake.items] for split, intake in taken.items()}
+    rows = {split: [MathRow(split.value, item) for item in intake.items] for split, intake in taken.items()}
     if Split.TRAIN in rows and Split.VALIDATION not in rows:
         rows[Split.TRAIN], rows[Split.VALIDATION] = hold_out(rows[Split.TRAIN], holdout, "jsonl")
     return Splits.of(rows), {"files": facts}

@@ -22,7 +22,7 @@ class Selection:
     seed: int
     count: int
 
-    def of(self, rows: Sequence["Row"]) -> list["Row"]:
+    def of(self, rows: Sequence["MathRow"]) -> list["MathRow"]:
         """Return the chosen rows, in the shuffled order; of a smaller set, all."""
         shuffled = list(rows)
         random.Random(self.seed).shuffle(shuffled)
@@ -30,7 +30,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MathRow:
     """An item and the set it comes from."""
 
     source: str
@@ -55,7 +55,7 @@ class Splits:
     """Splits that have items."""
 
     @classmethod
-    def of(cls, rows: Mapping[Split, Sequence[Row]]) -> "Splits":
+    def of(cls, rows: Mapping[Split, Sequence[MathRow]]) -> "Splits":
         """Number the rows of each split that has any."""
         filled = {split: items for split in Split if (items := rows.get(split))}
         return cls({split: tuple(row.problem(split, index) for index, row in enumerate(items)) for split, items in filled.items()})
@@ -74,7 +74,7 @@ class Splits:
         return frozenset().union(*(problem.question for problems in self.problems.values() for problem in problems))
 
 
-def hold_out(rows: Sequence[Row], one_in: int, env: str) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: Sequence[MathRow], one_in: int, env: str) -> tuple[list[MathRow], list[MathRow]]:
     """Split training rows into those to train on and about one in `one_in` held out for validation; 0 holds out none.
 
     A hash of a problem's letters and digits decides its side, so that it is the same on every machine, in every environment that

@@ -50,7 +50,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SearchRow:
     """A question and the set it comes from."""
 
     source: str
@@ -73,7 +73,7 @@ class Row:
 class Served:
     """Questions that an environment serves."""
 
-    rows: Mapping[Split, tuple[Row, ...]]
+    rows: Mapping[Split, tuple[SearchRow, ...]]
 
     @cached_property
     def problems(self) -> dict[Split, tuple[Problem, ...]]:
@@ -98,7 +98,7 @@ def select(train: Mapping[str, Sequence[Item]], test: Mapping[str, Sequence[Item
     validation then share them in proportion to their sizes. Raises UsageError if a split would be empty.
     """
     tested = {match_key(item.problem) for items in test.values() for item in items}
-    selected: dict[Split, list[Row]] = {split: [] for split in Split}
+    selected: dict[Split, list[SearchRow]] = {split: [] for split in Split}
     for number, (name, items) in enumerate(train.items()):
         ranked = _ranked(name, [item for item in items if match_key(item.problem) not in tested], seed)
         wanted = [_share(size, number, len(train)) for size in (sizes.train, sizes.validation)]
@@ -113,10 +113,10 @@ def select(train: Mapping[str, Sequence[Item]], test: Mapping[str, Sequence[Item
     return Served({split: tuple(rows) for split, rows in selected.items()})
 
 
-def _ranked(source: str, items: Sequence[Item], seed: int) -> list[Row]:
+def _ranked(source: str, items: Sequence[Item], seed: int) -> list[SearchRow]:
     """Rank by the hash of seed and question; drop questions that differ from an earlier one only in punctuation."""
     keys = {match_key(item.problem): item for item in reversed(items)}
-    return [Row(source, keys[key]) for key in sorted(keys, key=lambda key: (seed_for(seed, "search", "selection", key), key))]
+    return [SearchRow(source, keys[key]) for key in sorted(keys, key=lambda key: (seed_for(seed, "search", "selection", key), key))]
 
 
 def _share(size: int, number: int, sets: int) -> int:

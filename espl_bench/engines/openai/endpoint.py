@@ -51,7 +51,7 @@ class TransientError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class RefusedError(EndpointError):
+class EndpointRefusedError(EndpointError):
     """An answer that another try would not change."""
 
     def __init__(self, message: str, status: int, code: str | None, param: str | None) -> None:
@@ -180,12 +180,14 @@ class Endpoint:
         where = self.access.base_url
         if status in (401, 403):
             sent = f"the key in {self.access.key_env}" if self._secret else f"to answer without a key ({self.access.key_env} is not set)"
-            return RefusedError(f"{where} refuses {sent} ({words}); set the right one, or name another variable", status, code, param)
+            return EndpointRefusedError(
+                f"{where} refuses {sent} ({words}); set the right one, or name another variable", status, code, param
+            )
         if 300 <= status < 400:
-            return RefusedError(
+            return EndpointRefusedError(
                 f"{where} redirects elsewhere, which is not followed ({words}); name the final address", status, code, param
             )
-        return RefusedError(f"{where} refuses the request ({words})", status, code, param)
+        return EndpointRefusedError(f"{where} refuses the request ({words})", status, code, param)
 
     def _words(self, text: str) -> str:
         """Quote an endpoint's text: one line, bounded, without credentials."""

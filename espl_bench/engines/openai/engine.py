@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, RefusedError, TransientError, read_key
+from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, EndpointRefusedError, TransientError, read_key
 from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.errors import EndpointError, UsageError, unknown
 from espl_bench.learning.loss_spec import LossSpec
@@ -74,7 +74,7 @@ class ResponseForm:
             **({"seed": request.seed} if self.seed else {}),
         }
 
-    def after(self, refusal: RefusedError, request: SampleRequest) -> "ResponseForm | None":
+    def after(self, refusal: EndpointRefusedError, request: SampleRequest) -> "ResponseForm | None":
         """Return the form to use after a refusal; None if omitting what is refused would change the request."""
         if refusal.code not in ("unsupported_parameter", "unsupported_value", "unknown_parameter"):
             return None
@@ -172,7 +172,7 @@ class OpenAIEngine:
             form = self._form
             try:
                 return await self._open().post("chat/completions", form.body(self.model, request), _completion)
-            except RefusedError as refusal:
+            except EndpointRefusedError as refusal:
                 if refusal.code == "context_length_exceeded":
                     return None
                 adapted = form.after(refusal, request)
@@ -218,7 +218,7 @@ async def _require_model(access: EndpointAccess, model: str) -> None:
     endpoint = Endpoint(access)
     try:
         listed = await endpoint.get("models", dict)
-    except RefusedError as refusal:
+    except EndpointRefusedError as refusal:
         if refusal.status in (404, 405, 501):  # listing is optional
             return
         raise

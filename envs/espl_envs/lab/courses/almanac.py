@@ -11,7 +11,7 @@ from espl_bench.tools.tool_env import as_text
 from espl_bench.types import Message, Observation
 from espl_envs.almanac.pages import Almanac, Question, as_reply
 from espl_envs.almanac.words import HOUSE_WORDS, NAMES, RELATIONS, SOURCE, SOURCES
-from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, draw_beliefs
+from espl_envs.lab.language import Choices, LineReading, as_principles, as_stated, draw_beliefs
 from espl_envs.lab.skills import DIALECT, Course, CritiqueCase, Example, Lesson, Skill, believe, habits, summary_messages
 
 SLIP = 0.2
@@ -62,9 +62,9 @@ class Attempt:
         """Topics, and the choice made for each."""
         return (SOURCE, *self.question.relations), (self.source, *self.used)
 
-    def reading(self, truth: str) -> Reading:
+    def reading(self, truth: str) -> LineReading:
         """Return the attempt as shown to a critique."""
-        return Reading(*self.choices, right=self.answer == truth)
+        return LineReading(*self.choices, right=self.answer == truth)
 
 
 @dataclass(frozen=True, slots=True)

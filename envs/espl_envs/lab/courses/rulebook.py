@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from espl_bench.prompts.dialect import Placement
-from espl_envs.lab.language import Choices, Reading, as_principles, as_stated, draw_beliefs
+from espl_envs.lab.language import Choices, LineReading, as_principles, as_stated, draw_beliefs
 from espl_envs.lab.skills import DIALECT, Course, CritiqueCase, Example, Lesson, Skill, believe, habits, summary_messages
 from espl_envs.rulebook.chains import Chain, Solution, work_out
 from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
@@ -113,5 +113,5 @@ class RulebookCourse(Course):
         solver = Solver(as_stated(beliefs), habit, slip=rng.uniform(0.0, 0.2), stray=stray)
         truth = chain.solve(world).answer
         attempts = [solver.attempt(rng, chain) for _ in range(rng.choice((3, 4, 5, 5, 5, 6)))]
-        readings = [Reading(chain.operators, attempt.used, attempt.answer == truth) for attempt in attempts]
+        readings = [LineReading(chain.operators, attempt.used, attempt.answer == truth) for attempt in attempts]
         return self.judged(rng, beliefs, chain, truth, readings, [attempt.summary for attempt in attempts])
