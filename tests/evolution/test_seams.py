@@ -177,7 +177,8 @@ def test_an_optimizer_learns_alone():
 
 def test_the_coins_of_a_trial_are_not_those_of_the_rollouts(tmp_path):
     """A control that draws rewards must not give a child the very coins that its parent had."""
-    config = make_scripted_config(acceptance="beats_parent", control="random-reward", **SHAPE | {"num_prompts": 1})
+    one_prompt = {**SHAPE, "num_prompts": 1}
+    config = make_scripted_config(acceptance="beats_parent", control="random-reward", **one_prompt)
     run(config, tmp_path / "run", ScriptedEngine())
     judged = [event.get("acceptance") or event["detail"] for event in events(tmp_path / "run", "born")[1:]]
     judged += [event["detail"] for event in events(tmp_path / "run", "rejected") if event["reason"] == "not_accepted"]

@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from grading_fixtures import SHORT, hostile, resident_mib
 from espl_bench.grading import Candidate, Extraction, VerifierPool, grade, judge_many
 from espl_bench.grading.extract import extract
 from espl_bench.types import Outcome
+
+PATIENT = replace(SHORT, timeout_s=9.0)
+"""Time enough for what is only long, also on a busy machine."""
 
 
 def test_the_hostile_corpus(tmp_path: Path, pool: VerifierPool):
@@ -23,7 +27,7 @@ def test_the_hostile_corpus(tmp_path: Path, pool: VerifierPool):
     assert len({case.name for case in corpus}) == len(corpus)
 
     began = time.monotonic()
-    candidates = (Candidate(case.gold, extract(case.response, SHORT.extraction), SHORT) for case in corpus)
+    candidates = (Candidate(case.gold, extract(case.response, PATIENT.extraction), PATIENT) for case in corpus)
     grades = list(judge_many(candidates, pool))
     lasted = time.monotonic() - began
     surprises = {
@@ -31,7 +35,7 @@ def test_the_hostile_corpus(tmp_path: Path, pool: VerifierPool):
     }
     assert not surprises
     assert not mark.exists(), "nothing was run as code"
-    assert lasted < len(corpus) * SHORT.timeout_s / 4, "nobody waits for what hangs"
+    assert lasted < len(corpus) * PATIENT.timeout_s / 4, "nobody waits for what hangs"
 
     if sys.platform == "linux":
         del corpus, grades, candidates

@@ -12,7 +12,7 @@ import pytest
 from espl_bench.grading import GradingRules
 from espl_bench.types import Outcome
 
-SHORT = GradingRules(timeout_s=9.0)
+SHORT = GradingRules(timeout_s=4.5)
 """0.3 s of CPU, so that what hangs does not take long."""
 
 _ROOT = Path(__file__).parents[2]
