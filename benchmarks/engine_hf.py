@@ -21,8 +21,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, SampleRequest
 

@@ -16,10 +16,10 @@ import time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.engines.hf.lora_views import with_adapter
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum
 

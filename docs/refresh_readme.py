@@ -10,8 +10,8 @@ from pathlib import Path
 
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.formats import to_markdown
 from espl_bench.leaderboard.layout import Sheet
+from espl_bench.leaderboard.markup import to_markdown
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- table: (?P<folder>\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

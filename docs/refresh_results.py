@@ -19,7 +19,7 @@ from espl_bench.analysis.attribution import compute
 from espl_bench.analysis.study import gather
 from espl_bench.cli.commands.attribute import attribution_sheet
 from espl_bench.cli.commands.plan import parse_gap, plan_sheet, plans
-from espl_bench.leaderboard import formats
+from espl_bench.leaderboard import markup
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.layout import Sheet, TableLayout, matched_sheet, table_sheet
@@ -47,7 +47,7 @@ def page() -> str:
 
 def written(kind: str, folder: Path, rest: Sequence[str]) -> str:
     """Write the Markdown for a mark, without the legend that each format ends with."""
-    return formats.to_markdown(SHEETS[kind](folder, *rest)).rpartition("\n\n")[0].strip()
+    return markup.to_markdown(SHEETS[kind](folder, *rest)).rpartition("\n\n")[0].strip()
 
 
 def table(folder: Path) -> list[Sheet]:

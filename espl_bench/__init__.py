@@ -15,19 +15,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a test compares the two
-    from espl_bench.accounting.budget import Budget as Budget
+    from espl_bench.accounting.cost_tracker import Budget as Budget
     from espl_bench.build import open_engine as open_engine
     from espl_bench.config.resolve import resolve as resolve
     from espl_bench.config.run_config import RunConfig as RunConfig
     from espl_bench.controls import Control as Control
     from espl_bench.data.dataset_spec import DataSource as DataSource
     from espl_bench.data.dataset_spec import DataSpec as DataSpec
+    from espl_bench.engines.engine import AdamParams as AdamParams
+    from espl_bench.engines.engine import Chat as Chat
+    from espl_bench.engines.engine import Engine as Engine
+    from espl_bench.engines.engine import SamplingClient as SamplingClient
+    from espl_bench.engines.engine import TrainingClient as TrainingClient
     from espl_bench.engines.engine_spec import EngineSpec as EngineSpec
-    from espl_bench.engines.protocol import AdamParams as AdamParams
-    from espl_bench.engines.protocol import Chat as Chat
-    from espl_bench.engines.protocol import Engine as Engine
-    from espl_bench.engines.protocol import SamplingClient as SamplingClient
-    from espl_bench.engines.protocol import TrainingClient as TrainingClient
     from espl_bench.environment.checker import check_environment as check_environment
     from espl_bench.environment.text_env import EnvironmentSpec as EnvironmentSpec
     from espl_bench.environment.text_env import SingleTurnEnv as SingleTurnEnv
@@ -40,12 +40,12 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.evolution.acceptance import Judgement as Judgement
     from espl_bench.evolution.acceptance import Trial as Trial
     from espl_bench.evolution.history import History as History
+    from espl_bench.evolution.operators.editor import Editor as Editor
+    from espl_bench.evolution.operators.operator import Operator as Operator
+    from espl_bench.evolution.operators.operator import StepView as StepView
     from espl_bench.evolution.operators.proposal import Birth as Birth
     from espl_bench.evolution.operators.proposal import Child as Child
     from espl_bench.evolution.operators.proposal import EditLimits as EditLimits
-    from espl_bench.evolution.operators.protocol import Operator as Operator
-    from espl_bench.evolution.operators.protocol import StepView as StepView
-    from espl_bench.evolution.operators.reflection import Editor as Editor
     from espl_bench.evolution.optimizer import Harness as Harness
     from espl_bench.evolution.optimizer import Optimizer as Optimizer
     from espl_bench.evolution.population import Population as Population

@@ -8,17 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.budgeted_client import BudgetedClients
+from espl_bench.accounting.cost_tracker import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.checks import check_names
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import Chat, Engine
 from espl_bench.engines.engine_spec import find_engine
-from espl_bench.engines.protocol import Chat, Engine
-from espl_bench.engines.source import ModelSource
+from espl_bench.engines.model_source import ModelSource
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from espl_bench.evolution.acceptance import Trial, find_acceptance
+from espl_bench.evolution.operators.editor import Editor
+from espl_bench.evolution.operators.operator import StepView, find_operator
 from espl_bench.evolution.operators.proposal import Child, EditLimits
-from espl_bench.evolution.operators.protocol import StepView, find_operator
-from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.method import Method
 from espl_bench.types import Rating, Rejected, SystemPrompt, TrajectoryGroup

@@ -16,16 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espl_bench.accounting.budget import ModelRole
 from espl_bench.accounting.budgeted_client import BudgetedClients
+from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control
-from espl_bench.engines.protocol import AdamParams, Engine, SamplingClient
+from espl_bench.engines.engine import AdamParams, Engine, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.evolution.acceptance import find_acceptance
+from espl_bench.evolution.operators.editor import Editor
 from espl_bench.evolution.operators.proposal import EditLimits
-from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.schedule import Halves, Progress, find_schedule
 from espl_bench.evolution.selection import find_selector

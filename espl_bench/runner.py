@@ -9,20 +9,20 @@ from pathlib import Path
 
 from pydantic_core import to_json
 
-from espl_bench.accounting.budget import Budget, BudgetSpentError, CostTracker
+from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
-from espl_bench.config.first_form import first_form
 from espl_bench.config.run_config import RunConfig, model_name
-from espl_bench.engines.protocol import Engine
+from espl_bench.config.version_1 import first_form
+from espl_bench.engines.engine import Engine
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError
 from espl_bench.evolution.population import Population
 from espl_bench.loop import LoopState, RunContext, evaluate_split, train
 from espl_bench.monitoring.recorder import RunRecorder
 from espl_bench.monitoring.reporter import Reporter, Silent
-from espl_bench.optimize import optimize
+from espl_bench.optimizer_harness import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.checkpoints import Checkpoint

@@ -25,7 +25,7 @@ LAYERS = (
     {"runs"},
     {"leaderboard", "monitoring"},
     {"loop"},
-    {"build", "optimize"},
+    {"build", "optimizer_harness"},
     {"analysis"},
     {"plots", "report", "results", "runner"},
     {"dry_run", "sweep"},

@@ -17,7 +17,7 @@ from scripted_engine import ScriptedEngine
 
 from espl_bench import runner
 from espl_bench.cli.app import invoke
-from espl_bench.config.first_form import first_form
+from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.monitoring.reporter import Silent, StepReport
 from espl_bench.runs.run_dir import Log, RunDir

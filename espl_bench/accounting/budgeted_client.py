@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.accounting.budget import CostTracker, ModelRole
+from espl_bench.accounting.cost_tracker import CostTracker, ModelRole
 from espl_bench.accounting.response_cache import ResponseCache, key_of
 from espl_bench.accounting.usage import LedgerTotals
-from espl_bench.engines.protocol import SamplingClient
+from espl_bench.engines.engine import SamplingClient
 from espl_bench.errors import EsplError
 from espl_bench.types import Completion, SampleRequest, Usage
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from espl_bench.accounting.usage import LedgerTotals
-from espl_bench.engines.protocol import AdamParams, SamplingClient, TrainingClient
+from espl_bench.engines.engine import AdamParams, SamplingClient, TrainingClient
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import ModelRole
+from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.errors import RunDirError
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
 from espl_bench.utils import atomic_io, jsonl

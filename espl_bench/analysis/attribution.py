@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
 from espl_bench.config.run_config import RunConfig
-from espl_bench.engines.protocol import SamplingClient
+from espl_bench.engines.engine import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from espl_bench.data.item_text import words
 from espl_bench.data.overlap import STOCK
-from espl_bench.data.text import words
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.types import Problem, Split
 

@@ -215,7 +215,7 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet 
 @app.command()
 def methods(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the installed methods."""
-    from espl_bench.cli.commands import catalogue as command
+    from espl_bench.cli.commands import listings as command
 
     command.list_methods(as_json)
 
@@ -223,7 +223,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def envs(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the installed environments."""
-    from espl_bench.cli.commands import catalogue as command
+    from espl_bench.cli.commands import listings as command
 
     command.list_environments(as_json)
 

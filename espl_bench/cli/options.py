@@ -23,7 +23,7 @@ from espl_bench.registry import require
 from espl_bench.types import Split
 
 if TYPE_CHECKING:
-    from espl_bench.accounting.budget import Budget
+    from espl_bench.accounting.cost_tracker import Budget
 
 Scalar = str | int | float | bool | None
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -195,7 +195,7 @@ def _negated(flag: str) -> str:
 
 def make_budget(spending: Mapping[str, Any]) -> "Budget":
     """``max_cost``, ``max_tokens_total`` and ``prices`` as a budget. Raises UsageError for a limit that is not above zero."""
-    from espl_bench.accounting.budget import Budget  # not needed for --help
+    from espl_bench.accounting.cost_tracker import Budget  # not needed for --help
 
     for name in ("max_cost", "max_tokens_total"):
         value = spending.get(name)

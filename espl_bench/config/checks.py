@@ -11,7 +11,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import EndpointSection
 from espl_bench.controls import find_control
 from espl_bench.engines.engine_spec import find_engine
-from espl_bench.engines.source import ModelSource
+from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import OptionError
 from espl_bench.evolution.acceptance import ALWAYS_NAME
 from espl_bench.evolution.schedule import TOGETHER

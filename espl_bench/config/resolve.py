@@ -11,7 +11,7 @@ from espl_bench.config.flat import flat_name, former_names
 from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES
-from espl_bench.engines.source import fastest_engine
+from espl_bench.engines.model_source import fastest_engine
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import OptionError, UsageError

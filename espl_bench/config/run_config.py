@@ -22,7 +22,7 @@ from espl_bench.config.sections import (
     Section,
     VllmSection,
 )
-from espl_bench.engines.source import ModelSource
+from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import OptionError
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.method import Method

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from espl_bench.data.columns import choose_columns, text_of, value_at
 from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource
-from espl_bench.data.text import Item, clean, identity_of, repairs
+from espl_bench.data.item_text import Item, clean, identity_of, repairs
 from espl_bench.errors import DataError
 
 SHOWN: Final = 3

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from espl_bench.data.text import match_key, words
+from espl_bench.data.item_text import match_key, words
 
 WORDS: Final = 8
 """Words of an n-gram."""

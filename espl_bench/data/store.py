@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
-from espl_bench.data.text import Item
+from espl_bench.data.item_text import Item
 from espl_bench.errors import DataError, reading
 from espl_bench.utils import atomic_io
 from espl_bench.utils.validation import FrozenRecord, first_fault

@@ -7,11 +7,11 @@ tokenizer is not available; attempts shown to a reflection are assumed to have t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from espl_bench.accounting.budget import Budget, ModelRole, Price, open_cost_tracker
+from espl_bench.accounting.cost_tracker import Budget, ModelRole, Price, open_cost_tracker
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.evolution.operators.reflection import critique_context, summary_context
+from espl_bench.evolution.operators.editor import critique_context, summary_context
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.types import Message, Usage
 

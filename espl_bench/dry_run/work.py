@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.evolution.acceptance import find_acceptance
-from espl_bench.evolution.operators.protocol import find_operator
+from espl_bench.evolution.operators.operator import find_operator
 from espl_bench.method import Method
 from espl_bench.types import Split
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Final
 
 from espl_bench.data.dataset_spec import DataSource, DataSpec
-from espl_bench.data.loading import import_command
+from espl_bench.data.find_data import import_command
 from espl_bench.data.overlap import OverlapPair, Text, overlaps, repetitions
 from espl_bench.data.store import is_stored, load
 from espl_bench.environment.checker import play

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Child
-from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.registry import ACCEPTANCES, find
 from espl_bench.types import TrajectoryGroup
 

@@ -56,7 +56,7 @@ def _load() -> Compare:
     """Import and warm up math-verify. Raises ImportError."""
     for module in _KEPT_OUT:
         sys.modules[module] = None  # pyright: ignore[reportArgumentType]  (documented: makes its import fail)
-    from espl_bench.grading.compare import compare, warm_up
+    from espl_bench.grading.symbolic import compare, warm_up
 
     warm_up()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Layout of tables, whatever the format: headings and cells as text. formats.py writes them."""
+"""Layout of tables, whatever the format: headings and cells as text. markup.py writes them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Render a board for a terminal, in the formats of formats.py, and as plain numbers: JSON and CSV."""
+"""Render a board for a terminal, in the formats of markup.py, and as plain numbers: JSON and CSV."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from espl_bench.leaderboard import formats
+from espl_bench.leaderboard import markup
 from espl_bench.leaderboard.board import Board
 from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
 from espl_bench.leaderboard.table import DRAWS, STATISTICS_SEED
@@ -73,7 +73,7 @@ def _drawn(grid: TableLayout) -> RichTable:
 
 def to_markdown(board: Board, curves: bool = False) -> str:
     """Write GitHub Markdown."""
-    return formats.to_markdown(board.sheets(curves))
+    return markup.to_markdown(board.sheets(curves))
 
 
 def to_json(board: Board) -> str:
@@ -120,8 +120,8 @@ def to_text(board: Board, wanted: Format, curves: bool) -> str:
     """Write the board in any format except the screen's. Raises ValueError for that one."""
     writers: dict[Format, Callable[[], str]] = {
         Format.MARKDOWN: lambda: to_markdown(board, curves),
-        Format.LATEX: lambda: formats.to_latex(board.sheets(curves)),
-        Format.HTML: lambda: formats.to_html(board.sheets(curves)),
+        Format.LATEX: lambda: markup.to_latex(board.sheets(curves)),
+        Format.HTML: lambda: markup.to_html(board.sheets(curves)),
         Format.CSV: lambda: to_csv(board),
         Format.JSON: lambda: to_json(board),
     }

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
-from espl_bench.config.first_form import first_form
 from espl_bench.config.run_config import RunConfig
+from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, require

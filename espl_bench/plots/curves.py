@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from espl_bench.leaderboard.curves import Axis, Band, CurveSplit, bands
 from espl_bench.leaderboard.grouping import TestGroup
+from espl_bench.leaderboard.learning_curves import Axis, Band, CurveSplit, bands
 from espl_bench.plots.style import Look, legend_below, looks, panels
 from espl_bench.utils.formatting import clean
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espl_bench.analysis.study import Study
-from espl_bench.leaderboard.curves import Axis, CurveSplit
 from espl_bench.leaderboard.grouping import group
+from espl_bench.leaderboard.learning_curves import Axis, CurveSplit
 from espl_bench.plots.bars import draw_bars
 from espl_bench.plots.curves import draw_curves
 from espl_bench.plots.ratings import draw_ratings

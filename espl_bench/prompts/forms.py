@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from espl_bench.prompts.text import OpName, clean_principle
+from espl_bench.prompts.principle_text import OpName, clean_principle
 from espl_bench.tools.sanitize import find_chat_marker
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from espl_bench.errors import UsageError, reading
 from espl_bench.prompts.forms import BadTextError, split_blocks
-from espl_bench.prompts.text import clean_principle
+from espl_bench.prompts.principle_text import clean_principle
 
 _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from espl_bench.errors import RunDirError
-from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, bands
 from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import LEGEND
+from espl_bench.leaderboard.learning_curves import CURVE_SPLITS, Axis, bands
 from espl_bench.leaderboard.match import MatchAxis, match
 from espl_bench.leaderboard.overview import overview
 from espl_bench.leaderboard.table import tabulate

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from espl_bench.analysis import verify
-from espl_bench.config.first_form import first_form
+from espl_bench.config.version_1 import first_form
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
 from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result, without_folders

@@ -11,7 +11,7 @@ from pathlib import Path
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
-from espl_bench.leaderboard.formats import to_markdown
+from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
 from espl_bench.utils import atomic_io

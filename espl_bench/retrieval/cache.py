@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, Retriever
+from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, Retriever
 from espl_bench.utils import atomic_io
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from espl_bench.errors import DataError, ModelError, UsageError
 from espl_bench.retrieval.corpus import PassageStore, read_corpus
 from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder
-from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
+from espl_bench.retrieval.retriever import FoundPassage, Passage, now_utc
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import fingerprint
 from espl_bench.utils.progress import progress_bar

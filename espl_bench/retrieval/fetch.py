@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from espl_bench.retrieval.protocol import RetrievalError
+from espl_bench.retrieval.retriever import RetrievalError
 
 MAX_HOPS: Final = 4
 MAX_BYTES: Final = 2 * 2**20

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20

@@ -8,7 +8,7 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, cast
 
-from espl_bench.retrieval.protocol import Passage, RetrievalError, Retriever
+from espl_bench.retrieval.retriever import Passage, RetrievalError, Retriever
 from espl_bench.utils.numbers import is_whole
 
 MAX_BODY: Final = 2**20

@@ -9,7 +9,7 @@ from typing import Final
 from espl_bench.errors import UsageError, unknown
 from espl_bench.retrieval.cache import CachedRetriever, CacheMode
 from espl_bench.retrieval.paths import cache_folder, corpus_sha256
-from espl_bench.retrieval.protocol import Retriever
+from espl_bench.retrieval.retriever import Retriever
 
 KINDS: Final[Mapping[str, str]] = {
     "bm25": "lexical search in a local corpus",

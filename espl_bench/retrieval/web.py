@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.fetch import fetch_text
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
 from espl_bench.utils.retries import retrying
 
 INTERVAL_S: Final = 1.0

@@ -7,7 +7,7 @@ same draws, which is what makes their difference a paired one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from espl_bench.engines.protocol import SamplingClient
+from espl_bench.engines.engine import SamplingClient
 from espl_bench.rollouts.outcomes import outcome_rates
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog

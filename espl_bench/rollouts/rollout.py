@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.engines.engine import Chat, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
 from espl_bench.prompts.dialect import Dialect, Placement

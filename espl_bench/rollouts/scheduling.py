@@ -8,7 +8,7 @@ call is then the same in whatever order the environments answered.
 import asyncio
 from typing import Protocol
 
-from espl_bench.engines.protocol import SamplingClient
+from espl_bench.engines.engine import SamplingClient
 from espl_bench.types import Completion, SampleRequest
 
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from espl_bench.accounting.budget import Budget
-from espl_bench.engines.protocol import Engine
+from espl_bench.accounting.cost_tracker import Budget
+from espl_bench.engines.engine import Engine
 from espl_bench.errors import EsplError, RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter
 from espl_bench.runs.run_dir import CONFIG, SUMMARY

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espl_bench.accounting.budget import Budget
+from espl_bench.accounting.cost_tracker import Budget
 from espl_bench.build import UNBOUNDED, OpenEngine
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig

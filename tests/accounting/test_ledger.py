@@ -5,7 +5,7 @@ import pytest
 
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.accounting.usage import LedgerTotals
-from espl_bench.engines.protocol import AdamParams
+from espl_bench.engines.engine import AdamParams
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.text import Text
 
 from espl_bench import __version__, registry
-from espl_bench.accounting.budget import Budget
+from espl_bench.accounting.cost_tracker import Budget
 from espl_bench.cli import generate_options
 from espl_bench.cli.app import app, invoke
-from espl_bench.cli.commands import catalogue, compare
+from espl_bench.cli.commands import compare, listings
 from espl_bench.cli.commands import run as run_command
 from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
@@ -182,7 +182,7 @@ def test_what_is_wrong_on_disk_is_one_line_and_exit_code_1(
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(catalogue, "list_methods", lambda as_json: 1 // 0)
+    monkeypatch.setattr(listings, "list_methods", lambda as_json: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         invoke(["methods"])
 
@@ -191,7 +191,7 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def interrupted(as_json: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalogue, "list_methods", interrupted)
+    monkeypatch.setattr(listings, "list_methods", interrupted)
     assert invoke(["methods"]) == 130
     assert capsys.readouterr().err == "espl-bench: interrupted\n"
 

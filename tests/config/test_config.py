@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from espl_bench.config.first_form import first_form
 from espl_bench.config.resolve import read_config, resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES, SamplingSection
+from espl_bench.config.version_1 import first_form
 from espl_bench.engines.vllm.setup import Serving, Spread
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
@@ -138,11 +138,11 @@ def test_what_learns_nothing_is_not_iterated(method: str, steps: int):
 def test_vllm_is_chosen_where_it_and_cuda_are_there(monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    from espl_bench.engines import source
+    from espl_bench.engines import model_source
 
-    assert resolve("espl", "rulebook", {}).engine == source.fastest_engine()
+    assert resolve("espl", "rulebook", {}).engine == model_source.fastest_engine()
     for there, cuda, engine in ((True, True, "vllm"), (True, False, "hf"), (False, True, "hf")):
-        monkeypatch.setattr(source, "find_spec", lambda name, there=there: object() if there else None)
+        monkeypatch.setattr(model_source, "find_spec", lambda name, there=there: object() if there else None)
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         assert resolve("espl", "rulebook", {}).engine == engine
         assert resolve("espl", "rulebook", {"engine": "hf"}).engine == "hf", "what is said goes before"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic_core import to_json
 
-from espl_bench.config.first_form import first_form
 from espl_bench.config.flat import flat_fields
 from espl_bench.config.resolve import read_config, resolve
 from espl_bench.config.run_config import SCHEMA, RunConfig
 from espl_bench.config.sections import Section, VllmSection
+from espl_bench.config.version_1 import first_form
 from espl_bench.errors import OptionError, UsageError
 from espl_bench.method import ESPL
 from espl_bench.runner import run_id

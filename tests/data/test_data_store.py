@@ -11,9 +11,9 @@ from data_fixtures import write_jsonl
 
 from espl_bench.data import store
 from espl_bench.data.dataset_spec import DataSource, DataSpec, Licence
+from espl_bench.data.find_data import load_data, missing
 from espl_bench.data.hub import fetch
 from espl_bench.data.intake import take_in
-from espl_bench.data.loading import load_data, missing
 from espl_bench.errors import DataError, UsageError
 from espl_bench.types import Split
 

@@ -24,7 +24,7 @@ from loop_fixtures import SHAPE, events, make_config, rows, run
 from small_envs import AskTwice
 
 from espl_bench import runner
-from espl_bench.accounting.budget import Budget, BudgetSpentError
+from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError
 from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.errors import UsageError
-from espl_bench.evolution.operators.reflection import transcript
+from espl_bench.evolution.operators.editor import transcript
 from espl_bench.prompts.dialect import Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.types import ROOT_ORIGIN, Completion, Limit, Lineage, Outcome, Problem, Rating, Split, StopReason, SystemPrompt, Trajectory

@@ -44,7 +44,7 @@ from scripted_engine import MEANING, OPERATOR, make_chat, respond
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from espl_bench.evolution.operators.edits import Add, Merge, Modify, Remove, Rewrite, apply_edits, parse_edits
-from espl_bench.prompts.text import OpName
+from espl_bench.prompts.principle_text import OpName
 from espl_bench.seeding import seed_for
 
 EXAMPLES = 150

@@ -15,7 +15,7 @@ from espl_envs.math.rows import ROWS
 from espl_envs.math.spec import JSONL, MATH, MATH500
 from espl_envs.math.splits import MathRow, Selection, Splits, hold_out
 
-from espl_bench.data.text import Item, clean
+from espl_bench.data.item_text import Item, clean
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError

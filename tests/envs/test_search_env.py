@@ -15,7 +15,7 @@ from espl_envs.search.rows import Sizes, select
 from search_fixtures import Oracle, import_questions, questions, search_call
 
 from espl_bench.build import with_tools
-from espl_bench.data.text import Item, match_key
+from espl_bench.data.item_text import Item, match_key
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError

@@ -26,7 +26,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.method import find_method
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.protocol import FoundPassage
+from espl_bench.retrieval.retriever import FoundPassage
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Split
 from espl_bench.utils.jsonl import decode

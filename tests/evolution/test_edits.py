@@ -20,7 +20,7 @@ from espl_bench.evolution.operators.edits import (
     apply_edits,
     parse_edits,
 )
-from espl_bench.prompts.text import OpName, clean_principle, fold
+from espl_bench.prompts.principle_text import OpName, clean_principle, fold
 
 ALL: frozenset[OpName] = frozenset({"add", "modify", "merge", "remove"})
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scripted_engine import ScriptedEngine, make_chat, spell
 
 from espl_bench.evolution.operators.crossover import cross, score_matrix, unique_wins
+from espl_bench.evolution.operators.editor import Editor
 from espl_bench.evolution.operators.edits import Add, Modify
 from espl_bench.evolution.operators.mutation import Critique, contrasts, count_votes, mutate
+from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
-from espl_bench.evolution.operators.protocol import StepView
-from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.evolve import evolve, mean_rewards
 from espl_bench.method import ESPL

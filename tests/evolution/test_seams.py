@@ -16,8 +16,8 @@ from espl_bench.dry_run.work import caveats_of
 from espl_bench.errors import UsageError
 from espl_bench.evolution.acceptance import BEATS_PARENT, Judgement
 from espl_bench.evolution.history import Earned, History
+from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Child
-from espl_bench.evolution.operators.protocol import StepView
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.schedule import Progress, find_schedule
 from espl_bench.method import ESPL

@@ -12,7 +12,7 @@ from cli_fixtures import make_study, write_run
 
 from espl_bench.cli.app import invoke
 from espl_bench.environment.catalogue import find_environment
-from espl_bench.leaderboard import formats, paper
+from espl_bench.leaderboard import markup, paper
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.stats import difference_interval
 
@@ -86,7 +86,7 @@ def test_every_format_is_the_same_bytes_whatever_the_order_of_runs():
     def texts(runs):
         found = paper.compare_with_paper(PAPER, runs)
         sheets = paper.paper_sheets(found)
-        written = (formats.to_markdown, formats.to_latex, formats.to_html)
+        written = (markup.to_markdown, markup.to_latex, markup.to_html)
         return [*(write(sheets, paper.LEGEND) for write in written), paper.to_csv(found), paper.to_json(found)]
 
     runs = entries()

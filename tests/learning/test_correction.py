@@ -11,7 +11,7 @@ from engine_calls import data, sample, wait
 from engines_fixtures import make_model
 from hf_calls import load, requests, train
 
-from espl_bench.engines.protocol import AdamParams
+from espl_bench.engines.engine import AdamParams
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss, summed_loss

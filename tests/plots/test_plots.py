@@ -119,7 +119,7 @@ def test_curves_of_a_study_have_a_band_for_every_method(tmp_path):
     from espl_bench.plots.style import drawing
 
     [test] = group(GroupEntry(each.method, each) for each in make_study(items=10))
-    from espl_bench.leaderboard.curves import Axis
+    from espl_bench.leaderboard.learning_curves import Axis
 
     with drawing():
         figure = draw_curves((test,), Axis.ITERATIONS, "validation")

@@ -8,9 +8,7 @@ from espl_envs.lab.courses.rulebook import RulebookCourse
 from espl_envs.lab.tokenizer import build_tokenizer
 
 from espl_bench.errors import TemplateError, UsageError
-from espl_bench.evolution.operators.edits import parse_edits
-from espl_bench.evolution.operators.proposal import EditLimits
-from espl_bench.evolution.operators.reflection import (
+from espl_bench.evolution.operators.editor import (
     PAPER,
     AttemptView,
     ParentView,
@@ -20,8 +18,10 @@ from espl_bench.evolution.operators.reflection import (
     crossover_context,
     summary_context,
 )
+from espl_bench.evolution.operators.edits import parse_edits
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.prompts.dialect import BUILT_IN, Dialect, Placement, TemplateName, fenced
-from espl_bench.prompts.text import OpName
+from espl_bench.prompts.principle_text import OpName
 from espl_bench.types import Message, Problem, Split
 
 DIALECTS = sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())

@@ -20,8 +20,8 @@ from espl_bench.analysis.prompt_length import words_over_time
 from espl_bench.analysis.rating_history import chance, duels, histories, rating_at
 from espl_bench.analysis.study import Known, gather
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.leaderboard.curves import Axis, bands
 from espl_bench.leaderboard.grouping import GroupEntry, group
+from espl_bench.leaderboard.learning_curves import Axis, bands
 from espl_bench.learning.advantages import ACROSS_PROMPTS, PER_PROMPT
 from espl_bench.report import page
 from espl_bench.report.live_server import Viewer, WatchedRun

@@ -75,7 +75,7 @@ def test_a_folder_of_runs_is_graded_again_and_published_in_one_go(runs: Path, ro
 def test_a_table_of_results_is_that_of_their_runs_to_the_byte(runs: Path, root: Path):
     add(root, runs)
     text = (root / "rulebook" / generated.TABLE).read_text()
-    from espl_bench.leaderboard.formats import to_markdown
+    from espl_bench.leaderboard.markup import to_markdown
 
     assert text == to_markdown(build_board(collect([runs]).entries).sheets())
 

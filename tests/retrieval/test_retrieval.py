@@ -24,7 +24,7 @@ from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
-from espl_bench.retrieval.protocol import FoundPassage, Passage, RetrievalError
+from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
 

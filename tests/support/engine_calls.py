@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from espl_bench.engines.protocol import Engine
+from espl_bench.engines.engine import Engine
 from espl_bench.types import Completion, Datum, SampleRequest
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from typing import Any
 from engine_calls import wait
 
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum, SampleRequest
 

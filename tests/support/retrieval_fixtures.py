@@ -1,6 +1,6 @@
 """Four passages to be found, and which were."""
 
-from espl_bench.retrieval.protocol import FoundPassage
+from espl_bench.retrieval.retriever import FoundPassage
 
 PASSAGES = [
     {"id": "a", "title": "Lilu (mythology)", "text": "A lilu is a spirit in Akkadian belief."},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripted_engine import make_chat
 
-from espl_bench.engines.protocol import AdamParams, Chat
+from espl_bench.engines.engine import AdamParams, Chat
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
 

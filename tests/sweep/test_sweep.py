@@ -19,8 +19,8 @@ from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, t
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.sections import OptimisationSection
-from espl_bench.engines import fit
-from espl_bench.engines.fit import GIB, SIZES, Device, Machine, fits, recommended
+from espl_bench.engines import machine_fit
+from espl_bench.engines.machine_fit import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
@@ -318,7 +318,7 @@ def test_what_a_machine_can_run():
 
 def test_doctor_reckons_with_the_defaults_of_a_run():
     fields = OptimisationSection.model_fields
-    assert (fields["lora_rank"].default, fields["token_budget"].default) == (fit.RANK, fit.MICRO_BATCH)
+    assert (fields["lora_rank"].default, fields["token_budget"].default) == (machine_fit.RANK, machine_fit.MICRO_BATCH)
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]):

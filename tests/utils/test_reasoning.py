@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_engine import make_chat
 
-from espl_bench.evolution.operators.reflection import Editor, summary_context
+from espl_bench.evolution.operators.editor import Editor, summary_context
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.types import Completion, Problem, Split, StopReason
 from espl_bench.utils.reasoning import CLOSE, OPEN, strip_reasoning

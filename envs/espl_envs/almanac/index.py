@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
-from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
+from espl_bench.retrieval.retriever import FoundPassage, Passage, now_utc
 from espl_envs.almanac.pages import hidden_almanac
 from espl_envs.almanac.words import NAMES, RELATIONS, SOURCE, SOURCES
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from espl_bench.evolution.operators.edits import Modify
-from espl_bench.evolution.operators.reflection import (
+from espl_bench.evolution.operators.editor import (
     LABELS,
     AttemptView,
     ParentView,
@@ -23,6 +22,7 @@ from espl_bench.evolution.operators.reflection import (
     crossover_context,
     summary_context,
 )
+from espl_bench.evolution.operators.edits import Modify
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.types import Message, Problem, Split
 from espl_envs.lab.language import (

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from espl_bench.data.files import read_records
+from espl_bench.data.find_data import load_data
 from espl_bench.data.intake import Intake, take_in
-from espl_bench.data.loading import load_data
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
 from espl_bench.errors import UsageError, unknown

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from espl_bench.data.text import Item, identity_of, match_key
+from espl_bench.data.item_text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Problem, Split

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from espl_bench.data.loading import load_data
+from espl_bench.data.find_data import load_data
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text_space
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
 from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
-from espl_bench.retrieval.protocol import FoundPassage, Retriever
+from espl_bench.retrieval.retriever import FoundPassage, Retriever
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import BadArgumentsError, Parameter, ToolSpec

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from espl_bench.data.dataset_spec import DataSpec
-from espl_bench.data.text import Item, identity_of, match_key
+from espl_bench.data.item_text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
 from espl_bench.types import Problem, Split

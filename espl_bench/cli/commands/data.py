@@ -12,8 +12,8 @@ from espl_bench.cli.console import out_console
 from espl_bench.cli.options import parse_data, parse_pairs
 from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.files import read_records
+from espl_bench.data.find_data import get_command, import_command
 from espl_bench.data.intake import Intake, take_in
-from espl_bench.data.loading import get_command, import_command
 from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.data_check import report

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from espl_bench.cli.console import facts_grid, out_console, plain_table
 from espl_bench.engines.adapter_spec import MICRO_BATCH, RANK
-from espl_bench.engines.fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
+from espl_bench.engines.machine_fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
 from espl_bench.utils.formatting import DASH, plain
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from espl_bench.analysis.study import gather
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import UsageError, unknown
-from espl_bench.leaderboard.curves import CURVE_SPLITS, Axis, CurveSplit
+from espl_bench.leaderboard.learning_curves import CURVE_SPLITS, Axis, CurveSplit
 from espl_bench.plots.kinds import KINDS, PlotChoices
 from espl_bench.plots.style import drawing, save
 from espl_bench.utils.formatting import plain

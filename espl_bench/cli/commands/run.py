@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from espl_bench.accounting.budget import Budget, Price
+from espl_bench.accounting.cost_tracker import Budget, Price
 from espl_bench.build import environment_of
 from espl_bench.cli.console import err_console, facts_grid, out_console
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.errors import RunDirError, UsageError, unknown
-from espl_bench.leaderboard import formats, paper
+from espl_bench.leaderboard import markup, paper
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import FoundRun, collect
 from espl_bench.leaderboard.match import MatchAxis
@@ -76,11 +76,11 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
             console = out_console()
             console.print(sheets_to_screen(sheets, console.width, legend))
         case Format.MARKDOWN:
-            sys.stdout.write(formats.to_markdown(sheets, legend))
+            sys.stdout.write(markup.to_markdown(sheets, legend))
         case Format.LATEX:
-            sys.stdout.write(formats.to_latex(sheets, legend))
+            sys.stdout.write(markup.to_latex(sheets, legend))
         case Format.HTML:
-            sys.stdout.write(formats.to_html(sheets, legend))
+            sys.stdout.write(markup.to_html(sheets, legend))
         case Format.CSV:
             sys.stdout.write(paper.to_csv(compared))
         case Format.JSON:

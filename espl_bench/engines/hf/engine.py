@@ -17,11 +17,11 @@ import torch
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
-from espl_bench.engines.hf import loading, lora_views
+from espl_bench.engines.engine import AdamParams, Chat
+from espl_bench.engines.hf import lora_views, model_loading
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
@@ -93,17 +93,17 @@ class HfEngine:
             ModelError: the model is missing, cannot be read, or has no chat template.
             UsageError: the device or the dtype does not exist.
         """
-        place = loading.pick_device(adapter.device)
-        loading.require_determinism(place)
+        place = model_loading.pick_device(adapter.device)
+        model_loading.require_determinism(place)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = loading.load_model(str(model), loading.pick_dtype(dtype, place))
+            plain, tokenizer = model_loading.load_model(str(model), model_loading.pick_dtype(dtype, place))
             plain.to(place).requires_grad_(False).eval()
-            loading.limit_threads(plain)
+            model_loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
             trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
         lora_views.attach_adapter(policy, trained)
-        eos_ids = loading.eos_ids(reference, tokenizer)
+        eos_ids = model_loading.eos_ids(reference, tokenizer)
         chat = HfChat(tokenizer, eos_ids, str(model))
 
         def client(tree: Any) -> HfSamplingClient:

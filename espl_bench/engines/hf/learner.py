@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import torch
 
-from espl_bench.engines.hf import checkpoint
+from espl_bench.engines.engine import AdamParams
+from espl_bench.engines.hf import adapter_files
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.errors import DeviceMemoryError
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
@@ -40,7 +40,7 @@ class Learner:
 
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
-        await self.run(lambda: checkpoint.save(self.trainer, folder))
+        await self.run(lambda: adapter_files.save(self.trainer, folder))
 
     async def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote; training continues bit for bit.
@@ -48,7 +48,7 @@ class Learner:
         Raises:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
         """
-        await self.run(lambda: checkpoint.load(self.trainer, folder))
+        await self.run(lambda: adapter_files.load(self.trainer, folder))
 
     async def run(self, action: Callable[[], Result]) -> Result:
         """Run an action that needs exclusive use of the trainer, in a thread."""

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from espl_bench.engines.engine import AdamParams, Chat
 from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, EndpointRefusedError, TransientError, read_key
-from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.errors import EndpointError, UsageError, unknown
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.tools.tool_spec import ToolSpec

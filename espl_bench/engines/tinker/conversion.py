@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import tinker
 import torch
 
-from espl_bench.engines.protocol import AdamParams
+from espl_bench.engines.engine import AdamParams
 from espl_bench.errors import EngineError
 from espl_bench.learning.correction import off_policy_metrics, rollout_sums
 from espl_bench.learning.loss_spec import LossSpec

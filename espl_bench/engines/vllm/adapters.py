@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from espl_bench.engines.hf import checkpoint
+from espl_bench.engines.hf import adapter_files
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.sampled import Sampled
@@ -150,7 +150,7 @@ def _datum(prompt: tuple[int, ...], sampled: Sampled) -> Datum:
 
 def _save(trainer: Trainer, folder: Path) -> None:
     folder.mkdir()
-    checkpoint.save_adapter(trainer, folder)
+    adapter_files.save_adapter(trainer, folder)
 
 
 def _scores(trainer: Trainer, datum: Datum) -> tuple[list[float], list[float]]:

@@ -15,10 +15,10 @@ import torch
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
-from espl_bench.engines.hf import loading, lora_views
+from espl_bench.engines.engine import AdamParams, Chat
+from espl_bench.engines.hf import lora_views, model_loading
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.protocol import AdamParams, Chat
 from espl_bench.engines.vllm.adapters import Adapters
 from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
@@ -100,17 +100,17 @@ class VllmEngine:
             UsageError: a device does not exist, or does not support an option.
             DeviceMemoryError: there is too little memory.
         """
-        device = loading.pick_device(adapter.device)
+        device = model_loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
-        loading.require_determinism(device)
+        model_loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = loading.load_model(model, loading.pick_dtype(None, device))
+            plain, tokenizer = model_loading.load_model(model, model_loading.pick_dtype(None, device))
             plain.to(device).requires_grad_(False).eval()
-            threads = loading.limit_threads(plain)
+            threads = model_loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
-            chat = HfChat(tokenizer, loading.eos_ids(plain, tokenizer), model)
+            chat = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model)
             trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
         trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
         learner = Learner(trainer)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espl_bench.engines.vllm.child import SERVES
+from espl_bench.engines.vllm.worker_binding import SERVES
 from espl_bench.errors import DeviceMemoryError, EsplError, ModelError, UsageError
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

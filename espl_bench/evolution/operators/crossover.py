@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from espl_bench.evolution.operators.editor import LABELS, Editor, ParentView, crossover_context
 from espl_bench.evolution.operators.edits import UnparseableEditsError, apply_edits
+from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
-from espl_bench.evolution.operators.protocol import StepView
-from espl_bench.evolution.operators.reflection import LABELS, Editor, ParentView, crossover_context
 from espl_bench.evolution.rating import crossover_child
 from espl_bench.prompts.dialect import TemplateName
 from espl_bench.types import Problem, Rejected, TrajectoryGroup

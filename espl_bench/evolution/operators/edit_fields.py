@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, get_args
 
 from espl_bench.evolution.operators.lenient_json import FoundObject, JsonObject, JsonValue
-from espl_bench.prompts.text import OpName
+from espl_bench.prompts.principle_text import OpName
 
 _ALIASES: Final = {
     "op": ("op", "operation", "option", "type"),

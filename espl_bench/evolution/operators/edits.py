@@ -15,7 +15,7 @@ from typing import ClassVar, Final, TypeAlias
 from espl_bench.evolution.operators.edit_fields import id_labels, id_number, proposals
 from espl_bench.evolution.operators.lenient_json import JsonObject, recover_objects
 from espl_bench.prompts.forms import BadTextError, split_blocks
-from espl_bench.prompts.text import OpName, clean_principle, fold, quote
+from espl_bench.prompts.principle_text import OpName, clean_principle, fold, quote
 
 MAX_CHARACTERS: Final = 200_000
 """Longer texts are refused without being read."""

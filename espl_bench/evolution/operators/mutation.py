@@ -15,10 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEditsError, apply_edits
-from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
-from espl_bench.evolution.operators.protocol import StepView
-from espl_bench.evolution.operators.reflection import (
+from espl_bench.evolution.operators.editor import (
     AttemptView,
     Editor,
     Proposal,
@@ -27,6 +24,9 @@ from espl_bench.evolution.operators.reflection import (
     summary_context,
     transcript,
 )
+from espl_bench.evolution.operators.edits import Add, Edit, Modify, UnparseableEditsError, apply_edits
+from espl_bench.evolution.operators.operator import StepView
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
 from espl_bench.evolution.rating import mutation_child
 from espl_bench.prompts.dialect import TemplateName
 from espl_bench.types import Outcome, Problem, Rejected, SystemPrompt, Trajectory, TrajectoryGroup

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from espl_bench.evolution.operators.edits import Edit, Merge, Modify, ParsedEdits, Remove, parse_edits
 from espl_bench.prompts.forms import FORMS, Form, PromptForm
-from espl_bench.prompts.text import OpName
+from espl_bench.prompts.principle_text import OpName
 from espl_bench.types import Lineage, Rating, Rejected, SystemPrompt
 
 

@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum
 

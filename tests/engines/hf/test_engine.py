@@ -16,9 +16,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+from espl_bench.engines.engine import Engine
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.sampling import draw, uniforms
-from espl_bench.engines.protocol import Engine
 from espl_bench.errors import CheckpointError, EsplError, ModelError, UsageError
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason

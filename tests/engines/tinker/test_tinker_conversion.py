@@ -7,7 +7,7 @@ import pytest
 
 tinker = pytest.importorskip("tinker")
 
-from espl_bench.engines.protocol import AdamParams  # noqa: E402
+from espl_bench.engines.engine import AdamParams  # noqa: E402
 from espl_bench.engines.tinker import conversion  # noqa: E402
 from espl_bench.errors import EngineError  # noqa: E402
 from espl_bench.learning.loss_spec import LossSpec  # noqa: E402

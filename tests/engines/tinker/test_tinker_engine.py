@@ -9,8 +9,8 @@ import pytest
 from tinker_server import Server
 
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.engine import STATE, TinkerEngine
 from espl_bench.errors import CheckpointError

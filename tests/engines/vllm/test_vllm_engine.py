@@ -14,8 +14,8 @@ from engine_calls import data, sample, sample_reference, wait
 from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.engine import AdamParams, Engine
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.protocol import AdamParams, Engine
 from espl_bench.engines.vllm import adapters
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.errors import CheckpointError, EngineError

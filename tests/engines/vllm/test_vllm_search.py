@@ -13,7 +13,7 @@ from searching_model import make_random_model, teach_to_search
 
 from espl_bench.cli.app import invoke
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.protocol import FoundPassage, Passage, now_utc
+from espl_bench.retrieval.retriever import FoundPassage, Passage, now_utc
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
 

@@ -11,7 +11,7 @@ from espl_bench.data.columns import choose_columns, text_of, value_at
 from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource, Licence, Wrapper
 from espl_bench.data.files import read_records
 from espl_bench.data.intake import take_in
-from espl_bench.data.text import Item, clean, folded, identity_of, match_key, repairs, words
+from espl_bench.data.item_text import Item, clean, folded, identity_of, match_key, repairs, words
 from espl_bench.errors import DataError, UsageError
 
 INTEGERS = DataSource("set", "somebody/set", Licence("x", "y"), answers="integer")

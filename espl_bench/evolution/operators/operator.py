@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from espl_bench.evolution.operators.editor import Editor
 from espl_bench.evolution.operators.proposal import Child, EditLimits
-from espl_bench.evolution.operators.reflection import Editor
 from espl_bench.evolution.population import Population
 from espl_bench.registry import OPERATORS, find
 from espl_bench.types import Rejected, SystemPrompt, TrajectoryGroup

@@ -7,7 +7,7 @@ from checked import present
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espl_bench.grading.reading import as_meant, before_percent
+from espl_bench.grading.latex_rewrites import as_meant, before_percent
 
 MEANT = {
     "1 - \\mathrm{e}": "1 -  e",

@@ -14,11 +14,7 @@ from espl_bench.config.resolve import resolve
 from espl_bench.engines.openai.engine import TextChat
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.crossover import cross
-from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits
-from espl_bench.evolution.operators.mutation import mutate
-from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
-from espl_bench.evolution.operators.protocol import StepView
-from espl_bench.evolution.operators.reflection import (
+from espl_bench.evolution.operators.editor import (
     AttemptView,
     Editor,
     ParentView,
@@ -27,6 +23,10 @@ from espl_bench.evolution.operators.reflection import (
     critique_context,
     crossover_context,
 )
+from espl_bench.evolution.operators.edits import Add, Modify, Rewrite, apply_edits, parse_edits
+from espl_bench.evolution.operators.mutation import mutate
+from espl_bench.evolution.operators.operator import StepView
+from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits
 from espl_bench.evolution.population import Population
 from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
 from espl_bench.prompts.forms import FORMS, BadTextError, PromptForm, clean_block, split_blocks

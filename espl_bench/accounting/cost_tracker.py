@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import RunConfig
-from espl_bench.engines.source import ModelSource
+from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import EsplError, UsageError, reading
 from espl_bench.types import Usage
 from espl_bench.utils.validation import first_fault

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from espl_bench.engines.protocol import Chat, SamplingClient
+from espl_bench.engines.engine import Chat, SamplingClient
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import seed_for
