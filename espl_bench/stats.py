@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import expit, logit, stdtr, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 Scores = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -36,7 +36,7 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    """``low`` to ``high`` is the interval of the mean difference over seeds and items; it decides which one is better."""
+    """``low`` to ``high`` is the interval of the mean difference over seeds and items, for this pair alone."""
     p_improvement: float
     """Probability that a run of a scores above a run of b, ties counting half."""
     p_permutation: float
@@ -104,12 +104,42 @@ def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator
     )
 
 
-def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike) -> Interval:
-    """Return the 95 % interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
+def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike, level: float = LEVEL) -> Interval:
+    """Return the interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
     a, b = _pair(a_RI, b_RI)
     difference = a - b
-    mean, half = float(difference.mean()), math.sqrt(_squared_half_width(difference))
+    mean, half = float(difference.mean()), math.sqrt(_squared_half_width(difference, level))
     return mean - half, mean + half
+
+
+def difference_p(a_RI: ArrayLike, b_RI: ArrayLike) -> float:
+    """Return the two-sided p-value of equal means: one minus the largest level at which :func:`difference_interval` excludes 0.
+
+    That interval is the widest of several, so its p-value is the largest of theirs. 1 for one run of one item. Raises ValueError.
+    """
+    a, b = _pair(a_RI, b_RI)
+    difference = a - b
+    gap = abs(float(difference.mean()))
+    return max((_p(gap, variance, freedom) for variance, freedom in _error_terms(difference)), default=1.0)
+
+
+def interval_p(interval_at: Callable[[float], Interval]) -> float:
+    """Return one minus the largest level at which the interval of a level excludes 0, for intervals that grow with their level.
+
+    Bisects to four digits; a p-value below 1e-9 becomes 1e-9.
+    """
+
+    def excludes(exponent: float) -> bool:
+        low, high = interval_at(1.0 - 10.0**exponent)
+        return not low <= 0.0 <= high
+
+    outside, inside = 0.0, -9.0
+    if excludes(inside):
+        return 1e-9
+    while outside - inside > 1e-5:
+        middle = (outside + inside) / 2
+        outside, inside = (middle, inside) if excludes(middle) else (outside, middle)
+    return 10.0**outside
 
 
 def ratio_interval(part_RI: ArrayLike, whole_RI: ArrayLike) -> Interval | None:
@@ -261,23 +291,44 @@ def half_width_of(runs: int, items: int, by_runs: float, by_items: float, rest: 
     the t quantile with Satterthwaite's degrees of freedom. The widest of three counts: by_runs alone
     with R - 1 and by_items alone with I - 1 keep it from being too narrow where the estimate of one part is near zero.
     """
+    return math.sqrt(_widest(_crossed_terms(runs, items, by_runs, by_items, rest), LEVEL))
+
+
+def _crossed_terms(runs: int, items: int, by_runs: float, by_items: float, rest: float) -> list[tuple[float, float]]:
+    """List the variances of the mean that the interval guards against, each with its degrees of freedom."""
     both = by_runs + by_items - rest
     spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
-    widths = [_t(runs - 1) ** 2 * by_runs, _t(items - 1) ** 2 * by_items]
+    terms: list[tuple[float, float]] = [(by_runs, runs - 1), (by_items, items - 1)]
     if both > 0.0:
         freedom = max(both, by_runs, by_items) ** 2 / spread
-        widths.append(_t(max(freedom, min(runs, items) - 1)) ** 2 * both)
-    return math.sqrt(max(widths))
+        terms.append((both, max(freedom, min(runs, items) - 1)))
+    return terms
 
 
-def _squared_half_width(cells: Scores) -> float:
-    """Return the squared half width of the interval of the mean of a crossed (runs, items) matrix; infinite for one run of one item."""
+def _error_terms(cells: Scores) -> list[tuple[float, float]]:
+    """List the variances and degrees of freedom for a crossed (runs, items) matrix; none for one run of one item."""
     runs, items = cells.shape
     if runs == 1 and items == 1:
-        return math.inf
+        return []
     if runs == 1 or items == 1:
-        return _t(cells.size - 1) ** 2 * float(cells.var(ddof=1)) / cells.size
-    return half_width_of(runs, items, *bootstrap_variances(cells)) ** 2
+        return [(float(cells.var(ddof=1)) / cells.size, cells.size - 1)]
+    return _crossed_terms(runs, items, *bootstrap_variances(cells))
+
+
+def _squared_half_width(cells: Scores, level: float = LEVEL) -> float:
+    """Return the squared half width of the interval of the mean of a crossed (runs, items) matrix; infinite for one run of one item."""
+    return _widest(_error_terms(cells), level)
+
+
+def _widest(terms: Sequence[tuple[float, float]], level: float) -> float:
+    return max((_t(freedom, level) ** 2 * variance for variance, freedom in terms), default=math.inf)
+
+
+def _p(gap: float, variance: float, freedom: float) -> float:
+    """Return the two-sided p-value of Student's t."""
+    if variance <= 0.0:
+        return 0.0 if gap > 0.0 else 1.0
+    return 2.0 * float(stdtr(freedom, -gap / math.sqrt(variance)))
 
 
 def _on_drawn_items(cells: Scores, rng: np.random.Generator, draws: int) -> Scores:
@@ -300,9 +351,9 @@ def _iqm_rows(entries: Scores) -> Scores:
 
 
 @lru_cache(maxsize=1024)
-def _t(freedom: float) -> float:
-    """Return the two-sided 95 % quantile of Student's t."""
-    return float(stdtrit(freedom, 0.5 + LEVEL / 2))
+def _t(freedom: float, level: float = LEVEL) -> float:
+    """Return the two-sided quantile of Student's t."""
+    return float(stdtrit(freedom, 0.5 + level / 2))
 
 
 def _scores(values: ArrayLike, axes: int) -> Scores:

@@ -152,7 +152,7 @@ def test_a_control_is_never_called_best_and_has_no_rank():
 def test_nobody_is_bold_on_one_seed():
     clear = [make_summary("espl", 0, [1.0] * 100), make_summary("base", 0, [0.0] * 100)]
     [table] = board(*clear).tables
-    assert not table.separated and table.rows[0].rank == (1, 1)
+    assert not table.separated and table.rows[0].rank == (1, 2)
     again = [replace_seed(summary, 1) for summary in clear]
     [table] = board(*clear, *again).tables
     assert table.separated

@@ -7,14 +7,14 @@ from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
 from espl_bench.leaderboard.overview import OverallRow, Overview
 from espl_bench.leaderboard.table import Table, TableRow
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, count, duration, points
+from espl_bench.utils.formatting import DASH, count, duration, p_value, points
 
 LEGEND = (
-    "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items. Δ: paired over the same seeds and items; its "
-    "interval decides which method is better. ≈: the gap to the best is within the noise (the interval of the paired difference contains "
-    "0). Bold: better than all others beyond the noise. Rank: the ranks that the intervals allow. P: probability that a run scores above "
-    "a run of the reference. p: paired permutation test over items, for these runs only. Costs are means per run; evaluation is counted "
-    "separately."
+    "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items, pointwise (for its row or pair alone). Δ: paired "
+    "over the same seeds and items. Rank, ≈ and bold are corrected for all pairs of the table (Holm, 5 %). Rank: the ranks that are left "
+    "open. ≈: the gap to the best is within the noise. Bold: better than all others. p Holm: of Δ, corrected likewise. All of these "
+    "suppose that a method's runs scatter around one level. P: probability that a run scores above a run of the reference. p: paired "
+    "permutation test over items, for these runs only. Costs are means per run; evaluation is counted separately."
 )
 BUDGETS = {
     MatchAxis.ROLLOUTS: "training rollouts",
@@ -108,7 +108,8 @@ SCORES = (
 )
 EVIDENCE = (
     Column("P", lambda row: f"{row.difference.p_improvement:.2f}" if row.difference else DASH),
-    Column("p", lambda row: f"{row.difference.p_permutation:.3f}" if row.difference else DASH),
+    Column("p", lambda row: p_value(row.difference.p_permutation) if row.difference else DASH),
+    Column("p\nHolm", lambda row: DASH if row.p_corrected is None else p_value(row.p_corrected)),
     Column("pass@{k}", lambda row: points(max(row.pass_at.items())[1])),
     Column("seeds", lambda row: str(len(row.seeds))),
     Column("no\nanswer", _unanswered),
@@ -180,7 +181,7 @@ def matched_sheet(matched: Matched) -> Sheet:
     amount = AMOUNTS.get(matched.budget, count)(matched.amount)
     title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
     headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
-    note = "interpolated linearly between evaluations; intervals are over seeds and do not cover other items"
+    note = "interpolated linearly between evaluations; intervals are pointwise, over seeds, and do not cover other items"
     return Sheet(title, (TableLayout(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
 
 

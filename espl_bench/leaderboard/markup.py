@@ -22,6 +22,9 @@ LATEX_SIGNS = {
     "Δ": r"$\Delta$",
     "→": r"$\rightarrow$",
     "†": r"$\dagger$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 STYLE = (

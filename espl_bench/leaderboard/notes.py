@@ -60,7 +60,7 @@ def _seeds(methods: Mapping[str, Runs], reference: str) -> Iterator[str]:
         if label != reference and not runs.keys() & methods[reference].keys():
             yield f"{label} shares no seed with {reference}: no paired difference"
     if len(every) == 1:
-        yield "one seed only: the intervals cover test items only, not other training runs"
+        yield "one seed only: the intervals cover test items only, not other training runs, and no method is called better"
 
 
 def _failures(methods: Mapping[str, Runs]) -> Iterator[str]:

@@ -6,15 +6,17 @@ The environments are taken as given, not as a sample: intervals cover other trai
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espl_bench.leaderboard.comparisons import FEWEST_SEEDS, PairResult, compare_all
 from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.table import STATISTICS_SEED, Table
 from espl_bench.seeding import rng_for
-from espl_bench.stats import Interval, difference_interval, iqm, iqm_interval, p_improvement, rank_ranges
+from espl_bench.stats import LEVEL, Interval, difference_interval, interval_p, iqm, iqm_interval, p_improvement, rank_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ class OverallRow:
     """IQM over runs and environments; None for a method that lacks an environment or has no common seeds."""
     iqm95: Interval | None
     difference: Interval | None
-    """95 % interval of the mean over environments of the paired difference to the reference; None without all pairs."""
+    """95 % interval of the mean over environments of the paired difference to the reference, for this pair alone; None without all pairs."""
     p_improvement: float | None
     """Probability that a run scores above a run of the reference on a random environment."""
     rank: tuple[int, int] | None
-    """Rank among the methods that have every environment."""
+    """Rank among the methods that have every environment, from the comparisons of all their pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +105,26 @@ def _run_scores(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack([cells.mean(axis=1) for cells in matrices], axis=1)
 
 
-def _difference(tests: Sequence[TestGroup], a: str, b: str) -> Interval | None:
+def _difference(tests: Sequence[TestGroup], a: str, b: str, level: float = LEVEL) -> Interval | None:
     """Compute the interval of the mean difference. Environments are independent, so squared half widths add."""
     intervals: list[Interval] = []
     for test in tests:
         if not (seeds := test.shared(a, b)):
             return None
-        intervals.append(difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds)))
+        intervals.append(difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds), level))
     centre = sum(low + high for low, high in intervals) / 2 / len(tests)
     half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(tests)
     return centre - half, centre + half
 
 
 def _better(tests: Sequence[TestGroup], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Compute the matrix whose entry [a, b] is True if a is better than b in the mean over environments, beyond the noise."""
-    better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
-    for i, a in enumerate(labels):
-        for j, b in enumerate(labels[i + 1 :], start=i + 1):
-            if interval := _difference(tests, a, b):
-                better[i, j], better[j, i] = interval[0] > 0.0, interval[1] < 0.0
-    return better
+    """Compute the matrix whose entry [a, b] is True if a is better than b in the mean over environments, corrected for all pairs."""
+    return compare_all(combinations(labels, 2), lambda a, b: _compare(tests, a, b)).matrix(labels)
+
+
+def _compare(tests: Sequence[TestGroup], a: str, b: str) -> PairResult | None:
+    """Compare two methods by the intervals of :func:`_difference`; None unless they share two seeds in every environment."""
+    if any(len(test.shared(a, b)) < FEWEST_SEEDS for test in tests):
+        return None
+    low, high = _difference(tests, a, b) or (-math.inf, math.inf)
+    return PairResult((low + high) / 2, interval_p(lambda level: _difference(tests, a, b, level) or (-math.inf, math.inf)))

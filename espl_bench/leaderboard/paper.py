@@ -37,7 +37,7 @@ NOT_STATED = "not stated"
 LEGEND = (
     "Success rates in percent. Reported: the paper's figure, not reproduced here. †: not stated as a number in the paper. Gap: measured "
     "minus reported. The paper gives no spread, so the gap's interval is that of the measured score, over seeds and items. Lead: E-SPL "
-    "minus the method, measured on the seeds that both have."
+    "minus the method, measured on the seeds that both have. All intervals are pointwise: each is for its own cell alone."
 )
 
 

@@ -20,7 +20,7 @@ from espl_bench.stats import LEVEL
 from espl_bench.utils.formatting import plain
 
 SCHEMA = "espl-bench/table/2"
-WIDE = 160
+WIDE = 172
 """Terminal width from which scores and costs fit side by side."""
 
 
@@ -86,7 +86,7 @@ CSV_HEAD = (
     *("env", "model", "k", "n_items", "method", "seeds", "score", "ci_low", "ci_high", "pass_at_k", "rank_best", "rank_worst"),
     *("reference", "difference", "difference_low", "difference_high", "p_improvement", "p_permutation", "below_noise", "validation"),
     *("rollouts", "generated_tokens", "reflection_tokens", "eval_tokens", "wall_s"),
-    *("matched_by", "matched_amount", "matched_score", "matched_low", "matched_high"),
+    *("matched_by", "matched_amount", "matched_score", "matched_low", "matched_high", "p_corrected"),
 )
 
 
@@ -113,6 +113,7 @@ def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
                 *(row.below_noise, row.validation),
                 *(cost.rollouts, cost.generated_tokens, cost.reflection_tokens, cost.eval_tokens, cost.wall_s),
                 *((matched.budget.value, matched.amount, equal.score, *(equal.ci95 or (None, None))) if matched and equal else (None,) * 5),
+                row.p_corrected,
             )
 
 

@@ -1,21 +1,20 @@
 """Compute a table of methods with statistics from the runs of one test: pure functions without I/O.
 
 Every random draw has its own generator, seeded by its purpose, so a table is reproducible and adding a method changes no
-other row.
+score or interval of another row. What is claimed of all methods at once does depend on their number: ranks, ≈ and corrected p-values.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from espl_bench.leaderboard.comparisons import Comparisons, contender_comparisons, control_comparisons
 from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import GroupEntry, MethodRuns, TestGroup, group, mean
 from espl_bench.leaderboard.notes import notes_of
+from espl_bench.leaderboard.seed_notes import seed_notes
 from espl_bench.runs.summary import Summary
 from espl_bench.seeding import rng_for
-from espl_bench.stats import Interval, PairedDifference, difference_interval, mean_interval, mean_pass_at_k, paired_difference, rank_ranges
+from espl_bench.stats import Interval, PairedDifference, mean_interval, mean_pass_at_k, paired_difference, rank_ranges
 
 __all__ = ["Cost", "CurveRow", "GroupEntry", "Table", "TableRow", "build_tables", "tabulate"]
 
@@ -50,13 +49,15 @@ class TableRow:
     pass_at: dict[int, float]
     """Unbiased pass@k for k = 1, 2, 4, … and the number of samples."""
     rank: tuple[int, int] | None
-    """Best and worst rank that the paired intervals leave open; None for a control."""
+    """Best and worst rank that the comparisons of all pairs leave open; None for a control."""
     difference: PairedDifference | None
     """This method minus the table's reference on the seeds that both have; None for the reference or without a shared seed."""
     paired_seeds: tuple[int, ...]
     """Seeds of `difference`."""
+    p_corrected: float | None
+    """P-value of `difference`, corrected for all pairs of the table; None for the reference, a control, or fewer than two shared seeds."""
     below_noise: bool | None
-    """True if the interval of the paired difference to the best method contains 0; None for the best, or without a shared seed."""
+    """True if this method and the best are not separated, corrected for all pairs; None for the best, or without a shared seed."""
     validation: float | None
     """Mean over the seeds; None for an environment without a validation split."""
     outcomes: dict[str, float]
@@ -85,7 +86,7 @@ class Table:
     reference: str
     best: str
     separated: bool
-    """True if the best method is better than every other beyond the noise, on two or more shared seeds; else no method is."""
+    """True if the best method is better than every other beyond the noise, corrected for all pairs; else no method is."""
     seeds: tuple[int, ...]
     """Every seed that any method has."""
     rows: tuple[TableRow, ...]
@@ -110,7 +111,9 @@ def build_tables(entries: Iterable[GroupEntry], reference: str | None = None) ->
 def tabulate(test: TestGroup, wanted: str | None) -> Table:
     """Compute the table of one test."""
     reference = test.reference(wanted)
-    better = better_than(test)
+    contenders = contender_comparisons(test)
+    controls = control_comparisons(test, test.contenders[0])
+    better = contenders.matrix(test.contenders)
     ranks = dict(zip(test.contenders, rank_ranges(better), strict=True))
     runs = {label: method.runs for label, method in test.methods.items()}
     return Table(
@@ -120,37 +123,19 @@ def tabulate(test: TestGroup, wanted: str | None) -> Table:
         n_items=test.n_items,
         reference=reference,
         best=test.contenders[0],
-        separated=len(better) > 1 and bool(better[0, 1:].all()) and _on_several_seeds(test),
+        separated=len(better) > 1 and bool(better[0, 1:].all()),
         seeds=tuple(sorted({seed for of_method in runs.values() for seed in of_method})),
-        rows=tuple(_row(label, test, reference, ranks.get(label)) for label in test.methods),
+        rows=tuple(_row(label, test, reference, contenders if label in ranks else controls, ranks.get(label)) for label in test.methods),
         curve=_curve(test.methods),
-        notes=(*control_notes(test), *notes_of(runs, reference)),
+        notes=(*control_notes(test), *seed_notes(test), *notes_of(runs, reference)),
     )
 
 
-def _on_several_seeds(test: TestGroup) -> bool:
-    """Check that the best method shares two seeds with every other, since one training run cannot represent others."""
-    best, *others = test.contenders
-    return all(len(test.shared(best, other)) > 1 for other in others)
-
-
-def better_than(test: TestGroup) -> NDArray[np.bool_]:
-    """Compare the contenders: entry [a, b] is True if the interval of a - b lies above 0. False without a shared seed."""
-    labels = test.contenders
-    better = np.zeros((len(labels), len(labels)), dtype=np.bool_)
-    for i, a in enumerate(labels):
-        for j, b in enumerate(labels[i + 1 :], start=i + 1):
-            if seeds := test.shared(a, b):
-                low, high = difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds))
-                better[i, j], better[j, i] = low > 0.0, high < 0.0
-    return better
-
-
-def _row(label: str, test: TestGroup, reference: str, rank: tuple[int, int] | None) -> TableRow:
+def _row(label: str, test: TestGroup, reference: str, compared: Comparisons, rank: tuple[int, int] | None) -> TableRow:
     method = test.methods[label]
     runs = tuple(method.runs.values())
     best = test.contenders[0]
-    to_best = test.shared(best, label) if label != best else ()
+    to_best = label != best and bool(test.shared(best, label))
     seeds = test.shared(label, reference) if label != reference else ()
     outcomes = sorted({outcome for run in runs for outcome in run.outcomes})
     known = [run.validation_score for run in runs if run.validation_score is not None]
@@ -163,7 +148,8 @@ def _row(label: str, test: TestGroup, reference: str, rank: tuple[int, int] | No
         rank=rank,
         difference=_difference(test, label, reference, seeds) if seeds else None,
         paired_seeds=seeds,
-        below_noise=_within_noise(test.methods[best].on(to_best), method.on(to_best)) if to_best else None,
+        p_corrected=compared.p(label, reference) if rank else None,
+        below_noise=not compared.differ(best, label) if to_best else None,
         validation=mean(known) if known else None,
         outcomes={outcome: mean(run.outcomes.get(outcome, 0.0) for run in runs) for outcome in outcomes},
         cost=_cost(runs),
@@ -173,11 +159,6 @@ def _row(label: str, test: TestGroup, reference: str, rank: tuple[int, int] | No
 def _difference(test: TestGroup, a: str, b: str, seeds: Sequence[int]) -> PairedDifference:
     rng = rng_for(STATISTICS_SEED, "permutation", a, b)
     return paired_difference(test.methods[a].on(seeds), test.methods[b].on(seeds), rng, DRAWS)
-
-
-def _within_noise(a_RI: NDArray[np.float64], b_RI: NDArray[np.float64]) -> bool:
-    low, high = difference_interval(a_RI, b_RI)
-    return low <= 0.0 <= high
 
 
 def _powers(samples: int) -> list[int]:

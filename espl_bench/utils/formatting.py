@@ -34,6 +34,11 @@ def points(share: float) -> str:
     return f"{share * 100:.1f}"
 
 
+def p_value(p: float) -> str:
+    """Format a p-value with three decimals: ``0.042``; one that would look like 0 as ``< 0.001``."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def count(number: float) -> str:
     """Format a number with three digits and a unit: ``950``, ``1.23 k``, ``45.0 M``."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -22,7 +22,7 @@ NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt
 LEGEND = (
     "Percentages of the test. Every cell uses the same items and seeds. Words: gain from the evolved prompt, mean over both weights. "
     "Weights: gain from training, mean over both prompts. The two sum to the total gain. Interaction: what both add together beyond the "
-    "sum of what each adds alone. 95 % CI over runs and items; for one run, over items alone."
+    "sum of what each adds alone. 95 % CI over runs and items, pointwise; for one run, over items alone."
 )
 
 

@@ -24,7 +24,7 @@ export function curves(draw) {
     el("h1", {}, "Learning curves"),
     el("div", { class: "controls" }, choice("axis", "Over", AXES, chosen.axis, set("axis")), choice("split", "Score on", SPLITS, chosen.split, set("split"))),
     tests.map((test) => testCurves(test)),
-    el("p", { class: "fine" }, "Lines are means over training seeds, bands their 95 % t intervals. Over anything but iterations, each run is read between its evaluations by straight lines, as far as all its seeds reach. A dashed grey level is a method that learns nothing."),
+    el("p", { class: "fine" }, "Lines are means over training seeds, bands their pointwise 95 % t intervals. Over anything but iterations, each run is read between its evaluations by straight lines, as far as all its seeds reach. A dashed grey level is a method that learns nothing."),
   ];
 }
 

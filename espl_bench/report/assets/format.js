@@ -39,6 +39,11 @@ export function decimals(number, digits = 2) {
   return known(number) ? number.toFixed(digits).replace("-", "−") : DASH;
 }
 
+// A p-value that would look like 0 is written as a bound.
+export function pValue(p) {
+  return known(p) && p < 0.001 ? "< 0.001" : decimals(p, 3);
+}
+
 export function whole(number) {
   return known(number) ? number.toLocaleString("en") : DASH;
 }

@@ -1,7 +1,7 @@
 // The tables: methods by score with intervals, at the end of training or at an equal budget.
 
 import { el, choice, notice, svg, link } from "./dom.js";
-import { DASH, count, decimals, duration, interval, known, points, signed } from "./format.js";
+import { DASH, count, decimals, duration, interval, known, pValue, points, signed } from "./format.js";
 import { methodLooks } from "./colour.js";
 import { sortable } from "./table.js";
 import { study } from "./store.js";
@@ -48,7 +48,7 @@ function testTable(test, place, draw) {
   const matched = test.matched[shownAs.budget];
   if (matched.unknown) return el("section", {}, heading, notice(matched.unknown));
   const amount = (AMOUNTS[shownAs.budget] ?? count)(matched.amount);
-  const told = el("p", { class: "fine" }, `At ${amount} ${WHAT[shownAs.budget]}: the largest budget that every run that learns has reached. Read on the ${matched.split} curves; intervals are over training seeds.`);
+  const told = el("p", { class: "fine" }, `At ${amount} ${WHAT[shownAs.budget]}: the largest budget that every run that learns has reached. Read on the ${matched.split} curves; intervals are pointwise, over training seeds.`);
   return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env} at equal budget`, columns: matchedColumns(matched, looks), rows: matched.rows }), told, notes);
 }
 
@@ -57,7 +57,7 @@ function named(look, text) {
 }
 
 function scored(row, best) {
-  return el("span", { class: best ? "best" : null, title: best ? "better than all others beyond the noise" : row.below_noise ? "the gap to the best is within the noise" : null }, points(row.score), el("span", { class: "mark" }, row.below_noise ? " ≈" : "\u2007\u2007"));
+  return el("span", { class: best ? "best" : null, title: best ? "better than all others beyond the noise, corrected for all pairs" : row.below_noise ? "the gap to the best is within the noise" : null }, points(row.score), el("span", { class: "mark" }, row.below_noise ? " ≈" : "\u2007\u2007"));
 }
 
 function whisker(low, high, at, colour, top) {
@@ -73,14 +73,15 @@ function finalColumns(test, looks) {
   return [
     { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(looks.get(row.method), row.method) },
     { key: "score", title: "score", hint: "mean test score in percent over seeds", value: (row) => row.score, cell: (row) => scored(row, test.separated && row.method === test.best) },
-    { key: "interval", title: `0 … ${points(top, 0)} %`, hint: "95 % interval over seeds and items", text: true, value: (row) => row.ci95[0], cell: (row) => whisker(...row.ci95, row.score, looks.get(row.method).colour, top) },
+    { key: "interval", title: `0 … ${points(top, 0)} %`, hint: "95 % interval over seeds and items, pointwise", text: true, value: (row) => row.ci95[0], cell: (row) => whisker(...row.ci95, row.score, looks.get(row.method).colour, top) },
     { key: "ci", title: "95 % CI", value: (row) => row.ci95[1], cell: (row) => interval(...row.ci95) },
-    { key: "gap", title: `Δ ${test.reference}`, hint: `paired difference to ${test.reference}`, value: (row) => gap(row, "mean"), cell: (row) => signed(gap(row, "mean")) },
+    { key: "gap", title: `Δ ${test.reference}`, hint: `paired difference to ${test.reference}; its interval is for this pair alone`, value: (row) => gap(row, "mean"), cell: (row) => signed(gap(row, "mean")) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => gap(row, "low"), cell: (row) => interval(gap(row, "low"), gap(row, "high"), signed) },
-    { key: "rank", title: "rank", hint: "ranks that the intervals allow", value: (row) => row.rank && row.rank[0] + row.rank[1], cell: (row) => rankRange(row.rank) },
+    { key: "rank", title: "rank", hint: "ranks that are left open, corrected for all pairs of the table", value: (row) => row.rank && row.rank[0] + row.rank[1], cell: (row) => rankRange(row.rank) },
     { key: "valid", title: "valid.", hint: "validation score", value: (row) => row.validation, cell: (row) => points(row.validation) },
     { key: "better", title: "P", hint: "chance that a run scores above one of the reference", value: (row) => gap(row, "p_improvement"), cell: (row) => decimals(gap(row, "p_improvement")) },
-    { key: "p", title: "p", hint: "paired permutation over items, for these runs only", value: (row) => gap(row, "p_permutation"), cell: (row) => decimals(gap(row, "p_permutation"), 3) },
+    { key: "p", title: "p", hint: "paired permutation over items, for these runs only", value: (row) => gap(row, "p_permutation"), cell: (row) => pValue(gap(row, "p_permutation")) },
+    { key: "pholm", title: "p Holm", hint: "of the paired difference, corrected for all pairs of the table; ranks and ≈ follow it", value: (row) => row.p_corrected, cell: (row) => pValue(row.p_corrected) },
     { key: "pass", title: `pass@${k}`, value: (row) => row.pass_at[k], cell: (row) => points(row.pass_at[k]) },
     { key: "seeds", title: "seeds", value: (row) => row.seeds.length, cell: (row) => row.seeds.length },
     { key: "rollouts", title: "rollouts", value: (row) => row.cost.rollouts, cell: (row) => count(row.cost.rollouts) },
@@ -98,7 +99,7 @@ function matchedColumns(matched, looks) {
     { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(looks.get(row.method), row.method) },
     { key: "score", title: "score", value: (row) => row.score, cell: (row) => points(row.score) },
     { key: "interval", title: `0 … ${points(top, 0)} %`, text: true, value: (row) => row.ci95?.[0], cell: (row) => whisker(row.ci95 && kept(row.ci95[0]), row.ci95 && kept(row.ci95[1]), row.score, looks.get(row.method).colour, top) },
-    { key: "ci", title: "95 % CI", hint: "over training seeds", value: (row) => row.ci95?.[1], cell: (row) => interval(row.ci95?.[0], row.ci95?.[1]) },
+    { key: "ci", title: "95 % CI", hint: "over training seeds, pointwise", value: (row) => row.ci95?.[1], cell: (row) => interval(row.ci95?.[0], row.ci95?.[1]) },
     { key: "gap", title: `Δ ${matched.reference}`, value: (row) => row.difference, cell: (row) => signed(row.difference) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => row.difference95?.[0], cell: (row) => interval(row.difference95?.[0], row.difference95?.[1], signed) },
     { key: "seeds", title: "seeds", value: (row) => row.seeds.length, cell: (row) => row.seeds.length },

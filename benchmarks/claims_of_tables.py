@@ -1,0 +1,309 @@
+"""How often a table claims what is not true, in simulated studies of five methods whose truth is known.
+
+    python benchmarks/claims_of_tables.py [--experiments 4000] [--write docs/statistics.md]
+
+First, methods whose runs scatter around one level: how often somebody of equals is called worse, pair by pair and as a table corrects
+it. Second, methods of which some runs are of another kind (a quarter collapses, a quarter takes off) or far out: how often a mean's
+interval covers, how often equal means are called different, and how often the table warns. Rewards are drawn as in
+coverage_of_intervals.py: log-odds are a level plus effects of run, item, method on item, and run on item. Nothing depends on the time
+or the machine. All arrays have axes (experiments, methods, runs, items).
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from coverage_of_intervals import BOTH, OWN, Array, Law, odds
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtr, stdtrit
+
+from espl_bench.leaderboard.comparisons import holm
+from espl_bench.leaderboard.seed_notes import RARE, widest_gap
+from espl_bench.seeding import rng_for
+from espl_bench.stats import LEVEL, bootstrap_variances, mean_interval
+
+MARKS = "<!-- claims -->", "<!-- end of claims -->"
+BATCH = 500
+"""Experiments in memory at a time."""
+METHODS = 5
+ITEM_SD = 2.0
+NODES = 100
+"""Values of equal weight that stand for a law in a sum."""
+SPACINGS = 2000
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """How the runs of a method differ, in log-odds."""
+
+    sd: float
+    shift: float = 0.0
+    """Added to a quarter of the runs."""
+    heavy: bool = False
+    """Student's t with two degrees of freedom, `sd` times it, instead of a normal law."""
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Effects of runs, and which runs are of the other kind."""
+        other = rng.random(shape) < RARE
+        scatter = rng.standard_t(2, shape) if self.heavy else rng.standard_normal(shape)
+        return self.sd * scatter + self.shift * other, other & (self.shift != 0.0)
+
+    def nodes(self) -> Array:
+        """Effects of equal weight that stand for the law of each kind; the last axis is the kind."""
+        chances = (np.arange(NODES) + 0.5) / NODES
+        scatter = self.sd * np.asarray(stdtrit(2, chances) if self.heavy else ndtri(chances))
+        return np.stack([scatter, scatter + self.shift], axis=1)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Five methods with one test."""
+
+    name: str
+    truths: tuple[float, ...]
+    """Mean reward of each method over all runs and items."""
+    seeds: tuple[Seeds, ...]
+    """Of each method."""
+    law: Law = Law.NORMAL
+    """Of the items."""
+
+    def levels(self) -> list[float]:
+        """Log-odds at which each method has its truth."""
+        return [level_of(truth, seeds, self.law) for truth, seeds in zip(self.truths, self.seeds, strict=True)]
+
+    def draw(self, rng: np.random.Generator, number: int, runs: int, items: int, samples: int) -> tuple[Array, Array]:
+        """Mean rewards of cells, and which runs are of the other kind."""
+        of_items = ITEM_SD * np.stack([self.law.draw(rng, items) for _ in range(number)])[:, None, None, :]
+        drawn = [seeds.draw(rng, (number, runs)) for seeds in self.seeds]
+        of_runs = np.stack([level + effects for level, (effects, _) in zip(self.levels(), drawn, strict=True)], axis=1)
+        own = OWN * rng.standard_normal((number, METHODS, 1, items))
+        both = BOTH * rng.standard_normal((number, METHODS, runs, items))
+        cells = rng.binomial(samples, odds(of_runs[..., None] + of_items + own + both)) / samples
+        return cells, np.stack([other for _, other in drawn], axis=1)
+
+
+@cache
+def level_of(truth: float, seeds: Seeds, law: Law) -> float:
+    """Solve for the level at which a method has its truth; what differs by method and cell is a normal effect."""
+    points, of_points = np.polynomial.hermite_e.hermegauss(11)
+    items = law.nodes()
+    of_items = ITEM_SD * items.reshape(min(NODES, len(items)), -1).mean(axis=1)
+    effects = seeds.nodes()[:, :, None, None] + of_items[:, None] + np.hypot(BOTH, OWN) * points
+    weights = np.asarray([1.0 - RARE, RARE])[:, None, None] * of_points / of_points.sum()
+    scale = len(effects) * len(of_items)
+    return float(brentq(lambda level: float((odds(level + effects) * weights).sum()) / scale - truth, -15.0, 15.0, xtol=1e-4))
+
+
+def p_values(differences: Array) -> Array:
+    """`espl_bench.stats.difference_p` for many matrices at once: the last two axes are runs and items."""
+    runs, items = differences.shape[-2:]
+    mean, of_runs, of_items = (differences.mean(axis=axes, keepdims=True) for axes in ((-2, -1), -1, -2))
+    by_runs = ((of_runs - mean) ** 2).sum(axis=(-2, -1)) / (runs * (runs - 1))
+    by_items = ((of_items - mean) ** 2).sum(axis=(-2, -1)) / (items * (items - 1))
+    rest = ((differences - of_runs - of_items + mean) ** 2).sum(axis=(-2, -1)) / (runs * (runs - 1) * items * (items - 1))
+    both = by_runs + by_items - rest
+    spread = by_runs**2 / (runs - 1) + by_items**2 / (items - 1) + rest**2 / ((runs - 1) * (items - 1))
+    largest = np.maximum(np.maximum(both, by_runs), by_items)
+    freedom = np.maximum(np.divide(largest**2, spread, out=np.ones_like(spread), where=spread > 0), min(runs, items) - 1)
+    gap = np.abs(mean[..., 0, 0])
+    terms = ((by_runs, runs - 1), (by_items, items - 1), (both, freedom))
+    return np.max([_p(gap, variance, of) for variance, of in terms], axis=0)
+
+
+def _p(gap: Array, variance: Array, freedom: Array | float) -> Array:
+    safe = np.sqrt(np.where(variance > 0, variance, 1.0))
+    return np.where(variance > 0, 2 * stdtr(freedom, -gap / safe), np.where(gap > 0, 0.0, 1.0))
+
+
+PAIRS = tuple(combinations(range(METHODS), 2))
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Shares of studies."""
+
+    by_pairs: float
+    """Some method is called better than one that is as good or better, if each pair is judged by itself."""
+    corrected: float
+    """The same in a table."""
+    found: float | None
+    """Mean share of the true differences that a table claims; None if there is none."""
+
+
+def claims(study: Study, number: int, runs: int, items: int, samples: int) -> Claims:
+    """Simulate tables of a study."""
+    rng = rng_for(0, "claims", study.name, runs, items)
+    true = np.asarray([np.sign(round(study.truths[a] - study.truths[b], 9)) for a, b in PAIRS])
+    wrong, found = [], []
+    for start in range(0, number, BATCH):
+        cells, _ = study.draw(rng, min(BATCH, number - start), runs, items, samples)
+        differences = np.stack([cells[:, a] - cells[:, b] for a, b in PAIRS], axis=1)
+        said = np.sign(differences.mean(axis=(-2, -1)))
+        p = p_values(differences)
+        corrected = np.asarray([holm(list(row)) for row in p])
+        alarms = [(each < 1.0 - LEVEL) & (said != true) for each in (p, corrected)]
+        wrong.append(np.stack([alarm.any(axis=1) for alarm in alarms], axis=1))
+        found.append(((corrected < 1.0 - LEVEL) & (said == true))[:, true != 0].mean(axis=1) if true.any() else np.zeros(0))
+    by_pairs, after = np.concatenate(wrong).mean(axis=0)
+    return Claims(float(by_pairs), float(after), float(np.concatenate(found).mean()) if true.any() else None)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Shares of studies whose first method has runs of two kinds, or far out."""
+
+    unseen: float
+    """All runs of the method are of one kind."""
+    covered: float
+    any_law: float
+    """Covered by the interval that assumes nothing of the seeds."""
+    any_law_width: float
+    different: float
+    """The method and another of equal mean: called different, this pair by itself."""
+    corrected: float
+    """Some two of the five methods of equal mean are called different in a table."""
+    warned: float
+    """The table warns of the method."""
+    warned_if_seen: float
+    """The same among studies that have runs of both kinds."""
+
+
+def kinds(study: Study, number: int, runs: int, items: int, samples: int) -> Kinds:
+    """Simulate tables of a study; the first method is looked at."""
+    rng = rng_for(0, "kinds", study.name, runs, items)
+    cells, other = study.draw(rng, number, runs, items, samples)
+    p = p_values(np.stack([cells[:, a] - cells[:, b] for a, b in PAIRS], axis=1))
+    truth, first = study.truths[0], cells[:, 0]
+    seen = other[:, 0].any(axis=1) & ~other[:, 0].all(axis=1)
+    ours = np.asarray([mean_interval(each) for each in first])
+    any_law = any_law_intervals(first)
+    warned = np.asarray([(gap := widest_gap(each)) is not None and gap.clear for each in first])
+    return Kinds(
+        unseen=float(1 - seen.mean()),
+        covered=_covered(ours, truth),
+        any_law=_covered(any_law, truth),
+        any_law_width=float((any_law[:, 1] - any_law[:, 0]).mean()),
+        different=float((p[:, 0] < 1.0 - LEVEL).mean()),
+        corrected=float((p.min(axis=1) * len(PAIRS) < 1.0 - LEVEL).mean()),
+        warned=float(warned.mean()),
+        warned_if_seen=float(warned[seen].mean()) if seen.any() else float("nan"),
+    )
+
+
+def _covered(intervals: Array, truth: float) -> float:
+    return float(((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean())
+
+
+def any_law_intervals(cells: Array) -> Array:
+    """Intervals of means that assume of the seeds only that scores are in 0..1 (Gaffke's bound; Learned-Miller and Thomas 2019).
+
+    The bound is a quantile of the mean with random spacings of which one falls to 0, or to 1. The items' part is added in squares.
+    """
+    means = cells.mean(axis=2)
+    runs = means.shape[1]
+    weights = rng_for(0, "spacings", runs).dirichlet(np.ones(runs + 1), SPACINGS)
+    drawn = means @ weights[:, :runs].T
+    low = np.quantile(drawn, (1 - LEVEL) / 2, axis=1)
+    high = np.quantile(drawn + weights[:, runs], (1 + LEVEL) / 2, axis=1)
+    items = float(stdtrit(cells.shape[2] - 1, (1 + LEVEL) / 2)) ** 2 * np.asarray([bootstrap_variances(each)[1] for each in cells])
+    centre = means.mean(axis=1)
+    ends = (centre - np.sqrt((centre - low) ** 2 + items), centre + np.sqrt((high - centre) ** 2 + items))
+    return np.clip(np.stack(ends, axis=1), 0.0, 1.0)
+
+
+SHAPES = ((3, 30, 10), (5, 100, 4))
+STEADY = Seeds(0.3)
+UNEQUAL = tuple(map(Seeds, (0.0, 0.1, 0.3, 0.6, 1.0)))
+
+
+def equal(name: str, truth: float, *seeds: Seeds, law: Law = Law.NORMAL) -> Study:
+    """A study of methods of equal truth; one kind of seeds is everybody's."""
+    return Study(name, (truth,) * METHODS, seeds if len(seeds) > 1 else seeds * METHODS, law)
+
+
+ONE_KIND = (
+    *(equal(f"seed sd {sd}", truth, Seeds(sd)) for truth in (0.1, 0.5, 0.9) for sd in (0.0, 0.3, 1.0)),
+    *(equal(f"seed sd 0.5, items {law}", 0.3, Seeds(0.5), law=law) for law in (Law.EASY_TAIL, Law.HARD_TAIL, Law.TWO_KINDS)),
+    *(equal("seed sd 0.0, 0.1, 0.3, 0.6, 1.0", truth, *UNEQUAL) for truth in (0.1, 0.5, 0.9)),
+    *(Study(f"seed sd {sd}, two are better", (0.5, 0.5, 0.3, 0.3, 0.3), (Seeds(sd),) * METHODS) for sd in (0.0, 0.3, 1.0)),
+    *(Study(f"seed sd {sd}, all differ", (0.7, 0.5, 0.3, 0.1, 0.02), (Seeds(sd),) * METHODS) for sd in (0.0, 0.3, 1.0)),
+)
+COLLAPSE, TAKE_OFF, HEAVY = Seeds(0.3, shift=-5.0), Seeds(0.3, shift=5.0), Seeds(0.5, heavy=True)
+TWO_KINDS = (
+    *(equal(f"one level, sd {sd}", 0.3, Seeds(sd)) for sd in (0.0, 0.3, 1.0)),
+    equal("a quarter collapses, in all methods", 0.4, COLLAPSE),
+    equal("a quarter collapses, in one method", 0.4, COLLAPSE, *(STEADY,) * 4),
+    equal("a quarter takes off, in all methods", 0.2, TAKE_OFF),
+    equal("a quarter takes off, in one method", 0.2, TAKE_OFF, *(STEADY,) * 4),
+    equal("heavy tails, in all methods", 0.3, HEAVY),
+    equal("heavy tails, in one method", 0.3, HEAVY, *(STEADY,) * 4),
+)
+RUNS = (3, 5, 10)
+
+
+def one_kind_lines(number: int) -> Iterator[str]:
+    """The table of methods whose runs scatter around one level."""
+    yield "| runs × items × samples | runs and items | truths | wrong, pair by pair | wrong, corrected | true differences claimed |"
+    yield "| --- | --- | --- | ---: | ---: | ---: |"
+    worst: dict[str, float] = {}
+    for runs, items, samples in SHAPES:
+        for study in ONE_KIND:
+            found = claims(study, number, runs, items, samples)
+            shape, truths = f"{runs} × {items} × {samples}", ", ".join(f"{truth:g}" for truth in dict.fromkeys(study.truths))
+            claimed = "–" if found.found is None else f"{found.found:.1%}"
+            yield f"| {shape} | {study.name} | {truths} | {found.by_pairs:.1%} | {found.corrected:.1%} | {claimed} |"
+            worst[shape] = max(worst.get(shape, 0.0), found.corrected)
+    yield ""
+    yield from (f"- {shape}: a corrected table is wrong in at most {share:.1%}" for shape, share in worst.items())
+
+
+def two_kinds_lines(number: int) -> Iterator[str]:
+    """The table of methods whose runs are of two kinds, or far out."""
+    yield (
+        "| runs | seeds | one kind seen | covered | any law: covered | its width | pair called different | table of five wrong | "
+        "warned | warned if both kinds are seen |"
+    )
+    yield f"| ---: | --- |{' ---: |' * 8}"
+    for study in TWO_KINDS:
+        for runs in RUNS:
+            found = kinds(study, number, runs, 30, 10)
+            mixed = study.seeds[0].shift != 0.0
+            shares = (found.covered, found.any_law, found.any_law_width, found.different, found.corrected, found.warned)
+            cells = " | ".join(f"{share:.1%}" for share in shares)
+            unseen, if_seen = (f"{share:.1%}" if mixed else "–" for share in (found.unseen, found.warned_if_seen))
+            yield f"| {runs} | {study.name} | {unseen} | {cells} | {if_seen} |"
+
+
+def lines(number: int) -> Iterator[str]:
+    """Both tables."""
+    yield f"{number:,} studies per row. Runs that scatter around one level:"
+    yield ""
+    yield from one_kind_lines(number)
+    yield ""
+    yield "Runs of two kinds, or far out; 30 items, 10 samples. Rows of one level are there to compare:"
+    yield ""
+    yield from two_kinds_lines(number)
+
+
+def main() -> None:
+    """Parse the command line, simulate, print, and write where asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--experiments", type=int, default=4000)
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose tables between the marks are made anew")
+    options = parser.parse_args()
+    told: list[str] = []
+    for line in lines(options.experiments):
+        print(line, flush=True)
+        told.append(line)
+    if options.write:
+        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARKS[0])
+        block = "\n".join([MARKS[0], "", *told, "", MARKS[1]])
+        options.write.write_text(before + block + rest.partition(MARKS[1])[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
