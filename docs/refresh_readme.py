@@ -19,8 +19,8 @@ COLUMNS = ("method", "score", "95 % CI", "Δ", "rank", "seeds")
 """First word or words of the headings that the README shows."""
 LEGEND = (
     "Score: percent of the test items, mean over seeds. 95 % CI: over seeds and items, pointwise (for its row or pair alone). Δ base: "
-    "paired difference to `base` on the same seeds and items. Rank and ≈ are corrected for all pairs of the table. Rank: the ranks that are "
-    "left open. ≈: the gap to the best is within the noise. All columns are in [docs/results.md](docs/results.md)."
+    "paired difference to `base` on the same seeds and items. Rank and ≈ are corrected for all pairs of the table. Rank: the ranks left "
+    "open. ≈: the gap to the best is within the noise. All columns are in [docs/results.md](docs/results.md)."
 )
 
 

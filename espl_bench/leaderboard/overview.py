@@ -34,7 +34,7 @@ class OverallRow:
     """IQM over runs and environments; None for a method that lacks an environment or has no common seeds."""
     iqm95: Interval | None
     difference: Interval | None
-    """95 % interval of the mean over environments of the paired difference to the reference, for this pair alone; None without all pairs."""
+    """Pointwise 95 % interval of the mean over environments of the paired difference to the reference; None without all pairs."""
     p_improvement: float | None
     """Probability that a run scores above a run of the reference on a random environment."""
     rank: tuple[int, int] | None

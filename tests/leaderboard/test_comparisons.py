@@ -20,7 +20,7 @@ from espl_bench.seeding import rng_for
 from espl_bench.stats import difference_interval, difference_p, interval_p, rank_ranges
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import claims_of_tables as simulated
+import simulated_studies as simulated
 
 
 def board_of(summaries):
@@ -72,11 +72,13 @@ def test_p_values_at_the_ends():
 
 
 def test_the_simulation_computes_the_p_values_of_the_tables():
-    differences = rng_for(0, "vectorised").normal(0.2, 1, (30, 4, 12))
-    differences[0] = 0.0
-    differences[1] = 0.5
-    expected = [difference_p(each, np.zeros_like(each)) for each in differences]
-    assert simulated.p_values(differences) == pytest.approx(expected)
+    cells = rng_for(0, "all pairs").normal(0.2, 1, (10, 5, 4, 12))
+    cells[0, 1] = cells[0, 0]
+    expected = [[difference_p(each[a], each[b]) for a, b in combinations(range(5), 2)] for each in cells]
+    tests = simulated.pair_tests(cells)
+    assert tests.p_values() == pytest.approx(np.asarray(expected)) and tests.p_values()[0, 0] == 1.0
+    low, high = difference_interval(cells[1, 0], cells[1, 1], 0.995)
+    assert np.sqrt(tests.squared_half_widths(0.995)[1, 0]) == pytest.approx((high - low) / 2)
 
 
 def test_of_five_equal_methods_somebody_is_rarely_denied_the_first_rank():
@@ -86,7 +88,10 @@ def test_of_five_equal_methods_somebody_is_rarely_denied_the_first_rank():
     denied = 0
     pair_by_pair = 0
     for each in cells:
-        methods = {name: MethodRuns({seed: make_summary(name, seed) for seed in range(3)}, of[:, :, None], of) for name, of in zip("abcde", each, strict=True)}
+        methods = {
+            name: MethodRuns({seed: make_summary(name, seed) for seed in range(3)}, of[:, :, None], of)
+            for name, of in zip("abcde", each, strict=True)
+        }
         ranks = rank_ranges(contender_comparisons(TestGroup("env", "model", 1, 30, methods)).matrix(list(methods)))
         denied += any(first > 1 for first, _ in ranks)
         pair_by_pair += any(difference_p(a, b) < 0.05 for a, b in combinations(each, 2))
@@ -124,15 +129,7 @@ def test_one_shared_seed_ranks_nobody():
 
 def test_an_overview_is_corrected_for_all_its_pairs():
     """Five equal methods on two environments; the seed is one at which two of them differ if judged by themselves."""
-    for trial in range(200):
-        study = simulated.equal("overview", 0.5, simulated.Seeds(1.0))
-        cells = np.stack([study.draw(rng_for(trial, "overview", env), 1, 3, 20, 4)[0][0] for env in "ab"])
-        combined = [
-            interval_p(lambda level, a=a, b=b: summed([difference_interval(cells[e, a], cells[e, b], level) for e in (0, 1)]))
-            for a, b in combinations(range(5), 2)
-        ]
-        if 0.005 < min(combined) < 0.04:
-            break
+    cells = next(drawn for trial in range(200) if 0.005 < min(_combined_p(drawn := _two_environments(trial))) < 0.04)
     runs = [
         make_summary(f"m{m}", seed, list(cells[e, m, seed]), env=env, k=1, sample_scores=tuple((float(x),) for x in cells[e, m, seed]))
         for e, env in enumerate(("one", "two"))
@@ -142,10 +139,21 @@ def test_an_overview_is_corrected_for_all_its_pairs():
     assert {row.rank for row in present(board_of(runs).overview).rows} == {(1, 5)}
 
 
-def summed(intervals):
-    centre = sum(low + high for low, high in intervals) / 2 / len(intervals)
-    half = np.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(intervals)
-    return centre - half, centre + half
+def _two_environments(trial: int):
+    study = simulated.equal("overview", 0.5, simulated.Seeds(1.0))
+    return np.stack([study.draw(rng_for(trial, "overview", env), 1, 3, 20, 4)[0][0] for env in "ab"])
+
+
+def _combined_p(cells) -> list[float]:
+    """P-values of all pairs, each from the interval of the mean difference over the environments."""
+
+    def interval(a: int, b: int, level: float):
+        found = [difference_interval(env[a], env[b], level) for env in cells]
+        centre = sum(low + high for low, high in found) / 2 / len(found)
+        half = np.sqrt(sum(((high - low) / 2) ** 2 for low, high in found)) / len(found)
+        return centre - half, centre + half
+
+    return [interval_p(partial(interval, a, b)) for a, b in combinations(range(5), 2)]
 
 
 @pytest.mark.parametrize("form", [form for form in Format if form is not Format.SCREEN])

@@ -18,8 +18,8 @@ from espl_bench.utils.formatting import count, duration, points
 
 LEGEND = (
     "Costs cover both methods: training, reflections, evaluations and the final test, one run after the other on the machine of the "
-    "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments, for this pair alone; a table of "
-    "more methods is corrected for all its pairs and separates less. The noise is an estimate; with few seeds it may be wrong by half."
+    "existing runs. Separates: the smallest gap whose 95 % interval excludes 0 in four of five experiments, for this pair alone; a table "
+    "of more methods is corrected for all its pairs and separates less. The noise is an estimate; with few seeds it may be wrong by half."
 )
 MANY_ITEMS = 1_000_000
 """Used in place of infinitely many items."""
