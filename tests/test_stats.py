@@ -291,7 +291,7 @@ def test_the_simulation_knows_its_truth(law):
 
 
 def test_the_page_claims_no_more_than_its_simulations_show():
-    """The record of five methods in docs/statistics.md: a corrected table is wrong in at most 5 % wherever runs scatter around one level."""
+    """The record of five methods: a corrected table is wrong in at most 5 % wherever runs scatter around one level."""
     page = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text(encoding="utf-8")
     record = page.partition("<!-- claims -->")[2].partition("<!-- end of claims -->")[0]
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in record.splitlines() if line.startswith(("| 3 ×", "| 5 ×"))]
