@@ -11,7 +11,7 @@ from espl_bench.utils.formatting import DASH, count, duration, p_value, points
 
 LEGEND = (
     "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items, pointwise (for its row or pair alone). Δ: paired "
-    "over the same seeds and items. Rank, ≈ and bold are corrected for all pairs of the table (Holm, 5 %). Rank: the ranks that are left "
+    "over the same seeds and items. Rank, ≈ and bold are corrected for all pairs of the table (Holm, p below 0.04). Rank: the ranks that are left "
     "open. ≈: the gap to the best is within the noise. Bold: better than all others. p Holm: of Δ, corrected likewise. All of these "
     "suppose that a method's runs scatter around one level. P: probability that a run scores above a run of the reference. p: paired "
     "permutation test over items, for these runs only. Costs are means per run; evaluation is counted separately."
