@@ -104,7 +104,7 @@ def paired_difference(a_RI: ArrayLike, b_RI: ArrayLike, rng: np.random.Generator
     )
 
 
-def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike, level: float = LEVEL) -> Interval:
+def difference_interval(a_RI: ArrayLike, b_RI: ArrayLike, *, level: float = LEVEL) -> Interval:
     """Return the interval of the mean paired difference a - b; infinite for one run of one item. Raises ValueError."""
     a, b = _pair(a_RI, b_RI)
     difference = a - b

@@ -111,7 +111,7 @@ def _difference(tests: Sequence[TestGroup], a: str, b: str, level: float = LEVEL
     for test in tests:
         if not (seeds := test.shared(a, b)):
             return None
-        intervals.append(difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds), level))
+        intervals.append(difference_interval(test.methods[a].on(seeds), test.methods[b].on(seeds), level=level))
     centre = sum(low + high for low, high in intervals) / 2 / len(tests)
     half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(tests)
     return centre - half, centre + half

@@ -51,6 +51,10 @@ def test_holm_is_the_closure_of_bonferroni():
     assert holm([]) == [] and holm([0.03]) == [0.03] and holm([0.01, 0.01, 0.9]) == pytest.approx([0.03, 0.03, 0.9])
 
 
+def interval_at(cells, level: float):
+    return difference_interval(cells, np.zeros_like(cells), level=level)
+
+
 @pytest.mark.parametrize("shape", [(2, 5), (3, 30), (5, 100), (1, 20), (20, 1), (4, 2)])
 def test_a_p_value_is_where_the_interval_reaches_0(shape: tuple[int, int]):
     for trial in range(20):
@@ -59,9 +63,9 @@ def test_a_p_value_is_where_the_interval_reaches_0(shape: tuple[int, int]):
         nothing = np.zeros(shape)
         p = difference_p(cells, nothing)
         for level, excluded in ((1 - p * 1.001, True), (1 - p * 0.999, False)):
-            low, high = difference_interval(cells, nothing, level)
+            low, high = difference_interval(cells, nothing, level=level)
             assert (not low <= 0.0 <= high) == excluded
-        found = interval_p(partial(difference_interval, cells, nothing))
+        found = interval_p(partial(interval_at, cells))
         assert found == pytest.approx(max(p, 1e-9), rel=1e-3)
 
 
@@ -78,7 +82,7 @@ def test_the_simulation_computes_the_p_values_of_the_tables():
     expected = [[difference_p(each[a], each[b]) for a, b in combinations(range(5), 2)] for each in cells]
     tests = simulated.pair_tests(cells)
     assert tests.p_values() == pytest.approx(np.asarray(expected)) and tests.p_values()[0, 0] == 1.0
-    low, high = difference_interval(cells[1, 0], cells[1, 1], 0.995)
+    low, high = difference_interval(cells[1, 0], cells[1, 1], level=0.995)
     assert np.sqrt(tests.squared_half_widths(0.995)[1, 0]) == pytest.approx((high - low) / 2)
 
 
@@ -149,7 +153,7 @@ def _combined_p(cells) -> list[float]:
     """P-values of all pairs, each from the interval of the mean difference over the environments."""
 
     def interval(a: int, b: int, level: float):
-        found = [difference_interval(env[a], env[b], level) for env in cells]
+        found = [difference_interval(env[a], env[b], level=level) for env in cells]
         centre = sum(low + high for low, high in found) / 2 / len(found)
         half = np.sqrt(sum(((high - low) / 2) ** 2 for low, high in found)) / len(found)
         return centre - half, centre + half
