@@ -2,8 +2,8 @@
 
 A table with five methods has ten pairs. If each is judged at 5 % by itself, up to 37 % of the tables of five equal methods call some
 method better than another (docs/statistics.md). So the p-values of all pairs are corrected together by Holm (1979), which bounds the
-chance that any order is claimed wrongly, whichever methods are equal. Ranks, ``≈`` and "better" follow the corrected p-values; ranks are then
-simultaneous (Mogstad, Romano, Shaikh and Wilhelm 2024). A pair needs two shared seeds, since one training run says nothing of others.
+chance that any order is claimed wrongly, whichever methods are equal. Ranks, ``≈`` and "better" follow the corrected p-values; ranks are
+then simultaneous (Mogstad, Romano, Shaikh and Wilhelm 2024). A pair needs two shared seeds: one training run says nothing of others.
 
 Controls are no contenders. Their comparisons with the best method, and those with the base model, are corrected apart, each for the
 number of controls, so that adding a control changes no rank.
