@@ -67,10 +67,10 @@ class Comparisons:
 
 def compare_all(pairs: Iterable[Pair], compare: Callable[[str, str], PairResult | None]) -> Comparisons:
     """Compare the pairs, and correct for those that can be compared; `compare` returns None for one that cannot."""
-    found = {pair: result for pair in pairs if (result := compare(*pair))}
-    corrected = dict(zip(found, holm([result.p for result in found.values()]), strict=True))
+    results = {pair: result for pair in pairs if (result := compare(*pair))}
+    corrected = dict(zip(results, holm([result.p for result in results.values()]), strict=True))
     return Comparisons(
-        gaps={**{pair: result.gap for pair, result in found.items()}, **{(b, a): -result.gap for (a, b), result in found.items()}},
+        gaps={**{pair: result.gap for pair, result in results.items()}, **{(b, a): -result.gap for (a, b), result in results.items()}},
         corrected={**corrected, **{(b, a): p for (a, b), p in corrected.items()}},
     )
 
@@ -79,8 +79,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number, so that the chance of any false rejection is bounded (Holm 1979, doi 10.2307/4615733)."""
     corrected = [1.0] * len(p_values)
     largest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+    for smaller, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - smaller) * p_values[index]))
         corrected[index] = largest
     return corrected
 

@@ -36,9 +36,9 @@ class SeedGap:
     """Widest gap between the neighbouring scores of a method's runs."""
 
     low: tuple[int, ...]
-    """Places of the runs below it, by score."""
+    """Rows of the runs below it, lowest score first."""
     high: tuple[int, ...]
-    """Places of the runs above it, by score."""
+    """Rows of the runs above it, lowest score first."""
     gap: float
     """Between the highest run below and the lowest above."""
     spread: float
@@ -69,7 +69,7 @@ def widest_gap(cells_RI: NDArray[np.float64]) -> SeedGap | None:
     cut = int(np.argmax(np.diff(ordered))) + 1
     within = sum(float(((side - side.mean()) ** 2).sum()) for side in (ordered[:cut], ordered[cut:])) / (runs - 2)
     *_, rest = bootstrap_variances(cells_RI)
-    low, high = (tuple(int(place) for place in side) for side in (order[:cut], order[cut:]))
+    low, high = (tuple(int(row) for row in side) for side in (order[:cut], order[cut:]))
     return SeedGap(low, high, float(ordered[cut] - ordered[cut - 1]), math.sqrt(max(within, rest * runs)))
 
 
@@ -85,13 +85,13 @@ def seed_notes(test: TestGroup) -> Iterator[str]:
     for label, method in test.methods.items():
         gap = widest_gap(method.cells_RI)
         if gap is not None and gap.clear:
-            sides = " and ".join(_side(method, places) for places in (gap.low, gap.high))
+            sides = " and ".join(_side(method, rows) for rows in (gap.low, gap.high))
             yield f"{label}: its runs look like two kinds, {sides}; its mean and its comparisons depend on how many seeds met which"
 
 
-def _side(method: MethodRuns, places: Sequence[int]) -> str:
-    """Name the scores and the seeds of one kind of run; places are in order of the scores."""
-    scores = [points(float(method.cells_RI[place].mean())) for place in (places[0], places[-1])]
-    seeds = sorted(tuple(method.runs)[place] for place in places)
+def _side(method: MethodRuns, rows: Sequence[int]) -> str:
+    """Name the scores and the seeds of one kind of run; rows are in order of the scores."""
+    scores = [points(float(method.cells_RI[row].mean())) for row in (rows[0], rows[-1])]
+    seeds = sorted(tuple(method.runs)[row] for row in rows)
     noun = "seed" if len(seeds) == 1 else "seeds"
     return f"{' to '.join(dict.fromkeys(scores))} % ({noun} {', '.join(map(str, seeds))})"
