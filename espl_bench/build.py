@@ -11,7 +11,7 @@ from typing import Any
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.cost_tracker import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.ledger import Ledger
-from espl_bench.config.checks import check_names
+from espl_bench.config.checks import check_correction, check_names
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
@@ -183,6 +183,7 @@ def _extra(name: str) -> Generator[None]:
 def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
     """Open everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
     check_names(config)
+    check_correction(config)
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
     env = environment_of(config, given.env)

@@ -44,6 +44,7 @@ _SHARED: Final = {
     "editor_max_tokens": 15_000,
     "lr": 4e-5,
     "loss": "importance_sampling",
+    "correction": "none",
     "lora_rank": 32,
     "max_edits": 2,
     "max_principle_words": 32,

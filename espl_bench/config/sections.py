@@ -5,14 +5,15 @@ choices, its default and its bounds are those that hold (`python -m espl_bench.c
 those of the flags, but for the editor's, whose flags and flat names begin with ``editor_``.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from espl_bench.config.flag import Flag
 from espl_bench.errors import OptionError
-from espl_bench.learning.loss_spec import CorrectionLevel
+from espl_bench.learning.loss_spec import DEFAULT_CORRECTION, DEFAULT_LOSS, CorrectionLevel
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
 from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALISATIONS, SCHEDULES, SELECTORS
@@ -88,7 +89,7 @@ class OptimisationSection(Section):
 
     lr: float = Field(default=4e-5, ge=0)
     """Adam's learning rate."""
-    loss: Annotated[str, Flag(lists_choices=True, seam=LOSSES)] = "importance_sampling"
+    loss: Annotated[str, Flag(lists_choices=True, seam=LOSSES)] = DEFAULT_LOSS
     """Policy-gradient loss: importance_sampling, ppo, cispo, or one that a package adds."""
     clip_low: Annotated[float | None, Flag(default=BY_LOSS)] = None
     """Lower bound of the probability ratio (ppo and cispo)."""
@@ -104,14 +105,31 @@ class OptimisationSection(Section):
     """Tokens of one training micro-batch, padding included."""
     gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True)] = False
     """Train with less memory, in more time: activations are recomputed."""
-    correction: Annotated[CorrectionLevel, Flag(decided_by_service=True)] = "token"
-    """What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing."""
+    correction: Annotated[CorrectionLevel, Flag(default="token for importance_sampling, else none", decided_by_service=True)] = (
+        DEFAULT_CORRECTION
+    )
+    """What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing. Losses that
+    bound the ratio themselves take none."""
     correction_cap: Annotated[float, Flag(decided_by_service=True)] = Field(default=2.0, ge=1)
     """Value at which that ratio is truncated."""
     mask_truncated: bool = False
     """Leave rollouts that hit the token limit out of the loss; they still count in the baseline."""
     train_device: Annotated[str | None, Flag(default="the first accelerator, or the CPU", panel=DEVICES, decided_by_service=True)] = None
     """Device on which weights are trained, e.g. cuda:1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _corrected_as_its_loss_is(cls, value: Any) -> Any:
+        """Fill in the correction of another loss than the default one, which is not loaded for it: it would load torch."""
+        if not isinstance(value, Mapping):
+            return value
+        values = dict(cast(Mapping[str, Any], value))
+        loss = values.get("loss", DEFAULT_LOSS)
+        if "correction" not in values and loss != DEFAULT_LOSS and isinstance(loss, str):
+            from espl_bench.learning.losses import correction_of
+
+            values["correction"] = correction_of(loss)
+        return values
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
