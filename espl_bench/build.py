@@ -22,6 +22,7 @@ from espl_bench.engines.model_source import ModelSource
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
@@ -212,6 +213,8 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
+    if config.method.operators:
+        require_shown(dialect, config.limits)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
 

@@ -131,6 +131,7 @@ class OptimizerHarness:
             seed=seed_for(config.seed, "optimizer", self.requests),
             max_tokens=config.editor.max_tokens,
             temperature=config.editor.temperature,
+            top_p=config.editor.top_p,
             messages=messages,
         )
         self.requests += 1

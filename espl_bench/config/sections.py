@@ -13,6 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from espl_bench.config.flag import Flag
 from espl_bench.errors import OptionError
+from espl_bench.evolution.operators.proposal import (
+    Aggregation,
+    ReflectOn,
+    SummaryShows,
+    UnchangedChild,
+    UnreadableAggregation,
+    WordLimit,
+)
 from espl_bench.learning.loss_spec import DEFAULT_CORRECTION, DEFAULT_LOSS, CorrectionLevel
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
@@ -56,7 +64,7 @@ class BatchSection(Section):
     panel = ROLLOUTS
 
     num_prompts: int = Field(default=3, ge=1)
-    """Prompts per iteration (K)."""
+    """Prompts per iteration (K). With one there is no ranking to rate it by, and it is the selector's first choice."""
     batch_size: int = Field(default=10, ge=1)
     """Problems per iteration (P)."""
     group_size: int = Field(default=5, ge=1)
@@ -154,6 +162,8 @@ class EditorSection(Section):
     """Environment variable with the API key of the editor's endpoint."""
     temperature: float = Field(default=1.0, ge=0)
     """Sampling temperature of reflections."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling of reflections. The paper's reference code uses 0.95."""
     max_tokens: int = Field(default=1024, ge=1)
     """Maximum tokens of one reflection."""
 
@@ -180,7 +190,10 @@ class EvolutionSection(Section):
     max_edits: int = Field(default=2, ge=1)
     """Edits that the critique of one problem may propose."""
     max_principle_words: int = Field(default=32, ge=1)
-    """Maximum words of one principle."""
+    """Maximum words of one principle, which editors are told."""
+    word_limit: WordLimit = "aggregation"
+    """Where that maximum is enforced: on what an aggregation leaves, so that critiques may propose longer texts for it to shorten; on every
+    edit; or nowhere, as in the paper's reference code."""
     prompt_form: PromptForm = PromptForm.PRINCIPLES
     """What evolves: a list of principles, or a text of numbered blocks."""
     max_prompt_words: Annotated[int | None, Flag(default=NO_LIMIT)] = Field(default=None, ge=1)
@@ -189,6 +202,16 @@ class EvolutionSection(Section):
     """Uncertainty added to the rating that a child inherits (Δσ)."""
     tie: float = Field(default=0.01, ge=0)
     """Largest difference between mean rewards that counts as a draw."""
+    reflect_on: ReflectOn = "prompt"
+    """Rollouts that a mutation reflects on: all of the best prompt, or those of the best of its places (slot)."""
+    summary_shows: SummaryShows = "attempt"
+    """What summaries of attempts are written from: the attempt alone, also the principles, or also grade and correct answer (verdict)."""
+    aggregation: Aggregation = "proposed"
+    """When proposed edits are aggregated: if there are any (proposed), or in every iteration (always)."""
+    unreadable_aggregation: UnreadableAggregation = "reject"
+    """What an aggregation that cannot be read comes to: no child, or the parent with the proposed additions."""
+    unchanged_child: UnchangedChild = "reject"
+    """What becomes of a child that says what its parent says: reject, or admit."""
 
 
 class PromptsSection(Section):
