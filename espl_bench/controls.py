@@ -73,7 +73,8 @@ class RandomReward(Control):
         """Refuse an environment whose rewards are not 0 or 1, or whose replies tell the policy its grade or the correct answer."""
         told: list[bool] = []
         for problem, right, wrong in _answered(env):
-            if odd := [each.reward for each in (right, wrong) if each.reward not in (0.0, 1.0)]:
+            silent = answer_throughout(env, problem, "")
+            if odd := [each.reward for each in (right, wrong, silent) if each.reward not in (0.0, 1.0)]:
                 raise _cannot_toss(f"environment '{name}' gives rewards such as {odd[0]:g}, and a coin only 0 and 1")
             if wrong.outcome is not Outcome.CORRECT and right.replies != wrong.replies:
                 raise _cannot_toss(f"environment '{name}' replies to a right answer otherwise than to a wrong one")

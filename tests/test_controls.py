@@ -122,6 +122,14 @@ class Shaped(Sums):
         return verdict if verdict.outcome is Outcome.CORRECT else replace(verdict, reward=0.25)
 
 
+class FormatMatters(Sums):
+    """Takes something away for no answer."""
+
+    def grade(self, problem, response):
+        verdict = super().grade(problem, response)
+        return replace(verdict, reward=-1.0) if verdict.outcome is Outcome.NO_ANSWER else verdict
+
+
 class TellsTheGrade(AskTwice):
     """Says after the first answer whether it was right."""
 
@@ -158,6 +166,7 @@ class TwiceByItself(AskTwice):
     ("env", "words"),
     [
         (Shaped, "environment 'own' gives rewards such as 0.25, and a coin only 0 and 1"),
+        (FormatMatters, "environment 'own' gives rewards such as -1, and a coin only 0 and 1"),
         (TellsTheGrade, "environment 'own' replies to a right answer otherwise than to a wrong one"),
         (TellsTheTruth, "environment 'own' tells correct answers in its replies"),
     ],
