@@ -11,7 +11,7 @@ from typing import Any
 from espl_bench.accounting.budgeted_client import BudgetedClients
 from espl_bench.accounting.cost_tracker import Budget, CostTracker, ModelRole, open_cost_tracker, paid_sources
 from espl_bench.accounting.ledger import Ledger
-from espl_bench.config.checks import check_names
+from espl_bench.config.checks import check_correction, check_names
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
@@ -22,6 +22,7 @@ from espl_bench.engines.model_source import ModelSource
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
@@ -183,6 +184,7 @@ def _extra(name: str) -> Generator[None]:
 def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
     """Open everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
     check_names(config)
+    check_correction(config)
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
     env = environment_of(config, given.env)
@@ -211,6 +213,8 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         show=lambda principles: control.principles(principles, dialect),
         continuous=engine.batches_continuously,
     )
+    if config.method.operators:
+        require_shown(dialect, config.limits)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
 

@@ -182,6 +182,7 @@ async def learn_words(
         step=state.step,
         temperature=config.editor.temperature,
         max_tokens=config.editor.max_tokens,
+        top_p=config.editor.top_p,
     )
     rng = rng_for(config.seed, "operators", state.step)
     return await evolve(config.method, state.population, groups_KP, editor, context.limits, config.evolution.tie, rng, trial, breed)

@@ -114,7 +114,8 @@ class OptimizerHarness:
         prompt, born = self._prompt(tuple(principles), tuple(parents))
         policy = await self.context.policy(Purpose.ROLLOUT)
         watchdog = self.context.watchdog(self.recorder)
-        groups = await roll_out(policy, self.context.spec, [prompt], problems, samples, "rollout", step, watchdog=watchdog)
+        served = [self.context.env.problem(problem.split, problem.index) for problem in problems]  # a control may withhold their answers
+        groups = await roll_out(policy, self.context.spec, [prompt], served, samples, "rollout", step, watchdog=watchdog)
         self.context.ledger.record_episodes(Purpose.ROLLOUT, wanted)
         graded = self.context.control.rewards(groups, self.seed, step)
         population = self.state.population.record(graded)
@@ -131,6 +132,7 @@ class OptimizerHarness:
             seed=seed_for(config.seed, "optimizer", self.requests),
             max_tokens=config.editor.max_tokens,
             temperature=config.editor.temperature,
+            top_p=config.editor.top_p,
             messages=messages,
         )
         self.requests += 1
@@ -167,9 +169,9 @@ class OptimizerHarness:
         self.state = LoopState(self.state.step, population)
 
     def _split(self, split: Split) -> tuple[Problem, ...]:
-        """Return a split's problems; read once."""
+        """Return a split's problems as an optimizer may see them; read once."""
         if split not in self._problems:
-            self._problems[split] = whole_split(self.context.env, split)
+            self._problems[split] = tuple(map(self.context.control.problem, whole_split(self.context.env, split)))
         return self._problems[split]
 
     @property

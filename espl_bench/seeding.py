@@ -10,6 +10,8 @@ import json
 
 import numpy as np
 
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
 
 def seed_for(run_seed: int, *keys: str | int) -> int:
     """Return the seed of the draw that ``keys`` name: an integer in [0, 2**63).
@@ -18,7 +20,7 @@ def seed_for(run_seed: int, *keys: str | int) -> int:
     ``"1"`` and ``1`` are different keys. The encoding (compact ASCII JSON, hashed with SHA-256) is part of the
     contract: changing it would change every published run.
     """
-    encoded = json.dumps([run_seed, *keys], ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    encoded = _ENCODER.encode([run_seed, *keys]).encode("ascii")
     return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big") >> 1
 
 

@@ -1,20 +1,25 @@
 """Controls take away what a method learns from, and nothing else; a table says where one improves nevertheless."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_fixtures import make_study, make_summary
+from espl_envs.almanac.env import AlmanacEnv
 from espl_envs.rulebook.env import RulebookEnv
-from loop_fixtures import make_scripted_config, rows, run, splits_by_question
+from loop_fixtures import make_scripted_config, open_run, rows, run, splits_by_question
 from scripted_engine import ScriptedEngine
+from small_envs import AskTwice, Sums
 
 from espl_bench.build import environment_of
 from espl_bench.cli.app import invoke
 from espl_bench.controls import FEWEST, IRRELEVANT_PROMPT, RANDOM_REWARD, SHUFFLED_ANSWERS
+from espl_bench.environment.text_env import TextEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.optimizer_harness import OptimizerHarness
 from espl_bench.prompts.dialect import BUILT_IN, Dialect
 from espl_bench.registry import CONTROLS, names
 from espl_bench.runs.run_dir import Log, RunDir
@@ -74,6 +79,128 @@ def test_random_rewards_are_fair_coins_with_names_and_spare_what_was_not_graded(
     assert all((t.reward == 1.0) == (t.outcome is Outcome.CORRECT) for group in tossed for t in group.trajectories_G)
     assert tossed == RANDOM_REWARD.rewards(groups(), seed=1, step=2) != RANDOM_REWARD.rewards(groups(), seed=1, step=3)
     assert RANDOM_REWARD.rewards(groups(Outcome.TIMEOUT), 1, 2) == groups(Outcome.TIMEOUT)
+
+
+def test_nobody_who_learns_from_a_coin_sees_what_it_could_be_compared_with():
+    problem = RulebookEnv().problem(Split.TRAIN, 0)
+    rollouts = (
+        Trajectory(problem, 0, 0, (), 1.0, Outcome.CORRECT, measures={"f1": 1.0}),
+        Trajectory(problem, 0, 1, (), 0.0, Outcome.TIMEOUT, error="slow"),
+    )
+    [group] = RANDOM_REWARD.rewards((TrajectoryGroup(problem, 0, rollouts),), 1, 2)
+    assert group.problem == replace(problem, answer="", gold="")
+    assert all(each.problem == group.problem and each.measures == {} for each in group.trajectories_G)
+    assert [each.outcome.graded for each in group.trajectories_G] == [True, False]
+    assert SHUFFLED_ANSWERS.problem(problem) == problem == IRRELEVANT_PROMPT.problem(problem)
+
+
+@pytest.mark.parametrize(("control", "told"), [(None, True), ("random-reward", False)])
+@pytest.mark.parametrize("summary_shows", ["attempt", "verdict"])
+def test_the_editor_of_a_coin_is_not_told_the_truth(control: str | None, told: bool, summary_shows: str, tmp_path: Path):
+    engine = ScriptedEngine()
+    run(make_scripted_config(control=control, summary_shows=summary_shows, **SHAPE), tmp_path / "run", engine)
+    asked = [request.messages[0].content for call in engine.calls for request in call.requests]
+    critiques = [text for text in asked if text.startswith("critique")]
+    summaries = [text for text in asked if text.startswith("summarise")]
+    assert critiques and all(("truth :" in text) == told for text in critiques)
+    assert summaries and all(("truth :" in text) == (told and summary_shows == "verdict") for text in summaries)
+
+
+def test_an_optimizer_under_a_coin_is_given_problems_without_their_answers():
+    nothing: Any = None
+    for control, told in ((None, True), ("random-reward", False)):
+        context = open_run(make_scripted_config("evolution_only", control=control, **SHAPE), ScriptedEngine())
+        harness = OptimizerHarness(context, nothing, nothing, nothing)
+        assert all(bool(problem.answer and problem.gold) == told for problem in (*harness.training, *harness.validation))
+
+
+class Shaped(Sums):
+    """Gives part of the reward for an answer that is a number."""
+
+    def grade(self, problem, response):
+        verdict = super().grade(problem, response)
+        return verdict if verdict.outcome is Outcome.CORRECT else replace(verdict, reward=0.25)
+
+
+class FormatMatters(Sums):
+    """Takes something away for no answer."""
+
+    def grade(self, problem, response):
+        verdict = super().grade(problem, response)
+        return replace(verdict, reward=-1.0) if verdict.outcome is Outcome.NO_ANSWER else verdict
+
+
+class TellsTheGrade(AskTwice):
+    """Says after the first answer whether it was right."""
+
+    def respond(self, problem, action):
+        reply, *rest = super().respond(problem, action)
+        right = self.sums.grade(problem, action).outcome is Outcome.CORRECT
+        return (reply and f"that was {'right' if right else 'wrong'}; are you sure?", *rest)
+
+
+class TellsTheTruth(AskTwice):
+    """Says what the answer is, whatever was answered."""
+
+    def respond(self, problem, action):
+        reply, *rest = super().respond(problem, action)
+        truth = self.sums.problem(problem.split, problem.index).answer
+        return (reply and f"the answer is {truth}; are you sure?", *rest)
+
+
+class AcceptsAnything(Sums):
+    """Finds every answer right."""
+
+    def grade(self, problem, response):
+        return Verdict.of(Outcome.CORRECT)
+
+
+class TwiceByItself(AskTwice):
+    """Grades the second turn by what it knows, whatever its problems say."""
+
+    def respond(self, problem, action):
+        return super().respond(self.sums.problem(problem.split, problem.index), action)
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (Shaped, "environment 'own' gives rewards such as 0.25, and a coin only 0 and 1"),
+        (FormatMatters, "environment 'own' gives rewards such as -1, and a coin only 0 and 1"),
+        (TellsTheGrade, "environment 'own' replies to a right answer otherwise than to a wrong one"),
+        (TellsTheTruth, "environment 'own' tells correct answers in its replies"),
+    ],
+)
+def test_a_coin_that_could_not_take_the_rewards_away_is_refused(env: type[TextEnv], words: str):
+    with pytest.raises(UsageError) as refusal:
+        RANDOM_REWARD.check(env(), "own")
+    assert str(refusal.value) == f"{words}, so that random-reward cannot take the rewards away; use another --control"
+
+
+@pytest.mark.parametrize("env", [Sums, AskTwice, RulebookEnv, AlmanacEnv])
+def test_sound_environments_take_both(env: type[TextEnv]):
+    RANDOM_REWARD.check(env(), "own")
+    SHUFFLED_ANSWERS.check(SHUFFLED_ANSWERS.environment(env(), seed=0), "own")
+
+
+def test_a_reward_that_is_neither_is_refused_when_it_is_met():
+    problem = Sums().problem(Split.TRAIN, 3)
+    rollout = Trajectory(problem, 0, 0, (), 0.5, Outcome.WRONG)
+    with pytest.raises(UsageError, match=r"a rollout of train/3 earned 0\.5, and a coin gives only 0 and 1, so that random-reward"):
+        RANDOM_REWARD.rewards((TrajectoryGroup(problem, 0, (rollout,)),), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (AcceptsAnything, "still accepts or tells its problems' own answers"),
+        (TellsTheTruth, "still accepts or tells its problems' own answers"),
+        (TwiceByItself, "does not grade by its problems' answers"),
+    ],
+)
+def test_shuffled_answers_that_would_change_nothing_are_refused(env: type[TextEnv], words: str):
+    with pytest.raises(UsageError, match=f"environment 'own' {words}; use another --control than shuffled-answers"):
+        SHUFFLED_ANSWERS.check(SHUFFLED_ANSWERS.environment(env(), seed=0), "own")
 
 
 @pytest.mark.parametrize("control", names(CONTROLS))

@@ -15,6 +15,7 @@ from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import OptionError
 from espl_bench.evolution.acceptance import ALWAYS_NAME
 from espl_bench.evolution.schedule import TOGETHER
+from espl_bench.learning.loss_spec import DEFAULT_LOSS
 from espl_bench.method import Method
 from espl_bench.registry import CONTROLS, LOSSES, require
 
@@ -81,6 +82,20 @@ def check_learning(config: RunConfig) -> None:
         raise OptionError(
             "{name} does not learn from rewards, so {control} {value} has no effect; leave it out",
             {"name": config.method.name, "value": config.control},
+        )
+
+
+def check_correction(config: RunConfig) -> None:
+    """Raise OptionError for a correction that the loss does not take, where weights learn on this machine."""
+    chosen = config.optimisation
+    if not config.method.learns_weights or config.policy_source.is_service or chosen.correction == "none" or chosen.loss == DEFAULT_LOSS:
+        return
+    from espl_bench.learning.losses import find_loss
+
+    if not find_loss(chosen.loss).weighs_by_ratio:
+        raise OptionError(
+            "{correction} {value} truncates plain ratios, and {loss} {name} does not weigh tokens by them; leave {correction} out",
+            {"value": chosen.correction, "name": chosen.loss},
         )
 
 

@@ -44,7 +44,9 @@ _SHARED: Final = {
     "editor_max_tokens": 15_000,
     "lr": 4e-5,
     "loss": "importance_sampling",
+    "correction": "none",
     "lora_rank": 32,
+    "editor_top_p": 0.95,
     "max_edits": 2,
     "max_principle_words": 32,
     "sigma_growth": 1.0,
@@ -58,10 +60,23 @@ _EPOCHS: Final = (
     "elsewhere --steps is 10 x (training problems / 10)"
 )
 
+_OUTPUT_LAYER: Final = "the LoRA adapter of its code is also on the output layer: here on every linear layer but that one"
+_TEMPERATURE: Final = (
+    "the loss of its code has log-probabilities of temperature 1 on both sides, whatever rollouts are drawn at: here logits are divided "
+    "by the sampling temperature on both sides, except with engine tinker, which does as its code"
+)
+
 PAPER: Final = Preset(
     name="paper",
     summary="the hyper-parameters that the paper states",
-    config={**_SHARED, "temperature": 0.7, "editor_temperature": 0.7, "steps": 100, "placement": "system"},
+    config={
+        **_SHARED,
+        "temperature": 0.7,
+        "editor_temperature": 0.7,
+        "steps": 100,
+        "placement": "system",
+        "word_limit": "aggregation",
+    },
     training={"baseline": "per_prompt"},
     selecting={"selector": "top_plus_random", "population_size": 10, "crossover_prob": 0.2, "editor": "reference"},
     deviations=(
@@ -70,6 +85,9 @@ PAPER: Final = Preset(
         "which prompt is shown in evaluations is not stated: this project's own choice stays",
         "the softmax of the selection formula has no stated temperature; the selection that was run is set",
         "no validation split: environments of the paper's pairs then hold nothing out, and have none",
+        "a bound on the norm of the gradient is not stated: this project's own of 1.0 stays; its code has none",
+        _OUTPUT_LAYER,
+        _TEMPERATURE,
     ),
 )
 
@@ -83,6 +101,12 @@ REFERENCE_CODE: Final = Preset(
         "steps": 100,
         "placement": "user",
         "grad_clip": 0.0,
+        "word_limit": "nowhere",
+        "reflect_on": "slot",
+        "summary_shows": "verdict",
+        "aggregation": "always",
+        "unreadable_aggregation": "keep_additions",
+        "unchanged_child": "admit",
         "test_every": 1,
         "eval_every": 0,
     },
@@ -94,7 +118,10 @@ REFERENCE_CODE: Final = Preset(
         "the checkpoint with the best test score is kept and resumed from: here no test score steers anything",
         "the last batch of an epoch may be smaller: here an epoch's rest is left out",
         "a window of 5 prompts slides over a population of 100: here the population is the window, which selects alike",
-        "its summaries are shown the grade and the truth: here only the critique is",
+        "a prompt that fills two places of a step is ranked and crossed by the better one: here by all its rollouts",
+        "its uniform selection gives a single place to the newest prompt: here to any of the window",
+        _OUTPUT_LAYER,
+        _TEMPERATURE,
         "a problem is won by a lead of 0.01 and more: here by any lead",
         "of two children of one step the mutated one is the newest: here the crossed one is",
         "its softmax divides by the highest score, and a short window is filled up with its newest prompt: selection.py differs",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from espl_bench.config.checks import check_learning, check_method, check_names, check_sources
+from espl_bench.config.checks import check_correction, check_learning, check_method, check_names, check_sources
 from espl_bench.config.flat import flat_name, former_names
 from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
@@ -51,6 +51,7 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
         check_names(config)
         check_method(config.method)
         check_learning(config)
+        check_correction(config)
         check_sources(config, chosen)
     except OptionError as error:
         raise error.within(OPTIONS) from error

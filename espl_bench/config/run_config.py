@@ -24,7 +24,7 @@ from espl_bench.config.sections import (
 )
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import OptionError
-from espl_bench.evolution.operators.proposal import EditLimits
+from espl_bench.evolution.operators.proposal import EditLimits, ReflectionRules
 from espl_bench.method import Method
 from espl_bench.registry import CONTROLS, ENGINES
 
@@ -125,6 +125,14 @@ class RunConfig(Section):
             form=self.evolution.prompt_form,
             max_prompt_words=self.evolution.max_prompt_words,
             crossover_prob=self.method.crossover_prob,
+            rules=ReflectionRules(
+                aggregation=self.evolution.aggregation,
+                unreadable_aggregation=self.evolution.unreadable_aggregation,
+                unchanged_child=self.evolution.unchanged_child,
+                word_limit=self.evolution.word_limit,
+                reflect_on=self.evolution.reflect_on,
+                summary_shows=self.evolution.summary_shows,
+            ),
         )
 
     @property

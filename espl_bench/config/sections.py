@@ -5,14 +5,23 @@ choices, its default and its bounds are those that hold (`python -m espl_bench.c
 those of the flags, but for the editor's, whose flags and flat names begin with ``editor_``.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from espl_bench.config.flag import Flag
 from espl_bench.errors import OptionError
-from espl_bench.learning.loss_spec import CorrectionLevel
+from espl_bench.evolution.operators.proposal import (
+    Aggregation,
+    ReflectOn,
+    SummaryShows,
+    UnchangedChild,
+    UnreadableAggregation,
+    WordLimit,
+)
+from espl_bench.learning.loss_spec import DEFAULT_CORRECTION, DEFAULT_LOSS, CorrectionLevel
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
 from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALISATIONS, SCHEDULES, SELECTORS
@@ -55,7 +64,7 @@ class BatchSection(Section):
     panel = ROLLOUTS
 
     num_prompts: int = Field(default=3, ge=1)
-    """Prompts per iteration (K)."""
+    """Prompts per iteration (K). With one there is no ranking to rate it by, and it is the selector's first choice."""
     batch_size: int = Field(default=10, ge=1)
     """Problems per iteration (P)."""
     group_size: int = Field(default=5, ge=1)
@@ -88,7 +97,7 @@ class OptimisationSection(Section):
 
     lr: float = Field(default=4e-5, ge=0)
     """Adam's learning rate."""
-    loss: Annotated[str, Flag(lists_choices=True, seam=LOSSES)] = "importance_sampling"
+    loss: Annotated[str, Flag(lists_choices=True, seam=LOSSES)] = DEFAULT_LOSS
     """Policy-gradient loss: importance_sampling, ppo, cispo, or one that a package adds."""
     clip_low: Annotated[float | None, Flag(default=BY_LOSS)] = None
     """Lower bound of the probability ratio (ppo and cispo)."""
@@ -104,14 +113,31 @@ class OptimisationSection(Section):
     """Tokens of one training micro-batch, padding included."""
     gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True)] = False
     """Train with less memory, in more time: activations are recomputed."""
-    correction: Annotated[CorrectionLevel, Flag(decided_by_service=True)] = "token"
-    """What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing."""
+    correction: Annotated[CorrectionLevel, Flag(default="token for importance_sampling, else none", decided_by_service=True)] = (
+        DEFAULT_CORRECTION
+    )
+    """What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing. Losses that
+    bound the ratio themselves take none."""
     correction_cap: Annotated[float, Flag(decided_by_service=True)] = Field(default=2.0, ge=1)
     """Value at which that ratio is truncated."""
     mask_truncated: bool = False
     """Leave rollouts that hit the token limit out of the loss; they still count in the baseline."""
     train_device: Annotated[str | None, Flag(default="the first accelerator, or the CPU", panel=DEVICES, decided_by_service=True)] = None
     """Device on which weights are trained, e.g. cuda:1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _corrected_as_its_loss_is(cls, value: Any) -> Any:
+        """Fill in the correction of another loss than the default one, which is not loaded for it: it would load torch."""
+        if not isinstance(value, Mapping):
+            return value
+        values = dict(cast(Mapping[str, Any], value))
+        loss = values.get("loss", DEFAULT_LOSS)
+        if "correction" not in values and loss != DEFAULT_LOSS and isinstance(loss, str):
+            from espl_bench.learning.losses import correction_of
+
+            values["correction"] = correction_of(loss)
+        return values
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -136,6 +162,8 @@ class EditorSection(Section):
     """Environment variable with the API key of the editor's endpoint."""
     temperature: float = Field(default=1.0, ge=0)
     """Sampling temperature of reflections."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling of reflections. The paper's reference code uses 0.95."""
     max_tokens: int = Field(default=1024, ge=1)
     """Maximum tokens of one reflection."""
 
@@ -162,7 +190,10 @@ class EvolutionSection(Section):
     max_edits: int = Field(default=2, ge=1)
     """Edits that the critique of one problem may propose."""
     max_principle_words: int = Field(default=32, ge=1)
-    """Maximum words of one principle."""
+    """Maximum words of one principle, which editors are told."""
+    word_limit: WordLimit = "aggregation"
+    """Where that maximum is enforced: on what an aggregation leaves, so that critiques may propose longer texts for it to shorten; on every
+    edit; or nowhere, as in the paper's reference code."""
     prompt_form: PromptForm = PromptForm.PRINCIPLES
     """What evolves: a list of principles, or a text of numbered blocks."""
     max_prompt_words: Annotated[int | None, Flag(default=NO_LIMIT)] = Field(default=None, ge=1)
@@ -171,6 +202,16 @@ class EvolutionSection(Section):
     """Uncertainty added to the rating that a child inherits (Δσ)."""
     tie: float = Field(default=0.01, ge=0)
     """Largest difference between mean rewards that counts as a draw."""
+    reflect_on: ReflectOn = "prompt"
+    """Rollouts that a mutation reflects on: all of the best prompt, or those of the best of its places (slot)."""
+    summary_shows: SummaryShows = "attempt"
+    """What summaries of attempts are written from: the attempt alone, also the principles, or also grade and correct answer (verdict)."""
+    aggregation: Aggregation = "proposed"
+    """When proposed edits are aggregated: if there are any (proposed), or in every iteration (always)."""
+    unreadable_aggregation: UnreadableAggregation = "reject"
+    """What an aggregation that cannot be read comes to: no child, or the parent with the proposed additions."""
+    unchanged_child: UnchangedChild = "reject"
+    """What becomes of a child that says what its parent says: reject, or admit."""
 
 
 class PromptsSection(Section):

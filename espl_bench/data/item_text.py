@@ -27,6 +27,8 @@ _STYLE = re.compile(
     r"|emph|q?quad|begin|end|[cl]?dots)(?![A-Za-z])"
 )
 _FRACTION = re.compile(r"\\[cdt]frac(?![A-Za-z])")
+_ALPHANUMERIC = re.compile(r"[^\W_]+")
+_ASCII_REST = bytes(code for code in range(128) if not chr(code).isalnum())
 _WORD = re.compile(r"\\[A-Za-z]+|[A-Z]?[a-z]{2,}|[0-9]+|[A-Za-z]|[^\x00-\x7f]")
 
 
@@ -70,7 +72,10 @@ def identity_of(items: Iterable[Item]) -> str:
 
 def match_key(text: str) -> str:
     """Return a key that is equal for texts that differ only in white space, punctuation, case and LaTeX styling."""
-    return "".join(character for character in _plain(text).casefold() if character.isalnum())
+    plain = _plain(text).casefold()
+    if plain.isascii():  # ten times faster, and true of nearly every problem
+        return plain.encode("ascii").translate(None, _ASCII_REST).decode("ascii")
+    return "".join(_ALPHANUMERIC.findall(plain))
 
 
 def words(text: str) -> list[str]:
@@ -80,4 +85,4 @@ def words(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """Normalise to compatibility forms, and remove styling of formulas."""
-    return _FRACTION.sub(r"\\frac", _STYLE.sub(" ", unicodedata.normalize("NFKC", text)))
+    return _FRACTION.sub(lambda _: r"\frac", _STYLE.sub(" ", unicodedata.normalize("NFKC", text)))

@@ -47,7 +47,7 @@ class TopPlusRandom:
 
     width: float = WIDTH
     include_newest: bool = True
-    """True if the newest prompt always has a place: the last one, unless it earned another."""
+    """True if the newest prompt always has a place, if there are two or more: the last one, unless it earned another."""
 
     def select(
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
@@ -150,13 +150,16 @@ def _shuffled(prompts: Sequence[SystemPrompt], rng: np.random.Generator) -> list
 
 
 def _take(order: Sequence[SystemPrompt], num_prompts: int, include_newest: bool) -> tuple[SystemPrompt, ...]:
-    """Return the first ``num_prompts`` of the order, repeated if it is short; the newest comes last if it was left out."""
+    """Return the first ``num_prompts`` of the order, repeated if it is short; the newest comes last if it was left out.
+
+    A single place belongs to the strongest claim, not to the newest.
+    """
     if not order:
         raise ValueError("cannot select from an empty window")
     if num_prompts < 1:
         raise ValueError(f"a step needs at least one prompt, not {num_prompts}")
     chosen = tuple(islice(cycle(order), num_prompts))
     newest = max(order, key=lambda prompt: prompt.id)
-    if include_newest and newest not in chosen:
+    if include_newest and num_prompts > 1 and newest not in chosen:
         return (*chosen[:-1], newest)
     return chosen

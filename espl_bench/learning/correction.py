@@ -1,9 +1,10 @@
 """Truncated importance sampling, which keeps a sampler that computes slightly differently from misleading the trainer.
 
 Even with the same weights an engine made for sampling rounds differently from the trainer, and a rare token may come out with
-a probability several times too small or too large. Every loss weighs a token by p / q (`learning.losses`); here that ratio
-is truncated from above, per token or per rollout, by a factor on its advantage. A factor is 1 where nothing is truncated,
-so that a sampler that agrees with the trainer changes nothing, not even in the last bit.
+a probability several times too small or too large. A loss that weighs a token by its plain ratio p / q (`learning.losses`) has
+that ratio truncated from above here, per token or per rollout, by a factor on its advantage. A factor is 1 where nothing is truncated,
+so that a sampler that agrees with the trainer changes nothing, not even in the last bit. A loss that bounds the ratio itself is left
+alone: a second truncation would weigh a token the less, the larger its ratio.
 
 Notation as in `learning.losses`; ``row_N`` says which rollout a token belongs to.
 """
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from espl_bench.learning.loss_spec import LossSpec
+from espl_bench.learning.losses import correction_of
 
 
 def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spec: LossSpec) -> Tensor:
@@ -20,10 +22,12 @@ def importance_weights(logprobs_N: Tensor, sampler_N: Tensor, row_N: Tensor, spe
     token: min(1, cap / ratio), so that the token weighs min(ratio, cap) (truncated importance sampling, Yao et al. 2025).
     sequence: the token weighs min(product of its rollout's ratios, cap) instead of its own ratio.
     none: 1.
+
+    Raises UsageError for a correction that the loss does not take.
     """
     with torch.no_grad():
         gap_N = logprobs_N - sampler_N
-        match spec.correction:
+        match correction_of(spec.name, spec.correction):
             case "token":
                 return torch.exp(-gap_N).mul(spec.correction_cap).clamp(max=1.0)
             case "sequence":

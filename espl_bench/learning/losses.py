@@ -4,6 +4,9 @@ Notation: for each sampled token, p is its probability under the weights being t
 with, both at the sampling temperature; A is the advantage of its trajectory; ratio = p / q. All losses are *summed* over
 tokens (paper: policy gradient summed over tokens), and none has a KL term (paper: beta = 0).
 
+A ratio is truncated once. A loss that bounds it in its own formula, as ppo and cispo do, is that of its paper and takes no
+correction (`learning.correction`); importance_sampling bounds nothing, and takes one by default.
+
 Every function takes tensors of shape (N,), N being all sampled tokens of some trajectories.
 """
 
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from espl_bench.learning.loss_spec import LossSpec
+from espl_bench.errors import UsageError
+from espl_bench.learning.loss_spec import DEFAULT_CORRECTION, CorrectionLevel, LossSpec
 from espl_bench.registry import LOSSES, find
 
 Compute = Callable[[Tensor, Tensor, Tensor, LossSpec], Tensor]
@@ -27,6 +31,8 @@ class Loss:
     compute: Compute
     clip_low: float = 0.8
     clip_high: float = 1.2
+    weighs_by_ratio: bool = False
+    """True if the gradient weighs every token by its plain ratio, which a correction may then truncate."""
 
 
 def importance_sampling(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:
@@ -48,7 +54,7 @@ def cispo(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: Los
     return -(weight_N * advantages_N * logprobs_N).sum()
 
 
-IMPORTANCE_SAMPLING = Loss(importance_sampling)
+IMPORTANCE_SAMPLING = Loss(importance_sampling, weighs_by_ratio=True)
 PPO = Loss(ppo, clip_low=0.8, clip_high=1.2)
 CISPO = Loss(cispo, clip_low=0.0, clip_high=4.0)
 """The paper clips CISPO's ratio to 0…4."""
@@ -63,6 +69,22 @@ def default_loss(name: str) -> LossSpec:
     """Return the spec of a loss with its usual clips. Raises UsageError with the nearest known name."""
     loss = find_loss(name)
     return LossSpec(name, loss.clip_low, loss.clip_high)
+
+
+def correction_of(loss: str, wanted: CorrectionLevel | None = None) -> CorrectionLevel:
+    """Return the correction that a loss is computed with: the one wanted, or for None its own.
+
+    Raises UsageError for one that a loss does not take, or with the nearest known name of a loss.
+    """
+    takes = find_loss(loss).weighs_by_ratio
+    if wanted is None:
+        return DEFAULT_CORRECTION if takes else "none"
+    if wanted != "none" and not takes:
+        raise UsageError(
+            f"correction {wanted} truncates plain ratios, and loss {loss} does not weigh tokens by them; "
+            f"leave it out, or set correction to none"
+        )
+    return wanted
 
 
 def summed_loss(logprobs_N: Tensor, sampler_N: Tensor, advantages_N: Tensor, spec: LossSpec) -> Tensor:

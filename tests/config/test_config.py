@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from espl_bench.build import loss_spec, open_run
 from espl_bench.config.resolve import read_config, resolve
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES, SamplingSection
@@ -87,6 +88,39 @@ def test_what_cannot_be_is_refused_in_one_line_by_name(choices: dict, words: str
         resolve("espl", "rulebook", choices)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("choices", "preset", "correction"),
+    [
+        ({}, None, "token"),
+        ({"loss": "importance_sampling", "correction": "sequence"}, None, "sequence"),
+        ({"loss": "cispo"}, None, "none"),
+        ({"loss": "ppo"}, None, "none"),
+        ({"loss": "cispo", "correction": "none"}, None, "none"),
+        ({}, "paper", "none"),
+        ({}, "reference-code", "none"),
+        ({"correction": "token"}, "paper", "token"),
+        ({"loss": "cispo"}, "paper", "none"),
+    ],
+)
+def test_a_ratio_is_truncated_once(choices: dict, preset: str | None, correction: str):
+    config = resolve("espl", "rulebook", choices, preset)
+    assert config.optimisation.correction == correction == loss_spec(config).correction
+    assert json.loads(config.model_dump_json())["optimisation"]["correction"] == correction, "the file says what was done"
+
+
+def test_a_second_truncation_is_refused_and_an_earlier_run_with_one_is_still_read(tmp_path: Path):
+    for loss in ("cispo", "ppo"):
+        with pytest.raises(UsageError, match=f"correction token truncates plain ratios, and loss {loss} does not .* leave correction out"):
+            resolve("rl_only", "rulebook", {"loss": loss, "correction": "token"})
+    record = json.loads(resolve("rl_only", "rulebook", {"engine": "hf", "loss": "cispo"}).model_dump_json())
+    record["optimisation"]["correction"] = "token"
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    earlier = read_config(tmp_path / "config.json")
+    assert earlier.optimisation.correction == "token"
+    with pytest.raises(UsageError, match="correction token truncates plain ratios"):
+        open_run(earlier)
 
 
 def test_greedy_rollouts_are_fine_where_no_weights_learn():

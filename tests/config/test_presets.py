@@ -10,10 +10,12 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.proposal import ReflectionRules
 
 SHARED = {
     **{"num_prompts": 3, "batch_size": 10, "group_size": 5, "lora_rank": 32, "lr": 4e-5, "top_p": 0.95, "max_tokens": 15_000},
     **{"max_edits": 2, "max_principle_words": 32, "sigma_growth": 1.0, "eval_samples": 10, "temperature": 0.7},
+    **{"editor_temperature": 0.7, "editor_top_p": 0.95, "loss": "importance_sampling", "correction": "none"},
 }
 
 UNSAID = {
@@ -23,6 +25,9 @@ UNSAID = {
         "which prompt is shown in evaluations is not stated",
         "the softmax of the selection formula has no stated temperature",
         "no validation split",
+        "a bound on the norm of the gradient is not stated",
+        "the LoRA adapter of its code is also on the output layer",
+        "the loss of its code has log-probabilities of temperature 1",
     ),
     "reference-code": (
         "10 epochs over at most 256 training problems",
@@ -30,7 +35,10 @@ UNSAID = {
         "the checkpoint with the best test score is kept",
         "the last batch of an epoch may be smaller",
         "a window of 5 prompts slides over a population of 100",
-        "its summaries are shown the grade and the truth",
+        "a prompt that fills two places of a step is ranked and crossed by the better one",
+        "its uniform selection gives a single place to the newest prompt",
+        "the LoRA adapter of its code is also on the output layer",
+        "the loss of its code has log-probabilities of temperature 1",
         "a problem is won by a lead of 0.01 and more",
         "of two children of one step the mutated one is the newest",
         "its softmax divides by the highest score",
@@ -66,6 +74,13 @@ def test_the_paper_and_its_code_differ_where_they_differ():
         "newest",
         1,
     )
+
+
+def test_the_code_reflects_as_its_code_does_and_the_paper_as_it_says():
+    paper, code = (resolve("espl", "rulebook", {}, name) for name in ("paper", "reference-code"))
+    assert code.limits.rules == ReflectionRules("always", "keep_additions", "admit", "nowhere", "slot", "verdict")
+    assert paper.limits.rules == ReflectionRules() == resolve("espl", "rulebook", {}).limits.rules
+    assert (paper.optimisation.grad_clip, code.optimisation.grad_clip) == (1.0, 0.0)
 
 
 def test_presets_stand_between_the_environment_and_the_options():

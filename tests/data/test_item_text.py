@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_problems_that_differ_in_dress_only_are_the_same():
     assert match_key(r"Let $A B C D$ be \textbf{even}, $\dfrac{1}{2}$.") == match_key(r"let $ABCD$ be even $\frac12$")
     assert match_key(r"$\overline{A B}$") == match_key("$AB$") and match_key(r"\left(x\right)") == match_key("(x)")
     assert match_key("n = 3") != match_key("n = 4")
+
+
+def test_a_key_keeps_letters_and_digits_of_every_script():
+    """Published splits depend on it, whatever characters a problem holds."""
+    everything = "".join(chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000)
+    for text in (everything, everything[:128], "中文 x_1 = ½, Ⅳ ²; “quoted”"):
+        plain = unicodedata.normalize("NFKC", text).casefold()
+        assert match_key(text) == "".join(character for character in plain if character.isalnum())
     assert words(r"Let $2n\le ABCD$ and \frac12") == ["let", "2", "n", "\\le", "a", "b", "c", "d", "and", "\\frac", "12"]
 
 

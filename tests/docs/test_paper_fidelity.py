@@ -38,6 +38,6 @@ def test_the_map_is_not_empty_and_every_row_says_where():
 
 def test_every_hyper_parameter_of_the_papers_preset_is_on_the_map():
     named = {name.rpartition(".")[2] for _, name in SYMBOLS}
-    own = {"placement", "loss", "editor_max_tokens", "editor_temperature"}
+    own = {"placement", "loss", "editor_max_tokens", "editor_temperature", "editor_top_p"}
     """Set by the preset, and stated under other headings of the map."""
     assert set(PAPER.config) - own <= named

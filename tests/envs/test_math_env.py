@@ -19,6 +19,7 @@ from espl_bench.data.item_text import Item, clean
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import DataError, UsageError
+from espl_bench.seeding import seed_for
 from espl_bench.types import Outcome, Split
 
 OPTIONS = {
@@ -123,6 +124,29 @@ def test_the_held_out_slice_depends_on_the_text_alone():
         row.item.problem.casefold().replace(" ", "  ") for row in held
     ]
     assert hold_out(rows, 0, "env") == (rows, [])
+
+
+class Incomparable(MathRow):
+    """A row that must not be compared with others: doing so for every pair takes minutes for a large set."""
+
+    def __eq__(self, other):
+        raise AssertionError("rows are compared")
+
+    __hash__ = MathRow.__hash__
+
+
+def test_a_row_is_put_on_its_side_without_a_look_at_the_others():
+    rows = some_rows(300)
+    kept, held = hold_out([Incomparable(row.source, row.item) for row in rows], 5, "env")
+    seeds = [seed_for(0, "math", "held out", f"problemnumber{row.item.row}whatisit") for row in rows]
+    assert [row.item.row for row in held] == [row for row, seed in enumerate(seeds) if seed % 5 == 0], "the rule of published splits"
+    assert [row.item.row for row in kept] == [row for row, seed in enumerate(seeds) if seed % 5 != 0]
+
+
+def test_copies_of_a_row_are_on_the_same_side():
+    kept, held = hold_out(some_rows(50) * 3, 5, "env")
+    alone = hold_out(some_rows(50), 5, "env")
+    assert (kept, held) == (alone[0] * 3, alone[1] * 3)
 
 
 @pytest.mark.parametrize("one_in", [-1, 1, True, 2.5, "5"])

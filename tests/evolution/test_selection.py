@@ -28,12 +28,21 @@ def test_the_names_are_the_published_ones():
 
 
 @pytest.mark.parametrize("name", names(SELECTORS))
-@pytest.mark.parametrize("num_prompts", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("num_prompts", [2, 3, 4, 5])
 def test_exactly_as_many_distinct_prompts_and_the_newest_among_them(name, num_prompts):
     for seed in range(20):
         chosen = ids(find_selector(name), num_prompts=num_prompts, seed=seed)
         assert len(set(chosen)) == len(chosen) == num_prompts
         assert 4 in chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("top_plus_random", {3}), ("ucb", {3}), ("lucb", {0}), ("softmax", {1, 3}), ("uniform", {*range(5)})]
+)
+def test_a_single_place_belongs_to_the_best_and_not_to_the_newest(name: str, best: set[int]):
+    """Of softmax and uniform to whichever prompt is drawn."""
+    assert {ids(find_selector(name), num_prompts=1, seed=seed)[0] for seed in range(200)} <= best
+    assert {ids(find_selector(name), num_prompts=1, seed=seed)[0] for seed in range(200)} != {4}
 
 
 @pytest.mark.parametrize("name", names(SELECTORS))
@@ -72,7 +81,6 @@ def test_ucb_takes_the_highest_upper_bounds():
 def test_lucb_takes_the_champion_and_the_strongest_challengers():
     assert ids(Lucb(include_newest=False)) == [0, 3, 1]
     assert ids(Lucb()) == [0, 3, 4]
-    assert ids(Lucb(), num_prompts=1) == [4]
 
 
 @pytest.mark.parametrize("selector", [Ucb(), Lucb(), TopPlusRandom()])

@@ -51,8 +51,8 @@ def test_without_correction_a_token_weighs_its_ratio() -> None:
     assert weights(replace(SPEC, correction="none")) == pytest.approx(list(RATIOS))
 
 
-def test_cispo_and_ppo_are_corrected_too() -> None:
-    assert weights(default_loss("cispo")) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2 / 8 * 4, 0.25])
+def test_cispo_and_ppo_bound_the_ratio_themselves_and_are_left_alone() -> None:
+    assert weights(default_loss("cispo")) == pytest.approx([0.5, 1.0, 1.5, 3.0, 4.0, 0.25])
     assert weights(default_loss("ppo")) == pytest.approx([0.5, 1.0, 0.0, 0.0, 0.0, 0.25])
 
 

@@ -175,6 +175,15 @@ def test_a_generated_file_that_was_edited_is_stale_until_it_is_made_anew(name: s
     assert check(root, capsys) == []
 
 
+def test_notes_of_a_study_stand_in_the_list_of_runs(runs: Path, root: Path):
+    add(root, runs)
+    plain = (root / generated.OVERVIEW).read_text()
+    (root / "rulebook" / generated.NOTES).write_text("Made before the editor was changed.\n")
+    assert list(generated.stale(root)) and generated.write(root) == [root / generated.OVERVIEW]
+    noted = (root / generated.OVERVIEW).read_text()
+    assert noted.replace("Made before the editor was changed.\n\n", "") == plain != noted
+
+
 def test_list_names_every_run(runs: Path, root: Path, capsys: Capture):
     assert invoke(["results", "list", "--results", str(root)]) == 0
     assert "nothing is published" in capsys.readouterr().out

@@ -84,11 +84,14 @@ def hold_out(rows: Sequence[MathRow], one_in: int, env: str) -> tuple[list[MathR
         raise UsageError(f"{env}: holdout takes 0 (hold out nothing) or a whole number from 2 (hold out one in so many), not {one_in!r}")
     if one_in == 0:
         return list(rows), []
-    held = [row for row in rows if seed_for(0, "math", "held out", match_key(row.item.problem)) % one_in == 0]
-    trained = [row for row in rows if row not in held]
+    trained: list[MathRow] = []
+    held: list[MathRow] = []
+    for row in rows:
+        side = held if seed_for(0, "math", "held out", match_key(row.item.problem)) % one_in == 0 else trained
+        side.append(row)
     if not held or not trained:
-        side = "validate on" if not held else "train on"
+        use = "validate on" if not held else "train on"
         raise UsageError(
-            f"{env}: holding out one in {one_in} of {len(rows)} training problems leaves none to {side}; choose another holdout"
+            f"{env}: holding out one in {one_in} of {len(rows)} training problems leaves none to {use}; choose another holdout"
         )
     return trained, held

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from espl_bench.engines.engine import Chat, SamplingClient
+from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import seed_for
 from espl_bench.tools.sanitize import truncate
-from espl_bench.types import Problem, SampleRequest, Trajectory
+from espl_bench.types import Problem, SampleRequest, Split, Trajectory
 from espl_bench.utils.reasoning import strip_reasoning
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -51,9 +52,33 @@ PAPER: Final = EditLimits()
 """Default limits of the template contexts."""
 
 
-def summary_context(problem: Problem, response: str) -> Mapping[str, object]:
-    """Build the context of the summary template, with the response but not its reasoning."""
-    return {"question": problem.question, "response": strip_reasoning(response)}
+def summary_context(
+    problem: Problem, response: str, principles: Sequence[str] | None = None, correct: bool | None = None
+) -> Mapping[str, object]:
+    """Build the context of the summary template, with the response but not its reasoning.
+
+    Args:
+        problem: its answer is shown only with the grade.
+        response: the attempt.
+        principles: of the attempt's prompt; None: not shown.
+        correct: the attempt's grade; None: not shown.
+    """
+    shown = {"question": problem.question, "response": strip_reasoning(response), "principles": principles, "correct": correct}
+    return {**shown, "answer": "" if correct is None else problem.answer}
+
+
+def require_shown(dialect: Dialect, limits: EditLimits) -> None:
+    """Raise UsageError if a dialect's summary template leaves out what `ReflectionRules.summary_shows` asks for."""
+    shows = limits.rules.summary_shows
+    if shows == "attempt":
+        return
+    probe = Problem("", Split.TRAIN, 0, "", "the answer of a probe", "")
+    text = dialect.render(TemplateName.SUMMARY, **summary_context(probe, "", ("a principle of a probe",), True))
+    if "a principle of a probe" not in text or (shows == "verdict" and probe.answer not in text):
+        raise UsageError(
+            f"{dialect.folder / TemplateName.SUMMARY}.jinja does not show what summary_shows {shows} asks for; "
+            "let it use principles, correct and answer as the built-in dialects do, or choose attempt"
+        )
 
 
 HEARD_CHARS: Final = 800
@@ -104,6 +129,7 @@ class Editor:
     step: int
     temperature: float
     max_tokens: int
+    top_p: float = 1.0
 
     async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
         """Return one text per context, in order, without reasoning. All go to the engine in one call."""
@@ -114,6 +140,7 @@ class Editor:
                 seed=seed_for(self.run_seed, "reflection", self.step, template.value, row),
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
+                top_p=self.top_p,
                 messages=messages,
             )
             for row, messages in enumerate(conversations)

@@ -108,7 +108,7 @@ class _Rules:
     allowed: frozenset[OpName]
     principles: Sequence[str]
     """The principles the model was shown, white space folded."""
-    max_words: int
+    max_words: int | None
     clean: Callable[[str], str]
 
 
@@ -121,7 +121,7 @@ def parse_edits(
     allowed: Collection[OpName],
     principles: Sequence[str],
     max_edits: int | None,
-    max_words: int,
+    max_words: int | None,
     clean: Callable[[str], str] = clean_principle,
 ) -> ParsedEdits:
     """Read the edits a model wrote.
@@ -131,7 +131,7 @@ def parse_edits(
         allowed: the operations of this stage, e.g. ``{"add", "modify"}`` for a critique.
         principles: the principles (G0, G1, ...) the model was shown. An edit may refer to one by its label or by quoting it.
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
-        max_words: a principle with more words is dropped, never cut (paper: 32).
+        max_words: a principle with more words is dropped, never cut (paper: 32); None for no limit.
         clean: converts a text as written to the prompt's form (`forms.Form.clean`); texts it refuses are left out.
 
     Returns:
@@ -263,7 +263,7 @@ def _rewrite(fields: JsonObject, rules: _Rules, notes: list[str]) -> Edit:
         raise _RefusedEditError(f"rewrite {fault}") from fault
     if not blocks:
         raise _RefusedEditError("rewrite without a text")
-    if long := [block for block in blocks if len(block.split()) > rules.max_words]:
+    if rules.max_words is not None and (long := [block for block in blocks if len(block.split()) > rules.max_words]):
         raise _RefusedEditError(f"rewrite with a block of {len(long[0].split())} words, more than {rules.max_words}: {quote(long[0])}")
     return Rewrite(blocks, _evidence(fields))
 
@@ -280,7 +280,7 @@ def _principle(fields: JsonObject, op: OpName, rules: _Rules) -> str:
         raise _RefusedEditError(f"{op} {fault}") from fault
     if not principle:
         raise _RefusedEditError(f"{op} without a principle")
-    if (words := len(principle.split())) > rules.max_words:
+    if rules.max_words is not None and (words := len(principle.split())) > rules.max_words:
         raise _RefusedEditError(f"{op} with a principle of {words} words, more than {rules.max_words}: {quote(principle)}")
     return principle
 

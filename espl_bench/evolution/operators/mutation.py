@@ -29,6 +29,7 @@ from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Birth, Child, EditLimits, Evidence
 from espl_bench.evolution.rating import mutation_child
 from espl_bench.prompts.dialect import TemplateName
+from espl_bench.prompts.principle_text import quote
 from espl_bench.types import Outcome, Problem, Rejected, SystemPrompt, Trajectory, TrajectoryGroup
 
 
@@ -48,8 +49,8 @@ class Mutation:
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
         """Return one child of the best prompt, or why there is none. Draws no random numbers."""
-        birth = Birth(self.name, (view.best,), view.step)
-        return [await mutate(birth, view.groups_of(view.best), editor, limits)]
+        best, groups_P = (view.best, view.groups_of(view.best)) if limits.rules.reflect_on == "prompt" else view.best_slot()
+        return [await mutate(Birth(self.name, (best,), view.step), groups_P, editor, limits)]
 
     def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
         """Count a summary of each attempt, a critique of each problem, and one aggregation."""
@@ -62,12 +63,13 @@ MUTATION: Final = Mutation()
 async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
     """Write one child of a single parent from its own groups, or return why there is none."""
     [parent] = birth.parents
+    always = limits.rules.aggregation == "always"
     cases = contrasts(groups_P, limits.attempts)
-    if not cases:
+    if not cases and not always:
         return birth.rejected("no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
-    views = await _summarise(cases, editor)
+    views = await _summarise(parent, cases, editor, limits)
     critiques, broken = await _criticise(parent, cases, views, editor, limits)
-    if not any(critique.edits for critique in critiques):
+    if not always and not any(critique.edits for critique in critiques):
         return birth.rejected("unparseable" if broken else "no_edits", "; ".join(broken)[:300])
     return await _aggregate(birth, critiques, editor, limits)
 
@@ -92,9 +94,17 @@ def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[
     return cases
 
 
-async def _summarise(cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor) -> list[tuple[AttemptView, ...]]:
+async def _summarise(
+    parent: SystemPrompt, cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor, limits: EditLimits
+) -> list[tuple[AttemptView, ...]]:
     """Run stage 1, all rollouts of all cases in one call."""
-    contexts = [summary_context(problem, transcript(rollout)) for problem, rollouts in cases for rollout in rollouts]
+    shows = limits.rules.summary_shows
+    principles = None if shows == "attempt" else parent.principles
+    contexts = [
+        summary_context(problem, transcript(rollout), principles, rollout.outcome is Outcome.CORRECT if shows == "verdict" else None)
+        for problem, rollouts in cases
+        for rollout in rollouts
+    ]
     texts = iter(await editor.write(TemplateName.SUMMARY, contexts))
     return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
 
@@ -129,16 +139,29 @@ async def _aggregate(birth: Birth, critiques: Sequence[Critique], editor: Editor
     [text] = await editor.write(TemplateName.AGGREGATE, [aggregate_context(parent.principles, added, changes, limits)])
     candidates = (*parent.principles, *(proposal.principle for proposal in added))
     try:
-        final = limits.parse(text, limits.edits.aggregate, candidates)
+        final = limits.parse(text, limits.edits.aggregate, candidates, aggregates=True).edits
+        unread: tuple[Evidence, ...] = ()
     except UnparseableEditsError as error:
-        return birth.rejected("unparseable", f"aggregation: {error}")
+        if limits.rules.unreadable_aggregation == "reject":
+            return birth.rejected("unparseable", f"aggregation: {error}")
+        final, unread = (), (Evidence("keep", (), "", "aggregation", f"unreadable: {error}"),)
+    left = apply_edits(candidates, final).principles
+    overlong = limits.overlong(left, parent.principles)
+    principles = tuple(text for text in left if text not in overlong)
+    if overlong and principles == parent.principles:
+        return birth.rejected("too_long", f"the aggregation left {_longer(overlong[0], limits)}: {quote(overlong[0])}")
     evidence = (
         *(Evidence.of(edit, critique.problem.id) for critique in critiques for edit in critique.edits),
-        *(Evidence.of(edit, "aggregation") for edit in final.edits),
+        *(Evidence.of(edit, "aggregation") for edit in final),
+        *unread,
+        *(Evidence("remove", (candidates.index(text),), text, "word limit", _longer(text, limits)) for text in overlong),
     )
-    principles = apply_edits(candidates, final.edits).principles
     rating = mutation_child(parent.rating, limits.sigma_growth)
     return birth.child(principles, rating, evidence, limits, unchanged="the aggregation left the parent's principles as they were")
+
+
+def _longer(text: str, limits: EditLimits) -> str:
+    return f"an addition of {len(text.split())} words, more than {limits.max_words}"
 
 
 def count_votes(principles: Sequence[str], critiques: Sequence[Critique]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:

@@ -1,5 +1,7 @@
 """The operator protocol: an operator looks at one step of the whole population and proposes children, as mutation and crossover do."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,6 +36,27 @@ class StepView:
     def groups_of(self, prompt: SystemPrompt) -> tuple[TrajectoryGroup, ...]:
         """Return one prompt's own groups."""
         return tuple(group for group in self.groups_KP if group.prompt_id == prompt.id)
+
+    def best_slot(self) -> tuple[SystemPrompt, tuple[TrajectoryGroup, ...]]:
+        """Return the groups of the place with the highest mean reward, and their prompt; of equals, of the better prompt, the first.
+
+        A prompt that fills several places of a step has as many slots; `best` pools their rollouts.
+        """
+        slots: dict[tuple[int, int], list[TrajectoryGroup]] = {}
+        seen: Counter[tuple[int, str]] = Counter()
+        for group in self.groups_KP:
+            key = group.prompt_id, group.problem.id
+            slots.setdefault((group.prompt_id, seen[key]), []).append(group)
+            seen[key] += 1
+        ranks = {prompt.id: rank for rank, prompt in enumerate(self.ranked)}
+        best = min((slot for slot in slots if slot[0] in ranks), key=lambda slot: (-_mean(slots[slot]), ranks[slot[0]], slot[1]))
+        return self.ranked[ranks[best[0]]], tuple(slots[best])
+
+
+def _mean(groups: Sequence[TrajectoryGroup]) -> float:
+    """Return the mean reward of the graded rollouts; minus infinity if there are none."""
+    rewards = [reward for group in groups for reward in group.graded_rewards]
+    return sum(rewards) / len(rewards) if rewards else -math.inf
 
 
 class Operator(Protocol):

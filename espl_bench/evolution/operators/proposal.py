@@ -2,11 +2,37 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from espl_bench.evolution.operators.edits import Edit, Merge, Modify, ParsedEdits, Remove, parse_edits
 from espl_bench.prompts.forms import FORMS, Form, PromptForm
 from espl_bench.prompts.principle_text import OpName
 from espl_bench.types import Lineage, Rating, Rejected, SystemPrompt
+
+Aggregation = Literal["proposed", "always"]
+UnreadableAggregation = Literal["reject", "keep_additions"]
+UnchangedChild = Literal["reject", "admit"]
+WordLimit = Literal["aggregation", "every_edit", "nowhere"]
+ReflectOn = Literal["prompt", "slot"]
+SummaryShows = Literal["attempt", "principles", "verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReflectionRules:
+    """How a reflection is made where the paper and its reference code leave a choice. The reference code's choices are the last ones."""
+
+    aggregation: Aggregation = "proposed"
+    """Whether proposals are aggregated only if there are any, or in every iteration."""
+    unreadable_aggregation: UnreadableAggregation = "reject"
+    """Whether an aggregation that cannot be read makes no child, or one of the parent and the proposed additions."""
+    unchanged_child: UnchangedChild = "reject"
+    """Whether a child that says what its first parent says is refused, or joins the population. One that says nothing never joins."""
+    word_limit: WordLimit = "aggregation"
+    """Where `EditLimits.max_words` is enforced rather than only asked for: on what an aggregation leaves, on every edit, or nowhere."""
+    reflect_on: ReflectOn = "prompt"
+    """Whether a mutation reflects on all rollouts of the best prompt, or on those of the best of its places in the step."""
+    summary_shows: SummaryShows = "attempt"
+    """What a summary is written from: the attempt alone, also the prompt's principles, or also its grade and the correct answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +42,7 @@ class EditLimits:
     max_edits: int = 2
     """Edits that one problem's critique may propose (K_ops)."""
     max_words: int = 32
-    """Words of a principle; a longer one is refused, never truncated."""
+    """Words of a principle; where that is enforced (`ReflectionRules.word_limit`) a longer one is refused, never truncated."""
     attempts: int = 5
     """Rollouts of one problem that a critique sees."""
     sigma_growth: float = 1.0
@@ -26,15 +52,33 @@ class EditLimits:
     """Words of a whole prompt; a longer child is refused, never truncated. None: no limit."""
     crossover_prob: float = 1.0
     """Probability that a step has a crossover."""
+    rules: ReflectionRules = ReflectionRules()
 
     @property
     def edits(self) -> Form:
         """Return the edits that a prompt of this form allows."""
         return FORMS[self.form]
 
-    def parse(self, text: str, allowed: Collection[OpName], principles: Sequence[str], most: int | None = None) -> ParsedEdits:
-        """Read an editor's edits of `principles`, at most `most`, within these bounds. Raises UnparseableEditsError."""
-        return parse_edits(text, allowed, principles, most, self.max_words, self.edits.clean)
+    def parse(
+        self, text: str, allowed: Collection[OpName], principles: Sequence[str], most: int | None = None, *, aggregates: bool = False
+    ) -> ParsedEdits:
+        """Read an editor's edits of `principles`, at most `most`, within these bounds. Raises UnparseableEditsError.
+
+        Args:
+            text: the editor's answer.
+            allowed: operations of this stage.
+            principles: what the editor was shown.
+            most: valid edits beyond this many are left out.
+            aggregates: whether this stage aggregates the proposals of others.
+        """
+        enforced = self.rules.word_limit == "every_edit" or (aggregates and self.rules.word_limit == "aggregation")
+        return parse_edits(text, allowed, principles, most, self.max_words if enforced else None, self.edits.clean)
+
+    def overlong(self, principles: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+        """Return the principles that an aggregation may not leave, because they are new and longer than the limit."""
+        if self.rules.word_limit == "nowhere":
+            return ()
+        return tuple(text for text in principles if len(text.split()) > self.max_words and text not in known)
 
     def excess(self, principles: Sequence[str]) -> str | None:
         """Return why a prompt is too long, in one line; None if it is not."""
@@ -104,8 +148,8 @@ class Birth:
     def child(
         self, principles: tuple[str, ...], rating: Rating, evidence: tuple[Evidence, ...], limits: EditLimits, unchanged: str
     ) -> Child | Rejected:
-        """Return the child, or its rejection if it is too long or equals its first parent (detail: `unchanged`)."""
-        if principles == self.parents[0].principles:
+        """Return the child, or its rejection if it is too long, or equals its first parent (detail: `unchanged`) and may not."""
+        if principles == self.parents[0].principles and (limits.rules.unchanged_child == "reject" or not principles):
             return self.rejected("unchanged", unchanged)
         if excess := limits.excess(principles):
             return self.rejected("too_long", excess)
