@@ -3,7 +3,8 @@
 import importlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine
+from espl_bench.engines.engine import Chat, Engine, TemplateChat
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.environment.catalogue import find_environment, make_environment
+from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.learning.loss_spec import LossSpec
@@ -27,11 +29,13 @@ from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.rollout import RolloutSpec
+from espl_bench.runs.binding import Binding
+from espl_bench.runs.collect_binding import RunParts, collect_binding
 from espl_bench.runs.run_dir import DATA_FACTS, GIVEN_FACTS, IDENTITY
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
-from espl_bench.utils.hashing import fingerprint
+from espl_bench.utils.hashing import HUB_COMMIT, fingerprint
 
 UNBOUNDED = Budget()
 
@@ -65,6 +69,42 @@ class GivenObjects:
 NOTHING_GIVEN = GivenObjects()
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where a run's model and files are now, if not where its configuration says."""
+
+    model: Path | None = None
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By option of the environment."""
+
+    def applied(self, config: RunConfig) -> RunConfig:
+        """Return the configuration with the present places.
+
+        Raises UsageError for a place that does not exist, or an option that names no file.
+        """
+        for name, path in self.files.items():
+            if not isinstance(config.env_options.get(name), str):
+                named = ", ".join(name for name, value in config.env_options.items() if isinstance(value, str)) or "none"
+                raise UsageError(f"the run's environment has no option '{name}' that names a file; it has: {named}")
+            if not Path(path).exists():
+                raise UsageError(f"{path} does not exist; name the place that the run's {name} has moved to")
+        config = config.model_copy(update={"env_options": {**config.env_options, **self.files}})
+        if self.model is None:
+            return config
+        if not self.model.is_dir():
+            raise UsageError(f"{self.model} is no folder; name the one that {config.model} was moved or copied to")
+        editor = config.editor.model_copy(update={"model": str(self.model)}) if config.editor.model == config.model else config.editor
+        return config.model_copy(update={"model": str(self.model), "editor": editor})
+
+    def is_there(self, config: RunConfig, bound: Binding) -> bool:
+        """Return False if the folder that the run's model came from is gone, and no other place is given."""
+        was_folder = bool(bound.model) and HUB_COMMIT not in bound.model
+        return self.model is not None or not was_folder or Path(config.model).is_dir()
+
+
+NOT_MOVED = Moved()
+
+
 def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
@@ -78,10 +118,18 @@ def environment_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Te
 
     Raises UsageError if it cannot be made.
     """
+    return find_control(config.control).environment(_untouched(config, spec), config.seed)
+
+
+def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> DataIdentity:
+    """Return the identity of a run's data: of the items as they are without a control. Raises as `environment_of`."""
+    return DataIdentity.of(_untouched(config, spec))
+
+
+def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
     if spec is not None and spec.name != config.env:
         raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
-    env = make_environment(spec or find_environment(config.env), config.env_options)
-    return find_control(config.control).environment(env, config.seed)
+    return make_environment(spec or find_environment(config.env), config.env_options)
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -180,8 +228,25 @@ def _extra(name: str) -> Generator[None]:
         raise UsageError(f"engine {name} needs {error.name}; install it with: pip install 'espl-bench[{name}]'") from error
 
 
-def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
-    """Open everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
+def open_run(
+    config: RunConfig,
+    budget: Budget = UNBOUNDED,
+    given: GivenObjects = NOTHING_GIVEN,
+    moved: Moved = NOT_MOVED,
+    started: datetime | None = None,
+) -> RunContext:
+    """Open everything a run needs that is not given.
+
+    Args:
+        config: every choice, as the run was started with.
+        budget: limit on spending.
+        given: objects in place of those that the configuration names.
+        moved: present places of model and files.
+        started: when the run was started, which is the time that chat templates read; None: now.
+
+    Raises EsplError in one line for what cannot be used.
+    """
+    recorded, config = config, moved.applied(config)
     check_names(config)
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
@@ -195,7 +260,10 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
+    policy_chat, editor_chat = (_dated(each.chat, started or datetime.now(UTC)) for each in (engine, editor))
+    identity = data_identity_of(config, given.env)
+    wording = Dialect.load(config.prompts.dialect)
+    dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = RolloutSpec(
         make_env=lambda: environment_of(config, given.env),
         dialect=dialect,
@@ -212,7 +280,30 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
         continuous=engine.batches_continuously,
     )
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
-    return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
+    chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
+    return RunContext(
+        config=recorded,
+        env=env,
+        control=control,
+        spec=spec,
+        engine=engine,
+        editor=editor,
+        editor_chat=editor_chat,
+        clients=clients,
+        ledger=Ledger(),
+        loss=loss_spec(config),
+        limits=config.limits,
+        data_identity=identity.compared,
+        binding=collect_binding(recorded, config, RunParts(given.env or find_environment(config.env), env, identity, wording, chats)),
+    )
+
+
+def _dated(chat: Chat, started: datetime) -> Chat:
+    """Return a chat whose template reads the time of the run's start, if it is rendered here."""
+    if not isinstance(chat, TemplateChat):
+        return chat
+    dated: Chat = chat.dated(started)
+    return dated
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
@@ -238,10 +329,9 @@ def _source_fact(source: ModelSource) -> dict[str, Any]:
     return {"engine": source.engine, "model": source.model, **place}
 
 
-def data_facts(env: TextEnv) -> dict[str, Any]:
-    """Return the facts for provenance about an environment's data; empty if it generates its items itself."""
-    identity = dict(env.data_identity())
-    return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
+def data_facts(context: RunContext) -> dict[str, Any]:
+    """Return the facts for provenance about a run's data."""
+    return {DATA_FACTS: {**context.env.data_facts(), IDENTITY: dict(context.data_identity)}}
 
 
 def loss_spec(config: RunConfig) -> LossSpec:

@@ -66,7 +66,12 @@ class Summary(BaseModel):
     quotes: tuple[str, ...] = ()
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
-    """Split → hash of its items, as in provenance; empty for an environment that generates its items itself."""
+    """Split → hash of its items, as in provenance; empty for a version that did not hash items that an environment generates."""
+    bound: dict[str, str] = Field(default_factory=dict)
+    """Short hashes of the policy's model, of templates and of the environment, and the version of espl-bench; empty for a version that
+    did not record them."""
+    allowed_changes: tuple[str, ...] = ()
+    """What differed when the run was resumed, and was allowed to, as ``config lr 0.001 -> 0.01 after step 2``."""
 
     @model_validator(mode="before")
     @classmethod
