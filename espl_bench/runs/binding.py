@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from pydantic import Field
 
+from espl_bench.environment.identity import DECLARED
 from espl_bench.errors import UsageError, unknown
 from espl_bench.utils.hashing import SHOWN_HASH
 from espl_bench.utils.validation import FrozenRecord
@@ -142,8 +143,10 @@ class AllowedChange(Change):
 
 def described(changes: Collection[Change]) -> str:
     """Describe changes by part: ``with another configuration: lr 0.001 -> 1e-05; on other data: test 3fa2… -> 77b1…``."""
-    parts = dict.fromkeys(change.what for change in changes)
-    return "; ".join(f"{PHRASES[what]}: {', '.join(str(change) for change in changes if change.what is what)}" for what in parts)
+    said_twice = {f"{DECLARED}{change.name}" for change in changes}
+    shown = [change for change in changes if change.name not in said_twice]
+    parts = dict.fromkeys(change.what for change in shown)
+    return "; ".join(f"{PHRASES[what]}: {', '.join(str(change) for change in shown if change.what is what)}" for what in parts)
 
 
 def parse_allowed(names: Collection[str]) -> frozenset[What]:

@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
+LATER = frozenset({"bound", "allowed_changes"})
+"""Fields that not every version of the schema wrote."""
 
 
 class CurvePoint(FrozenRecord):
@@ -80,6 +91,11 @@ class Summary(BaseModel):
         return (
             {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
         )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later fields that say nothing, so that an earlier file is written as it was read."""
+        return {name: value for name, value in handler(self).items() if value or name not in LATER}
 
     @computed_field
     @property
