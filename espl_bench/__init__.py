@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.runs.log_rows import MetricsRow as MetricsRow
     from espl_bench.runs.log_rows import read_evaluations as read_evaluations
     from espl_bench.runs.log_rows import read_metrics as read_metrics
+    from espl_bench.runs.moved import Moved as Moved
     from espl_bench.runs.rollout_rows import RolloutRow as RolloutRow
     from espl_bench.runs.run_dir import Log as Log
     from espl_bench.runs.run_dir import RunDir as RunDir
@@ -153,6 +154,7 @@ else:
         "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
         "runner": ("resume", "run"),
         "runs.log_rows": ("EvaluationRow", "MetricsRow", "read_evaluations", "read_metrics"),
+        "runs.moved": ("Moved",),
         "runs.rollout_rows": ("RolloutRow",),
         "runs.run_dir": ("Log", "RunDir"),
         "runs.summary": ("Summary", "read_summary"),

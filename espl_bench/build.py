@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,13 +29,13 @@ from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.rollout import RolloutSpec
-from espl_bench.runs.binding import Binding
 from espl_bench.runs.collect_binding import RunParts, collect_binding
-from espl_bench.runs.run_dir import DATA_FACTS, GIVEN_FACTS, IDENTITY
+from espl_bench.runs.moved import NOT_MOVED, Moved
+from espl_bench.runs.provenance_file import DATA_FACTS, GIVEN_FACTS, IDENTITY
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
-from espl_bench.utils.hashing import HUB_COMMIT, fingerprint
+from espl_bench.utils.hashing import fingerprint
 
 UNBOUNDED = Budget()
 
@@ -67,42 +67,6 @@ class GivenObjects:
 
 
 NOTHING_GIVEN = GivenObjects()
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Where a run's model and files are now, if not where its configuration says."""
-
-    model: Path | None = None
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By option of the environment."""
-
-    def applied(self, config: RunConfig) -> RunConfig:
-        """Return the configuration with the present places.
-
-        Raises UsageError for a place that does not exist, or an option that names no file.
-        """
-        for name, path in self.files.items():
-            if not isinstance(config.env_options.get(name), str):
-                named = ", ".join(name for name, value in config.env_options.items() if isinstance(value, str)) or "none"
-                raise UsageError(f"the run's environment has no option '{name}' that names a file; it has: {named}")
-            if not Path(path).exists():
-                raise UsageError(f"{path} does not exist; name the place that the run's {name} has moved to")
-        config = config.model_copy(update={"env_options": {**config.env_options, **self.files}})
-        if self.model is None:
-            return config
-        if not self.model.is_dir():
-            raise UsageError(f"{self.model} is no folder; name the one that {config.model} was moved or copied to")
-        editor = config.editor.model_copy(update={"model": str(self.model)}) if config.editor.model == config.model else config.editor
-        return config.model_copy(update={"model": str(self.model), "editor": editor})
-
-    def is_there(self, config: RunConfig, bound: Binding) -> bool:
-        """Return False if the folder that the run's model came from is gone, and no other place is given."""
-        was_folder = bool(bound.model) and HUB_COMMIT not in bound.model
-        return self.model is not None or not was_folder or Path(config.model).is_dir()
-
-
-NOT_MOVED = Moved()
 
 
 def _class_name(value: object) -> str:
@@ -281,6 +245,7 @@ def open_run(
     )
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
+    parts = RunParts(given.env or find_environment(config.env), env, identity, wording, chats, loads_model=given.engine is None)
     return RunContext(
         config=recorded,
         env=env,
@@ -294,7 +259,7 @@ def open_run(
         loss=loss_spec(config),
         limits=config.limits,
         data_identity=identity.compared,
-        binding=collect_binding(recorded, config, RunParts(given.env or find_environment(config.env), env, identity, wording, chats)),
+        binding=collect_binding(recorded, config, parts),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
-from espl_bench.build import NOT_MOVED, UNBOUNDED, GivenObjects, Moved, data_facts, open_run, source_facts
+from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.config.version_1 import first_form
 from espl_bench.engines.engine import Engine
@@ -30,8 +30,10 @@ from espl_bench.runs.binding import EDITORS, UNOPENED, Binding, Change, What, pa
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.collect_binding import collect_unopened
 from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
+from espl_bench.runs.moved import NOT_MOVED, Moved
 from espl_bench.runs.provenance import collect
-from espl_bench.runs.run_dir import BINDING, GIVEN_FACTS, RunDir
+from espl_bench.runs.provenance_file import BINDING, GIVEN_FACTS
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 from espl_bench.utils.event_loop import run_to_end
@@ -138,10 +140,11 @@ def _same_run(
 ) -> RunContext:
     """Open a run as it was at a commit, and bind it anew. Raises UsageError for a difference that is not allowed."""
     config, known = run_dir.config(), run_dir.known_binding(commit)
-    if not moved.is_there(config, known.binding):
+    loads_model = given.engine is None
+    if loads_model and not moved.is_there(config, known.binding):
         raise UsageError(f"the model folder {config.model} is not there any more; name its place: {_command(run_dir.path)} --model PATH")
-    _refuse(run_dir, known.changes(collect_unopened(config, moved.applied(config)), UNOPENED), allowed)
-    context = open_run(config, budget, given, moved, run_dir.started())
+    _refuse(run_dir, known.changes(collect_unopened(config, moved.applied(config), loads_model), UNOPENED), allowed)
+    context = open_run(config, budget, given, moved, run_dir.provenance.started())
     changes = known.changes(context.binding)
     _refuse(run_dir, changes, allowed)
     run_dir.allow(changes, None if commit is None else commit.step)
@@ -255,7 +258,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
         data_identity=dict(context.data_identity),
         bound=_bound(context.binding),
-        allowed_changes=tuple(str(change) for change in run_dir.allowed_changes()),
+        allowed_changes=tuple(str(change) for change in run_dir.provenance.allowed_changes()),
     )
 
 

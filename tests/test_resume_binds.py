@@ -19,7 +19,7 @@ from transformers.utils import chat_template_utils
 
 import espl_bench
 from espl_bench import runner
-from espl_bench.build import GivenObjects, Moved, open_run
+from espl_bench.build import GivenObjects, open_run
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.environment.text_env import EnvironmentSpec
@@ -27,6 +27,7 @@ from espl_bench.errors import UsageError
 from espl_bench.leaderboard.notes import notes_of
 from espl_bench.prompts.dialect import COMPACT
 from espl_bench.runs.checkpoints import newest
+from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Message
 
@@ -129,9 +130,9 @@ def test_what_was_allowed_once_is_not_asked_again_from_the_same_commit(tmp_path:
     lr(folder, monkeypatch)
     with pytest.raises(PulledError):
         runner.resume(folder, reporter=PullsThePlug(3), engine=ScriptedEngine(), allow_changed=["config"])
-    assert [each.name for each in RunDir.open(folder).allowed_changes()] == ["lr"]
+    assert [each.name for each in RunDir.open(folder).provenance.allowed_changes()] == ["lr"]
     resumed(folder)
-    assert len(RunDir.open(folder).allowed_changes()) == 1
+    assert len(RunDir.open(folder).provenance.allowed_changes()) == 1
     edit_config(folder, optimisation={"lr": 0.7})
     with pytest.raises(UsageError, match=r"lr 0\.5 -> 0\.7"):
         resumed(folder)
@@ -156,7 +157,7 @@ def test_choices_that_change_no_number_may_differ(tmp_path: Path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint_every": 1, "stuck_after": 5.0}))
     resumed(tmp_path / "run")
     check_same_rollouts(tmp_path / "run", tmp_path / "unbroken")
-    assert not RunDir.open(tmp_path / "run").allowed_changes()
+    assert not RunDir.open(tmp_path / "run").provenance.allowed_changes()
 
 
 def test_more_steps_can_be_allowed(tmp_path: Path):
@@ -286,7 +287,7 @@ def test_items_that_changed_before_a_resume_are_refused(documented: EnvironmentS
     with pytest.raises(UsageError, match=r"was started on other data: test [0-9a-f]{12} -> [0-9a-f]{12}; .*--allow-changed items$"):
         runner.resume(folder, engine=SaysTwo(), env=documented)
     runner.resume(folder, engine=SaysTwo(), env=documented, allow_changed=["items"])
-    assert [each.what for each in RunDir.open(folder).allowed_changes()] == ["items"]
+    assert [each.what for each in RunDir.open(folder).provenance.allowed_changes()] == ["items"]
 
 
 def test_a_grader_that_changed_is_refused(documented: EnvironmentSpec, tmp_path: Path):
@@ -357,7 +358,7 @@ def test_resumed_on_another_day_it_renders_the_ids_of_its_own(tmp_path: Path, mo
         runner.run(make_scripted_config("rl_only", **SHAPE), folder, reporter=PullsThePlug(3), engine=first)
     monkeypatch.setattr(chat_template_utils, "datetime", Tomorrow)
     runner.resume(folder, engine=later)
-    started = RunDir.open(folder).started()
+    started = RunDir.open(folder).provenance.started()
     assert started is not None and days(first) == days(later) == {f"{started:%d%m}"}
 
 

@@ -169,7 +169,7 @@ async def measure(
     if missing:
         config = _with_model(run, model)
         given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
-        context = open_run(config, given=given, started=run.started())
+        context = open_run(config, given=given, started=run.provenance.started())
         try:
             changes = run.known_binding(commit).changes(context.binding, (What.MODEL, What.ITEMS, What.TEMPLATES))
             refuse(run.path, changes, "bring that back: its cells must be measured as its test was")

@@ -139,7 +139,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
 
 def _compare_config(verification: Verification, config: RunConfig) -> None:
     """Compare the configuration with the one that the run was made with, as far as provenance has it."""
-    bound = verification.run_dir.present_binding()
+    bound = verification.run_dir.provenance.present_binding()
     if bound is not None:
         for change in bound.changes(Binding(config=bound_choices(config)), (What.CONFIG,)):
             verification.compare(CONFIG, change.name, change.old, change.new)

@@ -43,6 +43,8 @@ class RunParts:
     dialect: Dialect
     chats: Mapping[ModelRole, Chat]
     """The policy's, and that of a separate editor."""
+    loads_model: bool
+    """False: an engine was given, and the model's name is only recorded."""
 
 
 def collect_binding(recorded: RunConfig, placed: RunConfig, parts: RunParts) -> Binding:
@@ -53,7 +55,7 @@ def collect_binding(recorded: RunConfig, placed: RunConfig, parts: RunParts) -> 
         placed: the same with the present places of model and files.
         parts: what was opened.
     """
-    return collect_unopened(recorded, placed).model_copy(
+    return collect_unopened(recorded, placed, parts.loads_model).model_copy(
         update={
             "environment": environment_identity(parts.spec),
             "items": parts.identity.every,
@@ -62,9 +64,9 @@ def collect_binding(recorded: RunConfig, placed: RunConfig, parts: RunParts) -> 
     )
 
 
-def collect_unopened(recorded: RunConfig, placed: RunConfig) -> Binding:
+def collect_unopened(recorded: RunConfig, placed: RunConfig, loads_model: bool) -> Binding:
     """Describe as much of a run as is known before anything is opened: configuration, version and models."""
-    return Binding(config=bound_choices(recorded), version=_version(recorded), model=_models(placed))
+    return Binding(config=bound_choices(recorded), version=_version(recorded), model=_models(placed) if loads_model else {})
 
 
 def bound_choices(config: RunConfig) -> dict[str, object]:

@@ -13,49 +13,35 @@ those of an evaluation of it, which comes after its commit. A run killed at any 
 everything written since.
 """
 
-import json
 import os
 import re
 import shlex
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError
 
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
-from espl_bench.environment.identity import DECLARED
 from espl_bench.errors import RunDirError
 from espl_bench.runs import checkpoints, format_versions, lock, logs
-from espl_bench.runs.binding import AllowedChange, Binding, Change, KnownBinding, leaves, refuse
+from espl_bench.runs.binding import Binding, Change, KnownBinding, leaves, refuse
 from espl_bench.runs.checkpoints import Checkpoint, Save
 from espl_bench.runs.logs import Log
+from espl_bench.runs.provenance_file import ProvenanceFile
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, jsonl
-from espl_bench.utils.validation import FrozenRecord, first_fault
 
 __all__ = ["Checkpoint", "Log", "RunDir"]
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
-DATA_FACTS = "data"
-"""Key in provenance's facts for an environment's data."""
-IDENTITY = "identity"
-"""Key in the data facts: split → hash."""
-GIVEN_FACTS = "given"
-"""Key in provenance's facts for the objects that a run was started with from Python."""
-BINDING = "binding"
-"""Key in provenance for what the run's numbers depend on, at its start."""
-ALLOWED = "allowed_changes"
-"""Key in provenance for what differed when the run was resumed, and was allowed to."""
 
 TRAINING = "step"
 """Prefix of the file names of training rollouts; those of an evaluation have its split."""
@@ -66,7 +52,6 @@ RolloutKind = Split | Literal["trial"] | None
 KINDS: Final[tuple[RolloutKind, ...]] = (None, *Split, TRIAL)
 
 Row = TypeVar("Row")
-Record = TypeVar("Record", bound=FrozenRecord)
 
 
 class RunDir:
@@ -127,30 +112,20 @@ class RunDir:
         Args:
             identity: as returned by `DataIdentity.compared`.
         """
-        recorded = self._recorded_data()
+        recorded = self.provenance.data_identity()
         if not recorded:  # by a version that did not hash generated items
             return
         changes = Binding(items=recorded).changes(Binding(items=dict(identity)))
         refuse(self.path, changes, "bring the recorded data back, or start a new run with another --out")
 
-    def _recorded_data(self) -> dict[str, str]:
-        return dict(self.facts().get(DATA_FACTS, {}).get(IDENTITY, {}))
+    @property
+    def provenance(self) -> ProvenanceFile:
+        """Return the file that says what the run was started with."""
+        return ProvenanceFile(self.path / PROVENANCE)
 
     def facts(self) -> Mapping[str, Any]:
         """Read the facts about data, models and objects in provenance. Raises RunDirError if the file is damaged."""
-        return self._provenance().get("facts", {})
-
-    def started(self) -> datetime | None:
-        """Return when the run was started; None if it is not recorded. Raises RunDirError if provenance is damaged."""
-        recorded = self._provenance().get("started_utc")
-        return None if recorded is None else datetime.fromisoformat(recorded)
-
-    def _provenance(self) -> dict[str, Any]:
-        path = self.path / PROVENANCE
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
+        return self.provenance.facts()
 
     def bind(self, binding: Binding) -> None:
         """Set what later commits are bound to."""
@@ -164,45 +139,14 @@ class RunDir:
 
         Raises RunDirError if provenance is damaged.
         """
-        first = self._first_binding()
-        bound = first if commit is None else commit.binding
-        here = [change for change in self.allowed_changes() if change.step == (None if commit is None else commit.step)]
-        if bound is not None:
-            return KnownBinding(bound.after(here))
-        models: Mapping[str, Any] = self._provenance().get("model", {}).get("fingerprint") or {}
-        items = {f"{DECLARED}{name}": hashed for name, hashed in self._recorded_data().items()}
-        return KnownBinding(Binding(model=models.get("files", {}), items=items).after(here), complete=False)
-
-    def present_binding(self) -> Binding | None:
-        """Return what the run is bound to after every allowed change; None for a run older than bindings."""
-        first = self._first_binding()
-        return None if first is None else first.after(self.allowed_changes())
-
-    def _first_binding(self) -> Binding | None:
-        recorded = self._provenance().get(BINDING)
-        return None if recorded is None else self._read(Binding, recorded)
-
-    def allowed_changes(self) -> tuple[AllowedChange, ...]:
-        """Return what a resume was told to accept, in order. Raises RunDirError if provenance is damaged."""
-        return tuple(self._read(AllowedChange, each) for each in self._provenance().get(ALLOWED, []))
-
-    def _read(self, record: type[Record], value: object) -> Record:
-        try:
-            return record.model_validate(value)
-        except ValidationError as error:
-            path = self.path / PROVENANCE
-            raise RunDirError(f"{path} is damaged ({first_fault(error)}); restore it from a copy, or start a new run") from error
+        if commit is None:
+            return self.provenance.known_binding(None, self.provenance.first_binding())
+        return self.provenance.known_binding(commit.step, commit.binding)
 
     def allow(self, changes: Iterable[Change], step: int | None) -> None:
         """Record changes that the run goes on with from a commit, or from its start."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        added = [AllowedChange(**change.model_dump(), step=step, utc=now).model_dump(mode="json") for change in changes]
-        if not added:
-            return
-        provenance = self._provenance()
-        path = self.path / PROVENANCE
-        with self._writing(path):
-            atomic_io.write_atomic(path, [atomic_io.indented({**provenance, ALLOWED: [*provenance.get(ALLOWED, []), *added]})])
+        with self._writing(self.provenance.path):
+            self.provenance.allow(changes, step)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out. Raises RunDirError naming the process that is already writing."""

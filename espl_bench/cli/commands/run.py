@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from espl_bench.accounting.cost_tracker import Budget, Price
-from espl_bench.build import Moved, environment_of
+from espl_bench.build import environment_of
 from espl_bench.cli.console import err_console, facts_grid, out_console
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
@@ -30,6 +30,7 @@ from espl_bench.monitoring.reporter import Reporter
 from espl_bench.monitoring.tracking import tracked
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.outcomes import warnings_of
+from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
