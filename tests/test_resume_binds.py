@@ -107,6 +107,25 @@ def test_a_difference_is_refused_in_one_line_and_nothing_is_touched(
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_run_killed_before_its_first_commit_is_bound_by_its_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "run"
+    broken(folder, 1)
+    shutil.rmtree(folder / "checkpoints" / "step_000000")
+    lr(folder, monkeypatch)
+    with pytest.raises(UsageError, match=r"lr 0\.1 -> 0\.5"):
+        resumed(folder)
+    resumed(folder, "config")
+    assert RunDir.open(folder).summary().allowed_changes == ("config lr 0.1 -> 0.5 before step 1",)
+
+
+def test_an_engine_that_is_given_takes_the_place_of_the_model(tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    broken(tmp_path / "run", model=str(tmp_path / "model"))
+    shutil.rmtree(tmp_path / "model")
+    resumed(tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_allowed_difference_goes_on_and_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     edit, part, _ = CHANGES[name]
