@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.runs.log_rows import MetricsRow as MetricsRow
     from espl_bench.runs.log_rows import read_evaluations as read_evaluations
     from espl_bench.runs.log_rows import read_metrics as read_metrics
+    from espl_bench.runs.moved import Moved as Moved
     from espl_bench.runs.rollout_rows import RolloutRow as RolloutRow
     from espl_bench.runs.run_dir import Log as Log
     from espl_bench.runs.run_dir import RunDir as RunDir
@@ -120,13 +121,13 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.utils.stop_signal import StopSignal as StopSignal
 else:
     _PUBLIC = {
-        "accounting.budget": ("Budget",),
+        "accounting.cost_tracker": ("Budget",),
         "build": ("open_engine",),
         "config.resolve": ("resolve",),
         "config.run_config": ("RunConfig",),
         "controls": ("Control",),
         "data.dataset_spec": ("DataSource", "DataSpec"),
-        "engines.protocol": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
+        "engines.engine": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
         "engines.engine_spec": ("EngineSpec",),
         "environment.checker": ("check_environment",),
         "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict"),
@@ -134,8 +135,8 @@ else:
         "evolution.acceptance": ("Acceptance", "Judgement", "Trial"),
         "evolution.history": ("History",),
         "evolution.operators.proposal": ("Birth", "Child", "EditLimits"),
-        "evolution.operators.protocol": ("Operator", "StepView"),
-        "evolution.operators.reflection": ("Editor",),
+        "evolution.operators.operator": ("Operator", "StepView"),
+        "evolution.operators.editor": ("Editor",),
         "evolution.optimizer": ("Harness", "Optimizer"),
         "evolution.population": ("Population",),
         "evolution.schedule": ("Halves", "Progress", "Schedule"),
@@ -153,6 +154,7 @@ else:
         "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
         "runner": ("resume", "run"),
         "runs.log_rows": ("EvaluationRow", "MetricsRow", "read_evaluations", "read_metrics"),
+        "runs.moved": ("Moved",),
         "runs.rollout_rows": ("RolloutRow",),
         "runs.run_dir": ("Log", "RunDir"),
         "runs.summary": ("Summary", "read_summary"),

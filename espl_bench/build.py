@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine
+from espl_bench.engines.engine import Chat, Engine, TemplateChat
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.environment.catalogue import find_environment, make_environment
+from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
@@ -28,7 +30,9 @@ from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.rollout import RolloutSpec
-from espl_bench.runs.run_dir import DATA_FACTS, GIVEN_FACTS, IDENTITY
+from espl_bench.runs.collect_binding import RunParts, collect_binding
+from espl_bench.runs.moved import NOT_MOVED, Moved
+from espl_bench.runs.provenance_file import DATA_FACTS, GIVEN_FACTS, IDENTITY
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
@@ -79,10 +83,18 @@ def environment_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Te
 
     Raises UsageError if it cannot be made.
     """
+    return find_control(config.control).environment(_untouched(config, spec), config.seed)
+
+
+def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> DataIdentity:
+    """Return the identity of a run's data: of the items as they are without a control. Raises as `environment_of`."""
+    return DataIdentity.of(_untouched(config, spec))
+
+
+def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
     if spec is not None and spec.name != config.env:
         raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
-    env = make_environment(spec or find_environment(config.env), config.env_options)
-    return find_control(config.control).environment(env, config.seed)
+    return make_environment(spec or find_environment(config.env), config.env_options)
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -181,8 +193,25 @@ def _extra(name: str) -> Generator[None]:
         raise UsageError(f"engine {name} needs {error.name}; install it with: pip install 'espl-bench[{name}]'") from error
 
 
-def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects = NOTHING_GIVEN) -> RunContext:
-    """Open everything a run needs that is not given. Raises EsplError in one line for what cannot be used."""
+def open_run(
+    config: RunConfig,
+    budget: Budget = UNBOUNDED,
+    given: GivenObjects = NOTHING_GIVEN,
+    moved: Moved = NOT_MOVED,
+    started: datetime | None = None,
+) -> RunContext:
+    """Open everything a run needs that is not given.
+
+    Args:
+        config: every choice, as the run was started with.
+        budget: limit on spending.
+        given: objects in place of those that the configuration names.
+        moved: present places of model and files.
+        started: when the run was started, which is the time that chat templates read; None: now.
+
+    Raises EsplError in one line for what cannot be used.
+    """
+    recorded, config = config, moved.applied(config)
     check_names(config)
     check_correction(config)
     if given.editor is not None and config.editor.model is None:
@@ -197,7 +226,10 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    dialect, chat = with_tools(Dialect.load(config.prompts.dialect), engine.chat, env, config.sampling.tool_format)
+    policy_chat, editor_chat = (_dated(each.chat, started or datetime.now(UTC)) for each in (engine, editor))
+    identity = data_identity_of(config, given.env)
+    wording = Dialect.load(config.prompts.dialect)
+    dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = RolloutSpec(
         make_env=lambda: environment_of(config, given.env),
         dialect=dialect,
@@ -216,7 +248,31 @@ def open_run(config: RunConfig, budget: Budget = UNBOUNDED, given: GivenObjects 
     if config.method.operators:
         require_shown(dialect, config.limits)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
-    return RunContext(config, env, control, spec, engine, editor, clients, Ledger(), loss_spec(config), config.limits)
+    chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
+    parts = RunParts(given.env or find_environment(config.env), env, identity, wording, chats, loads_model=given.engine is None)
+    return RunContext(
+        config=recorded,
+        env=env,
+        control=control,
+        spec=spec,
+        engine=engine,
+        editor=editor,
+        editor_chat=editor_chat,
+        clients=clients,
+        ledger=Ledger(),
+        loss=loss_spec(config),
+        limits=config.limits,
+        data_identity=identity.compared,
+        binding=collect_binding(recorded, config, parts),
+    )
+
+
+def _dated(chat: Chat, started: datetime) -> Chat:
+    """Return a chat whose template reads the time of the run's start, if it is rendered here."""
+    if not isinstance(chat, TemplateChat):
+        return chat
+    dated: Chat = chat.dated(started)
+    return dated
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:
@@ -242,10 +298,9 @@ def _source_fact(source: ModelSource) -> dict[str, Any]:
     return {"engine": source.engine, "model": source.model, **identity}
 
 
-def data_facts(env: TextEnv) -> dict[str, Any]:
-    """Return the facts for provenance about an environment's data; empty if it generates its items itself."""
-    identity = dict(env.data_identity())
-    return {DATA_FACTS: {**env.data_facts(), IDENTITY: identity}} if identity else {}
+def data_facts(context: RunContext) -> dict[str, Any]:
+    """Return the facts for provenance about a run's data."""
+    return {DATA_FACTS: {**context.env.data_facts(), IDENTITY: dict(context.data_identity)}}
 
 
 def loss_spec(config: RunConfig) -> LossSpec:

@@ -21,7 +21,7 @@ from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.accounting.ledger import Ledger, MeteredClient, Purpose, metered_train_step
 from espl_bench.config.run_config import RunConfig
 from espl_bench.controls import Control
-from espl_bench.engines.engine import AdamParams, Engine, SamplingClient
+from espl_bench.engines.engine import AdamParams, Chat, Engine, SamplingClient
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.evolution.acceptance import find_acceptance
 from espl_bench.evolution.operators.editor import Editor
@@ -39,6 +39,7 @@ from espl_bench.rollouts.batches import training_batch, whole_split
 from espl_bench.rollouts.evaluate import Evaluation, evaluate
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.rollouts.watchdog import Watchdog
+from espl_bench.runs.binding import Binding
 from espl_bench.runs.run_dir import TRIAL
 from espl_bench.seeding import rng_for, seed_for
 from espl_bench.types import Lineage, Problem, Rating, Split, SystemPrompt, TrajectoryGroup
@@ -67,10 +68,16 @@ class RunContext:
     engine: Engine
     editor: Engine
     """Same object as `engine` unless the editor is another model."""
+    editor_chat: Chat
+    """The editor's chat format, at the time of the run's start."""
     clients: BudgetedClients
     ledger: Ledger
     loss: LossSpec
     limits: EditLimits
+    data_identity: Mapping[str, str]
+    """Hashes that two runs are compared by, by split."""
+    binding: Binding
+    """What the numbers depend on."""
 
     async def policy(self, purpose: Purpose) -> SamplingClient:
         """Return a client of the current weights, metered."""
@@ -176,7 +183,7 @@ async def learn_words(
     config = context.config
     editor = Editor(
         client=await context.reflecting(),
-        chat=context.editor.chat,
+        chat=context.editor_chat,
         dialect=context.spec.dialect,
         run_seed=config.seed,
         step=state.step,

@@ -4,6 +4,7 @@ A row holds names, which are looked up when a run is opened (`espl_bench.registr
 an acceptance rule, a schedule, a baseline or a normalisation, and a row that uses it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
@@ -14,7 +15,19 @@ from espl_bench.evolution.acceptance import ALWAYS_NAME
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.schedule import TOGETHER
 from espl_bench.learning.advantages import Reduction
-from espl_bench.registry import ACCEPTANCES, BASELINES, METHODS, NORMALISATIONS, OPERATORS, OPTIMIZERS, SCHEDULES, SELECTORS, find, require
+from espl_bench.registry import (
+    ACCEPTANCES,
+    BASELINES,
+    METHODS,
+    NORMALISATIONS,
+    OPERATORS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SELECTORS,
+    Seam,
+    find,
+    require,
+)
 from espl_bench.types import SystemPrompt
 
 
@@ -89,15 +102,19 @@ class Method:
 
     def require_names(self) -> None:
         """Raise UsageError, with the nearest known name, for a choice that is not registered."""
-        for operator in self.operators:
-            require(OPERATORS, operator)
-        require(SELECTORS, self.selector)
-        require(ACCEPTANCES, self.acceptance)
-        require(SCHEDULES, self.schedule)
-        require(BASELINES, self.baseline)
-        require(NORMALISATIONS, self.normalisation)
+        for seam, name in self.named():
+            require(seam, name)
+
+    def named(self) -> Iterator[tuple[Seam, str]]:
+        """Yield every registered object that the row names, with its kind."""
+        yield from ((OPERATORS, operator) for operator in self.operators)
+        yield SELECTORS, self.selector
+        yield ACCEPTANCES, self.acceptance
+        yield SCHEDULES, self.schedule
+        yield BASELINES, self.baseline
+        yield NORMALISATIONS, self.normalisation
         if self.optimizer is not None:
-            require(OPTIMIZERS, self.optimizer)
+            yield OPTIMIZERS, self.optimizer
 
 
 ESPL = Method(

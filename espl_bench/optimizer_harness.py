@@ -128,7 +128,7 @@ class OptimizerHarness:
         """Return the editor's answer."""
         config, messages = self.context.config, (Message("user", request),)
         asked = SampleRequest(
-            prompt_T=self.context.editor.chat.encode(messages),
+            prompt_T=self.context.editor_chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
             max_tokens=config.editor.max_tokens,
             temperature=config.editor.temperature,

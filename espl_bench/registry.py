@@ -58,6 +58,22 @@ def require(seam: Seam, name: str) -> None:
         raise unknown(seam.noun, name, _points(seam))
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredCode:
+    """The code behind a registered name."""
+
+    module: str
+    package: str
+    """Name and version of the installed package."""
+
+
+def code_of(seam: Seam, name: str) -> RegisteredCode:
+    """Return the code behind a registered name; nothing is imported. Raises UsageError if there is none."""
+    require(seam, name)
+    point = _points(seam)[name]
+    return RegisteredCode(point.module, f"{point.dist.name} {point.dist.version}" if point.dist else "")
+
+
 @cache
 def find(seam: Seam, name: str) -> Any:
     """Return the object registered under a name. Raises UsageError in one line if there is none, or if it cannot be imported."""

@@ -2,9 +2,10 @@
 
 import hashlib
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic_core import to_json
@@ -17,7 +18,7 @@ from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.config.version_1 import first_form
 from espl_bench.engines.engine import Engine
 from espl_bench.environment.text_env import EnvironmentSpec
-from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError
+from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError, UsageError
 from espl_bench.evolution.population import Population
 from espl_bench.loop import LoopState, RunContext, evaluate_split, train
 from espl_bench.monitoring.recorder import RunRecorder
@@ -25,10 +26,14 @@ from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.optimizer_harness import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
+from espl_bench.runs.binding import EDITORS, UNOPENED, Binding, Change, What, parse_allowed, refuse
 from espl_bench.runs.checkpoints import Checkpoint
+from espl_bench.runs.collect_binding import collect_unopened
 from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
+from espl_bench.runs.moved import NOT_MOVED, Moved
 from espl_bench.runs.provenance import collect
-from espl_bench.runs.run_dir import GIVEN_FACTS, RunDir
+from espl_bench.runs.provenance_file import BINDING, GIVEN_FACTS
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 from espl_bench.utils.event_loop import run_to_end
@@ -65,9 +70,12 @@ def run(
     Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
     """
     given = GivenObjects(engine, editor, env)
-    context = open_run(config, budget, given)  # before the folder is made, so that a failure leaves nothing behind
-    facts = data_facts(context.env) | source_facts(config, context.clients.cost_tracker) | given.facts()
-    run_dir = RunDir.create(Path(folder), config, collect(config.model, facts=facts))
+    started = datetime.now(UTC).replace(microsecond=0)
+    context = open_run(config, budget, given, started=started)  # before the folder is made, so that a failure leaves nothing behind
+    facts = data_facts(context) | source_facts(config, context.clients.cost_tracker) | given.facts()
+    provenance = collect(config.model, facts=facts, started=started) | {BINDING: context.binding.model_dump(mode="json")}
+    run_dir = RunDir.create(Path(folder), config, provenance)
+    run_dir.bind(context.binding)
     with run_dir.lock():
         return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
 
@@ -82,8 +90,13 @@ def resume(
     wanted: RunConfig | None = None,
     budget: Budget = UNBOUNDED,
     stop: StopSignal | None = None,
+    allow_changed: Collection[str] = (),
+    moved: Moved = NOT_MOVED,
+    warn: Callable[[str], None] | None = None,
 ) -> Summary:
     """Resume a run where it stopped; the result is the same as that of an uninterrupted run.
+
+    Whatever the run's numbers depend on must be as it was at the commit: configuration, version, model, environment, items, templates.
 
     Args:
         folder: the run's folder.
@@ -95,18 +108,23 @@ def resume(
         wanted: refused (UsageError, the difference named) unless it is the run's own configuration.
         budget: limit for the whole run, earlier parts included.
         stop: as in `run`.
+        allow_changed: parts that may differ (`What`); what does is recorded in provenance, in the summary and in a table's notes.
+        moved: present places of the model and of files, if they have moved. Their contents must be the same.
+        warn: called with one line if a part cannot be compared, because an earlier version did not record it.
 
-    Raises as `run`.
+    Raises as `run`; UsageError, with every difference shown, if something has changed.
     """
+    allowed = parse_allowed(allow_changed)
     run_dir = RunDir.open(Path(folder))
     given = GivenObjects(engine, editor, env)
     if wanted is not None:
         run_dir.refuse_changes(wanted)
     given.refuse_missing(run_dir.facts().get(GIVEN_FACTS, {}))
     with run_dir.lock():
-        context = open_run(run_dir.config(), budget, given)
-        run_dir.refuse_other_data(context.env.data_identity())
         commit = run_dir.last_commit()
+        context = _same_run(run_dir, commit, budget, given, moved, allowed)
+        if warn is not None and (caveat := run_dir.known_binding(commit).caveat):
+            warn(caveat)
         if commit is None:
             run_dir.restart()
             context.clients.resume(run_dir.path, 0, context.ledger.totals())
@@ -115,6 +133,33 @@ def resume(
         context.ledger.restore(commit.ledger)
         context.clients.resume(run_dir.path, commit.step, commit.ledger)
         return _complete(context, commit, RunRecorder(run_dir, context.ledger, reporter or Silent()), given, stop)
+
+
+def _same_run(
+    run_dir: RunDir, commit: Checkpoint | None, budget: Budget, given: GivenObjects, moved: Moved, allowed: Collection[What]
+) -> RunContext:
+    """Open a run as it was at a commit, and bind it anew. Raises UsageError for a difference that is not allowed."""
+    config, known = run_dir.config(), run_dir.known_binding(commit)
+    loads_model = given.engine is None
+    if loads_model and not moved.is_there(config, known.binding):
+        raise UsageError(f"the model folder {config.model} is not there any more; name its place: {_command(run_dir.path)} --model PATH")
+    _refuse(run_dir, known.changes(collect_unopened(config, moved.applied(config), loads_model), UNOPENED), allowed)
+    context = open_run(config, budget, given, moved, run_dir.provenance.started())
+    changes = known.changes(context.binding)
+    _refuse(run_dir, changes, allowed)
+    run_dir.allow(changes, None if commit is None else commit.step)
+    run_dir.bind(context.binding)
+    return context
+
+
+def _refuse(run_dir: RunDir, changes: Collection[Change], allowed: Collection[What]) -> None:
+    refused = [change for change in changes if change.what not in allowed]
+    flags = "".join(f" --allow-changed {what}" for what in dict.fromkeys(change.what for change in refused))
+    refuse(run_dir.path, refused, f"bring that back, or go on and have the change recorded: {_command(run_dir.path)}{flags}")
+
+
+def _command(folder: Path) -> str:
+    return f"espl-bench resume {shlex.quote(str(folder))}"
 
 
 def _begun(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
@@ -155,7 +200,7 @@ async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunR
 @contextmanager
 def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
     """Add how to resume to the error of an endpoint, a budget or an engine that ended a run."""
-    command = f"espl-bench resume {shlex.quote(str(folder))}"
+    command = _command(folder)
     again = f"{'every answer' if answers_kept else 'the last commit'} is kept; continue with: {command}"
     try:
         yield
@@ -193,9 +238,9 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         control=config.control,
         env=config.env,
         env_options=config.env_options,
-        model=model_name(config.model),
+        model=_name(config.model, context.binding),
         engine=config.engine,
-        editor_model=model_name(config.editor.model) if config.editor.model else None,
+        editor_model=_name(config.editor.model, context.binding) if config.editor.model else None,
         seed=config.seed,
         steps=state.step,
         score=test.score,
@@ -211,8 +256,21 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         curve=learning_curve(run_dir, context.clients.cost_tracker),
         shown_prompt=shown,
         quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
-        data_identity=dict(context.env.data_identity()),
+        data_identity=dict(context.data_identity),
+        bound=_bound(context.binding),
+        allowed_changes=tuple(str(change) for change in run_dir.provenance.allowed_changes()),
     )
+
+
+def _name(model: str, binding: Binding) -> str:
+    """Return the display name of a model, also of a folder that is elsewhere by now."""
+    hashed = any(name.removeprefix(EDITORS) == "config.json" for name in binding.model)
+    return Path(model).name if hashed else model_name(model)
+
+
+def _bound(binding: Binding) -> dict[str, str]:
+    digests = {what.value: binding.digest(what) for what in (What.MODEL, What.TEMPLATES, What.ENVIRONMENT)}
+    return {**{name: digest for name, digest in digests.items() if digest}, What.VERSION.value: binding.version["espl_bench"]}
 
 
 def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:

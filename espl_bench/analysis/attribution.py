@@ -29,6 +29,7 @@ from espl_bench.errors import RunDirError, UsageError
 from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
+from espl_bench.runs.binding import What, refuse
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, Split, SystemPrompt
@@ -167,9 +168,11 @@ async def measure(
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
         config = _with_model(run, model)
-        context = open_run(config, given=GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN)
+        given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
+        context = open_run(config, given=given, started=run.provenance.started())
         try:
-            run.refuse_other_data(context.env.data_identity())
+            changes = run.known_binding(commit).changes(context.binding, (What.MODEL, What.ITEMS, What.TEMPLATES))
+            refuse(run.path, changes, "bring that back: its cells must be measured as its test was")
             await context.engine.load(commit.folder)
             for weights, kind in missing:
                 client = await (context.engine.reference() if weights is Weights.BASE else context.engine.current())

@@ -1,8 +1,8 @@
 """Verify a run: replay every stored rollout to the run's own environment, and recompute the run's records from it.
 
 No model is loaded. Verification compares reward and outcome of every rollout; reward, outcomes and tokens of every iteration
-(metrics.jsonl); score and outcomes of every evaluation (evaluations.jsonl); and the result (summary.json). Every difference and
-every invalid line is a `Difference`; nothing is repaired.
+(metrics.jsonl); score and outcomes of every evaluation (evaluations.jsonl); the result (summary.json); and the configuration with the
+one that the run is bound to. Every difference and every invalid line is a `Difference`; nothing is repaired.
 """
 
 import json
@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from espl_bench.build import environment_of
+from espl_bench.build import data_identity_of, environment_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
+from espl_bench.runs.binding import Binding, What
+from espl_bench.runs.collect_binding import bound_choices
 from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
-from espl_bench.runs.run_dir import KINDS, SUMMARY, Log, RolloutKind, RunDir
+from espl_bench.runs.run_dir import CONFIG, KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Problem, Split, StopReason
 from espl_bench.utils.jsonl import InvalidRowError
@@ -111,8 +113,9 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
         RunDirError: a log of the run, its configuration or its summary is damaged.
     """
     examiner = Examiner(run_dir.config())
-    run_dir.refuse_other_data(examiner.env.data_identity())
+    run_dir.refuse_other_data(data_identity_of(examiner.config).compared)
     verification = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
+    _compare_config(verification, examiner.config)
     metrics = {row.step: row for row in read_metrics(run_dir)}
     evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
     stored: set[tuple[int, RolloutKind]] = {(step, kind) for kind in KINDS for step in run_dir.rollout_steps(kind)}
@@ -132,6 +135,14 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     if verification.summary is not None:
         _compare_summary(verification, verification.summary, evaluations, last_test)
     return verification
+
+
+def _compare_config(verification: Verification, config: RunConfig) -> None:
+    """Compare the configuration with the one that the run was made with, as far as provenance has it."""
+    bound = verification.run_dir.provenance.present_binding()
+    if bound is not None:
+        for change in bound.changes(Binding(config=bound_choices(config)), (What.CONFIG,)):
+            verification.compare(CONFIG, change.name, change.old, change.new)
 
 
 def _regrade_file(verification: Verification, examiner: Examiner, step: int, split: RolloutKind) -> list[RegradedRollout] | None:

@@ -91,14 +91,43 @@ def resume(
     max_cost: Annotated[float | None, MAX_COST] = None,
     max_tokens_total: Annotated[int | None, MAX_TOKENS_TOTAL] = None,
     prices: Annotated[str | None, PRICES] = None,
+    allow_changed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-changed",
+            metavar="WHAT",
+            help="Go on although this differs from what the run was started with: config, version, model, environment, items or "
+            "templates; may be repeated. It is recorded, and tables say it.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="PATH", help="Where the run's model folder is now.", show_default=False)
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="NAME=PATH",
+            help="Where a file is now that an option of the environment names, e.g. test=FILE; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    data_home: Annotated[
+        Path | None, typer.Option("--data-home", metavar="DIR", help="Where the data home is now.", show_default=False)
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a stopped run. It ends exactly as an uninterrupted run would. Limits include what it spent before."""
+    """Resume a stopped run. It ends exactly as an uninterrupted run would. Limits include what it spent before.
+
+    Configuration, version, model, environment, items and templates must be what they were.
+    """
     from espl_bench.cli.commands import run as command
 
     budget = make_budget({"max_cost": max_cost, "max_tokens_total": max_tokens_total, "prices": prices})
-    command.go_on(folder, quiet, as_json, budget)
+    places = command.NewPlaces(model, tuple(data or ()), data_home)
+    command.go_on(folder, quiet, as_json, budget, allow_changed or (), places)
 
 
 @app.command(cls=RunOptionsCommand)

@@ -9,13 +9,16 @@ template may drop earlier thinking, or move the system message, once the convers
 import json
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
 from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers.decoders import DecodeStream
 
+from espl_bench.engines.template_clock import CLOCK, clock_at
 from espl_bench.errors import ModelError
 from espl_bench.tools.sanitize import escape_markers
 from espl_bench.tools.tool_spec import ToolSpec
@@ -51,6 +54,7 @@ class HfChat:
         self._tokenizer = tokenizer
         self._model = model
         self._tools: tuple[ToolSpec, ...] = ()
+        self._clock: str | None = None
         self.eos_ids = eos_ids
         self._ends = tuple(tokenizer.decode([token]) for token in sorted(eos_ids))
         self.encode(_OPENING)  # settles the tokenizer's truncation and padding, which threads must not do at once
@@ -95,10 +99,21 @@ class HfChat:
         Raises:
             ModelError: the template does not support tools.
         """
-        chat = type(self)(self._tokenizer, self.eos_ids, self._model)
+        chat = copy(self)
         chat._tools = tuple(tools)
         if chat.encode(_OPENING) == self.encode(_OPENING):
             raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
+        return chat
+
+    @property
+    def template(self) -> str:
+        """Return the chat template, or all of them if it has several, as text."""
+        return str(self._tokenizer.chat_template)
+
+    def dated(self, now: datetime) -> Self:
+        """Return the same chat with a template that reads this time wherever it asks for the present."""
+        chat = copy(self)
+        chat._clock = clock_at(now) if CLOCK in self.template else None
         return chat
 
     def harmless(self, text: str) -> str:
@@ -141,10 +156,13 @@ class HfChat:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _text(self, messages: Sequence[Message], *, assistant_speaks: bool) -> str:
+        tools = [tool.schema() for tool in self._tools] or None
+        stopped = None if self._clock is None else self._clock + self._tokenizer.get_chat_template(tools=tools)
         try:
             return self._tokenizer.apply_chat_template(
                 _conversation(messages),
-                tools=[tool.schema() for tool in self._tools] or None,
+                tools=tools,
+                chat_template=stopped,
                 add_generation_prompt=assistant_speaks,
                 tokenize=False,
             )

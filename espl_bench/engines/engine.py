@@ -10,8 +10,9 @@ log-probabilities, so its samples cannot be trained on. Such an engine is *froze
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.tools.tool_spec import ToolSpec
@@ -54,6 +55,20 @@ class Chat(Protocol):
 
     def decode(self, tokens_T: Sequence[int]) -> str:
         """Return the text of sampled tokens, without special tokens."""
+        ...
+
+
+@runtime_checkable
+class TemplateChat(Protocol):
+    """A chat that is rendered on this machine, by a template. Implementing it besides `Chat` is optional."""
+
+    @property
+    def template(self) -> str:
+        """The template's text, for a run's identity."""
+        ...
+
+    def dated(self, now: datetime) -> Self:
+        """Return the same chat with a template that reads this time wherever it asks for the present."""
         ...
 
 

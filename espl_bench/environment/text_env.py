@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import gymnasium
@@ -17,6 +17,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
 
 from espl_bench.data.dataset_spec import DataSpec
+from espl_bench.data.served_identity import served_identity
 from espl_bench.errors import EnvError
 from espl_bench.types import Limit, Outcome, Problem, Split
 
@@ -74,6 +75,10 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     """Maximum number of instances stepped concurrently (in `reset` or `step`), in threads other than the one that made them. More
     than one lets slow graders or servers work in parallel. State shared between instances must be thread-safe."""
 
+    items_hashed: ClassVar[int] = 250_000
+    """Maximum number of items of a split that `items_identity` hashes; of a longer one, that many evenly spread items. An environment whose
+    items are slow to make lowers it."""
+
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
     charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
 
@@ -108,8 +113,16 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         """Prepare what episodes need, e.g. an index. Called once before a run; raises EsplError if that fails."""
 
     def data_identity(self) -> Mapping[str, str]:
-        """Return hashes that identify the items beyond the options, by split. A run resumes only with the same ones."""
-        return {}
+        """Return hashes that identify the data, by split: two runs whose hashes differ are not compared in a table.
+
+        By default those of `items_identity`. An environment overrides it if copies that differ a little are one data set, or if more than
+        items matters, e.g. an index; splits that it leaves out are added.
+        """
+        return self.items_identity()
+
+    def items_identity(self) -> Mapping[str, str]:
+        """Return a hash of everything that the items hold, by split. A run resumes only with the same ones."""
+        return {split.value: served_identity(self.size(split), partial(self.problem, split), self.items_hashed) for split in self.splits}
 
     def data_facts(self) -> Mapping[str, Any]:
         """Return further facts about the data for a run's provenance, e.g. origin and revision; JSON values."""

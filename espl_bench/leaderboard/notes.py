@@ -12,15 +12,27 @@ from espl_bench.utils.hashing import SHOWN_HASH
 QUOTES_SHOWN = 3
 """Number of quotations of one run in a note."""
 
+BOUND_PARTS = {
+    "model": "the model's files differ",
+    "templates": "templates differ",
+    "environment": "the environment's code differs",
+    "version": "versions of espl-bench differ",
+}
+"""How a note says that a part of `Summary.bound` differs."""
+
 
 def notes_of(methods: Mapping[str, Runs], reference: str) -> tuple[str, ...]:
     """Collect the notes of one table, most serious first."""
-    return tuple(chain(_data(methods), _budgets(methods), _seeds(methods, reference), _failures(methods), _quotes(methods)))
+    made = (_data(methods), _bindings(methods), _budgets(methods), _seeds(methods, reference), _failures(methods), _quotes(methods))
+    return tuple(chain(*made))
 
 
 def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
     """Compare the items of the runs: those of one environment can still differ, e.g. with another copy of a data set."""
-    every = [(label, run.data_identity) for label, runs in methods.items() for run in runs.values()]
+    every = [(label, run.data_identity) for label, runs in methods.items() for run in runs.values() if run.data_identity]
+    unrecorded = [label for label, runs in methods.items() if any(not run.data_identity for run in runs.values())]
+    if every and unrecorded:
+        yield f"the items of {', '.join(unrecorded)} were not recorded, so nothing shows that they are those of the other runs"
     for split in dict.fromkeys(split for _, identity in every for split in identity):
         labels_by_hash: dict[str, list[str]] = {}
         for label, identity in every:
@@ -28,6 +40,22 @@ def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
         if len(labels_by_hash) > 1:
             listed = "; ".join(f"{hashed} {', '.join(dict.fromkeys(labels))}" for hashed, labels in labels_by_hash.items())
             yield f"{split} items differ, so these runs cannot be compared: {listed}"
+
+
+def _bindings(methods: Mapping[str, Runs]) -> Iterator[str]:
+    """Compare what else the numbers depend on, as far as it was recorded, and name what changed in the middle of a run."""
+    every = [(label, run) for label, runs in methods.items() for run in runs.values()]
+    for part in dict.fromkeys(part for _, run in every for part in run.bound):
+        found: dict[str, list[str]] = {}
+        for label, run in every:
+            if part in run.bound:
+                found.setdefault(run.bound[part], []).append(label)
+        if len(found) > 1:
+            listed = "; ".join(f"{value} {', '.join(dict.fromkeys(labels))}" for value, labels in found.items())
+            yield f"{BOUND_PARTS.get(part, part)} between runs: {listed}"
+    for label, run in every:
+        if run.allowed_changes:
+            yield f"{label}, seed {run.seed}: changed in the middle of the run: {'; '.join(run.allowed_changes)}"
 
 
 def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:

@@ -5,6 +5,7 @@ A dialect is a folder of Jinja templates, one per message the harness ever write
 only decide wording; the loop and the operators decide content.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, cast
 from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2 import TemplateError as JinjaError
 from jinja2.loaders import FileSystemLoader
+from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import SandboxedEnvironment
 
 from espl_bench.errors import TemplateError, UsageError
@@ -119,6 +121,34 @@ class Dialect:
     def irrelevant(self) -> tuple[str, ...]:
         """Return principles that are unrelated to any task. Raises UsageError without the file."""
         return self._irrelevant
+
+    def identity(self) -> Mapping[str, str]:
+        """Return the SHA-256 of every file that may be rendered, by name: the templates, what they include, and `IRRELEVANT`.
+
+        Raises TemplateError as `compiled`.
+        """
+        found: dict[str, str] = {}
+        waiting = [*(self._file(template).name for template in TemplateName), IRRELEVANT]
+        while waiting:
+            name = waiting.pop()
+            path = self.folder / name
+            if name in found or not path.is_file():
+                continue
+            content = path.read_bytes()
+            found[name] = hashlib.sha256(content).hexdigest()
+            if name != IRRELEVANT:
+                waiting.extend(self._included(name, content))
+        return found
+
+    def _included(self, name: str, content: bytes) -> list[str]:
+        """Return the names of the files that one includes; all of the folder if it computes a name."""
+        try:
+            named = list(find_referenced_templates(self._environment.parse(content.decode())))
+        except (TemplateSyntaxError, UnicodeDecodeError) as error:
+            raise TemplateError(f"{self.folder / name} is not a template: {error}; {REMEDY}") from error
+        if None not in named:
+            return [each for each in named if each is not None]
+        return [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
 
     def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
         """Render one problem under one system prompt, as the policy sees it in training, validation and test."""

@@ -97,13 +97,23 @@ def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None
         other = old.summary
         if new.cell == old.cell:
             return f"seed {run.seed} of {run.row} on {run.environment} is already published, as {old.file_name}"
-        if other.environment == run.environment and (theirs := _items(other.data_identity)) != (ours := _items(run.data_identity)):
+        if other.environment == run.environment and _differ(other.data_identity, run.data_identity):
+            ours, theirs = _items(run.data_identity), _items(other.data_identity)
             return f"its items on {run.environment} ({ours}) differ from those of {other.run_id} ({theirs})"
         if new.cell[:-1] == old.cell[:-1] and (changed := changes(old.config, new.config)):
             return f"seed {run.seed} of {run.row} was run with another configuration than seed {other.seed}: {', '.join(changed)}"
         if new.cell[:-1] == old.cell[:-1] and new.origin.model_sha256 != old.origin.model_sha256:
             return f"seed {run.seed} of {run.row} was run with another model of the same name than seed {other.seed}"
+        if new.cell[:-1] == old.cell[:-1] and _differ(other.bound, run.bound, "templates"):
+            return f"seed {run.seed} of {run.row} was run with other templates than seed {other.seed}"
     return None
+
+
+def _differ(theirs: Mapping[str, str], ours: Mapping[str, str], *names: str) -> bool:
+    """Return True if two records differ in these names, or in any. An empty record is of a version that did not make it."""
+    if not theirs or not ours:
+        return False
+    return any(theirs.get(name) != ours.get(name) for name in names or {*theirs, *ours})
 
 
 def _items(identity: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints: the points from which a run can be resumed. A commit is one rename of a finished folder, so it is whole or absent.
 
 A checkpoint folder holds what the engine saved and ``commit.json``: step, population, ledger, the size of every log at
-that moment, and the SHA-256 of every file. Reading one verifies all of it.
+that moment, what the run's numbers depend on, and the SHA-256 of every file. Reading one verifies all of it.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.errors import CheckpointError
+from espl_bench.runs.binding import Binding
 from espl_bench.runs.logs import Log
 from espl_bench.utils import atomic_io
 from espl_bench.utils.jsonl import encode
@@ -45,18 +46,22 @@ class Checkpoint:
     """Bytes of each log."""
     folder: Path
     """Folder of the engine's files."""
+    binding: Binding | None = None
+    """None: made by a version that did not write it."""
 
 
 class _Record(FrozenRecord):
     """The content of commit.json, apart from its own checksum."""
 
-    format: Literal["espl-bench/commit/1"] = "espl-bench/commit/1"
+    format: Literal["espl-bench/commit/1", "espl-bench/commit/2"] = "espl-bench/commit/2"
+    """Version 1 has no binding."""
     step: int
     population: dict[str, Any]
     ledger: LedgerTotals
     logs: dict[Log, int]
     files: dict[str, str]
     """SHA-256 of each other file of the checkpoint, by its path inside it."""
+    binding: Binding | None = None
 
 
 class _BrokenError(Exception):
@@ -81,6 +86,7 @@ async def write(
     ledger: LedgerTotals,
     log_sizes: Mapping[Log, int],
     save: Save,
+    binding: Binding | None = None,
 ) -> None:
     """Commit, then delete all but the newest checkpoints. A repeated step replaces its checkpoint.
 
@@ -99,7 +105,7 @@ async def write(
     part.mkdir()
     try:
         await save(part)
-        record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part))
+        record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part), binding=binding)
         (part / RECORD).write_bytes(_sealed(record))
         atomic_io.sync_tree(part)
         if final.exists():  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
@@ -162,7 +168,7 @@ def _read(folder: Path) -> Checkpoint:
             raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
         if actual != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
-    return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
+    return Checkpoint(record.step, record.population, record.ledger, record.logs, folder, record.binding)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -25,17 +25,20 @@ PACKAGES = (
 """Packages whose version can change a number."""
 
 
-def collect(model: str, argv: Sequence[str] | None = None, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def collect(
+    model: str, argv: Sequence[str] | None = None, facts: Mapping[str, Any] | None = None, started: datetime | None = None
+) -> dict[str, Any]:
     """Describe this process and the model it is about to use.
 
     Args:
         model: a folder, whose files are hashed, or a hub id, which is only named.
         argv: the command line; default: this process's own.
         facts: further facts from the caller, e.g. a data set's revision and hash; kept unchanged.
+        started: when the run was started; default: now.
     """
     return {
         "espl_bench": espl_bench.__version__,
-        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_utc": (started or datetime.now(UTC)).isoformat(timespec="seconds"),
         "argv": mask_argv(sys.argv if argv is None else argv),
         "git": checkout_state(Path(espl_bench.__file__).resolve().parent.parent),
         "python": platform.python_version(),

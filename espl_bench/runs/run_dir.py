@@ -1,6 +1,7 @@
 """A run directory: everything a run leaves on disk, and recovery to its last commit after a crash.
 
-    config.json  provenance.json  formats.json     written once, at the start
+    config.json  formats.json        written once, at the start
+    provenance.json                  written at the start; a resume adds what differs, if that was allowed
     metrics.jsonl  timing.jsonl  population.jsonl  evaluations.jsonl     append-only
     rollouts/step_000012.jsonl       one file per iteration, replaced whole
     rollouts/test_000012.jsonl       one file per evaluation, of the split that it is named after
@@ -12,14 +13,13 @@ those of an evaluation of it, which comes after its commit. A run killed at any 
 everything written since.
 """
 
-import json
 import os
 import re
 import shlex
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError
@@ -27,28 +27,21 @@ from safetensors import SafetensorError
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
-from espl_bench.errors import RunDirError, UsageError
+from espl_bench.errors import RunDirError
 from espl_bench.runs import checkpoints, format_versions, lock, logs
+from espl_bench.runs.binding import Binding, Change, KnownBinding, leaves, refuse
 from espl_bench.runs.checkpoints import Checkpoint, Save
 from espl_bench.runs.logs import Log
+from espl_bench.runs.provenance_file import ProvenanceFile
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, jsonl
-from espl_bench.utils.hashing import SHOWN_HASH
 
 __all__ = ["Checkpoint", "Log", "RunDir"]
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 SUMMARY = "summary.json"
-DATA_FACTS = "data"
-"""Key in provenance's facts for an environment's data."""
-IDENTITY = "identity"
-"""Key in the data facts: split → hash."""
-GIVEN_FACTS = "given"
-"""Key in provenance's facts for the objects that a run was started with from Python."""
-SHOWN_WIDTH = 60
-"""Maximum characters of a value in a message."""
 
 TRAINING = "step"
 """Prefix of the file names of training rollouts; those of an evaluation have its split."""
@@ -69,6 +62,7 @@ class RunDir:
         self.path = path
         self._checkpoints = path / "checkpoints"
         self._rollouts = path / "rollouts"
+        self._binding: Binding | None = None
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, provenance: Mapping[str, Any]) -> "RunDir":
@@ -109,41 +103,50 @@ class RunDir:
 
     def refuse_changes(self, config: RunConfig) -> None:
         """Raise UsageError, naming each field that differs, unless `config` is the run's own."""
-        old, new = (_leaves(to_jsonable_python(run_config.flat())) for run_config in (self.config(), config))
-        changed = [
-            f"{name} {_change(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
-            for name in dict.fromkeys([*old, *new])
-            if old.get(name, _ABSENT) != new.get(name, _ABSENT)
-        ]
-        if changed:
-            remedy = "resume it without these options, or start a new run with another --out"
-            raise UsageError(f"{self.path} was started with another configuration: {', '.join(changed)}; {remedy}")
+        old, new = (Binding(config=leaves(to_jsonable_python(run_config.flat()))) for run_config in (self.config(), config))
+        refuse(self.path, old.changes(new), "resume it without these options, or start a new run with another --out")
 
     def refuse_other_data(self, identity: Mapping[str, str]) -> None:
         """Raise UsageError, naming each split that differs, unless the run was started on these items.
 
         Args:
-            identity: as returned by `TextEnv.data_identity`; empty for an environment that generates its items itself.
+            identity: as returned by `DataIdentity.compared`.
         """
-        if not identity:
+        recorded = self.provenance.data_identity()
+        if not recorded:  # by a version that did not hash generated items
             return
-        recorded: Mapping[str, str] = self.facts().get(DATA_FACTS, {}).get(IDENTITY, {})
-        changed = [
-            f"{split} {recorded.get(split, '(none)')[:SHOWN_HASH]} -> {identity.get(split, '(none)')[:SHOWN_HASH]}"
-            for split in dict.fromkeys([*recorded, *identity])
-            if recorded.get(split) != identity.get(split)
-        ]
-        if changed:
-            remedy = "bring the recorded data back, or start a new run with another --out"
-            raise UsageError(f"{self.path} was started on other data: {', '.join(changed)}; {remedy}")
+        changes = Binding(items=recorded).changes(Binding(items=dict(identity)))
+        refuse(self.path, changes, "bring the recorded data back, or start a new run with another --out")
+
+    @property
+    def provenance(self) -> ProvenanceFile:
+        """Return the file that says what the run was started with."""
+        return ProvenanceFile(self.path / PROVENANCE)
 
     def facts(self) -> Mapping[str, Any]:
         """Read the facts about data, models and objects in provenance. Raises RunDirError if the file is damaged."""
-        path = self.path / PROVENANCE
-        try:
-            return json.loads(path.read_bytes()).get("facts", {})
-        except (OSError, ValueError, AttributeError) as error:
-            raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
+        return self.provenance.facts()
+
+    def bind(self, binding: Binding) -> None:
+        """Set what later commits are bound to."""
+        self._binding = binding
+
+    def known_binding(self, commit: Checkpoint | None) -> KnownBinding:
+        """Return what is known of the binding that the run goes on from, changes that were allowed at this place included.
+
+        Args:
+            commit: the commit it goes on from; None: it starts again.
+
+        Raises RunDirError if provenance is damaged.
+        """
+        if commit is None:
+            return self.provenance.known_binding(None, self.provenance.first_binding())
+        return self.provenance.known_binding(commit.step, commit.binding)
+
+    def allow(self, changes: Iterable[Change], step: int | None) -> None:
+        """Record changes that the run goes on with from a commit, or from its start."""
+        with self._writing(self.provenance.path):
+            self.provenance.allow(changes, step)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out. Raises RunDirError naming the process that is already writing."""
@@ -200,7 +203,7 @@ class RunDir:
             sizes = logs.sizes(self.path)
             for log in Log:
                 atomic_io.sync(log.path(self.path))
-            await checkpoints.write(self._checkpoints, step, population, ledger, sizes, save)
+            await checkpoints.write(self._checkpoints, step, population, ledger, sizes, save, self._binding)
 
     def last_commit(self) -> Checkpoint | None:
         """Return the newest checkpoint, verified; None if the run was killed before its first.
@@ -273,33 +276,3 @@ class RunDir:
         safe = f"everything up to step {committed[-1]} is committed" if committed else "nothing is committed yet"
         mend = "free space" if full else "make it writable"
         return RunDirError(f"{what}; {safe}; {mend} and run {self._resume}")
-
-
-_ABSENT = object()
-
-
-def _leaves(value: object, name: str = "") -> dict[str, object]:
-    """Flatten nested dicts and lists to leaves by dotted name."""
-    if isinstance(value, dict):
-        items = cast(dict[str, object], value).items()
-    elif isinstance(value, list):
-        items = enumerate(cast(list[object], value))
-    else:
-        return {name: value}
-    return {key: leaf for part, item in items for key, leaf in _leaves(item, f"{name}.{part}" if name else str(part)).items()}
-
-
-def _change(old: object, new: object) -> str:
-    """Format ``old -> new``; for long values, only the part that differs."""
-    before, after = _shown(old), _shown(new)
-    if max(len(before), len(after)) > SHOWN_WIDTH:
-        same = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
-        start = max(0, same - SHOWN_WIDTH // 4)
-        before, after = (f"{'…' * (start > 0)}{text[start : start + SHOWN_WIDTH]}" for text in (before, after))
-    return f"{before} -> {after}"
-
-
-def _shown(value: object) -> str:
-    if value is _ABSENT:
-        return "(none)"
-    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)

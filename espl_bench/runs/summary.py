@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
+LATER = frozenset({"bound", "allowed_changes"})
+"""Fields that not every version of the schema wrote."""
 
 
 class CurvePoint(FrozenRecord):
@@ -66,7 +77,12 @@ class Summary(BaseModel):
     quotes: tuple[str, ...] = ()
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
-    """Split → hash of its items, as in provenance; empty for an environment that generates its items itself."""
+    """Split → hash of its items, as in provenance; empty for a version that did not hash items that an environment generates."""
+    bound: dict[str, str] = Field(default_factory=dict)
+    """Short hashes of the policy's model, of templates and of the environment, and the version of espl-bench; empty for a version that
+    did not record them."""
+    allowed_changes: tuple[str, ...] = ()
+    """What differed when the run was resumed, and was allowed to, as ``config lr 0.001 -> 0.01 after step 2``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,6 +91,11 @@ class Summary(BaseModel):
         return (
             {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
         )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later fields that say nothing, so that an earlier file is written as it was read."""
+        return {name: value for name, value in handler(self).items() if value or name not in LATER}
 
     @computed_field
     @property

@@ -1,11 +1,12 @@
 """`run` and `resume`: start or resume one run, show its progress and print its result."""
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig, model_name
+from espl_bench.data.store import HOME_VARIABLE
 from espl_bench.dry_run.bill import CHARACTERS_PER_TOKEN, Bill, estimate_bill
 from espl_bench.dry_run.described_env import described_environment
 from espl_bench.dry_run.work import Estimate, estimate
@@ -28,6 +30,7 @@ from espl_bench.monitoring.reporter import Reporter
 from espl_bench.monitoring.tracking import tracked
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.outcomes import warnings_of
+from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
@@ -56,13 +59,46 @@ def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: B
     _watch(lambda reporter: runner.run(config, folder, reporter=reporter, budget=budget), folder, quiet, as_json, trackers)
 
 
-def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget) -> None:
+@dataclass(frozen=True, slots=True)
+class NewPlaces:
+    """Present places of what a run reads, as typed."""
+
+    model: Path | None = None
+    data: tuple[str, ...] = ()
+    """``NAME=PATH``."""
+    data_home: Path | None = None
+
+    def moved(self) -> Moved:
+        """Set the data home of this process, and return the other places. Raises UsageError for a place that does not exist."""
+        if self.data_home is not None:
+            if not self.data_home.is_dir():
+                raise UsageError(f"{self.data_home} is no folder; name the one that holds the data sets")
+            os.environ[HOME_VARIABLE] = str(self.data_home)
+        pairs = [pair.partition("=") for pair in self.data]
+        if wrong := next((name for name, sign, path in pairs if not (sign and path)), None):
+            raise UsageError(f"--data takes NAME=PATH, not '{wrong}'")
+        return Moved(self.model, {name: path for name, _, path in pairs})
+
+
+HERE = NewPlaces()
+
+
+def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget, allow_changed: Collection[str] = (), places: NewPlaces = HERE) -> None:
     """Resume a run and print its result. Raises EsplError."""
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; name a run directory")
     from espl_bench import runner
 
-    _watch(lambda reporter: runner.resume(folder, reporter=reporter, budget=budget), folder, quiet, as_json)
+    moved = places.moved()
+
+    def resume(reporter: Reporter) -> Summary:
+        return runner.resume(folder, reporter=reporter, budget=budget, allow_changed=allow_changed, moved=moved, warn=_warn)
+
+    _watch(resume, folder, quiet, as_json)
+
+
+def _warn(message: str) -> None:
+    err_console().print(plain(message, LOUD), soft_wrap=True)
 
 
 def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool, trackers: Sequence[str] = ()) -> None:
@@ -80,7 +116,7 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
     else:
         out_console().print(result_panel(summary, folder))
     for warning in warnings_of(summary.outcomes, summary.training_outcomes):
-        err_console().print(plain(warning, LOUD), soft_wrap=True)
+        _warn(warning)
 
 
 def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
