@@ -34,6 +34,8 @@ class Summary(BaseModel):
     method: str
     control: str | None = None
     """Name of the control, if the run is one."""
+    label: str | None = Field(default=None, exclude_if=lambda label: label is None)
+    """Name of the variant, if the run has one."""
     env: str
     env_options: dict[str, Any]
     """Options of the environment that differ from its defaults; runs with different ones cannot be compared."""
@@ -67,6 +69,10 @@ class Summary(BaseModel):
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
     """Split → hash of its items, as in provenance; empty for an environment that generates its items itself."""
+    choices: dict[str, Any] | None = Field(default=None, exclude_if=lambda choices: choices is None)
+    """The choices that can change the result (`config.choices`), which decide the run's row; None in a file of an earlier version."""
+    allowed_changes: tuple[str, ...] = Field(default=(), exclude_if=lambda changes: not changes)
+    """What had changed when the run was resumed, and was allowed to."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,14 +93,13 @@ class Summary(BaseModel):
 
     @property
     def row(self) -> str:
-        """Return the table row the run is grouped under: its method, and the control if any."""
-        return f"{self.method} ({self.control})" if self.control else self.method
+        """Name the method, with its control and its label if it has any. Configurations of it are rows of their own in a table."""
+        return row_name(self.method, self.control, self.label)
 
     @property
     def environment(self) -> str:
         """Return the environment with its options, as in ``rulebook(world=3)``: only runs with the same one compare."""
-        options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
-        return f"{self.env}({options})" if options else self.env
+        return environment_name(self.env, self.env_options)
 
     @property
     def item_scores(self) -> tuple[float, ...]:
@@ -104,6 +109,18 @@ class Summary(BaseModel):
     def to_json(self) -> str:
         """Return the file's text: indented, with one line for the samples of an item."""
         return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores",))
+
+
+def environment_name(env: str, options: Mapping[str, Any]) -> str:
+    """Name an environment with its options."""
+    listed = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
+    return f"{env}({listed})" if listed else env
+
+
+def row_name(method: str, control: str | None, label: str | None) -> str:
+    """Name what a run's row is a configuration of, as in ``espl (random-reward) · warm``."""
+    under = f"{method} ({control})" if control else method
+    return f"{under} · {label}" if label else under
 
 
 def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:
