@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 from espl_bench.config.flag import Affects, flag_metadata
 from espl_bench.config.flat import FlatField, flat_fields, former_names
 from espl_bench.config.resolve import resolve
-from espl_bench.config.run_config import RunConfig
+from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.config.sections import MethodChoices
 from espl_bench.errors import EsplError, OptionError
 from espl_bench.method import Method
@@ -62,16 +62,17 @@ def completed(choices: Choices) -> dict[str, Any]:
     return {**present, **absent}
 
 
-def default_choices(method: str, env: str, also: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the choices of a method without any option: the environment's, where it is installed, and the method's own.
+def default_choices(method: str, env: str, preset: str | None = None, also: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the choices of a method without any option but a preset: the environment's, where it is installed, and the method's own.
 
     Args:
         method: name.
         env: name.
+        preset: name; None: no preset.
         also: options to return that change no result.
     """
     try:
-        config = resolve(method, env, {"model": "any", "engine": "hf"})
+        config = resolve(method, env, {"model": "any", "engine": "hf"}, preset)
     except EsplError:  # neither is needed to tabulate its runs
         return dict(_defaults())
     flat = config.flat()
@@ -122,6 +123,18 @@ def telling_apart(several: Sequence[Choices], names: Sequence[str], most: int) -
 def same(a: Choices, b: Choices) -> bool:
     """Return whether two configurations are one."""
     return not differing([a, b])
+
+
+def unlike(old: RunConfig, new: RunConfig) -> list[str]:
+    """List what makes two runs other than seeds of one configuration, as ``lr 0.001 -> 1e-05``; empty if they are."""
+    before, after = ({**_place_of(each), **choices_of(each)} for each in (old, new))
+    return changes(before, after)
+
+
+def _place_of(config: RunConfig) -> dict[str, Any]:
+    """Return where a run stands in a table, besides its choices."""
+    options = {f"env option {name}": value for name, value in config.env_options.items()}
+    return {"method": config.method.name, "env": config.env, **options, "model": model_name(config.model), "label": config.label}
 
 
 def changes(old: Choices, new: Choices) -> list[str]:

@@ -128,6 +128,12 @@ class RunConfig(Section):
         return RunConfig.model_validate(self.flat() | choices)
 
     @property
+    def folder_name(self) -> str:
+        """Return the name of the run's folder in a comparison: method, label if it has one, and seed."""
+        label = [self.label.replace(" ", "-")] if self.label else []
+        return "-".join([self.method.name, *label, f"s{self.seed}"])
+
+    @property
     def limits(self) -> EditLimits:
         """Return the bounds of the operators."""
         return EditLimits(

@@ -4,8 +4,8 @@ A summary of an earlier version does not state its choices: they are read from t
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from espl_bench.config.choices import choices_in
@@ -16,6 +16,7 @@ from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
 
+NONE_BESIDE: Mapping[Path, RowRun] = {}
 LEVELS = ("", "*/", "*/*/")
 """Levels below a named directory that are searched for runs."""
 
@@ -27,8 +28,8 @@ class FoundRun:
     entries: tuple[GroupEntry, ...]
     unfinished: tuple[Path, ...]
     """Run directories without a summary; they appear in no row."""
-    beside: tuple[RowLabel, ...] = ()
-    """Labels of the runs that were to be labelled beside the finished ones."""
+    labels: Mapping[Path, str] = field(default_factory=dict[Path, str])
+    """Run directory, resolved → label of its row, for finished runs and those that were to be labelled beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,18 @@ class _CollectedRun:
     summary: Summary
     path: Path
 
+    @property
+    def place(self) -> Path:
+        """Return the run's directory, or the file of a published result or of a summary that was renamed."""
+        return self.path.parent if self.path.name == SUMMARY else self.path
 
-def collect(paths: Sequence[Path], beside: Sequence[RowRun] = ()) -> FoundRun:
+
+def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE) -> FoundRun:
     """Collect every finished run under the paths, each once. Raises RunDirError for a path without runs.
 
     Args:
         paths: runs, files, or folders of these.
-        beside: unfinished runs, whose rows are labelled together with the finished ones.
+        beside: unfinished runs by directory, whose rows are labelled together with those of the finished ones.
     """
     files: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
@@ -54,9 +60,11 @@ def collect(paths: Sequence[Path], beside: Sequence[RowRun] = ()) -> FoundRun:
         unfinished.update({folder.resolve(): folder for folder in without})
     runs = [_CollectedRun(read_run(file), file) for file in files.values()]
     distinct = _distinct(runs)
-    labels = label_rows([*(RowRun.of(run.summary, run.path) for run in distinct), *beside])
-    entries = tuple(_entry(run.summary, label) for run, label in zip(distinct, labels, strict=False))
-    return FoundRun(entries, tuple(unfinished.values()), tuple(labels[len(distinct) :]))
+    rows = {**{key: RowRun.of(run.summary, run.place) for key, run in distinct.items()}, **beside}
+    labels = dict(zip(rows, label_rows(list(rows.values())), strict=True))
+    entries = tuple(_entry(run.summary, labels[key]) for key, run in distinct.items())
+    of_folders = {run.place.resolve(): labels[run.summary.to_json()].text for run in runs}
+    return FoundRun(entries, tuple(unfinished.values()), {**of_folders, **{folder.resolve(): labels[folder].text for folder in beside}})
 
 
 def entries_of(summaries: Sequence[Summary]) -> tuple[GroupEntry, ...]:
@@ -103,9 +111,9 @@ def _look(path: Path) -> tuple[list[Path], list[Path]]:
     return summaries, [folder for folder in begun if folder not in finished]
 
 
-def _distinct(runs: Iterable[_CollectedRun]) -> list[_CollectedRun]:
-    """Count copies of a summary (same run id and content) once."""
+def _distinct(runs: Iterable[_CollectedRun]) -> dict[str, _CollectedRun]:
+    """Return the runs by content, so that copies of a summary (same run id and content) count once."""
     distinct: dict[str, _CollectedRun] = {}
     for run in runs:
         distinct.setdefault(run.summary.to_json(), run)
-    return list(distinct.values())
+    return distinct

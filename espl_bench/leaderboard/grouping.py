@@ -15,6 +15,8 @@ from espl_bench.utils.hashing import SHOWN_HASH
 
 REFERENCE = "base"
 """Default method that differences are taken against."""
+PREFERRED: tuple[str | None, ...] = (None, "paper")
+"""Which of several configurations a method's name alone means: the environment's defaults, then the paper's preset."""
 
 Runs = Mapping[int, Summary]
 """Runs of one method, by seed."""
@@ -60,17 +62,16 @@ class MethodRuns:
         cut = zip(self.runs.values(), self.cells_RI.tolist(), strict=True)
         return mean(run.score if run.k == k else mean(cells_I) for run, cells_I in cut)
 
-    def deviations(self) -> dict[str, Any]:
-        """Return the choices that differ from those that the method has on this environment without any option."""
+    def deviations(self, preset: str | None = None) -> dict[str, Any]:
+        """Return the choices that differ from those that the method has on this environment without any option, or with a preset."""
         run = next(iter(self.runs.values()))
         own = self.configuration.choices
-        default = default_choices(run.method, run.env, also=[SAMPLES] if SAMPLES in own else [])
+        default = default_choices(run.method, run.env, preset, [SAMPLES] if SAMPLES in own else [])
         return {name: own.get(name) for name in differing([own, default]) if self.configuration.complete or name in own}
 
-    @property
-    def is_default(self) -> bool:
-        """True if the runs have the configuration that the method has on this environment without any option."""
-        return self.configuration.complete and not self.deviations()
+    def is_default(self, preset: str | None = None) -> bool:
+        """Return whether the runs were made without any option but a preset. The engine does not count: it depends on the machine."""
+        return self.configuration.complete and not self.deviations(preset).keys() - {"engine"}
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `cells_RI` for these seeds."""
@@ -113,17 +114,18 @@ class TestGroup:
         exact = tuple(label for label in self.methods if _plain(label) == asked)
         return exact or tuple(sorted(label for label, method in self.methods.items() if _plain(method.name) == asked))
 
-    def main(self, name: str) -> str | None:
-        """Return the row of this name: of several configurations the environment's default one; None if that is not among them."""
+    def main(self, name: str, presets: Sequence[str | None] = PREFERRED) -> str | None:
+        """Return the row of this name; of several configurations the first that is one of `presets`. None if none is."""
         found = self.named(name)
         if len(found) < 2:
             return next(iter(found), None)
-        return next((label for label in found if self.methods[label].is_default), None)
+        return next((label for preset in presets for label in found if self.methods[label].is_default(preset)), None)
 
     def reference(self, wanted: str | None) -> str:
         """Choose the method that differences are taken against: the wanted one, else base, else the first by name.
 
-        Raises UsageError if the wanted method has several configurations, and none of them is the environment's default one.
+        Of several configurations of it, the environment's default one is taken, or the paper's. Raises UsageError if the wanted
+        method has neither.
         """
         if wanted is not None and self.named(wanted) and self.main(wanted) is None:
             raise UsageError(f"'{wanted}' has several configurations on {self.env}; name one of: {', '.join(self.named(wanted))}")

@@ -79,7 +79,7 @@ def _lines(name: str, tests: Sequence[TestGroup]) -> list[Line]:
     by_deviation: dict[str, dict[int, str]] = {}
     for place, methods in enumerate(found):
         for label, method in methods.items():
-            by_deviation.setdefault(_signature(method, names, deviations=True), {})[place] = label
+            by_deviation.setdefault(_signature(method, names, deviations=True), {})[place] = label  # each has its own, since they differ
     lines = [Line(name, rows) for rows in by_deviation.values()]
     lines = _joined_by_value(lines, found, names)
     return _joined_to_default(lines, found)
@@ -126,7 +126,7 @@ def _value_keys(line: Line, found: Sequence[Mapping[str, MethodRuns]], names: Se
 
 def _joined_to_default(lines: Sequence[Line], found: Sequence[Mapping[str, MethodRuns]]) -> list[Line]:
     """Join the only configuration of an environment to the line that is the default of the others."""
-    mains = [line for line in lines if any(found[place][label].is_default for place, label in line.rows.items())]
+    mains = [line for line in lines if any(found[place][label].is_default() for place, label in line.rows.items())]
     if len(mains) != 1:
         return list(lines)
     [main] = mains
@@ -163,3 +163,20 @@ def _unclear(lines: Sequence[Line], number: int) -> Iterator[str]:
         if len(everywhere) == number and not any(len(line.rows) == number for line in own):
             listed = "; ".join(line.label for line in own)
             yield f"{name} has no IQM: it is unclear which of its configurations are alike across the environments: {listed}"
+
+
+def like_pairs(test: TestGroup, a: str, b: str) -> list[tuple[str, str]]:
+    """Pair the configurations of two methods of one test: those with equal values of every option that either method varies there.
+
+    An option that only one of the two has is no difference. The default configurations come first.
+    """
+    rows = (test.named(a), test.named(b))
+    names = [name for labels in rows for name in differing([test.methods[label].configuration.choices for label in labels])]
+    found = [(x, y) for x in rows[0] for y in rows[1] if x != y and _alike(test.methods[x], test.methods[y], names)]
+    return sorted(found, key=lambda pair: (not all(test.methods[label].is_default() for label in pair), pair))
+
+
+def _alike(a: MethodRuns, b: MethodRuns, names: Sequence[str]) -> bool:
+    ours, theirs = a.configuration.choices, b.configuration.choices
+    common = [name for name in names if name in ours and name in theirs]
+    return frozen({name: ours[name] for name in common}) == frozen({name: theirs[name] for name in common})

@@ -42,7 +42,8 @@ def lengths(tests: Sequence[TestGroup]) -> Iterator[str]:
 def _unknown(methods: Mapping[str, MethodRuns]) -> Iterator[str]:
     unknown = [label for label, method in methods.items() if not method.configuration.complete]
     if unknown:
-        yield f"configuration unknown, so seeds may differ in it (summaries of an earlier version without config.json): {', '.join(unknown)}"
+        why = "summaries of an earlier version, without a configuration beside them that can be read"
+        yield f"configuration unknown, so seeds of a row may differ in it ({why}): {', '.join(unknown)}"
 
 
 def _variants(methods: Mapping[str, MethodRuns]) -> Iterator[str]:

@@ -59,13 +59,13 @@ class RowRun:
     seed: int
     configuration: Configuration
     folder: str = ""
-    """Folder of the run's directory or file: tells runs apart that are equal in everything else."""
+    """Folder that holds the run's directory or file: tells runs apart that are equal in everything else."""
     samples: int = 0
     items: int = 0
 
     @classmethod
     def of(cls, run: Summary, path: Path | None = None) -> "RowRun":
-        """Describe a finished run that was found at a path."""
+        """Describe a finished run, and where its directory or published result was found."""
         folder = path.resolve().parent.name if path else ""
         return cls(run.row, run.environment, run.model, run.seed, Configuration.of(run), folder, run.k, run.n_items)
 
@@ -125,7 +125,7 @@ def _by_samples(runs: list[RowRun]) -> list[RowRun]:
     """Tell runs of one seed apart by their numbers of samples, if they have several."""
     numbers: dict[tuple[object, ...], set[int]] = {}
     for run in runs:
-        numbers.setdefault(_cell(run), set()).add(run.samples)
+        numbers.setdefault(_cell(run), set()).update([run.samples] if run.samples else [])
     several = {_cell(run)[:-2] for run in runs if len(numbers[_cell(run)]) > 1}
     return [_with_samples(run) if _cell(run)[:-2] in several and run.samples else run for run in runs]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.collect import collect
+from espl_bench.leaderboard.collect import collect, entries_of, stated
 from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
@@ -61,7 +61,8 @@ def _overview(root: Path, found: Sequence[Path]) -> str:
     for study in found:
         lines += [f"## {study.relative_to(root).as_posix()}", "", f"[Table]({study.name}/{TABLE})", ""]
         lines += ["| run | row | seed | score | code | started (UTC) |", "| --- | --- | ---: | ---: | --- | --- |"]
-        lines += [_line(study, each) for each in _in_order(study)]
+        runs = _in_order(study)
+        lines += [_line(study, each, label) for each, label in zip(runs, labels_of(runs), strict=True)]
         lines.append("")
     return "\n".join(lines)
 
@@ -70,10 +71,15 @@ def _in_order(study: Path) -> list[AddedResult]:
     return sorted(published(study), key=lambda each: (each.result.summary.env, each.result.summary.row, each.result.summary.seed))
 
 
-def _line(study: Path, each: AddedResult) -> str:
+def labels_of(found: Sequence[AddedResult]) -> list[str]:
+    """Label published runs by their rows, as a table of them would."""
+    return [entry.label for entry in entries_of([stated(each.result) for each in found])]
+
+
+def _line(study: Path, each: AddedResult, label: str) -> str:
     run, origin = each.result.summary, each.result.origin
     code = (origin.commit or f"version {origin.espl_bench}")[:12] + ("" if origin.diff_sha256 is None else " with changes")
-    cells = (f"[{run.run_id}]({study.name}/{each.path.name})", run.row, str(run.seed), points(run.score), code, origin.started_utc)
+    cells = (f"[{run.run_id}]({study.name}/{each.path.name})", label, str(run.seed), points(run.score), code, origin.started_utc)
     return f"| {' | '.join(cells)} |"
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espl_bench.analysis import attribution
 from espl_bench.analysis.attribution import Attribution, Effect, PromptChoice, Weights
 from espl_bench.cli.console import err_console, out_console
+from espl_bench.config.choices import unlike
 from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
@@ -40,10 +41,10 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | Non
 
 def _siblings(folder: Path) -> list[Path]:
     """Find the other finished seeds of the run's configuration in its parent folder, in order of names."""
-    own = RunDir.open(folder).config().model_copy(update={"seed": 0})
+    own = RunDir.open(folder).config()
     beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{CONFIG}"))
     finished = [each for each in beside if each != folder.resolve() and (each / SUMMARY).exists()]
-    return [each for each in finished if RunDir.open(each).config().model_copy(update={"seed": 0}) == own]
+    return [each for each in finished if not unlike(own, RunDir.open(each).config())]
 
 
 def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:

@@ -46,7 +46,7 @@ def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
 
 def default_folder(config: RunConfig) -> Path:
     """Return the run directory used without `--out`."""
-    return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
+    return Path("runs") / f"{config.env}-{config.folder_name}"
 
 
 def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
