@@ -47,6 +47,13 @@ def choices_of(config: RunConfig) -> dict[str, Any]:
     return {name: value for name, value in given.items() if matters(name, given)}
 
 
+def what_matters(config: RunConfig) -> dict[str, Any]:
+    """Return everything about a run but options that have no effect on its method: its choices, and how it is carried out."""
+    own = choices_of(config)
+    every = {**vars(config.method), **config.flat()}
+    return {name: value for name, value in every.items() if name in own or affects(name) is Affects.NOTHING}
+
+
 def choices_in(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the choices of a stored configuration of any version; None if this version cannot read it."""
     try:
