@@ -19,7 +19,7 @@ from espl_bench.errors import RunDirError, reading
 from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
-from espl_bench.utils.formatting import DASH, points
+from espl_bench.utils.formatting import DASH, fixed, points
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 ROWS = (
@@ -197,7 +197,7 @@ def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
         for place, figure in enumerate(pair.figures_of(method)):
             variant = f", {figure.variant}" if figure.variant else ""
             if place or variant or not figure.stated:
-                yield f"{name}{variant}: {figure.value:.1f}, {figure.source}"
+                yield f"{name}{variant}: {fixed(figure.value)}, {figure.source}"
 
 
 def paper_sheets(found: Sequence[Compared]) -> list[Sheet]:

@@ -4,6 +4,7 @@ Principles and responses look like ``[G0] dax larger``, which rich would take fo
 terminal's cursor. All text from a model goes through :func:`plain`.
 """
 
+import math
 import unicodedata
 
 from rich.text import Text
@@ -24,14 +25,32 @@ def plain(text: str, style: str = "") -> Text:
     return Text(clean(text), style=style)
 
 
+def fixed(number: float, digits: int = 1) -> str:
+    """Format a number with that many decimals, the only way in which cells are rounded: half away from zero, as one would by hand.
+
+    A half is one to twelve significant digits, so that 29.05 is, although the nearest binary number lies below it. What rounds to zero
+    has no sign. The page's `format.js` does the same, operation by operation.
+    """
+    if not math.isfinite(number):
+        return str(number)
+    scale = 10**digits
+    rounded = math.floor(float(f"{abs(number) * scale:.12g}") + 0.5) / scale
+    return f"{'-' if number < 0 and rounded else ''}{rounded:.{digits}f}"
+
+
 def percent(share: float | None) -> str:
     """Format a share as ``62.5 %``; a dash if it is None."""
-    return DASH if share is None else f"{share * 100:.1f} %"
+    return DASH if share is None else f"{points(share)} %"
 
 
 def points(share: float) -> str:
     """Format a share as percentage points without a unit, for table cells: ``62.5``."""
-    return f"{share * 100:.1f}"
+    return fixed(share * 100)
+
+
+def signed_points(share: float) -> str:
+    """Format a difference of shares in percentage points with its sign, which it keeps where it rounds to zero: ``-0.0``."""
+    return f"{'-' if share < 0 else '+'}{fixed(abs(share) * 100)}"
 
 
 def count(number: float) -> str:
@@ -39,15 +58,15 @@ def count(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size * 0.9995:
             scaled = number / size
-            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
-    return f"{number:.0f}"
+            return f"{fixed(scaled, 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0)} {unit}"
+    return fixed(number, 0)
 
 
 def duration(seconds: float) -> str:
     """Format a result's duration: ``42 s``, ``3.2 min``, ``1.5 h``."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"{fixed(seconds, 0)} s"
+    return f"{fixed(seconds / 60)} min" if seconds < 7200 else f"{fixed(seconds / 3600)} h"
 
 
 def clock(seconds: float) -> str:

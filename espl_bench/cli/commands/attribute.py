@@ -17,7 +17,7 @@ from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signe
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, points
+from espl_bench.utils.formatting import DASH, fixed, points
 
 NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt", PromptChoice.OTHER_SEED: "of another seed"}
 LEGEND = (
@@ -75,8 +75,12 @@ def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
 
 
 def _row(name: str, effect: Effect, share: float | None, interval: Interval | None) -> tuple[str, ...]:
-    shares = (DASH, DASH) if share is None or interval is None else (f"{share:.0%}", f"{interval[0]:.0%} … {interval[1]:.0%}")
+    shares = (DASH, DASH) if share is None or interval is None else (_share(share), f"{_share(interval[0])} … {_share(interval[1])}")
     return (name, signed_cell(effect.mean), signed_interval_cell(effect.interval), *shares)
+
+
+def _share(share: float) -> str:
+    return f"{fixed(share * 100, 0)}%"
 
 
 @contextmanager

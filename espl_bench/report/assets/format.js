@@ -6,12 +6,19 @@ export function known(value) {
   return value !== null && value !== undefined;
 }
 
+// Half away from zero, to twelve significant digits: operation by operation what `fixed` in utils/formatting.py does.
+export function fixed(number, digits = 1) {
+  const scale = 10 ** digits;
+  const rounded = Math.floor(Number((Math.abs(number) * scale).toPrecision(12)) + 0.5) / scale;
+  return `${number < 0 && rounded ? "-" : ""}${rounded.toFixed(digits)}`;
+}
+
 export function points(share, digits = 1) {
-  return known(share) ? (share * 100).toFixed(digits) : DASH;
+  return known(share) ? fixed(share * 100, digits) : DASH;
 }
 
 export function signed(share) {
-  return known(share) ? `${share < 0 ? "−" : "+"}${Math.abs(share * 100).toFixed(1)}` : DASH;
+  return known(share) ? `${share < 0 ? "−" : "+"}${fixed(Math.abs(share) * 100)}` : DASH;
 }
 
 export function interval(low, high, write = points) {
@@ -23,20 +30,25 @@ export function count(number) {
   for (const [size, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
     if (Math.abs(number) >= size * 0.9995) {
       const scaled = number / size;
-      return `${scaled.toFixed(Math.abs(scaled) < 9.995 ? 2 : Math.abs(scaled) < 99.95 ? 1 : 0)} ${unit}`;
+      return `${fixed(scaled, Math.abs(scaled) < 9.995 ? 2 : Math.abs(scaled) < 99.95 ? 1 : 0)} ${unit}`;
     }
   }
-  return Number.isInteger(number) ? String(number) : number.toFixed(Math.abs(number) < 10 ? 2 : 0);
+  return Number.isInteger(number) ? String(number) : fixed(number, Math.abs(number) < 10 ? 2 : 0);
+}
+
+// A mean number of tokens or rollouts, as in a table: whole.
+export function tally(number) {
+  return known(number) && Math.abs(number) < 999.5 ? fixed(number, 0) : count(number);
 }
 
 export function duration(seconds) {
   if (!known(seconds)) return DASH;
-  if (seconds < 60) return `${seconds.toFixed(0)} s`;
-  return seconds < 7200 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 60) return `${fixed(seconds, 0)} s`;
+  return seconds < 7200 ? `${fixed(seconds / 60)} min` : `${fixed(seconds / 3600)} h`;
 }
 
 export function decimals(number, digits = 2) {
-  return known(number) ? number.toFixed(digits).replace("-", "−") : DASH;
+  return known(number) ? fixed(number, digits).replace("-", "−") : DASH;
 }
 
 export function whole(number) {
