@@ -117,11 +117,11 @@ def _read_anew(folder: Path, known: Known) -> RunRecord:
 
 
 def read_record(run: RunDir) -> RunRecord:
-    """Read one run. It is labelled with its method's name, as if it were alone."""
+    """Read one run. It is labelled as if it were alone."""
     view = read_view(run)
     return RunRecord(
         run=run,
-        label=view.config.method.name,
+        label=view.config.row,
         view=view,
         metrics=tuple(read_metrics(run)),
         timing=tuple(read_timing(run)),

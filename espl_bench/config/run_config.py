@@ -128,6 +128,11 @@ class RunConfig(Section):
         return RunConfig.model_validate(self.flat() | choices)
 
     @property
+    def row(self) -> str:
+        """Name the method, with its control and its label if it has any."""
+        return row_name(self.method.name, self.control, self.label)
+
+    @property
     def folder_name(self) -> str:
         """Return the name of the run's folder in a comparison: method, label if it has one, and seed."""
         label = [self.label.replace(" ", "-")] if self.label else []
@@ -165,6 +170,12 @@ class RunConfig(Section):
         engine = editor.engine or self.engine
         policy = self.policy_source if engine == self.engine else ModelSource(engine, editor.model)
         return ModelSource(engine, editor.model, editor.base_url or policy.base_url, editor.api_key_env or policy.api_key_env)
+
+
+def row_name(method: str, control: str | None, label: str | None) -> str:
+    """Name what a run's row is a configuration of, as in ``espl (random-reward) · warm``."""
+    under = f"{method} ({control})" if control else method
+    return f"{under} · {label}" if label else under
 
 
 def chosen_fields(section: Section) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from espl_bench.config.choices import choices_of, completed, differing, frozen, telling_apart, written
 from espl_bench.config.run_config import RunConfig, model_name
-from espl_bench.runs.summary import Summary, environment_name, row_name
+from espl_bench.runs.summary import Summary, environment_name
 
 SEPARATOR = " · "
 MOST_NAMES = 3
@@ -53,7 +53,7 @@ class RowRun:
     """What decides the row of one run, finished or not."""
 
     name: str
-    """Method, control and label, as `row_name` writes them."""
+    """Method, control and label, as in ``espl (random-reward) · warm``."""
     environment: str
     model: str
     seed: int
@@ -72,9 +72,8 @@ class RowRun:
     @classmethod
     def unfinished(cls, config: RunConfig) -> "RowRun":
         """Describe a run that has no summary yet."""
-        name = row_name(config.method.name, config.control, config.label)
         environment = environment_name(config.env, config.env_options)
-        return cls(name, environment, model_name(config.model), config.seed, Configuration(choices_of(config), complete=True))
+        return cls(config.row, environment, model_name(config.model), config.seed, Configuration(choices_of(config), complete=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
+from espl_bench.config.run_config import row_name
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
@@ -115,12 +116,6 @@ def environment_name(env: str, options: Mapping[str, Any]) -> str:
     """Name an environment with its options."""
     listed = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
     return f"{env}({listed})" if listed else env
-
-
-def row_name(method: str, control: str | None, label: str | None) -> str:
-    """Name what a run's row is a configuration of, as in ``espl (random-reward) · warm``."""
-    under = f"{method} ({control})" if control else method
-    return f"{under} · {label}" if label else under
 
 
 def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:

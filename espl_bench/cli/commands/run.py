@@ -103,7 +103,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
-    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     console.print(_grid(_facts(config, sizes, work)))
     if described:
         console.print(plain(described, "yellow"))

@@ -70,7 +70,7 @@ def _sample(run: RunDir, step: int | None, place: int) -> ShownRollout:
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     config, summary = view.config, view.summary
-    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     grid = facts_grid()
     if summary:
         low, high = summary.ci95
