@@ -81,7 +81,7 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     found = collect(paths, running)
     if not found.entries and not records:
         raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
-    labelled = [replace(record, label=found.labels.get(record.run.path.resolve(), record.label)) for record in records]
+    labelled = [_called(record, found.labels.get(record.run.path.resolve(), record.label), known) for record in records]
     ordered = sorted(labelled, key=lambda record: (record.label, record.view.config.seed, record.name))
     return Study(found.entries, tuple(ordered), tuple(map(str, unreadable)))
 
@@ -114,6 +114,16 @@ def _read_anew(folder: Path, known: Known) -> RunRecord:
     record = read_record(RunDir.open(folder))
     known[folder] = now, record
     return record
+
+
+def _called(record: RunRecord, label: str, known: Known | None) -> RunRecord:
+    """Return the record under a label, the same object if it has it already."""
+    if record.label == label:
+        return record
+    renamed = replace(record, label=label)
+    if known is not None and record.run.path in known:
+        known[record.run.path] = known[record.run.path][0], renamed
+    return renamed
 
 
 def read_record(run: RunDir) -> RunRecord:

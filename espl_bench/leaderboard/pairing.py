@@ -139,7 +139,7 @@ def _labelled(lines: Sequence[Line], tests: Sequence[TestGroup]) -> list[Line]:
     """Label lines by what differs between them; one value per environment where those of a line differ."""
     if len(lines) == 1:
         return [replace(lines[0], label=lines[0].name)]
-    found = [[tests[place].methods[label] for place, label in line.rows.items()] for line in lines]
+    found = [[tests[place].methods[label] for place, label in sorted(line.rows.items())] for line in lines]
     names = _at_issue([{label: method for label, method in test.methods.items() if method.name == lines[0].name} for test in tests])
     texts = [[f"{name} {_values(methods, name)}" for name in names if _values(methods, name)] for methods in found]
     ends = [[] if all(map(_is_known, methods)) else [UNKNOWN] for methods in found]

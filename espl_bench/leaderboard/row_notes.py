@@ -43,7 +43,7 @@ def _unknown(methods: Mapping[str, MethodRuns]) -> Iterator[str]:
     unknown = [label for label, method in methods.items() if not method.configuration.complete]
     if unknown:
         why = "summaries of an earlier version, without a configuration beside them that can be read"
-        yield f"configuration unknown, so seeds of a row may differ in it ({why}): {', '.join(unknown)}"
+        yield f"configuration unknown, so that seeds of one row need not be of one ({why}): {', '.join(unknown)}"
 
 
 def _variants(methods: Mapping[str, MethodRuns]) -> Iterator[str]:

@@ -115,7 +115,7 @@ def test_summaries_of_earlier_versions_take_their_choices_from_the_configuration
 
 def test_what_is_unknown_is_said_and_not_guessed(tmp_path: Path):
     for seed in (0, 1):
-        write_run(tmp_path / f"espl-s{seed}", make_summary("espl", seed))
+        write_run(tmp_path / f"espl-s{seed}", make_summary("espl", seed, steps=60))
     write_run(tmp_path / "base-s0", made("base"))
     [table] = build_board(collect([tmp_path]).entries).tables
     assert {row.method for row in table.rows} == {"espl", "base"}
@@ -247,7 +247,8 @@ def test_changes_that_were_allowed_stand_in_the_notes():
 
 
 def test_two_seeds_near_an_end_are_said_in_one_line():
-    runs = [made(seed=seed, scores=[0.0] * 98 + [0.25, seed * 1.0]) for seed in (0, 1)] + [made("base", seed) for seed in (0, 1)]
+    runs = [made(seed=seed, scores=[0.0] * 98 + [0.25, seed * 1.0]) for seed in (0, 1)]
+    runs += [made("base", seed, scores=[0.5] * 100) for seed in (0, 1)]
     [table] = build_board(entries_of(runs)).tables
     [note] = [note for note in table.notes if note.startswith("two seeds near 0 or 100 %")]
     assert "espl 0.0 … " in note and "base" not in note
