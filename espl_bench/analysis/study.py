@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from espl_bench.config.run_config import model_name
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.collect import LEVELS, collect
 from espl_bench.leaderboard.grouping import GroupEntry
@@ -11,6 +12,7 @@ from espl_bench.leaderboard.rows import RowRun
 from espl_bench.runs.log_rows import MetricsRow, TimingRow, read_metrics, read_timing
 from espl_bench.runs.population_events import PopulationEvent, read_events
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, Log, RunDir
+from espl_bench.runs.summary import environment_name
 from espl_bench.runs.view import RunView, read_view
 
 
@@ -53,6 +55,21 @@ class Study:
             same = sum(other.name == record.name for other in found.values())
             found[f"{record.name}~{same + 1}" if same else record.name] = record
         return found
+
+
+def by_row(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Group runs by row, in the order of labels; of several environments or models each has rows of its own."""
+    listed = list(records)
+    several = len({_test_of(record) for record in listed}) > 1
+    found: dict[str, list[RunRecord]] = {}
+    for record in listed:
+        found.setdefault(f"{record.label}, {_test_of(record)}" if several else record.label, []).append(record)
+    return dict(sorted(found.items()))
+
+
+def _test_of(record: RunRecord) -> str:
+    config = record.view.config
+    return f"{environment_name(config.env, config.env_options)} · {model_name(config.model)}"
 
 
 Stamp = tuple[tuple[int, int], ...]

@@ -193,7 +193,7 @@ def _configuration(label: str, entries: Mapping[int, GroupEntry]) -> Configurati
     known = [each.choices for each in found if each.complete]
     if names := differing(known):
         told = "; ".join(f"{name} {', '.join(dict.fromkeys(written(each.get(name)) for each in known))}" for name in names)
-        raise RunDirError(f"runs of {label} are not of one configuration: {told}; label them with label_runs")
+        raise RunDirError(f"runs of {label} are not of one configuration: {told}; label them with entries_of")
     return found[0]
 
 

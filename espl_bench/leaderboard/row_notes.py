@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
-from espl_bench.config.choices import changes, differing
+from espl_bench.config.choices import changes
 from espl_bench.leaderboard.grouping import MethodRuns, TestGroup
 from espl_bench.leaderboard.rows import MOST_NAMES
 from espl_bench.stats import mean_interval
@@ -54,12 +54,10 @@ def _variants(methods: Mapping[str, MethodRuns]) -> Iterator[str]:
         if method.configuration.complete:
             groups.setdefault((run.method, run.control), []).append(label)
     for labels in groups.values():
-        own = {label: methods[label].configuration.choices for label in sorted(labels)}
-        named = {methods[label].name for label in labels}
-        if len(own) > 1 and (len(named) > 1 or len(differing(own.values())) > MOST_NAMES):
-            first, *others = own
-            for other in others:
-                listed = changes(own[first], own[other]) or ["nothing but the seeds"]
+        first, *others = sorted(labels, key=lambda label: (methods[label].name, label))
+        for other in others:
+            listed = changes(methods[first].configuration.choices, methods[other].configuration.choices) or ["nothing but the seeds"]
+            if methods[other].name != methods[first].name or len(listed) > MOST_NAMES:
                 more = f" and {len(listed) - CHANGES_SHOWN} more" if len(listed) > CHANGES_SHOWN else ""
                 yield f"{other} differs from {first} in {', '.join(listed[:CHANGES_SHOWN])}{more}"
 

@@ -93,7 +93,7 @@ def test_many_differences_are_a_short_label_and_a_note():
 
 def test_runs_of_one_label_must_be_of_one_configuration():
     pooled = [GroupEntry("espl", made(seed=0, lr=1e-3)), GroupEntry("espl", made(seed=1, lr=1e-5))]
-    with pytest.raises(RunDirError, match=r"runs of espl are not of one configuration: lr 0\.001, 1e-05"):
+    with pytest.raises(RunDirError, match=r"runs of espl are not of one configuration: lr 0\.001, 1e-05; label them with entries_of"):
         group(pooled)
 
 
