@@ -4,7 +4,6 @@ Principles and responses look like ``[G0] dax larger``, which rich would take fo
 terminal's cursor. All text from a model goes through :func:`plain`.
 """
 
-import math
 import unicodedata
 
 from rich.text import Text
@@ -26,16 +25,12 @@ def plain(text: str, style: str = "") -> Text:
 
 
 def fixed(number: float, digits: int = 1) -> str:
-    """Format a number with that many decimals, the only way in which cells are rounded: half away from zero, as one would by hand.
+    """Format a number with that many decimals, the only way in which cells are rounded: the nearest, and of two the even one.
 
-    A half is one to twelve significant digits, so that 29.05 is, although the nearest binary number lies below it. What rounds to zero
-    has no sign. The page's `format.js` does the same, operation by operation.
+    What rounds to zero has no sign. The page's `format.js` does the same.
     """
-    if not math.isfinite(number):
-        return str(number)
-    scale = 10**digits
-    rounded = math.floor(float(f"{abs(number) * scale:.12g}") + 0.5) / scale
-    return f"{'-' if number < 0 and rounded else ''}{rounded:.{digits}f}"
+    text = f"{number:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def percent(share: float | None) -> str:

@@ -6,11 +6,15 @@ export function known(value) {
   return value !== null && value !== undefined;
 }
 
-// Half away from zero, to twelve significant digits: operation by operation what `fixed` in utils/formatting.py does.
+// As `fixed` in utils/formatting.py: the nearest, and of two the even one, where toFixed takes the larger. Only a number with that few
+// binary digits lies between two, and what is computed from it here is exact. What rounds to zero has no sign.
 export function fixed(number, digits = 1) {
+  const size = Math.abs(number);
   const scale = 10 ** digits;
-  const rounded = Math.floor(Number((Math.abs(number) * scale).toPrecision(12)) + 0.5) / scale;
-  return `${number < 0 && rounded ? "-" : ""}${rounded.toFixed(digits)}`;
+  const below = Math.floor(size * scale);
+  const between = Number.isInteger(size * 2 ** (digits + 1)) && size * scale - below === 0.5;
+  const text = (between ? (below + (below % 2)) / scale : size).toFixed(digits);
+  return `${number < 0 && Number(text) ? "-" : ""}${text}`;
 }
 
 export function points(share, digits = 1) {
