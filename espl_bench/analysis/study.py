@@ -50,11 +50,11 @@ class Study:
     @property
     def named(self) -> dict[str, RunRecord]:
         """Records by unique name: the folder's, numbered if taken. Runs added later do not change earlier names."""
-        found: dict[str, RunRecord] = {}
+        records: dict[str, RunRecord] = {}
         for record in self.records:
-            same = sum(other.name == record.name for other in found.values())
-            found[f"{record.name}~{same + 1}" if same else record.name] = record
-        return found
+            same = sum(other.name == record.name for other in records.values())
+            records[f"{record.name}~{same + 1}" if same else record.name] = record
+        return records
 
 
 def by_row(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -95,12 +95,12 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
             else:
                 unreadable.append(error)
     running = {record.run.path: RowRun.unfinished(record.view.config) for record in records if record.view.summary is None}
-    found = collect(paths, running)
-    if not found.entries and not records:
+    runs = collect(paths, running)
+    if not runs.entries and not records:
         raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
-    labelled = [_called(record, found.labels.get(record.run.path.resolve(), record.label), known) for record in records]
+    labelled = [_called(record, runs.labels.get(record.run.path.resolve(), record.label), known) for record in records]
     ordered = sorted(labelled, key=lambda record: (record.label, record.view.config.seed, record.name))
-    return Study(found.entries, tuple(ordered), tuple(map(str, unreadable)))
+    return Study(runs.entries, tuple(ordered), tuple(map(str, unreadable)))
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
@@ -118,8 +118,8 @@ def _below(path: Path) -> Iterator[Path]:
 def stamp(folder: Path) -> Stamp:
     """Compute the stamp of a folder. A missing file counts as empty."""
     files = (folder / CONFIG, folder / SUMMARY, *(log.path(folder) for log in Log))
-    found = (file.stat() if file.exists() else None for file in files)
-    return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in found)
+    stats = (file.stat() if file.exists() else None for file in files)
+    return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in stats)
 
 
 def _read_anew(folder: Path, known: Known) -> RunRecord:

@@ -75,15 +75,15 @@ class MethodRuns:
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `cells_RI` for these seeds."""
-        return self.cells_RI[self._places(seeds)]
+        return self.cells_RI[self._rows(seeds)]
 
     def samples_on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `samples_RIK` for these seeds."""
-        return self.samples_RIK[self._places(seeds)]
+        return self.samples_RIK[self._rows(seeds)]
 
-    def _places(self, seeds: Sequence[int]) -> list[int]:
-        place = {seed: row for row, seed in enumerate(self.runs)}
-        return [place[seed] for seed in seeds]
+    def _rows(self, seeds: Sequence[int]) -> list[int]:
+        row_of = {seed: row for row, seed in enumerate(self.runs)}
+        return [row_of[seed] for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +145,15 @@ def group(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[
         RunDirError: two runs share label and seed, runs of one label are not of one configuration, or runs of one test have different
             items.
     """
-    found: dict[tuple[str, str, int], dict[str, dict[int, GroupEntry]]] = {}
+    by_test: dict[tuple[str, str, int], dict[str, dict[int, GroupEntry]]] = {}
     for entry in entries:
         summary = entry.summary
-        methods = found.setdefault((summary.environment, summary.model, summary.n_items), {})
+        methods = by_test.setdefault((summary.environment, summary.model, summary.n_items), {})
         if methods.setdefault(entry.label, {}).setdefault(summary.seed, entry).summary is not summary:
             raise RunDirError(f"two runs of {entry.label} have seed {summary.seed} on the same test; name only one of them")
-    tests = tuple(_test(*key, methods) for key, methods in sorted(found.items(), key=lambda item: item[0]))
+    tests = tuple(_test(*key, methods) for key, methods in sorted(by_test.items(), key=lambda item: item[0]))
     if reference is not None and not any(test.named(reference) for test in tests):
-        known = ", ".join(sorted({label for methods in found.values() for label in methods}))
+        known = ", ".join(sorted({label for methods in by_test.values() for label in methods}))
         raise UsageError(f"no run of method '{reference}' to compare with; found: {known or 'none'}")
     return tests
 
@@ -167,12 +167,12 @@ def _test(env: str, model: str, n_items: int, methods: Mapping[str, Mapping[int,
 
 
 def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
-    found: dict[str, set[str]] = {}
+    labels_by_hash: dict[str, set[str]] = {}
     for label, runs in methods.items():
         for run in runs.values():
-            found.setdefault(run.data_identity.get("test", "none"), set()).add(label)
-    if len(found) > 1:
-        listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(found.items()))
+            labels_by_hash.setdefault(run.data_identity.get("test", "none"), set()).add(label)
+    if len(labels_by_hash) > 1:
+        listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(labels_by_hash.items()))
         raise RunDirError(f"runs on {env} have different test items and cannot be compared: {listed}; make a table of each")
 
 

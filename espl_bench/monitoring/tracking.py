@@ -60,8 +60,8 @@ class Tracking:
         atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented(record)])
         name = f"{config.env}-{config.folder_name}"
         run = Tracked(record["id"], PROJECT, name, folder, without_folders(to_jsonable_python(first_form(config))), step)
-        for each in self._names:
-            self._trackers.append(KINDS[each].open(run))
+        for kind in self._names:
+            self._trackers.append(KINDS[kind].open(run))
         self._reporter.started(config, folder, step)
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
@@ -113,12 +113,12 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """Read tracking.json; empty for an untracked run. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
-        found: Any = json.loads(path.read_bytes())
+        parsed: Any = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
-    record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    record = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
         raise RunDirError(f"{path} does not name trackers of this version; delete it to go on without trackers")
     return record

@@ -70,8 +70,8 @@ def path_of(checkpoints: Path, step: int) -> Path:
 
 def steps(checkpoints: Path) -> list[int]:
     """Return the committed steps that are still kept, ascending."""
-    found = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
-    return sorted(int(match[1]) for match in found if match)
+    matches = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
+    return sorted(int(match[1]) for match in matches if match)
 
 
 async def write(
@@ -118,14 +118,14 @@ def newest(checkpoints: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one.
     """
-    kept = steps(checkpoints)
-    if not kept:
+    committed = steps(checkpoints)
+    if not committed:
         return None
-    folder = path_of(checkpoints, kept[-1])
+    folder = path_of(checkpoints, committed[-1])
     try:
         return _read(folder)
     except _BrokenError as broken:
-        raise CheckpointError(f"{broken}; {_remedy(checkpoints, kept)}") from broken
+        raise CheckpointError(f"{broken}; {_remedy(checkpoints, committed)}") from broken
 
 
 def discard_after(checkpoints: Path, step: int) -> None:
@@ -136,14 +136,14 @@ def discard_after(checkpoints: Path, step: int) -> None:
     atomic_io.remove_leftovers(checkpoints)
 
 
-def _remedy(checkpoints: Path, kept: list[int]) -> str:
+def _remedy(checkpoints: Path, committed: list[int]) -> str:
     """Say what to do if the newest checkpoint is broken."""
-    for place in range(len(kept) - 2, -1, -1):
+    for index in range(len(committed) - 2, -1, -1):
         try:
-            older = _read(path_of(checkpoints, kept[place]))
+            older = _read(path_of(checkpoints, committed[index]))
         except _BrokenError:
             continue
-        bad = " and ".join(str(path_of(checkpoints, step)) for step in kept[place + 1 :])
+        bad = " and ".join(str(path_of(checkpoints, step)) for step in committed[index + 1 :])
         return f"delete {bad} to resume from step {older.step}"
     return "no older checkpoint is sound: start the run again with another --out"
 
@@ -155,12 +155,12 @@ def _read(folder: Path) -> Checkpoint:
     for name, digest in record.files.items():
         path = folder / name
         try:
-            found = atomic_io.sha256(path)
+            actual = atomic_io.sha256(path)
         except FileNotFoundError as error:
             raise _BrokenError(f"{path} is missing") from error
         except OSError as error:
             raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
-        if found != digest:
+        if actual != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
 
