@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.leaderboard.board import build_board as build_board
     from espl_bench.leaderboard.collect import FoundRun as FoundRun
     from espl_bench.leaderboard.collect import collect as collect
+    from espl_bench.leaderboard.collect import entries_of as entries_of
     from espl_bench.leaderboard.grouping import GroupEntry as GroupEntry
     from espl_bench.leaderboard.render import to_markdown as to_markdown
     from espl_bench.learning.advantages import Baseline as Baseline
@@ -144,7 +145,7 @@ else:
         "grading.grader": ("grade",),
         "grading.rules": ("Extraction", "Grade", "GradingRules"),
         "leaderboard.board": ("Board", "build_board"),
-        "leaderboard.collect": ("FoundRun", "collect"),
+        "leaderboard.collect": ("FoundRun", "collect", "entries_of"),
         "leaderboard.grouping": ("GroupEntry",),
         "leaderboard.render": ("to_markdown",),
         "learning.advantages": ("Baseline",),

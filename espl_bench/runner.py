@@ -14,6 +14,7 @@ from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, CostTra
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
+from espl_bench.config.choices import choices_of
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.config.version_1 import first_form
 from espl_bench.engines.engine import Engine
@@ -236,6 +237,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         run_id=run_id(config),
         method=config.method.name,
         control=config.control,
+        label=config.label,
         env=config.env,
         env_options=config.env_options,
         model=_name(config.model, context.binding),
@@ -257,6 +259,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         shown_prompt=shown,
         quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
         data_identity=dict(context.data_identity),
+        choices=choices_of(config),
         bound=_bound(context.binding),
         allowed_changes=tuple(str(change) for change in run_dir.provenance.allowed_changes()),
     )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
+from espl_bench.config.choices import unlike
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import SamplingClient
 from espl_bench.errors import RunDirError, UsageError
@@ -138,8 +139,10 @@ def attribute(
         model: current location of the runs' model; None: as recorded.
         open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
 
-    Raises RunDirError for an unfinished run or one without its final checkpoint, EsplError if it cannot be opened.
+    Raises RunDirError for an unfinished run or one without its final checkpoint, UsageError if the runs are not seeds of one
+    configuration, EsplError if one cannot be opened.
     """
+    _refuse_mixed(folders)
     prompts = {folder: RunDir.open(folder).summary().shown_prompt for folder in (*folders, *others)}
     measured: list[Cells] = []
     for index, folder in enumerate(folders):
@@ -149,6 +152,13 @@ def attribute(
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
         measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))
     return compute(measured)
+
+
+def _refuse_mixed(folders: Sequence[Path]) -> None:
+    first, *others = folders
+    for other in others:
+        if listed := unlike(RunDir.open(first).config(), RunDir.open(other).config()):
+            raise UsageError(f"{first} and {other} are not seeds of one configuration: {', '.join(listed)}; attribute them one by one")
 
 
 async def measure(

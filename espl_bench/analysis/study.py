@@ -1,15 +1,18 @@
 """Read everything under some paths for viewing: finished runs for tables, run directories for their histories."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from espl_bench.config.run_config import model_name
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.collect import LEVELS, collect
 from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.leaderboard.rows import RowRun
 from espl_bench.runs.log_rows import MetricsRow, TimingRow, read_metrics, read_timing
 from espl_bench.runs.population_events import PopulationEvent, read_events
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, Log, RunDir
+from espl_bench.runs.summary import environment_name
 from espl_bench.runs.view import RunView, read_view
 
 
@@ -54,6 +57,21 @@ class Study:
         return records
 
 
+def by_row(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Group runs by row, in the order of labels; of several environments or models each has rows of its own."""
+    listed = list(records)
+    several = len({_test_of(record) for record in listed}) > 1
+    found: dict[str, list[RunRecord]] = {}
+    for record in listed:
+        found.setdefault(f"{record.label}, {_test_of(record)}" if several else record.label, []).append(record)
+    return dict(sorted(found.items()))
+
+
+def _test_of(record: RunRecord) -> str:
+    config = record.view.config
+    return f"{environment_name(config.env, config.env_options)} · {model_name(config.model)}"
+
+
 Stamp = tuple[tuple[int, int], ...]
 """Time and size of each file of a record; equal if nothing was written since."""
 Known = dict[Path, tuple[Stamp, RunRecord]]
@@ -66,21 +84,22 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     So are runs that cannot be read now but could be before: an active run may be in the middle of writing a line.
     Raises RunDirError for a path without runs, or if none of its runs can be read.
     """
-    runs = collect(paths)
-    labels = {entry.summary.run_id: entry.label for entry in runs.entries}
     records: list[RunRecord] = []
     unreadable: list[EsplError] = []
     for folder in run_folders(paths):
         try:
-            records.append(_read_anew(folder, labels, {} if known is None else known))
+            records.append(_read_anew(folder, {} if known is None else known))
         except EsplError as error:
             if known and folder in known:
                 records.append(known[folder][1])
             else:
                 unreadable.append(error)
+    running = {record.run.path: RowRun.unfinished(record.view.config) for record in records if record.view.summary is None}
+    runs = collect(paths, running)
     if not runs.entries and not records:
         raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
-    ordered = sorted(records, key=lambda record: (record.label, record.view.config.seed, record.name))
+    labelled = [_called(record, runs.labels.get(record.run.path.resolve(), record.label), known) for record in records]
+    ordered = sorted(labelled, key=lambda record: (record.label, record.view.config.seed, record.name))
     return Study(runs.entries, tuple(ordered), tuple(map(str, unreadable)))
 
 
@@ -103,27 +122,33 @@ def stamp(folder: Path) -> Stamp:
     return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in stats)
 
 
-def _read_anew(folder: Path, labels: Mapping[str, str], known: Known) -> RunRecord:
-    """Return the record in `known`, or read the run if something was written since or its row has a new name."""
+def _read_anew(folder: Path, known: Known) -> RunRecord:
+    """Return the record in `known`, or read the run if something was written since."""
     now = stamp(folder)
     before = known.get(folder)
-    if before and before[0] == now and before[1].label == _label(before[1].view, labels):
+    if before and before[0] == now:
         return before[1]
-    record = read_record(RunDir.open(folder), labels)
+    record = read_record(RunDir.open(folder))
     known[folder] = now, record
     return record
 
 
-def _label(view: RunView, labels: Mapping[str, str]) -> str:
-    return labels.get(view.summary.run_id if view.summary else "", view.config.method.name)
+def _called(record: RunRecord, label: str, known: Known | None) -> RunRecord:
+    """Return the record under a label, the same object if it has it already."""
+    if record.label == label:
+        return record
+    renamed = replace(record, label=label)
+    if known is not None and record.run.path in known:
+        known[record.run.path] = known[record.run.path][0], renamed
+    return renamed
 
 
-def read_record(run: RunDir, labels: Mapping[str, str]) -> RunRecord:
-    """Read one run. `labels` maps a finished run's id to its row; any other run is labelled with its method's name."""
+def read_record(run: RunDir) -> RunRecord:
+    """Read one run. It is labelled as if it were alone."""
     view = read_view(run)
     return RunRecord(
         run=run,
-        label=_label(view, labels),
+        label=view.config.row,
         view=view,
         metrics=tuple(read_metrics(run)),
         timing=tuple(read_timing(run)),

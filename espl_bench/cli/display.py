@@ -106,7 +106,7 @@ class PlainLines:
         self._began = self._now()
         self._total = config.iterations
         origin = f", resumed after step {step}" if step else ""
-        self._say(f"{config.method.name} on {config.env}, seed {config.seed}, {self._total} steps{origin} -> {folder}")
+        self._say(f"{config.row} on {config.env}, seed {config.seed}, {self._total} steps{origin} -> {folder}")
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
         """Do nothing: an evaluation is reported when it ends."""
@@ -157,7 +157,7 @@ class LiveDisplay:
         """Print the run's name above the live lines and start the bar."""
         self._began = self._now()
         self._first = step
-        name = f"{config.method.name} · {config.env} · seed {config.seed}"
+        name = f"{config.row} · {config.env} · seed {config.seed}"
         resumed = f" (resumed after step {step})" if step else ""
         self._console.print(plain(f"{name} → {folder}{resumed}"), soft_wrap=True)
         if config.iterations:
@@ -239,7 +239,7 @@ def result_panel(summary: Summary, folder: Path) -> RenderableType:
         grid.add_row("price", f"{summary.cost_usd:.4f} USD at list prices")
     grid.add_row("time", f"{duration(ledger.wall_s)} for {summary.steps:,} steps")
     grid.add_row("prompt", principles_text(summary.shown_prompt))
-    title = plain(f"{summary.method} · {summary.env} · {summary.model} · seed {summary.seed}")
+    title = plain(f"{summary.row} · {summary.env} · {summary.model} · seed {summary.seed}")
     return Group(Panel(grid, title=title, title_align="left", expand=False), plain(f"run: {folder}"))
 
 
@@ -248,7 +248,7 @@ def result_line(summary: Summary, folder: Path) -> str:
     low, high = summary.ci95
     score = f"{percent(summary.score)} ({points(low)} … {points(high)})"
     spent = duration(summary.ledger.wall_s)
-    name = f"{summary.method} {summary.env} s{summary.seed}"
+    name = f"{summary.row} {summary.env} s{summary.seed}"
     return clean(f"{name}: {score}, validation {percent(summary.validation_score)}, {spent}, {shlex.quote(str(folder))}")
 
 

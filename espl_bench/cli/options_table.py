@@ -10,6 +10,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('engine', str, 'What runs', 'What samples and trains: hf, vllm, openai (which only samples) or tinker.', 'vllm if CUDA and vLLM are available, else hf', seam=registry.ENGINES),
     RunOption('steps', int, 'What runs', 'Iterations of num_prompts x batch_size x group_size rollouts each.', '100'),
     RunOption('control', str, 'What runs', 'Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt.', 'none', seam=registry.CONTROLS),
+    RunOption('label', str, 'What runs', 'Name of a variant, shown with the method in tables. It changes no result.', 'none'),
     RunOption('num_prompts', int, 'Rollouts', "Prompts per iteration (K). With one there is no ranking to rate it by, and it is the selector's first choice.", '3'),
     RunOption('batch_size', int, 'Rollouts', 'Problems per iteration (P).', '10'),
     RunOption('group_size', int, 'Rollouts', 'Rollouts per problem and prompt (G).', '5'),

@@ -1,10 +1,26 @@
 """Metadata of a configuration field, beyond its type, its default and its description."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pydantic.fields import FieldInfo
 
 from espl_bench.registry import Seam
+
+
+class Affects(StrEnum):
+    """What an option can change. Runs that differ in nothing that affects them, but for the seed, are one configuration."""
+
+    RESULT = "result"
+    """The result of any method."""
+    LEARNING = "learning"
+    """Only methods that learn."""
+    WEIGHTS = "weights"
+    """Only methods whose weights learn."""
+    WORDS = "words"
+    """Only methods that write prompts."""
+    NOTHING = "nothing"
+    """No result, but for rounding: where and how fast it is computed, when it is saved, and how often it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +43,8 @@ class Flag:
     """True if an axis of a sweep sets it, rather than an option."""
     decided_by_service: bool = False
     """True if a service that trains does not let the user choose it."""
+    affects: Affects | None = None
+    """What the option can change; None: as the section says."""
 
 
 _PLAIN = Flag()

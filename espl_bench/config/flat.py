@@ -8,7 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from espl_bench.config.flag import Flag, flag_metadata
+from espl_bench.config.flag import Affects, Flag, flag_metadata
 from espl_bench.config.sections import Section
 
 
@@ -23,6 +23,7 @@ class FlatField:
     field: str
     """Name inside the section."""
     panel: str
+    affects: Affects
     info: FieldInfo
 
     @property
@@ -42,9 +43,14 @@ def _fields(model: type[Section]) -> Iterator[FlatField]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             section = info.annotation
             for field, inner in section.model_fields.items():
-                yield FlatField(section.prefix + field, name, field, flag_metadata(inner).panel or section.panel, inner)
+                yield _flat(section.prefix + field, name, field, section, inner)
         else:
-            yield FlatField(name, "", name, flag_metadata(info).panel or model.panel, info)
+            yield _flat(name, "", name, model, info)
+
+
+def _flat(name: str, place: str, field: str, section: type[Section], info: FieldInfo) -> FlatField:
+    flag = flag_metadata(info)
+    return FlatField(name, place, field, flag.panel or section.panel, flag.affects or section.affects, info)
 
 
 @cache

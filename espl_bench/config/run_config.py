@@ -1,12 +1,13 @@
 """The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from espl_bench.config.flag import Flag
+from espl_bench.config.flag import Affects, Flag
 from espl_bench.config.flat import flatten, into_sections
 from espl_bench.config.sections import (
     DEVICES,
@@ -32,6 +33,9 @@ SCHEMA = "espl-bench/config/2"
 """Schema tag on disk. Files without one are of the first version, which was flat."""
 
 
+_LABEL = re.compile(r"[\w.+=@-]([\w.+=@ -]{0,38}[\w.+=@-])?")
+
+
 class RunConfig(Section):
     """Every choice of a run. Defaults are the paper's unless the docstring says otherwise.
 
@@ -46,15 +50,17 @@ class RunConfig(Section):
     """Folder or hub id of a causal language model with a chat template; for an endpoint or a service, the name it is served under."""
     engine: Annotated[str, Flag(default="vllm if CUDA and vLLM are available, else hf", lists_choices=True, seam=ENGINES)] = "hf"
     """What samples and trains: hf, vllm, openai (which only samples) or tinker."""
-    steps: int = Field(default=100, ge=0)
+    steps: Annotated[int, Flag(affects=Affects.LEARNING)] = Field(default=100, ge=0)
     """Iterations of num_prompts x batch_size x group_size rollouts each."""
     seed: Annotated[int, Flag(typed=False, axis=True)] = Field(default=0, ge=0)
     control: Annotated[str | None, Flag(default="none", lists_choices=True, seam=CONTROLS)] = None
     """Ablation control: which learning signal is removed, by random-reward, shuffled-answers or irrelevant-prompt."""
-    checkpoint_every: Annotated[int, Flag(panel=EVALUATION)] = Field(default=10, ge=1)
+    checkpoint_every: Annotated[int, Flag(panel=EVALUATION, affects=Affects.NOTHING)] = Field(default=10, ge=1)
     """Iterations between the checkpoints that a run can be resumed from."""
-    stuck_after: Annotated[float, Flag(panel=DEVICES)] = Field(default=600.0, ge=0)
+    stuck_after: Annotated[float, Flag(panel=DEVICES, affects=Affects.NOTHING)] = Field(default=600.0, ge=0)
     """Seconds without progress after which a rollout is reported as stuck; 0: never."""
+    label: Annotated[str | None, Flag(default="none", affects=Affects.NOTHING)] = None
+    """Name of a variant, shown with the method in tables. It changes no result."""
 
     batch: BatchSection = BatchSection()
     sampling: SamplingSection = SamplingSection()
@@ -67,6 +73,13 @@ class RunConfig(Section):
     """Left at its defaults, and absent on disk, unless one of the engines is vllm."""
     endpoint: EndpointSection = EndpointSection()
     """Names no address or key, and is absent on disk, unless one of the engines is remote."""
+
+    @field_validator("label")
+    @classmethod
+    def _names_a_variant(cls, value: str | None) -> str | None:
+        if value is not None and not _LABEL.fullmatch(value):
+            raise OptionError("{label} takes up to 40 letters, digits, spaces and . + = @ - _, not '{value}'", {"value": value})
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -115,6 +128,17 @@ class RunConfig(Section):
         return RunConfig.model_validate(self.flat() | choices)
 
     @property
+    def row(self) -> str:
+        """Name the method, with its control and its label if it has any."""
+        return row_name(self.method.name, self.control, self.label)
+
+    @property
+    def folder_name(self) -> str:
+        """Return the name of the run's folder in a comparison: method, label if it has one, and seed."""
+        label = [self.label.replace(" ", "-")] if self.label else []
+        return "-".join([self.method.name, *label, f"s{self.seed}"])
+
+    @property
     def limits(self) -> EditLimits:
         """Return the bounds of the operators."""
         return EditLimits(
@@ -154,6 +178,12 @@ class RunConfig(Section):
         engine = editor.engine or self.engine
         policy = self.policy_source if engine == self.engine else ModelSource(engine, editor.model)
         return ModelSource(engine, editor.model, editor.base_url or policy.base_url, editor.api_key_env or policy.api_key_env)
+
+
+def row_name(method: str, control: str | None, label: str | None) -> str:
+    """Name what a run's row is a configuration of, as in ``espl (random-reward) · warm``."""
+    under = f"{method} ({control})" if control else method
+    return f"{under} · {label}" if label else under
 
 
 def chosen_fields(section: Section) -> tuple[str, ...]:

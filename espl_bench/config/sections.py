@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from espl_bench.config.flag import Flag
+from espl_bench.config.flag import Affects, Flag
 from espl_bench.errors import OptionError
 from espl_bench.evolution.operators.proposal import (
     Aggregation,
@@ -56,12 +56,15 @@ class Section(BaseModel):
     """Panel of the help, unless a field names another."""
     prefix: ClassVar[str] = ""
     """Prefix of the fields' flat names."""
+    affects: ClassVar[Affects] = Affects.RESULT
+    """What the fields can change, unless a field says otherwise."""
 
 
 class BatchSection(Section):
     """Size of an iteration: num_prompts x batch_size x group_size episodes."""
 
     panel = ROLLOUTS
+    affects = Affects.LEARNING
 
     num_prompts: int = Field(default=3, ge=1)
     """Prompts per iteration (K). With one there is no ranking to rate it by, and it is the selector's first choice."""
@@ -84,7 +87,7 @@ class SamplingSection(Section):
     """Maximum tokens per turn. The paper allows 15,000."""
     max_episode_tokens: Annotated[int | None, Flag(default="what the model's context holds")] = Field(default=None, ge=1)
     """Maximum tokens of an episode of several turns, prompt and observations included."""
-    sampling_groups: Annotated[int, Flag(formerly="cohorts")] = Field(default=1, ge=1)
+    sampling_groups: Annotated[int, Flag(formerly="cohorts", affects=Affects.NOTHING)] = Field(default=1, ge=1)
     """Groups of episodes that take turns at the engine: one is sampled while the others wait for their tools."""
     tool_format: ToolFormat = "text"
     """How tools are described to the model: as text by the dialect, or natively by its chat template."""
@@ -94,6 +97,7 @@ class OptimisationSection(Section):
     """How weights learn."""
 
     panel = WEIGHTS
+    affects = Affects.WEIGHTS
 
     lr: float = Field(default=4e-5, ge=0)
     """Adam's learning rate."""
@@ -109,9 +113,9 @@ class OptimisationSection(Section):
     """Rank of the LoRA adapter."""
     lora_alpha: Annotated[float, Flag(decided_by_service=True)] = Field(default=32.0, gt=0)
     """Scale of the LoRA adapter."""
-    token_budget: Annotated[int, Flag(decided_by_service=True)] = Field(default=4_096, ge=1)
+    token_budget: Annotated[int, Flag(decided_by_service=True, affects=Affects.NOTHING)] = Field(default=4_096, ge=1)
     """Tokens of one training micro-batch, padding included."""
-    gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True)] = False
+    gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True, affects=Affects.NOTHING)] = False
     """Train with less memory, in more time: activations are recomputed."""
     correction: Annotated[CorrectionLevel, Flag(default="token for importance_sampling, else none", decided_by_service=True)] = (
         DEFAULT_CORRECTION
@@ -122,7 +126,10 @@ class OptimisationSection(Section):
     """Value at which that ratio is truncated."""
     mask_truncated: bool = False
     """Leave rollouts that hit the token limit out of the loss; they still count in the baseline."""
-    train_device: Annotated[str | None, Flag(default="the first accelerator, or the CPU", panel=DEVICES, decided_by_service=True)] = None
+    train_device: Annotated[
+        str | None,
+        Flag(default="the first accelerator, or the CPU", panel=DEVICES, decided_by_service=True, affects=Affects.NOTHING),
+    ] = None
     """Device on which weights are trained, e.g. cuda:1."""
 
     @model_validator(mode="before")
@@ -151,14 +158,15 @@ class EditorSection(Section):
 
     panel = WORDS
     prefix = "editor_"
+    affects = Affects.WORDS
 
     model: Annotated[str | None, Flag(default="the run's own model")] = None
     """Another model that writes the reflections."""
     engine: Annotated[str | None, Flag(default=BY_POLICY, lists_choices=True, seam=ENGINES)] = None
     """Engine of the editor's model: hf, vllm, openai or tinker."""
-    base_url: Annotated[str | None, Flag(default=BY_POLICY)] = None
+    base_url: Annotated[str | None, Flag(default=BY_POLICY, affects=Affects.NOTHING)] = None
     """Address of the editor's endpoint."""
-    api_key_env: Annotated[str | None, Flag(default=BY_POLICY)] = None
+    api_key_env: Annotated[str | None, Flag(default=BY_POLICY, affects=Affects.NOTHING)] = None
     """Environment variable with the API key of the editor's endpoint."""
     temperature: float = Field(default=1.0, ge=0)
     """Sampling temperature of reflections."""
@@ -184,8 +192,9 @@ class EvolutionSection(Section):
     """How prompts are bred and rated."""
 
     panel = WORDS
+    affects = Affects.WORDS
 
-    root_principles: Annotated[tuple[str, ...], Flag(typed=False)] = ()
+    root_principles: Annotated[tuple[str, ...], Flag(typed=False, affects=Affects.RESULT)] = ()
     """Principles of the root prompt."""
     max_edits: int = Field(default=2, ge=1)
     """Edits that the critique of one problem may propose."""
@@ -194,7 +203,7 @@ class EvolutionSection(Section):
     word_limit: WordLimit = "aggregation"
     """Where that maximum is enforced: on what an aggregation leaves, so that critiques may propose longer texts for it to shorten; on every
     edit; or nowhere, as in the paper's reference code."""
-    prompt_form: PromptForm = PromptForm.PRINCIPLES
+    prompt_form: Annotated[PromptForm, Flag(affects=Affects.RESULT)] = PromptForm.PRINCIPLES
     """What evolves: a list of principles, or a text of numbered blocks."""
     max_prompt_words: Annotated[int | None, Flag(default=NO_LIMIT)] = Field(default=None, ge=1)
     """Maximum words of a whole prompt."""
@@ -229,6 +238,7 @@ class EvaluationSection(Section):
     """When the shown prompt is evaluated, and with how many samples."""
 
     panel = EVALUATION
+    affects = Affects.NOTHING
 
     eval_every: int = Field(default=10, ge=0)
     """Iterations between validations; 0: only at the end."""
@@ -242,6 +252,7 @@ class VllmSection(Section):
     """Settings of engine vllm. Other engines do not read them."""
 
     panel = DEVICES
+    affects = Affects.NOTHING
 
     gpu_memory_utilization: Annotated[float | None, Flag(default="0.9, or 0.45 on a card shared with the trainer")] = Field(
         default=None, gt=0, le=1
@@ -265,6 +276,7 @@ class EndpointSection(Section):
     """Settings of endpoints and services. Engines on this machine do not read them."""
 
     panel = ENDPOINTS
+    affects = Affects.NOTHING
 
     base_url: Annotated[str | None, Flag(default="none; a service's own")] = None
     """Address of an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1, or of a Tinker service."""
@@ -287,16 +299,21 @@ class MethodChoices(Section):
     """Choices of the method's row that an option may override. `Method` declares the valid values."""
 
     panel = WORDS
+    affects = Affects.WORDS
 
-    baseline: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=BASELINES)] = None
+    baseline: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=BASELINES, affects=Affects.WEIGHTS)] = (
+        None
+    )
     """What a reward is compared with: the mean of its group (per_prompt) or of its problem under all prompts (across_prompts)."""
-    normalisation: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=NORMALISATIONS)] = None
+    normalisation: Annotated[
+        str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, seam=NORMALISATIONS, affects=Affects.WEIGHTS)
+    ] = None
     """How advantages are scaled: none, or standard_deviation of what a reward is compared with."""
-    reduction: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True)] = None
+    reduction: Annotated[str | None, Flag(default=BY_METHOD, panel=WEIGHTS, lists_choices=True, affects=Affects.WEIGHTS)] = None
     """Whether the loss adds up tokens (sum) or averages them over the iteration (token_mean)."""
-    schedule: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=SCHEDULES)] = None
+    schedule: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=SCHEDULES, affects=Affects.LEARNING)] = None
     """When weights and words learn: together, words_every_period, alternating, words_then_weights or weights_then_words."""
-    schedule_period: Annotated[int | None, Flag(default=BY_METHOD)] = None
+    schedule_period: Annotated[int | None, Flag(default=BY_METHOD, affects=Affects.LEARNING)] = None
     """Iterations of a period of the schedule."""
     acceptance: Annotated[str | None, Flag(default=BY_METHOD, lists_choices=True, seam=ACCEPTANCES)] = None
     """Whether a child joins at once (always) or must earn more than its parent on the same problems first (beats_parent)."""

@@ -7,7 +7,7 @@ from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
 from espl_bench.leaderboard.overview import OverallRow, Overview
 from espl_bench.leaderboard.table import Table, TableRow
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, count, duration, p_value, points
+from espl_bench.utils.formatting import DASH, count, duration, fixed, p_value, points, signed_points
 
 LEGEND = (
     "Scores are percentages of the test, means over seeds. 95 % CI: over seeds and items, pointwise (for its row or pair alone). Δ: paired "
@@ -70,7 +70,7 @@ class Column:
 
 def signed_cell(share: float | None) -> str:
     """Format a difference in percentage points, with its sign."""
-    return DASH if share is None else f"{share * 100:+.1f}"
+    return DASH if share is None else signed_points(share)
 
 
 def interval_cell(interval: Interval | None) -> str:
@@ -107,7 +107,7 @@ SCORES = (
     Column("valid.", lambda row: DASH if row.validation is None else points(row.validation)),
 )
 EVIDENCE = (
-    Column("P", lambda row: f"{row.difference.p_improvement:.2f}" if row.difference else DASH),
+    Column("P", lambda row: fixed(row.difference.p_improvement, 2) if row.difference else DASH),
     Column("p", lambda row: p_value(row.difference.p_permutation) if row.difference else DASH),
     Column("p\nHolm", lambda row: DASH if row.p_corrected is None else p_value(row.p_corrected)),
     Column("pass@{k}", lambda row: points(max(row.pass_at.items())[1])),
@@ -119,7 +119,7 @@ COSTS = (
     Column("generated\ntokens", lambda row: count(row.cost.generated_tokens)),
     Column("reflect.\ntokens", lambda row: count(row.cost.reflection_tokens)),
     Column("eval.\ntokens", lambda row: count(row.cost.eval_tokens)),
-    Column("wall\nmin", lambda row: f"{row.cost.wall_s / 60:.1f}"),
+    Column("wall\nmin", lambda row: fixed(row.cost.wall_s / 60)),
 )
 COLUMNS = (METHOD, *SCORES, *EVIDENCE, *COSTS)
 PARTS = tuple((0, *(index for index, column in enumerate(COLUMNS) if column in part)) for part in (SCORES, EVIDENCE, COSTS))
@@ -171,7 +171,7 @@ def _overall(row: OverallRow) -> tuple[str, ...]:
         DASH if row.iqm is None else points(row.iqm),
         interval_cell(row.iqm95),
         signed_interval_cell(row.difference),
-        DASH if row.p_improvement is None else f"{row.p_improvement:.2f}",
+        DASH if row.p_improvement is None else fixed(row.p_improvement, 2),
         _ranks(row.rank),
     )
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from espl_bench.leaderboard.comparisons import FEWEST_SEEDS, PairResult, compare_all
 from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import TestGroup
+from espl_bench.leaderboard.pairing import Aligned, align
+from espl_bench.leaderboard.row_notes import lengths
 from espl_bench.leaderboard.table import STATISTICS_SEED, Table
 from espl_bench.seeding import rng_for
 from espl_bench.stats import LEVEL, Interval, difference_interval, interval_p, iqm, iqm_interval, p_improvement, rank_ranges
@@ -56,9 +58,11 @@ def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | 
     """Compute the overview of two or more tests; None for fewer."""
     if len(tests) < 2:
         return None
+    aligned = align(tests, tables)
+    reference = _reference(tests, aligned, wanted)
+    tests, tables = aligned.tests, aligned.tables
     labels = sorted({label for test in tests for label in test.methods})
     whole = [label for label in labels if all(label in test.methods for test in tests)]
-    reference = next(label for label in (wanted, tests[0].reference(None), *labels) if label in labels)
     ranked = [label for label in whole if all(label in test.contenders for test in tests)]
     ranks = dict(zip(ranked, rank_ranges(_better(tests, ranked)), strict=True)) if ranked else {}
     rows = [_row(label, tests, tables, reference, ranks.get(label)) for label in labels]
@@ -69,7 +73,15 @@ def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | 
     names = [f"{test.env} · {test.model}" if len(models) > 1 else test.env for test in tests]
     named = [name if names.count(name) == 1 else f"{name} avg@{test.k}/{test.n_items}" for name, test in zip(names, tests, strict=True)]
     ordered = sorted(rows, key=lambda row: (row.iqm is None, -(row.iqm or 0.0), row.method))
-    return Overview(tuple(named), reference, tuple(ordered), (*notes, *note))
+    return Overview(tuple(named), reference, tuple(ordered), (*notes, *aligned.notes, *note, *lengths(tests)))
+
+
+def _reference(tests: Sequence[TestGroup], aligned: Aligned, wanted: str | None) -> str:
+    """Choose the line that differences are taken against: of the tests' references one that has every environment, else the first."""
+    found = [
+        called[test.reference(wanted)] for test, called in zip(tests, aligned.called, strict=True) if wanted is None or test.named(wanted)
+    ]
+    return next((label for label in found if all(label in test.methods for test in aligned.tests)), found[0])
 
 
 def _row(label: str, tests: Sequence[TestGroup], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:

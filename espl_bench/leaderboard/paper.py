@@ -19,7 +19,7 @@ from espl_bench.errors import RunDirError, reading
 from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
-from espl_bench.utils.formatting import DASH, points
+from espl_bench.utils.formatting import DASH, fixed, points
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 ROWS = (
@@ -31,6 +31,8 @@ ROWS = (
 )
 """Names in the paper, in its order, and the methods here."""
 LEADER = "espl"
+PRESETS = ("paper", None)
+"""Which of several configurations stands for a method: the paper's preset, then the environment's defaults."""
 NOT_RUN = "not run"
 """Cell of a method that was not run."""
 NOT_STATED = "not stated"
@@ -160,10 +162,12 @@ def _row(name: str, method: str, pair: PaperPair, test: TestGroup | None) -> Com
     figure = next(iter(pair.figures_of(method)), None)
     leader = next(iter(pair.figures_of(LEADER)), None)
     reported = figure.value / 100 if figure else None
-    own = test.methods.get(method) if test else None
+    row = test.main(method, PRESETS) if test else None
+    ahead = test.main(LEADER, PRESETS) if test and method != LEADER else None
+    own = test.methods[row] if test and row else None
     ci95 = mean_interval(own.cells_RI) if own else None
-    shared = test.shared(LEADER, method) if test and own and method != LEADER and LEADER in test.methods else ()
-    ours = (test.methods[LEADER].on(shared), own.on(shared)) if test and own and shared else None
+    shared = test.shared(ahead, row) if test and row and ahead else ()
+    ours = (test.methods[ahead].on(shared), own.on(shared)) if test and own and ahead and shared else None
     return ComparedRow(
         name=name,
         method=method,
@@ -185,11 +189,15 @@ def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
         yield f"not run yet: espl-bench compare --env {pair.env} --preset paper, then espl-bench results add"
     elif test.model != pair.model:
         yield f"measured with {test.model}, reported for {pair.model}: the gap reflects the models as much as the methods"
+    for _, method in ROWS:
+        labels = test.named(method) if test else ()
+        if test and len(labels) > 1:
+            yield f"{method} has several configurations ({', '.join(labels)}); shown is {test.main(method, PRESETS) or 'none of them'}"
     for name, method in ROWS:
         for index, figure in enumerate(pair.figures_of(method)):
             variant = f", {figure.variant}" if figure.variant else ""
             if index or variant or not figure.stated:
-                yield f"{name}{variant}: {figure.value:.1f}, {figure.source}"
+                yield f"{name}{variant}: {fixed(figure.value)}, {figure.source}"
 
 
 def paper_sheets(comparisons: Sequence[Compared]) -> list[Sheet]:

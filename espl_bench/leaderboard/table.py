@@ -11,6 +11,7 @@ from espl_bench.leaderboard.comparisons import Comparisons, contender_comparison
 from espl_bench.leaderboard.control_notes import control_notes
 from espl_bench.leaderboard.grouping import GroupEntry, MethodRuns, TestGroup, group, mean
 from espl_bench.leaderboard.notes import notes_of
+from espl_bench.leaderboard.row_notes import row_notes
 from espl_bench.leaderboard.seed_notes import seed_notes
 from espl_bench.runs.summary import Summary
 from espl_bench.seeding import rng_for
@@ -127,7 +128,7 @@ def tabulate(test: TestGroup, wanted: str | None) -> Table:
         seeds=tuple(sorted({seed for of_method in runs.values() for seed in of_method})),
         rows=tuple(_row(label, test, reference, contenders if label in ranks else controls, ranks.get(label)) for label in test.methods),
         curve=_curve(test.methods),
-        notes=(*control_notes(test), *seed_notes(test), *notes_of(runs, reference)),
+        notes=(*control_notes(test), *seed_notes(test), *notes_of(runs, reference), *row_notes(test)),
     )
 
 

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
+from espl_bench.config.choices import without_folders
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, require
-from espl_bench.runs.published import without_folders
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io
@@ -58,7 +58,7 @@ class Tracking:
         """Open the trackers. Raises EsplError if one refuses; the run can be resumed."""
         record: dict[str, Any] = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
         atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented(record)])
-        name = f"{config.env}-{config.method.name}-s{config.seed}"
+        name = f"{config.env}-{config.folder_name}"
         run = Tracked(record["id"], PROJECT, name, folder, without_folders(to_jsonable_python(first_form(config))), step)
         for kind in self._names:
             self._trackers.append(KINDS[kind].open(run))

@@ -27,7 +27,7 @@ def draw_bars(tests: tuple[TestGroup, ...]) -> "Figure":
             panel.bar(x, score, width=0.68, color=seen[row.method].colour, edgecolor="white", hatch=hatch, linewidth=0.5)
             panel.errorbar(x, score, yerr=[[score - low], [high - score]], color="#1c2126", linewidth=0.9, capsize=2.5)
             panel.annotate(points(row.score), (x, high), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=7.5)
-        panel.set_xticks(range(len(rows)), [clean(row.method).replace("_", "\n", 1) for row in rows])
+        panel.set_xticks(range(len(rows)), [clean(row.method).replace("_", "\n", 1).replace(" · ", "\n") for row in rows])
         panel.grid(axis="x", visible=False)
         panel.set_title(clean(f"{test.env} · {test.model}"))
         panel.set_ylabel(f"test avg@{test.k}, %")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espl_bench.analysis.rating_history import Duel, duels, histories, rating_at
-from espl_bench.analysis.study import RunRecord
+from espl_bench.analysis.study import RunRecord, by_row
 from espl_bench.plots.style import Style, legend_below, panels, styles
 from espl_bench.runs.population_events import RatedEvent
 from espl_bench.types import Split
@@ -47,9 +47,9 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     if not rated:
         return None
     figure, (left, right) = panels(2, height=3.1)
-    seen = styles({record.label for record in rated}, "")
-    for label in sorted({record.label for record in rated}):
-        of_label = [record for record in rated if record.label == label]
+    rows = by_row(rated)
+    seen = styles(rows, "")
+    for label, of_label in rows.items():
         _draw_scores(left, [point for record in of_label for point in examined(record)], seen[label], label)
         _draw_calibration(
             right, [duel for record in of_label for duel in duels(record.events, record.view.config.evolution.tie)], seen[label], label

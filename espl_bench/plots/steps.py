@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from espl_bench.analysis.prompt_length import words_over_time
-from espl_bench.analysis.study import RunRecord
+from espl_bench.analysis.study import RunRecord, by_row
 from espl_bench.leaderboard.grouping import REFERENCE, mean
 from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Style, legend_below, panels, styles
 from espl_bench.types import Outcome
@@ -18,11 +18,7 @@ Series = Iterable[tuple[int, float | None]]
 
 
 def _by_label(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    by_label: dict[str, list[RunRecord]] = {}
-    for record in records:
-        if record.metrics:
-            by_label.setdefault(record.label, []).append(record)
-    return dict(sorted(by_label.items()))
+    return by_row(record for record in records if record.metrics)
 
 
 def _draw_runs(panel: Any, records: Sequence[RunRecord], series: Callable[[RunRecord], Series], style: Style, label: str) -> bool:

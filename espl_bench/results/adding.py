@@ -13,10 +13,11 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from espl_bench.analysis import verify
+from espl_bench.config.choices import changes, choices_in, without_folders
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
-from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result, without_folders
+from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Split
@@ -100,7 +101,7 @@ def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None
         if other.environment == run.environment and _differ(other.data_identity, run.data_identity):
             ours, theirs = _items(run.data_identity), _items(other.data_identity)
             return f"its items on {run.environment} ({ours}) differ from those of {other.run_id} ({theirs})"
-        if new.cell[:-1] == old.cell[:-1] and (changed := changes(old.config, new.config)):
+        if new.cell[:-1] == old.cell[:-1] and (changed := _changes(old.config, new.config)):
             return f"seed {run.seed} of {run.row} was run with another configuration than seed {other.seed}: {', '.join(changed)}"
         if new.cell[:-1] == old.cell[:-1] and new.origin.model_sha256 != old.origin.model_sha256:
             return f"seed {run.seed} of {run.row} was run with another model of the same name than seed {other.seed}"
@@ -120,11 +121,12 @@ def _items(identity: Mapping[str, str]) -> str:
     return ", ".join(f"{split} {hashed[:SHOWN_HASH]}" for split, hashed in sorted(identity.items())) or "none recorded"
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List the fields that differ between two configurations, as ``name old -> new``. Ignores the seed and request settings."""
-    names = dict.fromkeys([*old, *new])
-    free = ("seed", "concurrency", "request_timeout", "request_tries", "checkpoint_every")
-    return [f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names if name not in free and old.get(name) != new.get(name)]
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List what differs between two configurations; of one that this version cannot read, every field but the seed."""
+    ours, theirs = choices_in(new), choices_in(old)
+    if ours is None or theirs is None:
+        ours, theirs = ({name: value for name, value in each.items() if name != "seed"} for each in (new, old))
+    return changes(theirs, ours)
 
 
 def add(results: Sequence[PublishedResult], root: Path, study: str | None, replace: bool) -> list[tuple[Path, bool]]:

@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from espl_bench.config.choices import without_folders
 from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
@@ -118,15 +119,6 @@ class PublishedResult(BaseModel):
             said.pop("steps")
         if differing := [name for name, value in said.items() if self.config.get(name) != value]:
             yield f"summary and configuration differ in {', '.join(differing)}"
-
-
-def without_folders(value: Any) -> Any:
-    """Return the same JSON value with every absolute path reduced to the name of its file or folder."""
-    if isinstance(value, dict):
-        return {key: without_folders(item) for key, item in cast(dict[str, Any], value).items()}
-    if isinstance(value, list):
-        return [without_folders(item) for item in cast(list[Any], value)]
-    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
 def read_result(path: Path) -> PublishedResult:

@@ -10,20 +10,17 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     computed_field,
-    model_serializer,
     model_validator,
 )
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
+from espl_bench.config.run_config import row_name
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
-LATER = frozenset({"bound", "allowed_changes"})
-"""Fields that not every version of the schema wrote."""
 
 
 class CurvePoint(FrozenRecord):
@@ -45,6 +42,8 @@ class Summary(BaseModel):
     method: str
     control: str | None = None
     """Name of the control, if the run is one."""
+    label: str | None = Field(default=None, exclude_if=lambda label: label is None)
+    """Name of the variant, if the run has one."""
     env: str
     env_options: dict[str, Any]
     """Options of the environment that differ from its defaults; runs with different ones cannot be compared."""
@@ -78,11 +77,13 @@ class Summary(BaseModel):
     """Items that these principles quote, as ``G3 quotes test/17``."""
     data_identity: dict[str, str] = Field(default_factory=dict)
     """Split → hash of its items, as in provenance; empty for a version that did not hash items that an environment generates."""
-    bound: dict[str, str] = Field(default_factory=dict)
+    bound: dict[str, str] = Field(default_factory=dict, exclude_if=lambda bound: not bound)
     """Short hashes of the policy's model, of templates and of the environment, and the version of espl-bench; empty for a version that
     did not record them."""
-    allowed_changes: tuple[str, ...] = ()
+    allowed_changes: tuple[str, ...] = Field(default=(), exclude_if=lambda changes: not changes)
     """What differed when the run was resumed, and was allowed to, as ``config lr 0.001 -> 0.01 after step 2``."""
+    choices: dict[str, Any] | None = Field(default=None, exclude_if=lambda choices: choices is None)
+    """The choices that can change the result (`config.choices`), which decide the run's row; None in a file of an earlier version."""
 
     @model_validator(mode="before")
     @classmethod
@@ -91,11 +92,6 @@ class Summary(BaseModel):
         return (
             {name: value for name, value in cast(dict[str, Any], record).items() if name != "ci95"} if isinstance(record, dict) else record
         )
-
-    @model_serializer(mode="wrap")
-    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out later fields that say nothing, so that an earlier file is written as it was read."""
-        return {name: value for name, value in handler(self).items() if value or name not in LATER}
 
     @computed_field
     @property
@@ -108,14 +104,13 @@ class Summary(BaseModel):
 
     @property
     def row(self) -> str:
-        """Return the table row the run is grouped under: its method, and the control if any."""
-        return f"{self.method} ({self.control})" if self.control else self.method
+        """Name the method, with its control and its label if it has any. Configurations of it are rows of their own in a table."""
+        return row_name(self.method, self.control, self.label)
 
     @property
     def environment(self) -> str:
         """Return the environment with its options, as in ``rulebook(world=3)``: only runs with the same one compare."""
-        options = ", ".join(f"{name}={value}" for name, value in sorted(self.env_options.items()))
-        return f"{self.env}({options})" if options else self.env
+        return environment_name(self.env, self.env_options)
 
     @property
     def item_scores(self) -> tuple[float, ...]:
@@ -125,6 +120,12 @@ class Summary(BaseModel):
     def to_json(self) -> str:
         """Return the file's text: indented, with one line for the samples of an item."""
         return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores",))
+
+
+def environment_name(env: str, options: Mapping[str, Any]) -> str:
+    """Name an environment with its options."""
+    listed = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
+    return f"{env}({listed})" if listed else env
 
 
 def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:

@@ -8,6 +8,7 @@
 
     [options]                       # of every run, named as on the command line; no sections
     steps = 40
+    lr = [1e-4, 1e-5]               # a list makes a cell of each value, named by it: rulebook-espl-lr1e-05-s0
 
     [resources]                     # of every cell
     gpus = 0.5
@@ -21,19 +22,24 @@
     method = "rl_only"
     environment = "rulebook-w3"
 
+A cell is a configuration: a value that changes nothing of a method, such as the learning rate of one that freezes weights, makes no second
+cell of it. An option whose value is a list itself (`root_principles`) takes a list of lists.
+
 Every cell is resolved before the first one starts, so that a mistake in the last cell is reported at once.
 """
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import to_jsonable_python
 
+from espl_bench.config.choices import frozen, what_matters, written
 from espl_bench.config.flat import flat_fields, former_names
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
@@ -47,6 +53,9 @@ AXES = frozenset(name for name, choice in flat_fields(RunConfig).items() if choi
 """Choices of a run that a grid's axes make."""
 OPTIONS = frozenset({*flat_fields(RunConfig), *METHOD_CHOICES}) - AXES
 """Choices that options make, by flat name."""
+LISTS = frozenset({"root_principles"})
+"""Options whose value is a list."""
+NOTHING_VARIED: Mapping[str, Any] = {}
 
 
 class _Table(BaseModel):
@@ -145,10 +154,11 @@ class GridPoint:
     """None: the environment's default."""
     seed: int
 
-    def name(self, with_model: bool) -> str:
-        """Return the name of its folder."""
+    def name(self, with_model: bool, varied: Mapping[str, Any] = NOTHING_VARIED) -> str:
+        """Return the name of its folder; `varied` are the options that tell it from the point's other cells."""
         model = [_slug(Path(self.model).name)] if with_model and self.model else []
-        return "-".join([self.environment.called, *model, self.method, f"s{self.seed}"])
+        options = [_slug(written(value) if name == "label" else f"{name}{written(value)}") for name, value in varied.items()]
+        return "-".join([self.environment.called, *model, self.method, *options, f"s{self.seed}"])
 
 
 class Cell(_Table):
@@ -187,6 +197,11 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
+def labelled(grid: Grid, label: str | None) -> Grid:
+    """Return a grid whose runs have a label; None: as the grid says."""
+    return grid if label is None else grid.model_copy(update={"options": {**grid.options, "label": label}})
+
+
 def make_cells(grid: Grid) -> tuple[Cell, ...]:
     """Resolve every cell, seeds outermost, so that an unfinished sweep has whole comparisons.
 
@@ -199,10 +214,10 @@ def make_cells(grid: Grid) -> tuple[Cell, ...]:
     included = [point for point in points if not any(when.matches(point) for when in grid.exclusions)]
     if not included:
         raise UsageError("the exclusions leave no cell")
-    names = Counter(point.name(len(grid.models) > 1) for point in included)
-    if twice := next((name for name, times in names.items() if times > 1), None):
+    cells = tuple(cell for point in included for cell in _cells(grid, point))
+    if twice := next((name for name, times in Counter(cell.name for cell in cells).items() if times > 1), None):
         raise UsageError(f"two cells would be called {twice}; give one of the environments a label")
-    return tuple(_cell(grid, point, name) for point, name in zip(included, names, strict=True))
+    return cells
 
 
 def _points(grid: Grid) -> Iterable[GridPoint]:
@@ -211,26 +226,55 @@ def _points(grid: Grid) -> Iterable[GridPoint]:
         yield GridPoint(method, environment, model, seed)
 
 
-def _cell(grid: Grid, point: GridPoint, name: str) -> Cell:
+def _cells(grid: Grid, point: GridPoint) -> Iterator[Cell]:
+    """Make a cell of each value of the options that list several, unless the method does not depend on them."""
     met = [override for override in grid.overrides if override.when.matches(point)]
     options = dict(grid.options)
     stated: dict[str, Any] = dict(grid.resources)
     for override in met:
         options |= override.options
         stated |= override.resources
+    listed = {name: value for name, value in options.items() if _is_axis(name, value)}
+    if idle := next((name for name, values in listed.items() if not values), None):
+        raise UsageError(f"cell {point.name(len(grid.models) > 1)}: options: {idle} lists no value; give one, or leave it out")
+    found: dict[str, tuple[dict[str, Any], RunConfig]] = {}
+    for values in product(*listed.values()):
+        varied = dict(zip(listed, values, strict=True))
+        config = _config(grid, point, options | varied, point.name(len(grid.models) > 1, varied))
+        found.setdefault(frozen(to_jsonable_python(what_matters(config))), (varied, config))
+    for varied, config in found.values():
+        telling = [name for name in listed if len({frozen({name: each[name]}) for each, _ in found.values()}) > 1]
+        label = {"label": config.label} if config.label else {}
+        yield _cell(point.name(len(grid.models) > 1, label | {name: varied[name] for name in telling}), config, stated)
+
+
+def _is_axis(name: str, value: object) -> bool:
+    """Return whether a value is a list of values. An option that takes a list itself is varied by a list of lists."""
+    if not isinstance(value, list):
+        return False
+    listed = cast(list[object], value)
+    return name not in LISTS or (bool(listed) and all(isinstance(each, list) for each in listed))
+
+
+def _config(grid: Grid, point: GridPoint, options: Mapping[str, Any], name: str) -> RunConfig:
     axes = {"seed": point.seed, "model": point.model}
     env_options = {"env_options": point.environment.options} if point.environment.options else {}
     try:
         config = resolve(point.method, point.environment.name, {**options, **axes, **env_options}, grid.preset)
         Dialect.load(config.prompts.dialect)
+    except UsageError as error:
+        raise UsageError(f"cell {name}: {error}") from error
+    return config
+
+
+def _cell(name: str, config: RunConfig, stated: Mapping[str, Any]) -> Cell:
+    try:
         resources = read_resources(stated, config.flat())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"cell {name}: resources: {first['msg']}") from error
     except ValueError as error:
         raise UsageError(f"cell {name}: resources: {error}") from error
-    except UsageError as error:
-        raise UsageError(f"cell {name}: {error}") from error
     return Cell(name=name, config=config, resources=resources)
 
 

@@ -14,7 +14,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import UsageError
 from espl_bench.leaderboard.board import Board, build_board
-from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.leaderboard.collect import entries_of, read_run
 from espl_bench.method import Method
 from espl_bench.monitoring.reporter import Reporter
 from espl_bench.runner import resume, run
@@ -60,13 +60,13 @@ def compare(
     for seed in seeds:
         for method in dict.fromkeys(methods):
             config = resolve(method, env, {**choices, "seed": seed}, preset)
-            if configs.setdefault(path := Path(folder) / f"{config.method.name}-s{seed}", config) != config:
+            if configs.setdefault(path := Path(folder) / config.folder_name, config) != config:
                 raise UsageError(f"two methods are called '{config.method.name}'; give each a name of its own")
             if (path / CONFIG).exists():
                 RunDir.open(path).refuse_changes(config)
     spec = None if isinstance(env, str) else env
     summaries = [_finished(config, path, spec, reporter, open_engine, budget, stop) for path, config in configs.items()]
-    return build_board(GroupEntry(summary.row, summary) for summary in summaries)
+    return build_board(entries_of(summaries))
 
 
 def _finished(
@@ -80,7 +80,7 @@ def _finished(
 ) -> Summary:
     """Return the result of one run of a comparison, running it to its end if necessary."""
     if (folder / SUMMARY).exists():
-        return RunDir.open(folder).summary()
+        return read_run(folder / SUMMARY)
     engine = open_engine(config) if open_engine else None
     stop = stop or StopSignal()
     try:

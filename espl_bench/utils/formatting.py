@@ -24,14 +24,28 @@ def plain(text: str, style: str = "") -> Text:
     return Text(clean(text), style=style)
 
 
+def fixed(number: float, digits: int = 1) -> str:
+    """Format a number with that many decimals, the only way in which cells are rounded: the nearest, and of two the even one.
+
+    What rounds to zero has no sign. The page's `format.js` does the same.
+    """
+    text = f"{number:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
+
+
 def percent(share: float | None) -> str:
     """Format a share as ``62.5 %``; a dash if it is None."""
-    return DASH if share is None else f"{share * 100:.1f} %"
+    return DASH if share is None else f"{points(share)} %"
 
 
 def points(share: float) -> str:
     """Format a share as percentage points without a unit, for table cells: ``62.5``."""
-    return f"{share * 100:.1f}"
+    return fixed(share * 100)
+
+
+def signed_points(share: float) -> str:
+    """Format a difference of shares in percentage points with its sign, which it keeps where it rounds to zero: ``-0.0``."""
+    return f"{'-' if share < 0 else '+'}{fixed(abs(share) * 100)}"
 
 
 def p_value(p: float) -> str:
@@ -44,15 +58,15 @@ def count(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size * 0.9995:
             scaled = number / size
-            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
-    return f"{number:.0f}"
+            return f"{fixed(scaled, 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0)} {unit}"
+    return fixed(number, 0)
 
 
 def duration(seconds: float) -> str:
     """Format a result's duration: ``42 s``, ``3.2 min``, ``1.5 h``."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"{fixed(seconds, 0)} s"
+    return f"{fixed(seconds / 60)} min" if seconds < 7200 else f"{fixed(seconds / 3600)} h"
 
 
 def clock(seconds: float) -> str:

@@ -93,7 +93,7 @@ def test_reference_may_be_chosen_and_must_exist():
         build_tables(entries_of(STUDY), "rl")
 
 
-@pytest.mark.parametrize("change", [{"env": "almanac"}, {"model": "other"}, {"k": 8}])
+@pytest.mark.parametrize("change", [{"env": "almanac"}, {"model": "other"}, {"env_options": {"world": 3}}])
 def test_different_tests_are_never_mixed(change):
     tables = build_tables(entries_of([make_summary("base"), make_summary("espl", **change)]))
     assert len(tables) == 2

@@ -12,11 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espl_bench.analysis import attribution
 from espl_bench.analysis.attribution import Attribution, Effect, PromptChoice, Weights
 from espl_bench.cli.console import err_console, out_console
+from espl_bench.config.choices import unlike
 from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, points
+from espl_bench.utils.formatting import DASH, fixed, points
 
 NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt", PromptChoice.OTHER_SEED: "of another seed"}
 LEGEND = (
@@ -40,10 +41,10 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | Non
 
 def _siblings(folder: Path) -> list[Path]:
     """Find the other finished seeds of the run's configuration in its parent folder, in order of names."""
-    own = RunDir.open(folder).config().model_copy(update={"seed": 0})
+    own = RunDir.open(folder).config()
     beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{CONFIG}"))
     finished = [sibling for sibling in beside if sibling != folder.resolve() and (sibling / SUMMARY).exists()]
-    return [sibling for sibling in finished if RunDir.open(sibling).config().model_copy(update={"seed": 0}) == own]
+    return [sibling for sibling in finished if not unlike(own, RunDir.open(sibling).config())]
 
 
 def attribution_sheet(result: Attribution, runs: Sequence[str]) -> Sheet:
@@ -74,8 +75,12 @@ def attribution_sheet(result: Attribution, runs: Sequence[str]) -> Sheet:
 
 
 def _row(name: str, effect: Effect, share: float | None, interval: Interval | None) -> tuple[str, ...]:
-    shares = (DASH, DASH) if share is None or interval is None else (f"{share:.0%}", f"{interval[0]:.0%} … {interval[1]:.0%}")
+    shares = (DASH, DASH) if share is None or interval is None else (_share(share), f"{_share(interval[0])} … {_share(interval[1])}")
     return (name, signed_cell(effect.mean), signed_interval_cell(effect.interval), *shares)
+
+
+def _share(share: float) -> str:
+    return f"{fixed(share * 100, 0)}%"
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.console import out_console
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.grouping import GroupEntry
+from espl_bench.leaderboard.collect import entries_of, read_run
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
 from espl_bench.runs.run_dir import SUMMARY
-from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.utils.atomic_io import encode_text, write_atomic
 
@@ -64,8 +63,8 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
 
 
 def _tabulate(plan: BatchPlan, as_json: bool) -> None:
-    runs = [read_summary(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    board = build_board([GroupEntry(run.row, run) for run in runs])
+    runs = [read_run(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
+    board = build_board(entries_of(runs))
     for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
         write_atomic(plan.out / name, [encode_text(text)])
     if as_json:

@@ -48,7 +48,7 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
 
 def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
     config = configure(method, env, seed, chosen)
-    folder = out / f"{method}-s{seed}"
+    folder = out / config.folder_name
     program = (sys.executable, "-m", "espl_bench")
     if (folder / CONFIG).exists():
         RunDir.open(folder).refuse_changes(config)

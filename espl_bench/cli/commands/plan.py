@@ -12,6 +12,7 @@ from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.grouping import TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell
+from espl_bench.leaderboard.pairing import like_pairs
 from espl_bench.leaderboard.power import MOST_SEEDS, Design, PowerPlan, plan
 from espl_bench.leaderboard.render import sheets_to_screen
 from espl_bench.utils.formatting import count, duration, points
@@ -50,37 +51,46 @@ def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None,
 
 
 def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[PowerPlan]:
-    """Plan for each test of an environment. Raises EsplError for unknown names or too few runs."""
+    """Plan for each test of an environment, and for each pair of like configurations of the two methods.
+
+    Raises EsplError for unknown names or too few runs.
+    """
     entries = collect(paths).entries
     tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
     if not tests:
         raise unknown("environment with runs", env, {test.env for test in group(entries)}) if entries else RunDirError("no finished run")
     for test in tests:
-        a, b = _pair(test, methods)
-        if len(test.shared(a, b)) < 2:
+        pairs = _pairs(test, methods)
+        enough = [(a, b) for a, b in pairs if len(test.shared(a, b)) > 1]
+        if not enough:
+            a, b = pairs[0]
             raise UsageError(
                 f"{a} and {b} share {len(test.shared(a, b))} seed on {test.env}; at least two are needed to estimate the noise"
             )
-        yield plan(test, a, b, gap, [items] if items else sorted({max(2, test.n_items // 2), test.n_items}))
+        for a, b in enough:
+            yield plan(test, a, b, gap, [items] if items else sorted({max(2, test.n_items // 2), test.n_items}))
 
 
 def _env_of(test: TestGroup) -> str:
     return next(run.env for method in test.methods.values() for run in method.runs.values())
 
 
-def _pair(test: TestGroup, methods: str | None) -> tuple[str, str]:
-    """Return the named methods; without names, the two best."""
+def _pairs(test: TestGroup, methods: str | None) -> list[tuple[str, str]]:
+    """Return the rows of the named methods, a pair per like configuration; without names, the two best rows."""
     if methods is None:
         if len(test.contenders) < 2:
             raise UsageError(f"{test.env} has runs of one method only; a plan compares two")
-        return test.contenders[0], test.contenders[1]
+        return [(test.contenders[0], test.contenders[1])]
     named = [name.strip() for name in methods.split(",")]
     if len(named) != 2 or named[0] == named[1]:
         raise UsageError(f"--methods takes two comma-separated methods, not '{methods}'")
     for name in named:
-        if name not in test.methods:
+        if not test.named(name):
             raise unknown(f"method with runs on {test.env}", name, test.methods)
-    return named[0], named[1]
+    if not (found := like_pairs(test, *named)):
+        rows = ", ".join(label for name in named for label in test.named(name))
+        raise UsageError(f"no configurations of {named[0]} and {named[1]} on {test.env} are alike; name two of: {rows}")
+    return found
 
 
 def plan_sheet(plan: PowerPlan) -> Sheet:

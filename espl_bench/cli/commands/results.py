@@ -59,8 +59,10 @@ def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
 def show(root: Path, as_json: bool) -> None:
     """Print every published run. Raises RunDirError for a record that cannot be read."""
     results = [(study, added) for study in adding.studies(root) for added in adding.published(study)]
+    labels = generated.labels_of([added for _, added in results])
     if as_json:
-        sys.stdout.write(json.dumps([_record(study, added) for study, added in results], indent=2, ensure_ascii=False) + "\n")
+        listed = [_record(study, added, label) for (study, added), label in zip(results, labels, strict=True)]
+        sys.stdout.write(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
         return
     if not results:
         out_console().print(plain(f"nothing is published in {root}; add a run with: espl-bench results add RUN"), soft_wrap=True)
@@ -68,12 +70,12 @@ def show(root: Path, as_json: bool) -> None:
     table = plain_table(gap=2)
     for heading in ("study", "row", "seed", "environment", "model", "score", "code", "graded again"):
         table.add_column(heading, justify="right" if heading in ("seed", "score", "graded again") else "left")
-    for study, added in results:
+    for (study, added), label in zip(results, labels, strict=True):
         run, origin = added.result.summary, added.result.origin
         code = (origin.commit or origin.espl_bench)[:12] + ("" if origin.diff_sha256 is None else " +")
         cells = (
             study.name,
-            run.row,
+            label,
             str(run.seed),
             run.environment,
             run.model,
@@ -85,13 +87,13 @@ def show(root: Path, as_json: bool) -> None:
     out_console().print(table)
 
 
-def _record(study: Path, added: AddedResult) -> dict[str, object]:
+def _record(study: Path, added: AddedResult, label: str) -> dict[str, object]:
     run = added.result.summary
     return {
         "study": study.name,
         "file": str(added.path),
         "run_id": run.run_id,
-        "row": run.row,
+        "row": label,
         "seed": run.seed,
         "environment": run.environment,
         "model": run.model,

@@ -49,7 +49,7 @@ def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
 
 def default_folder(config: RunConfig) -> Path:
     """Return the run directory used without `--out`."""
-    return Path("runs") / f"{config.env}-{config.method.name}-s{config.seed}"
+    return Path("runs") / f"{config.env}-{config.folder_name}"
 
 
 def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
@@ -139,7 +139,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
-    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     console.print(_grid(_facts(config, sizes, work)))
     if described:
         console.print(plain(described, "yellow"))

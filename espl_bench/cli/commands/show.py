@@ -21,7 +21,7 @@ from espl_bench.prompts.dialect import Dialect
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, children, read_view
-from espl_bench.utils.formatting import DASH, percent, plain, points
+from espl_bench.utils.formatting import DASH, fixed, percent, plain, points
 
 LONG_TREE = 30
 """Largest number of prompts for which the overview draws the lineage."""
@@ -70,7 +70,7 @@ def _sample(run: RunDir, step: int | None, index: int) -> ShownRollout:
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     config, summary = view.config, view.summary
-    console.print(plain(f"{config.method.name} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
+    console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     grid = facts_grid()
     if summary:
         low, high = summary.ci95
@@ -101,7 +101,7 @@ def _print_population(console: Console, view: RunView) -> None:
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("origin")
     for prompt in living:
-        reward = DASH if prompt.mean_reward is None else f"{prompt.mean_reward:.2f}"
+        reward = DASH if prompt.mean_reward is None else fixed(prompt.mean_reward, 2)
         cells = (f"#{prompt.id}", _rating(prompt), str(prompt.matches), reward, str(len(prompt.principles)), str(prompt.born_step))
         style = "bold" if prompt.id == view.shown_id else ""
         grid.add_row(*(plain(cell, style) for cell in (*cells, _origin(prompt))))
@@ -200,7 +200,7 @@ def _plural(number: int, noun: str) -> str:
 
 
 def _rating(prompt: PromptView) -> str:
-    return f"{prompt.rating.mu:.1f} ± {prompt.rating.sigma:.1f}"
+    return f"{fixed(prompt.rating.mu)} ± {fixed(prompt.rating.sigma)}"
 
 
 def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:

@@ -15,7 +15,7 @@ from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state
 from espl_bench.cli.console import err_console, out_console, plain_table
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
-from espl_bench.sweep.grid import Cell, make_cells, read_grid
+from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
@@ -46,9 +46,9 @@ class Means:
         return installed and self.jobs is None
 
 
-def list_cells(grid: Path, as_json: bool) -> None:
+def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
     """Print every cell with the resources it takes. Raises UsageError for an invalid grid."""
-    cells = make_cells(read_grid(grid))
+    cells = make_cells(labelled(read_grid(grid), label))
     if as_json:
         sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
         return
@@ -62,12 +62,12 @@ def list_cells(grid: Path, as_json: bool) -> None:
     console.print(plain(f"{len(cells)} cells", "bold"))
 
 
-def run(grid: Path, out: str | None, means: Means, quiet: bool, as_json: bool) -> int:
+def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: bool, as_json: bool) -> int:
     """Run a grid, or continue it; returns the exit code.
 
     Raises UsageError for an invalid grid, before anything is started; EsplError when stopped by a signal, after the cells have saved.
     """
-    read = read_grid(grid)
+    read = labelled(read_grid(grid), label)
     location = out or read.out
     if location is None:
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')

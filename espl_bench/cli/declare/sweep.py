@@ -56,6 +56,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label", metavar="TEXT", help="Name of a variant, shown with the methods in tables. Default: the grid's.", show_default=False
+        ),
+    ] = None,
     address: Address = None,
     jobs: Jobs = None,
     growing: Growing = False,
@@ -71,9 +77,9 @@ def run(
     from espl_bench.cli.commands import sweep as command
 
     if dry_run:
-        command.list_cells(grid, as_json)
+        command.list_cells(grid, label, as_json)
     else:
-        raise typer.Exit(command.run(grid, out, command.Means(address, jobs, growing), quiet, as_json))
+        raise typer.Exit(command.run(grid, out, label, command.Means(address, jobs, growing), quiet, as_json))
 
 
 @sweep_app.command()

@@ -1,7 +1,7 @@
 // The tables: methods by score with intervals, at the end of training or at an equal budget.
 
 import { el, choice, notice, svg, link } from "./dom.js";
-import { DASH, count, decimals, duration, interval, known, pValue, points, signed } from "./format.js";
+import { DASH, decimals, duration, interval, known, pValue, points, signed, tally } from "./format.js";
 import { methodStyles } from "./colour.js";
 import { sortable } from "./table.js";
 import { study } from "./store.js";
@@ -15,7 +15,7 @@ const BUDGETS = [
   { value: "cost", text: "equal cost" },
 ];
 const WHAT = { rollouts: "training rollouts", generated_tokens: "generated tokens, the editor's included", train_tokens: "training tokens", seconds: "of iterations, reflections included", cost: "at list prices" };
-const AMOUNTS = { seconds: duration, cost: (dollars) => `${dollars.toFixed(2)} USD` };
+const AMOUNTS = { seconds: duration, cost: (dollars) => `${Number(dollars.toPrecision(4))} USD` };
 const shownAs = { budget: "final", sorting: new Map() };
 
 export function leaderboard(draw) {
@@ -47,7 +47,7 @@ function testTable(test, place, draw) {
   }
   const matched = test.matched[shownAs.budget];
   if (matched.unknown) return el("section", {}, heading, notice(matched.unknown));
-  const amount = (AMOUNTS[shownAs.budget] ?? count)(matched.amount);
+  const amount = (AMOUNTS[shownAs.budget] ?? tally)(matched.amount);
   const told = el("p", { class: "fine" }, `At ${amount} ${WHAT[shownAs.budget]}: the largest budget that every run that learns has reached. Read on the ${matched.split} curves; intervals are pointwise, over training seeds.`);
   return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env} at equal budget`, columns: matchedColumns(matched, styles), rows: matched.rows }), told, notes);
 }
@@ -84,10 +84,10 @@ function finalColumns(test, styles) {
     { key: "pholm", title: "p Holm", hint: "of the paired difference, corrected for all pairs of the table; ranks and ≈ follow it", value: (row) => row.p_corrected, cell: (row) => pValue(row.p_corrected) },
     { key: "pass", title: `pass@${k}`, value: (row) => row.pass_at[k], cell: (row) => points(row.pass_at[k]) },
     { key: "seeds", title: "seeds", value: (row) => row.seeds.length, cell: (row) => row.seeds.length },
-    { key: "rollouts", title: "rollouts", value: (row) => row.cost.rollouts, cell: (row) => count(row.cost.rollouts) },
-    { key: "tokens", title: "tokens", hint: "generated in training, mean per run", value: (row) => row.cost.generated_tokens, cell: (row) => count(row.cost.generated_tokens) },
-    { key: "reflection", title: "reflection", hint: "tokens the editor wrote", value: (row) => row.cost.reflection_tokens, cell: (row) => count(row.cost.reflection_tokens) },
-    { key: "evaluation", title: "evaluation", hint: "tokens sampled in evaluations, counted separately", value: (row) => row.cost.eval_tokens, cell: (row) => count(row.cost.eval_tokens) },
+    { key: "rollouts", title: "rollouts", value: (row) => row.cost.rollouts, cell: (row) => tally(row.cost.rollouts) },
+    { key: "tokens", title: "tokens", hint: "generated in training, mean per run", value: (row) => row.cost.generated_tokens, cell: (row) => tally(row.cost.generated_tokens) },
+    { key: "reflection", title: "reflection", hint: "tokens the editor wrote", value: (row) => row.cost.reflection_tokens, cell: (row) => tally(row.cost.reflection_tokens) },
+    { key: "evaluation", title: "evaluation", hint: "tokens sampled in evaluations, counted separately", value: (row) => row.cost.eval_tokens, cell: (row) => tally(row.cost.eval_tokens) },
     { key: "wall", title: "time", value: (row) => row.cost.wall_s, cell: (row) => duration(row.cost.wall_s) },
   ];
 }
