@@ -108,6 +108,7 @@ def resume(
         run_dir.refuse_other_data(context.env.data_identity())
         commit = run_dir.last_commit()
         if commit is None:
+            run_dir.refuse_lost_commits()
             run_dir.restart()
             context.clients.resume(run_dir.path, 0, context.ledger.totals())
             return _complete(context, None, _begun(context, run_dir, reporter), given, stop)

@@ -1,7 +1,8 @@
 """Experiment trackers behind one small protocol: TensorBoard, Weights & Biases, trackio. All optional, none by default.
 
 A tracker receives numbers by name at a step of the run. Steps are those of metrics.jsonl, so they continue after a resume and never
-restart. Trackers never receive text that a model wrote, and do not affect the run. Each package is imported when its tracker is opened.
+restart. Trackers never receive text that a model wrote, and do not affect the run (detached_tracker.py). Each package is imported when its
+tracker is opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -76,10 +77,17 @@ class WandB:
 
         try:
             self._run = wandb.init(
-                project=run.project, id=run.id, name=run.name, dir=run.folder, config=dict(run.config), resume="allow", reinit="create_new"
+                project=run.project,
+                id=run.id,
+                name=run.name,
+                dir=run.folder,
+                config=dict(run.config),
+                resume="allow",
+                reinit="create_new",
+                settings=wandb.Settings(console="off"),  # it would store what is printed
             )
         except Error as error:
-            raise EsplError(f"wandb: {error}; log in, or set WANDB_MODE=offline and sync later") from error
+            raise EsplError(f"{error}; log in, or set WANDB_MODE=offline and sync later") from error
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
 
@@ -115,12 +123,14 @@ class TrackerName:
 
     package: str
     open: Callable[[Tracked], Tracker]
+    own_process: bool = False
+    """True if the package has services or exit hooks of its own, which could hold up the end of a run."""
 
 
 KINDS: Mapping[str, TrackerName] = {
     "tensorboard": TrackerName("tensorboard", TensorBoard),
-    "wandb": TrackerName("wandb", WandB),
-    "trackio": TrackerName("trackio", Trackio),
+    "wandb": TrackerName("wandb", WandB, own_process=True),
+    "trackio": TrackerName("trackio", Trackio, own_process=True),
 }
 
 

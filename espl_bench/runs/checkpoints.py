@@ -6,6 +6,7 @@ that moment, and the SHA-256 of every file. Reading one verifies all of it.
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -69,8 +70,12 @@ def path_of(checkpoints: Path, step: int) -> Path:
 
 
 def steps(checkpoints: Path) -> list[int]:
-    """Return the committed steps that are still kept, ascending."""
-    found = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
+    """Return the committed steps that are still kept, ascending; none without the folder. Raises OSError if it cannot be read."""
+    try:
+        names = os.listdir(checkpoints)  # unlike a glob, it tells a folder that may not be read from an empty one
+    except FileNotFoundError:
+        return []
+    found = map(_NAME.fullmatch, names)
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -101,6 +106,7 @@ async def write(
         await save(part)
         record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part))
         (part / RECORD).write_bytes(_sealed(record))
+        atomic_io.share(part, like=part / RECORD)
         atomic_io.sync_tree(part)
         if final.exists():  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
             atomic_io.discard(final)
@@ -116,14 +122,15 @@ def newest(checkpoints: Path) -> Checkpoint | None:
     """Return the last commit, with every file verified; None if nothing is committed.
 
     Raises:
-        CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one.
+        CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one. Or it cannot
+            be read by this user, which says nothing of what it holds.
     """
-    kept = steps(checkpoints)
-    if not kept:
-        return None
-    folder = path_of(checkpoints, kept[-1])
     try:
-        return _read(folder)
+        kept = steps(checkpoints)
+        return _read(path_of(checkpoints, kept[-1])) if kept else None
+    except OSError as error:
+        where = error.filename or checkpoints
+        raise CheckpointError(f"{where} cannot be read ({error.strerror}); make it readable for this user: nothing is lost") from error
     except _BrokenError as broken:
         raise CheckpointError(f"{broken}; {_remedy(checkpoints, kept)}") from broken
 
@@ -141,7 +148,7 @@ def _remedy(checkpoints: Path, kept: list[int]) -> str:
     for place in range(len(kept) - 2, -1, -1):
         try:
             older = _read(path_of(checkpoints, kept[place]))
-        except _BrokenError:
+        except (_BrokenError, OSError):
             continue
         bad = " and ".join(str(path_of(checkpoints, step)) for step in kept[place + 1 :])
         return f"delete {bad} to resume from step {older.step}"
@@ -149,6 +156,7 @@ def _remedy(checkpoints: Path, kept: list[int]) -> str:
 
 
 def _read(folder: Path) -> Checkpoint:
+    """Read and verify one. Raises _BrokenError, or OSError if a file that is there cannot be read."""
     record = _unsealed(folder / RECORD)
     if path_of(folder.parent, record.step) != folder:
         raise _BrokenError(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
@@ -158,8 +166,6 @@ def _read(folder: Path) -> Checkpoint:
             found = atomic_io.sha256(path)
         except FileNotFoundError as error:
             raise _BrokenError(f"{path} is missing") from error
-        except OSError as error:
-            raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
         if found != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
@@ -186,7 +192,5 @@ def _unsealed(path: Path) -> _Record:
         return _Record.model_validate(plain)
     except FileNotFoundError as error:
         raise _BrokenError(f"{path} is missing") from error
-    except OSError as error:
-        raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
     except (ValidationError, ValueError, TypeError) as error:
         raise _BrokenError(f"{path} is damaged: not a commit record") from error

@@ -109,7 +109,8 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
         if (storage.view / name / CONFIG).exists():
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
-    display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
+    journal = Journal(storage)
+    display = SweepDisplay(err_console(), plan.waiting, quiet, storage, journal)
 
     def execute(jobs: Sequence[Job]) -> Sequence[JobResult]:
         if not jobs:
@@ -119,7 +120,11 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
 
     with storage.kept_for_one_driver():
         storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
-        code = batch.run_batch(plan, execute, display, as_json)
+        try:
+            code = batch.run_batch(plan, execute, display, as_json)
+        finally:
+            if journal.unwritten:
+                err_console().print(plain(f"the journal of attempts is incomplete: {journal.unwritten}", "yellow"), soft_wrap=True)
     if not storage.is_folder:
         for name in TABLES:
             storage.write(name, (storage.view / name).read_bytes())
