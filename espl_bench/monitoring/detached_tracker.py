@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
-from espl_bench.monitoring.trackers import Tracked, Tracker
+from espl_bench.monitoring.trackers import Tracked, Tracker, words_of
 from espl_bench.utils.redaction import mask_key
 
 GRACE_S = 1.0
@@ -19,8 +19,6 @@ PATIENCE_S = 120.0
 """Seconds without progress, with numbers waiting, after which a tracker counts as failed."""
 CLOSE_S = 20.0
 """The same at the end of the run, when the run waits for it."""
-MAX_DETAIL = 300
-"""Maximum characters quoted from a tracker."""
 KEY_ENV = "WANDB_API_KEY"
 
 OpenTracker = Callable[[Tracked], Tracker]
@@ -89,10 +87,9 @@ class DetachedTracker:
                 self._advance(item[0])
             tracker.close()
             self._advance(self.step)
-        except (Exception, SystemExit) as error:  # of any kind: what a tracker does is no part of the run
-            said = " ".join(str(error).split())
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of any kind: what a tracker does is no part of the run
             with self._state:
-                self.fault = self.fault or mask_key(f"{type(error).__name__}: {said}"[:MAX_DETAIL], os.environ.get(KEY_ENV))
+                self.fault = self.fault or mask_key(words_of(error), os.environ.get(KEY_ENV))
                 self._state.notify_all()
 
     def _advance(self, step: int) -> None:

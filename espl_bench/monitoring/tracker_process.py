@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import IO
 
 from espl_bench.errors import EsplError
-from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker
+from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, words_of
 
 END_S = 60
 """Seconds after the end of its input after which the process is ended, whatever the package is doing."""
@@ -89,8 +89,8 @@ def serve(name: str, lines: IO[bytes], answers: IO[bytes]) -> None:
             else:
                 tracker.close()
             fault = ""
-        except (Exception, SystemExit) as error:  # of any kind: it is for the run to say so and to go on
-            fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of any kind: it is for the run to say so and to go on
+            fault = words_of(error)
         answers.write(json.dumps(fault).encode("ascii") + b"\n")
         answers.flush()
         if fault or not line:

@@ -16,6 +16,8 @@ from espl_bench.errors import EsplError, UsageError, unknown
 
 STEP = "step"
 """The x-axis of every curve, as a metric for trackers without a step axis of their own."""
+MAX_DETAIL = 300
+"""Maximum characters quoted from a tracker's package."""
 TENSORBOARD_FOLDER = "tensorboard"
 """Folder inside the run directory."""
 
@@ -149,3 +151,9 @@ def require(names: Sequence[str]) -> None:
     for name in names:
         if find_spec(KINDS[name].package) is None:
             raise UsageError(f"tracker {name} needs the package {KINDS[name].package}; install it with: pip install 'espl-bench[{name}]'")
+
+
+def words_of(error: BaseException) -> str:
+    """Quote a package's error: one line, bounded."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, EsplError) else f"{type(error).__name__}: {said}"[:MAX_DETAIL]

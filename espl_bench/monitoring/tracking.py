@@ -1,7 +1,7 @@
 """Reporter that forwards every event to another and logs its scalars to experiment trackers.
 
-A tracker that fails is named in one line, once, and the run goes on without it. RUN/tracking.json holds a run's trackers and its id in them, so that a resume continues the same tracked run by default. It is not part
-of the configuration, because it does not affect results.
+A tracker that fails is named in one line, once, and the run goes on without it. RUN/tracking.json holds a run's trackers and its id in
+them, so that a resume continues the same tracked run by default. It is not part of the configuration, because it does not affect results.
 """
 
 import json
@@ -145,10 +145,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
-        raise RunDirError(
-            f"{path} cannot be read ({error}), so the run goes on without its trackers; name them again with --track"
-        ) from error
+        raise RunDirError(f"{path} cannot be read ({error}), so the run goes on untracked; name trackers with --track") from error
     record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
-        raise RunDirError(f"{path} names no trackers of this version, so the run goes on without; name them again with --track")
+        raise RunDirError(f"{path} names no trackers of this version, so the run goes on untracked; name trackers with --track")
     return record

@@ -217,6 +217,37 @@ def test_the_key_is_sent_and_written_nowhere(
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
+@own_endpoint
+@pytest.mark.parametrize("key", ["e", "0", "so"])
+def test_a_key_that_is_part_of_other_words_changes_nothing(
+    key: str, served: Served, whole: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr(served, "key", key)
+    run(config(served), tmp_path)
+    assert outcome(tmp_path) == whole
+    monkeypatch.setattr(served, "key", "another")
+    with pytest.raises(EndpointError, match=re.escape("Incorrect API key provided: Bearer ***); set the right one, or name another")):
+        OpenAIEngine.at(served.base_url, served.model, None, 5.0, 1)
+
+
+@own_endpoint
+def test_an_answer_that_quotes_the_key_is_refused_and_not_stored(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A mask would change what the model said, and without one the key would lie in the run."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def quoting(handler, answer: bytes) -> None:
+        said = json.loads(answer)
+        said["choices"][0]["message"]["content"] += f" (debug: Bearer {KEY})"
+        handler.reply(200, json.dumps(said).encode())
+
+    with breaking(served.base_url, quoting, lambda number: number == 30) as proxy:
+        with pytest.raises(EndpointError, match="quotes the key in OPENAI_API_KEY in an answer") as refusal:
+            run(config(served, base_url=proxy.base_url), tmp_path)
+    assert KEY not in str(refusal.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
 @pytest.mark.parametrize("value", ["sk two words", "sk-schlüssel", "line\nbreak"])
 def test_what_cannot_be_a_key_is_refused_unseen(value: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", value)

@@ -14,7 +14,7 @@ from espl_bench.runs import git_state
 from espl_bench.runs.git_state import checkout_state
 from espl_bench.runs.provenance import PACKAGES, collect
 from espl_bench.utils.hashing import fingerprint
-from espl_bench.utils.redaction import MASK, mask_argv, mask_text
+from espl_bench.utils.redaction import MASK, mask_argv, mask_key, mask_text
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
@@ -206,3 +206,18 @@ def test_credentials_on_the_command_line_are_masked_and_counts_are_not(given, ke
 def test_ordinary_text_is_not_masked():
     text = "risk-averse sk-learn hf_model task: monkey@zoo https://host/path"
     assert mask_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        ("x", "a box, x-ray, x_1 and x: bad key 'x'", "a box, x-ray, x_1 and ***: bad key '***'"),
+        ("local", "localhost refuses local.", "localhost refuses ***."),
+        ("a.b", "aab a.b", "aab ***"),
+        ("0123456789abcdef", r"bad key\n0123456789abcdef\n", r"bad key\n***\n"),
+        (None, f"sk-{'a' * 16}", MASK),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_a_short_key_is_masked_as_a_word_and_a_long_one_anywhere(key, text, shown):
+    assert mask_key(text, key) == shown
