@@ -240,24 +240,25 @@ def test_a_tensorboard_folder_that_cannot_be_written(tmp_path: Path, unbroken: P
 
 
 @pytest.fixture
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-def test_a_mode_that_wandb_does_not_know(tmp_path: Path, unbroken: Path, _offline: None, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("offline")
+def test_a_mode_that_wandb_does_not_know(tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WANDB_MODE", "nonsense")
     reporter = Listens()
     check_untouched(tmp_path / "run", ["wandb"], reporter, unbroken)
     assert "nonsense" in reporter.said[0] and str(tmp_path / "run" / "tracking-wandb.log") in reporter.said[0]
 
 
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_child_of_wandb_that_dies_or_hangs(
     number: signal.Signals,
     tmp_path: Path,
     unbroken: Path,
-    _offline: None,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ):
