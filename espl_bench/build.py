@@ -234,8 +234,8 @@ def source_facts(config: RunConfig, cost_tracker: CostTracker) -> dict[str, Any]
 
 
 def _source_fact(source: ModelSource) -> dict[str, Any]:
-    place = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
-    return {"engine": source.engine, "model": source.model, **place}
+    identity = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
+    return {"engine": source.engine, "model": source.model, **identity}
 
 
 def data_facts(env: TextEnv) -> dict[str, Any]:

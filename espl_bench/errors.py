@@ -30,10 +30,10 @@ class OptionError(UsageError):
         template, values = self.args
         return template.format_map(_Spelling(spell, values))
 
-    def within(self, place: str) -> "OptionError":
+    def within(self, location: str) -> "OptionError":
         """Return the same error with its location in front."""
         template, values = self.args
-        return OptionError(f"{{where}}: {template}", {**values, "where": place})
+        return OptionError(f"{{where}}: {template}", {**values, "where": location})
 
     def __str__(self) -> str:
         return self.spelled(str)

@@ -148,7 +148,7 @@ async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunR
         with _resumable(recorder.folder, context.clients.keeps_answers):
             return await _to_the_end(context, state, recorder, stop)
     finally:
-        for engine in {id(each): each for each in (context.engine, context.editor)}.values():
+        for engine in {id(engine): engine for engine in (context.engine, context.editor)}.values():
             if engine is not given.engine and engine is not given.editor:
                 await engine.close()
 

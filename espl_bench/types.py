@@ -186,7 +186,7 @@ class Trajectory:
     @property
     def segments(self) -> tuple[tuple[Turn, ...], ...]:
         """Group the turns into token sequences; there is one sequence unless the chat template could not be extended."""
-        starts = [place for place, turn in enumerate(self.turns) if place == 0 or turn.starts_segment]
+        starts = [index for index, turn in enumerate(self.turns) if index == 0 or turn.starts_segment]
         return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
 
     @property

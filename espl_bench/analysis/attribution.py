@@ -147,8 +147,8 @@ def attribute(
     """
     prompts = {folder: RunDir.open(folder).summary().shown_prompt for folder in (*folders, *others)}
     measured: list[Cells] = []
-    for place, folder in enumerate(folders):
-        candidates = [other for other in (*others, *folders[place + 1 :], *folders[:place]) if other != folder]
+    for index, folder in enumerate(folders):
+        candidates = [other for other in (*others, *folders[index + 1 :], *folders[:index]) if other != folder]
         words = {PromptChoice.ROOT: RunDir.open(folder).config().evolution.root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
@@ -206,9 +206,9 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
         recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirError(f"{path} does not state the run's model ({type(error).__name__}); restore it from a copy") from error
-    found = fingerprint(model)
-    if found is None or (recorded and found["sha256"] != recorded["sha256"]):
-        what = "it has no model files" if found is None else "its files differ"
+    folder_fingerprint = fingerprint(model)
+    if folder_fingerprint is None or (recorded and folder_fingerprint["sha256"] != recorded["sha256"]):
+        what = "it has no model files" if folder_fingerprint is None else "its files differ"
         remedy = f"name the folder that {config.model} was moved or copied to"
         raise UsageError(f"{model} does not hold the model of {run.path} ({what}); {remedy}")
     return config.model_copy(update={"model": str(model)})
@@ -218,10 +218,10 @@ async def _evaluate(
     context: RunContext, client: SamplingClient, principles: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> tuple[tuple[float, ...], ...]:
     prompt = SystemPrompt(id=0, principles=principles, rating=Rating(), lineage=Lineage(ROOT_ORIGIN))
-    found = await evaluate(
+    evaluation = await evaluate(
         client, context.spec, prompt, whole_split(context.env, Split.TEST), context.config.evaluation.eval_samples, 0, progress
     )
-    return found.scores_IG
+    return evaluation.scores_IG
 
 
 def compute(measured: Sequence[Cells]) -> Attribution:
@@ -231,22 +231,22 @@ def compute(measured: Sequence[Cells]) -> Attribution:
     kinds = [kind for kind in PromptChoice if all(cells.has(kind) for cells in measured)]
     at = {(weights, kind): np.stack([cells.get(weights, kind) for cells in measured]) for weights in Weights for kind in kinds}
     base, tuned = at[Weights.BASE, PromptChoice.ROOT], at[Weights.TRAINED, PromptChoice.ROOT]
-    told, both = at[Weights.BASE, PromptChoice.EVOLVED], at[Weights.TRAINED, PromptChoice.EVOLVED]
+    prompted, both = at[Weights.BASE, PromptChoice.EVOLVED], at[Weights.TRAINED, PromptChoice.EVOLVED]
     gain = both - base
-    words, weights = ((told - base) + (both - tuned)) / 2, ((tuned - base) + (both - told)) / 2
+    words, weights = ((prompted - base) + (both - tuned)) / 2, ((tuned - base) + (both - prompted)) / 2
     carried = None
     if PromptChoice.OTHER_SEED in kinds:
-        foreign = [at[each, PromptChoice.OTHER_SEED] - at[each, PromptChoice.ROOT] for each in Weights]
+        foreign = [at[weights, PromptChoice.OTHER_SEED] - at[weights, PromptChoice.ROOT] for weights in Weights]
         carried = _effect((foreign[0] + foreign[1]) / 2)
     shares = {name: ratio_interval(part, gain) for name, part in (("words", words), ("weights", weights))}
     total = float(gain.mean())
     return Attribution(
         runs=len(measured),
-        scores={f"{each}/{kind}": float(scores.mean()) for (each, kind), scores in at.items()},
+        scores={f"{weights}/{kind}": float(scores.mean()) for (weights, kind), scores in at.items()},
         gain=_effect(gain),
         words=_effect(words),
         weights=_effect(weights),
-        interaction=_effect(both - tuned - told + base),
+        interaction=_effect(both - tuned - prompted + base),
         words_share=float(words.mean()) / total if shares["words"] else None,
         words_share_interval=shares["words"],
         weights_share=float(weights.mean()) / total if shares["weights"] else None,
@@ -263,8 +263,8 @@ def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
     """Read the cells of an earlier call, if they are of the same step."""
     if not (folder / FILE).exists():
         return ()
-    found = read_cells(folder / FILE)
-    return found.cells if found.step == step else ()
+    stored = read_cells(folder / FILE)
+    return stored.cells if stored.step == step else ()
 
 
 def read_cells(path: Path) -> Cells:

@@ -44,8 +44,8 @@ class ContaminationIndex:
         for problem in problems:
             for run in set(_runs(_words(problem.question))):
                 self._items.setdefault(run, []).append(problem)
-        frequency = Counter({run: len({problem.question for problem in found}) for run, found in self._items.items()})
-        self._items = {run: found for run, found in self._items.items() if frequency[run] <= STOCK}
+        frequency = Counter({run: len({problem.question for problem in items}) for run, items in self._items.items()})
+        self._items = {run: items for run, items in self._items.items() if frequency[run] <= STOCK}
         self._lengths = sorted({len(run) for run in self._items}, reverse=True)
 
     @classmethod
@@ -55,9 +55,9 @@ class ContaminationIndex:
 
     def in_prompt(self, principles: Sequence[str]) -> list[Quote]:
         """Find each quoting pair of principle and item once, in order of principles."""
-        return [quote for place, principle in enumerate(principles) for quote in self._in(place, _words(principle))]
+        return [quote for index, principle in enumerate(principles) for quote in self._in(index, _words(principle))]
 
-    def _in(self, place: int, said: Sequence[str]) -> Iterator[Quote]:
+    def _in(self, index: int, said: Sequence[str]) -> Iterator[Quote]:
         seen: set[str] = set()
         for length in self._lengths:
             for start in range(len(said) - length + 1):
@@ -65,7 +65,7 @@ class ContaminationIndex:
                 for problem in self._items.get(run, ()):
                     if problem.id not in seen:
                         seen.add(problem.id)
-                        yield Quote(place, problem.split, problem.id, " ".join(run))
+                        yield Quote(index, problem.split, problem.id, " ".join(run))
 
 
 def _words(text: str) -> list[str]:
@@ -80,6 +80,6 @@ def _runs(said: Sequence[str]) -> Iterator[Run]:
         yield from (tuple(said[start : start + length]) for start in range(len(said) - length + 1))
 
 
-def short_form(found: Sequence[Quote]) -> tuple[str, ...]:
+def short_form(quotes: Sequence[Quote]) -> tuple[str, ...]:
     """Format as ``G3 quotes test/17``, for a summary."""
-    return tuple(f"G{quote.principle} quotes {quote.problem_id}" for quote in found)
+    return tuple(f"G{quote.principle} quotes {quote.problem_id}" for quote in quotes)

@@ -32,16 +32,16 @@ class Duel:
 
 def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
     """Map each prompt id to its ratings from birth on, from a population log."""
-    found: dict[int, list[RatedAt]] = {}
+    ratings: dict[int, list[RatedAt]] = {}
     for event in events:
         if isinstance(event, BornEvent):
-            found[event.id] = [RatedAt(event.step, Rating(event.mu, event.sigma), None)]
+            ratings[event.id] = [RatedAt(event.step, Rating(event.mu, event.sigma), None)]
         elif isinstance(event, RatedEvent):
             for key, mean in event.means.items():
-                line = found[key]
+                line = ratings[key]
                 rating = event.ratings.get(key)
                 line.append(RatedAt(event.step, Rating(*rating) if rating else line[-1].rating, mean))
-    return found
+    return ratings
 
 
 def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:

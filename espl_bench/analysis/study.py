@@ -47,11 +47,11 @@ class Study:
     @property
     def named(self) -> dict[str, RunRecord]:
         """Records by unique name: the folder's, numbered if taken. Runs added later do not change earlier names."""
-        found: dict[str, RunRecord] = {}
+        records: dict[str, RunRecord] = {}
         for record in self.records:
-            same = sum(other.name == record.name for other in found.values())
-            found[f"{record.name}~{same + 1}" if same else record.name] = record
-        return found
+            same = sum(other.name == record.name for other in records.values())
+            records[f"{record.name}~{same + 1}" if same else record.name] = record
+        return records
 
 
 Stamp = tuple[tuple[int, int], ...]
@@ -66,8 +66,8 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     So are runs that cannot be read now but could be before: an active run may be in the middle of writing a line.
     Raises RunDirError for a path without runs, or if none of its runs can be read.
     """
-    found = collect(paths)
-    labels = {entry.summary.run_id: entry.label for entry in found.entries}
+    runs = collect(paths)
+    labels = {entry.summary.run_id: entry.label for entry in runs.entries}
     records: list[RunRecord] = []
     unreadable: list[EsplError] = []
     for folder in run_folders(paths):
@@ -78,10 +78,10 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
                 records.append(known[folder][1])
             else:
                 unreadable.append(error)
-    if not found.entries and not records:
+    if not runs.entries and not records:
         raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
     ordered = sorted(records, key=lambda record: (record.label, record.view.config.seed, record.name))
-    return Study(found.entries, tuple(ordered), tuple(map(str, unreadable)))
+    return Study(runs.entries, tuple(ordered), tuple(map(str, unreadable)))
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
@@ -99,8 +99,8 @@ def _below(path: Path) -> Iterator[Path]:
 def stamp(folder: Path) -> Stamp:
     """Compute the stamp of a folder. A missing file counts as empty."""
     files = (folder / CONFIG, folder / SUMMARY, *(log.path(folder) for log in Log))
-    found = (file.stat() if file.exists() else None for file in files)
-    return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in found)
+    stats = (file.stat() if file.exists() else None for file in files)
+    return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in stats)
 
 
 def _read_anew(folder: Path, labels: Mapping[str, str], known: Known) -> RunRecord:

@@ -58,10 +58,10 @@ class Verification:
     files: int = 0
     differences: list[Difference] = field(default_factory=list[Difference])
 
-    def compare(self, place: str, what: str, recorded: object, found: object) -> None:
+    def compare(self, location: str, what: str, recorded: object, recomputed: object) -> None:
         """Record a difference, if there is one."""
-        if recorded != found:
-            self.differences.append(Difference(place, what, _text(recorded), _text(found)))
+        if recorded != recomputed:
+            self.differences.append(Difference(location, what, _text(recorded), _text(recomputed)))
 
 
 @dataclass(frozen=True)
@@ -112,104 +112,106 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     """
     examiner = Examiner(run_dir.config())
     run_dir.refuse_other_data(examiner.env.data_identity())
-    found = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
+    verification = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
     metrics = {row.step: row for row in read_metrics(run_dir)}
     evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
     stored: set[tuple[int, RolloutKind]] = {(step, kind) for kind in KINDS for step in run_dir.rollout_steps(kind)}
     named: set[tuple[int, RolloutKind]] = {*((step, None) for step in metrics), *evaluations, *stored}
-    places = sorted(named, key=lambda place: (place[0], place[1] or ""))
+    files = sorted(named, key=lambda file: (file[0], file[1] or ""))
     last_test: list[RegradedRollout] | None = None
-    for done, (step, split) in enumerate(places):
-        progress(done, len(places))
-        regraded = _regrade_file(found, examiner, step, split)
+    for done, (step, split) in enumerate(files):
+        progress(done, len(files))
+        regraded = _regrade_file(verification, examiner, step, split)
         if regraded is not None and split is None and step in metrics:
-            _compare_metrics(found, metrics[step], regraded)
+            _compare_metrics(verification, metrics[step], regraded)
         if regraded is not None and isinstance(split, Split) and (step, split) in evaluations:
-            _compare_evaluation(found, examiner, evaluations[step, split], regraded)
+            _compare_evaluation(verification, examiner, evaluations[step, split], regraded)
         if split is Split.TEST:
             last_test = regraded
-    progress(len(places), len(places))
-    if found.summary is not None:
-        _compare_summary(found, found.summary, evaluations, last_test)
-    return found
+    progress(len(files), len(files))
+    if verification.summary is not None:
+        _compare_summary(verification, verification.summary, evaluations, last_test)
+    return verification
 
 
-def _regrade_file(found: Verification, examiner: Examiner, step: int, split: RolloutKind) -> list[RegradedRollout] | None:
+def _regrade_file(verification: Verification, examiner: Examiner, step: int, split: RolloutKind) -> list[RegradedRollout] | None:
     """Re-grade a file; None if the file or one of its lines is invalid, so that nothing can be computed from it."""
-    path = found.run_dir.rollout_path(step, split)
-    name = path.relative_to(found.run_dir.path).as_posix()
-    found.files += 1
+    path = verification.run_dir.rollout_path(step, split)
+    name = path.relative_to(verification.run_dir.path).as_posix()
+    verification.files += 1
     try:
         lines = list(read_stored(path))
     except OSError as error:
-        found.differences.append(Difference(name, "file", "rollouts", f"cannot be read ({error.strerror})"))
+        verification.differences.append(Difference(name, "file", "rollouts", f"cannot be read ({error.strerror})"))
         return None
     sound: dict[int, RolloutRow] = {}
     for number, line in enumerate(lines, start=1):
         fault = line if isinstance(line, InvalidRowError) else examiner.fault(line)
         if fault is not None:
-            found.differences.append(Difference(f"{name} line {number}", "line", "a rollout", str(fault)))
+            verification.differences.append(Difference(f"{name} line {number}", "line", "a rollout", str(fault)))
         elif isinstance(line, RolloutRow):
             sound[number] = line
     regraded = list(side_by_side(examiner.regrade, list(sound.values()), examiner.env.steps_at_once))
-    found.rollouts += len(regraded)
-    for number, each in zip(sound, regraded, strict=True):
-        place, item = f"{name} line {number}", each.stored.problem_id
-        found.compare(place, f"outcome of {item}", each.stored.outcome.value, each.ending.outcome.value)
-        found.compare(place, f"reward of {item}", each.stored.reward, each.ending.reward)
+    verification.rollouts += len(regraded)
+    for number, rollout in zip(sound, regraded, strict=True):
+        location, item = f"{name} line {number}", rollout.stored.problem_id
+        verification.compare(location, f"outcome of {item}", rollout.stored.outcome.value, rollout.ending.outcome.value)
+        verification.compare(location, f"reward of {item}", rollout.stored.reward, rollout.ending.reward)
     return regraded if len(sound) == len(lines) else None
 
 
-def _compare_metrics(found: Verification, row: MetricsRow, regraded: Sequence[RegradedRollout]) -> None:
+def _compare_metrics(verification: Verification, row: MetricsRow, regraded: Sequence[RegradedRollout]) -> None:
     """Compare an iteration with its rollouts."""
-    place = f"{Log.METRICS}.jsonl step {row.step}"
-    graded = [each.ending.reward for each in regraded if each.ending.outcome.graded]
-    found.compare(place, "outcomes", row.outcomes, _shares(regraded))
-    found.compare(place, "reward", row.reward, _mean(graded))
-    found.compare(place, "generated tokens", row.generated_tokens, sum(each.stored.generated_tokens for each in regraded))
+    location = f"{Log.METRICS}.jsonl step {row.step}"
+    graded = [rollout.ending.reward for rollout in regraded if rollout.ending.outcome.graded]
+    verification.compare(location, "outcomes", row.outcomes, _shares(regraded))
+    verification.compare(location, "reward", row.reward, _mean(graded))
+    verification.compare(location, "generated tokens", row.generated_tokens, sum(rollout.stored.generated_tokens for rollout in regraded))
 
 
-def _compare_evaluation(found: Verification, examiner: Examiner, row: EvaluationRow, regraded: Sequence[RegradedRollout]) -> None:
+def _compare_evaluation(verification: Verification, examiner: Examiner, row: EvaluationRow, regraded: Sequence[RegradedRollout]) -> None:
     """Compare an evaluation with its rollouts."""
-    place, split = f"{Log.EVALUATIONS}.jsonl step {row.step}", row.split
-    found.compare(place, "outcomes", row.outcomes, _shares(regraded))
-    found.compare(place, f"{split} score", row.score, _mean(_item_scores(regraded)))
+    location, split = f"{Log.EVALUATIONS}.jsonl step {row.step}", row.split
+    verification.compare(location, "outcomes", row.outcomes, _shares(regraded))
+    verification.compare(location, f"{split} score", row.score, _mean(_item_scores(regraded)))
     env, samples = examiner.env, examiner.config.evaluation.eval_samples
     expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
-    present = [(each.stored.problem_id, each.stored.sample) for each in regraded]
+    present = [(rollout.stored.problem_id, rollout.stored.sample) for rollout in regraded]
     if present != expected:
         stated = f"{env.size(split):,} items x {samples} samples, in order"
-        found.differences.append(Difference(place, f"{split} rollouts", stated, f"{len(present):,} others"))
+        verification.differences.append(Difference(location, f"{split} rollouts", stated, f"{len(present):,} others"))
 
 
-def _compare_summary(found: Verification, summary: Summary, evaluations: Evaluations, test: Sequence[RegradedRollout] | None) -> None:
+def _compare_summary(
+    verification: Verification, summary: Summary, evaluations: Evaluations, test: Sequence[RegradedRollout] | None
+) -> None:
     """Compare the summary with the log of evaluations, and its test results with the rollouts of the last test."""
     for split, score in ((Split.TEST, summary.score), (Split.VALIDATION, summary.validation_score)):
         row = evaluations.get((summary.steps, split))
-        found.compare(SUMMARY, f"{split} score", score, None if row is None else row.score)
+        verification.compare(SUMMARY, f"{split} score", score, None if row is None else row.score)
     logged = sorted((row.step, row.split, row.score) for row in evaluations.values())
-    found.compare(SUMMARY, "curve", sorted((point.step, point.split, point.score) for point in summary.curve), logged)
+    verification.compare(SUMMARY, "curve", sorted((point.step, point.split, point.score) for point in summary.curve), logged)
     if test is None:
         return
     scores, item_scores = _scores(test), _item_scores(test)
-    found.compare(SUMMARY, "test score, graded again", summary.score, _mean(item_scores))
-    found.compare(SUMMARY, "outcomes", summary.outcomes, _shares(test))
-    found.compare(SUMMARY, "items", summary.n_items, len(scores))
-    found.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
-    for place, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
-        found.compare(SUMMARY, f"rewards of item {place}", list(recorded), again)
+    verification.compare(SUMMARY, "test score, graded again", summary.score, _mean(item_scores))
+    verification.compare(SUMMARY, "outcomes", summary.outcomes, _shares(test))
+    verification.compare(SUMMARY, "items", summary.n_items, len(scores))
+    verification.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
+    for index, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
+        verification.compare(SUMMARY, f"rewards of item {index}", list(recorded), again)
 
 
 def _shares(regraded: Sequence[RegradedRollout]) -> dict[str, float]:
-    counts = Counter(each.ending.outcome.value for each in regraded)
+    counts = Counter(rollout.ending.outcome.value for rollout in regraded)
     return {outcome: count / len(regraded) for outcome, count in counts.items()}
 
 
 def _scores(regraded: Sequence[RegradedRollout]) -> list[list[float]]:
     """Collect the rewards, items x samples, in the order of the file."""
     items: dict[str, list[float]] = {}
-    for each in regraded:
-        items.setdefault(each.stored.problem_id, []).append(each.ending.reward)
+    for rollout in regraded:
+        items.setdefault(rollout.stored.problem_id, []).append(rollout.ending.reward)
     return list(items.values())
 
 

@@ -294,6 +294,6 @@ def _hint(error: typer.TyperException) -> str:
     name = getattr(error, "option_name", None)
     meant = f"; did you mean '{possibilities[0]}'?" if possibilities else ";"
     context = getattr(error, "ctx", None)
-    place = context.command_path if context else PROGRAM
+    command = context.command_path if context else PROGRAM
     message = f"unknown option '{name}'" if hasattr(error, "possibilities") else error.format_message().rstrip(".")
-    return f"{message}{meant} see {place} --help"
+    return f"{message}{meant} see {command} --help"

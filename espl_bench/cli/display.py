@@ -157,9 +157,9 @@ class LiveDisplay:
         """Print the run's name above the live lines and start the bar."""
         self._began = self._now()
         self._first = step
-        place = f"{config.method.name} · {config.env} · seed {config.seed}"
+        name = f"{config.method.name} · {config.env} · seed {config.seed}"
         resumed = f" (resumed after step {step})" if step else ""
-        self._console.print(plain(f"{place} → {folder}{resumed}"), soft_wrap=True)
+        self._console.print(plain(f"{name} → {folder}{resumed}"), soft_wrap=True)
         if config.iterations:
             self._steps.add_task("training", total=config.iterations, completed=step, left="")
         self._live.start()

@@ -37,9 +37,9 @@ def options() -> list[RunOption]:
 
 
 def _of_run() -> Iterator[RunOption]:
-    for name, each in flat_fields(RunConfig).items():
-        if each.flag.typed:
-            yield _option(name, each.info, each.info.annotation, each.panel)
+    for name, choice in flat_fields(RunConfig).items():
+        if choice.flag.typed:
+            yield _option(name, choice.info, choice.info.annotation, choice.panel)
 
 
 def _of_method() -> Iterator[RunOption]:
@@ -59,7 +59,7 @@ def _option(name: str, info: FieldInfo, annotation: Any, panel: str) -> RunOptio
 
 def _without_none(annotation: Any) -> Any:
     """Strip None from an optional type."""
-    kinds = [each for each in get_args(annotation) if each is not NoneType]
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
     return kinds[0] if NoneType in get_args(annotation) and len(kinds) == 1 else annotation
 
 

@@ -211,8 +211,8 @@ def takes_run_options(command: Command) -> Command:
     Typer reads a command's signature, so the options stand in the signature where `chosen` stood.
     """
     own = list(inspect.signature(command).parameters.values())
-    place = [parameter.name for parameter in own].index(CHOSEN)
-    parameters = [*own[:place], *map(_parameter, RUN_OPTIONS), *_others(), *own[place + 1 :]]
+    index = [parameter.name for parameter in own].index(CHOSEN)
+    parameters = [*own[:index], *map(_parameter, RUN_OPTIONS), *_others(), *own[index + 1 :]]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:

@@ -90,7 +90,7 @@ def _check_address(source: ModelSource, needs: str) -> None:
 
 
 def _decided_by_service() -> Iterator[str]:
-    return (name for name, each in flat_fields(RunConfig).items() if each.flag.decided_by_service)
+    return (name for name, choice in flat_fields(RunConfig).items() if choice.flag.decided_by_service)
 
 
 def _methods_without_training() -> list[str]:

@@ -34,4 +34,4 @@ _PLAIN = Flag()
 
 def flag_metadata(info: FieldInfo) -> Flag:
     """Return the metadata of a field."""
-    return next((each for each in info.metadata if isinstance(each, Flag)), _PLAIN)
+    return next((item for item in info.metadata if isinstance(item, Flag)), _PLAIN)

@@ -34,7 +34,7 @@ class FlatField:
 @cache
 def flat_fields(model: type[Section]) -> Mapping[str, FlatField]:
     """Return the choices of a configuration, those of its sections included, by flat name."""
-    return {each.name: each for each in _fields(model)}
+    return {choice.name: choice for choice in _fields(model)}
 
 
 def _fields(model: type[Section]) -> Iterator[FlatField]:
@@ -50,36 +50,36 @@ def _fields(model: type[Section]) -> Iterator[FlatField]:
 @cache
 def former_names(model: type[Section]) -> Mapping[str, str]:
     """Return earlier names of choices with their present ones."""
-    return {each.flag.formerly: name for name, each in flat_fields(model).items() if each.flag.formerly}
+    return {choice.flag.formerly: name for name, choice in flat_fields(model).items() if choice.flag.formerly}
 
 
 def flatten(config: Section) -> dict[str, Any]:
     """Return every choice by flat name."""
     fields = flat_fields(type(config)).items()
-    return {name: getattr(getattr(config, each.section) if each.section else config, each.field) for name, each in fields}
+    return {name: getattr(getattr(config, choice.section) if choice.section else config, choice.field) for name, choice in fields}
 
 
 def into_sections(model: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with every flat or former name moved to its place in the sections; unknown names stay where they are."""
-    found: dict[str, Any] = {}
+    arranged: dict[str, Any] = {}
     moved: dict[str, dict[str, Any]] = {}
     fields, former = flat_fields(model), former_names(model)
     for name, value in values.items():
-        place = fields.get(former.get(name, name))
-        if place is None or not place.section:
-            found[name] = value
+        choice = fields.get(former.get(name, name))
+        if choice is None or not choice.section:
+            arranged[name] = value
         else:
-            moved.setdefault(place.section, {})[place.field] = value
+            moved.setdefault(choice.section, {})[choice.field] = value
     for section, choices in moved.items():
-        there = found.get(section, {})
-        found[section] = {**(dict(there) if isinstance(there, BaseModel) else cast(dict[str, Any], there)), **choices}
-    return found
+        there = arranged.get(section, {})
+        arranged[section] = {**(dict(there) if isinstance(there, BaseModel) else cast(dict[str, Any], there)), **choices}
+    return arranged
 
 
 def flat_name(model: type[Section], location: tuple[int | str, ...]) -> str:
     """Return the name that a user would type for a location in the sections, e.g. of a fault that pydantic found."""
     parts = [str(part) for part in location]
-    for each in flat_fields(model).values():
-        if each.section and parts[:2] == [each.section, each.field]:
-            return ".".join([each.name, *parts[2:]])
+    for choice in flat_fields(model).values():
+        if choice.section and parts[:2] == [choice.section, choice.field]:
+            return ".".join([choice.name, *parts[2:]])
     return ".".join(parts)

@@ -46,6 +46,6 @@ def first_form(config: RunConfig) -> dict[str, Any]:
 
 
 def _method(method: Method) -> dict[str, Any]:
-    defaults = {each.name: each.default if each.default is not MISSING else None for each in fields(method)}
+    defaults = {field.name: field.default if field.default is not MISSING else None for field in fields(method)}
     later = [name for name in defaults if name not in _METHOD and getattr(method, name) != defaults[name]]
     return {name: getattr(method, name) for name in (*_METHOD, *later)}

@@ -157,8 +157,8 @@ def manifest_of(source: DataSource, remedy: str) -> Manifest:
 def _stamp(path: Path, remedy: str) -> _Stamp:
     """Return a file's stamp, which changes when the file does."""
     with _reading(path, remedy):
-        found = path.stat()
-    return found.st_mtime_ns, found.st_size
+        stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=256)

@@ -61,12 +61,12 @@ def estimate(config: RunConfig, sizes: Mapping[Split, int], turns: int = 1) -> E
 
 def caveats_of(method: Method) -> tuple[str, ...]:
     """Say what of a method's work the counts do not bound, one line each."""
-    found: list[str] = []
+    caveats: list[str] = []
     if method.operators and find_acceptance(method.acceptance).rolls_out:
-        found.append("rollouts that judge children are not counted: problems x group_size for each child")
+        caveats.append("rollouts that judge children are not counted: problems x group_size for each child")
     if method.optimizer is not None:
-        found.append("an optimizer may make fewer rollouts; its reflections are not counted")
-    return tuple(found)
+        caveats.append("an optimizer may make fewer rollouts; its reflections are not counted")
+    return tuple(caveats)
 
 
 def evaluated(steps: int, every: int) -> int:

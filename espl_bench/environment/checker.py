@@ -90,11 +90,11 @@ def play(env: TextEnv, problem: Problem, text: str) -> CheckedEnding:
 def _first_finding(rule: Rule, subject: _Subject) -> Iterator[str]:
     """Yield at most one line: the first finding of a rule, or the fault that stopped it."""
     try:
-        found = next(rule(subject), None)
+        finding = next(rule(subject), None)
     except EnvError as fault:
-        found = str(fault)
-    if found is not None:
-        yield " ".join(found.split())
+        finding = str(fault)
+    if finding is not None:
+        yield " ".join(finding.split())
 
 
 def _copy(env: TextEnv) -> TextEnv:

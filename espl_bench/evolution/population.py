@@ -59,15 +59,15 @@ class Population:
 
     def get(self, prompt_id: int) -> SystemPrompt:
         """Return the member with this id. Raises KeyError if it never lived or was evicted."""
-        place = self._place(prompt_id)
-        if place is None:
+        index = self._index_of(prompt_id)
+        if index is None:
             raise KeyError(f"prompt {prompt_id} is not in the population")
-        return self.members[place]
+        return self.members[index]
 
-    def _place(self, prompt_id: int) -> int | None:
+    def _index_of(self, prompt_id: int) -> int | None:
         """Return a member's index; None if it is not a member. Ids ascend, so this is a binary search."""
-        place = bisect_left(self.members, prompt_id, key=lambda member: member.id)
-        return place if place < len(self.members) and self.members[place].id == prompt_id else None
+        index = bisect_left(self.members, prompt_id, key=lambda member: member.id)
+        return index if index < len(self.members) and self.members[index].id == prompt_id else None
 
     def rate(self, means: Mapping[int, float], tie: float = TIE) -> Self:
         """Rank the prompts of one step by mean reward and update their ratings (:func:`rating.rate_by_means`).
@@ -75,13 +75,13 @@ class Population:
         Every ranked prompt gets one more match. A single prompt is not ranked: nothing changes. Raises ValueError for ids that are not in
         the population.
         """
-        places = {prompt_id: place for prompt_id in means if (place := self._place(prompt_id)) is not None}
-        ratings = rate_by_means({prompt_id: self.members[place].rating for prompt_id, place in places.items()}, means, tie)
+        indices = {prompt_id: index for prompt_id in means if (index := self._index_of(prompt_id)) is not None}
+        ratings = rate_by_means({prompt_id: self.members[index].rating for prompt_id, index in indices.items()}, means, tie)
         if len(means) < 2:
             return self
         members = list(self.members)
-        for prompt_id, place in places.items():
-            members[place] = replace(members[place], rating=ratings[prompt_id], matches=members[place].matches + 1)
+        for prompt_id, index in indices.items():
+            members[index] = replace(members[index], rating=ratings[prompt_id], matches=members[index].matches + 1)
         return replace(self, members=tuple(members))
 
     def record(self, groups_KP: Sequence[TrajectoryGroup]) -> Self:

@@ -57,10 +57,10 @@ def _ranks(descending: Sequence[float], tie: float) -> list[int]:
     """Rank means that are sorted from high to low: 0 is best, equal means a draw."""
     ranks: list[int] = []
     leader = descending[0]
-    for place, mean in enumerate(descending):
+    for index, mean in enumerate(descending):
         if leader - mean > tie + TIE_SLACK:
             leader = mean
-            ranks.append(place)
+            ranks.append(index)
         else:
             ranks.append(ranks[-1] if ranks else 0)
     return ranks

@@ -77,7 +77,7 @@ class Softmax:
         """Order by logit plus Gumbel noise (Gumbel-top-k), which draws without replacement and cannot overflow."""
         logits = np.array([optimistic(prompt.rating, self.width) for prompt in window]) / self.temperature
         noisy = logits + rng.gumbel(size=len(window))
-        order = [window[int(place)] for place in np.argsort(-noisy, kind="stable")]
+        order = [window[int(index)] for index in np.argsort(-noisy, kind="stable")]
         return _take(order, num_prompts, self.include_newest)
 
 
@@ -146,7 +146,7 @@ def _by_optimism(window: Sequence[SystemPrompt], width: float) -> list[SystemPro
 
 
 def _shuffled(prompts: Sequence[SystemPrompt], rng: np.random.Generator) -> list[SystemPrompt]:
-    return [prompts[int(place)] for place in rng.permutation(len(prompts))]
+    return [prompts[int(index)] for index in rng.permutation(len(prompts))]
 
 
 def _take(order: Sequence[SystemPrompt], num_prompts: int, include_newest: bool) -> tuple[SystemPrompt, ...]:

@@ -48,15 +48,15 @@ class MethodRuns:
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `cells_RI` for these seeds."""
-        return self.cells_RI[self._places(seeds)]
+        return self.cells_RI[self._rows(seeds)]
 
     def samples_on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `samples_RIK` for these seeds."""
-        return self.samples_RIK[self._places(seeds)]
+        return self.samples_RIK[self._rows(seeds)]
 
-    def _places(self, seeds: Sequence[int]) -> list[int]:
-        place = {seed: row for row, seed in enumerate(self.runs)}
-        return [place[seed] for seed in seeds]
+    def _rows(self, seeds: Sequence[int]) -> list[int]:
+        row_of = {seed: row for row, seed in enumerate(self.runs)}
+        return [row_of[seed] for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +92,16 @@ def group(entries: Iterable[GroupEntry], reference: str | None = None) -> tuple[
         UsageError: `reference` is in no test.
         RunDirError: two runs share label and seed, or runs of one test have different items.
     """
-    found: dict[tuple[str, str, int, int], dict[str, dict[int, Summary]]] = {}
+    tests: dict[tuple[str, str, int, int], dict[str, dict[int, Summary]]] = {}
     for entry in entries:
         summary = entry.summary
-        methods = found.setdefault((summary.environment, summary.model, summary.k, summary.n_items), {})
+        methods = tests.setdefault((summary.environment, summary.model, summary.k, summary.n_items), {})
         if methods.setdefault(entry.label, {}).setdefault(summary.seed, summary) is not summary:
             raise RunDirError(f"two runs of {entry.label} have seed {summary.seed} on the same test; name only one of them")
-    if reference is not None and all(reference not in methods for methods in found.values()):
-        known = ", ".join(sorted({label for methods in found.values() for label in methods}))
+    if reference is not None and all(reference not in methods for methods in tests.values()):
+        known = ", ".join(sorted({label for methods in tests.values() for label in methods}))
         raise UsageError(f"no run of method '{reference}' to compare with; found: {known or 'none'}")
-    return tuple(_test(*key, methods) for key, methods in sorted(found.items(), key=lambda item: item[0]))
+    return tuple(_test(*key, methods) for key, methods in sorted(tests.items(), key=lambda item: item[0]))
 
 
 def _test(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Mapping[int, Summary]]) -> TestGroup:
@@ -111,12 +111,12 @@ def _test(env: str, model: str, k: int, n_items: int, methods: Mapping[str, Mapp
 
 
 def _refuse_other_items(env: str, methods: Mapping[str, Runs]) -> None:
-    found: dict[str, set[str]] = {}
+    labels_by_hash: dict[str, set[str]] = {}
     for label, runs in methods.items():
         for run in runs.values():
-            found.setdefault(run.data_identity.get("test", "none"), set()).add(label)
-    if len(found) > 1:
-        listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(found.items()))
+            labels_by_hash.setdefault(run.data_identity.get("test", "none"), set()).add(label)
+    if len(labels_by_hash) > 1:
+        listed = "; ".join(f"{hashed[:SHOWN_HASH]} {', '.join(sorted(labels))}" for hashed, labels in sorted(labels_by_hash.items()))
         raise RunDirError(f"runs on {env} have different test items and cannot be compared: {listed}; make a table of each")
 
 

@@ -38,13 +38,13 @@ class TableLayout:
     bold: frozenset[tuple[int, int]]
     """(row, column) of bold cells."""
 
-    def columns(self, places: Sequence[int]) -> "TableLayout":
+    def columns(self, indices: Sequence[int]) -> "TableLayout":
         """Select some of the columns."""
-        kept = {place: new for new, place in enumerate(places)}
+        renumbered = {index: new for new, index in enumerate(indices)}
         return TableLayout(
-            tuple(self.headings[place] for place in places),
-            tuple(tuple(row[place] for place in places) for row in self.rows),
-            frozenset((row, kept[place]) for row, place in self.bold if place in kept),
+            tuple(self.headings[index] for index in indices),
+            tuple(tuple(row[index] for index in indices) for row in self.rows),
+            frozenset((row, renumbered[index]) for row, index in self.bold if index in renumbered),
         )
 
 
@@ -121,7 +121,7 @@ COSTS = (
     Column("wall\nmin", lambda row: f"{row.cost.wall_s / 60:.1f}"),
 )
 COLUMNS = (METHOD, *SCORES, *EVIDENCE, *COSTS)
-PARTS = tuple((0, *(place for place, column in enumerate(COLUMNS) if column in part)) for part in (SCORES, EVIDENCE, COSTS))
+PARTS = tuple((0, *(index for index, column in enumerate(COLUMNS) if column in part)) for part in (SCORES, EVIDENCE, COSTS))
 
 
 def caption(table: Table) -> str:
@@ -135,7 +135,7 @@ def table_sheet(table: Table, curves: bool) -> Sheet:
     """Lay out one test; `curves` adds the score of every evaluation."""
     headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
-    best = next(place for place, row in enumerate(table.rows) if row.method == table.best)
+    best = next(index for index, row in enumerate(table.rows) if row.method == table.best)
     bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
     grids = [TableLayout(headings, rows, bold)]
     if curves and table.curve:
@@ -157,7 +157,7 @@ def overview_sheet(overview: Overview) -> Sheet:
     reference = overview.reference
     headings = ("method", *overview.environments, "IQM", "95 % CI", f"Δ {reference}, 95 % CI", "P", "rank")
     rows = tuple(_overall(row) for row in overview.rows)
-    bold = frozenset((place, 1 + env) for place, row in enumerate(overview.rows) for env, best in enumerate(row.best_E) if best)
+    bold = frozenset((index, 1 + env) for index, row in enumerate(overview.rows) for env, best in enumerate(row.best_E) if best)
     title = f"{len(overview.environments)} environments · IQM over runs and environments, mean paired difference to {reference}"
     return Sheet(title, (TableLayout(headings, rows, bold),), overview.notes)
 

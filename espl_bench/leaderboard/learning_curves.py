@@ -60,25 +60,25 @@ class Band:
 
 def bands(test: TestGroup, axis: Axis, split: CurveSplit) -> tuple[Band, ...]:
     """Compute the curves of all methods that were evaluated on the split and have the axis, in the order of the test."""
-    found = (_band(label, method, axis, split) for label, method in test.methods.items())
-    return tuple(band for band in found if band)
+    curves = (_band(label, method, axis, split) for label, method in test.methods.items())
+    return tuple(band for band in curves if band)
 
 
 def _band(label: str, method: MethodRuns, axis: Axis, split: CurveSplit) -> Band | None:
     curves_R = [_curve(run, axis, split) for run in method.runs.values()]
     if not all(curves_R):
         return None
-    x = _places(curves_R, shared=axis is Axis.ITERATIONS)
+    x = _x_values(curves_R, shared=axis is Axis.ITERATIONS)
     if not x:
         return None
-    values_RX = np.stack([np.interp(x, [place for place, _ in curve], [score for _, score in curve]) for curve in curves_R])
-    intervals = [seed_interval(values_RX[:, place]) for place in range(len(x))]
+    values_RX = np.stack([np.interp(x, [own_x for own_x, _ in curve], [score for _, score in curve]) for curve in curves_R])
+    intervals = [seed_interval(values_RX[:, column]) for column in range(len(x))]
     known = [interval for interval in intervals if interval]
     return Band(
         method=label,
         seeds=tuple(method.runs),
         x=tuple(x),
-        mean=tuple(mean(values_RX[:, place]) for place in range(len(x))),
+        mean=tuple(mean(values_RX[:, column]) for column in range(len(x))),
         low=tuple(max(0.0, low) for low, _ in known) if known else None,
         high=tuple(min(1.0, high) for _, high in known) if known else None,
     )
@@ -92,10 +92,10 @@ def _curve(run: Summary, axis: Axis, split: CurveSplit) -> list[tuple[float, flo
     return sorted({axis.of(point): point.score for point in points}.items())
 
 
-def _places(curves_R: Sequence[Sequence[tuple[float, float]]], shared: bool) -> list[float]:
+def _x_values(curves_R: Sequence[Sequence[tuple[float, float]]], shared: bool) -> list[float]:
     """Choose the x values of the mean: evaluations that all seeds share, or an even grid over their common range."""
     if shared or len(curves_R) == 1:
-        return [place for place, _ in curves_R[0] if all(any(place == other for other, _ in curve) for curve in curves_R)]
+        return [x for x, _ in curves_R[0] if all(any(x == other for other, _ in curve) for curve in curves_R)]
     start, end = max(curve[0][0] for curve in curves_R), min(curve[-1][0] for curve in curves_R)
     if end < start:
         return []

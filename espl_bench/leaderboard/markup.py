@@ -113,5 +113,5 @@ def _html(text: str, bold: bool) -> str:
 
 def _written(grid: TableLayout, mark: Mark) -> list[list[str]]:
     """Escape the headings and each row, cell by cell."""
-    rows = [[mark(cell, (place, column) in grid.bold) for column, cell in enumerate(row)] for place, row in enumerate(grid.rows)]
+    rows = [[mark(cell, (row_index, column) in grid.bold) for column, cell in enumerate(row)] for row_index, row in enumerate(grid.rows)]
     return [[mark(heading, False) for heading in grid.headings], *rows]

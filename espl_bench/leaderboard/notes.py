@@ -22,11 +22,11 @@ def _data(methods: Mapping[str, Runs]) -> Iterator[str]:
     """Compare the items of the runs: those of one environment can still differ, e.g. with another copy of a data set."""
     every = [(label, run.data_identity) for label, runs in methods.items() for run in runs.values()]
     for split in dict.fromkeys(split for _, identity in every for split in identity):
-        found: dict[str, list[str]] = {}
+        labels_by_hash: dict[str, list[str]] = {}
         for label, identity in every:
-            found.setdefault(identity.get(split, "none")[:SHOWN_HASH], []).append(label)
-        if len(found) > 1:
-            listed = "; ".join(f"{hashed} {', '.join(dict.fromkeys(labels))}" for hashed, labels in found.items())
+            labels_by_hash.setdefault(identity.get(split, "none")[:SHOWN_HASH], []).append(label)
+        if len(labels_by_hash) > 1:
+            listed = "; ".join(f"{hashed} {', '.join(dict.fromkeys(labels))}" for hashed, labels in labels_by_hash.items())
             yield f"{split} items differ, so these runs cannot be compared: {listed}"
 
 
@@ -38,9 +38,9 @@ def _budgets(methods: Mapping[str, Runs]) -> Iterator[str]:
         ("training rollouts", lambda run: run.ledger.rollouts),
     )
     for kind, value in kinds:
-        found = {label: {value(run) for run in runs} for label, runs in trained.items() if runs}
-        if len(set[int]().union(*found.values())) > 1:
-            listed = "; ".join(f"{label} {_numbers(values)}" for label, values in found.items())
+        values_by_label = {label: {value(run) for run in runs} for label, runs in trained.items() if runs}
+        if len(set[int]().union(*values_by_label.values())) > 1:
+            listed = "; ".join(f"{label} {_numbers(values)}" for label, values in values_by_label.items())
             yield f"{kind} differ, so budgets are not equal: {listed}"
     engines = {run.engine for runs in methods.values() for run in runs.values()}
     if len(engines) > 1:

@@ -136,11 +136,11 @@ def compare_with_paper(paper: Paper, entries: Iterable[GroupEntry]) -> tuple[Com
     """Compare every pair with each test that was run on its environment, or with none if there is none."""
     plain = [entry for entry in entries if entry.summary.control is None]
     tests = group(plain) if plain else ()
-    found: list[Compared] = []
+    comparisons: list[Compared] = []
     for pair in paper.pairs:
         own = [test for test in tests if any(run.env == pair.env for method in test.methods.values() for run in method.runs.values())]
-        found.extend(_compared(pair, test) for test in own or (None,))
-    return tuple(found)
+        comparisons.extend(_compared(pair, test) for test in own or (None,))
+    return tuple(comparisons)
 
 
 def _compared(pair: PaperPair, test: TestGroup | None) -> Compared:
@@ -186,21 +186,24 @@ def _notes(pair: PaperPair, test: TestGroup | None) -> Iterator[str]:
     elif test.model != pair.model:
         yield f"measured with {test.model}, reported for {pair.model}: the gap reflects the models as much as the methods"
     for name, method in ROWS:
-        for place, figure in enumerate(pair.figures_of(method)):
+        for index, figure in enumerate(pair.figures_of(method)):
             variant = f", {figure.variant}" if figure.variant else ""
-            if place or variant or not figure.stated:
+            if index or variant or not figure.stated:
                 yield f"{name}{variant}: {figure.value:.1f}, {figure.source}"
 
 
-def paper_sheets(found: Sequence[Compared]) -> list[Sheet]:
+def paper_sheets(comparisons: Sequence[Compared]) -> list[Sheet]:
     """Lay out one sheet per pair and test."""
     headings = ("method", "reported", "measured", "95 % CI", "gap", "95 % CI", "lead,\nreported", "lead,\nmeasured", "95 % CI", "seeds")
-    return [Sheet(_caption(each), (TableLayout(headings, tuple(map(_cells, each.rows)), frozenset()),), each.notes) for each in found]
+    return [
+        Sheet(_caption(comparison), (TableLayout(headings, tuple(map(_cells, comparison.rows)), frozenset()),), comparison.notes)
+        for comparison in comparisons
+    ]
 
 
-def _caption(each: Compared) -> str:
-    here = f"{each.model}, avg@{each.k} over {each.n_items:,} items" if each.model else NOT_RUN
-    return f"{each.pair} · reported for {each.reported_model}, not reproduced here · measured on {each.env}: {here}"
+def _caption(comparison: Compared) -> str:
+    here = f"{comparison.model}, avg@{comparison.k} over {comparison.n_items:,} items" if comparison.model else NOT_RUN
+    return f"{comparison.pair} · reported for {comparison.reported_model}, not reproduced here · measured on {comparison.env}: {here}"
 
 
 def _cells(row: ComparedRow) -> tuple[str, ...]:
@@ -218,23 +221,37 @@ def _cells(row: ComparedRow) -> tuple[str, ...]:
     )
 
 
-def to_json(found: Sequence[Compared]) -> str:
+def to_json(comparisons: Sequence[Compared]) -> str:
     """Write one JSON object; scores are shares in 0..1."""
     return (
-        json.dumps({"schema": "espl-bench/paper-table/1", "pairs": [asdict(each) for each in found]}, indent=2, ensure_ascii=False) + "\n"
+        json.dumps(
+            {"schema": "espl-bench/paper-table/1", "pairs": [asdict(comparison) for comparison in comparisons]},
+            indent=2,
+            ensure_ascii=False,
+        )
+        + "\n"
     )
 
 
-def to_csv(found: Sequence[Compared]) -> str:
+def to_csv(comparisons: Sequence[Compared]) -> str:
     """Write one line per pair, test and method; missing numbers are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ("pair", "env", "reported_model", "model", "method", "reported", "stated", "measured", "ci_low", "ci_high", "gap", "gap_low")
     writer.writerow((*head, "gap_high", "reported_lead", "lead", "lead_low", "lead_high", "seeds"))
     nothing = (None, None)
-    for each in found:
-        for row in each.rows:
-            first = (each.pair, each.env, each.reported_model, each.model, row.method, row.reported, row.stated, row.measured)
+    for comparison in comparisons:
+        for row in comparison.rows:
+            first = (
+                comparison.pair,
+                comparison.env,
+                comparison.reported_model,
+                comparison.model,
+                row.method,
+                row.reported,
+                row.stated,
+                row.measured,
+            )
             gaps = (*(row.ci95 or nothing), row.gap, *(row.gap95 or nothing))
             writer.writerow((*first, *gaps, row.reported_lead, row.lead, *(row.lead95 or nothing), len(row.seeds)))
     return text.getvalue()

@@ -64,10 +64,10 @@ def _fitting(sheet: Sheet, width: int) -> list[TableLayout]:
 
 def _drawn(grid: TableLayout) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="", border_style="dim")
-    for place, heading in enumerate(grid.headings):
-        drawn.add_column(plain(heading), justify="right" if place else "left", no_wrap=True, overflow="ellipsis")
-    for place, row in enumerate(grid.rows):
-        drawn.add_row(*(plain(cell, "bold" if (place, column) in grid.bold else "") for column, cell in enumerate(row)))
+    for index, heading in enumerate(grid.headings):
+        drawn.add_column(plain(heading), justify="right" if index else "left", no_wrap=True, overflow="ellipsis")
+    for row_index, row in enumerate(grid.rows):
+        drawn.add_row(*(plain(cell, "bold" if (row_index, column) in grid.bold else "") for column, cell in enumerate(row)))
     return drawn
 
 
@@ -100,8 +100,8 @@ def to_csv(board: Board) -> str:
 
 
 def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
-    for place, table in enumerate(board.tables):
-        matched = board.matched[place] if board.matched else None
+    for index, table in enumerate(board.tables):
+        matched = board.matched[index] if board.matched else None
         at_budget = {row.method: row for row in matched.rows} if matched else {}
         for row in table.rows:
             gap, cost = row.difference, row.cost

@@ -141,12 +141,12 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """Read tracking.json; empty for an untracked run. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
-        found: Any = json.loads(path.read_bytes())
+        parsed: Any = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}), so the run goes on untracked; name trackers with --track") from error
-    record = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    record = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
         raise RunDirError(f"{path} names no trackers of this version, so the run goes on untracked; name trackers with --track")
     return record

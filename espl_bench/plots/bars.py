@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.table import tabulate
-from espl_bench.plots.style import looks, panels
+from espl_bench.plots.style import panels, styles
 from espl_bench.utils.formatting import clean, points
 
 if TYPE_CHECKING:
@@ -16,20 +16,20 @@ HATCHES = ("", "///", "...", "\\\\\\", "xx", "--")
 def draw_bars(tests: tuple[TestGroup, ...]) -> "Figure":
     """Draw a panel per test, with methods from lowest to highest score."""
     figure, axes = panels(len(tests), height=2.9)
-    for place, test in zip(axes, tests, strict=True):
+    for panel, test in zip(axes, tests, strict=True):
         rows = list(reversed(tabulate(test, None).rows))
-        seen = looks(test.methods.keys(), test.reference(None))
+        seen = styles(test.methods.keys(), test.reference(None))
         names = sorted(test.methods)
         for x, row in enumerate(rows):
             low, high = (100 * end for end in row.ci95)
             score = 100 * row.score
             hatch = HATCHES[names.index(row.method) % len(HATCHES)]
-            place.bar(x, score, width=0.68, color=seen[row.method].colour, edgecolor="white", hatch=hatch, linewidth=0.5)
-            place.errorbar(x, score, yerr=[[score - low], [high - score]], color="#1c2126", linewidth=0.9, capsize=2.5)
-            place.annotate(points(row.score), (x, high), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=7.5)
-        place.set_xticks(range(len(rows)), [clean(row.method).replace("_", "\n", 1) for row in rows])
-        place.grid(axis="x", visible=False)
-        place.set_title(clean(f"{test.env} · {test.model}"))
-        place.set_ylabel(f"test avg@{test.k}, %")
-        place.set_ylim(bottom=0)
+            panel.bar(x, score, width=0.68, color=seen[row.method].colour, edgecolor="white", hatch=hatch, linewidth=0.5)
+            panel.errorbar(x, score, yerr=[[score - low], [high - score]], color="#1c2126", linewidth=0.9, capsize=2.5)
+            panel.annotate(points(row.score), (x, high), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=7.5)
+        panel.set_xticks(range(len(rows)), [clean(row.method).replace("_", "\n", 1) for row in rows])
+        panel.grid(axis="x", visible=False)
+        panel.set_title(clean(f"{test.env} · {test.model}"))
+        panel.set_ylabel(f"test avg@{test.k}, %")
+        panel.set_ylim(bottom=0)
     return figure

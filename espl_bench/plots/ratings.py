@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from espl_bench.analysis.rating_history import Duel, duels, histories, rating_at
 from espl_bench.analysis.study import RunRecord
-from espl_bench.plots.style import Look, legend_below, looks, panels
+from espl_bench.plots.style import Style, legend_below, panels, styles
 from espl_bench.runs.population_events import RatedEvent
 from espl_bench.types import Split
 from espl_bench.utils.formatting import clean
@@ -33,12 +33,12 @@ class Examined:
 def examined(record: RunRecord) -> list[Examined]:
     """List a run's evaluations of rated prompts."""
     past = histories(record.events)
-    found: list[Examined] = []
+    points: list[Examined] = []
     for row in record.view.evaluations:
         rating = rating_at(past[row.prompt_id], row.step)
         if rating and row.step > 0:
-            found.append(Examined(rating.mu, rating.sigma, row.score, row.split))
-    return found
+            points.append(Examined(rating.mu, rating.sigma, row.score, row.split))
+    return points
 
 
 def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
@@ -47,10 +47,10 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     if not rated:
         return None
     figure, (left, right) = panels(2, height=3.1)
-    seen = looks({record.label for record in rated}, "")
+    seen = styles({record.label for record in rated}, "")
     for label in sorted({record.label for record in rated}):
         of_label = [record for record in rated if record.label == label]
-        _draw_scores(left, [each for record in of_label for each in examined(record)], seen[label], label)
+        _draw_scores(left, [point for record in of_label for point in examined(record)], seen[label], label)
         _draw_calibration(
             right, [duel for record in of_label for duel in duels(record.events, record.view.config.evolution.tie)], seen[label], label
         )
@@ -68,34 +68,34 @@ def draw_ratings(records: Sequence[RunRecord]) -> "Figure | None":
     return figure
 
 
-def _draw_scores(place: Any, points: Sequence[Examined], look: Look, label: str) -> None:
+def _draw_scores(panel: Any, points: Sequence[Examined], style: Style, label: str) -> None:
     for split in Split:
         of_split = [point for point in points if point.split is split]
         if not of_split:
             continue
         hollow = split is not Split.TEST
-        place.errorbar(
+        panel.errorbar(
             [point.mu for point in of_split],
             [100 * point.score for point in of_split],
             xerr=[point.sigma for point in of_split],
-            fmt=look.marker,
-            color=look.colour,
+            fmt=style.marker,
+            color=style.colour,
             markersize=4,
-            markerfacecolor="white" if hollow else look.colour,
+            markerfacecolor="white" if hollow else style.colour,
             linewidth=0.5,
             label=f"{clean(label)}, {split}",
         )
 
 
-def _draw_calibration(place: Any, found: Sequence[Duel], look: Look, label: str) -> None:
+def _draw_calibration(panel: Any, all_duels: Sequence[Duel], style: Style, label: str) -> None:
     bins: list[list[Duel]] = [[] for _ in range(BINS)]
-    for duel in found:
+    for duel in all_duels:
         bins[min(BINS - 1, int((duel.expected - 0.5) * 2 * BINS))].append(duel)
     full = [duels_ for duels_ in bins if len(duels_) >= FEWEST]
-    expected = [100 * sum(duel.expected for duel in each) / len(each) for each in full]
-    won = [sum(duel.won for duel in each) / len(each) for each in full]
-    error = [196 * (share * (1 - share) / len(each)) ** 0.5 for share, each in zip(won, full, strict=True)]
-    place.errorbar(
-        expected, [100 * share for share in won], yerr=error, fmt=look.marker, linestyle=look.dash, color=look.colour, markersize=4,
-        linewidth=1.0, elinewidth=0.6, label=f"{clean(label)}, {len(found):,} pairs",
+    expected = [100 * sum(duel.expected for duel in full_bin) / len(full_bin) for full_bin in full]
+    won = [sum(duel.won for duel in full_bin) / len(full_bin) for full_bin in full]
+    error = [196 * (share * (1 - share) / len(full_bin)) ** 0.5 for share, full_bin in zip(won, full, strict=True)]
+    panel.errorbar(
+        expected, [100 * share for share in won], yerr=error, fmt=style.marker, linestyle=style.dash, color=style.colour, markersize=4,
+        linewidth=1.0, elinewidth=0.6, label=f"{clean(label)}, {len(all_duels):,} pairs",
     )  # fmt: skip

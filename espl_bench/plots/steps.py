@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from espl_bench.analysis.prompt_length import words_over_time
 from espl_bench.analysis.study import RunRecord
 from espl_bench.leaderboard.grouping import REFERENCE, mean
-from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Look, legend_below, looks, panels
+from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Style, legend_below, panels, styles
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import clean
 
@@ -18,14 +18,14 @@ Series = Iterable[tuple[int, float | None]]
 
 
 def _by_label(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    found: dict[str, list[RunRecord]] = {}
+    by_label: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.metrics:
-            found.setdefault(record.label, []).append(record)
-    return dict(sorted(found.items()))
+            by_label.setdefault(record.label, []).append(record)
+    return dict(sorted(by_label.items()))
 
 
-def _draw_runs(place: Any, records: Sequence[RunRecord], series: Callable[[RunRecord], Series], look: Look, label: str) -> bool:
+def _draw_runs(panel: Any, records: Sequence[RunRecord], series: Callable[[RunRecord], Series], style: Style, label: str) -> bool:
     """Draw every run as a faint line and their mean as a strong one; False if no run has a value."""
     at: dict[int, list[float]] = {}
     for record in records:
@@ -33,10 +33,10 @@ def _draw_runs(place: Any, records: Sequence[RunRecord], series: Callable[[RunRe
         for step, value in known:
             at.setdefault(step, []).append(value)
         if len(records) > 1:
-            place.plot([step for step, _ in known], [value for _, value in known], color=look.colour, alpha=0.28, linewidth=0.6)
+            panel.plot([step for step, _ in known], [value for _, value in known], color=style.colour, alpha=0.28, linewidth=0.6)
     steps = [step for step in sorted(at) if len(at[step]) == len(records)]
     if steps:
-        place.plot(steps, [mean(at[step]) for step in steps], color=look.colour, linestyle=look.dash, label=clean(label))
+        panel.plot(steps, [mean(at[step]) for step in steps], color=style.colour, linestyle=style.dash, label=clean(label))
     return bool(steps)
 
 
@@ -46,22 +46,22 @@ def draw_prompts(records: Sequence[RunRecord]) -> "Figure | None":
     if not breeding:
         return None
     figure, (left, right) = panels(2)
-    seen = looks(breeding, "")
+    seen = styles(breeding, "")
     for label, runs in breeding.items():
         words = {record.run.path: tuple(_words(record)) for record in runs}
         _draw_runs(
-            left, runs, lambda record, words=words: [(each.step, each.shown_words) for each in words[record.run.path]], seen[label], label
+            left, runs, lambda record, words=words: [(row.step, row.shown_words) for row in words[record.run.path]], seen[label], label
         )
         _draw_runs(
-            right, runs, lambda record, words=words: [(each.step, each.diversity) for each in words[record.run.path]], seen[label], label
+            right, runs, lambda record, words=words: [(row.step, row.diversity) for row in words[record.run.path]], seen[label], label
         )
     left.set_title("Length of the shown prompt")
     left.set_ylabel("words")
     right.set_title("Diversity of the living prompts")
     right.set_ylabel("mean share of words not shared")
     right.set_ylim(0, 1.03)
-    for place in (left, right):
-        place.set_xlabel("iterations")
+    for panel in (left, right):
+        panel.set_xlabel("iterations")
     left.set_ylim(bottom=0)
     legend_below(figure, left)
     return figure
@@ -77,20 +77,20 @@ def draw_outcomes(records: Sequence[RunRecord]) -> "Figure | None":
     if not methods:
         return None
     figure, axes = panels(len(methods), height=2.3, sharey=True)
-    for place, (label, runs) in zip(axes, methods.items(), strict=True):
+    for panel, (label, runs) in zip(axes, methods.items(), strict=True):
         steps, shares = _shares(runs)
         kinds = [outcome.value for outcome in Outcome if any(row.get(outcome.value) for row in shares)]
-        layers = place.stackplot(
+        layers = panel.stackplot(
             steps, *([100 * row.get(kind, 0.0) for row in shares] for kind in kinds),
             colors=[OUTCOME_COLOURS[kind] for kind in kinds], edgecolor="white", linewidth=0.4, alpha=0.85,
         )  # fmt: skip
         for layer, kind in zip(layers, kinds, strict=True):
             layer.set_hatch(OUTCOME_HATCHES[kind])
-        place.set_title(clean(f"{label}, {len(runs)} run{'s' * (len(runs) > 1)}"))
-        place.set_xlabel("iterations")
-        place.set_ylabel("training rollouts, %")
-        place.set_ylim(0, 100)
-        place.margins(x=0)
+        panel.set_title(clean(f"{label}, {len(runs)} run{'s' * (len(runs) > 1)}"))
+        panel.set_xlabel("iterations")
+        panel.set_ylabel("training rollouts, %")
+        panel.set_ylim(0, 100)
+        panel.margins(x=0)
     present = [
         kind
         for kind in OUTCOME_COLOURS
@@ -109,7 +109,7 @@ def _patch(kind: str) -> Any:
 def _shares(runs: Sequence[RunRecord]) -> tuple[list[int], list[Mapping[str, float]]]:
     """Average the shares over the runs at each step that all of them have reached."""
     steps = [row.step for row in min((run.metrics for run in runs), key=len)]
-    rows = [[run.metrics[place].outcomes for run in runs] for place in range(len(steps))]
+    rows = [[run.metrics[index].outcomes for run in runs] for index in range(len(steps))]
     return steps, [{kind: mean(row.get(kind, 0.0) for row in at) for kind in {kind for row in at for kind in row}} for at in rows]
 
 
@@ -127,17 +127,17 @@ def draw_mismatch(records: Sequence[RunRecord]) -> "Figure | None":
     if not learning:
         return None
     figure, axes = panels(len(MISMATCH), height=2.1)
-    seen = looks(learning, REFERENCE)
-    for place, (name, title) in zip(axes, MISMATCH.items(), strict=True):
+    seen = styles(learning, REFERENCE)
+    for panel, (name, title) in zip(axes, MISMATCH.items(), strict=True):
         for label, runs in learning.items():
             _draw_runs(
-                place,
+                panel,
                 runs,
                 lambda record, name=name: [(row.step, row.train.get(name)) for row in record.metrics],
                 seen[label],
                 label,
             )
-        place.set_title(title)
-        place.set_xlabel("iterations")
+        panel.set_title(title)
+        panel.set_xlabel("iterations")
     legend_below(figure, axes[0])
     return figure

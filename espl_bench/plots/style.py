@@ -56,7 +56,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """Colour, dash and marker of one method."""
 
     colour: str
@@ -64,14 +64,14 @@ class Look:
     marker: str
 
 
-def looks(labels: Collection[str], reference: str) -> dict[str, Look]:
-    """Assign a look to each label: grey to the reference, the others in order of their names."""
+def styles(labels: Collection[str], reference: str) -> dict[str, Style]:
+    """Assign a style to each label: grey to the reference, the others in order of their names."""
     others = sorted(label for label in labels if label != reference)
-    found = {
-        label: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
-        for place, label in enumerate(others)
+    assigned = {
+        label: Style(PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
+        for index, label in enumerate(others)
     }
-    return {**found, reference: Look(GREY, (0, (2, 1.5)), "x")}
+    return {**assigned, reference: Style(GREY, (0, (2, 1.5)), "x")}
 
 
 @contextmanager

@@ -24,12 +24,12 @@ def draw_tree(record: RunRecord) -> "Figure | None":
         return None
     lane = lanes(prompts)
     by_id = {prompt.id: prompt for prompt in prompts}
-    figure, (place,) = panels(1, height=max(1.8, 0.9 + LANE * (max(lane.values()) + 1)))
+    figure, (panel,) = panels(1, height=max(1.8, 0.9 + LANE * (max(lane.values()) + 1)))
     figure.set_figwidth(WIDTH)
     for prompt in prompts:
         for number, parent in enumerate(prompt.parents):
-            _draw_edge(place, by_id[parent], prompt, lane, first=number == 0)
-    faces = place.scatter(
+            _draw_edge(panel, by_id[parent], prompt, lane, first=number == 0)
+    faces = panel.scatter(
         [prompt.born_step for prompt in prompts],
         [lane[prompt.id] for prompt in prompts],
         c=[prompt.rating.mu for prompt in prompts],
@@ -40,22 +40,22 @@ def draw_tree(record: RunRecord) -> "Figure | None":
         zorder=3,
     )
     shown = by_id[record.view.shown_id]
-    place.annotate(f"#{shown.id}", (shown.born_step, lane[shown.id]), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
-    figure.colorbar(faces, ax=place, label="rating μ", pad=0.02, aspect=16)
-    place.plot([], [], color=MUTATION, linewidth=1.0, label="mutation")
-    place.plot([], [], color=CROSSOVER, linewidth=1.3, label="crossover, best parent")
-    place.plot([], [], color=CROSSOVER, linewidth=0.8, linestyle=(0, (2, 2)), label="crossover, others")
-    figure.legend(*place.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
-    place.set_title(clean(f"{record.name}: {len(prompts)} prompts"))
-    place.set_xlabel("iteration of birth")
-    place.set_ylim(max(lane.values()) + 0.8, -0.8)
-    place.set_yticks([])
-    place.grid(axis="y", visible=False)
-    place.spines["left"].set_visible(False)
+    panel.annotate(f"#{shown.id}", (shown.born_step, lane[shown.id]), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
+    figure.colorbar(faces, ax=panel, label="rating μ", pad=0.02, aspect=16)
+    panel.plot([], [], color=MUTATION, linewidth=1.0, label="mutation")
+    panel.plot([], [], color=CROSSOVER, linewidth=1.3, label="crossover, best parent")
+    panel.plot([], [], color=CROSSOVER, linewidth=0.8, linestyle=(0, (2, 2)), label="crossover, others")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+    panel.set_title(clean(f"{record.name}: {len(prompts)} prompts"))
+    panel.set_xlabel("iteration of birth")
+    panel.set_ylim(max(lane.values()) + 0.8, -0.8)
+    panel.set_yticks([])
+    panel.grid(axis="y", visible=False)
+    panel.spines["left"].set_visible(False)
     return figure
 
 
-def _draw_edge(place: Any, parent: PromptView, child: PromptView, lane: dict[int, int], first: bool) -> None:
+def _draw_edge(panel: Any, parent: PromptView, child: PromptView, lane: dict[int, int], first: bool) -> None:
     """Draw a curve that starts and ends horizontally; within one lane a flat bow, so that the line of descent does not hide it."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -67,6 +67,6 @@ def _draw_edge(place: Any, parent: PromptView, child: PromptView, lane: dict[int
     crossed = child.origin == "crossover"
     width = (1.3 if first else 0.8) if crossed else 1.0
     style: Any = "solid" if first else (0, (2, 2))
-    place.add_patch(
+    panel.add_patch(
         PathPatch(path, facecolor="none", edgecolor=CROSSOVER if crossed else MUTATION, linewidth=width, linestyle=style, zorder=2)
     )

@@ -27,13 +27,13 @@ def boards(entries: Sequence[GroupEntry]) -> dict[str, Any]:
 
 def _matched(test: TestGroup) -> dict[str, Any]:
     """Map each budget to the scores at it, or to the reason why there are none."""
-    found: dict[str, Any] = {}
+    by_budget: dict[str, Any] = {}
     for budget in MatchAxis:
         try:
-            found[budget.value] = asdict(match(test, budget, None))
+            by_budget[budget.value] = asdict(match(test, budget, None))
         except RunDirError as error:
-            found[budget.value] = {"unknown": str(error)}
-    return found
+            by_budget[budget.value] = {"unknown": str(error)}
+    return by_budget
 
 
 def _curves(test: TestGroup) -> dict[str, Any]:

@@ -111,8 +111,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(HTTPStatus.OK, HTML, page(self.server.watched.title, None, {}, CONNECT))
             elif path == "/study":
                 self._send_document()
-            elif (found := find(self.server.watched, path)) is not None:
-                self._send(HTTPStatus.OK, JSON, encode(found))
+            elif (part := find(self.server.watched, path)) is not None:
+                self._send(HTTPStatus.OK, JSON, encode(part))
             else:
                 self._send(HTTPStatus.NOT_FOUND, JSON, encode({"error": "not found"}))
         except EsplError as error:

@@ -76,7 +76,7 @@ def page(title: str, study: Mapping[str, Any] | None, blobs: Mapping[str, bytes]
         "DATA": b"".join(embedded),
     }
     pieces = re.split(r"\{\{([A-Z]+)\}\}", _asset("page.html"))
-    return b"".join(parts[piece] if place % 2 else piece.encode() for place, piece in enumerate(pieces))
+    return b"".join(parts[piece] if index % 2 else piece.encode() for index, piece in enumerate(pieces))
 
 
 def inert(data: Mapping[str, Any]) -> str:

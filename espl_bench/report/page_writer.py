@@ -62,24 +62,24 @@ def build(study: Study, title: str, limit: int, progress: Progress = lambda done
     if room < SMALLEST:
         raise UsageError(f"{len(study.records)} runs do not fit into a page of {limit / MIB:.3g} MiB; name fewer, or raise --max-mib")
     share = _first_share(study, room)
-    found = _rollouts(study, share, progress)
-    while found.size > room:
-        share *= CAUTION * room / found.size
-        found = _rollouts(study, share, progress)
-    document["rollouts"] = {"stored": found.stored, "kept": found.kept}
-    return BuiltReport(page(title, document, {**runs, **found.blobs}), found.stored, found.kept)
+    rollouts = _rollouts(study, share, progress)
+    while rollouts.size > room:
+        share *= CAUTION * room / rollouts.size
+        rollouts = _rollouts(study, share, progress)
+    document["rollouts"] = {"stored": rollouts.stored, "kept": rollouts.kept}
+    return BuiltReport(page(title, document, {**runs, **rollouts.blobs}), rollouts.stored, rollouts.kept)
 
 
 def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
     """Read the given share of the rollouts of all runs."""
     blobs: dict[str, bytes] = {}
     stored = kept = 0
-    for place, (name, record) in enumerate(study.named.items()):
-        progress(place, len(study.records))
+    for done, (name, record) in enumerate(study.named.items()):
+        progress(done, len(study.records))
         index = Index()
         for sample in read_samples(record.run, find_baseline(record.view.config.method.baseline), share):
             index.add(Listed.of(sample))
-            blobs |= {f"rollouts/{name}/{piece}": pack(told) for piece, told in pieces(sample)}
+            blobs |= {f"rollouts/{name}/{piece}": pack(content) for piece, content in pieces(sample)}
             stored, kept = stored + sample.stored, kept + len(sample.rows)
         blobs[f"index/{name}"] = pack(index.to_json())
     progress(len(study.records), len(study.records))

@@ -48,7 +48,7 @@ class RolloutIndex:
         """Read the rollouts of a piece from its offset in the file; None if there is no such piece. Raises RunDirError."""
         stem, _, rest = name.partition("+")
         start = int(rest) if rest.isascii() and rest.isdecimal() else 0
-        file = next((each for each in rollout_files(self._run) if each.name == stem), None)
+        file = next((rollout_file for rollout_file in rollout_files(self._run) if rollout_file.name == stem), None)
         if file is None or name != piece_name(stem, start) or start % PIECE:
             return None
         starts = self._indexed(file).starts

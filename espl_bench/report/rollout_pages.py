@@ -58,12 +58,12 @@ def read_samples(run: RunDir, baseline: Baseline, share: float = 1.0) -> Iterato
     met = 0
     for file in rollout_files(run):
         whole = sample_of(file, run.read_rollouts(file.step, RolloutRow.parse, file.split), baseline)
-        kept: list[tuple[RolloutRow, float | None]] = []
+        pairs: list[tuple[RolloutRow, float | None]] = []
         for _, group in groupby(zip(whole.rows, whole.advantages, strict=True), key=lambda pair: _group_of(pair[0])):
             met += 1
             if math.floor(met * share) > math.floor((met - 1) * share):
-                kept.extend(group)
-        yield Sample(file, whole.stored, tuple(row for row, _ in kept), tuple(value for _, value in kept))
+                pairs.extend(group)
+        yield Sample(file, whole.stored, tuple(row for row, _ in pairs), tuple(value for _, value in pairs))
 
 
 def sample_of(file: RolloutFile, rows: Sequence[RolloutRow], baseline: Baseline) -> Sample:
@@ -81,11 +81,11 @@ def _advantages(rows: Sequence[RolloutRow], baseline: Baseline) -> list[float | 
     for index, row in enumerate(rows):
         if row.outcome.graded:
             sets.setdefault(baseline.key(row.problem_id, row.prompt_id, row.slot), []).append(index)
-    found: list[float | None] = [None] * len(rows)
+    advantages: list[float | None] = [None] * len(rows)
     for indices in sets.values():
         for index, value in zip(indices, differences([rows[index].reward for index in indices], baseline), strict=True):
-            found[index] = value
-    return found
+            advantages[index] = value
+    return advantages
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _text(row: RolloutRow) -> dict[str, Any]:
         "question": row.question,
         "answer": row.answer,
         "turns": list(row.turns),
-        "heard": [[{"tool": each.tool, "text": each.text} for each in observations] for observations in row.heard],
+        "heard": [[{"tool": observation.tool, "text": observation.text} for observation in observations] for observations in row.heard],
         "lengths": _per_turn(row.lengths, len(row.turns)),
         "surprisals": _per_turn(row.surprisals, len(row.turns)),
         "stop": row.stop_reason,
@@ -172,4 +172,4 @@ def _text(row: RolloutRow) -> dict[str, Any]:
 
 def _per_turn(values: Sequence[Sequence[int]], turns: int) -> list[list[int]]:
     """Return a list for each turn, empty if the run is older than the column or its engine has no tokens."""
-    return [list(each) for each in values] if len(values) == turns else [[] for _ in range(turns)]
+    return [list(turn_values) for turn_values in values] if len(values) == turns else [[] for _ in range(turns)]

@@ -35,13 +35,13 @@ class AddedResult:
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """Find the named run directories, and those directly inside a named folder. Raises RunDirError if there is none."""
-    found: list[Path] = []
+    runs: list[Path] = []
     for path in paths:
         inside = [path] if (path / CONFIG).exists() else sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
         if not inside:
             raise RunDirError(f"{path} holds no run; name a run directory or a folder of run directories")
-        found.extend(inside)
-    return list(dict.fromkeys(found))
+        runs.extend(inside)
+    return list(dict.fromkeys(runs))
 
 
 def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
@@ -54,11 +54,13 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
     run = RunDir.open(folder)
     if not (folder / SUMMARY).exists():
         raise RunDirError(f"{folder} is not finished; finish it with: espl-bench resume {folder}")
-    found = verify.verify(run, progress)
-    if found.differences:
-        first = found.differences[0]
+    verification = verify.verify(run, progress)
+    if verification.differences:
+        first = verification.differences[0]
         said = f"{first.place}, {first.what}: the run says {first.recorded}, found {first.found}"
-        raise RunDirError(f"{folder} was changed or is damaged: {len(found.differences)} differences, first {said}; see espl-bench verify")
+        raise RunDirError(
+            f"{folder} was changed or is damaged: {len(verification.differences)} differences, first {said}; see espl-bench verify"
+        )
     summary = run.summary()
     test = run.read_rollouts(summary.steps, RolloutRow.parse, Split.TEST)
     result = PublishedResult(
@@ -66,8 +68,8 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
         config=without_folders(to_jsonable_python(first_form(run.config()))),
         origin=_origin(folder / PROVENANCE),
         regraded=RegradedResult(
-            rollouts=found.rollouts,
-            files=found.files,
+            rollouts=verification.rollouts,
+            files=verification.files,
             test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
         ),
         sample_outcomes=tuple(tuple(row.outcome for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)),
@@ -157,7 +159,7 @@ def _planned(results: Sequence[PublishedResult], folder: Path, replace: bool) ->
         if old and _same_run(old.result, result):
             yield _Step(old.path, result, is_new=False)
             continue
-        others = [each.result for cell, each in there.items() if not (replace and cell == result.cell)]
+        others = [other.result for cell, other in there.items() if not (replace and cell == result.cell)]
         if fault := misfit(result, others):
             remedy = "publish it in another study with --study, or replace the other one with --replace"
             raise RunDirError(f"{result.summary.run_id} cannot be published in {folder}: {fault}; {remedy}")
@@ -172,10 +174,10 @@ def _same_run(old: PublishedResult, new: PublishedResult) -> bool:
 
 
 def _by_study(results: Sequence[PublishedResult], root: Path, study: str | None) -> dict[Path, list[PublishedResult]]:
-    found: dict[Path, list[PublishedResult]] = {}
+    by_study: dict[Path, list[PublishedResult]] = {}
     for result in results:
-        found.setdefault(root / (study or result.summary.env), []).append(result)
-    return found
+        by_study.setdefault(root / (study or result.summary.env), []).append(result)
+    return by_study
 
 
 def studies(root: Path) -> list[Path]:

@@ -59,8 +59,8 @@ def publish(cells: Cells | None, record: Path) -> list[Path]:
 def published(study: Path, row: str) -> list[tuple[PublishedResult, Cells]]:
     """List the runs of a study's row that have cells, in order of seeds. Raises RunDirError for a file that cannot be read."""
     records = [path for path in sorted(study.glob(f"*{SUFFIX}")) if path_of(path).exists()]
-    found = [(read_result(path), read_cells(path_of(path))) for path in records]
-    return sorted(((result, cells) for result, cells in found if result.summary.row == row), key=lambda each: each[0].summary.seed)
+    pairs = [(read_result(path), read_cells(path_of(path))) for path in records]
+    return sorted(((result, cells) for result, cells in pairs if result.summary.row == row), key=lambda pair: pair[0].summary.seed)
 
 
 def faults_of(study: Path) -> Iterator[str]:

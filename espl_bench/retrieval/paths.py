@@ -25,8 +25,8 @@ def cache_folder() -> Path:
 def corpus_sha256(path: Path) -> str:
     """Return the hash of a corpus file. Raises UsageError if it cannot be read."""
     with reading(f"the corpus {path}", "name a file of passages with --corpus", UsageError):
-        found = path.stat()
-        return _sha256(path.resolve(), found.st_mtime_ns, found.st_size)
+        stat = path.stat()
+        return _sha256(path.resolve(), stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=64)

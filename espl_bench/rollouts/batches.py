@@ -10,9 +10,9 @@ def training_batch(env: TextEnv, run_seed: int, step: int, size: int) -> tuple[P
     total = env.size(Split.TRAIN)
     size = min(size, total)
     per_epoch = total // size
-    epoch, place = divmod(step, per_epoch)
+    epoch, batch = divmod(step, per_epoch)
     order = rng_for(run_seed, "epoch", epoch).permutation(total)
-    return tuple(env.problem(Split.TRAIN, int(index)) for index in order[place * size : (place + 1) * size])
+    return tuple(env.problem(Split.TRAIN, int(index)) for index in order[batch * size : (batch + 1) * size])
 
 
 def whole_split(env: TextEnv, split: Split) -> tuple[Problem, ...]:

@@ -39,11 +39,11 @@ def failure_warning(shares: Shares, of_what: str) -> str | None:
     """Return one line if more than `LOUD_RATE` of the answers could not be graded."""
     if failure_rate(shares) <= LOUD_RATE:
         return None
-    kinds = ", ".join(f"{Outcome(each).value} {percent(share)}" for each, share in shares.items() if share and not Outcome(each).graded)
+    kinds = ", ".join(f"{Outcome(kind).value} {percent(share)}" for kind, share in shares.items() if share and not Outcome(kind).graded)
     return f"! {percent(failure_rate(shares))} of {of_what} could not be graded ({kinds}): do not trust these figures; the rollouts say why"
 
 
 def warnings_of(test: Shares, training: Shares) -> list[str]:
     """Return the warnings about a whole run."""
-    found = (failure_warning(test, "the test answers"), failure_warning(training, "the training rollouts"))
-    return [line for line in found if line]
+    warnings = (failure_warning(test, "the test answers"), failure_warning(training, "the training rollouts"))
+    return [line for line in warnings if line]

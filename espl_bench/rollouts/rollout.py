@@ -82,7 +82,7 @@ class _Episode:
     sample: int
     seed_keys: tuple[str | int, ...]
     turns: list[Turn] = field(default_factory=list[Turn])
-    place: RolloutState = RolloutState.ENVIRONMENT
+    state: RolloutState = RolloutState.ENVIRONMENT
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,9 +90,9 @@ class _Episode:
         """Return a human-readable id for log messages."""
         return f"{self.problem.id} under prompt {self.prompt.id}, sample {self.sample}, turn {len(self.turns) + 1}"
 
-    def goes(self, place: RolloutState) -> None:
+    def goes(self, state: RolloutState) -> None:
         """Set its state."""
-        self.place, self.since = place, time.monotonic()
+        self.state, self.since = state, time.monotonic()
 
     def request(self, context: "_Context") -> SampleRequest:
         """Build the next sampling request."""
@@ -107,8 +107,8 @@ class _Episode:
 
     def ended(self, ending: Ending) -> Trajectory:
         """Build the finished trajectory."""
-        found = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
-        return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *found)
+        result = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
+        return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,10 @@ class _Context:
 
     def follow(self, spec: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
         """Return the context after a turn and its reply."""
-        observations = tuple(replace(each, text=spec.chat.harmless(each.text)) if each.tool else each for each in reply.observations)
+        observations = tuple(
+            replace(observation, text=spec.chat.harmless(observation.text)) if observation.tool else observation
+            for observation in reply.observations
+        )
         try:
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=spec.native_tools)
             appended_T = spec.chat.continuation(conversation, replies)
@@ -150,7 +153,9 @@ class _Context:
         """Word the conversation and the replies. Falls back to plain text if any call in the turn is malformed."""
         if native and reply.calls and len(reply.calls) == len(reply.observations):
             said = Message("assistant", reply.said, reply.calls)
-            return (*self.messages, said), tuple(Message("tool", each.text, tool=each.tool) for each in reply.observations)
+            return (*self.messages, said), tuple(
+                Message("tool", observation.text, tool=observation.tool) for observation in reply.observations
+            )
         return (*self.messages, Message("assistant", text)), (Message("user", as_text(reply.observations)),)
 
 
@@ -167,14 +172,14 @@ class _Stage:
         self._threads = threads
         self._rendered: dict[tuple[int, str], _Context] = {}
 
-    async def play(self, place: int, episode: _Episode) -> Trajectory:
+    async def play(self, index: int, episode: _Episode) -> Trajectory:
         """Run one episode from its question to its ending."""
-        ending = await self._to_its_end(place, episode)
+        ending = await self._to_its_end(index, episode)
         episode.goes(RolloutState.DONE)
-        await self._pace.leave(place)
+        await self._pace.leave(index)
         return episode.ended(ending)
 
-    async def _to_its_end(self, place: int, episode: _Episode) -> Ending:
+    async def _to_its_end(self, index: int, episode: _Episode) -> Ending:
         question = await self._off_the_loop(episode, begin, episode.env, episode.problem)
         if isinstance(question, Ending):
             return question
@@ -183,7 +188,7 @@ class _Stage:
             if context.room < 1:
                 return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
             episode.goes(RolloutState.ENGINE)
-            completion = await self._pace.ask(place, episode.request(context))
+            completion = await self._pace.ask(index, episode.request(context))
             episode.turns.append(Turn(context.observation_T, completion, context.observations, context.starts_segment))
             answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
             if isinstance(answered, Ending):
@@ -243,7 +248,7 @@ async def roll_out(
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
     try:
         stage = _Stage(spec, pace, threads)
-        results = await _together([stage.play(place, episode) for place, episode in enumerate(episodes)])
+        results = await _together([stage.play(index, episode) for index, episode in enumerate(episodes)])
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         await stop(watching)

@@ -15,11 +15,11 @@ from espl_bench.types import Completion, SampleRequest
 class RequestScheduler(Protocol):
     """Sends the requests of one batch's episodes to an engine. Each episode is identified by its index in the batch."""
 
-    async def ask(self, place: int, request: SampleRequest) -> Completion:
+    async def ask(self, index: int, request: SampleRequest) -> Completion:
         """Sample the episode's next turn."""
         ...
 
-    async def leave(self, place: int) -> None:
+    async def leave(self, index: int) -> None:
         """Note that the episode has ended and sends no more requests."""
         ...
 
@@ -30,12 +30,12 @@ class Immediate:
     def __init__(self, client: SamplingClient) -> None:
         self._client = client
 
-    async def ask(self, place: int, request: SampleRequest) -> Completion:
+    async def ask(self, index: int, request: SampleRequest) -> Completion:
         """Send it at once."""
         [completion] = await self._client.sample([request])
         return completion
 
-    async def leave(self, place: int) -> None:
+    async def leave(self, index: int) -> None:
         """Do nothing: requests are independent."""
 
 
@@ -48,14 +48,14 @@ class Lockstep:
         self._under_way = episodes
         self._waiting: dict[int, tuple[SampleRequest, asyncio.Future[Completion]]] = {}
 
-    async def ask(self, place: int, request: SampleRequest) -> Completion:
+    async def ask(self, index: int, request: SampleRequest) -> Completion:
         """Wait until all other episodes wait too, or have left."""
         answer = asyncio.get_running_loop().create_future()
-        self._waiting[place] = request, answer
+        self._waiting[index] = request, answer
         await self._ask_if_complete()
         return await answer
 
-    async def leave(self, place: int) -> None:
+    async def leave(self, index: int) -> None:
         """Remove the episode from the barrier."""
         self._under_way -= 1
         await self._ask_if_complete()
@@ -63,7 +63,7 @@ class Lockstep:
     async def _ask_if_complete(self) -> None:
         if not self._waiting or len(self._waiting) < self._under_way:
             return
-        turn = [self._waiting[place] for place in sorted(self._waiting)]
+        turn = [self._waiting[index] for index in sorted(self._waiting)]
         self._waiting = {}
         completions = await self._client.sample([request for request, _ in turn])
         for (_, answer), completion in zip(turn, completions, strict=True):
@@ -79,10 +79,10 @@ class GroupedLockstep:
         sizes = [len(range(group, episodes, groups)) for group in range(groups)]
         self._locksteps = [Lockstep(client, size) for size in sizes]
 
-    async def ask(self, place: int, request: SampleRequest) -> Completion:
+    async def ask(self, index: int, request: SampleRequest) -> Completion:
         """Wait for the others of its lockstep."""
-        return await self._locksteps[place % len(self._locksteps)].ask(place, request)
+        return await self._locksteps[index % len(self._locksteps)].ask(index, request)
 
-    async def leave(self, place: int) -> None:
+    async def leave(self, index: int) -> None:
         """Remove the episode from its lockstep."""
-        await self._locksteps[place % len(self._locksteps)].leave(place)
+        await self._locksteps[index % len(self._locksteps)].leave(index)

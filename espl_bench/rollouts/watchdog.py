@@ -29,7 +29,7 @@ class RolloutState(StrEnum):
 class WatchedRollout(Protocol):
     """A watchdog's view of a rollout."""
 
-    place: RolloutState
+    state: RolloutState
     since: float
     """Time of entering the state, by `time.monotonic`."""
 
@@ -55,7 +55,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(self.after_s / LOOKS)
             now = time.monotonic()
-            stuck = [rollout for rollout in rollouts if rollout.place is not RolloutState.DONE and now - rollout.since >= self.after_s]
+            stuck = [rollout for rollout in rollouts if rollout.state is not RolloutState.DONE and now - rollout.since >= self.after_s]
             if not stuck:
                 patience_s = self.after_s
             elif now - min(rollout.since for rollout in stuck) >= patience_s:
@@ -72,10 +72,10 @@ async def stop(watching: asyncio.Task[None]) -> None:
 
 def _message(stuck: Sequence[WatchedRollout], now: float) -> str:
     parts: list[str] = []
-    for place in RolloutState:
-        here = sorted((rollout for rollout in stuck if rollout.place is place), key=lambda rollout: rollout.since)
+    for state in RolloutState:
+        here = sorted((rollout for rollout in stuck if rollout.state is state), key=lambda rollout: rollout.since)
         if here:
             more = f" and {len(here) - SHOWN} more" if len(here) > SHOWN else ""
             names = ", ".join(f"{rollout.name} ({now - rollout.since:.0f} s)" for rollout in here[:SHOWN])
-            parts.append(f"{place}: {names}{more}")
+            parts.append(f"{state}: {names}{more}")
     return f"stuck rollouts, {'; '.join(parts)}"

@@ -75,8 +75,8 @@ def steps(checkpoints: Path) -> list[int]:
         names = os.listdir(checkpoints)  # unlike a glob, it tells a folder that may not be read from an empty one
     except FileNotFoundError:
         return []
-    found = map(_NAME.fullmatch, names)
-    return sorted(int(match[1]) for match in found if match)
+    matches = map(_NAME.fullmatch, names)
+    return sorted(int(match[1]) for match in matches if match)
 
 
 async def write(
@@ -125,14 +125,15 @@ def newest(checkpoints: Path) -> Checkpoint | None:
         CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one. Or it cannot
             be read by this user, which says nothing of what it holds.
     """
+    committed: list[int] = []
     try:
-        kept = steps(checkpoints)
-        return _read(path_of(checkpoints, kept[-1])) if kept else None
+        committed = steps(checkpoints)
+        return _read(path_of(checkpoints, committed[-1])) if committed else None
     except OSError as error:
         where = error.filename or checkpoints
         raise CheckpointError(f"{where} cannot be read ({error.strerror}); make it readable for this user: nothing is lost") from error
     except _BrokenError as broken:
-        raise CheckpointError(f"{broken}; {_remedy(checkpoints, kept)}") from broken
+        raise CheckpointError(f"{broken}; {_remedy(checkpoints, committed)}") from broken
 
 
 def discard_after(checkpoints: Path, step: int) -> None:
@@ -143,14 +144,14 @@ def discard_after(checkpoints: Path, step: int) -> None:
     atomic_io.remove_leftovers(checkpoints)
 
 
-def _remedy(checkpoints: Path, kept: list[int]) -> str:
+def _remedy(checkpoints: Path, committed: list[int]) -> str:
     """Say what to do if the newest checkpoint is broken."""
-    for place in range(len(kept) - 2, -1, -1):
+    for index in range(len(committed) - 2, -1, -1):
         try:
-            older = _read(path_of(checkpoints, kept[place]))
+            older = _read(path_of(checkpoints, committed[index]))
         except (_BrokenError, OSError):
             continue
-        bad = " and ".join(str(path_of(checkpoints, step)) for step in kept[place + 1 :])
+        bad = " and ".join(str(path_of(checkpoints, step)) for step in committed[index + 1 :])
         return f"delete {bad} to resume from step {older.step}"
     return "no older checkpoint is sound: start the run again with another --out"
 
@@ -163,10 +164,10 @@ def _read(folder: Path) -> Checkpoint:
     for name, digest in record.files.items():
         path = folder / name
         try:
-            found = atomic_io.sha256(path)
+            actual = atomic_io.sha256(path)
         except FileNotFoundError as error:
             raise _BrokenError(f"{path} is missing") from error
-        if found != digest:
+        if actual != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder)
 

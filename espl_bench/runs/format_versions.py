@@ -31,14 +31,14 @@ def check(run: Path) -> None:
     """Raise RunDirError if a log or the rollouts have a version that this package cannot read, or the file is damaged."""
     path = run / FILE
     try:
-        found = _ADAPTER.validate_python(json.loads(path.read_bytes()), strict=True)
+        versions = _ADAPTER.validate_python(json.loads(path.read_bytes()), strict=True)
     except FileNotFoundError:
         return
     except OSError as error:
         raise RunDirError(f"{path} cannot be read ({error.strerror}); make it readable") from error
     except (ValidationError, ValueError) as error:
         raise RunDirError(f"{path} does not map each log to its version; {RESTORE}") from error
-    for name, version in found.items():
+    for name, version in versions.items():
         known = VERSIONS.get(name)
         if known is None or version > known:
             reads = f"this espl-bench reads up to {known}" if known else "this espl-bench knows no such log"

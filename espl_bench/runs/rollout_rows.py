@@ -111,7 +111,9 @@ class RolloutRow:
         if self.measures:
             row["measures"] = dict(self.measures)
         if len(self.turns) > 1:
-            row["heard"] = [[{"tool": each.tool, "text": each.text} for each in observations] for observations in self.heard]
+            row["heard"] = [
+                [{"tool": observation.tool, "text": observation.text} for observation in observations] for observations in self.heard
+            ]
             row["segments"] = self.segments
         return row
 

@@ -117,7 +117,7 @@ class RunDir:
 
     def refuse_changes(self, config: RunConfig) -> None:
         """Raise UsageError, naming each field that differs, unless `config` is the run's own."""
-        old, new = (_leaves(to_jsonable_python(each.flat())) for each in (self.config(), config))
+        old, new = (_leaves(to_jsonable_python(run_config.flat())) for run_config in (self.config(), config))
         changed = [
             f"{name} {_change(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
             for name in dict.fromkeys([*old, *new])
@@ -189,8 +189,8 @@ class RunDir:
     def rollout_steps(self, split: RolloutKind = None) -> list[int]:
         """Return the steps with training rollouts, or with those of an evaluation of `split`, on disk, ascending."""
         kind = split or TRAINING
-        found = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
-        return sorted(int(match[1]) for match in found if match)
+        matches = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
+        return sorted(int(match[1]) for match in matches if match)
 
     async def commit(self, step: int, population: Mapping[str, Any], ledger: LedgerTotals, save: Save) -> None:
         """Make everything written so far the state that a resume starts from.
@@ -291,8 +291,8 @@ class RunDir:
             return RunDirError(f"{what}; {'free space or ' if full else ''}choose another --out")
         if gone:
             return RunDirError(f"{what}; {path.parent} has been removed; restore it from a copy, or start a new run with another --out")
-        kept = checkpoints.steps(self._checkpoints)
-        safe = f"everything up to step {kept[-1]} is committed" if kept else "nothing is committed yet"
+        committed = checkpoints.steps(self._checkpoints)
+        safe = f"everything up to step {committed[-1]} is committed" if committed else "nothing is committed yet"
         mend = "free space" if full else "make it writable"
         return RunDirError(f"{what}; {safe}; {mend} and run {self._resume}")
 

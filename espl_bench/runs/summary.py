@@ -123,14 +123,14 @@ def indented(record: Mapping[str, Any], rows_of: Sequence[str]) -> str:
     text = json.dumps(emptied(record), indent=2, ensure_ascii=False)
     for name, table in tables.items():
         rows = [json.dumps(row, ensure_ascii=False) for row in table]
-        text = re.sub(rf'^( *)"{name}": \[\]', lambda found, rows=rows: _table(found, rows), text, count=1, flags=re.MULTILINE)
+        text = re.sub(rf'^( *)"{name}": \[\]', lambda match, rows=rows: _table(match, rows), text, count=1, flags=re.MULTILINE)
     return text + "\n"
 
 
-def _table(found: re.Match[str], rows: Sequence[str]) -> str:
-    indent = found[1]
+def _table(match: re.Match[str], rows: Sequence[str]) -> str:
+    indent = match[1]
     listed = f",\n{indent}  ".join(rows)
-    return f"{found[0][:-1]}\n{indent}  {listed}\n{indent}]"
+    return f"{match[0][:-1]}\n{indent}  {listed}\n{indent}]"
 
 
 def read_summary(path: Path) -> Summary:
@@ -141,6 +141,6 @@ def read_summary(path: Path) -> Summary:
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema",) and first["type"] == "literal_error":
-            found = f"its schema is '{first['input']}', not '{SCHEMA}'"
-            raise RunDirError(f"{path} is not a summary of this version: {found}; run it again with this version") from error
+            mismatch = f"its schema is '{first['input']}', not '{SCHEMA}'"
+            raise RunDirError(f"{path} is not a summary of this version: {mismatch}; run it again with this version") from error
         raise RunDirError(f"{path} is not a summary: {first_fault(error)}; remove it and resume the run to write it again") from error

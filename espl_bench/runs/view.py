@@ -147,21 +147,21 @@ def by_rating(prompts: Iterable[PromptView]) -> list[PromptView]:
 def ancestry(prompts: Sequence[PromptView]) -> frozenset[int]:
     """Return the ids of living prompts and of all their ancestors by first parent."""
     parents = {prompt.id: prompt.parents[:1] for prompt in prompts}
-    kept: set[int] = set()
+    ids: set[int] = set()
     for prompt in prompts:
         line = [prompt.id] if prompt.lives else []
-        while line and line[0] not in kept:
-            kept.add(line[0])
+        while line and line[0] not in ids:
+            ids.add(line[0])
             line = list(parents[line[0]])
-    return frozenset(kept)
+    return frozenset(ids)
 
 
-def children(prompts: Sequence[PromptView], kept: Collection[int]) -> dict[int, list[int]]:
-    """Map first parent to its children among `kept`, the one with most descendants first; of equals, the older."""
-    found: dict[int, list[int]] = {prompt.id: [] for prompt in prompts}
-    weight = dict.fromkeys(found, 1)
+def children(prompts: Sequence[PromptView], ids: Collection[int]) -> dict[int, list[int]]:
+    """Map first parent to its children among `ids`, the one with most descendants first; of equals, the older."""
+    children_of: dict[int, list[int]] = {prompt.id: [] for prompt in prompts}
+    weight = dict.fromkeys(children_of, 1)
     for prompt in sorted(prompts, key=lambda prompt: -prompt.id):  # a child's id is larger than its parents'
-        if prompt.id in kept and prompt.parents:
-            found[prompt.parents[0]].append(prompt.id)
+        if prompt.id in ids and prompt.parents:
+            children_of[prompt.parents[0]].append(prompt.id)
             weight[prompt.parents[0]] += weight[prompt.id]
-    return {parent: sorted(line, key=lambda key: (-weight[key], key)) for parent, line in found.items()}
+    return {parent: sorted(line, key=lambda key: (-weight[key], key)) for parent, line in children_of.items()}

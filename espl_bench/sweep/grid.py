@@ -43,7 +43,7 @@ from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
 from espl_bench.utils.validation import first_fault
 
-AXES = frozenset(name for name, each in flat_fields(RunConfig).items() if each.flag.axis)
+AXES = frozenset(name for name, choice in flat_fields(RunConfig).items() if choice.flag.axis)
 """Choices of a run that a grid's axes make."""
 OPTIONS = frozenset({*flat_fields(RunConfig), *METHOD_CHOICES}) - AXES
 """Choices that options make, by flat name."""

@@ -41,10 +41,10 @@ class ToolLimits:
 
     def __post_init__(self) -> None:
         """Raise UsageError for a limit that is not a whole number from 1."""
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if not is_whole(value):
-                raise UsageError(f"max_{each.name} must be a whole number from 1, not {value!r}")
+                raise UsageError(f"max_{limit.name} must be a whole number from 1, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.leaderboard.grouping import group
 from espl_bench.plots.kinds import KINDS
 from espl_bench.plots.ratings import examined
-from espl_bench.plots.style import PALETTE, looks
+from espl_bench.plots.style import PALETTE, styles
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -93,10 +93,10 @@ def test_names_are_no_formulas_and_no_escapes(tmp_path):
 
 
 def test_looks_do_not_change_when_a_method_joins():
-    few, many = looks(["base", "espl"], "base"), looks(["base", "espl", "rl_only", "zero"], "base")
+    few, many = styles(["base", "espl"], "base"), styles(["base", "espl", "rl_only", "zero"], "base")
     assert few["espl"] == many["espl"] and few["base"] == many["base"]
-    assert len({look.colour for look in many.values()}) == 4
-    assert len({look.colour for look in looks([f"m{place}" for place in range(7)], "m0").values()}) == len(PALETTE) + 1
+    assert len({style.colour for style in many.values()}) == 4
+    assert len({style.colour for style in styles([f"m{index}" for index in range(7)], "m0").values()}) == len(PALETTE) + 1
 
 
 def test_ratings_are_set_against_the_score_of_the_same_time(folder):

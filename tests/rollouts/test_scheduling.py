@@ -113,7 +113,7 @@ def test_a_rollout_stuck_in_its_environment_is_named_before_those_that_wait_for_
 @dataclass
 class Stuck:
     name: str
-    place: RolloutState
+    state: RolloutState
     since: float
 
 

@@ -30,45 +30,45 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | Non
     """Evaluate the missing cells, compute the effects and print them. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
     with _progress(quiet) as progress:
-        found = attribution.attribute(folders, named, progress, model)
+        result = attribution.attribute(folders, named, progress, model)
     if as_json:
-        sys.stdout.write(json.dumps({"schema": "espl-bench/attribute/1", **asdict(found)}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
         return
     console = out_console()
-    console.print(sheets_to_screen([attribution_sheet(found, [folder.name for folder in folders])], console.width, LEGEND))
+    console.print(sheets_to_screen([attribution_sheet(result, [folder.name for folder in folders])], console.width, LEGEND))
 
 
 def _siblings(folder: Path) -> list[Path]:
     """Find the other finished seeds of the run's configuration in its parent folder, in order of names."""
     own = RunDir.open(folder).config().model_copy(update={"seed": 0})
     beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{CONFIG}"))
-    finished = [each for each in beside if each != folder.resolve() and (each / SUMMARY).exists()]
-    return [each for each in finished if RunDir.open(each).config().model_copy(update={"seed": 0}) == own]
+    finished = [sibling for sibling in beside if sibling != folder.resolve() and (sibling / SUMMARY).exists()]
+    return [sibling for sibling in finished if RunDir.open(sibling).config().model_copy(update={"seed": 0}) == own]
 
 
-def attribution_sheet(found: Attribution, runs: Sequence[str]) -> Sheet:
+def attribution_sheet(result: Attribution, runs: Sequence[str]) -> Sheet:
     """Lay out the cells and effects of the named runs."""
-    kinds = [kind for kind in PromptChoice if f"{Weights.BASE}/{kind}" in found.scores]
+    kinds = [kind for kind in PromptChoice if f"{Weights.BASE}/{kind}" in result.scores]
     cells = TableLayout(
         ("weights", *(NAMES[kind] for kind in kinds)),
-        tuple((f"{each} weights", *(points(found.scores[f"{each}/{kind}"]) for kind in kinds)) for each in Weights),
+        tuple((f"{weights} weights", *(points(result.scores[f"{weights}/{kind}"]) for kind in kinds)) for weights in Weights),
         frozenset(),
     )
     rows = [
-        _row("gain", found.gain, None, None),
-        _row("words", found.words, found.words_share, found.words_share_interval),
-        _row("weights", found.weights, found.weights_share, found.weights_share_interval),
-        _row("interaction", found.interaction, None, None),
+        _row("gain", result.gain, None, None),
+        _row("words", result.words, result.words_share, result.words_share_interval),
+        _row("weights", result.weights, result.weights_share, result.weights_share_interval),
+        _row("interaction", result.interaction, None, None),
     ]
-    if found.carried_over:
-        rows.append(_row("another seed's words", found.carried_over, None, None))
+    if result.carried_over:
+        rows.append(_row("another seed's words", result.carried_over, None, None))
     effects = TableLayout(("effect", "points", "95 % CI", "share", "95 % CI"), tuple(rows), frozenset())
     notes: list[str] = []
-    if found.runs == 1:
+    if result.runs == 1:
         notes.append("one run: the intervals cover test items only, not other training runs; name several seeds")
-    if found.words_share is None:
+    if result.words_share is None:
         notes.append("the gain is not separated from 0, so no shares are computed")
-    if not found.carried_over:
+    if not result.carried_over:
         notes.append("there is no other seed of this configuration in the run's folder; name one with --other to try its prompt")
     return Sheet(f"{', '.join(runs)} · prompt and weights on the test", (cells, effects), tuple(notes))
 

@@ -29,12 +29,12 @@ class BatchPlan:
 
     out: Path
     jobs: tuple[Job, ...]
-    place: str = ""
+    display_name: str = ""
     """Display name of `out` if it differs from the path."""
 
     def __str__(self) -> str:
         """Return the display name of the folder of runs."""
-        return self.place or str(self.out)
+        return self.display_name or str(self.out)
 
     @property
     def waiting(self) -> list[Job]:

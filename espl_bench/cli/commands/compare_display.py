@@ -73,12 +73,12 @@ class CompareDisplay:
         if result.job in self._running:  # not if its process could not be started
             self._running.remove(result.job)
         self._ended.append(result.job)
-        place = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
+        prefix = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
         if result.fate is RunStatus.FINISHED:
             folder = result.job.folder
-            self.said(place + result_line(read_summary(folder / SUMMARY), folder))
+            self.said(prefix + result_line(read_summary(folder / SUMMARY), folder))
         else:
-            self.said(f"{place}{result.job.name}: {result.reason}", "red" if result.fate is RunStatus.FAILED else "yellow")
+            self.said(f"{prefix}{result.job.name}: {result.reason}", "red" if result.fate is RunStatus.FAILED else "yellow")
 
     def _elapsed(self) -> str:
         return clock(time.monotonic() - self._began)

@@ -24,21 +24,21 @@ def print_quotes(folder: Path, as_json: bool) -> int:
     run = RunDir.open(folder)
     known = ContaminationIndex.of(environment_of(run.config()))
     born = [event for event in read_events(run) if isinstance(event, BornEvent)]
-    found = [(prompt, quote) for prompt in born for quote in known.in_prompt(prompt.principles)]
+    quotes = [(prompt, quote) for prompt in born for quote in known.in_prompt(prompt.principles)]
     if as_json:
-        rows = [{"prompt": prompt.id, "step": prompt.step, **asdict(quote)} for prompt, quote in found]
+        rows = [{"prompt": prompt.id, "step": prompt.step, **asdict(quote)} for prompt, quote in quotes]
         sys.stdout.write(json.dumps({"prompts": len(born), "quotes": rows}, indent=2, ensure_ascii=False) + "\n")
-    elif found:
-        out_console().print(_table(found))
-        quoting = len({prompt.id for prompt, _ in found})
+    elif quotes:
+        out_console().print(_table(quotes))
+        quoting = len({prompt.id for prompt, _ in quotes})
         out_console().print(plain(f"{folder}: {quoting:,} of {len(born):,} prompts quote items", "bold"), soft_wrap=True)
     else:
         out_console().print(plain(f"{folder}: none of {len(born):,} prompts quotes an item"), soft_wrap=True)
-    return 1 if found else 0
+    return 1 if quotes else 0
 
 
-def _table(found: Sequence[tuple[BornEvent, Quote]]) -> Table:
+def _table(quotes: Sequence[tuple[BornEvent, Quote]]) -> Table:
     table = plain_table("prompt", "step", "principle", "quotes", "words")
-    for prompt, quote in found[:SHOWN]:
+    for prompt, quote in quotes[:SHOWN]:
         table.add_row(*map(plain, (str(prompt.id), str(prompt.step), f"G{quote.principle}", quote.problem_id, quote.words)))
     return table

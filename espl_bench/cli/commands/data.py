@@ -26,11 +26,11 @@ from espl_bench.utils import atomic_io
 
 def show_status(as_json: bool) -> None:
     """Print every data set of every environment."""
-    found = [status for spec in _specs() for status in _statuses(spec)]
+    statuses = [status for spec in _specs() for status in _statuses(spec)]
     if as_json:
-        _json({"home": str(home()), "sets": [asdict(status) for status in found]})
+        _json({"home": str(home()), "sets": [asdict(status) for status in statuses]})
     else:
-        out_console().print(data_display.statuses(home(), found))
+        out_console().print(data_display.statuses(home(), statuses))
 
 
 def _specs() -> Iterator[EnvironmentSpec]:
@@ -75,25 +75,25 @@ def get(env: str, source: str | None, revision: str | None, again: bool, as_json
     spec = _with_data(env)
     wanted = list(spec.data)
     if source is not None:
-        known = {each.name for _, each in spec.data}
+        known = {data_source.name for _, data_source in spec.data}
         if source not in known:
             raise unknown(f"source of {env}", source, known)
-        wanted = [(split, each) for split, each in wanted if each.name == source]
+        wanted = [(split, data_source) for split, data_source in wanted if data_source.name == source]
     if revision is not None and len(wanted) > 1:
         raise UsageError(f"--revision applies to one data set, but {env} has {len(wanted)}; name one with --source")
     from espl_bench.data.hub import fetch
 
-    for _, each in wanted:
-        if is_stored(each) and not again:
-            data_display.say_stored(each.name, home())
-    waiting = [(split, each) for split, each in wanted if again or not is_stored(each)]
+    for _, data_source in wanted:
+        if is_stored(data_source) and not again:
+            data_display.say_stored(data_source.name, home())
+    waiting = [(split, data_source) for split, data_source in wanted if again or not is_stored(data_source)]
     done: list[Manifest] = []
-    for place, (_, each) in enumerate(waiting):
-        asked = replace(each, revision=revision) if revision is not None else each
+    for index, (_, data_source) in enumerate(waiting):
+        asked = replace(data_source, revision=revision) if revision is not None else data_source
         data_display.say_fetching(asked)
-        remedy = " ; ".join(import_command(env, spec.data, split, left) for split, left in waiting[place:])
+        remedy = " ; ".join(import_command(env, spec.data, split, left) for split, left in waiting[index:])
         intake, origin = fetch(asked, remedy)
-        done.append(_keep(each, intake, origin, as_json))
+        done.append(_keep(data_source, intake, origin, as_json))
     if as_json:
         _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done]})
 
@@ -106,9 +106,9 @@ def import_file(
     kinds = [kind.value for kind in Split]
     if split not in kinds:
         raise unknown("split", split, kinds)
-    found = spec.data.find(env, Split(split), source)
-    intake = take_in(read_records(file), str(file), found, problem_column, answer_column)
-    manifest = _keep(found, intake, DataOrigin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
+    data_source = spec.data.find(env, Split(split), source)
+    intake = take_in(read_records(file), str(file), data_source, problem_column, answer_column)
+    manifest = _keep(data_source, intake, DataOrigin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
     if as_json:
         _json(manifest.model_dump(mode="json", by_alias=True))
 
@@ -125,11 +125,11 @@ def check(env: str, against: tuple[str, ...], data: tuple[str, ...], env_options
     spec = find_environment(env)
     others = [find_environment(name) for name in against]
     made = make_environment(spec, {**parse_pairs(env_options), **parse_data(data)})
-    found = report(spec, made, others)
+    data_report = report(spec, made, others)
     if as_json:
-        _json(asdict(found))
+        _json(asdict(data_report))
     else:
-        out_console().print(data_display.checked(found))
+        out_console().print(data_display.checked(data_report))
 
 
 def _with_data(env: str) -> EnvironmentSpec:

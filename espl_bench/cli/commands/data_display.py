@@ -27,19 +27,19 @@ START: Final = 70
 """Number of characters shown of a problem."""
 
 
-def statuses(home: Path, found: "Sequence[Status]") -> RenderableType:
+def statuses(home: Path, sets: "Sequence[Status]") -> RenderableType:
     """Lay out every data set, and the commands that fetch the missing ones."""
     grid = plain_table("environment", "split", "data set", "items", "identity", "origin", "licence")
-    for each in found:
-        state = each.origin if each.stored else ("damaged" if each.fault else "missing")
-        cells = (each.env, each.split, each.source, _number(each.items), each.identity[:HASH] or DASH, state, each.licence)
-        grid.add_row(*(plain(cell, "" if each.stored else "yellow") for cell in cells))
+    for status in sets:
+        state = status.origin if status.stored else ("damaged" if status.fault else "missing")
+        cells = (status.env, status.split, status.source, _number(status.items), status.identity[:HASH] or DASH, state, status.licence)
+        grid.add_row(*(plain(cell, "" if status.stored else "yellow") for cell in cells))
     lines: list[RenderableType] = [grid, Text(), plain(f"data home: {home}")]
-    lines.extend(plain(each.fault, "red") for each in found if each.fault)
-    for env in dict.fromkeys(each.env for each in found if not each.stored):
-        absent = [each for each in found if each.env == env and not each.stored]
+    lines.extend(plain(status.fault, "red") for status in sets if status.fault)
+    for env in dict.fromkeys(status.env for status in sets if not status.stored):
+        absent = [status for status in sets if status.env == env and not status.stored]
         lines.append(plain(f"{env}: {absent[0].get}"))
-        lines.extend(plain(f"    or, without a network: {each.imports}", "dim") for each in absent)
+        lines.extend(plain(f"    or, without a network: {status.imports}", "dim") for status in absent)
     return Group(*lines)
 
 
@@ -81,19 +81,19 @@ def _remarks(source: DataSource, manifest: Manifest) -> list[str]:
     return remarks
 
 
-def checked(found: DataReport) -> RenderableType:
+def checked(report: DataReport) -> RenderableType:
     """Lay out the whole report of `data check`."""
-    parts: list[RenderableType] = [plain(found.env, "bold"), plain(found.split_rule, "dim"), Text()]
-    if found.sources:
-        parts.extend((_sources(found.sources), Text()))
-        parts.extend(plain(f"{each.name}: {each.about}", "dim") for each in found.sources if each.about)
-        parts.extend(plain(f"{each.name}: licence {each.licence} ({each.licence_stated_by})", "dim") for each in found.sources)
-        parts.extend(plain(f"! {each.name}: {each.caution}", "yellow") for each in found.sources if each.caution)
+    parts: list[RenderableType] = [plain(report.env, "bold"), plain(report.split_rule, "dim"), Text()]
+    if report.sources:
+        parts.extend((_sources(report.sources), Text()))
+        parts.extend(plain(f"{source.name}: {source.about}", "dim") for source in report.sources if source.about)
+        parts.extend(plain(f"{source.name}: licence {source.licence} ({source.licence_stated_by})", "dim") for source in report.sources)
+        parts.extend(plain(f"! {source.name}: {source.caution}", "yellow") for source in report.sources if source.caution)
         parts.append(Text())
-    parts.extend((_splits(found.splits), Text()))
-    for split in found.splits:
+    parts.extend((_splits(report.splits), Text()))
+    for split in report.splits:
         parts.extend(_findings(split))
-    for overlap in (*found.overlaps, *found.elsewhere):
+    for overlap in (*report.overlaps, *report.elsewhere):
         parts.extend(_overlap(overlap))
     parts.append(plain(f"nearly the same: {SHARE:.0%} or more of the shorter text's {WORDS}-word sequences, stock phrases left out", "dim"))
     return Group(*parts)
@@ -103,21 +103,21 @@ def _sources(sources: Sequence[SourceReport]) -> Table:
     grid = plain_table(
         "split", "data set", "origin", "items", "expected", "repeated", "several answers", "restored", "identity", "on record"
     )
-    for each in sources:
-        known = each.recorded is not None and bool(each.identity)
-        record = ("the same" if each.recorded == each.identity else "DIFFERS") if known else DASH
-        cells = (each.split, each.name, each.origin or "missing", _number(each.items), _number(each.expected))
-        counts = (each.duplicates, each.conflicts, each.repaired)
-        grid.add_row(*map(plain, (*cells, *map(_number, counts), each.identity[:HASH] or DASH, record)))
+    for source in sources:
+        known = source.recorded is not None and bool(source.identity)
+        record = ("the same" if source.recorded == source.identity else "DIFFERS") if known else DASH
+        cells = (source.split, source.name, source.origin or "missing", _number(source.items), _number(source.expected))
+        counts = (source.duplicates, source.conflicts, source.repaired)
+        grid.add_row(*map(plain, (*cells, *map(_number, counts), source.identity[:HASH] or DASH, record)))
     return grid
 
 
 def _splits(splits: Sequence[SplitReport]) -> Table:
     grid = plain_table("split", "items", "identity", "same problem", "nearly the same", "answers not accepted")
-    for each in splits:
-        exact = sum(pair.exact for pair in each.repetitions)
-        counts = (exact, len(each.repetitions) - exact, len(each.unaccepted))
-        grid.add_row(*map(plain, (each.split, _number(each.items), each.identity[:HASH] or DASH, *map(_number, counts))))
+    for split in splits:
+        exact = sum(pair.exact for pair in split.repetitions)
+        counts = (exact, len(split.repetitions) - exact, len(split.unaccepted))
+        grid.add_row(*map(plain, (split.split, _number(split.items), split.identity[:HASH] or DASH, *map(_number, counts))))
     return grid
 
 
@@ -125,7 +125,7 @@ def _findings(split: SplitReport) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if split.unaccepted:
         lines.append(plain(f"{split.split}: answers that the grader rejects (own) or cannot compare with another (other)", "bold"))
-        lines.extend(plain(f"    {each.id}  {each.response}: {each.outcome}  {each.answer[:START]}") for each in split.unaccepted[:PAIRS])
+        lines.extend(plain(f"    {item.id}  {item.response}: {item.outcome}  {item.answer[:START]}") for item in split.unaccepted[:PAIRS])
         lines.append(Text())
     if split.repetitions:
         lines.append(plain(f"{split.split}: problems that occur twice", "bold"))

@@ -15,9 +15,9 @@ from espl_bench.utils.formatting import DASH, plain
 def diagnose(as_json: bool) -> None:
     """Examine this machine and print the findings."""
     machine = examine()
-    found = fits(machine)
+    sizes = fits(machine)
     if as_json:
-        record = {**asdict(machine), "models": [asdict(fit) for fit in found], "recommended": recommended(machine, found)}
+        record = {**asdict(machine), "models": [asdict(fit) for fit in sizes], "recommended": recommended(machine, sizes)}
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
@@ -25,11 +25,11 @@ def diagnose(as_json: bool) -> None:
     for trouble in machine.troubles:
         console.print(plain(f"! {trouble}", "yellow"), soft_wrap=True)
     console.print()
-    console.print(_sizes(machine, found))
+    console.print(_sizes(machine, sizes))
     shape = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens"
     console.print(plain(f"Estimates for engine hf on one device: {shape}; {1 - USABLE:.0%} of the memory is left free.", "dim"))
     console.print()
-    console.print(plain("start with: ").append_text(plain(recommended(machine, found), "bold")), soft_wrap=True)
+    console.print(plain("start with: ").append_text(plain(recommended(machine, sizes), "bold")), soft_wrap=True)
 
 
 def _facts(machine: Machine) -> Table:
@@ -38,16 +38,16 @@ def _facts(machine: Machine) -> Table:
         grid.add_row(plain(device.kind, "dim"), plain(f"{device.name}, {_gib(device.memory)} GiB, {_gib(device.free)} free"))
     grid.add_row(plain("cores", "dim"), plain(str(machine.cores)))
     grid.add_row(plain("disk", "dim"), plain(f"{_gib(machine.disk_free)} GiB free here"))
-    for name, found in machine.versions.items():
-        grid.add_row(plain(name, "dim"), plain(found or "not installed", "" if found else "dim"))
+    for name, version in machine.versions.items():
+        grid.add_row(plain(name, "dim"), plain(version or "not installed", "" if version else "dim"))
     return grid
 
 
-def _sizes(machine: Machine, found: tuple[Fit, ...]) -> Table:
+def _sizes(machine: Machine, sizes: tuple[Fit, ...]) -> Table:
     table = plain_table(
         "model size", "e.g.", "sampling, GiB", "with training, GiB", "sampling fits", "training fits", "devices for sampling"
     )
-    for fit in found:
+    for fit in sizes:
         amounts = (_gib(fit.sampling), _gib(fit.training))
         spread = str(fit.spread) if fit.spread else f"more than {len(machine.devices)}"
         table.add_row(f"{fit.size.billions:g} B", plain(fit.size.example), *amounts, _yes(fit.samples), _yes(fit.trains), spread)

@@ -143,55 +143,55 @@ def _read(path: Path, asked: GradeOptions) -> Iterator[GradeRow]:
             yield _row(line, f"{path}, line {number}", asked)
 
 
-def _row(line: bytes, place: str, asked: GradeOptions) -> GradeRow:
+def _row(line: bytes, location: str, asked: GradeOptions) -> GradeRow:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise EsplError(f"{place} is not JSON ({error}); fix or remove it") from error
+        raise EsplError(f"{location} is not JSON ({error}); fix or remove it") from error
     except RecursionError as error:
-        raise EsplError(f"{place} is nested too deeply; fix or remove it") from error
+        raise EsplError(f"{location} is nested too deeply; fix or remove it") from error
     if not isinstance(record, dict):
-        raise EsplError(f"{place} is not a JSON object; write one with the columns id, gold and answer")
+        raise EsplError(f"{location} is not a JSON object; write one with the columns id, gold and answer")
     columns: dict[str, Any] = record  # pyright: ignore[reportUnknownVariableType]  (JSON's keys are strings)
     answer = next((name for name in _ANSWER_COLUMNS if name in columns), _ANSWER_COLUMNS[0])
     for name in ("id", "gold", answer):
         if name not in columns:
-            raise EsplError(f"{place} has no column '{name}'; every line needs id, gold and answer")
+            raise EsplError(f"{location} has no column '{name}'; every line needs id, gold and answer")
     for name in ("gold", answer):
         if not isinstance(columns[name], str):
-            raise EsplError(f"{place}: column '{name}' is not a text; put it in quotes")
-    own = _with_options(asked, columns.get("options"), place)
+            raise EsplError(f"{location}: column '{name}' is not a text; put it in quotes")
+    own = _with_options(asked, columns.get("options"), location)
     return GradeRow(columns["id"], own.candidate(columns["gold"], columns[answer]))
 
 
-def _with_options(asked: GradeOptions, options: Any, place: str) -> GradeOptions:
+def _with_options(asked: GradeOptions, options: Any, location: str) -> GradeOptions:
     """Override the command line's rules with those of one row."""
     if options is None:
         return asked
     if not isinstance(options, dict):
-        raise EsplError(f"{place}: column 'options' is not a JSON object; known options: {', '.join(_OPTIONS)}")
+        raise EsplError(f"{location}: column 'options' is not a JSON object; known options: {', '.join(_OPTIONS)}")
     given: dict[str, Any] = options  # pyright: ignore[reportUnknownVariableType]
     for name, value in given.items():
         if name not in _OPTIONS:
-            raise EsplError(f"{place}: {unknown('option', name, _OPTIONS)}")
+            raise EsplError(f"{location}: {unknown('option', name, _OPTIONS)}")
         if type(value) is not _OPTIONS[name]:
-            raise EsplError(f"{place}: option '{name}' must be a {_OPTIONS[name].__name__}, not {json.dumps(value)}")
+            raise EsplError(f"{location}: option '{name}' must be a {_OPTIONS[name].__name__}, not {json.dumps(value)}")
     names = {"precision": "float_rounding"}
     changes = {names.get(name, name): value for name, value in given.items()}
     if "match_types" not in changes:
         return replace(asked, rules=replace(asked.rules, **changes))
-    changes["match_types"] = _match_types(changes["match_types"], place)
+    changes["match_types"] = _match_types(changes["match_types"], location)
     # Such a row asks for a search of its whole text.
     return GradeOptions(WHOLE, replace(asked.rules, extraction=Extraction.ANYWHERE, **changes))
 
 
-def _match_types(names: Sequence[Any], place: str = "") -> tuple[MatchType, ...]:
+def _match_types(names: Sequence[Any], location: str = "") -> tuple[MatchType, ...]:
     for name in names:
         if name not in list(MatchType):
             fault = unknown("match type", str(name), MatchType)
-            raise EsplError(f"{place}: {fault}") if place else fault
+            raise EsplError(f"{location}: {fault}") if location else fault
     if not names:
-        raise EsplError(f"{place}: option 'match_types' is empty; choose from {', '.join(MatchType)}")
+        raise EsplError(f"{location}: option 'match_types' is empty; choose from {', '.join(MatchType)}")
     return tuple(MatchType(name) for name in names)
 
 

@@ -93,7 +93,7 @@ def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_j
         text = plain(record["name"], "bold").append_text(plain(f": {fault or record['summary']}", "red" if fault else ""))
         console.print(text)
         if data := record.get("data"):
-            licences = ", ".join(f"{each['set']} {each['licence']}" for each in data)
+            licences = ", ".join(f"{data_set['set']} {data_set['licence']}" for data_set in data)
             console.print(plain(f"    data: {licences}", "dim"))
         if needs := record.get("needs"):
             console.print(plain(f"    {needs}", "yellow"))

@@ -29,11 +29,11 @@ SHOWN = 8
 
 def parse_gap(text: str) -> float:
     """Parse ``3pp``, ``3`` or ``0.03`` to 0.03. Raises UsageError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(pp|points?|%)?\s*", text)
-    if not found:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(pp|points?|%)?\s*", text)
+    if not match:
         raise UsageError(f"--detect takes percentage points, e.g. 3pp, not '{text}'")
-    number = float(found[1])
-    gap = number if not found[2] and number < 1 else number / 100
+    number = float(match[1])
+    gap = number if not match[2] and number < 1 else number / 100
     if not 0 < gap < 1:
         raise UsageError(f"--detect must lie between 0 and 100 points, not '{text}'")
     return gap
@@ -41,12 +41,12 @@ def parse_gap(text: str) -> float:
 
 def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None, as_json: bool) -> None:
     """Estimate the noise, plan, and print the plan. Raises EsplError."""
-    found = list(plans(paths, env, gap, methods, items))
+    power_plans = list(plans(paths, env, gap, methods, items))
     if as_json:
-        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(each) for each in found]}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(plan) for plan in power_plans]}, indent=2) + "\n")
         return
     console = out_console()
-    console.print(sheets_to_screen([plan_sheet(each) for each in found], console.width, LEGEND))
+    console.print(sheets_to_screen([plan_sheet(plan) for plan in power_plans], console.width, LEGEND))
 
 
 def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[PowerPlan]:
@@ -83,21 +83,21 @@ def _pair(test: TestGroup, methods: str | None) -> tuple[str, str]:
     return named[0], named[1]
 
 
-def plan_sheet(found: PowerPlan) -> Sheet:
+def plan_sheet(plan: PowerPlan) -> Sheet:
     """Lay out the cheapest designs and the estimates behind them."""
-    title = f"{found.env} · {found.model} · {found.a} against {found.b}: to separate {points(found.gap)} points"
+    title = f"{plan.env} · {plan.model} · {plan.a} against {plan.b}: to separate {points(plan.gap)} points"
     headings = ("seeds", "items", "samples", "separates", "rollouts", "tokens", "time")
-    grid = TableLayout(headings, tuple(map(_cells, found.designs[:SHOWN])), frozenset())
-    noise = ", ".join(f"{name} {points(value**0.5)}" for name, value in asdict(found.noise).items())
+    grid = TableLayout(headings, tuple(map(_cells, plan.designs[:SHOWN])), frozenset())
+    noise = ", ".join(f"{name} {points(value**0.5)}" for name, value in asdict(plan.noise).items())
     notes = [
-        f"now: {signed_cell(found.measured)} points on {found.seeds} seeds, enough to separate {points(found.detects_now)}",
+        f"now: {signed_cell(plan.measured)} points on {plan.seeds} seeds, enough to separate {points(plan.detects_now)}",
         f"standard deviations of the difference, in points: {noise}",
     ]
-    if not found.designs:
-        with_all = found.noise.detects(MOST_SEEDS, MANY_ITEMS, 1)
-        more = "more items would; see --items" if with_all <= found.gap else "more items would not help either: the seeds differ too much"
+    if not plan.designs:
+        with_all = plan.noise.detects(MOST_SEEDS, MANY_ITEMS, 1)
+        more = "more items would; see --items" if with_all <= plan.gap else "more items would not help either: the seeds differ too much"
         notes.append(f"no design with up to {MOST_SEEDS} seeds separates it; {more}")
-    return Sheet(title, (grid,) if found.designs else (), tuple(notes))
+    return Sheet(title, (grid,) if plan.designs else (), tuple(notes))
 
 
 def _cells(design: Design) -> tuple[str, ...]:

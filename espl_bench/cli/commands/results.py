@@ -22,9 +22,9 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
     examined = _examined(folders, quiet)
     cells = [attributions.examine(folder, result) for folder, result in zip(folders, examined, strict=True)]
     added = adding.add(examined, root, study, replace)
-    changed = [file for each, (path, _) in zip(cells, added, strict=True) for file in attributions.publish(each, path)] + generated.write(
-        root
-    )
+    changed = [
+        file for run_cells, (path, _) in zip(cells, added, strict=True) for file in attributions.publish(run_cells, path)
+    ] + generated.write(root)
     if as_json:
         record = {
             "added": [str(path) for path, is_new in added if is_new],
@@ -41,35 +41,35 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
 
 def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
     """Re-grade every run. If some are refused, print all reasons before the last one ends the command."""
-    found: list[PublishedResult] = []
+    results: list[PublishedResult] = []
     refused: list[str] = []
     for folder in folders:
         try:
             with grading_progress(quiet, f"{folder.name}: grading again") as progress:
-                found.append(adding.examine(folder, progress))
+                results.append(adding.examine(folder, progress))
         except EsplError as error:
             refused.append(str(error))
     for reason in refused[:-1]:
         err_console().print(plain(reason), soft_wrap=True)
     if refused:
         raise RunDirError(f"{refused[-1]}; {len(refused)} of {len(folders)} runs were refused, and nothing was published")
-    return found
+    return results
 
 
 def show(root: Path, as_json: bool) -> None:
     """Print every published run. Raises RunDirError for a record that cannot be read."""
-    found = [(study, each) for study in adding.studies(root) for each in adding.published(study)]
+    results = [(study, added) for study in adding.studies(root) for added in adding.published(study)]
     if as_json:
-        sys.stdout.write(json.dumps([_record(study, each) for study, each in found], indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps([_record(study, added) for study, added in results], indent=2, ensure_ascii=False) + "\n")
         return
-    if not found:
+    if not results:
         out_console().print(plain(f"nothing is published in {root}; add a run with: espl-bench results add RUN"), soft_wrap=True)
         return
     table = plain_table(gap=2)
     for heading in ("study", "row", "seed", "environment", "model", "score", "code", "graded again"):
         table.add_column(heading, justify="right" if heading in ("seed", "score", "graded again") else "left")
-    for study, each in found:
-        run, origin = each.result.summary, each.result.origin
+    for study, added in results:
+        run, origin = added.result.summary, added.result.origin
         code = (origin.commit or origin.espl_bench)[:12] + ("" if origin.diff_sha256 is None else " +")
         cells = (
             study.name,
@@ -79,25 +79,25 @@ def show(root: Path, as_json: bool) -> None:
             run.model,
             percent(run.score),
             code,
-            f"{each.result.regraded.rollouts:,}",
+            f"{added.result.regraded.rollouts:,}",
         )
         table.add_row(*map(plain, cells))
     out_console().print(table)
 
 
-def _record(study: Path, each: AddedResult) -> dict[str, object]:
-    run = each.result.summary
+def _record(study: Path, added: AddedResult) -> dict[str, object]:
+    run = added.result.summary
     return {
         "study": study.name,
-        "file": str(each.path),
+        "file": str(added.path),
         "run_id": run.run_id,
         "row": run.row,
         "seed": run.seed,
         "environment": run.environment,
         "model": run.model,
         "score": run.score,
-        "commit": each.result.origin.commit,
-        "rollouts_graded_again": each.result.regraded.rollouts,
+        "commit": added.result.origin.commit,
+        "rollouts_graded_again": added.result.regraded.rollouts,
     }
 
 
@@ -105,13 +105,13 @@ def check(root: Path, write: bool, as_json: bool) -> int:
     """Print every fault; return 0 if there is none, else 1. With `write`, first regenerate the files if the records are valid."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder of results; name one with --results")
-    found = adding.studies(root)
-    faults = [fault for study in found for fault in adding.faults_of(study)]
+    studies = adding.studies(root)
+    faults = [fault for study in studies for fault in adding.faults_of(study)]
     if not faults:
         for path in generated.write(root) if write else ():
             err_console().print(plain(f"written: {path}", "dim"), soft_wrap=True)
         faults = list(generated.stale(root))
-    number = sum(len(adding.published(study)) for study in found) if not faults else 0
+    number = sum(len(adding.published(study)) for study in studies) if not faults else 0
     if as_json:
         sys.stdout.write(json.dumps({"sound": not faults, "results": number, "faults": faults}, indent=2, ensure_ascii=False) + "\n")
     elif faults:
@@ -119,6 +119,6 @@ def check(root: Path, write: bool, as_json: bool) -> int:
             out_console().print(plain(fault), soft_wrap=True)
     else:
         out_console().print(
-            plain(f"{root}: {number} results in {len(found)} studies are valid; generated files are up to date"), soft_wrap=True
+            plain(f"{root}: {number} results in {len(studies)} studies are valid; generated files are up to date"), soft_wrap=True
         )
     return 1 if faults else 0

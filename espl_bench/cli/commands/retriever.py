@@ -45,12 +45,12 @@ def search(
         raise UsageError("the query is empty")
     named = None if corpus is None else str(corpus)
     options = RetrieverOptions(kind, corpus=named, retriever_url=url, embedder=embedder, retrieval_cache=cache)
-    [found] = open_retriever(options).retrieve([query], top_k)
+    [result] = open_retriever(options).retrieve([query], top_k)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         return
     console = Console(highlight=False)
-    for place, passage in enumerate(found.passages, start=1):
-        console.print(plain(f"{place}. {passage.title} ({passage.id}, {passage.score:.2f})", "bold"))
+    for rank, passage in enumerate(result.passages, start=1):
+        console.print(plain(f"{rank}. {passage.title} ({passage.id}, {passage.score:.2f})", "bold"))
         console.print(plain(passage.text))
-    console.print(plain(f"{len(found.passages)} found, {found.retrieved_utc}", "dim"))
+    console.print(plain(f"{len(result.passages)} found, {result.retrieved_utc}", "dim"))

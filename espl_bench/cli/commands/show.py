@@ -32,7 +32,7 @@ class ShownRollout:
     """One stored rollout and where it was taken from."""
 
     step: int
-    place: int
+    index: int
     """In its file, from 0."""
     row: RolloutRow
 
@@ -58,14 +58,14 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
         _print_rollout(console, view, sample)
 
 
-def _sample(run: RunDir, step: int | None, place: int) -> ShownRollout:
+def _sample(run: RunDir, step: int | None, index: int) -> ShownRollout:
     """Return the rollout at an index of a step, by default of the newest one."""
     if step is None:
         step = max(run.rollout_steps(), default=1)
     rows = run.read_rollouts(step, RolloutRow.parse)
-    if not 0 <= place < len(rows):
-        raise UsageError(f"--rollout {place} does not exist: step {step} has rollouts 0 to {len(rows) - 1}")
-    return ShownRollout(step, place, rows[place])
+    if not 0 <= index < len(rows):
+        raise UsageError(f"--rollout {index} does not exist: step {step} has rollouts 0 to {len(rows) - 1}")
+    return ShownRollout(step, index, rows[index])
 
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
@@ -121,21 +121,21 @@ def _print_prompts(console: Console, view: RunView) -> None:
 
 
 def _print_tree(console: Console, view: RunView, whole: bool) -> None:
-    kept = frozenset(prompt.id for prompt in view.prompts) if whole else ancestry(view.prompts)
-    if not whole and len(kept) > LONG_TREE:
+    drawn_ids = frozenset(prompt.id for prompt in view.prompts) if whole else ancestry(view.prompts)
+    if not whole and len(drawn_ids) > LONG_TREE:
         console.print(plain(f"lineage: {len(view.prompts)} prompts; --tree draws them", "dim"))
         return
-    left_out = len(view.prompts) - len(kept)
-    console.print(lineage_tree(view, kept))
+    left_out = len(view.prompts) - len(drawn_ids)
+    console.print(lineage_tree(view, drawn_ids))
     if left_out:
         console.print(plain(f"{left_out} extinct prompts without living descendants are omitted; --tree draws them", "dim"))
 
 
-def lineage_tree(view: RunView, kept: frozenset[int]) -> RenderableType:
+def lineage_tree(view: RunView, drawn_ids: frozenset[int]) -> RenderableType:
     """Draw descent by first parent. The line with most descendants keeps its indent, so that long runs stay readable."""
-    below = children(view.prompts, kept)
+    below = children(view.prompts, drawn_ids)
     top = Tree(Text("lineage", style="dim"))
-    for root in (prompt.id for prompt in view.prompts if prompt.id in kept and not prompt.parents):
+    for root in (prompt.id for prompt in view.prompts if prompt.id in drawn_ids and not prompt.parents):
         _draw_line(top, root, view, below)
     return top
 
@@ -157,16 +157,16 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     row = sample.row
     prompt = view.prompt(row.prompt_id)
     console.print()
-    console.print(plain(f"step {sample.step}, rollout {sample.place}: {row.problem_id} under prompt #{prompt.id}", "bold"))
+    console.print(plain(f"step {sample.step}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
     dialect = Dialect.load(view.config.prompts.dialect)
     for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
     title = f"assistant: {row.outcome}, reward {row.reward:g}, {tokens}"
-    for place, said in enumerate(row.turns):
-        for reply in row.heard[place - 1] if 0 < place <= len(row.heard) else ():
+    for index, said in enumerate(row.turns):
+        for reply in row.heard[index - 1] if 0 < index <= len(row.heard) else ():
             console.print(Panel(plain(reply.text), title=plain(reply.tool or "user"), title_align="left", expand=False))
-        last = place + 1 == len(row.turns)
+        last = index + 1 == len(row.turns)
         console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
     if not row.turns:
         console.print(Panel(plain(""), title=plain(title), title_align="left", expand=False))
@@ -189,10 +189,10 @@ def _origin(prompt: PromptView) -> str:
 
 def _edit(edit: Evidence) -> str:
     """Format an edit: the operation, its principles, the reason and its source."""
-    place = "".join(f" G{index}" for index in edit.ids)
+    targets = "".join(f" G{index}" for index in edit.ids)
     text = f": {edit.principle}" if edit.principle else ""
     reason = f" because {edit.reason}" if edit.reason else ""
-    return f"{edit.op}{place}{text}{reason} ({edit.source})"
+    return f"{edit.op}{targets}{text}{reason} ({edit.source})"
 
 
 def _plural(number: int, noun: str) -> str:
@@ -215,6 +215,6 @@ def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
         "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,
         "warnings": view.warnings,
-        "rollout": {**sample.row.encode(), "step": sample.step, "place": sample.place} if sample else None,
+        "rollout": {**sample.row.encode(), "step": sample.step, "place": sample.index} if sample else None,
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

@@ -70,21 +70,21 @@ def run(grid: Path, out: str | None, means: Means, quiet: bool, as_json: bool) -
     Raises UsageError for an invalid grid, before anything is started; EsplError when stopped by a signal, after the cells have saved.
     """
     read = read_grid(grid)
-    place = out or read.out
-    if place is None:
+    location = out or read.out
+    if location is None:
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
-    return _carry_out(Storage.open(place), SweepFile.of(read, make_cells(read)), means, quiet, as_json)
+    return _carry_out(Storage.open(location), SweepFile.of(read, make_cells(read)), means, quiet, as_json)
 
 
-def resume(place: str, means: Means, quiet: bool, as_json: bool) -> int:
-    """Resume the sweep stored at `place`. Raises as `run` does."""
-    storage = Storage.open(place)
+def resume(location: str, means: Means, quiet: bool, as_json: bool) -> int:
+    """Resume the sweep stored at `location`. Raises as `run` does."""
+    storage = Storage.open(location)
     return _carry_out(storage, storage.sweep(), means, quiet, as_json)
 
 
-def show_status(place: str, as_json: bool) -> None:
-    """Print the progress of every cell. Raises UsageError if there is no sweep at `place`."""
-    storage = Storage.open(place)
+def show_status(location: str, as_json: bool) -> None:
+    """Print the progress of every cell. Raises UsageError if there is no sweep at `location`."""
+    storage = Storage.open(location)
     cells = storage.sweep().cells
     storage.fetch_all(cell.name for cell in cells)
     states = [state_of(storage, cell) for cell in cells]
@@ -171,12 +171,12 @@ def _refreshed(storage: Storage, display: SweepDisplay) -> Generator[None]:
         return
     stop = threading.Event()
 
-    def look() -> None:
+    def refresh() -> None:
         while not stop.wait(REFRESH_S):
             with suppress(RunDirError):  # read again at the next refresh
                 storage.fetch_all(display.running)
 
-    thread = threading.Thread(target=look, name="view", daemon=True)
+    thread = threading.Thread(target=refresh, name="view", daemon=True)
     thread.start()
     try:
         yield

@@ -53,11 +53,11 @@ def _format(wanted: str) -> Format:
 
 def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | None, wanted: Format, curves: bool) -> None:
     """Find the runs, compute the table and print it. Raises UsageError or RunDirError."""
-    found = collect(paths)
-    _tell_unfinished(found)
-    if not found.entries:
-        raise RunDirError(f"no finished run; continue with: espl-bench resume {found.unfinished[0]}")
-    board = build_board(found.entries, against, budget)
+    runs = collect(paths)
+    _tell_unfinished(runs)
+    if not runs.entries:
+        raise RunDirError(f"no finished run; continue with: espl-bench resume {runs.unfinished[0]}")
+    board = build_board(runs.entries, against, budget)
     if wanted is Format.SCREEN:
         console = out_console()
         console.print(to_screen(board, console.width, curves))
@@ -67,9 +67,9 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
 
 def print_paper(paths: Sequence[Path], wanted: Format) -> None:
     """Print the paper's comparison next to these runs. Raises RunDirError."""
-    found = collect(paths) if paths else FoundRun((), ())
-    _tell_unfinished(found)
-    compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), found.entries)
+    runs = collect(paths) if paths else FoundRun((), ())
+    _tell_unfinished(runs)
+    compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), runs.entries)
     sheets, legend = paper.paper_sheets(compared), paper.LEGEND
     match wanted:
         case Format.SCREEN:
@@ -87,8 +87,8 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
             sys.stdout.write(paper.to_json(compared))
 
 
-def _tell_unfinished(found: FoundRun) -> None:
+def _tell_unfinished(runs: FoundRun) -> None:
     """Name the unfinished runs on stderr, so that the table is not taken for complete."""
     console = err_console()
-    for folder in found.unfinished:
+    for folder in runs.unfinished:
         console.print(plain(f"! not finished, so not in the table: {folder}", "yellow"), soft_wrap=True)

@@ -23,44 +23,44 @@ def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
     """Print the findings; return 0 if everything agrees, else 1. Raises EsplError for a missing run or other data."""
     run_dir = RunDir.open(folder)
     with grading_progress(quiet) as progress:
-        found = verify.verify(run_dir, progress)
+        verification = verify.verify(run_dir, progress)
     if as_json:
         record = {
             "run": str(folder),
-            "agrees": not found.differences,
-            "finished": found.summary is not None,
-            "rollouts": found.rollouts,
-            "files": found.files,
-            "score": found.summary.score if found.summary else None,
-            "differences": [asdict(each) for each in found.differences],
+            "agrees": not verification.differences,
+            "finished": verification.summary is not None,
+            "rollouts": verification.rollouts,
+            "files": verification.files,
+            "score": verification.summary.score if verification.summary else None,
+            "differences": [asdict(difference) for difference in verification.differences],
         }
         sys.stdout.write(json.dumps(record, indent=2) + "\n")
-    elif found.differences:
-        _print_differences(found)
+    elif verification.differences:
+        _print_differences(verification)
     else:
-        out_console().print(plain(f"{folder}: {_agreement(found)}"), soft_wrap=True)
-    return 1 if found.differences else 0
+        out_console().print(plain(f"{folder}: {_agreement(verification)}"), soft_wrap=True)
+    return 1 if verification.differences else 0
 
 
-def _agreement(found: verify.Verification) -> str:
-    looked_at = f"{found.rollouts:,} rollouts in {found.files:,} files, re-graded, agree with the run's records"
-    if found.summary is None:
+def _agreement(verification: verify.Verification) -> str:
+    looked_at = f"{verification.rollouts:,} rollouts in {verification.files:,} files, re-graded, agree with the run's records"
+    if verification.summary is None:
         return f"{looked_at}; it is unfinished and has no result yet"
-    summary = found.summary
+    summary = verification.summary
     return f"{looked_at}: test {percent(summary.score)} over {summary.n_items:,} items x {summary.k}"
 
 
-def _print_differences(found: verify.Verification) -> None:
+def _print_differences(verification: verify.Verification) -> None:
     table = plain_table("where", "what", "the run says", "found")
-    for each in found.differences[:SHOWN]:
-        table.add_row(*map(plain, (each.place, each.what, each.recorded, each.found)))
+    for difference in verification.differences[:SHOWN]:
+        table.add_row(*map(plain, (difference.place, difference.what, difference.recorded, difference.found)))
     console = out_console()
     console.print(table)
-    more = len(found.differences) - SHOWN
+    more = len(verification.differences) - SHOWN
     if more > 0:
         console.print(plain(f"and {more:,} more, see --json", "dim"))
-    total = f"{len(found.differences):,} differences in {found.rollouts:,} rollouts and {found.files:,} files"
-    console.print(plain(f"{found.run_dir.path}: {total}", "bold"), soft_wrap=True)
+    total = f"{len(verification.differences):,} differences in {verification.rollouts:,} rollouts and {verification.files:,} files"
+    console.print(plain(f"{verification.run_dir.path}: {total}", "bold"), soft_wrap=True)
 
 
 @contextmanager

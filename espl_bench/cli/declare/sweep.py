@@ -78,7 +78,7 @@ def run(
 
 @sweep_app.command()
 def resume(
-    place: Out,
+    location: Out,
     address: Address = None,
     jobs: Jobs = None,
     growing: Growing = False,
@@ -88,12 +88,12 @@ def resume(
     """Resume a stopped sweep, and try its failed cells again."""
     from espl_bench.cli.commands import sweep as command
 
-    raise typer.Exit(command.resume(place, command.Means(address, jobs, growing), quiet, as_json))
+    raise typer.Exit(command.resume(location, command.Means(address, jobs, growing), quiet, as_json))
 
 
 @sweep_app.command()
-def status(place: Out, as_json: AsJson = False) -> None:
+def status(location: Out, as_json: AsJson = False) -> None:
     """Show each cell's progress, where it ran and why it failed, also while the sweep runs elsewhere."""
     from espl_bench.cli.commands import sweep as command
 
-    command.show_status(place, as_json)
+    command.show_status(location, as_json)

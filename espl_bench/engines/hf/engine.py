@@ -93,12 +93,12 @@ class HfEngine:
             ModelError: the model is missing, cannot be read, or has no chat template.
             UsageError: the device or the dtype does not exist.
         """
-        place = model_loading.pick_device(adapter.device)
-        model_loading.require_determinism(place)
+        device = model_loading.pick_device(adapter.device)
+        model_loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = model_loading.load_model(str(model), model_loading.pick_dtype(dtype, place))
-            plain.to(place).requires_grad_(False).eval()
+            plain, tokenizer = model_loading.load_model(str(model), model_loading.pick_dtype(dtype, device))
+            plain.to(device).requires_grad_(False).eval()
             model_loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
             trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)

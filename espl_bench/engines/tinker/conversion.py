@@ -88,13 +88,13 @@ def metrics(
     """
     logprobs: list[float] = []
     for datum, output in zip(data, outputs, strict=True):
-        found = list(output["logprobs"].data) if "logprobs" in output else []
-        if len(found) != len(datum.tokens_T) - 1:
-            raise EngineError(f"the service returned {len(found)} log-probabilities of {len(datum.tokens_T) - 1} trained positions")
-        logprobs += [value for value, sampled in zip(found, datum.mask_T[1:], strict=True) if sampled]
+        row_logprobs = list(output["logprobs"].data) if "logprobs" in output else []
+        if len(row_logprobs) != len(datum.tokens_T) - 1:
+            raise EngineError(f"the service returned {len(row_logprobs)} log-probabilities of {len(datum.tokens_T) - 1} trained positions")
+        logprobs += [value for value, sampled in zip(row_logprobs, datum.mask_T[1:], strict=True) if sampled]
     if not all(math.isfinite(value) for value in logprobs):
         raise EngineError("the service trained on log-probabilities that are not finite; lower the learning rate")
-    sampled = [(datum, place) for datum in data for place in range(1, len(datum.tokens_T)) if datum.mask_T[place]]
+    sampled = [(datum, t) for datum in data for t in range(1, len(datum.tokens_T)) if datum.mask_T[t]]
     logprobs_N = torch.tensor(logprobs, dtype=torch.float64)
     sampler_N = torch.tensor([datum.logprobs_T[t] for datum, t in sampled], dtype=torch.float64)
     advantages_N = torch.tensor([datum.advantage for datum, _ in sampled], dtype=torch.float64)

@@ -29,13 +29,13 @@ def proposals(objects: Sequence[FoundObject]) -> list[JsonObject]:
     """
     found_proposals: list[JsonObject] = []
     covered = 0
-    for found in objects:
-        if found.start < covered:
+    for found_object in objects:
+        if found_object.start < covered:
             continue
-        fields = _canonical(found.value)
-        if _names_operation(fields) or not _is_wrapper(found.value):
+        fields = _canonical(found_object.value)
+        if _names_operation(fields) or not _is_wrapper(found_object.value):
             found_proposals.append(fields)
-            covered = found.end
+            covered = found_object.end
     return found_proposals
 
 

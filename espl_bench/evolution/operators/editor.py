@@ -64,7 +64,7 @@ def transcript(trajectory: Trajectory) -> str:
     """Render an episode for the editor: what was said, and between turns the truncated replies. A single turn is shown as it is."""
     parts: list[str] = []
     for turn in trajectory.turns:
-        parts.extend(f"[{each.tool or 'reply'}: {truncate(each.text, HEARD_CHARS)}]" for each in turn.observations)
+        parts.extend(f"[{observation.tool or 'reply'}: {truncate(observation.text, HEARD_CHARS)}]" for observation in turn.observations)
         parts.append(strip_reasoning(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
     return "\n".join(parts)
 

@@ -196,10 +196,10 @@ def apply_edits(principles: Sequence[str], edits: Sequence[Edit]) -> Applied:
         if text is not None:
             once.setdefault(fold(text), text)
     result, standing = list(once.values()), set(once)
-    for place, edit in enumerate(edits):
+    for index, edit in enumerate(edits):
         if isinstance(edit, Add):
-            accepted[place] = fold(edit.principle) not in standing
-            if accepted[place]:
+            accepted[index] = fold(edit.principle) not in standing
+            if accepted[index]:
                 standing.add(fold(edit.principle))
                 result.append(edit.principle)
     return Applied(tuple(result), tuple(edit for edit, accept in zip(edits, accepted, strict=True) if accept))

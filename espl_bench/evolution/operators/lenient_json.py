@@ -69,7 +69,7 @@ def recover_objects(text: str) -> Recovered:
     position = 0
     while (opening := _OPENING.search(text, position)) is not None:
         position = scanner.read_at(opening.start())
-    objects = tuple(sorted(scanner.objects, key=lambda found: found.start))
+    objects = tuple(sorted(scanner.objects, key=lambda found_object: found_object.start))
     return Recovered(objects, tuple(scanner.damaged), scanner.empty_list)
 
 
@@ -161,11 +161,11 @@ class _Scanner:
         special = _SPECIAL[self.text[start]]
         chunks: list[str] = []
         position = start + 1
-        while (found := special.search(self.text, position)) is not None:
-            at = found.start()
+        while (match := special.search(self.text, position)) is not None:
+            at = match.start()
             self._spend(at + 1 - position)
             chunks.append(self.text[position:at])
-            if found.group() == "\\":
+            if match.group() == "\\":
                 chunk, position = self._escape(at)
                 chunks.append(chunk)
             elif end is None or end.match(self.text, at + 1):
@@ -174,7 +174,7 @@ class _Scanner:
                 # A key where text was expected: this string lost its closing quote somewhere before.
                 raise _JsonError("a string is not closed", start + 1)
             else:
-                chunks.append(found.group())
+                chunks.append(match.group())
                 position = at + 1
         # No key runs to the end of a text: that was prose. A value may, in a text that was cut.
         raise _JsonError("the text ends inside it", start + 1 if end is None else len(self.text))

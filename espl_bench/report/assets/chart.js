@@ -50,8 +50,8 @@ export function lineChart(spec) {
 }
 
 export function swatch({ colour, dash, stacked }) {
-  const look = stacked ? svg("rect", { width: 14, height: 10, y: 1, fill: colour }) : svg("line", { x1: 0, x2: 22, y1: 6, y2: 6, stroke: colour, "stroke-width": 2.2, "stroke-dasharray": dash ?? "" });
-  return svg("svg", { class: "swatch", width: stacked ? 16 : 24, height: 12, "aria-hidden": "true" }, look);
+  const mark = stacked ? svg("rect", { width: 14, height: 10, y: 1, fill: colour }) : svg("line", { x1: 0, x2: 22, y1: 6, y2: 6, stroke: colour, "stroke-width": 2.2, "stroke-dasharray": dash ?? "" });
+  return svg("svg", { class: "swatch", width: stacked ? 16 : 24, height: 12, "aria-hidden": "true" }, mark);
 }
 
 function valueAt(series, x) {
@@ -98,11 +98,11 @@ function paint(spec, width, cursor, xs, move) {
 }
 
 function lineNodes(each, px, py, left, right) {
-  const look = { stroke: each.colour, "stroke-dasharray": each.dash ?? "", class: "line" };
-  if (each.level) return each.points.map(([, y]) => svg("line", { ...look, x1: left, x2: right, y1: py(y), y2: py(y) }));
+  const attributes = { stroke: each.colour, "stroke-dasharray": each.dash ?? "", class: "line" };
+  if (each.level) return each.points.map(([, y]) => svg("line", { ...attributes, x1: left, x2: right, y1: py(y), y2: py(y) }));
   const real = each.points.filter(([, y]) => known(y));
   const dots = real.length <= 14 ? real.map(([x, y]) => svg("circle", { cx: px(x), cy: py(y), r: 2.4, fill: each.colour })) : [];
-  return [svg("path", { ...look, d: real.map(([x, y], at) => `${at ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("") }), dots];
+  return [svg("path", { ...attributes, d: real.map(([x, y], at) => `${at ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("") }), dots];
 }
 
 function bandPath(band, px, py) {
@@ -119,10 +119,10 @@ function valueTable(spec, xs) {
 }
 
 // Shares that add up to one, as stacked bands; `rows` has for each x an object name → share.
-export function stackedSeries(xs, rows, names, looks) {
+export function stackedSeries(xs, rows, names, colourOf) {
   const floor = rows.map(() => 0);
   return names.map((each) => {
     const band = xs.map((x, place) => [x, floor[place], (floor[place] += rows[place][each] ?? 0)]);
-    return { name: each.replace("_", " "), colour: looks(each), stacked: true, band, points: xs.map((x, place) => [x, rows[place][each] ?? 0]) };
+    return { name: each.replace("_", " "), colour: colourOf(each), stacked: true, band, points: xs.map((x, place) => [x, rows[place][each] ?? 0]) };
   });
 }

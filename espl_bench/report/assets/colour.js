@@ -4,11 +4,11 @@ const METHODS = 6;
 export const DASHES = ["", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"];
 
 // The reference is grey; the others take their colours in the order of their names.
-export function methodLooks(labels, reference) {
+export function methodStyles(labels, reference) {
   const others = [...labels].filter((label) => label !== reference).sort();
-  const looks = new Map(others.map((label, place) => [label, { colour: `var(--m${(place % METHODS) + 1})`, dash: DASHES[place % DASHES.length] }]));
-  if (labels.includes(reference)) looks.set(reference, { colour: "var(--m0)", dash: "3 2" });
-  return looks;
+  const styles = new Map(others.map((label, place) => [label, { colour: `var(--m${(place % METHODS) + 1})`, dash: DASHES[place % DASHES.length] }]));
+  if (labels.includes(reference)) styles.set(reference, { colour: "var(--m0)", dash: "3 2" });
+  return styles;
 }
 
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];

@@ -2,7 +2,7 @@
 
 import { choice, el, notice } from "./dom.js";
 import { count, duration, points } from "./format.js";
-import { methodLooks } from "./colour.js";
+import { methodStyles } from "./colour.js";
 import { lineChart } from "./chart.js";
 import { study } from "./store.js";
 
@@ -30,12 +30,12 @@ export function curves(draw) {
 
 function testCurves(test) {
   const bands = test.curves[chosen.split][chosen.axis];
-  const looks = methodLooks(test.rows.map((row) => row.method), test.reference);
+  const styles = methodStyles(test.rows.map((row) => row.method), test.reference);
   const title = `${test.env} · ${test.model}`;
   if (!bands.some((band) => band.x.length > 1)) return el("section", {}, el("h2", {}, title), notice(`No ${chosen.split} scores on the way; runs with ${chosen.split === "test" ? "--test-every" : "--eval-every"} have them.`));
   const series = bands.map((band) => ({
     name: band.method,
-    ...looks.get(band.method),
+    ...styles.get(band.method),
     level: band.x.length === 1,
     points: band.x.map((x, place) => [x, band.mean[place]]),
     band: band.low && band.x.length > 1 ? band.x.map((x, place) => [x, band.low[place], band.high[place]]) : null,

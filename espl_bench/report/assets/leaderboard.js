@@ -2,7 +2,7 @@
 
 import { el, choice, notice, svg, link } from "./dom.js";
 import { DASH, count, decimals, duration, interval, known, points, signed } from "./format.js";
-import { methodLooks } from "./colour.js";
+import { methodStyles } from "./colour.js";
 import { sortable } from "./table.js";
 import { study } from "./store.js";
 
@@ -36,24 +36,24 @@ export function leaderboard(draw) {
 
 function testTable(test, place, draw) {
   const key = `test-${place}`;
-  const looks = methodLooks(test.rows.map((row) => row.method), test.reference);
+  const styles = methodStyles(test.rows.map((row) => row.method), test.reference);
   const heading = el("h2", {}, test.env, el("span", { class: "soft" }, ` · ${test.model} · avg@${test.k} over ${test.n_items} test items · seeds ${test.seeds.join(", ")}`));
   const notes = test.notes.map((text) => notice(text));
   const sorting = shownAs.sorting.get(key) ?? { key: "score", down: true };
   const onSort = (next) => { shownAs.sorting.set(key, next); draw(); };
   const common = { rowKey: key, sorting, onSort };
   if (shownAs.budget === "final") {
-    return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env}`, columns: finalColumns(test, looks), rows: test.rows }), notes);
+    return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env}`, columns: finalColumns(test, styles), rows: test.rows }), notes);
   }
   const matched = test.matched[shownAs.budget];
   if (matched.unknown) return el("section", {}, heading, notice(matched.unknown));
   const amount = (AMOUNTS[shownAs.budget] ?? count)(matched.amount);
   const told = el("p", { class: "fine" }, `At ${amount} ${WHAT[shownAs.budget]}: the largest budget that every run that learns has reached. Read on the ${matched.split} curves; intervals are over training seeds.`);
-  return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env} at equal budget`, columns: matchedColumns(matched, looks), rows: matched.rows }), told, notes);
+  return el("section", { "aria-label": `${test.env}, ${test.model}` }, heading, sortable({ ...common, label: `Scores on ${test.env} at equal budget`, columns: matchedColumns(matched, styles), rows: matched.rows }), told, notes);
 }
 
-function named(look, text) {
-  return [svg("svg", { width: 10, height: 10, class: "dot", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.2, fill: look.colour })), el("span", {}, text)];
+function named(style, text) {
+  return [svg("svg", { width: 10, height: 10, class: "dot", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.2, fill: style.colour })), el("span", {}, text)];
 }
 
 function scored(row, best) {
@@ -66,14 +66,14 @@ function whisker(low, high, at, colour, top) {
   return svg("svg", { width: 160, height: 18, role: "img", "aria-label": `score ${points(at)}, interval ${interval(low, high)}` }, svg("line", { class: "grid", x1: 4, x2: 156, y1: 9, y2: 9 }), parts, svg("circle", { cx: x(at), cy: 9, r: 4, fill: colour }));
 }
 
-function finalColumns(test, looks) {
+function finalColumns(test, styles) {
   const top = Math.max(0.05, ...test.rows.map((row) => row.ci95[1]));
   const gap = (row, name) => row.difference?.[name];
   const k = Math.max(...Object.keys(test.rows[0].pass_at).map(Number));
   return [
-    { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(looks.get(row.method), row.method) },
+    { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(styles.get(row.method), row.method) },
     { key: "score", title: "score", hint: "mean test score in percent over seeds", value: (row) => row.score, cell: (row) => scored(row, test.separated && row.method === test.best) },
-    { key: "interval", title: `0 … ${points(top, 0)} %`, hint: "95 % interval over seeds and items", text: true, value: (row) => row.ci95[0], cell: (row) => whisker(...row.ci95, row.score, looks.get(row.method).colour, top) },
+    { key: "interval", title: `0 … ${points(top, 0)} %`, hint: "95 % interval over seeds and items", text: true, value: (row) => row.ci95[0], cell: (row) => whisker(...row.ci95, row.score, styles.get(row.method).colour, top) },
     { key: "ci", title: "95 % CI", value: (row) => row.ci95[1], cell: (row) => interval(...row.ci95) },
     { key: "gap", title: `Δ ${test.reference}`, hint: `paired difference to ${test.reference}`, value: (row) => gap(row, "mean"), cell: (row) => signed(gap(row, "mean")) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => gap(row, "low"), cell: (row) => interval(gap(row, "low"), gap(row, "high"), signed) },
@@ -91,13 +91,13 @@ function finalColumns(test, looks) {
   ];
 }
 
-function matchedColumns(matched, looks) {
+function matchedColumns(matched, styles) {
   const top = Math.max(0.05, ...matched.rows.map((row) => Math.min(1, row.ci95?.[1] ?? row.score)));
   const kept = (value) => Math.min(1, Math.max(0, value));
   return [
-    { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(looks.get(row.method), row.method) },
+    { key: "method", title: "method", text: true, value: (row) => row.method, cell: (row) => named(styles.get(row.method), row.method) },
     { key: "score", title: "score", value: (row) => row.score, cell: (row) => points(row.score) },
-    { key: "interval", title: `0 … ${points(top, 0)} %`, text: true, value: (row) => row.ci95?.[0], cell: (row) => whisker(row.ci95 && kept(row.ci95[0]), row.ci95 && kept(row.ci95[1]), row.score, looks.get(row.method).colour, top) },
+    { key: "interval", title: `0 … ${points(top, 0)} %`, text: true, value: (row) => row.ci95?.[0], cell: (row) => whisker(row.ci95 && kept(row.ci95[0]), row.ci95 && kept(row.ci95[1]), row.score, styles.get(row.method).colour, top) },
     { key: "ci", title: "95 % CI", hint: "over training seeds", value: (row) => row.ci95?.[1], cell: (row) => interval(row.ci95?.[0], row.ci95?.[1]) },
     { key: "gap", title: `Δ ${matched.reference}`, value: (row) => row.difference, cell: (row) => signed(row.difference) },
     { key: "gapci", title: "Δ 95 % CI", value: (row) => row.difference95?.[0], cell: (row) => interval(row.difference95?.[0], row.difference95?.[1], signed) },
