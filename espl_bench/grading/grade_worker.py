@@ -32,7 +32,7 @@ RENEW_EXIT: Final = 85
 RENEW: Final = "renew"
 """Key of a message that asks for a fresh child; it gets no reply."""
 OUT_OF_CPU: Final = "it used up its CPU time"
-TIMER_FACTOR: Final = 2.0
+TIMER_FACTOR: Final = 1.5
 """CPU limits after which the timer ends an answer: more than the kernel's ticks can be wrong by."""
 WORN_SHARE: Final = 1 / 4
 """Share of an answer's memory that a child may retain from one answer to the next."""

@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -61,23 +60,25 @@ def test_it_is_json_and_says_what_ran(tmp_path):
     assert found["started_utc"].endswith("+00:00")
 
 
-def test_it_works_and_is_quick_without_git_and_without_a_model_folder(monkeypatch):
+def test_it_works_without_git_and_without_a_model_folder(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert min(timed(lambda: collect("somebody/some-model")) for _ in range(3)) < 0.3
     found = collect("somebody/some-model")
     assert found["git"] is None
     assert found["model"] == {"name": "somebody/some-model", "fingerprint": None}
 
 
-def test_it_takes_less_than_a_third_of_a_second_with_git():
-    best = min(timed(lambda: collect("somebody/some-model")) for _ in range(3))
-    assert best < 0.3
+def test_it_asks_git_four_questions_and_waits_for_each_only_so_long(monkeypatch):
+    """What else could take time, importing torch and hashing a model, has tests of its own."""
+    limits = []
+    run = subprocess.run
 
+    def counted(*arguments, **named):
+        limits.append(named["timeout"])
+        return run(*arguments, **named)
 
-def timed(action):
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    monkeypatch.setattr(subprocess, "run", counted)
+    collect("somebody/some-model")
+    assert 1 <= len(limits) <= 4 and max(limits) <= 5
 
 
 def test_it_does_not_import_torch():
