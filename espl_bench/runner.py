@@ -127,6 +127,7 @@ def resume(
         if warn is not None and (caveat := run_dir.known_binding(commit).caveat):
             warn(caveat)
         if commit is None:
+            run_dir.refuse_lost_commits()
             run_dir.restart()
             context.clients.resume(run_dir.path, 0, context.ledger.totals())
             return _complete(context, None, _begun(context, run_dir, reporter), given, stop)

@@ -3,36 +3,16 @@
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from loop_fixtures import SHAPE, adapter, last_commit
 from safetensors.torch import load_file, save_file
 
 from espl_bench.cli.app import invoke
 from espl_bench.prompts.dialect import BUILT_IN
 from espl_bench.runs.run_dir import RunDir
-
-
-@dataclass
-class CommandLine:
-    capsys: pytest.CaptureFixture[str]
-
-    def fails(self, *arguments: str | Path, code: int = 1) -> str:
-        """Run; check the exit code and that the complaint is one line on stderr; return it."""
-        self.capsys.readouterr()
-        assert invoke([str(argument) for argument in arguments]) == code
-        out, err = self.capsys.readouterr()
-        *shown, complaint = err.splitlines()
-        assert out == ""
-        assert complaint.startswith("espl-bench: ")
-        assert not any("Traceback" in line or line.startswith("espl-bench: ") for line in shown)
-        return complaint
-
-    def succeeds(self, *arguments: str | Path) -> str:
-        assert invoke([str(argument) for argument in arguments]) == 0
-        return self.capsys.readouterr().out
 
 
 @pytest.fixture

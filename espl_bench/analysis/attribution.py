@@ -26,19 +26,24 @@ from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
 from espl_bench.config.choices import unlike
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import SamplingClient
-from espl_bench.errors import RunDirError, UsageError
+from espl_bench.errors import RunDirError, UsageError, reading
 from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.runs.binding import What, refuse
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
+from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, Split, SystemPrompt
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.hashing import fingerprint
 from espl_bench.utils.validation import FrozenRecord
 
 FILE = "attribution.json"
+KEPT = "repeat the command: the cells in it are kept"
+CELL_BYTES, SCORE_BYTES = 200, 24
+"""Bounds on what the file needs for a cell, and for one of its scores."""
 Scores = NDArray[np.float64]
 
 
@@ -139,8 +144,8 @@ def attribute(
         model: current location of the runs' model; None: as recorded.
         open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
 
-    Raises RunDirError for an unfinished run or one without its final checkpoint, UsageError if the runs are not seeds of one
-    configuration, EsplError if one cannot be opened.
+    Raises RunDirError for an unfinished run or one without its final checkpoint, or if its folder cannot be written, which is found out
+    before anything is evaluated; UsageError if the runs are not seeds of one configuration; EsplError if one cannot be opened.
     """
     _refuse_mixed(folders)
     prompts = {folder: RunDir.open(folder).summary().shown_prompt for folder in (*folders, *others)}
@@ -177,6 +182,8 @@ async def measure(
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
+        with writing(folder / FILE, KEPT):  # before the cells are paid for
+            atomic_io.require_room(folder, _most_bytes(summary, [words[kind] for _, kind in wanted]))
         config = _with_model(run, model)
         given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
         context = open_run(config, given=given, started=run.provenance.started())
@@ -188,10 +195,17 @@ async def measure(
                 client = await (context.engine.reference() if weights is Weights.BASE else context.engine.current())
                 scores = await _evaluate(context, client, words[kind], partial(progress, f"{weights} weights, {kind} prompt"))
                 cells.append(AttributionCell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
-                atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
+                with writing(folder / FILE, KEPT):
+                    atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
         finally:
             await context.engine.close()
     return Cells(step=summary.steps, cells=tuple(cells))
+
+
+def _most_bytes(summary: Summary, prompts: Sequence[tuple[str, ...]]) -> int:
+    """Return more than the bytes of a file of cells with these prompts."""
+    words = sum(len(json.dumps(prompt)) for prompt in prompts)
+    return words + len(prompts) * (CELL_BYTES + SCORE_BYTES * summary.n_items * summary.k)
 
 
 def _with_model(run: RunDir, model: Path | None) -> RunConfig:
@@ -268,6 +282,7 @@ def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
 def read_cells(path: Path) -> Cells:
     """Read a file of cells. Raises RunDirError naming it."""
     try:
-        return Cells.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        with reading(path, "make it readable for this user"):
+            return Cells.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it and attribute the run again") from error

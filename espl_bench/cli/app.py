@@ -8,6 +8,7 @@ Any other exception is a bug and keeps its traceback.
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -25,6 +26,8 @@ from espl_bench.cli.group import AsJson, Commands, Quiet
 from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
 from espl_bench.cli.run_option import flag_of
 from espl_bench.errors import EsplError, OptionError, UsageError
+from espl_bench.utils.disk_refusals import refusal
+from espl_bench.utils.stop_signal import raising
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
@@ -266,7 +269,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run a command line, print its errors and return the exit code."""
+    """Run a command line, print its errors and return the exit code.
+
+    A disk that is full or refuses is no bug wherever it is met: what has no message of its own gets one here.
+    """
     try:
         code = app(list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -277,8 +283,14 @@ def invoke(arguments: Sequence[str]) -> int:
     except EsplError as error:
         return _complain(str(error), 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:  # the reader of our output has closed the pipe, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         return 1
+    except OSError as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        _abandon_output()
+        return _complain(reason, 1)
     if code == STOPPED_BY_CTRL_C:
         return _complain("interrupted", STOPPED_BY_CTRL_C)
     return code if isinstance(code, int) else 0
@@ -286,11 +298,22 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the console script."""
-    sys.exit(invoke(sys.argv[1:]))
+    with raising():
+        code = invoke(sys.argv[1:])
+    sys.exit(code)
+
+
+def _abandon_output() -> None:
+    """Send what is still to be printed nowhere, or Python would try again at its end and complain."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> int:
-    typer.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # the terminal is gone, or the disk of a log is full: the exit code still tells
+        typer.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
     return code
 
 

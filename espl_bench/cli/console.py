@@ -1,6 +1,10 @@
 """The two consoles, stdout for results and stderr for progress and notes, and the two kinds of table they show."""
 
+import io
 import os
+import sys
+from contextlib import suppress
+from typing import IO, TextIO, cast
 
 from rich import box
 from rich.console import Console
@@ -20,8 +24,36 @@ def err_console() -> Console:
     return _console(stderr=True)
 
 
+class _Progress(io.TextIOBase):
+    """Stderr that nobody has to read: a full disk, or a terminal that is gone, ends no run."""
+
+    @property
+    def _stream(self) -> TextIO:
+        """The present stderr, without the proxy that a live display puts in front of it."""
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
+
+
 def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, emoji=False)
+    console = Console(file=cast(IO[str], _Progress()) if stderr else None, stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console

@@ -2,8 +2,9 @@ r"""A grading process: ``python -m espl_bench.grading.grade_worker``, started an
 
 It imports and warms up math-verify once, then forks a child that answers questions. The child carries the limits:
 
-* CPU time: a timer that the kernel counts down while the child computes, and whose signal ends it, even within one long
-  multiplication. Other work on the machine does not use it up.
+* CPU time: what an answer used is measured exactly when it is done. A timer of the kernel ends one that is never done, even within one
+  long multiplication; it counts by the kernel's ticks, which on a busy machine miss some of the time or count too much of it, so it is
+  set later than the limit and decides nothing about an answer that ends. Other work on the machine does not use the time up.
 * Memory: allocations fail far above the limit; the child's peak is what counts.
 * Everything else is forbidden (confinement.py).
 
@@ -15,6 +16,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final, NoReturn
@@ -29,6 +31,9 @@ RENEW_EXIT: Final = 85
 """The child asks to be replaced by a fresh one."""
 RENEW: Final = "renew"
 """Key of a message that asks for a fresh child; it gets no reply."""
+OUT_OF_CPU: Final = "it used up its CPU time"
+TIMER_FACTOR: Final = 1.5
+"""CPU limits after which the timer ends an answer: more than the kernel's ticks can be wrong by."""
 WORN_SHARE: Final = 1 / 4
 """Share of an answer's memory that a child may retain from one answer to the next."""
 
@@ -85,7 +90,7 @@ def _run_child(requests: int, replies: int, compare: Compare) -> int:
 
 def _obituary(code: int) -> GraderReply:
     if code == -signal.SIGPROF:
-        return GraderReply(GraderFinding.CPU, "it used up its CPU time")
+        return GraderReply(GraderFinding.CPU, OUT_OF_CPU)
     if code == FORBIDDEN_EXIT:
         return GraderReply(GraderFinding.DIED, "grading it led to a forbidden system call")
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
@@ -112,7 +117,8 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
 def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> GraderReply:
     """Compare, and turn every failure of math-verify into a reply."""
     memory.limit(question.memory_mib)
-    signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
+    began = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, question.cpu_s * TIMER_FACTOR)
     try:
         reply = compare(question)
     except MemoryError:
@@ -123,6 +129,8 @@ def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> 
         signal.setitimer(signal.ITIMER_PROF, 0)
     if memory.grown_mib() > question.memory_mib:
         return _out_of_memory(question)
+    if question.cpu_s and time.process_time() - began > question.cpu_s:
+        return GraderReply(GraderFinding.CPU, OUT_OF_CPU)
     return reply
 
 

@@ -62,7 +62,7 @@ class Reporter(Protocol):
         ...
 
     def stuck(self, message: str) -> None:
-        """Handle stuck rollouts; the message is one line that names them."""
+        """Handle what needs attention while the run goes on: stuck rollouts, a tracker that failed. The message is one line."""
         ...
 
     def finished(self, summary: Summary, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Experiment trackers behind one small protocol: TensorBoard, Weights & Biases, trackio. All optional, none by default.
 
 A tracker receives numbers by name at a step of the run. Steps are those of metrics.jsonl, so they continue after a resume and never
-restart. Trackers never receive text that a model wrote, and do not affect the run. Each package is imported when its tracker is opened.
+restart. Trackers never receive text that a model wrote, and do not affect the run (detached_tracker.py). Each package is imported when its
+tracker is opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from espl_bench.errors import EsplError, UsageError, unknown
 
 STEP = "step"
 """The x-axis of every curve, as a metric for trackers without a step axis of their own."""
+MAX_DETAIL = 300
+"""Maximum characters quoted from a tracker's package."""
 TENSORBOARD_FOLDER = "tensorboard"
 """Folder inside the run directory."""
 
@@ -76,10 +79,17 @@ class WandB:
 
         try:
             self._run = wandb.init(
-                project=run.project, id=run.id, name=run.name, dir=run.folder, config=dict(run.config), resume="allow", reinit="create_new"
+                project=run.project,
+                id=run.id,
+                name=run.name,
+                dir=run.folder,
+                config=dict(run.config),
+                resume="allow",
+                reinit="create_new",
+                settings=wandb.Settings(console="off"),  # it would store what is printed
             )
         except Error as error:
-            raise EsplError(f"wandb: {error}; log in, or set WANDB_MODE=offline and sync later") from error
+            raise EsplError(f"{error}; log in, or set WANDB_MODE=offline and sync later") from error
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
 
@@ -115,12 +125,14 @@ class TrackerName:
 
     package: str
     open: Callable[[Tracked], Tracker]
+    own_process: bool = False
+    """True if the package has services or exit hooks of its own, which could hold up the end of a run."""
 
 
 KINDS: Mapping[str, TrackerName] = {
     "tensorboard": TrackerName("tensorboard", TensorBoard),
-    "wandb": TrackerName("wandb", WandB),
-    "trackio": TrackerName("trackio", Trackio),
+    "wandb": TrackerName("wandb", WandB, own_process=True),
+    "trackio": TrackerName("trackio", Trackio, own_process=True),
 }
 
 
@@ -139,3 +151,9 @@ def require(names: Sequence[str]) -> None:
     for name in names:
         if find_spec(KINDS[name].package) is None:
             raise UsageError(f"tracker {name} needs the package {KINDS[name].package}; install it with: pip install 'espl-bench[{name}]'")
+
+
+def words_of(error: BaseException) -> str:
+    """Quote a package's error: one line, bounded."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, EsplError) else f"{type(error).__name__}: {said}"[:MAX_DETAIL]

@@ -1,13 +1,14 @@
 """Reporter that forwards every event to another and logs its scalars to experiment trackers.
 
-RUN/tracking.json holds a run's trackers and its id in them, so that a resume continues the same tracked run by default. It is not part
-of the configuration, because it does not affect results.
+A tracker that fails is named in one line, once, and the run goes on without it. RUN/tracking.json holds a run's trackers and its id in
+them, so that a resume continues the same tracked run by default. It is not part of the configuration, because it does not affect results.
 """
 
 import json
 import uuid
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +18,14 @@ from espl_bench.config.choices import without_folders
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError
+from espl_bench.monitoring.detached_tracker import DetachedTracker
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
-from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, require
+from espl_bench.monitoring.tracker_process import ProcessTracker
+from espl_bench.monitoring.trackers import KINDS, Tracked, require
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import unwritten
 
 TRACKING = "tracking.json"
 PROJECT = "espl-bench"
@@ -31,13 +35,18 @@ PROJECT = "espl-bench"
 def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generator[Reporter]:
     """Yield the reporter, wrapped if the run has trackers or `wanted` names some.
 
-    Raises UsageError if one is not installed.
+    Raises UsageError if a wanted one is not installed.
     """
-    names = tuple(dict.fromkeys([*_recorded(folder).get("trackers", ()), *wanted]))
+    require(wanted)
+    try:
+        recorded = _recorded(folder).get("trackers", ())
+    except RunDirError as error:
+        reporter.stuck(str(error))
+        recorded = ()
+    names = tuple(dict.fromkeys([*recorded, *wanted]))
     if not names:
         yield reporter
         return
-    require(names)
     watching = Tracking(reporter, names)
     try:
         yield watching
@@ -52,17 +61,30 @@ class Tracking:
         """Defer opening the trackers to the run's start, when its configuration and first step are known."""
         self._reporter = reporter
         self._names = names
-        self._trackers: list[Tracker] = []
+        self._trackers: list[DetachedTracker] = []
+        self._told: set[str] = set()
+        """Trackers whose failure has been reported."""
 
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
-        """Open the trackers. Raises EsplError if one refuses; the run can be resumed."""
-        record: dict[str, Any] = {"id": uuid.uuid4().hex[:12], **_recorded(folder), "trackers": list(self._names)}
-        atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented(record)])
-        name = f"{config.env}-{config.folder_name}"
-        run = Tracked(record["id"], PROJECT, name, folder, without_folders(to_jsonable_python(first_form(config))), step)
-        for kind in self._names:
-            self._trackers.append(KINDS[kind].open(run))
+        """Open the trackers."""
         self._reporter.started(config, folder, step)
+        name = f"{config.env}-{config.folder_name}"
+        chosen = without_folders(to_jsonable_python(first_form(config)))
+        run = Tracked(self._identify(folder), PROJECT, name, folder, chosen, step)
+        for each in self._names:
+            kind = KINDS[each]
+            self._trackers.append(DetachedTracker(each, partial(ProcessTracker, each) if kind.own_process else kind.open, run))
+
+    def _identify(self, folder: Path) -> str:
+        """Return the run's id in its trackers, and write it down for a resume."""
+        record: dict[str, Any] = {"id": uuid.uuid4().hex[:12]}
+        with suppress(RunDirError):  # `tracked` has said so
+            record |= _recorded(folder)
+        try:
+            atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented({**record, "trackers": list(self._names)})])
+        except OSError as error:
+            self._reporter.stuck(f"{unwritten(folder / TRACKING, error)}, or a resume will not continue the trackers' curves")
+        return record["id"]
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
         """Forward; there is nothing to log."""
@@ -100,13 +122,19 @@ class Tracking:
         self._reporter.finished(summary, folder)
 
     def close(self) -> None:
-        """Close what was opened, however the run ended."""
+        """Close what was opened, however the run ended, and sum up which trackers do not have all of it."""
         for tracker in self._trackers:
             tracker.close()
+            if tracker.fault:
+                why = "" if tracker.name in self._told else f" ({tracker.fault})"
+                self._reporter.stuck(f"tracker {tracker.name} has the numbers of this run up to step {tracker.step} only{why}")
 
     def _log(self, step: int, numbers: Mapping[str, float]) -> None:
         for tracker in self._trackers:
             tracker.log(step, numbers)
+            if tracker.fault and tracker.name not in self._told:
+                self._told.add(tracker.name)
+                self._reporter.stuck(f"tracker {tracker.name} has failed and gets no more numbers; the run goes on ({tracker.fault})")
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
@@ -117,8 +145,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
-        raise RunDirError(f"{path} cannot be read ({error}); delete it to go on without trackers") from error
+        raise RunDirError(f"{path} cannot be read ({error}), so the run goes on untracked; name trackers with --track") from error
     record = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
     if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
-        raise RunDirError(f"{path} does not name trackers of this version; delete it to go on without trackers")
+        raise RunDirError(f"{path} names no trackers of this version, so the run goes on untracked; name trackers with --track")
     return record

@@ -22,6 +22,7 @@ from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.hashing import SHOWN_HASH
 
 
@@ -138,15 +139,17 @@ def add(results: Sequence[PublishedResult], root: Path, study: str | None, repla
         study: name of their study; None: their environment's name.
         replace: replace a seed that is already published.
 
-    An already published run with the same samples is left unchanged. Raises RunDirError, without writing anything, if one does not fit.
+    An already published run with the same samples is left unchanged. Raises RunDirError, without writing anything, if one does not fit,
+    and if a file cannot be written.
     """
     steps = [step for folder, group in _by_study(results, root, study).items() for step in _planned(group, folder, replace)]
     for step in steps:
         if step.is_new:
-            step.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_io.write_atomic(step.path, [atomic_io.encode_text(step.result.to_json())])
-            if step.instead_of is not None and step.instead_of != step.path:
-                step.instead_of.unlink()
+            with writing(step.path, "repeat the command: what is added already stays"):
+                step.path.parent.mkdir(parents=True, exist_ok=True)
+                atomic_io.write_atomic(step.path, [atomic_io.encode_text(step.result.to_json())])
+                if step.instead_of is not None and step.instead_of != step.path:
+                    step.instead_of.unlink()
     done = {step.result.cell: (step.path, step.is_new) for step in steps}
     return [done[result.cell] for result in results]
 

@@ -11,6 +11,7 @@ from espl_bench.analysis.attribution import FILE, Cells, PromptChoice, read_cell
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import writing
 
 ENDING = ".attribution.json"
 
@@ -46,11 +47,12 @@ def examine(folder: Path, result: PublishedResult) -> Cells | None:
 
 
 def publish(cells: Cells | None, record: Path) -> list[Path]:
-    """Write cells next to their record; returns the file if it changed."""
+    """Write cells next to their record; returns the file if it changed. Raises RunDirError if it cannot be written."""
     path = path_of(record)
     if cells is None or (path.exists() and path.read_bytes() == cells.encoded()):
         return []
-    atomic_io.write_atomic(path, [cells.encoded()])
+    with writing(path, "repeat the command"):
+        atomic_io.write_atomic(path, [cells.encoded()])
     return [path]
 
 

@@ -16,6 +16,7 @@ from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.formatting import points
 
 TABLE = "table.md"
@@ -40,10 +41,11 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def write(root: Path) -> list[Path]:
-    """Regenerate every file; returns those that changed."""
+    """Regenerate every file; returns those that changed. Raises RunDirError if one cannot be written."""
     changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
     for path, text in changed:
-        atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
+        with writing(path, "regenerate it with: espl-bench results check --write"):
+            atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
     return [path for path, _ in changed]
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -40,7 +39,8 @@ def new_folder(folder: Path, what: str) -> Generator[Path]:
     """Yield a folder to fill; on success it is moved to its final name, on failure removed. Raises DataError if not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=atomic_io.TEMP_PREFIX, dir=folder.parent))
+        part = atomic_io.unique_part(folder.parent)
+        part.mkdir()
         try:
             yield part
             if not folder.exists():  # another run may have filled it meanwhile

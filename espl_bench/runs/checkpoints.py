@@ -6,6 +6,7 @@ that moment, what the run's numbers depend on, and the SHA-256 of every file. Re
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -74,8 +75,12 @@ def path_of(checkpoints: Path, step: int) -> Path:
 
 
 def steps(checkpoints: Path) -> list[int]:
-    """Return the committed steps that are still kept, ascending."""
-    matches = (_NAME.fullmatch(path.name) for path in checkpoints.glob("step_*"))
+    """Return the committed steps that are still kept, ascending; none without the folder. Raises OSError if it cannot be read."""
+    try:
+        names = os.listdir(checkpoints)  # unlike a glob, it tells a folder that may not be read from an empty one
+    except FileNotFoundError:
+        return []
+    matches = map(_NAME.fullmatch, names)
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -107,6 +112,7 @@ async def write(
         await save(part)
         record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part), binding=binding)
         (part / RECORD).write_bytes(_sealed(record))
+        atomic_io.share(part, like=part / RECORD)
         atomic_io.sync_tree(part)
         if final.exists():  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
             atomic_io.discard(final)
@@ -122,14 +128,16 @@ def newest(checkpoints: Path) -> Checkpoint | None:
     """Return the last commit, with every file verified; None if nothing is committed.
 
     Raises:
-        CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one.
+        CheckpointError: a file of it is missing or damaged; the message says what to delete to go on from an older one. Or it cannot
+            be read by this user, which says nothing of what it holds.
     """
-    committed = steps(checkpoints)
-    if not committed:
-        return None
-    folder = path_of(checkpoints, committed[-1])
+    committed: list[int] = []
     try:
-        return _read(folder)
+        committed = steps(checkpoints)
+        return _read(path_of(checkpoints, committed[-1])) if committed else None
+    except OSError as error:
+        where = error.filename or checkpoints
+        raise CheckpointError(f"{where} cannot be read ({error.strerror}); make it readable for this user: nothing is lost") from error
     except _BrokenError as broken:
         raise CheckpointError(f"{broken}; {_remedy(checkpoints, committed)}") from broken
 
@@ -147,7 +155,7 @@ def _remedy(checkpoints: Path, committed: list[int]) -> str:
     for index in range(len(committed) - 2, -1, -1):
         try:
             older = _read(path_of(checkpoints, committed[index]))
-        except _BrokenError:
+        except (_BrokenError, OSError):
             continue
         bad = " and ".join(str(path_of(checkpoints, step)) for step in committed[index + 1 :])
         return f"delete {bad} to resume from step {older.step}"
@@ -155,6 +163,7 @@ def _remedy(checkpoints: Path, committed: list[int]) -> str:
 
 
 def _read(folder: Path) -> Checkpoint:
+    """Read and verify one. Raises _BrokenError, or OSError if a file that is there cannot be read."""
     record = _unsealed(folder / RECORD)
     if path_of(folder.parent, record.step) != folder:
         raise _BrokenError(f"{folder / RECORD} belongs to step {record.step}, not to its folder")
@@ -164,8 +173,6 @@ def _read(folder: Path) -> Checkpoint:
             actual = atomic_io.sha256(path)
         except FileNotFoundError as error:
             raise _BrokenError(f"{path} is missing") from error
-        except OSError as error:
-            raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
         if actual != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder, record.binding)
@@ -192,7 +199,5 @@ def _unsealed(path: Path) -> _Record:
         return _Record.model_validate(plain)
     except FileNotFoundError as error:
         raise _BrokenError(f"{path} is missing") from error
-    except OSError as error:
-        raise _BrokenError(f"{path} cannot be read ({error.strerror})") from error
     except (ValidationError, ValueError, TypeError) as error:
         raise _BrokenError(f"{path} is damaged: not a commit record") from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from espl_bench.errors import RunDirError, RunTakenError
+from espl_bench.utils.disk_refusals import unwritten
 
 NAME = ".lock"
 
@@ -19,8 +20,15 @@ _held: set[tuple[int, int]] = set()
 
 
 @contextmanager
-def held(folder: Path) -> Generator[None]:
-    """Hold the lock of a run directory. Raises RunTakenError naming the process that has it."""
+def held(folder: Path, otherwise: str = "") -> Generator[None]:
+    """Hold the lock of a run directory.
+
+    Args:
+        folder: the run directory.
+        otherwise: what else to do if it cannot be written, as in `` or choose another --out``.
+
+    Raises RunTakenError naming the process that has it, and RunDirError if the folder cannot be written.
+    """
     status = folder.stat()
     key = (status.st_dev, status.st_ino)
     if key in _held:  # do not even open it: closing any descriptor of the file would release the lock
@@ -28,7 +36,7 @@ def held(folder: Path) -> Generator[None]:
     try:
         descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise RunDirError(f"cannot write {folder / NAME} ({error.strerror}); make the folder writable or choose another --out") from error
+        raise RunDirError(f"{unwritten(folder / NAME, error)}{otherwise}") from error
     try:
         _acquire(folder, descriptor)
         _held.add(key)

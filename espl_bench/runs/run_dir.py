@@ -13,9 +13,11 @@ those of an evaluation of it, which comes after its commit. A run killed at any 
 everything written since.
 """
 
+import errno
 import os
 import re
 import shlex
+import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -27,7 +29,7 @@ from safetensors import SafetensorError
 from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.config.resolve import read_config
 from espl_bench.config.run_config import RunConfig
-from espl_bench.errors import RunDirError
+from espl_bench.errors import CheckpointError, RunDirError, reading
 from espl_bench.runs import checkpoints, format_versions, lock, logs
 from espl_bench.runs.binding import Binding, Change, KnownBinding, leaves, refuse
 from espl_bench.runs.checkpoints import Checkpoint, Save
@@ -36,6 +38,7 @@ from espl_bench.runs.provenance_file import ProvenanceFile
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, jsonl
+from espl_bench.utils.disk_refusals import NO_SPACE
 
 __all__ = ["Checkpoint", "Log", "RunDir"]
 
@@ -50,6 +53,9 @@ TRIAL: Final = "trial"
 RolloutKind = Split | Literal["trial"] | None
 """None: training."""
 KINDS: Final[tuple[RolloutKind, ...]] = (None, *Split, TRIAL)
+
+AFTER_COMMIT = (Log.METRICS, Log.EVALUATIONS)
+"""Logs that get their first row after the first commit, which is of step 0."""
 
 Row = TypeVar("Row")
 
@@ -76,7 +82,7 @@ class RunDir:
             raise RunDirError(f"{path} is a file, not a folder; choose another --out")
         with run._writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        with run.lock(), run._writing(path):
+        with lock.held(path, " or choose another --out"), run._writing(path):
             if os.path.exists(path / CONFIG):
                 raise RunDirError(f"{path} already holds a run; resume it with {run._resume} or choose another --out")
             run._checkpoints.mkdir(exist_ok=True)
@@ -91,8 +97,10 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """Open an existing run. Raises RunDirError if the folder holds none, or one of a later version of the package."""
-        if not os.path.isfile(path / CONFIG):
+        """Open an existing run. Raises RunDirError if the folder holds none, or one of a later version, or cannot be read."""
+        with reading(path, "make it readable for this user"):
+            holds_run = _is_file(path / CONFIG)
+        if not holds_run:
             raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
         format_versions.check(path)
         return cls(path)
@@ -215,9 +223,18 @@ class RunDir:
     def rewind(self, commit: Checkpoint) -> None:
         """Undo everything written after a commit; the logs then have the same bytes as at the commit.
 
-        Raises RunDirError, changing nothing, if a log has lost committed rows.
+        Raises RunDirError, changing nothing, if a log has lost committed rows, or the rollouts are gone.
         """
+        if commit.step and not self._rollouts.is_dir():
+            raise RunDirError(f"{self._rollouts} is missing; restore it from a copy, or start a new run with another --out")
         self._rewind(commit.step, commit.log_sizes)
+
+    def refuse_lost_commits(self) -> None:
+        """Raise CheckpointError if the run has come further than its first commit, and yet has none."""
+        done = [path for path in (self.path / SUMMARY, *(log.path(self.path) for log in AFTER_COMMIT)) if _size(path)]
+        if done:
+            lost = f"{self._checkpoints} holds no checkpoint, but {done[0].name} shows that the run had saved some"
+            raise CheckpointError(f"{lost}; restore the folder from a copy, or start a new run with another --out")
 
     def restart(self) -> None:
         """Undo everything except the initial files, for a run killed before its first commit."""
@@ -225,6 +242,8 @@ class RunDir:
 
     def _rewind(self, step: int, sizes: Mapping[Log, int]) -> None:
         with self._writing(self.path):
+            for folder in (self._checkpoints, self._rollouts):
+                folder.mkdir(exist_ok=True)
             logs.check(self.path, sizes)
             checkpoints.discard_after(self._checkpoints, step)
             (self.path / SUMMARY).unlink(missing_ok=True)
@@ -267,12 +286,28 @@ class RunDir:
             raise self._unwritten(path, error) from error
 
     def _unwritten(self, path: Path, error: OSError | SafetensorError) -> RunDirError:
-        full = atomic_io.errno_of(error) in atomic_io.NO_SPACE
+        number = atomic_io.errno_of(error)
+        full, gone = number in NO_SPACE, number == errno.ENOENT
         reason = error.strerror if isinstance(error, OSError) else str(error)
         what = f"no space left while writing {path}" if full else f"cannot write {path} ({reason})"
-        if not os.path.isfile(self.path / CONFIG):
+        if not _size(self.path / CONFIG):
             return RunDirError(f"{what}; {'free space or ' if full else ''}choose another --out")
+        if gone:
+            return RunDirError(f"{what}; {path.parent} has been removed; restore it from a copy, or start a new run with another --out")
         committed = checkpoints.steps(self._checkpoints)
         safe = f"everything up to step {committed[-1]} is committed" if committed else "nothing is committed yet"
         mend = "free space" if full else "make it writable"
         return RunDirError(f"{what}; {safe}; {mend} and run {self._resume}")
+
+
+def _is_file(path: Path) -> bool:
+    """Check for a regular file. Unlike `Path.is_file`, raise OSError if that cannot be told."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _size(path: Path) -> int:
+    """Return a file's size in bytes; 0 if there is none."""
+    return path.stat().st_size if os.path.isfile(path) else 0

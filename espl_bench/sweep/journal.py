@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from espl_bench.errors import RunDirError
 from espl_bench.sweep.processes import Job, JobResult
 from espl_bench.sweep.storage import ATTEMPTS, Storage
 from espl_bench.utils.validation import FrozenRecord
@@ -50,6 +51,8 @@ class Journal:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self.unwritten = ""
+        """Why the journal is incomplete; empty if it is whole. It decides nothing, so no cell ends for that."""
         self._attempts: dict[str, tuple[JournalAttempt, ...]] = {}
 
     def placed(self, job: Job, node: str) -> None:
@@ -76,7 +79,10 @@ class Journal:
 
     def _write(self, cell: str, attempts: tuple[JournalAttempt, ...]) -> None:
         self._attempts[cell] = attempts
-        self._storage.write(_name(cell), _AttemptRecord(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
+        try:
+            self._storage.write(_name(cell), _AttemptRecord(attempts=attempts).model_dump_json(indent=1).encode("utf-8"))
+        except RunDirError as error:
+            self.unwritten = str(error)
 
 
 def _name(cell: str) -> str:

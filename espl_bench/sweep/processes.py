@@ -1,12 +1,15 @@
 """Run processes, a few at a time: start them, pass a stop on to them, and report how each ended.
 
 Each child has a process group of its own, so that Ctrl-C reaches it once, through us, and not a second time from the
-terminal: upon one SIGINT a run saves and stops, upon a second it ends at once.
+terminal: upon one SIGINT a run saves and stops, upon a second it ends at once. If we are killed, the kernel stops the children
+(bound_process.py).
 """
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from espl_bench.sweep import bound_process
+from espl_bench.utils.disk_refusals import unwritten
+from espl_bench.utils.stop_signal import stop_signals
 from espl_bench.utils.system import usable_cores
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that are passed on to the children as SIGINT."""
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -92,13 +96,14 @@ class _Pool:
 
     async def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         loop = asyncio.get_running_loop()
-        for number in STOPPING:
-            loop.add_signal_handler(number, self._stop)
+        stopping = stop_signals()
+        for number in stopping:
+            loop.add_signal_handler(number, self._stop)  # passed on to the children as SIGINT
         waiting = deque(jobs)
         try:
             await asyncio.gather(*(self._work_off(waiting) for _ in range(self._at_a_time)))
         finally:
-            for number in STOPPING:
+            for number in stopping:
                 loop.remove_signal_handler(number)
         return self._results
 
@@ -110,9 +115,13 @@ class _Pool:
             self._watcher.ended(result)
 
     async def _run(self, job: Job) -> JobResult:
-        with job.log.open("ab") as log:
+        try:
+            log = job.log.open("ab")
+        except OSError as error:
+            return JobResult(job, RunStatus.FAILED, f"{unwritten(job.log, error)} and repeat the command")
+        with log:
             process = await asyncio.create_subprocess_exec(
-                *job.command,
+                *_bound(job.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
@@ -126,7 +135,7 @@ class _Pool:
         code = await process.wait()
         self._running.discard(process)
         reason = _reason(job, code)
-        if not job.log.stat().st_size:
+        if job.log.exists() and not job.log.stat().st_size:
             job.log.unlink()
         if code == 0:
             return JobResult(job, RunStatus.FINISHED)
@@ -139,9 +148,16 @@ class _Pool:
                 process.send_signal(signal.SIGINT)
 
 
+def _bound(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the command of a process that does not outlive this one."""
+    return (sys.executable, "-I", "-S", bound_process.__file__, str(os.getpid()), *command)
+
+
 def _reason(job: Job, code: int) -> str:
     """Return the last line of a process, or how it ended."""
-    said = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    said = job.log.read_text(encoding="utf-8", errors="replace").split("\n") if job.log.exists() else []
     lines = [line.strip() for line in said if line.strip()]
     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code > 0 and not lines and job.log.parent.exists() and not shutil.disk_usage(job.log.parent).free:
+        return f"{ended}, and no space left for its log; free space and repeat the command"
     return lines[-1].removeprefix("espl-bench: ") if lines and code > 0 else ended

@@ -26,10 +26,11 @@ from espl_bench import __version__
 from espl_bench.errors import EsplError, UsageError
 from espl_bench.sweep.actor import ActorEnding, ActorTask, CellActor
 from espl_bench.sweep.grid import BudgetLimits, Cell
-from espl_bench.sweep.processes import STOPPING, Job, JobResult, RunStatus
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
 from espl_bench.utils.formatting import clean
+from espl_bench.utils.stop_signal import stop_signals
 
 LOOK_S = 20.0
 """Seconds between checks of the nodes while a cell waits for room."""
@@ -122,12 +123,13 @@ class _Round:
     async def run(self, jobs: Sequence[Job]) -> list[JobResult]:
         """Submit all jobs at once; Ray decides which run at a time."""
         loop = asyncio.get_running_loop()
-        for number in STOPPING:
+        stopping = stop_signals()
+        for number in stopping:
             loop.add_signal_handler(number, self._stop)
         try:
             await asyncio.gather(*(self._see_through(job) for job in sorted(jobs, key=lambda job: -self.cells[job.name].work)))
         finally:
-            for number in STOPPING:
+            for number in stopping:
                 loop.remove_signal_handler(number)
         return self.results
 

@@ -31,6 +31,7 @@ from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.grid import BudgetLimits, Cell, Grid
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import unwritten, writing
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SWEEP = "sweep.json"
@@ -107,7 +108,7 @@ class Storage:
             else:
                 self.fs.pipe_file(path, data)
         except OSError as error:
-            raise RunDirError(f"{self.url} cannot be written ({error}); make it writable or choose another --out") from error
+            raise RunDirError(f"{unwritten(f'{self.url}/{name}', error)}, or choose another --out") from error
 
     def read(self, name: str) -> bytes | None:
         """Read a small file; None if there is none."""
@@ -134,8 +135,9 @@ class Storage:
                 continue
             data = self.read(f"{cell}/{name}")
             if data is not None:
-                local.parent.mkdir(parents=True, exist_ok=True)
-                atomic_io.write_atomic(local, [data])
+                with writing(local, "repeat the command: it is a copy of what is stored"):
+                    local.parent.mkdir(parents=True, exist_ok=True)
+                    atomic_io.write_atomic(local, [data])
 
     @contextmanager
     def kept_for_one_driver(self) -> Generator[None]:
@@ -145,8 +147,9 @@ class Storage:
         ignored on the same machine, and has to be deleted by hand on another.
         """
         if self.is_folder:
-            self.view.mkdir(parents=True, exist_ok=True)
-            with lock.held(self.view):
+            with writing(self.view, "repeat the command, or choose another --out"):
+                self.view.mkdir(parents=True, exist_ok=True)
+            with lock.held(self.view, " or choose another --out"):
                 yield
             return
         data = self.read(DRIVER)

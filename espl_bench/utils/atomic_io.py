@@ -1,24 +1,21 @@
 """Write to disk so that a file is whole or absent, even after a crash or on a full disk.
 
-Everything here raises plain ``OSError``; the caller (run_dir.py) names the run.
+Everything here raises plain ``OSError`` that names its file; the caller (run_dir.py) names the run.
 """
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 TEMP_PREFIX = ".part-"
 """Name prefix of everything unfinished. Files with it may be deleted at any time."""
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors of a full disk, an exhausted quota, or a file size limit."""
 
 _RUST_ERRNO = re.compile(r"os error (\d+)")
 
@@ -26,28 +23,48 @@ _RUST_ERRNO = re.compile(r"os error (\d+)")
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
     """Replace a file: readers see the old bytes or the new, never a mixture. Durable on return."""
     part = path.with_name(f"{TEMP_PREFIX}{path.name}")
-    try:
-        with part.open("wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _naming(path):
+        try:
+            with part.open("wb") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     sync(path.parent)
 
 
 def write_unique(path: Path, data: bytes) -> None:
     """Replace a file like `write_atomic`, for one that several processes or threads may write at the same time, each in full."""
-    descriptor, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    part = unique_part(path.parent)
+    with _naming(path):
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def unique_part(folder: Path) -> Path:
+    """Return a new unfinished name in a folder. Unlike with `tempfile`, what is made there can be read by those the umask lets read."""
+    return folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise OSError unless a file of `size` bytes can be written into a folder now; for use before work that must be kept."""
+    part = unique_part(folder)
+    with _naming(folder):
+        try:
+            with part.open("xb") as file:
+                file.write(bytes(size))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -56,8 +73,9 @@ def append(path: Path, data: bytes) -> None:
     try:
         size = os.fstat(descriptor).st_size
         try:
-            while data:
-                data = data[os.write(descriptor, data) :]
+            with _naming(path):
+                while data:
+                    data = data[os.write(descriptor, data) :]
         except OSError:
             os.ftruncate(descriptor, size)
             raise
@@ -89,6 +107,14 @@ def sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         sync(path)
     sync(folder)
+
+
+def share(folder: Path, like: Path) -> None:
+    """Give every file of a folder the permissions of `like`: some libraries make files that only their owner can read."""
+    mode = like.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def discard(path: Path) -> None:
@@ -137,3 +163,14 @@ def errno_of(error: Exception) -> int | None:
         return error.errno
     match = _RUST_ERRNO.search(str(error))
     return int(match[1]) if match else None
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Put the file into an OSError that does not name one, as those of ``write`` and ``fsync``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise

@@ -1,4 +1,7 @@
-"""Keep credentials out of files on disk."""
+"""Keep credentials out of records and messages.
+
+Only command lines, diffs and error texts are masked, never what a model or a user wrote to be used: a mask there would change results.
+"""
 
 import re
 from collections.abc import Sequence
@@ -14,6 +17,9 @@ _SECRET_TEXT = re.compile(
     r"|glpat-[A-Za-z0-9_-]{16,}|tml-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,})"
 )
 _URL_LOGIN = re.compile(r"(://)[^/\s@]+@")
+
+UNMISTAKABLE = 16
+"""Characters from which a key cannot stand in a text by accident."""
 
 
 def mask_argv(argv: Sequence[str]) -> list[str]:
@@ -39,6 +45,17 @@ def mask_argv(argv: Sequence[str]) -> list[str]:
 def mask_text(text: str) -> str:
     """Mask strings in the form of a known service's credential, and logins in URLs."""
     return _URL_LOGIN.sub(rf"\g<1>{MASK}@", _SECRET_TEXT.sub(MASK, text))
+
+
+def mask_key(text: str, key: str | None) -> str:
+    """Mask one key in an error text, and strings in the form of a known service's credential.
+
+    A short key, as servers of one's own have (``x``, ``local``), is masked as a whole token only, so that it spoils no other word.
+    """
+    if key:
+        own = re.escape(key)
+        text = re.sub(own if len(key) >= UNMISTAKABLE else rf"(?<![\w-]){own}(?![\w-])", MASK, text)
+    return mask_text(text)
 
 
 def _masked(name: str, value: str) -> str:

@@ -1,6 +1,5 @@
-"""Stop cleanly on SIGINT or SIGTERM: finish and save the current iteration, then end the run."""
+"""Stop cleanly on SIGINT, SIGTERM or SIGHUP: finish and save the current iteration, then end the run."""
 
-import asyncio
 import signal
 import threading
 from collections.abc import Generator
@@ -9,7 +8,27 @@ from pathlib import Path
 
 from espl_bench.errors import EsplError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a scheduler's notice, and the end of the terminal."""
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop this process: not SIGHUP if it is ignored, as under ``nohup``."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in SIGNALS if not (ignored and number is signal.SIGHUP))
+
+
+@contextmanager
+def raising() -> Generator[None]:
+    """Have SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does, where no run listens to them. For the main thread."""
+    before = {number: signal.getsignal(number) for number in stop_signals() if number is not signal.SIGINT}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class InterruptedRunError(EsplError):
@@ -35,19 +54,21 @@ class StopSignal:
     def on_signal(self) -> None:
         """Request a stop; a second signal then ends the process at once."""
         self.ask()
-        for number in SIGNALS:
+        for number in stop_signals():
             signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def listening(stop: StopSignal) -> Generator[StopSignal]:
-    """Turn SIGINT and SIGTERM into a stop request during a run. Outside the main thread signals are left alone."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a stop request during a run. Outside the main thread signals are left alone."""
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    import asyncio  # takes a tenth of a second, and the command line needs the rest of this module
+
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    before = {number: signal.getsignal(number) for number in stop_signals()}
+    for number in before:
         loop.add_signal_handler(number, stop.on_signal)
     try:
         yield stop

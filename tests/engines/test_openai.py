@@ -40,8 +40,10 @@ from espl_bench.utils.jsonl import decode
 BASE_URL = os.environ.get("ESPL_BENCH_TEST_BASE_URL")
 KEY = "sk-test-" + "0123456789abcdef" * 2
 own_endpoint = pytest.mark.skipif(BASE_URL is not None, reason="needs the endpoint of this process")
-TIMEOUT_S = 3.0 if BASE_URL is None else 20.0
-"""Longer than any answer of the endpoint takes, shorter than one that drips."""
+TIMEOUT_S = 300.0
+"""Longer than any answer takes, on a busy machine too."""
+SOON_S = 5.0
+"""Shorter than an answer that drips."""
 SHORT = {"steps": 2, "eval_samples": 1, "checkpoint_every": 10}
 QUICK = SHORT | {"request_timeout": TIMEOUT_S}
 
@@ -106,7 +108,8 @@ def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(ser
 def test_a_run_through_faults_ends_as_without(name: str, served: Served, whole: dict, tmp_path: Path):
     every = 40 if name == "slow" else 5
     with breaking(served.base_url, FAULTS[name], lambda number: number % every == 1) as proxy:
-        run(config(served, base_url=proxy.base_url), tmp_path)
+        soon = {"request_timeout": SOON_S, "request_tries": 100} if name == "slow" else {}
+        run(config(served, base_url=proxy.base_url, **soon), tmp_path)
     assert proxy.faults >= 3
     assert outcome(tmp_path) == whole
     assert len(list((tmp_path / "answers").glob("*"))) == 1, "answers of the last commit only"
@@ -217,6 +220,37 @@ def test_the_key_is_sent_and_written_nowhere(
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
+@own_endpoint
+@pytest.mark.parametrize("key", ["e", "0", "so"])
+def test_a_key_that_is_part_of_other_words_changes_nothing(
+    key: str, served: Served, whole: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr(served, "key", key)
+    run(config(served), tmp_path)
+    assert outcome(tmp_path) == whole
+    monkeypatch.setattr(served, "key", "another")
+    with pytest.raises(EndpointError, match=re.escape("Incorrect API key provided: Bearer ***); set the right one, or name another")):
+        OpenAIEngine.at(served.base_url, served.model, None, TIMEOUT_S, 1)
+
+
+@own_endpoint
+def test_an_answer_that_quotes_the_key_is_refused_and_not_stored(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A mask would change what the model said, and without one the key would lie in the run."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def quoting(handler, answer: bytes) -> None:
+        said = json.loads(answer)
+        said["choices"][0]["message"]["content"] += f" (debug: Bearer {KEY})"
+        handler.reply(200, json.dumps(said).encode())
+
+    quoted = pytest.raises(EndpointError, match="quotes the key in OPENAI_API_KEY in an answer")
+    with breaking(served.base_url, quoting, lambda number: number == 30) as proxy, quoted as refusal:
+        run(config(served, base_url=proxy.base_url), tmp_path)
+    assert KEY not in str(refusal.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
 @pytest.mark.parametrize("value", ["sk two words", "sk-schlüssel", "line\nbreak"])
 def test_what_cannot_be_a_key_is_refused_unseen(value: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", value)
@@ -232,7 +266,7 @@ def test_a_form_is_learned_from_refusals(served: Served, whole: dict, tmp_path: 
     assert outcome(tmp_path) == whole
     assert "max_completion_tokens" in served.seen[-1] and "top_p" not in served.seen[-1]
     monkeypatch.setattr(served, "forms", {"temperature"})
-    engine = OpenAIEngine.at(served.base_url, served.model, None, 5.0, 1)
+    engine = OpenAIEngine.at(served.base_url, served.model, None, TIMEOUT_S, 1)
     with pytest.raises(EndpointError, match="Unsupported parameter: 'temperature'"):
         asyncio.run(engine.sample([request()]))
 
@@ -256,7 +290,7 @@ def test_a_form_says_what_is_asked_for():
 
 @own_endpoint
 def test_several_turns_are_sent_as_they_were_said(served: Served):
-    engine = OpenAIEngine.at(served.base_url, served.model, None, 5.0, 1)
+    engine = OpenAIEngine.at(served.base_url, served.model, None, TIMEOUT_S, 1)
     task = RolloutSpec(AskTwice, Dialect.load("compact"), Placement.SYSTEM, TextChat(), 1.0, 1.0, 40, 0)
     root = SystemPrompt(0, (), Rating(), Lineage(ROOT_ORIGIN))
     problems = [AskTwice().problem(Split.TRAIN, index) for index in range(2)]

@@ -1,7 +1,12 @@
 """Trackers get the run's numbers, on one step axis that a resume goes on with. Real event files, real offline runs."""
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,8 +17,9 @@ from scripted_engine import ScriptedEngine
 from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.errors import UsageError
-from espl_bench.monitoring import trackers
+from espl_bench.monitoring import detached_tracker, trackers
 from espl_bench.monitoring.reporter import Silent, StepReport
+from espl_bench.monitoring.trackers import Tracked, TrackerName
 from espl_bench.monitoring.tracking import TRACKING, Tracking, tracked
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
@@ -141,3 +147,152 @@ def test_a_tracked_run_computes_what_an_untracked_one_does(tmp_path: Path):
         runner.run(CONFIG, tmp_path / "tracked", reporter=reporter, engine=ScriptedEngine())
     for log in ("metrics", "population", "evaluations"):
         assert (tmp_path / "plain" / f"{log}.jsonl").read_bytes() == (tmp_path / "tracked" / f"{log}.jsonl").read_bytes()
+
+
+# Trackers that fail
+
+
+class Listens(Silent):
+    """Keeps what needs attention; does something to the tracker after step 2."""
+
+    def __init__(self, spoil=lambda: None):
+        self.said: list[str] = []
+        self.spoil = spoil
+
+    def stuck(self, message: str) -> None:
+        self.said.append(message)
+
+    def stepped(self, report: StepReport) -> None:
+        if report.step == 2:
+            self.spoil()
+
+
+def check_untouched(folder: Path, names: list[str], reporter: Listens, unbroken: Path) -> None:
+    """Run with trackers that fail: it ends as one without, and says twice what has happened."""
+    with tracked(reporter, folder, names) as watched:
+        runner.run(CONFIG, folder, reporter=watched, engine=ScriptedEngine())
+    for log in ("metrics", "population", "evaluations"):
+        assert (folder / f"{log}.jsonl").read_bytes() == (unbroken / f"{log}.jsonl").read_bytes()
+    assert (folder / "summary.json").exists()
+    assert all("\n" not in line for line in reporter.said)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    runner.run(CONFIG, folder, engine=ScriptedEngine())
+    return folder
+
+
+class Fake:
+    """A tracker that raises, leaves or hangs when it is asked for something."""
+
+    def __init__(self, at: str, does: str, run: Tracked):
+        self.at, self.does = at, does
+        self._maybe("open")
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        if step == 2:
+            self._maybe("log")
+
+    def close(self) -> None:
+        self._maybe("close")
+
+    def _maybe(self, now: str) -> None:
+        if now != self.at:
+            return
+        if self.does == "hang":
+            threading.Event().wait()
+        raise SystemExit(3) if self.does == "exit" else ValueError("no\nsuch service, with secret-key-0123456789")
+
+
+@pytest.mark.parametrize("does", ["raise", "exit", "hang"])
+@pytest.mark.parametrize("at", ["open", "log", "close"])
+def test_a_tracker_that_fails_is_named_and_touches_nothing(
+    at: str, does: str, tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WANDB_API_KEY", "secret-key-0123456789")
+    for name in ("GRACE_S", "CLOSE_S"):
+        monkeypatch.setattr(detached_tracker, name, 0.2)
+    kinds = {**trackers.KINDS, "fake": TrackerName("json", lambda run: Fake(at, does, run))}
+    monkeypatch.setattr("espl_bench.monitoring.tracking.KINDS", kinds)
+    monkeypatch.setattr(trackers, "KINDS", kinds)
+    reporter = Listens()
+    check_untouched(tmp_path / "run", ["fake"], reporter, unbroken)
+    *first, last = reporter.said
+    upto = {"open": 0, "log": 1, "close": 4}[at]
+    why = {"raise": "ValueError: no such service, with ***", "exit": "SystemExit: 3", "hang": "has not answered for 0 s"}[does]
+    if first:
+        assert first == [f"tracker fake has failed and gets no more numbers; the run goes on ({why})"]
+    rest = "" if first else f" ({why})"
+    assert last == f"tracker fake has the numbers of this run up to step {last.split(' step ')[1].split(' ')[0]} only{rest}"
+    assert int(last.split(" step ")[1].split(" ")[0]) == upto
+
+
+def test_a_tensorboard_folder_that_cannot_be_written(tmp_path: Path, unbroken: Path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").write_text("a file")
+    reporter = Listens()
+    check_untouched(tmp_path / "run", ["tensorboard"], reporter, unbroken)
+    assert f"File exists: '{tmp_path / 'run' / 'tensorboard'}'" in reporter.said[0]
+    assert reporter.said[-1].startswith("tracker tensorboard has the numbers of this run up to step 0 only")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_mode_that_wandb_does_not_know(tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    reporter = Listens()
+    check_untouched(tmp_path / "run", ["wandb"], reporter, unbroken)
+    assert "nonsense" in reporter.said[0] and str(tmp_path / "run" / "tracking-wandb.log") in reporter.said[0]
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_child_of_wandb_that_dies_or_hangs(
+    number: signal.Signals,
+    tmp_path: Path,
+    unbroken: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(detached_tracker, "CLOSE_S", 3.0)
+    stopped: list[int] = []
+
+    def spoil() -> None:
+        """Wait until it takes numbers, then strike everything below it."""
+        while not (files := list((tmp_path / "run" / "wandb").glob("*/*.wandb"))) or not files[0].stat().st_size:
+            time.sleep(0.05)
+        for tracker in children(os.getpid(), "tracker_process"):
+            stopped.extend(children(tracker, "wandb"))
+        for pid in stopped:
+            os.kill(pid, number)
+
+    reporter = Listens(spoil)
+    check_untouched(tmp_path / "run", ["wandb"], reporter, unbroken)
+    for pid in stopped:
+        if number is signal.SIGSTOP:
+            os.kill(pid, signal.SIGKILL)
+    assert stopped and reporter.said[-1].startswith("tracker wandb has the numbers of this run up to step ")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def children(pid: int, word: str) -> list[int]:
+    """The children of a process whose command line holds a word."""
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if word in line]
+
+
+def test_a_damaged_record_of_trackers_does_not_stop_a_run(tmp_path: Path):
+    (tmp_path / TRACKING).write_text("{")
+    reporter = Listens()
+    with tracked(reporter, tmp_path, ()) as watched:
+        assert watched is reporter
+    [said] = reporter.said
+    assert f"{tmp_path / TRACKING} cannot be read" in said and "the run goes on untracked" in said

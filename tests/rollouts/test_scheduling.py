@@ -13,6 +13,9 @@ from espl_bench.rollouts.rollout import roll_out
 from espl_bench.rollouts.watchdog import RolloutState, Watchdog, _message
 from espl_bench.types import Completion, Outcome, Problem, StopReason
 
+LONG_S = 600.0
+"""Longer than any test takes on any machine."""
+
 
 @dataclass
 class Streams:
@@ -20,6 +23,10 @@ class Streams:
 
     seconds: dict[int, float] = field(default_factory=dict)
     """By the number of the request."""
+    last: int | None = None
+    """Number of a request that is answered when every other one has been asked."""
+    total: int = 0
+    """Requests in all, the repeated ones included, for `last`."""
     calls: list = field(default_factory=list)
     open: int = 0
     most: int = 0
@@ -31,6 +38,8 @@ class Streams:
         self.most = max(self.most, self.open)
         try:
             await asyncio.sleep(self.seconds.get(number, 0.001))
+            while number == self.last and len(self.calls) < self.total:
+                await asyncio.sleep(0.001)
         finally:
             self.open -= 1
         tokens = tuple(CHAT._tokenizer("answer 4 <|end|>", add_special_tokens=False)["input_ids"])
@@ -50,10 +59,8 @@ def test_a_continuous_engine_is_asked_by_every_episode_for_itself():
 
 
 def test_an_episode_goes_on_while_others_wait_for_their_turn():
-    client = Streams({0: 0.3})
-    began = time.monotonic()
+    client = Streams(last=0, total=23)  # its own second turn comes after
     groups = rolled(client, AskTwice)
-    assert time.monotonic() - began < 5
     assert len(client.calls) == 24
     assert all(len(t.turns) == 2 for group in groups for t in group.trajectories_G)
     # the first request was answered last, after second turns of others
@@ -76,11 +83,11 @@ def test_a_failure_ends_all_that_is_under_way():
                 raise RuntimeError("the engine is gone")
             return await super().sample(requests)
 
-    client = Fails(dict.fromkeys(range(12), 30.0))
+    client = Fails(dict.fromkeys(range(12), LONG_S))
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="the engine is gone"):
         rolled(client, Sums)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < LONG_S
     assert client.open == 0, "nothing is left asking"
 
 

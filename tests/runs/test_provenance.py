@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from espl_bench.runs import git_state
 from espl_bench.runs.git_state import checkout_state
 from espl_bench.runs.provenance import PACKAGES, collect
 from espl_bench.utils.hashing import fingerprint
-from espl_bench.utils.redaction import MASK, mask_argv, mask_text
+from espl_bench.utils.redaction import MASK, mask_argv, mask_key, mask_text
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
@@ -61,23 +60,25 @@ def test_it_is_json_and_says_what_ran(tmp_path):
     assert found["started_utc"].endswith("+00:00")
 
 
-def test_it_works_and_is_quick_without_git_and_without_a_model_folder(monkeypatch):
+def test_it_works_without_git_and_without_a_model_folder(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert min(timed(lambda: collect("somebody/some-model")) for _ in range(3)) < 0.3
     found = collect("somebody/some-model")
     assert found["git"] is None
     assert found["model"] == {"name": "somebody/some-model", "fingerprint": None}
 
 
-def test_it_takes_less_than_a_third_of_a_second_with_git():
-    best = min(timed(lambda: collect("somebody/some-model")) for _ in range(3))
-    assert best < 0.3
+def test_it_asks_git_four_questions_and_waits_for_each_only_so_long(monkeypatch):
+    """What else could take time, importing torch and hashing a model, has tests of its own."""
+    limits = []
+    run = subprocess.run
 
+    def counted(*arguments, **named):
+        limits.append(named["timeout"])
+        return run(*arguments, **named)
 
-def timed(action):
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    monkeypatch.setattr(subprocess, "run", counted)
+    collect("somebody/some-model")
+    assert 1 <= len(limits) <= 4 and max(limits) <= 5
 
 
 def test_it_does_not_import_torch():
@@ -206,3 +207,18 @@ def test_credentials_on_the_command_line_are_masked_and_counts_are_not(given, ke
 def test_ordinary_text_is_not_masked():
     text = "risk-averse sk-learn hf_model task: monkey@zoo https://host/path"
     assert mask_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        ("x", "a box, x-ray, x_1 and x: bad key 'x'", "a box, x-ray, x_1 and ***: bad key '***'"),
+        ("local", "localhost refuses local.", "localhost refuses ***."),
+        ("a.b", "aab a.b", "aab ***"),
+        ("0123456789abcdef", r"bad key\n0123456789abcdef\n", r"bad key\n***\n"),
+        (None, f"sk-{'a' * 16}", MASK),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_a_short_key_is_masked_as_a_word_and_a_long_one_anywhere(key, text, shown):
+    assert mask_key(text, key) == shown

@@ -15,6 +15,9 @@ import pytest
 from checked import present
 from run_dir_fixtures import advance, check_committed, snapshot, start
 
+from espl_bench.runs import checkpoints
+from espl_bench.runs.logs import Log
+
 HERE = Path(__file__).resolve().parents[1] / "support"
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, sys.path)])}
 
@@ -40,17 +43,29 @@ def test_killed_at_any_line_a_run_is_at_one_of_its_commits(memory):
     assert int(done.stdout) > 700
 
 
+def wait_for_more(path: Path, rows: int, commit: bool) -> None:
+    """Return when the run has logged so many more steps, and committed another one if `commit`, however long that takes."""
+    before = rows_of(path) + rows, max(checkpoints.steps(path / "checkpoints"), default=-1)
+    while rows_of(path) < before[0] or (commit and max(checkpoints.steps(path / "checkpoints"), default=-1) <= before[1]):
+        time.sleep(0.001)
+
+
+def rows_of(path: Path) -> int:
+    return Log.METRICS.path(path).read_bytes().count(b"\n")
+
+
 def test_killed_at_random_moments_it_ends_like_an_unbroken_run(tmp_path):
     rng = random.Random(0)
     path = tmp_path / "killed"
     start(path)
     steps = []
-    for _ in range(6):
+    for number in range(6):
         worker = subprocess.Popen(
             script("run_dir_crash_worker.py", "run", path, 100_000), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
         assert present(worker.stdout).readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.1))
+        wait_for_more(path, rng.randrange(3), commit=number % 2 == 1)
+        time.sleep(rng.uniform(0, 0.01))
         worker.send_signal(signal.SIGKILL)
         worker.communicate()
         steps.append(check_committed(path))

@@ -155,15 +155,16 @@ def dropped(handler: Handler, answer: bytes) -> None:
 
 
 def slow(handler: Handler, answer: bytes) -> None:
-    """The body drips: it comes, but not within the time of a try."""
+    """The body drips: it comes, but it never ends."""
     handler.send_response(200)
     handler.send_header("content-length", str(len(answer)))
     handler.end_headers()
     try:
-        for byte in answer:
+        for byte in answer[:-1]:
             handler.wfile.write(bytes([byte]))
             handler.wfile.flush()
             time.sleep(0.05)
+        handler.connection.recv(1)  # until whoever reads gives up
     except OSError:  # whoever read has given up
         handler.close_connection = True
 

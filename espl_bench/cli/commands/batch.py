@@ -8,15 +8,18 @@ from pathlib import Path
 
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.console import out_console
-from espl_bench.errors import EsplError
-from espl_bench.leaderboard.board import build_board
+from espl_bench.errors import EsplError, RunDirError
+from espl_bench.leaderboard.board import Board, build_board
 from espl_bench.leaderboard.collect import entries_of, read_run
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
-from espl_bench.utils.atomic_io import encode_text, write_atomic
+from espl_bench.utils.atomic_io import encode_text, require_room, write_atomic
+from espl_bench.utils.disk_refusals import writing
 
 TABLES = ("table.md", "table.json")
+START_BYTES = 2**16
+"""Room without which no run can even begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,14 @@ class BatchPlan:
 def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobResult]], display: CompareDisplay, as_json: bool) -> int:
     """Run the unfinished jobs, write and print the table, and return the exit code.
 
-    Raises EsplError when stopped by a signal, after the runs have saved.
+    Raises EsplError when stopped by a signal, after the runs have saved, and RunDirError if the tables, which are printed then too,
+    cannot be written.
     """
-    plan.out.mkdir(parents=True, exist_ok=True)
-    waiting = plan.waiting
+    with writing(plan.out, "repeat the command, or choose another --out"):
+        plan.out.mkdir(parents=True, exist_ok=True)
+        waiting = plan.waiting
+        if waiting:  # or each of them would find out for itself
+            require_room(plan.out, START_BYTES)
     finished = len(plan.jobs) - len(waiting)
     with display:
         display.said(f"{len(plan.jobs)} runs in {plan}" + (f", {finished} already finished" if finished else ""))
@@ -54,22 +61,39 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
         raise EsplError(
             f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished; their work is saved; continue with: {again}"
         )
-    _tabulate(plan, as_json)
+    board = _board(plan)
+    unwritten = _write(board, plan)
+    _print(board, plan, as_json, written=unwritten is None)
     failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
         rest = f" (full log: {result.job.log})" if result.job.log.exists() else ""
         sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
+    if unwritten is not None:
+        raise unwritten
     return 1 if failed else 0
 
 
-def _tabulate(plan: BatchPlan, as_json: bool) -> None:
+def _board(plan: BatchPlan) -> Board:
     runs = [read_run(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    board = build_board(entries_of(runs))
-    for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
-        write_atomic(plan.out / name, [encode_text(text)])
+    return build_board(entries_of(runs))
+
+
+def _write(board: Board, plan: BatchPlan) -> RunDirError | None:
+    """Write the tables; returns the error of a disk that refuses, since what took hours must be printed all the same."""
+    try:
+        for name, text in zip(TABLES, (to_markdown(board), to_json(board)), strict=True):
+            with writing(plan.out / name, "repeat the command: the runs are kept"):
+                write_atomic(plan.out / name, [encode_text(text)])
+    except RunDirError as error:
+        return error
+    return None
+
+
+def _print(board: Board, plan: BatchPlan, as_json: bool, written: bool) -> None:
     if as_json:
         sys.stdout.write(to_json(board))
     elif board.tables:
         console = out_console()
         console.print(to_screen(board, console.width))
-        console.print(f"written: {', '.join(f'{plan}/{name}' for name in TABLES)}", soft_wrap=True, markup=False)
+        if written:
+            console.print(f"written: {', '.join(f'{plan}/{name}' for name in TABLES)}", soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
@@ -38,12 +39,15 @@ def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
 def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> BatchPlan:
     """Resolve every run before the first one starts.
 
-    Raises UsageError for an invalid configuration, and if a folder holds a run of another configuration.
+    Raises UsageError for an invalid configuration, and if a folder holds a run of another configuration; DataError if data are missing.
     """
     wanted = names(METHODS) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--methods names no method; e.g. --methods base,espl")
-    return BatchPlan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
+    plan = BatchPlan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
+    if plan.waiting:  # the runs share their data
+        environment_of(configure(wanted[0], env, seeds[0], chosen))
+    return plan
 
 
 def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:

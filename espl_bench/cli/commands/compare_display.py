@@ -70,7 +70,8 @@ class CompareDisplay:
 
     def ended(self, result: JobResult) -> None:
         """Print how a run ended."""
-        self._running.remove(result.job)
+        if result.job in self._running:  # not if its process could not be started
+            self._running.remove(result.job)
         self._ended.append(result.job)
         prefix = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
         if result.fate is RunStatus.FINISHED:

@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, BatchPlan
 from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
 from espl_bench.cli.console import err_console, out_console, plain_table
-from espl_bench.errors import RunDirError, UsageError
-from espl_bench.runs.run_dir import CONFIG, RunDir
+from espl_bench.errors import DataError, RunDirError, UsageError
+from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
@@ -47,8 +48,9 @@ class Means:
 
 
 def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
-    """Print every cell with the resources it takes. Raises UsageError for an invalid grid."""
+    """Print every cell with the resources it takes. Raises UsageError for an invalid grid, DataError if this machine lacks data."""
     cells = make_cells(labelled(read_grid(grid), label))
+    _require_data(cells)
     if as_json:
         sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
         return
@@ -108,8 +110,11 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
     for name, cell in cells.items():
         if (storage.view / name / CONFIG).exists():
             RunDir.open(storage.view / name).refuse_changes(cell.config)
+    if means.address is None:  # the cells run on this machine
+        _require_data([cell for name, cell in cells.items() if not (storage.view / name / SUMMARY).exists()])
     plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
-    display = SweepDisplay(err_console(), plan.waiting, quiet, storage, Journal(storage))
+    journal = Journal(storage)
+    display = SweepDisplay(err_console(), plan.waiting, quiet, storage, journal)
 
     def execute(jobs: Sequence[Job]) -> Sequence[JobResult]:
         if not jobs:
@@ -119,11 +124,28 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
 
     with storage.kept_for_one_driver():
         storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
-        code = batch.run_batch(plan, execute, display, as_json)
+        try:
+            code = batch.run_batch(plan, execute, display, as_json)
+        finally:
+            if journal.unwritten:
+                err_console().print(plain(f"the journal of attempts is incomplete: {journal.unwritten}", "yellow"), soft_wrap=True)
     if not storage.is_folder:
         for name in TABLES:
             storage.write(name, (storage.view / name).read_bytes())
     return code
+
+
+def _require_data(cells: Sequence[Cell]) -> None:
+    """Raise DataError, naming the first cell, if this machine lacks the data of an environment: else every such cell would find out."""
+    seen: set[str] = set()
+    for cell in cells:
+        environment = json.dumps([cell.config.env, cell.config.env_options], sort_keys=True, default=str)
+        if environment not in seen:
+            seen.add(environment)
+            try:
+                environment_of(cell.config)
+            except DataError as error:
+                raise DataError(f"cell {cell.name}: {error}") from error
 
 
 def _on_ray(

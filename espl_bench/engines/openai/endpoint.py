@@ -1,8 +1,9 @@
 """Client of one OpenAI-compatible endpoint over HTTP: requests, retries, and protection of the key.
 
 The key is read from the environment when the endpoint is opened. It is sent in one header, never appears in a `repr`, and is
-masked in everything the endpoint sends back. Transient failures (429, 5xx, a broken connection, a body that is not JSON, no
-answer in time) are retried with exponential backoff and full jitter; any other failure is a one-line error at once.
+masked in errors that quote the endpoint; what the model said is never changed. Transient failures (429, 5xx, a broken connection, a
+body that is not JSON, no answer in time) are retried with exponential backoff and full jitter; any other failure is a one-line error
+at once.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from espl_bench.errors import EndpointError, UsageError
-from espl_bench.utils.redaction import MASK, mask_text
+from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
 
 Read = TypeVar("Read")
@@ -130,9 +131,13 @@ class Endpoint:
         """
         return await self._call("POST", path, body, read)
 
-    def clean(self, text: str) -> str:
-        """Mask the key in a text from the endpoint, in case it was echoed."""
-        return text.replace(self._secret, MASK) if self._secret else text
+    def refuse_echo(self, text: str) -> None:
+        """Raise EndpointError if a model's text quotes the key: it must not reach the disk, and a mask would change the answer."""
+        if self._secret and len(self._secret) >= UNMISTAKABLE and self._secret in text:
+            raise EndpointError(
+                f"{self.access.base_url} quotes the key in {self.access.key_env} in an answer, which would be stored with it; "
+                "replace the key, and use an endpoint that does not quote it"
+            )
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], Read]) -> Read:
         retrying = AsyncRetrying(
@@ -191,7 +196,7 @@ class Endpoint:
 
     def _words(self, text: str) -> str:
         """Quote an endpoint's text: one line, bounded, without credentials."""
-        return mask_text(self.clean(" ".join(text.split())))[:MAX_DETAIL]
+        return mask_key(" ".join(text.split()), self._secret)[:MAX_DETAIL]
 
 
 async def _read(response: httpx2.Response, where: str) -> bytes:

@@ -150,7 +150,7 @@ class OpenAIEngine:
         """Return one completion per request, in order, all sent at once. Seeds are sent; the endpoint may ignore them.
 
         Raises:
-            EndpointError: a request failed for good.
+            EndpointError: a request failed for good, or an answer quotes the key.
         """
         return list(await asyncio.gather(*(self._ask(request) for request in requests)))
 
@@ -163,7 +163,8 @@ class OpenAIEngine:
         if answer.usage is None:
             raise EndpointError(f"{self.access.base_url} does not report token usage, and tokens cannot be counted; use one that does")
         choice, usage = answer.choices[0], Usage(answer.usage.prompt_tokens, answer.usage.completion_tokens)
-        text = self._open().clean(choice.message.content or "")
+        text = choice.message.content or ""
+        self._open().refuse_echo(text)
         return Completion((), (), text, STOP_REASONS[choice.finish_reason], usage)
 
     async def _post(self, request: SampleRequest) -> _Answer | None:

@@ -20,7 +20,7 @@ import tinker
 from pydantic import SecretStr
 
 from espl_bench.errors import EndpointError, EngineError, UsageError, unknown
-from espl_bench.utils.redaction import MASK, mask_text
+from espl_bench.utils.redaction import mask_key
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -79,7 +79,11 @@ class ServiceAccess:
     def words(self, error: BaseException) -> str:
         """Quote an error: one line, bounded, without credentials."""
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        return mask_text(said.replace(self.key.get_secret_value(), MASK))[:MAX_DETAIL]
+        return self.masked(said)
+
+    def masked(self, text: str) -> str:
+        """Return a text of the service, bounded, without credentials."""
+        return mask_key(text, self.key.get_secret_value())[:MAX_DETAIL]
 
 
 def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tries: int) -> ServiceAccess:
@@ -217,7 +221,7 @@ class Service:
                 raise EngineError(f"{self.access.base_url} {words}")
 
     def _last_words(self) -> str:
-        return f" (the SDK: {mask_text(' '.join(self._warnings.said.split()))[:MAX_DETAIL]})" if self._warnings.said else ""
+        return f" (the SDK: {self.access.masked(' '.join(self._warnings.said.split()))})" if self._warnings.said else ""
 
     async def _is_reachable(self) -> bool:
         """Return True if the service answers its health check. Concurrent waits share one check."""

@@ -38,6 +38,8 @@ class Server:
             ModelError: vLLM cannot serve the model.
         """
         self._log = setup.new_log()
+        self._keeps_log = False
+        """True once an error has named the log."""
         self._numbers = count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
@@ -122,20 +124,23 @@ class Server:
         try:
             await done
         except Exception as error:  # what fails there arrives as a bare Exception
+            self._keeps_log = True
             raise EngineError(f"vLLM cannot {what} ({' '.join(str(error).split())[:400]}); all it said is in {self._log}") from error
 
     def _fault(self) -> EngineError:
         """Return the error for an engine that has died."""
+        self._keeps_log = True
         reason = setup.last_reason(self._log)
         return EngineError(f"vLLM has stopped{f' ({reason})' if reason else ''}; all it said is in {self._log}")
 
     def close(self) -> None:
-        """End the engine's processes. A second call does nothing."""
+        """End the engine's processes. A second call does nothing. The log is deleted, unless an error has named it."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
             self._end_loop()
             gc.unfreeze()
-            self._log.unlink(missing_ok=True)
+            if not self._keeps_log:
+                self._log.unlink(missing_ok=True)
 
     async def _shut_down(self) -> None:
         llm, self._llm = self._llm, None
