@@ -120,13 +120,13 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.utils.stop_signal import StopSignal as StopSignal
 else:
     _PUBLIC = {
-        "accounting.budget": ("Budget",),
+        "accounting.cost_tracker": ("Budget",),
         "build": ("open_engine",),
         "config.resolve": ("resolve",),
         "config.run_config": ("RunConfig",),
         "controls": ("Control",),
         "data.dataset_spec": ("DataSource", "DataSpec"),
-        "engines.protocol": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
+        "engines.engine": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
         "engines.engine_spec": ("EngineSpec",),
         "environment.checker": ("check_environment",),
         "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict"),
@@ -134,8 +134,8 @@ else:
         "evolution.acceptance": ("Acceptance", "Judgement", "Trial"),
         "evolution.history": ("History",),
         "evolution.operators.proposal": ("Birth", "Child", "EditLimits"),
-        "evolution.operators.protocol": ("Operator", "StepView"),
-        "evolution.operators.reflection": ("Editor",),
+        "evolution.operators.operator": ("Operator", "StepView"),
+        "evolution.operators.editor": ("Editor",),
         "evolution.optimizer": ("Harness", "Optimizer"),
         "evolution.population": ("Population",),
         "evolution.schedule": ("Halves", "Progress", "Schedule"),

@@ -2,8 +2,8 @@
 
 The records themselves are rewritten too, because the interval in a record is computed by the version that reads it.
 
-Every file is a function of the records alone, and for the list of runs of the `notes.md` of each study, to the byte. So a stale one is found
-by generating it again.
+Every file is a function of the records alone, and for the list of runs also of each study's `notes.md`, to the byte. So a stale one is
+found by generating it again.
 """
 
 from collections.abc import Iterator, Sequence
