@@ -2,8 +2,8 @@
 
 The records themselves are rewritten too, because the interval in a record is computed by the version that reads it.
 
-Every file is a function of the records alone, and for the list of runs of the `notes.md` of each study, to the byte. So a stale one
-is found by generating it again.
+Every file is a function of the records alone, and for the list of runs also of each study's `notes.md`, to the byte. So a stale one is
+found by generating it again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,11 @@ from pathlib import Path
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.collect import collect, entries_of, stated
+from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
 from espl_bench.utils import atomic_io
-from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.formatting import points
 
 TABLE = "table.md"
@@ -41,11 +40,10 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def write(root: Path) -> list[Path]:
-    """Regenerate every file; returns those that changed. Raises RunDirError if one cannot be written."""
+    """Regenerate every file; returns those that changed."""
     changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
     for path, text in changed:
-        with writing(path, "regenerate it with: espl-bench results check --write"):
-            atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
+        atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
     return [path for path, _ in changed]
 
 
@@ -68,8 +66,7 @@ def _overview(root: Path, study_folders: Sequence[Path]) -> str:
         if notes := (_read(study / NOTES) or "").strip():
             lines += [notes, ""]
         lines += ["| run | row | seed | score | code | started (UTC) |", "| --- | --- | ---: | ---: | --- | --- |"]
-        results = _in_order(study)
-        lines += [_line(study, added, label) for added, label in zip(results, labels_of(results), strict=True)]
+        lines += [_line(study, added) for added in _in_order(study)]
         lines.append("")
     return "\n".join(lines)
 
@@ -78,15 +75,10 @@ def _in_order(study: Path) -> list[AddedResult]:
     return sorted(published(study), key=lambda added: (added.result.summary.env, added.result.summary.row, added.result.summary.seed))
 
 
-def labels_of(results: Sequence[AddedResult]) -> list[str]:
-    """Label published runs by their rows, as a table of them would."""
-    return [entry.label for entry in entries_of([stated(added.result) for added in results])]
-
-
-def _line(study: Path, added: AddedResult, label: str) -> str:
+def _line(study: Path, added: AddedResult) -> str:
     run, origin = added.result.summary, added.result.origin
     code = (origin.commit or f"version {origin.espl_bench}")[:12] + ("" if origin.diff_sha256 is None else " with changes")
-    cells = (f"[{run.run_id}]({study.name}/{added.path.name})", label, str(run.seed), points(run.score), code, origin.started_utc)
+    cells = (f"[{run.run_id}]({study.name}/{added.path.name})", run.row, str(run.seed), points(run.score), code, origin.started_utc)
     return f"| {' | '.join(cells)} |"
 
 
