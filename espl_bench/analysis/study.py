@@ -61,10 +61,10 @@ def by_row(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     """Group runs by row, in the order of labels; of several environments or models each has rows of its own."""
     listed = list(records)
     several = len({_test_of(record) for record in listed}) > 1
-    found: dict[str, list[RunRecord]] = {}
+    rows: dict[str, list[RunRecord]] = {}
     for record in listed:
-        found.setdefault(f"{record.label}, {_test_of(record)}" if several else record.label, []).append(record)
-    return dict(sorted(found.items()))
+        rows.setdefault(f"{record.label}, {_test_of(record)}" if several else record.label, []).append(record)
+    return dict(sorted(rows.items()))
 
 
 def _test_of(record: RunRecord) -> str:

@@ -41,7 +41,7 @@ _ABSENT = "(absent)"
 def choices_of(config: RunConfig) -> dict[str, Any]:
     """Return the choices that can change the result of a run, by flat name. Folders are reduced to their names."""
     method = config.method
-    own = {each.name: getattr(method, each.name) for each in fields(method) if each.name not in _NAMES}
+    own = {field.name: getattr(method, field.name) for field in fields(method) if field.name not in _NAMES}
     flat = {name: value for name, value in config.flat().items() if not _options()[name].flag.axis and name not in _ROW}
     given = without_folders(to_jsonable_python({**own, **flat}))
     return {name: value for name, value in given.items() if matters(name, given)}
@@ -113,7 +113,7 @@ def differing(several: Iterable[Choices]) -> tuple[str, ...]:
     """Return the names whose values are not the same in all, in the order of the options."""
     listed = list(several)
     names = dict.fromkeys(name for choices in listed for name in choices)
-    return tuple(sorted((name for name in names if len({_key(each.get(name, _ABSENT)) for each in listed}) > 1), key=_place))
+    return tuple(sorted((name for name in names if len({_key(choices.get(name, _ABSENT)) for choices in listed}) > 1), key=_order))
 
 
 def telling_apart(several: Sequence[Choices], names: Sequence[str], most: int) -> tuple[str, ...]:
@@ -134,11 +134,11 @@ def same(a: Choices, b: Choices) -> bool:
 
 def unlike(old: RunConfig, new: RunConfig) -> list[str]:
     """List what makes two runs other than seeds of one configuration, as ``lr 0.001 -> 1e-05``; empty if they are."""
-    before, after = ({**_place_of(each), **choices_of(each)} for each in (old, new))
+    before, after = ({**_identity(config), **choices_of(config)} for config in (old, new))
     return changes(before, after)
 
 
-def _place_of(config: RunConfig) -> dict[str, Any]:
+def _identity(config: RunConfig) -> dict[str, Any]:
     """Return where a run stands in a table, besides its choices."""
     options = {f"env option {name}": value for name, value in config.env_options.items()}
     return {"method": config.method.name, "env": config.env, **options, "model": model_name(config.model), "label": config.label}
@@ -186,14 +186,14 @@ def _options() -> Mapping[str, FlatField]:
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    own = {each.name: each.default for each in fields(Method) if each.name not in _NAMES and each.default is not MISSING}
-    listed = {name: each for name, each in _options().items() if not each.flag.axis and name not in _ROW}
-    return to_jsonable_python({**own, **{name: each.info.get_default(call_default_factory=True) for name, each in listed.items()}})
+    own = {field.name: field.default for field in fields(Method) if field.name not in _NAMES and field.default is not MISSING}
+    listed = {name: option for name, option in _options().items() if not option.flag.axis and name not in _ROW}
+    return to_jsonable_python({**own, **{name: option.info.get_default(call_default_factory=True) for name, option in listed.items()}})
 
 
-def _place(name: str) -> tuple[int, str]:
-    order = [*_options(), *MethodChoices.model_fields]
-    return order.index(name) if name in order else len(order), name
+def _order(name: str) -> tuple[int, str]:
+    names = [*_options(), *MethodChoices.model_fields]
+    return names.index(name) if name in names else len(names), name
 
 
 def _kinds(several: Sequence[Choices], names: Sequence[str]) -> set[tuple[str, ...]]:

@@ -48,9 +48,9 @@ def _fields(model: type[Section]) -> Iterator[FlatField]:
             yield _flat(name, "", name, model, info)
 
 
-def _flat(name: str, place: str, field: str, section: type[Section], info: FieldInfo) -> FlatField:
+def _flat(name: str, section_name: str, field: str, section: type[Section], info: FieldInfo) -> FlatField:
     flag = flag_metadata(info)
-    return FlatField(name, place, field, flag.panel or section.panel, flag.affects or section.affects, info)
+    return FlatField(name, section_name, field, flag.panel or section.panel, flag.affects or section.affects, info)
 
 
 @cache

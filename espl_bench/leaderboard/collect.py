@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from espl_bench.config.choices import choices_in
 from espl_bench.errors import RunDirError
@@ -38,7 +39,7 @@ class _CollectedRun:
     path: Path
 
     @property
-    def place(self) -> Path:
+    def location(self) -> Path:
         """Return the run's directory, or the file of a published result or of a summary that was renamed."""
         return self.path.parent if self.path.name == SUMMARY else self.path
 
@@ -60,10 +61,10 @@ def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE) 
         unfinished.update({folder.resolve(): folder for folder in without})
     runs = [_CollectedRun(read_run(file), file) for file in files.values()]
     distinct = _distinct(runs)
-    rows = {**{key: RowRun.of(run.summary, run.place) for key, run in distinct.items()}, **beside}
+    rows = {**{key: RowRun.of(run.summary, run.location) for key, run in distinct.items()}, **beside}
     labels = dict(zip(rows, label_rows(list(rows.values())), strict=True))
     entries = tuple(_entry(run.summary, labels[key]) for key, run in distinct.items())
-    of_folders = {run.place.resolve(): labels[run.summary.to_json()].text for run in runs}
+    of_folders = {run.location.resolve(): labels[run.summary.to_json()].text for run in runs}
     return FoundRun(entries, tuple(unfinished.values()), {**of_folders, **{folder.resolve(): labels[folder].text for folder in beside}})
 
 
@@ -96,7 +97,7 @@ def _beside(config: Path) -> dict[str, object] | None:
         record = json.loads(config.read_bytes())
     except (OSError, ValueError):
         return None
-    return choices_in(record) if isinstance(record, dict) else None
+    return choices_in(cast(dict[str, object], record)) if isinstance(record, dict) else None
 
 
 def _look(path: Path) -> tuple[list[Path], list[Path]]:

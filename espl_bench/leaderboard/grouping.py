@@ -69,9 +69,9 @@ class MethodRuns:
         default = default_choices(run.method, run.env, preset, [SAMPLES] if SAMPLES in own else [])
         return {name: own.get(name) for name in differing([own, default]) if self.configuration.complete or name in own}
 
-    def is_default(self, preset: str | None = None) -> bool:
-        """Return whether the runs were made without any option but a preset. The engine does not count: it depends on the machine."""
-        return self.configuration.complete and not self.deviations(preset).keys() - {"engine"}
+    def is_default(self, names: Iterable[str], preset: str | None = None) -> bool:
+        """Return whether these options have the values that they have on this environment without any option, or with a preset."""
+        return self.configuration.complete and not self.deviations(preset).keys() & set(names)
 
     def on(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Select the rows of `cells_RI` for these seeds."""
@@ -115,11 +115,12 @@ class TestGroup:
         return exact or tuple(sorted(label for label, method in self.methods.items() if _plain(method.name) == asked))
 
     def main(self, name: str, presets: Sequence[str | None] = PREFERRED) -> str | None:
-        """Return the row of this name; of several configurations the first that is one of `presets`. None if none is."""
-        found = self.named(name)
-        if len(found) < 2:
-            return next(iter(found), None)
-        return next((label for preset in presets for label in found if self.methods[label].is_default(preset)), None)
+        """Return the row of this name; of several configurations that of `presets`, by what differs between them. None if none is."""
+        labels = self.named(name)
+        if len(labels) < 2:
+            return next(iter(labels), None)
+        names = differing([self.methods[label].configuration.choices for label in labels if self.methods[label].configuration.complete])
+        return next((label for preset in presets for label in labels if self.methods[label].is_default(names, preset)), None)
 
     def reference(self, wanted: str | None) -> str:
         """Choose the method that differences are taken against: the wanted one, else base, else the first by name.

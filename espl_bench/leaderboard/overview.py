@@ -78,10 +78,12 @@ def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | 
 
 def _reference(tests: Sequence[TestGroup], aligned: Aligned, wanted: str | None) -> str:
     """Choose the line that differences are taken against: of the tests' references one that has every environment, else the first."""
-    found = [
-        called[test.reference(wanted)] for test, called in zip(tests, aligned.called, strict=True) if wanted is None or test.named(wanted)
+    references = [
+        labels[test.reference(wanted)]
+        for test, labels in zip(tests, aligned.line_labels, strict=True)
+        if wanted is None or test.named(wanted)
     ]
-    return next((label for label in found if all(label in test.methods for test in aligned.tests)), found[0])
+    return next((label for label in references if all(label in test.methods for test in aligned.tests)), references[0])
 
 
 def _row(label: str, tests: Sequence[TestGroup], tables: Sequence[Table], reference: str, rank: tuple[int, int] | None) -> OverallRow:

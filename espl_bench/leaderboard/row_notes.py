@@ -20,22 +20,22 @@ CHANGES_SHOWN = 6
 def row_notes(test: TestGroup) -> tuple[str, ...]:
     """Collect the notes of one test."""
     methods = test.methods
-    found = (_unknown(methods), _variants(methods), _samples(test), _two_seeds(methods), _numbers_of_seeds(methods))
-    return tuple(chain(*found))
+    notes = (_unknown(methods), _variants(methods), _samples(test), _two_seeds(methods), _numbers_of_seeds(methods))
+    return tuple(chain(*notes))
 
 
 def lengths(tests: Sequence[TestGroup]) -> Iterator[str]:
     """Tell whether the studies of an overview are of different length: in steps, or in seeds of the methods that all of them have."""
     shared = [label for label in tests[0].methods if all(label in test.methods for test in tests)]
     runs = {test.env: [run for method in test.methods.values() for run in method.runs.values()] for test in tests}
-    steps = {env: sorted({run.steps for run in found if run.steps}) for env, found in runs.items()}
+    steps = {env: sorted({run.steps for run in of_env if run.steps}) for env, of_env in runs.items()}
     seeds = {test.env: sorted({len(test.methods[label].runs) for label in shared}) for test in tests}
-    for what, found, therefore in (
+    for what, by_env, therefore in (
         ("steps", steps, "scores and intervals of runs of different length are not alike"),
         ("seeds", seeds, "an IQM takes the first seeds of each, as many as all have"),
     ):
-        if len({number for numbers in found.values() for number in numbers}) > 1:
-            listed = "; ".join(f"{env} {' and '.join(map(str, numbers))}" for env, numbers in found.items() if numbers)
+        if len({number for numbers in by_env.values() for number in numbers}) > 1:
+            listed = "; ".join(f"{env} {' and '.join(map(str, numbers))}" for env, numbers in by_env.items() if numbers)
             yield f"studies differ in their numbers of {what} ({listed}): {therefore}"
 
 
@@ -71,14 +71,14 @@ def _samples(test: TestGroup) -> Iterator[str]:
 
 def _two_seeds(methods: Mapping[str, MethodRuns]) -> Iterator[str]:
     """Name intervals of two seeds near 0 or 100 %, where little is known on the log-odds scale."""
-    found: list[str] = []
+    intervals: list[str] = []
     for label, method in methods.items():
         low, high = mean_interval(method.cells_RI)
         near = min(method.score, 1.0 - method.score) < NEAR_AN_END
         if len(method.runs) == 2 and near and max(method.score - low, high - method.score) > WIDE:
-            found.append(f"{label} {points(low)} … {points(high)}")
-    if found:
-        yield f"two seeds near 0 or 100 % leave the interval open, and a third closes it most: {', '.join(found)}"
+            intervals.append(f"{label} {points(low)} … {points(high)}")
+    if intervals:
+        yield f"two seeds near 0 or 100 % leave the interval open, and a third closes it most: {', '.join(intervals)}"
 
 
 def _numbers_of_seeds(methods: Mapping[str, MethodRuns]) -> Iterator[str]:

@@ -103,16 +103,16 @@ def label_rows(runs: Sequence[RowRun]) -> list[RowLabel]:
 
 def _texts(configurations: Iterable[Configuration]) -> dict[tuple[bool, str], list[str]]:
     """Write what tells the configurations of one method in one environment apart; nothing if there is one."""
-    kinds = {each.key: each for each in configurations}
-    known = [each.choices for each in kinds.values() if each.complete]
-    stated = [each.choices for each in kinds.values() if not each.complete]
+    kinds = {configuration.key: configuration for configuration in configurations}
+    known = [configuration.choices for configuration in kinds.values() if configuration.complete]
+    stated = [configuration.choices for configuration in kinds.values() if not configuration.complete]
     common = [{name: choices[name] for name in stated[0] if name in choices} for choices in (*known, *stated)] if stated else []
     names = tuple(dict.fromkeys([*differing(known), *differing(stated), *differing(common)]))
     shown = telling_apart([*known, *stated], names, MOST_NAMES)
     return {
-        key: [f"{name} {written(each.choices[name])}" for name in shown if name in each.choices]
-        + ([UNKNOWN] if known and not each.complete else [])
-        for key, each in kinds.items()
+        key: [f"{name} {written(configuration.choices[name])}" for name in shown if name in configuration.choices]
+        + ([UNKNOWN] if known and not configuration.complete else [])
+        for key, configuration in kinds.items()
     }
 
 

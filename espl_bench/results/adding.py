@@ -126,7 +126,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List what differs between two configurations; of one that this version cannot read, every field but the seed."""
     ours, theirs = choices_in(new), choices_in(old)
     if ours is None or theirs is None:
-        ours, theirs = ({name: value for name, value in each.items() if name != "seed"} for each in (new, old))
+        ours, theirs = ({name: value for name, value in config.items() if name != "seed"} for config in (new, old))
     return changes(theirs, ours)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
-from espl_bench.leaderboard.collect import collect
+from espl_bench.leaderboard.collect import collect, entries_of, stated
 from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
 from espl_bench.utils import atomic_io
+from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.formatting import points
 
 TABLE = "table.md"
@@ -40,10 +41,11 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def write(root: Path) -> list[Path]:
-    """Regenerate every file; returns those that changed."""
+    """Regenerate every file; returns those that changed. Raises RunDirError if one cannot be written."""
     changed = [(path, text) for path, text in generated(root).items() if _read(path) != text]
     for path, text in changed:
-        atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
+        with writing(path, "regenerate it with: espl-bench results check --write"):
+            atomic_io.write_atomic(path, [atomic_io.encode_text(text)])
     return [path for path, _ in changed]
 
 
@@ -66,7 +68,8 @@ def _overview(root: Path, study_folders: Sequence[Path]) -> str:
         if notes := (_read(study / NOTES) or "").strip():
             lines += [notes, ""]
         lines += ["| run | row | seed | score | code | started (UTC) |", "| --- | --- | ---: | ---: | --- | --- |"]
-        lines += [_line(study, added) for added in _in_order(study)]
+        results = _in_order(study)
+        lines += [_line(study, added, label) for added, label in zip(results, labels_of(results), strict=True)]
         lines.append("")
     return "\n".join(lines)
 
@@ -75,10 +78,15 @@ def _in_order(study: Path) -> list[AddedResult]:
     return sorted(published(study), key=lambda added: (added.result.summary.env, added.result.summary.row, added.result.summary.seed))
 
 
-def _line(study: Path, added: AddedResult) -> str:
+def labels_of(results: Sequence[AddedResult]) -> list[str]:
+    """Label published runs by their rows, as a table of them would."""
+    return [entry.label for entry in entries_of([stated(added.result) for added in results])]
+
+
+def _line(study: Path, added: AddedResult, label: str) -> str:
     run, origin = added.result.summary, added.result.origin
     code = (origin.commit or f"version {origin.espl_bench}")[:12] + ("" if origin.diff_sha256 is None else " with changes")
-    cells = (f"[{run.run_id}]({study.name}/{added.path.name})", run.row, str(run.seed), points(run.score), code, origin.started_utc)
+    cells = (f"[{run.run_id}]({study.name}/{added.path.name})", label, str(run.seed), points(run.score), code, origin.started_utc)
     return f"| {' | '.join(cells)} |"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from espl_bench.config.choices import without_folders
+from espl_bench.config.choices import changes, choices_in, completed, without_folders
 from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
@@ -114,11 +114,14 @@ class PublishedResult(BaseModel):
         counts = Counter(outcome.value for row in self.sample_outcomes for outcome in row)
         if run.outcomes != {name: number / (run.n_items * run.k) for name, number in counts.items()}:
             yield "the shares of outcomes are not those of its samples"
-        said = {"env": run.env, "seed": run.seed, "steps": run.steps, "control": run.control, "eval_samples": run.k}
+        said = {"env": run.env, "seed": run.seed, "steps": run.steps, "control": run.control, "label": run.label, "eval_samples": run.k}
         if run.steps == 0:  # for a method that learns nothing, whatever its configuration says
             said.pop("steps")
         if differing := [name for name, value in said.items() if self.config.get(name) != value]:
             yield f"summary and configuration differ in {', '.join(differing)}"
+        own = choices_in(self.config)
+        if run.choices is not None and own is not None and (changed := changes(completed(run.choices), own)):
+            yield f"summary and configuration differ in {', '.join(changed)}"
 
 
 def read_result(path: Path) -> PublishedResult:

@@ -237,13 +237,13 @@ def _cells(grid: Grid, point: GridPoint) -> Iterator[Cell]:
     listed = {name: value for name, value in options.items() if _is_axis(name, value)}
     if idle := next((name for name, values in listed.items() if not values), None):
         raise UsageError(f"cell {point.name(len(grid.models) > 1)}: options: {idle} lists no value; give one, or leave it out")
-    found: dict[str, tuple[dict[str, Any], RunConfig]] = {}
+    distinct: dict[str, tuple[dict[str, Any], RunConfig]] = {}
     for values in product(*listed.values()):
         varied = dict(zip(listed, values, strict=True))
         config = _config(grid, point, options | varied, point.name(len(grid.models) > 1, varied))
-        found.setdefault(frozen(to_jsonable_python(what_matters(config))), (varied, config))
-    for varied, config in found.values():
-        telling = [name for name in listed if len({frozen({name: each[name]}) for each, _ in found.values()}) > 1]
+        distinct.setdefault(frozen(to_jsonable_python(what_matters(config))), (varied, config))
+    for varied, config in distinct.values():
+        telling = [name for name in listed if len({frozen({name: others[name]}) for others, _ in distinct.values()}) > 1]
         label = {"label": config.label} if config.label else {}
         yield _cell(point.name(len(grid.models) > 1, label | {name: varied[name] for name in telling}), config, stated)
 
@@ -253,7 +253,7 @@ def _is_axis(name: str, value: object) -> bool:
     if not isinstance(value, list):
         return False
     listed = cast(list[object], value)
-    return name not in LISTS or (bool(listed) and all(isinstance(each, list) for each in listed))
+    return name not in LISTS or (bool(listed) and all(isinstance(item, list) for item in listed))
 
 
 def _config(grid: Grid, point: GridPoint, options: Mapping[str, Any], name: str) -> RunConfig:

@@ -164,8 +164,13 @@ def test_the_only_configuration_of_an_environment_pairs_with_the_default_of_the_
     assert columns(overview) == {"espl · steps 33/60": (True, True), "espl · steps 200": (False, True)}
 
 
-def test_what_cannot_be_paired_is_named_and_has_no_iqm():
+def test_the_papers_preset_stands_in_for_a_default_that_was_not_run():
     runs = [*study("rulebook", "espl", steps=100), *study("rulebook", "espl", steps=200), *study("almanac", "espl", steps=33)]
+    assert columns(overview_of(*runs)) == {"espl · steps 33/100": (True, True), "espl · steps 200": (False, True)}
+
+
+def test_what_cannot_be_paired_is_named_and_has_no_iqm():
+    runs = [*study("rulebook", "espl", steps=101), *study("rulebook", "espl", steps=200), *study("almanac", "espl", steps=33)]
     overview = overview_of(*runs)
     assert all(row.iqm is None for row in overview.rows)
     assert any("espl has no IQM: it is unclear which of its configurations are alike" in note for note in overview.notes)
@@ -211,6 +216,21 @@ def test_a_name_alone_means_the_default_configuration():
     odd = [*study("rulebook", "espl", steps=3), *study("rulebook", "espl", steps=4)]
     with pytest.raises(UsageError, match="'espl' has several configurations on rulebook; name one of: espl · steps 3, espl · steps 4"):
         build_board(entries_of(odd), reference="espl")
+
+
+def test_defaults_are_meant_in_what_differs_only():
+    runs = [*study("rulebook", "espl", steps=2, lr=1e-3), *study("rulebook", "espl", steps=2, lr=1e-5), *study("almanac", "espl", steps=2)]
+    assert columns(overview_of(*runs)) == {"espl · lr 0.001": (True, True), "espl · lr 1e-05": (False, True)}
+    [table] = build_board(entries_of(runs[:4]), reference="espl").tables
+    assert table.reference == "espl · lr 0.001"
+
+
+def test_a_label_reaches_folder_and_command_of_a_comparison(tmp_path: Path):
+    from espl_bench.cli.commands.compare import make_plan
+    from espl_bench.cli.options import Chosen
+
+    [job] = make_plan("espl", "rulebook", [0], Chosen({"label": "warm up"}, (), ()), tmp_path).jobs
+    assert job.folder.name == "espl-warm-up-s0" and "--label=warm up" in job.command
 
 
 def test_base_of_several_configurations_is_still_what_is_compared_with():

@@ -143,6 +143,7 @@ SPOILT = {
     "sample": (lambda record: record["summary"]["sample_scores"][3].__setitem__(0, 0.125), "is not the mean of its samples"),
     "outcome": (lambda record: record["sample_outcomes"][0].__setitem__(0, "truncated"), "shares of outcomes"),
     "seed": (lambda record: record["config"].update(seed=5), "summary and configuration differ in seed"),
+    "choice": (lambda record: record["config"].update(temperature=0.5), "summary and configuration differ in temperature"),
     "unknown": (lambda record: record.update(extra=1), "is not a published result: extra"),
 }
 

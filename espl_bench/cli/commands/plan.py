@@ -87,10 +87,10 @@ def _pairs(test: TestGroup, methods: str | None) -> list[tuple[str, str]]:
     for name in named:
         if not test.named(name):
             raise unknown(f"method with runs on {test.env}", name, test.methods)
-    if not (found := like_pairs(test, *named)):
+    if not (pairs := like_pairs(test, *named)):
         rows = ", ".join(label for name in named for label in test.named(name))
         raise UsageError(f"no configurations of {named[0]} and {named[1]} on {test.env} are alike; name two of: {rows}")
-    return found
+    return pairs
 
 
 def plan_sheet(plan: PowerPlan) -> Sheet:
