@@ -22,7 +22,7 @@ from espl_bench.sweep.grid import BudgetLimits, Cell
 from espl_bench.sweep.mirror import Mirror
 from espl_bench.sweep.processes import THREADS
 from espl_bench.sweep.storage import Storage
-from espl_bench.utils.stop_signal import StopSignal
+from espl_bench.utils.stop_signal import StopSignal, raising
 
 PATIENCE_S = 120.0
 """Seconds to wait for a predecessor's lock: a lost node holds it until its processes, or its lease, end."""
@@ -105,4 +105,6 @@ def main(url: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with raising():
+        code = main(*sys.argv[1:])
+    sys.exit(code)
