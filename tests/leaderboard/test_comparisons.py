@@ -16,6 +16,7 @@ from espl_bench.leaderboard.comparisons import ALPHA, contender_comparisons, hol
 from espl_bench.leaderboard.grouping import GroupEntry, MethodRuns
 from espl_bench.leaderboard.layout import LEGEND
 from espl_bench.leaderboard.render import Format, to_text
+from espl_bench.leaderboard.rows import Configuration
 from espl_bench.leaderboard.seed_notes import widest_gap
 from espl_bench.seeding import rng_for
 from espl_bench.stats import difference_interval, difference_p, interval_p, rank_ranges
@@ -94,7 +95,7 @@ def test_of_five_equal_methods_somebody_is_rarely_denied_the_first_rank():
     pair_by_pair = 0
     for each in cells:
         methods = {
-            name: MethodRuns({seed: make_summary(name, seed) for seed in range(3)}, of[:, :, None], of)
+            name: MethodRuns({seed: make_summary(name, seed) for seed in range(3)}, name, Configuration({}, True), of[:, :, None], of)
             for name, of in zip("abcde", each, strict=True)
         }
         ranks = rank_ranges(contender_comparisons(grouping.TestGroup("env", "model", 1, 30, methods)).matrix(list(methods)))
