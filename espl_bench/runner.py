@@ -215,7 +215,6 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
         data_identity=dict(context.env.data_identity()),
         choices=choices_of(config),
-        allowed_changes=run_dir.allowed_changes(),
     )
 
 

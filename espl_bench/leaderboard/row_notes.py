@@ -20,7 +20,7 @@ CHANGES_SHOWN = 6
 def row_notes(test: TestGroup) -> tuple[str, ...]:
     """Collect the notes of one test."""
     methods = test.methods
-    notes = (_unknown(methods), _variants(methods), _samples(test), _allowed(methods), _two_seeds(methods), _numbers_of_seeds(methods))
+    notes = (_unknown(methods), _variants(methods), _samples(test), _two_seeds(methods), _numbers_of_seeds(methods))
     return tuple(chain(*notes))
 
 
@@ -67,13 +67,6 @@ def _samples(test: TestGroup) -> Iterator[str]:
     longer = [f"{label} {' and '.join(map(str, numbers))}" for label, numbers in more.items() if max(numbers) > test.k]
     if longer:
         yield f"samples per item differ: of each item the first {test.k} count, so that rows compare; there are more of {', '.join(longer)}"
-
-
-def _allowed(methods: Mapping[str, MethodRuns]) -> Iterator[str]:
-    for label, method in methods.items():
-        for seed, run in method.runs.items():
-            if run.allowed_changes:
-                yield f"{label}, seed {seed}: resumed with changes that were allowed: {', '.join(run.allowed_changes)}"
 
 
 def _two_seeds(methods: Mapping[str, MethodRuns]) -> Iterator[str]:

@@ -45,8 +45,6 @@ DATA_FACTS = "data"
 """Key in provenance's facts for an environment's data."""
 IDENTITY = "identity"
 """Key in the data facts: split → hash."""
-ALLOWED_CHANGES = "allowed_changes"
-"""Key in provenance for what had changed at a resume and was allowed to."""
 GIVEN_FACTS = "given"
 """Key in provenance's facts for the objects that a run was started with from Python."""
 SHOWN_WIDTH = 60
@@ -141,19 +139,11 @@ class RunDir:
 
     def facts(self) -> Mapping[str, Any]:
         """Read the facts about data, models and objects in provenance. Raises RunDirError if the file is damaged."""
-        return self._provenance().get("facts", {})
-
-    def _provenance(self) -> Mapping[str, Any]:
         path = self.path / PROVENANCE
         try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            return json.loads(path.read_bytes()).get("facts", {})
+        except (OSError, ValueError, AttributeError) as error:
             raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy, or start a new run") from error
-
-    def allowed_changes(self) -> tuple[str, ...]:
-        """Read what had changed when the run was resumed and was allowed to, one text each. Raises RunDirError as `facts` does."""
-        listed = self._provenance().get(ALLOWED_CHANGES) or ()
-        return tuple(each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in listed)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other writers out. Raises RunDirError naming the process that is already writing."""

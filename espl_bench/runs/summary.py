@@ -72,8 +72,6 @@ class Summary(BaseModel):
     """Split → hash of its items, as in provenance; empty for an environment that generates its items itself."""
     choices: dict[str, Any] | None = Field(default=None, exclude_if=lambda choices: choices is None)
     """The choices that can change the result (`config.choices`), which decide the run's row; None in a file of an earlier version."""
-    allowed_changes: tuple[str, ...] = Field(default=(), exclude_if=lambda changes: not changes)
-    """What had changed when the run was resumed, and was allowed to."""
 
     @model_validator(mode="before")
     @classmethod

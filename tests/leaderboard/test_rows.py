@@ -25,7 +25,7 @@ OLD_RUN = Path(__file__).parents[1] / "support" / "old_run"
 
 def made(method: str = "espl", seed: int = 0, env: str = "rulebook", label: str | None = None, **options: Any) -> Summary:
     """A run with the choices of these options."""
-    fields = {name: options.pop(name) for name in ("k", "scores", "control", "allowed_changes", "model") if name in options}
+    fields = {name: options.pop(name) for name in ("k", "scores", "control", "model") if name in options}
     config = resolve(method, env, {"engine": "hf", "label": label, **options})
     steps = config.iterations
     told = "-".join(f"{name}{value}" for name, value in options.items())
@@ -259,11 +259,6 @@ def test_a_clone_ranks_espl_where_it_belongs(capsys: pytest.CaptureFixture[str])
 
 
 # Notes
-
-
-def test_changes_that_were_allowed_stand_in_the_notes():
-    [table] = build_board(entries_of([made(allowed_changes=("lr 0.001 -> 1e-05",)), made("base")])).tables
-    assert "espl, seed 0: resumed with changes that were allowed: lr 0.001 -> 1e-05" in table.notes
 
 
 def test_two_seeds_near_an_end_are_said_in_one_line():
