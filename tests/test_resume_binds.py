@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_fixtures import make_config, make_scripted_config, run
@@ -34,10 +35,10 @@ from espl_bench.types import Message
 Capture = pytest.CaptureFixture[str]
 Edit = Callable[[Path, pytest.MonkeyPatch], None]
 DOCS = Path(__file__).parents[1] / "docs" / "add-an-environment.md"
-SHAPE = {"steps": 4, "eval_every": 0, "checkpoint_every": 2}
+SHAPE: dict[str, Any] = {"steps": 4, "eval_every": 0, "checkpoint_every": 2}
 
 
-def broken(folder: Path, after: int = 3, **choices: object) -> None:
+def broken(folder: Path, after: int = 3, **choices: Any) -> None:
     """Start a run with a dialect folder of its own beside it, and break it: the last commit is that of step 2."""
     dialect = folder.parent / "dialect"
     if not dialect.exists():

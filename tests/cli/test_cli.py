@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.text import Text
 
 from espl_bench import __version__, registry
-from espl_bench.accounting.cost_tracker import Budget
 from espl_bench.cli import generate_options
 from espl_bench.cli.app import app, invoke
 from espl_bench.cli.commands import compare, listings
@@ -121,7 +120,7 @@ def test_the_former_name_of_contamination_still_works_and_is_not_listed(capsys: 
 def test_ctrl_c_outside_the_iterations_names_the_way_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def interrupted(folder: Path, reporter: object, budget: Budget) -> Summary:
+    def interrupted(folder: Path, **choices: object) -> Summary:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("espl_bench.runner.resume", interrupted)
