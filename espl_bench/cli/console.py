@@ -48,7 +48,7 @@ class _Progress(io.TextIOBase):
         return self._stream.fileno()
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  (a property in the class that it stands for)
         return self._stream.encoding
 
 

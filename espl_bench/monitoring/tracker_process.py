@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
 from espl_bench.errors import EsplError
 from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, words_of
@@ -98,8 +98,9 @@ def serve(name: str, lines: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def _opened(name: str, line: bytes) -> Tracker:
-    run = json.loads(line)
-    return KINDS[name].open(Tracked(**{**run, "folder": Path(run["folder"])}))
+    run: dict[str, Any] = json.loads(line)
+    folder = Path(run.pop("folder"))
+    return KINDS[name].open(Tracked(folder=folder, **run))
 
 
 def _read(lines: IO[bytes], waiting: "SimpleQueue[bytes]") -> None:
