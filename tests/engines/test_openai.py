@@ -71,14 +71,14 @@ def config(served: Served, method: str = "reflection_only", base_url: str | None
 
 
 def outcome(folder: Path) -> dict:
-    """All that a run found, without seconds and prices, without the address it was found at, and without tokens one by one."""
+    """All that a run found, without seconds and prices, without the engine and address it was found at, and without tokens one by one."""
     found = json.loads((folder / "summary.json").read_text())
     for name in ("wall_s", "device_s"):
         found["ledger"].pop(name)
     for point in found["curve"]:
         point["spent"].pop("seconds")
         point["spent"].pop("cost_usd")
-    for name in ("run_id", "engine", "model"):
+    for name in ("run_id", "engine", "model", "choices", "bound"):
         found.pop(name)
     logs = {log.value: rows(folder, log) for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS)}
     rollouts = [RunDir(folder).read_rollouts(step, decode) for step in RunDir(folder).rollout_steps()]
