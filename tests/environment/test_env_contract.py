@@ -96,7 +96,7 @@ class DrawsFromSeed(Sums):
     """The item depends on the generator that reset seeds."""
 
     def problem(self, split: Split, index: int) -> Problem:
-        left = self.offset[split] + int(self.np_random.integers(90))
+        left = self.offset[split] + int(self.np_random.integers(10**9))
         return Problem(f"{split}/{index}", split, index, f"{left} + 4 = ?", str(left + 4), gold=f"answer {left + 4}")
 
 
