@@ -30,17 +30,8 @@ from study_bytes import differences, end_of
 
 ESPL_BENCH = (sys.executable, "-m", "espl_bench")
 OPTIONS = (
-    "--method=espl",
-    "--env=rulebook",
-    "--engine=hf",
-    "--quiet",
-    "--steps=6",
-    "--num-prompts=2",
-    "--batch-size=4",
-    "--group-size=4",
-    "--eval-every=2",
-    "--eval-samples=1",
-    "--checkpoint-every=2",
+    *("--method=espl", "--env=rulebook", "--engine=hf", "--quiet", "--steps=6", "--num-prompts=2", "--batch-size=4"),
+    *("--group-size=4", "--eval-every=2", "--eval-samples=1", "--checkpoint-every=2"),
 )
 ROOM = "64m"
 """More than a run takes."""
