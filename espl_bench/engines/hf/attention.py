@@ -21,6 +21,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from espl_bench.engines.hf.prefix_sharing import cache_argument
+
 NAME = "espl_shared_prompts"
 _CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
 """Arguments of transformers' attention functions that change the scores beyond scaled dot products."""
@@ -143,11 +145,11 @@ def _hands_down(model: Any) -> bool:
     """Return True if every layer of a model uses the shared prompts."""
     one = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     cache = DynamicCache(config=model.config)
-    model(input_ids=one, past_key_values=cache, use_cache=True)
+    model(input_ids=one, use_cache=True, **cache_argument(cache))
     shared = SharedPrompts.of(cache, one + 1, one[0])
     fresh = DynamicCache(config=model.config)
     try:
-        model(input_ids=one, position_ids=one + 1, past_key_values=fresh, use_cache=True, shared_prompts=shared)
+        model(input_ids=one, position_ids=one + 1, use_cache=True, shared_prompts=shared, **cache_argument(fresh))
     except TypeError:  # a forward without further keyword arguments
         return False
     return shared.consulted == len(cache.layers)

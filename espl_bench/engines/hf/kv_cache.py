@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts
-from espl_bench.engines.hf.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
+from espl_bench.engines.hf.prefix_sharing import Tokens, cache_argument, forward_levels, prompt_levels, split_prefixes
 
 
 class KVCache:
@@ -44,9 +44,9 @@ class KVCache:
             input_ids=token_B1,
             attention_mask=self._seen_BL[:, : self._held],
             position_ids=position_B1,
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **cache_argument(self._cache),
             **self._shared,
         ).logits[:, -1]
 

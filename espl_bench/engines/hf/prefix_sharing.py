@@ -18,10 +18,20 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 Tokens = tuple[int, ...]
+
+_RENAMED_IN = (5, 24)
+
+
+def cache_argument(cache: DynamicCache | None) -> dict[str, Any]:
+    """Name the argument of a model's forward that takes a KV cache as this transformers does, which renamed it in 5.24."""
+    installed = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return {"cache" if installed >= _RENAMED_IN else "past_key_values": cache}
+
 
 WORTH = 64
 """Tokens, padding included, that another level must save: it costs another pass through the model."""
@@ -165,9 +175,9 @@ def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | No
             input_ids=rows.ids_RT,
             attention_mask=seen_RL,
             position_ids=rows.position_RT,
-            past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=rows.keep,
+            **cache_argument(cache),
         )
         logits.append(out.logits)
     return logits, seen_RL
