@@ -158,7 +158,7 @@ def mutate(policy: Policy, parent: Prompt, groups: Sequence[Sequence[Rollout]]) 
     cases = [own for own in groups if 0 < mean([each.reward for each in own]) < 1]
     if not cases:
         return None
-    shown = [{"question": each.problem.question, "response": each.sample.text} for own in cases for each in own]
+    shown = [{"principles": None, "correct": None, "question": x.problem.question, "response": x.sample.text} for own in cases for x in own]
     summaries = iter(policy.reflect(TemplateName.SUMMARY, shown))
     problems = [{"question": own[0].problem.question, "answer": own[0].problem.answer} for own in cases]
     attempts = [[{"correct": each.reward == 1, "summary": next(summaries)} for each in own] for own in cases]

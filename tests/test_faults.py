@@ -140,7 +140,8 @@ def test_a_template_that_breaks_in_mid_run_costs_no_commit(espl_bench: CommandLi
     commit = last_commit(tmp_path / "run")
     assert 1 <= commit.step < 12 and adapter(tmp_path / "run")
     (dialect / "crossover.jinja").write_text(sound)
-    espl_bench.succeeds("resume", tmp_path / "run", "--quiet")
+    assert "was started with other templates: crossover.jinja" in espl_bench.fails("resume", tmp_path / "run", code=2)
+    espl_bench.succeeds("resume", tmp_path / "run", "--quiet", "--allow-changed", "templates")
     assert RunDir(tmp_path / "run").summary().steps == 12
 
 
@@ -210,7 +211,8 @@ def test_a_damaged_summary_is_named_and_written_anew(espl_bench: CommandLine, fo
 def test_a_model_that_moved_is_named_when_a_run_is_resumed(espl_bench: CommandLine, model: Path, tmp_path: Path):
     espl_bench.succeeds("run", *options(model, tmp_path / "run", steps=2))
     model.rename(tmp_path / "elsewhere")
-    assert f"model folder '{model}' does not exist" in espl_bench.fails("resume", tmp_path / "run")
+    said = espl_bench.fails("resume", tmp_path / "run", code=2)
+    assert f"the model folder {model} is not there any more" in said and "--model" in said
     (tmp_path / "elsewhere").rename(model)
     espl_bench.succeeds("resume", tmp_path / "run", "--quiet")
 
@@ -222,7 +224,9 @@ def test_another_model_under_the_same_name_does_not_continue_a_run(espl_bench: C
     recipe = lab.Recipe(width=64, heads=2)
     other = lab.build_model(recipe, lab.build_tokenizer(recipe.taught))
     other.save_pretrained(model)
-    said = espl_bench.fails("resume", tmp_path / "run")
+    said = espl_bench.fails("resume", tmp_path / "run", code=2)
+    assert "was started on another model" in said and "model.safetensors" in said
+    said = espl_bench.fails("resume", tmp_path / "run", "--allow-changed", "model")
     assert "adapter_model.safetensors does not fit the model" in said
 
 

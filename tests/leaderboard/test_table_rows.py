@@ -25,7 +25,7 @@ OLD_RUN = Path(__file__).parents[1] / "support" / "old_run"
 
 def made(method: str = "espl", seed: int = 0, env: str = "rulebook", label: str | None = None, **options: Any) -> Summary:
     """A run with the choices of these options."""
-    fields = {name: options.pop(name) for name in ("k", "scores", "control", "model") if name in options}
+    fields = {name: options.pop(name) for name in ("k", "scores", "control", "allowed_changes", "model") if name in options}
     config = resolve(method, env, {"engine": "hf", "label": label, **options})
     steps = config.iterations
     told = "-".join(f"{name}{value}" for name, value in options.items())
