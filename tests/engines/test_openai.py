@@ -129,8 +129,12 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
     assert not (tmp_path / "summary.json").exists()
     resumed_elsewhere(tmp_path, proxy.base_url, served.base_url)
     before = len(served.seen)
-    runner.resume(tmp_path)
-    assert outcome(tmp_path) == whole
+    with pytest.raises(UsageError, match="base_url .* -> "):
+        runner.resume(tmp_path)
+    runner.resume(tmp_path, allow_changed=["config"])
+    found = outcome(tmp_path)
+    assert ["base_url" in change for change in found["summary"].pop("allowed_changes")] == [True]
+    assert found == whole
     if BASE_URL is None:
         paid = whole["summary"]["ledger"]
         requests = paid["rollouts"] + paid["eval_rollouts"] + paid["reflection_calls"]
