@@ -29,7 +29,7 @@ from espl_bench.leaderboard.notes import notes_of
 from espl_bench.prompts.dialect import COMPACT
 from espl_bench.runs.checkpoints import newest
 from espl_bench.runs.moved import Moved
-from espl_bench.runs.run_dir import RunDir
+from espl_bench.runs.run_dir import AFTER_COMMIT, RunDir
 from espl_bench.types import Message
 
 Capture = pytest.CaptureFixture[str]
@@ -112,6 +112,8 @@ def test_a_run_killed_before_its_first_commit_is_bound_by_its_provenance(tmp_pat
     folder = tmp_path / "run"
     broken(folder, 1)
     shutil.rmtree(folder / "checkpoints" / "step_000000")
+    for log in AFTER_COMMIT:
+        log.path(folder).unlink(missing_ok=True)
     lr(folder, monkeypatch)
     with pytest.raises(UsageError, match=r"lr 0\.1 -> 0\.5"):
         resumed(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from grading_fixtures import SHORT, hostile, resident_mib
 
-from espl_bench.grading import Candidate, Extraction, VerifierPool, grade, judge_many
+from espl_bench.grading import Candidate, Extraction, GradingRules, VerifierPool, grade, judge_many
 from espl_bench.grading.extract import extract
 from espl_bench.types import Outcome
 
@@ -66,8 +66,16 @@ def test_searching_a_hostile_text_is_bounded_too(tmp_path: Path, pool: VerifierP
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("answer", ["9^{9^{9^{9^9}}}", "\\prod_{n=1}^{10^{9}} n", "\\operatorname{eye}(30000)"])
-def test_the_same_answer_has_the_same_outcome(answer: str, pool: VerifierPool):
-    first, second = (grade("42", f"\\boxed{{{answer}}}", SHORT, pool) for _ in range(2))
+@pytest.mark.parametrize(
+    ("answer", "rules", "outcome"),
+    [
+        ("9^{9^{9^{9^9}}}", SHORT, Outcome.TIMEOUT),
+        ("\\prod_{n=1}^{10^{9}} n", SHORT, Outcome.TIMEOUT),
+        ("\\operatorname{eye}(30000)", replace(SHORT, timeout_s=90.0), Outcome.ERROR),
+    ],
+)
+def test_the_same_answer_has_the_same_outcome(answer: str, rules: GradingRules, outcome: Outcome, pool: VerifierPool):
+    """Each meets one of the two limits, of time and of memory, long before the other."""
+    first, second = (grade("42", f"\\boxed{{{answer}}}", rules, pool) for _ in range(2))
     assert first == second
-    assert first.outcome in (Outcome.TIMEOUT, Outcome.ERROR)
+    assert first.outcome is outcome

@@ -50,5 +50,5 @@ class ThinksFirst:
 
 def test_an_editor_is_heard_when_it_has_thought():
     editor = Editor(ThinksFirst(), make_chat(), Dialect.load("full"), run_seed=0, step=0, temperature=1.0, max_tokens=9)
-    context = {"question": "1 + 1?", "response": "2"}
+    context = {"question": "1 + 1?", "response": "2", "principles": None, "correct": None}
     assert asyncio.run(editor.write(TemplateName.SUMMARY, [context])) == ["[ ]"]
