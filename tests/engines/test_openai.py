@@ -129,7 +129,7 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
     assert not (tmp_path / "summary.json").exists()
     resumed_elsewhere(tmp_path, proxy.base_url, served.base_url)
     before = len(served.seen)
-    with pytest.raises(UsageError, match="base_url .* -> "):
+    with pytest.raises(UsageError, match=r"base_url .* -> "):
         runner.resume(tmp_path)
     runner.resume(tmp_path, allow_changed=["config"])
     found = outcome(tmp_path)
