@@ -20,7 +20,6 @@ from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.errors import UsageError, unknown
 from espl_bench.registry import require
-from espl_bench.types import Split
 
 if TYPE_CHECKING:
     from espl_bench.accounting.cost_tracker import Budget
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool | None
 Command = TypeVar("Command", bound=Callable[..., None])
 
-SPLITS = tuple(split.value for split in Split)
 CHOSEN = "chosen"
 """The parameter through which a command gets the run options that were given."""
 
@@ -256,13 +254,16 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Scalar]:
 
 def parse_data(pairs: Sequence[str]) -> dict[str, Scalar]:
     """``train=a.jsonl`` → {"train": "a.jsonl"}. Raises UsageError for what names no split, and for a split that is named twice."""
+    from espl_bench.types import Split  # here, because help is shown without it
+
+    splits = tuple(split.value for split in Split)
     parsed: dict[str, Scalar] = {}
     for pair in pairs:
         split, equals, file = pair.partition("=")
         if not file or not equals:
             raise UsageError(f"--data takes SPLIT=FILE, e.g. test=problems.jsonl, not '{pair}'")
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+        if split not in splits:
+            raise unknown("split", split, splits)
         if split in parsed:
             raise UsageError(f"--data names two files for {split}; put the problems into one")
         parsed[split] = file
