@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from coverage_of_intervals import Array, Law
+from page_block import print_all, write_between
 from scipy.special import stdtrit
 from simulated_studies import METHODS, PAIRS, Seeds, Study, equal, pair_tests
 
@@ -216,14 +217,9 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=4000)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose tables between the marks are made anew")
     options = parser.parse_args()
-    told: list[str] = []
-    for line in lines(options.experiments):
-        print(line, flush=True)
-        told.append(line)
+    printed = print_all(lines(options.experiments))
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARKS[0])
-        block = "\n".join([MARKS[0], "", *told, "", MARKS[1]])
-        options.write.write_text(before + block + rest.partition(MARKS[1])[2], encoding="utf-8")
+        write_between(options.write, MARKS, printed)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from page_block import print_all, write_between
 from scipy.special import ndtri
 
 from espl_bench.seeding import rng_for
@@ -238,15 +239,10 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=10_000)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose table between its marks is made anew")
     options = parser.parse_args()
-    told: list[str] = []
-    for line in lines(options.experiments):
-        print(line, flush=True)
-        told.append(line)
+    printed = print_all(lines(options.experiments))
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARKS[0])
         number = f"{options.experiments:,} experiments per row, {options.experiments // EVERY:,} for plain bootstrap and permutation test."
-        table = "\n".join([MARKS[0], "", number, "", *told, "", MARKS[1]])
-        options.write.write_text(before + table + rest.partition(MARKS[1])[2], encoding="utf-8")
+        write_between(options.write, MARKS, [number, "", *printed])
 
 
 if __name__ == "__main__":

@@ -150,7 +150,6 @@ def two_writers(known: Known, folder: Path, rng: random.Random) -> str:
     if (run / "summary.json").exists():
         return "ended before its moment"
     both = [start("resume", str(run), "--quiet") for _ in range(2)]
-    time.sleep(0.0)
     while all(process.poll() is None for process in both):
         time.sleep(0.005)
     both.sort(key=lambda process: process.poll() is None)

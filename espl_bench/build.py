@@ -15,7 +15,7 @@ from espl_bench.accounting.ledger import Ledger
 from espl_bench.config.checks import check_correction, check_names
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
-from espl_bench.controls import find_control
+from espl_bench.controls import Control, find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import Chat, Engine, TemplateChat
 from espl_bench.engines.engine_spec import find_engine
@@ -230,21 +230,7 @@ def open_run(
     identity = data_identity_of(config, given.env)
     wording = Dialect.load(config.prompts.dialect)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
-    spec = RolloutSpec(
-        make_env=lambda: environment_of(config, given.env),
-        dialect=dialect,
-        placement=config.prompts.placement,
-        chat=chat,
-        temperature=config.sampling.temperature,
-        top_p=config.sampling.top_p,
-        max_tokens=config.sampling.max_tokens,
-        run_seed=config.seed,
-        sampling_groups=config.sampling.sampling_groups,
-        max_episode_tokens=config.sampling.max_episode_tokens,
-        native_tools=isinstance(env, ToolEnv) and config.sampling.tool_format == "native",
-        show=lambda principles: control.principles(principles, dialect),
-        continuous=engine.batches_continuously,
-    )
+    spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
@@ -264,6 +250,26 @@ def open_run(
         limits=config.limits,
         data_identity=identity.compared,
         binding=collect_binding(recorded, config, parts),
+    )
+
+
+def _rollout_spec(
+    config: RunConfig, given: GivenObjects, env: TextEnv, control: Control, dialect: Dialect, chat: Chat, continuous: bool
+) -> RolloutSpec:
+    return RolloutSpec(
+        make_env=lambda: environment_of(config, given.env),
+        dialect=dialect,
+        placement=config.prompts.placement,
+        chat=chat,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
+        max_tokens=config.sampling.max_tokens,
+        run_seed=config.seed,
+        sampling_groups=config.sampling.sampling_groups,
+        max_episode_tokens=config.sampling.max_episode_tokens,
+        native_tools=isinstance(env, ToolEnv) and config.sampling.tool_format == "native",
+        show=lambda principles: control.principles(principles, dialect),
+        continuous=continuous,
     )
 
 

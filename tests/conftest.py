@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,6 +6,11 @@ import pytest
 from espl_envs.lab import MODEL
 
 from espl_bench.grading import VerifierPool
+
+
+def pytest_configure() -> None:
+    """What is printed has the width of a pipe, whatever terminal the tests were started from."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

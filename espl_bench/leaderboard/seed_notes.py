@@ -77,10 +77,10 @@ def seed_notes(test: TestGroup) -> Iterator[str]:
     """Write one line on few seeds, and one per method whose runs look like two kinds."""
     trained = [len(method.runs) for method in test.methods.values() if any(run.steps for run in method.runs.values())]
     if trained and 2 <= (fewest := min(trained)) < ENOUGH:
-        missed = f"{(1 - RARE) ** fewest:.0%}".replace("%", " %")
+        missed = (1 - RARE) ** fewest * 100
         yield (
-            f"{fewest} seeds: a kind of run that is one in four (a collapse, a late take-off) is not among them with a chance of {missed}; "
-            "intervals and comparisons suppose that there is none"
+            f"{fewest} seeds: a kind of run that is one in four (a collapse, a late take-off) is not among them with a chance of "
+            f"{missed:.0f} %; intervals and comparisons suppose that there is none"
         )
     for label, method in test.methods.items():
         gap = widest_gap(method.cells_RI)

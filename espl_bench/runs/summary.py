@@ -6,14 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import row_name

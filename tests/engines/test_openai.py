@@ -71,20 +71,25 @@ def config(served: Served, method: str = "reflection_only", base_url: str | None
 
 
 def outcome(folder: Path) -> dict:
-    """All that a run found, without seconds and prices, without the engine and address it was found at, and without tokens one by one."""
+    """All that a run found, without seconds and prices, without the address it was found at, and without tokens one by one."""
     found = json.loads((folder / "summary.json").read_text())
     for name in ("wall_s", "device_s"):
         found["ledger"].pop(name)
     for point in found["curve"]:
         point["spent"].pop("seconds")
         point["spent"].pop("cost_usd")
-    for name in ("run_id", "engine", "model", "choices", "bound"):
+    for name in ("run_id", "engine", "model"):
         found.pop(name)
     logs = {log.value: rows(folder, log) for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS)}
     rollouts = [RunDir(folder).read_rollouts(step, decode) for step in RunDir(folder).rollout_steps()]
     unread = {"lengths", "surprisals"}  # an endpoint that is asked for text says nothing of its tokens
     worded = [[{name: value for name, value in row.items() if name not in unread} for row in step] for step in rollouts]
     return {"summary": found, "rollouts": worded, **logs}
+
+
+def whatever_engine(found: dict) -> dict:
+    """The same without what names engines and their models."""
+    return {**found, "summary": {name: value for name, value in found["summary"].items() if name not in ("choices", "bound")}}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,7 @@ def whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_an_endpoint_that_honours_seeds_finds_what_the_embedded_engine_finds(served: Served, whole: dict, lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, "reflection_only", **SHORT), tmp_path / "hf")
     embedded = outcome(tmp_path / "hf")
-    assert embedded == whole, "texts, grades, prompts, and every token count of the ledger"
+    assert whatever_engine(embedded) == whatever_engine(whole), "texts, grades, prompts, and every token count of the ledger"
     assert whole["summary"]["ledger"]["reflection_calls"] > 0
     assert whole["summary"]["ledger"]["eval_prompt_tokens"] > 0
 
@@ -344,7 +349,7 @@ def test_an_editor_of_the_same_weights_changes_nothing(lab_model: Path, served: 
     own, found = outcome(tmp_path / "own"), outcome(tmp_path / "other")
     assert found["summary"].pop("editor_model") == served.model
     assert own["summary"].pop("editor_model") is None
-    assert own == found
+    assert whatever_engine(own) == whatever_engine(found)
 
 
 @pytest.mark.parametrize(
