@@ -17,9 +17,9 @@ from functools import lru_cache
 from itertools import cycle, islice
 from typing import Final
 
-from espl_bench.environment.probing import AnsweredProblem, answer_throughout
+from espl_bench.environment.probing import AnsweredProblem, play
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.errors import UsageError
+from espl_bench.errors import EnvError, UsageError
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.registry import CONTROLS, find
 from espl_bench.seeding import rng_for, seed_for
@@ -73,7 +73,7 @@ class RandomReward(Control):
         """Refuse an environment whose rewards are not 0 or 1, or whose replies tell the policy its grade or the correct answer."""
         told: list[bool] = []
         for problem, right, wrong in _answered(env):
-            silent = answer_throughout(env, problem, "")
+            silent = _played(env, problem, "")
             if odd := [each.reward for each in (right, wrong, silent) if each.reward not in (0.0, 1.0)]:
                 raise _cannot_toss(f"environment '{name}' gives rewards such as {odd[0]:g}, and a coin only 0 and 1")
             if wrong.outcome is not Outcome.CORRECT and right.replies != wrong.replies:
@@ -134,7 +134,7 @@ class ShuffledAnswers(Control):
         alike: list[bool] = []
         for problem, given, _ in _answered(env):
             truth = type(env).problem(env, Split.TRAIN, problem.index)
-            owned = answer_throughout(env, problem, truth.gold)
+            owned = _played(env, problem, truth.gold)
             if given.reward < 1.0 or given.outcome is not Outcome.CORRECT:
                 raise UsageError(
                     f"environment '{name}' does not grade by its problems' answers; use another --control than shuffled-answers"
@@ -175,7 +175,14 @@ def _answered(env: TextEnv) -> Iterator[tuple[Problem, AnsweredProblem, Answered
     for index in range(min(size, PROBED)):
         problem, following = (env.problem(Split.TRAIN, place % size) for place in (index, index + 1))
         wrong = following.gold if following.gold != problem.gold else ""
-        yield problem, answer_throughout(env, problem, problem.gold), answer_throughout(env, problem, wrong)
+        yield problem, _played(env, problem, problem.gold), _played(env, problem, wrong)
+
+
+def _played(env: TextEnv, problem: Problem, text: str) -> AnsweredProblem:
+    try:
+        return play(env, problem, text)
+    except EnvError as error:
+        raise UsageError(f"{error}, so no control can be checked") from error
 
 
 def _cannot_toss(why: str) -> UsageError:

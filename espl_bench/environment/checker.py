@@ -14,25 +14,15 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
+from espl_bench.environment.probing import AnsweredProblem, play
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import EnvError
 from espl_bench.types import Outcome, Problem, Split
 
-MAX_TURNS: Final = 100
-"""Turns within which every episode must end by itself."""
 MAX_ITEMS: Final = 20_000
 """Items of a split that are read for rules about all items."""
 GARBLED: Final = ("zq }{ 7%% ]] -- qz", "\n\n\n", "None", "[[[[((((", "0" * 500)
 """Texts that answer nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedEnding:
-    """How an episode ended."""
-
-    reward: float
-    outcome: object
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +65,6 @@ def check_environment(env: TextEnv, *, twin: TextEnv | None = None, samples: int
     broken = [line for rule in RULES for line in _first_finding(rule, subject)]
     if broken:
         raise EnvError("\n".join(f"{type(env).__name__}: {line}" for line in broken))
-
-
-def play(env: TextEnv, problem: Problem, text: str) -> CheckedEnding:
-    """Answer `text` to everything until the episode ends. Raises EnvError if it does not."""
-    env.reset(options={"split": problem.split, "index": problem.index})
-    for _ in range(MAX_TURNS):
-        _, reward, terminated, truncated, info = env.step(text)
-        if terminated or truncated:
-            return CheckedEnding(float(reward), info.get("outcome"), truncated)
-    raise EnvError(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")
 
 
 def _first_finding(rule: Rule, subject: _Subject) -> Iterator[str]:
@@ -223,7 +203,7 @@ def _ends(subject: _Subject) -> Iterator[str]:
     yield "step after the end of an episode is accepted; raise gymnasium.error.ResetNeeded"
 
 
-def _name(ending: CheckedEnding) -> str:
+def _name(ending: AnsweredProblem) -> str:
     return str(ending.outcome) if isinstance(ending.outcome, Outcome) else f"{ending.outcome!r} (info needs an Outcome)"
 
 

@@ -14,7 +14,7 @@ from espl_bench.data.dataset_spec import DataSource, DataSpec
 from espl_bench.data.find_data import import_command
 from espl_bench.data.overlap import OverlapPair, Text, overlaps, repetitions
 from espl_bench.data.store import is_stored, load
-from espl_bench.environment.checker import play
+from espl_bench.environment.probing import play
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.types import Outcome, Problem, Split
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.errors import UsageError
-from espl_bench.types import Outcome, Problem
+from espl_bench.errors import EnvError
+from espl_bench.types import Problem
 
 MAX_TURNS: Final = 100
-"""Turns after which an episode is given up."""
+"""Turns within which every episode must end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +16,20 @@ class AnsweredProblem:
     """An episode in which every turn was the same text."""
 
     reward: float
-    outcome: Outcome
+    outcome: object
+    """An `Outcome`, if the environment keeps the contract."""
+    truncated: bool
     replies: tuple[str, ...]
     """What the environment said between the turns, with that text cut out."""
 
 
-def answer_throughout(env: TextEnv, problem: Problem, text: str) -> AnsweredProblem:
-    """Answer `text` to everything until the episode ends. Raises UsageError if it does not."""
+def play(env: TextEnv, problem: Problem, text: str) -> AnsweredProblem:
+    """Answer `text` to everything until the episode ends. Raises EnvError if it does not."""
     env.reset(options={"split": problem.split, "index": problem.index})
     replies: list[str] = []
     for _ in range(MAX_TURNS):
         reply, reward, terminated, truncated, info = env.step(text)
         if terminated or truncated:
-            return AnsweredProblem(float(reward), info["outcome"], tuple(replies))
+            return AnsweredProblem(float(reward), info.get("outcome"), truncated, tuple(replies))
         replies.append(reply.replace(text, "") if text else reply)
-    raise UsageError(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns of the same answer, so no control can be checked")
+    raise EnvError(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")

@@ -14,7 +14,8 @@ from small_envs import AskTwice, Sums
 
 from espl_bench import registry
 from espl_bench.environment.catalogue import find_environment, make_environment
-from espl_bench.environment.checker import RULES, check_environment, play
+from espl_bench.environment.checker import RULES, check_environment
+from espl_bench.environment.probing import play
 from espl_bench.environment.text_env import EnvironmentSpec, Info, TextEnv, Verdict
 from espl_bench.errors import EnvError, UsageError
 from espl_bench.types import Outcome, Problem, Split
