@@ -21,7 +21,7 @@ from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, R
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.hashing import SHOWN_HASH
 
@@ -71,7 +71,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
         regraded=RegradedResult(
             rollouts=verification.rollouts,
             files=verification.files,
-            test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
+            test_rollouts_sha256=foreign_files.sha256(run.rollout_path(summary.steps, Split.TEST), folder),
         ),
         sample_outcomes=tuple(tuple(row.outcome for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)),
     )
