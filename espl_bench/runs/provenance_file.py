@@ -36,6 +36,10 @@ class ProvenanceFile:
 
     path: Path
 
+    def read(self) -> dict[str, Any]:
+        """Return all of it."""
+        return self._read()
+
     def facts(self) -> Mapping[str, Any]:
         """Return the facts about data, models and objects."""
         return self._object(self._read().get("facts", {}), "facts")

@@ -215,6 +215,13 @@ def open_to_write(path: Path, flags: int, inside: Path | None = None) -> int:
         return folder.open(path.name, flags | os.O_CREAT)
 
 
+def open_log(path: Path) -> BinaryIO:
+    """Open a file to append to it, made if there is none, for a process that writes to it itself. The caller closes it."""
+    descriptor = open_to_write(path, os.O_WRONLY | os.O_APPEND)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "ab")
+
+
 def status(path: Path, inside: Path | None = None) -> os.stat_result | None:
     """Describe what has a name, a link itself; None if nothing has it."""
     try:
@@ -256,6 +263,12 @@ def names(folder: Path, inside: Path | None = None) -> list[str]:
         return []
 
 
+def require_file(path: Path) -> None:
+    """Raise OSError unless a name is that of a regular file, before a library opens it."""
+    with open_file(path, limit=ANY_BYTES):
+        pass
+
+
 def files_below(folder: Path) -> list[Path]:
     """List the regular files below a folder, sorted; a link in it is no file."""
     found: list[Path] = []
@@ -266,6 +279,11 @@ def files_below(folder: Path) -> list[Path]:
         elif is_file(path):
             found.append(path)
     return found
+
+
+def files_named(folder: Path, suffix: str) -> list[Path]:
+    """List what is directly inside a folder under names with a suffix, sorted; none if it does not exist. It may be no file."""
+    return [folder / name for name in names(folder) if name.endswith(suffix)]
 
 
 def folders_below(start: Path, levels: int, left_out: Callable[[Path, str], None]) -> Iterator[list[Path]]:

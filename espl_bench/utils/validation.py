@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SHOWN_WIDTH = 40
 """Maximum characters of a refused value in a message."""
 
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_LONG_NUMBER = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
 """What a number out of bounds, or a text, may hold."""
 
 Row = TypeVar("Row")

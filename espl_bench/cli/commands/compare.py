@@ -20,6 +20,7 @@ from espl_bench.errors import UsageError
 from espl_bench.registry import METHODS, names
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
+from espl_bench.utils import foreign_files
 
 DEFAULT_SEEDS = 3
 
@@ -54,7 +55,7 @@ def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
     config = configure(method, env, seed, chosen)
     folder = out / config.folder_name
     program = (sys.executable, "-m", "espl_bench")
-    if (folder / CONFIG).exists():
+    if foreign_files.exists(folder / CONFIG):
         RunDir.open(folder).refuse_changes(config)
         return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
     named = ("run", f"--method={method}", f"--env={env}", f"--seed={seed}", f"--out={folder}", "--quiet")
