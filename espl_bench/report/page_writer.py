@@ -125,5 +125,11 @@ def _rollouts(study: Study, share: float, progress: Progress) -> _Rollouts:
 
 def _first_share(study: Study, room: int) -> float:
     """Estimate the first share to try: all, unless they cannot fit. Texts shrink to a twelfth at best."""
-    stored = sum(foreign_files.size(file, record.run.path) for record in study.records for file in record.run.rollout_paths())
+    stored = sum(map(_stored, study.records))
     return min(1.0, 12 * room / stored) if stored else 1.0
+
+
+def _stored(record: RunRecord) -> int:
+    """Return the bytes of a run's rollouts."""
+    with _naming(record):
+        return sum(foreign_files.size(file, record.run.path) for file in record.run.rollout_paths())

@@ -182,7 +182,9 @@ class RunDir:
         Raises RunDirError if there are none, or a line is broken.
         """
         path = self.rollout_path(step, split)
-        if not foreign_files.exists(path, self.path):
+        with reading(path, jsonl.RESTORE):
+            there = foreign_files.exists(path, self.path)
+        if not there:
             known = self.rollout_steps(split)
             have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")

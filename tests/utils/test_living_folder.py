@@ -50,7 +50,7 @@ def test_what_is_no_folder_of_ours_is_left_alone(tmp_path: Path):
     (victim := tmp_path / "victim").mkdir()
     (victim / LOCK).touch()
     (tmp_path / f"{PREFIX}1-link").symlink_to(victim)
-    (being_made := tmp_path / f"{PREFIX}1-new").mkdir()
+    (tmp_path / f"{PREFIX}1-being-made").mkdir()
     (fifo := tmp_path / f"{PREFIX}1-fifo").mkdir()
     os.mkfifo(fifo / LOCK)
     if os.geteuid() == 0:

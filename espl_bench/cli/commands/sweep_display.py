@@ -96,7 +96,9 @@ class CellState:
     @property
     def reason(self) -> str:
         """Reason why the last attempt ended, or what is damaged; empty for a finished cell."""
-        return self.damage or self.attempts[-1].reason if self.attempts and self.is_ != "finished" else ""
+        if self.damage or not self.attempts or self.is_ == "finished":
+            return self.damage
+        return self.attempts[-1].reason
 
     def record(self) -> dict[str, Any]:
         """Convert to a JSON object."""
