@@ -88,13 +88,12 @@ def read_logs(run: RunDir) -> RunLogs:
     """
     logs = RunLogs(tuple(read_evaluations(run)), tuple(read_metrics(run)), tuple(read_timing(run)), tuple(read_events(run)))
     born = {event.id: event.step for event in logs.events if isinstance(event, BornEvent)}
-    for log, rows in (
-        (Log.METRICS, [(row.step, row.shown) for row in logs.metrics]),
-        (Log.EVALUATIONS, [(row.step, row.prompt_id) for row in logs.evaluations]),
-    ):
-        for line, (step, prompt) in enumerate(rows, start=1):
-            if prompt not in born or born[prompt] > step:
-                raise RunDirError(f"{log.path(run.path)}, line {line}: prompt {prompt} was not born by step {step}; {RESTORE}")
+    named = ((Log.METRICS, [row.shown for row in logs.metrics]), (Log.EVALUATIONS, [row.prompt_id for row in logs.evaluations]))
+    for log, prompts in named:
+        if wrong := next((line for line, prompt in enumerate(prompts, start=1) if prompt not in born), None):
+            raise RunDirError(f"{log.path(run.path)}, line {wrong}: prompt {prompts[wrong - 1]} was not born; {RESTORE}")
+    if born and min(born.values()) > 1:
+        raise RunDirError(f"{Log.POPULATION.path(run.path)}: no prompt was born before step 2; {RESTORE}")
     for log, steps in ((Log.METRICS, [row.step for row in logs.metrics]), (Log.TIMING, [row.step for row in logs.timing])):
         if wrong := next((line for line, step in enumerate(steps, start=1) if line != step), None):
             raise RunDirError(f"{log.path(run.path)}, line {wrong}: it is of step {steps[wrong - 1]}; {RESTORE}")
