@@ -18,6 +18,8 @@ from report_pages import everything_in
 
 from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
+from espl_bench.cli.commands import compare
+from espl_bench.cli.options import Chosen
 from espl_bench.errors import CheckpointError, RunDirError, UsageError
 from espl_bench.monitoring.reporter import Silent
 from espl_bench.monitoring.tracking import tracked
@@ -314,6 +316,17 @@ def test_a_damaged_cell_is_one_line_of_the_status(tmp_path: Path, espl_bench: Co
     states = json.loads(espl_bench.succeeds("sweep", "status", tmp_path / "sweep", "--json"))
     assert [state["state"] for state in states] == ["damaged", "finished"]
     assert "summary.json" in states[0]["reason"]
+
+
+def test_a_comparison_leaves_a_damaged_run_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "base-s0").mkdir()
+    (tmp_path / "base-s0" / "config.json").write_text("{")
+    plan = compare.make_plan("base", "rulebook", [0, 1], Chosen({}, (), ()), tmp_path)
+    assert [job.name for job in plan.jobs] == ["base-s1"] and "base-s0/config.json" in plan.damaged[0]
+    made = make_run(tmp_path / "base-s1", method="base", seed=1)
+    assert compare.carry_out(plan, 1, quiet=True, as_json=True) == 1
+    said = capsys.readouterr()
+    assert made.is_dir() and json.loads(said.out)["tables"] and "left out of the table" in said.err
 
 
 def test_a_sweep_file_that_is_a_fifo_is_not_waited_for(tmp_path: Path, espl_bench: CommandLine):

@@ -12,7 +12,7 @@ from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.board import Board, build_board
 from espl_bench.leaderboard.collect import entries_of, read_run
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.runs.run_dir import SUMMARY
+from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.utils import foreign_files
@@ -30,6 +30,8 @@ class BatchPlan:
 
     out: Path
     jobs: tuple[Job, ...]
+    damaged: tuple[str, ...] = ()
+    """Why runs that are there already are left out, one line each."""
     display_name: str = ""
     """Display name of `out` if it differs from the path."""
 
@@ -41,6 +43,17 @@ class BatchPlan:
     def waiting(self) -> list[Job]:
         """Runs without a summary."""
         return [job for job in self.jobs if not foreign_files.exists(job.folder / SUMMARY)]
+
+
+def damage_of(folder: Path) -> str | None:
+    """Say why the run that is in a folder already cannot be gone on with; None if it can, or if there is none."""
+    if not foreign_files.exists(folder / CONFIG):
+        return None
+    try:
+        RunDir.open(folder).config()
+    except EsplError as error:
+        return str(error)
+    return None
 
 
 def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobResult]], display: CompareDisplay, as_json: bool) -> int:
@@ -72,11 +85,11 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
     for result in failed:
         rest = f" (full log: {result.job.log})" if foreign_files.exists(result.job.log) else ""
         sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
-    for error in damaged:
-        sys.stderr.write(f"espl-bench: left out of the table: {error}\n")
+    for reason in (*plan.damaged, *damaged):
+        sys.stderr.write(f"espl-bench: left out of the table: {reason}\n")
     if unwritten is not None:
         raise unwritten
-    return 1 if failed or damaged else 0
+    return 1 if failed or damaged or plan.damaged else 0
 
 
 def _read(plan: BatchPlan) -> tuple[list[Summary], list[EsplError]]:
