@@ -85,7 +85,7 @@ def _finished(
     stop = stop or StopSignal()
     try:
         if (folder / CONFIG).exists():
-            return resume(folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
+            return resume(folder, reporter=reporter, engine=engine, env=env, wanted=config, budget=budget, stop=stop)
         return run(config, folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
     finally:
         if engine is not None:

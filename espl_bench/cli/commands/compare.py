@@ -16,8 +16,10 @@ from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
+from espl_bench.config.contacts import contacts_of
 from espl_bench.errors import UsageError
 from espl_bench.registry import METHODS, names
+from espl_bench.runs.consent import Consent
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
 
@@ -56,7 +58,8 @@ def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
     program = (sys.executable, "-m", "espl_bench")
     if (folder / CONFIG).exists():
         RunDir.open(folder).refuse_changes(config)
-        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
+        consent = Consent.to(contacts_of(config)) | Consent.of(chosen.trackers(), None)
+        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits(), *consent.flags()), config.iterations)
     named = ("run", f"--method={method}", f"--env={env}", f"--seed={seed}", f"--out={folder}", "--quiet")
     return Job(folder, (*program, *named, *chosen.arguments()), config.iterations)
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from espl_bench.errors import EndpointError, UsageError
+from espl_bench.utils import key_names
 from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
 
@@ -81,14 +82,16 @@ def read_key(variable: str | None) -> SecretStr | None:
     """Read the key from the environment; None if no variable is named and the usual one is not set (a server without a key).
 
     Raises:
-        UsageError: the named variable is not set, or its value cannot be a key. The value is not shown.
+        UsageError: the named variable may not be sent, or is not set, or its value cannot be a key. The value is not shown.
     """
     name = variable or KEY_ENV
     value = os.environ.get(name, "").strip()
     if not value:
         if variable is None:
             return None
+        key_names.require(name)
         raise UsageError(f"--api-key-env names {name}, which is not set; export it, or name another variable")
+    key_names.require(name)
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise UsageError(f"the value of {name} cannot be a key: it holds blanks or non-ASCII characters; export it again")
     return SecretStr(value)

@@ -20,6 +20,7 @@ import tinker
 from pydantic import SecretStr
 
 from espl_bench.errors import EndpointError, EngineError, UsageError, unknown
+from espl_bench.utils import key_names
 from espl_bench.utils.redaction import mask_key
 
 Result = TypeVar("Result")
@@ -99,6 +100,7 @@ def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tri
         UsageError: the variable is not set, or its value cannot be a key. The value is not shown.
     """
     name = key_env or KEY_ENV
+    key_names.require(name)
     value = os.environ.get(name, "").strip()
     if not value:
         raise UsageError(
