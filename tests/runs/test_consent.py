@@ -98,7 +98,7 @@ def test_the_editor_the_retriever_and_what_looks_like_an_address_are_contacts_to
         "editor_model": "e",
         "editor_engine": "openai",
         "editor_base_url": "http://b/v1",
-        "editor_api_key_env": "AWS_SECRET_ACCESS_KEY",
+        "editor_api_key_env": "AWS_KEY",
     }
     options = {
         "retriever": "http",
