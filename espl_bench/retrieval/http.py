@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.redaction import holds_secret, mask_text
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
@@ -57,8 +58,9 @@ class HttpRetriever:
             UsageError: the address is invalid, or a package is missing.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
-            raise UsageError(f"--retriever-url takes an http or https address without a login, e.g. http://127.0.0.1:8000, not '{url}'")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or holds_secret(url):
+            wanted = "an http or https address without a login or a key, e.g. http://127.0.0.1:8000"
+            raise UsageError(f"--retriever-url takes {wanted}, not '{mask_text(url)}'")
         self.url = endpoint_of(url)
         self._target = urlsplit(self.url).path
         self.timeout_s = timeout_s

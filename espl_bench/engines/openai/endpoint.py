@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from espl_bench.errors import EndpointError, UsageError
 from espl_bench.utils import key_names
+from espl_bench.utils.decoding import ACCEPTED, BoundedBody, DecodingError
 from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
 
@@ -106,7 +107,7 @@ class Endpoint:
         self._secret = secret
         self._client = httpx2.AsyncClient(
             base_url=access.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {secret}"} if secret else {},
+            headers={"Accept-Encoding": ACCEPTED} | ({"Authorization": f"Bearer {secret}"} if secret else {}),
             timeout=httpx2.Timeout(None, connect=CONNECT_S),  # each try has one limit for all of it
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             follow_redirects=False,  # the key goes nowhere else
@@ -203,13 +204,18 @@ class Endpoint:
 
 
 async def _read(response: httpx2.Response, where: str) -> bytes:
-    """Read the body, up to its bound."""
-    data = bytearray()
-    async for chunk in response.aiter_bytes():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise EndpointError(f"{where} sent an answer of more than {MAX_BODY // 2**20} MiB, which is not read; is it a chat endpoint?")
-    return bytes(data)
+    """Read the body, up to its bound, which holds after decoding. Raises TransientError for one that is broken."""
+    try:
+        body = BoundedBody(response.headers.get("content-encoding"), MAX_BODY)
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+            if body.exceeds:
+                raise EndpointError(
+                    f"{where} sent an answer of more than {MAX_BODY // 2**20} MiB, which is not read; is it a chat endpoint?"
+                )
+    except DecodingError as error:
+        raise TransientError(f"a body that cannot be read: it {error}") from error
+    return body.content
 
 
 def _wait_s(state: RetryCallState) -> float:
