@@ -4,9 +4,10 @@ libxml2's parser reports what it meets and keeps nothing, so depth costs no memo
 grows with their square, as they do where a tree is built. The process it runs in has limits all the same (pages.py).
 """
 
+from importlib import import_module
 from typing import Any, Final
 
-from lxml import etree
+_etree: Any = import_module("lxml.etree")  # has no types
 
 _UNSEEN: Final = frozenset({"script", "style", "noscript", "template", "svg", "head", "iframe", "object"})
 _BLOCKS: Final = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "table", "ul", "ol"})
@@ -15,11 +16,11 @@ _BLOCKS: Final = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4"
 def text_of_html(content: str) -> str:
     """Return the text that a reader of the page would see, one line per block; as far as the parser came in a broken page."""
     seen = _Seen()
-    parser: Any = etree.HTMLParser(target=seen, recover=True, no_network=True, huge_tree=False, encoding="utf-8")
+    parser = _etree.HTMLParser(target=seen, recover=True, no_network=True, huge_tree=False, encoding="utf-8")
     try:
         parser.feed(content.encode("utf-8", "replace"))
         parser.close()
-    except etree.LxmlError:  # no element at all, or too broken to go on: what has been seen counts
+    except _etree.LxmlError:  # no element at all, or too broken to go on: what has been seen counts
         pass
     lines = (" ".join(line.split()) for line in "".join(seen.pieces).splitlines())
     return "\n".join(line for line in lines if line)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import platformdirs
 
@@ -93,10 +93,11 @@ class Origin:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return False
-            recorded: Any = json.loads(path.read_bytes())
+            parsed: Any = json.loads(path.read_bytes())
         except (OSError, ValueError):
             return False
-        known = recorded.get("contacts", []) if isinstance(recorded, dict) else []
+        recorded = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
+        known = recorded.get("contacts", [])
         return {**self._entry(contacts), "contacts": known} == recorded and all(_entry_of(contact) in known for contact in contacts)
 
     def remember(self, contacts: Sequence[Contact]) -> None:
@@ -174,7 +175,8 @@ def own_consent() -> Consent:
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise UsageError(f"{path} can be written by others, so it cannot say whom you trust; make it yours alone: chmod go-w")
     for name, value in values.items():
-        if name not in ("contacts", "keys") or not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        listed = cast(list[object], value) if isinstance(value, list) else [None]
+        if name not in ("contacts", "keys") or not all(isinstance(item, str) for item in listed):
             raise UsageError(f"{path} has lists of texts named contacts and keys, not {name} = {value!r}")
     return Consent.of(values.get("contacts"), values.get("keys"))
 

@@ -142,7 +142,7 @@ class Line:
 
     def _exchanged(self, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: int) -> Answer:
         url = f"{self._scheme}://{self._named()}{quote(target, safe=_KEPT)}"
-        with self._open().stream(method, url, headers=dict(headers), content=body or None) as response:
+        with self._open().stream(method, url, headers=list(headers.items()), content=body or None) as response:
             named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             content = BoundedBody(named.get("content-encoding"), limit)
             for chunk in response.iter_stream():
