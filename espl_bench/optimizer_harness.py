@@ -21,6 +21,7 @@ from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Message, Problem, Rating, SampleRequest, Split, SystemPrompt, TrajectoryGroup
+from espl_bench.utils.foreign_text import readable
 from espl_bench.utils.reasoning import strip_reasoning
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
@@ -137,7 +138,7 @@ class OptimizerHarness:
         )
         self.requests += 1
         [completion] = await (await self.context.reflecting()).sample([asked])
-        return strip_reasoning(completion.text)
+        return strip_reasoning(readable(completion.text))
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save, and stop if the run was asked to."""

@@ -15,6 +15,7 @@ from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.errors import RunDirError
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
 from espl_bench.utils import atomic_io, jsonl
+from espl_bench.utils.foreign_text import readable
 
 FOLDER = "answers"
 
@@ -92,4 +93,4 @@ class ResponseCache:
 
 def _completion(row: dict[str, Any]) -> Completion:
     usage = Usage(row["prompt_tokens"], row["sampled_tokens"])
-    return Completion((), (), row["text"], StopReason(row["stop_reason"]), usage)
+    return Completion((), (), readable(row["text"]), StopReason(row["stop_reason"]), usage)

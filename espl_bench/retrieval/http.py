@@ -6,7 +6,6 @@ r"""Back end `http`: a retrieval server with Search-R1's wire format, such as th
 A server that is slow, down or returns garbage causes a `RetrievalError` within a bounded time, and nothing worse.
 """
 
-import json
 import ssl
 import time
 from collections import deque
@@ -19,10 +18,13 @@ from urllib.parse import urlsplit
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
 """Maximum bytes of an answer; the rest of a longer one is not read."""
+MAX_QUOTED: Final = 200
+"""Maximum characters quoted from an answer in a message."""
 TRIES: Final = 3
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 2.0
@@ -97,8 +99,8 @@ class HttpRetriever:
         if response.status_code != 200:
             raise RetrievalError(f"the retriever at {self.url} answers with status {response.status_code}")
         try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
+            return parse_json(content)
+        except ForeignJsonError as error:
             raise RetrievalError(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
@@ -142,7 +144,8 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalError(f"the retriever at {url} returned malformed passages ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {str(error)[:MAX_QUOTED]}"
+        raise RetrievalError(f"the retriever at {url} returned malformed passages ({reason})") from error
 
 
 def _passage(value: object) -> Passage:
