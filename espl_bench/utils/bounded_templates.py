@@ -20,7 +20,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 MAX_SOURCE: Final = 1_000_000
 """Maximum characters of a template."""
-MAX_STEPS: Final = 300_000
+MAX_STEPS: Final = 100_000
 """Maximum blocks of statements entered in one rendering."""
 MAX_CHARS: Final = 16 * 2**20
 """Maximum characters written in one rendering, and of any text on the way; also the items of any list."""
@@ -124,7 +124,7 @@ class _Bounds(SandboxedEnvironment):
         _check_operands(operator, left, right)
         return self.sized(super().call_binop(context, operator, left, right))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: B902, N805  # jinja2's own signature
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # jinja2's own signature
         """Call with arguments that are not too large, for a result that is not."""
         owner: object = getattr(__obj, "__self__", None)
         _check_arguments(str(getattr(__obj, "__name__", "")), owner, (*args, *kwargs.values()))

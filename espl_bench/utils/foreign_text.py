@@ -1,8 +1,8 @@
-"""Read what a model, an endpoint or a page wrote: any sequence of characters, and JSON of any shape.
+r"""Read what a model, an endpoint or a page wrote: any sequence of characters, and JSON of any shape.
 
-Such a text may hold half of a character (a lone surrogate, which JSON's ``\\ud800`` makes and no encoding can write), a million brackets, or
-a number of a million digits. Here it becomes text that can be stored, tokenised and sent on, and JSON whose depth and numbers are bounded.
-Time is linear in the text.
+Such a text may hold half of a character (a lone surrogate, which JSON's ``\ud800`` makes and no encoding can write), a million brackets,
+or a number of a million digits. Here it becomes text that can be stored, tokenised and sent on, and JSON whose depth and numbers are
+bounded. Time is linear in the text.
 """
 
 import json
