@@ -225,8 +225,8 @@ def _compare_claims(verification: Verification, summary: Summary, examiner: Exam
     run = verification.run_dir
     known = run.provenance.present_binding()
     told = names_and_settings(examiner.config, known or Binding())
-    if known is None:
-        for name in ("model", "editor_model"):  # whether it was a folder is not recorded
+    if known is None:  # not recorded: whether the model was a folder, and the bytes that the id hashes
+        for name in ("run_id", "model", "editor_model"):
             told.pop(name)
     for name in ("choices", "bound"):
         if not getattr(summary, name) or known is None:

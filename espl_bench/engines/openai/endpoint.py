@@ -20,9 +20,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from espl_bench.errors import EndpointError, UsageError
 from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
-from espl_bench.utils.formatting import clean
 from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
+from espl_bench.utils.terminal_text import clean
 
 Read = TypeVar("Read")
 
