@@ -127,7 +127,7 @@ class OptimizerHarness:
 
     async def write(self, request: str) -> str:
         """Return the editor's answer."""
-        config, messages = self.context.config, (Message("user", request),)
+        config, messages = self.context.config, (Message("user", self.context.editor_chat.harmless(request)),)
         asked = SampleRequest(
             prompt_T=self.context.editor_chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
