@@ -23,6 +23,7 @@ from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Message, Problem, Rating, SampleRequest, Split, SystemPrompt, TrajectoryGroup
 from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.foreign_json import parse_object
+from espl_bench.utils.foreign_text import readable
 from espl_bench.utils.reasoning import strip_reasoning
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
@@ -128,7 +129,7 @@ class OptimizerHarness:
 
     async def write(self, request: str) -> str:
         """Return the editor's answer."""
-        config, messages = self.context.config, (Message("user", request),)
+        config, messages = self.context.config, (Message("user", self.context.editor_chat.harmless(request)),)
         asked = SampleRequest(
             prompt_T=self.context.editor_chat.encode(messages),
             seed=seed_for(config.seed, "optimizer", self.requests),
@@ -139,7 +140,7 @@ class OptimizerHarness:
         )
         self.requests += 1
         [completion] = await (await self.context.reflecting()).sample([asked])
-        return strip_reasoning(completion.text)
+        return strip_reasoning(readable(completion.text))
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save, and stop if the run was asked to."""

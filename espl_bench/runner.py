@@ -1,23 +1,17 @@
 """Start a run, resume one, and write its summary. The loop itself is in loop.py."""
 
-import hashlib
 import shlex
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pydantic_core import to_json
 
 from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
-from espl_bench.config.choices import choices_of
 from espl_bench.config.contacts import contacts_of
-from espl_bench.config.run_config import RunConfig, model_name
-from espl_bench.config.version_1 import first_form
+from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import Engine
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError, UsageError
@@ -28,8 +22,9 @@ from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.optimizer_harness import optimize
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import mean_shares
-from espl_bench.runs.binding import EDITORS, UNOPENED, Binding, Change, What, parse_allowed, refuse
+from espl_bench.runs.binding import UNOPENED, Change, What, parse_allowed, refuse
 from espl_bench.runs.checkpoints import Checkpoint
+from espl_bench.runs.claims import names_and_settings, spent_until
 from espl_bench.runs.collect_binding import collect_unopened
 from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, allow_keys_of, confirm_run
 from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
@@ -251,19 +246,9 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
     totals = context.ledger.totals()
     shown = config.method.shown_prompt(state.population).principles
     return Summary(
-        run_id=run_id(config),
-        method=config.method.name,
-        control=config.control,
-        label=config.label,
-        env=config.env,
-        env_options=config.env_options,
-        model=_name(config.model, context.binding),
-        engine=config.engine,
-        editor_model=_name(config.editor.model, context.binding) if config.editor.model else None,
-        seed=config.seed,
+        **names_and_settings(config, context.binding),
         steps=state.step,
         score=test.score,
-        k=config.evaluation.eval_samples,
         n_items=len(test.scores_IG),
         validation_score=validation.score if validation else None,
         outcomes=_rates(test),
@@ -276,21 +261,8 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         shown_prompt=shown,
         quotes=short_form(ContaminationIndex.of(context.env).in_prompt(shown)) if shown else (),
         data_identity=dict(context.data_identity),
-        choices=choices_of(config),
-        bound=_bound(context.binding),
         allowed_changes=tuple(str(change) for change in run_dir.provenance.allowed_changes()),
     )
-
-
-def _name(model: str, binding: Binding) -> str:
-    """Return the display name of a model, also of a folder that is elsewhere by now."""
-    hashed = any(name.removeprefix(EDITORS) == "config.json" for name in binding.model)
-    return Path(model).name if hashed else model_name(model)
-
-
-def _bound(binding: Binding) -> dict[str, str]:
-    digests = {what.value: binding.digest(what) for what in (What.MODEL, What.TEMPLATES, What.ENVIRONMENT)}
-    return {**{name: digest for name, digest in digests.items() if digest}, What.VERSION.value: binding.version["espl_bench"]}
 
 
 def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoint, ...]:
@@ -306,15 +278,9 @@ def learning_curve(run_dir: RunDir, cost_tracker: CostTracker) -> tuple[CurvePoi
 
 
 def _spent(steps: int, cost: LearningCost, seconds: Mapping[int, float], cost_tracker: CostTracker) -> Spent:
-    spent = Spent(**asdict(cost), seconds=sum(seconds[step] for step in range(1, steps + 1)))
+    spent = spent_until(steps, cost, seconds)
     return spent.model_copy(update={"cost_usd": cost_tracker.cost_of_learning(spent)})
 
 
 def _rates(evaluation: Evaluation) -> dict[str, float]:
     return {outcome.value: rate for outcome, rate in evaluation.outcomes.items()}
-
-
-def run_id(config: RunConfig) -> str:
-    """Name a configuration: method, environment, seed, and eight digits of its hash."""
-    digest = hashlib.sha256(to_json(first_form(config))).hexdigest()[:8]
-    return f"{config.env}-{config.method.name}-s{config.seed}-{digest}"

@@ -16,6 +16,7 @@ from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.errors import RunDirError
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
 from espl_bench.utils import atomic_io, foreign_files, jsonl
+from espl_bench.utils.foreign_text import readable
 
 FOLDER = "answers"
 _NAME = re.compile(r"step_\d+\.jsonl")
@@ -97,4 +98,4 @@ class ResponseCache:
 
 def _completion(row: dict[str, Any]) -> Completion:
     usage = Usage(row["prompt_tokens"], row["sampled_tokens"])
-    return Completion((), (), row["text"], StopReason(row["stop_reason"]), usage)
+    return Completion((), (), readable(row["text"]), StopReason(row["stop_reason"]), usage)

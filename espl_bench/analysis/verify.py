@@ -8,16 +8,22 @@ one that the run is bound to. Every difference and every invalid line is a `Diff
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+from pydantic_core import to_json
+
+from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import data_identity_of, environment_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
+from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.binding import Binding, What
+from espl_bench.runs.claims import names_and_settings, prompt_shown, spent_until
 from espl_bench.runs.collect_binding import bound_choices
-from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics
+from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics, read_timing
+from espl_bench.runs.population_events import read_events
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
 from espl_bench.runs.run_dir import CONFIG, KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
@@ -134,6 +140,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     progress(len(files), len(files))
     if verification.summary is not None:
         _compare_summary(verification, verification.summary, evaluations, last_test)
+        _compare_claims(verification, verification.summary, examiner)
     return verification
 
 
@@ -211,6 +218,65 @@ def _compare_summary(
     verification.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
     for index, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
         verification.compare(SUMMARY, f"rewards of item {index}", list(recorded), again)
+
+
+def _compare_claims(verification: Verification, summary: Summary, examiner: Examiner) -> None:
+    """Compare what else the summary says with what it follows from. Fields that an old version did not write are left out."""
+    run = verification.run_dir
+    known = run.provenance.present_binding()
+    told = names_and_settings(examiner.config, known or Binding())
+    if known is None:  # not recorded: whether the model was a folder, and the bytes that the id hashes
+        for name in ("run_id", "model", "editor_model"):
+            told.pop(name)
+    for name in ("choices", "bound"):
+        if not getattr(summary, name) or known is None:
+            told.pop(name)
+    told["allowed_changes"] = tuple(str(change) for change in run.provenance.allowed_changes())
+    if summary.data_identity:
+        told["data_identity"] = run.provenance.data_identity()
+    for name, expected in told.items():
+        verification.compare(SUMMARY, name, _plain(getattr(summary, name)), _plain(expected))
+    _compare_costs(verification, summary)
+    rows = read_evaluations(run)
+    final = next((row for row in reversed(rows) if (row.step, row.split) == (summary.steps, Split.TEST)), None)
+    if final is not None:
+        shown = prompt_shown(read_events(run), final)
+        verification.compare(SUMMARY, "shown prompt", summary.shown_prompt, shown)
+        quotes = short_form(ContaminationIndex.of(examiner.env).in_prompt(shown)) if shown else ()
+        verification.compare(SUMMARY, "quotes", summary.quotes, quotes)
+        verification.compare(SUMMARY, "measures", summary.measures, dict(final.measures))
+    bound = run.provenance.bound_summary()
+    if bound is not None and not any(difference.place == SUMMARY for difference in verification.differences):
+        verification.compare(SUMMARY, "hash of what it says", summary.content_sha256, bound)
+
+
+def _compare_costs(verification: Verification, summary: Summary) -> None:
+    """Compare the ledger, the curve and the outcomes of training with the logs."""
+    run = verification.run_dir
+    metrics, seconds = read_metrics(run), {row.step: row.seconds for row in read_timing(run)}
+    if summary.training_outcomes:
+        verification.compare(SUMMARY, "training outcomes", summary.training_outcomes, mean_shares([row.outcomes for row in metrics]))
+    rows = [row for row in read_evaluations(run) if row.spent is not None]
+    expected = [
+        spent_until(row.step, row.spent, seconds) for row in rows if row.spent is not None and set(seconds) >= set(_steps(row.step))
+    ]
+    if len(expected) == len(summary.curve):
+        for point, spent in zip(summary.curve, expected, strict=True):
+            claimed = point.spent.model_copy(update={"cost_usd": None})
+            verification.compare(SUMMARY, f"spent until {point.split} of step {point.step}", claimed.model_dump(), spent.model_dump())
+    final = next((row.spent for row in reversed(rows) if (row.step, row.split) == (summary.steps, Split.TEST)), None)
+    if final is not None:
+        for name, amount in asdict(final).items():
+            verification.compare(SUMMARY, f"ledger's {name}", getattr(summary.ledger, name), amount)
+
+
+def _steps(last: int) -> range:
+    return range(1, last + 1)
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON holds it, since the summary has been through a file."""
+    return json.loads(to_json(value))
 
 
 def _shares(regraded: Sequence[RegradedRollout]) -> dict[str, float]:

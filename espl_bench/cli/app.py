@@ -28,6 +28,7 @@ from espl_bench.cli.run_option import flag_of
 from espl_bench.errors import EsplError, OptionError, UsageError
 from espl_bench.utils.disk_refusals import refusal
 from espl_bench.utils.stop_signal import raising
+from espl_bench.utils.terminal_text import clean
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
@@ -316,7 +317,7 @@ def _abandon_output() -> None:
 
 def _complain(message: str, code: int) -> int:
     with suppress(OSError):  # the terminal is gone, or the disk of a log is full: the exit code still tells
-        typer.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+        typer.echo(f"{PROGRAM}: {' '.join(clean(message).split())}", err=True)
     return code
 
 

@@ -3,12 +3,16 @@
 import io
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, TextIO, cast
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+from espl_bench.utils.terminal_text import clean, clean_json
 
 PIPE_WIDTH = 140
 """Columns assumed if the output is not a terminal, so that files and pipes get whole tables."""
@@ -52,8 +56,27 @@ class _Progress(io.TextIOBase):
         return self._stream.encoding
 
 
+class _CleanConsole(Console):
+    """Draws no text that would act on the terminal: only rich's own control codes, for styles and live displays, reach it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Clean each piece of text on its way out, whatever it is part of."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Write text as it is, without rich; the cleaner of all that commands print."""
+    (sys.stderr if err else sys.stdout).write(clean(text))
+
+
+def write_json(text: str) -> None:
+    """Write JSON, in which control characters become escapes."""
+    sys.stdout.write(clean_json(text))
+
+
 def _console(stderr: bool) -> Console:
-    console = Console(file=cast(IO[str], _Progress()) if stderr else None, stderr=stderr, highlight=False, emoji=False)
+    console = _CleanConsole(file=cast(IO[str], _Progress()) if stderr else None, stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console

@@ -23,7 +23,8 @@ from espl_bench.monitoring.reporter import EvalReport, Reporter, Silent, StepRep
 from espl_bench.rollouts.outcomes import Shares, failure_warning, mean_shares
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Outcome, Split
-from espl_bench.utils.formatting import DASH, clean, clock, count, duration, percent, plain, points
+from espl_bench.utils.formatting import DASH, clock, count, duration, percent, plain, points
+from espl_bench.utils.terminal_text import clean
 
 WINDOW = 10
 """Iterations that the moving mean of the reward spans."""

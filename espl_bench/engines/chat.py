@@ -7,8 +7,7 @@ template may drop earlier thinking, or move the system message, once the convers
 """
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -18,19 +17,24 @@ from typing import Any, Self
 from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers.decoders import DecodeStream
 
+from espl_bench.engines.chat_rendering import render_chat
 from espl_bench.engines.template_clock import CLOCK, clock_at
 from espl_bench.errors import ModelError
-from espl_bench.tools.sanitize import escape_markers
+from espl_bench.tools.calls import CLOSE, OPEN
+from espl_bench.tools.markers import MarkerFilter, markers_in_template, role_lines
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message, ToolCall
 from espl_bench.utils import reasoning
+from espl_bench.utils.bounded_templates import TemplateLimitError
 
 _OPENING = (Message("user", "a"),)
 _SAID = "a"
 _CALL_ID = "call{:05d}"
 """Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
-_IN_TEMPLATE = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?[A-Za-z_]{2,40}>|\[/?[A-Z][A-Z_ ]{1,30}\]|<<?/?[A-Za-z]{1,10}>>?")
-"""Markers in the text of a template. Those that are not tokens of their own still act as markers to the model."""
+_PROBES = ("qzxsys", "qzxasked", "qzxsaid", "qzxagain")
+"""Words that no template holds, to see what it puts around a message."""
+_IN_WORDS = frozenset({OPEN, CLOSE, reasoning.OPEN, reasoning.CLOSE, "<tool_response>", "</tool_response>"})
+"""Tags that this project's own templates and the policy's turns hold; in what others wrote they are markers like any other."""
 
 
 class HfChat:
@@ -117,14 +121,40 @@ class HfChat:
         return chat
 
     def harmless(self, text: str) -> str:
-        """Escape everything in a foreign text that this tokenizer or template treats as a marker."""
-        return escape_markers(text, self._markers)
+        """Neutralise everything in a foreign text that this tokenizer or template treats as a marker."""
+        return self._foreign(text)
 
     @cached_property
-    def _markers(self) -> frozenset[str]:
-        added = [token for token in self._tokenizer.added_tokens_decoder.values() if token.special or not token.content.strip().isalnum()]
-        in_template = _IN_TEMPLATE.findall(str(self._tokenizer.chat_template))
-        return frozenset(text for text in (*(token.content for token in added), *in_template) if text.strip() and len(text) > 1)
+    def _foreign(self) -> MarkerFilter:
+        """For what others wrote: every token of the tokenizer that is not plain text, and every marker of its template."""
+        return self._filter({*self._added, *markers_in_template(self.template), *self._roles()})
+
+    @cached_property
+    def _whole(self) -> MarkerFilter:
+        """For whole messages, which hold this project's own words too: the tokens alone, without the tags that we use ourselves."""
+        return self._filter(self._added - _IN_WORDS)
+
+    def _filter(self, markers: Iterable[str]) -> MarkerFilter:
+        normalizer = getattr(getattr(self._tokenizer, "backend_tokenizer", None), "normalizer", None)
+        wanted = frozenset(marker for marker in markers if marker.strip() and len(marker) > 1)
+        return MarkerFilter(wanted) if normalizer is None else MarkerFilter(wanted, normalizer.normalize_str)
+
+    @property
+    def _added(self) -> set[str]:
+        added = self._tokenizer.added_tokens_decoder.values()
+        return {token.content for token in added if token.special or not token.content.strip().isalnum()}
+
+    def _roles(self) -> Iterator[str]:
+        """Yield the roles that the template names in words, as it renders them."""
+        system, asked, said, again = _PROBES
+        talk = (Message("user", asked), Message("assistant", said), Message("user", again))
+        for messages in ((Message("system", system), *talk), talk):
+            try:
+                rendered = self._rendered(_conversation(messages), assistant_speaks=True)
+            except ModelError:  # it refuses this role
+                continue
+            yield from role_lines(rendered, _PROBES)
+            yield from markers_in_template(rendered)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
         """Return the text of sampled tokens, without special tokens."""
@@ -156,19 +186,23 @@ class HfChat:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _text(self, messages: Sequence[Message], *, assistant_speaks: bool) -> str:
+        return self._rendered(_conversation([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
+
+    def _neutral(self, message: Message) -> Message:
+        """Return a message without tokens of the chat format in its text."""
+        calls = tuple(ToolCall(call.tool, self._whole(call.arguments)) for call in message.calls)
+        return replace(message, content=self._whole(message.content), calls=calls)
+
+    def _rendered(self, conversation: list[dict[str, Any]], *, assistant_speaks: bool) -> str:
         tools = [tool.schema() for tool in self._tools] or None
-        stopped = None if self._clock is None else self._clock + self._tokenizer.get_chat_template(tools=tools)
         try:
-            return self._tokenizer.apply_chat_template(
-                _conversation(messages),
-                tools=tools,
-                chat_template=stopped,
-                add_generation_prompt=assistant_speaks,
-                tokenize=False,
-            )
-        except JinjaError as error:
-            roles = ", ".join(message.role for message in messages)
-            remedy = "--tool-format text" if any(message.role == "tool" for message in messages) else "--placement user"
+            template = (self._clock or "") + self._tokenizer.get_chat_template(tools=tools)
+            return render_chat(template, conversation, tools, self._tokenizer.special_tokens_map, assistant_speaks=assistant_speaks)
+        except TemplateLimitError as error:
+            raise ModelError(f"the chat template of '{self._model}' does not end: {error}; use another model, or correct it") from error
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # errors that an expression can raise
+            roles = ", ".join(message["role"] for message in conversation)
+            remedy = "--tool-format text" if "tool" in roles.split(", ") else "--placement user"
             raise ModelError(f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try {remedy}") from error
 
 

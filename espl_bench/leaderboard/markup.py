@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
-from espl_bench.utils.formatting import clean
+from espl_bench.utils.terminal_text import clean
 
 Mark = Callable[[str, bool], str]
 """Escape a cell, and make it bold if the flag is set."""

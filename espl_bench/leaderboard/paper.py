@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from espl_bench.errors import RunDirError, reading
+from espl_bench.leaderboard.csv_text import csv_cells
 from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
@@ -261,5 +262,5 @@ def to_csv(comparisons: Sequence[Compared]) -> str:
                 row.measured,
             )
             gaps = (*(row.ci95 or nothing), row.gap, *(row.gap95 or nothing))
-            writer.writerow((*first, *gaps, row.reported_lead, row.lead, *(row.lead95 or nothing), len(row.seeds)))
+            writer.writerow(csv_cells((*first, *gaps, row.reported_lead, row.lead, *(row.lead95 or nothing), len(row.seeds))))
     return text.getvalue()

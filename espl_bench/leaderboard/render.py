@@ -14,6 +14,7 @@ from rich.text import Text
 
 from espl_bench.leaderboard import markup
 from espl_bench.leaderboard.board import Board
+from espl_bench.leaderboard.csv_text import csv_cells
 from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
 from espl_bench.leaderboard.table import DRAWS, STATISTICS_SEED
 from espl_bench.stats import LEVEL
@@ -95,7 +96,7 @@ def to_csv(board: Board) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEAD)
-    writer.writerows(_csv_rows(board))
+    writer.writerows(map(csv_cells, _csv_rows(board)))
     return text.getvalue()
 
 

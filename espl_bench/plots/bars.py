@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.table import tabulate
 from espl_bench.plots.style import panels, styles
-from espl_bench.utils.formatting import clean, points
+from espl_bench.utils.formatting import points
+from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

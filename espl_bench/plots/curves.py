@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from espl_bench.leaderboard.grouping import TestGroup
 from espl_bench.leaderboard.learning_curves import Axis, Band, CurveSplit, bands
 from espl_bench.plots.style import Style, legend_below, panels, styles
-from espl_bench.utils.formatting import clean
+from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from espl_bench.analysis.study import RunRecord, by_row
 from espl_bench.plots.style import Style, legend_below, panels, styles
 from espl_bench.runs.population_events import RatedEvent
 from espl_bench.types import Split
-from espl_bench.utils.formatting import clean
+from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from espl_bench.analysis.study import RunRecord, by_row
 from espl_bench.leaderboard.grouping import REFERENCE, mean
 from espl_bench.plots.style import OUTCOME_COLOURS, OUTCOME_HATCHES, Style, legend_below, panels, styles
 from espl_bench.types import Outcome
-from espl_bench.utils.formatting import clean
+from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from espl_bench.analysis.lineage_layout import lanes
 from espl_bench.analysis.study import RunRecord
 from espl_bench.plots.style import WIDTH, panels
 from espl_bench.runs.view import PromptView
-from espl_bench.utils.formatting import clean
+from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

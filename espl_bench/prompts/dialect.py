@@ -7,8 +7,8 @@ only decide wording; the loop and the operators decide content.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,16 @@ from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxEr
 from jinja2 import TemplateError as JinjaError
 from jinja2.loaders import FileSystemLoader
 from jinja2.meta import find_referenced_templates
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from espl_bench.errors import TemplateError, UsageError
 from espl_bench.prompts.root_prompt import read_principles
 from espl_bench.registry import DIALECTS, find
+from espl_bench.tools.markers import neutralise_common
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message
+from espl_bench.utils.bounded_templates import TemplateLimitError, bounded
+from espl_bench.utils.bounded_templates import render as rendered
 
 BUILT_IN = Path(__file__).parent / "templates"
 COMPACT, FULL, SEARCH = (BUILT_IN / name for name in ("compact", "full", "search"))
@@ -33,6 +36,10 @@ IRRELEVANT = "irrelevant.txt"
 """File with one principle per line; only a control needs it."""
 REMEDY = "compare it with the built-in dialects"
 _BACKTICKS = re.compile("`+")
+
+
+Harmless = Callable[[str], str]
+"""Neutralises the markers of a chat format in a text (`Chat.harmless`)."""
 
 
 class Placement(StrEnum):
@@ -62,6 +69,17 @@ def fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
+def passed(value: object, harmless: Harmless) -> object:
+    """Return a template's value with every text in it neutralised, in lists and records too. Tools are the environment's own words."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, list | tuple):
+        return [passed(item, harmless) for item in cast(Sequence[object], value)]
+    if is_dataclass(value) and not isinstance(value, type | ToolSpec):
+        return replace(value, **{each.name: passed(getattr(value, each.name), harmless) for each in fields(value)})
+    return value
+
+
 @dataclass(frozen=True)
 class Dialect:
     """A folder of templates. `Dialect.load("compact")`, or the path of a folder of your own."""
@@ -87,15 +105,17 @@ class Dialect:
     @cached_property
     def _environment(self) -> SandboxedEnvironment:
         loader = FileSystemLoader(self.folder)
-        environment = SandboxedEnvironment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment = ImmutableSandboxedEnvironment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         cast(Any, environment).filters["fenced"] = fenced
-        return environment
+        return bounded(environment)
 
-    def render(self, template: TemplateName, **context: object) -> str:
-        """Render one message. Raises TemplateError naming the file."""
+    def render(self, template: TemplateName, *, harmless: Harmless = neutralise_common, **context: object) -> str:
+        """Render one message from values whose texts `harmless` has passed. Raises TemplateError naming the file."""
         compiled = self.compiled(template)
         try:
-            return compiled.render(**context).strip()
+            return rendered(compiled, {name: passed(value, harmless) for name, value in context.items()}).strip()
+        except TemplateLimitError as error:
+            raise TemplateError(f"{self._file(template)} does not end: {error}; {REMEDY}") from error
         except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # errors that an expression can raise
             raise TemplateError(f"{self._file(template)} does not render: {error}; {REMEDY}") from error
 
@@ -110,6 +130,8 @@ class Dialect:
             raise TemplateError(f"{file}:{error.lineno} is not a template: {error}; {REMEDY}") from error
         except UnicodeDecodeError as error:
             raise TemplateError(f"{file} is not UTF-8 text; {REMEDY}") from error
+        except (RecursionError, MemoryError, SyntaxError) as error:  # of the parsers, for a template that nests too deep
+            raise TemplateError(f"{file} nests too deep; {REMEDY}") from error
 
     def _file(self, template: TemplateName) -> Path:
         return self.folder / f"{template}.jinja"
@@ -150,14 +172,21 @@ class Dialect:
             return [each for each in named if each is not None]
         return [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
 
-    def prompt_messages(self, principles: Sequence[str], question: str, placement: Placement) -> tuple[Message, ...]:
-        """Render one problem under one system prompt, as the policy sees it in training, validation and test."""
-        system = self.render(TemplateName.SYSTEM, principles=principles, tools=self.tools)
-        problem = self.render(TemplateName.PROBLEM, question=question)
+    def prompt_messages(
+        self, principles: Sequence[str], question: str, placement: Placement, harmless: Harmless = neutralise_common
+    ) -> tuple[Message, ...]:
+        """Render one problem under one system prompt, as the policy sees it in training, validation and test.
+
+        `harmless` is that of the policy's chat.
+        """
+        system = self.render(TemplateName.SYSTEM, harmless=harmless, principles=principles, tools=self.tools)
+        problem = self.render(TemplateName.PROBLEM, harmless=harmless, question=question)
         if placement is Placement.USER:
             return (Message("user", f"{system}\n\n{problem}"),)
         return (Message("system", system), Message("user", problem))
 
-    def reflection_messages(self, template: TemplateName, context: Mapping[str, object]) -> tuple[Message, ...]:
-        """Render one request to the editor, as a single user message."""
-        return (Message("user", self.render(template, **context)),)
+    def reflection_messages(
+        self, template: TemplateName, context: Mapping[str, object], harmless: Harmless = neutralise_common
+    ) -> tuple[Message, ...]:
+        """Render one request to the editor, as a single user message; `harmless` is that of the editor's chat."""
+        return (Message("user", self.render(template, harmless=harmless, **context)),)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from espl_bench.prompts.principle_text import OpName, clean_principle
-from espl_bench.tools.sanitize import find_chat_marker
+from espl_bench.tools.markers import find_chat_marker
 
 
 class PromptForm(StrEnum):

@@ -24,6 +24,7 @@ from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.hashing import SHOWN_HASH
+from espl_bench.utils.names import fault_of_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,9 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
             rollouts=verification.rollouts,
             files=verification.files,
             test_rollouts_sha256=foreign_files.sha256(run.rollout_path(summary.steps, Split.TEST), folder),
+            logs_sha256={
+                name: foreign_files.sha256(folder / name, folder) for name in foreign_files.names(folder) if name.endswith(".jsonl")
+            },
         ),
         sample_outcomes=tuple(tuple(row.outcome for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)),
     )
@@ -153,6 +157,9 @@ def add(results: Sequence[PublishedResult], root: Path, study: str | None, repla
     An already published run with the same samples is left unchanged. Raises RunDirError, without writing anything, if one does not fit,
     and if a file cannot be written.
     """
+    for result in results:
+        if fault := fault_of_name(study or result.summary.env):
+            raise RunDirError(f"{result.summary.run_id} cannot be published in a study of that name: {fault}; name one with --study")
     steps = [step for folder, group in _by_study(results, root, study).items() for step in _planned(group, folder, replace)]
     for step in steps:
         if step.is_new:

@@ -18,11 +18,14 @@ from urllib.parse import urlsplit
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
 from espl_bench.utils.redaction import holds_secret, mask_text
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
 """Maximum bytes of an answer; the rest of a longer one is not read."""
+MAX_QUOTED: Final = 200
+"""Maximum characters quoted from an answer in a message."""
 TRIES: Final = 3
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 2.0
@@ -102,8 +105,8 @@ class HttpRetriever:
         if answer.exceeds:
             raise RetrievalError(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
         try:
-            return json.loads(answer.content)
-        except (ValueError, RecursionError) as error:
+            return parse_json(answer.content)
+        except ForeignJsonError as error:
             raise RetrievalError(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
@@ -135,7 +138,8 @@ def _found(answer: object, queries: Sequence[str], top_k: int, url: str) -> list
             for query, result in zip(queries, cast(list[list[object]], results), strict=True)
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RetrievalError(f"the retriever at {url} returned malformed passages ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {str(error)[:MAX_QUOTED]}"
+        raise RetrievalError(f"the retriever at {url} returned malformed passages ({reason})") from error
 
 
 def _passage(value: object) -> Passage:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.pages import PAGE_CHARS, page_text, require_packages
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.foreign_text import readable
 from espl_bench.utils.retries import retrying
 
 INTERVAL_S: Final = 1.0
@@ -127,8 +128,8 @@ class WebRetriever:
 
     def _passage(self, result: Mapping[str, Any], score: float) -> Passage:
         """Convert a result, or the page behind it; if the page cannot be fetched, keep the snippet."""
-        url, text = str(result.get("href", "")), str(result.get("body", ""))
+        url, text, title = (readable(str(result.get(name, ""))) for name in ("href", "body", "title"))
         if self._pages:
             with suppress(RetrievalError):
-                text = self._read(url, self._timeout_s)[:PAGE_CHARS] or text
-        return Passage(url, str(result.get("title", "")), text, score)
+                text = readable(self._read(url, self._timeout_s)[:PAGE_CHARS]) or text
+        return Passage(url, title, text, score)

@@ -35,6 +35,7 @@ from espl_bench.types import (
     TrajectoryGroup,
     Turn,
 )
+from espl_bench.utils.foreign_text import readable
 
 Said = TypeVar("Said")
 
@@ -68,7 +69,7 @@ class RolloutSpec:
 
     def prompt_messages(self, principles: Sequence[str], question: str) -> tuple[Message, ...]:
         """Render the same in words."""
-        return self.dialect.prompt_messages(self.show(principles), question, self.placement)
+        return self.dialect.prompt_messages(self.show(principles), question, self.placement, self.chat.harmless)
 
 
 @dataclass
@@ -130,10 +131,7 @@ class _Context:
 
     def follow(self, spec: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
         """Return the context after a turn and its reply."""
-        observations = tuple(
-            replace(observation, text=spec.chat.harmless(observation.text)) if observation.tool else observation
-            for observation in reply.observations
-        )
+        observations = tuple(replace(observation, text=spec.chat.harmless(observation.text)) for observation in reply.observations)
         try:
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=spec.native_tools)
             appended_T = spec.chat.continuation(conversation, replies)
@@ -188,7 +186,7 @@ class _Stage:
             if context.room < 1:
                 return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
             episode.goes(RolloutState.ENGINE)
-            completion = await self._pace.ask(index, episode.request(context))
+            completion = _readable(await self._pace.ask(index, episode.request(context)))
             episode.turns.append(Turn(context.observation_T, completion, context.observations, context.starts_segment))
             answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
             if isinstance(answered, Ending):
@@ -208,6 +206,12 @@ class _Stage:
             tokens_T = self._spec.chat.encode(messages)
             self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._spec, len(tokens_T)))
         return self._rendered[same]
+
+
+def _readable(completion: Completion) -> Completion:
+    """Return the completion with a text that can be stored and sent on; an engine that is not ours may return any."""
+    text = readable(completion.text)
+    return completion if text == completion.text else replace(completion, text=text)
 
 
 def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Context | Ending:

@@ -25,6 +25,8 @@ BINDING = "binding"
 """Key for what the run's numbers depend on, at its start."""
 ALLOWED = "allowed_changes"
 """Key for what differed when the run was resumed, and was allowed to."""
+SUMMARY_HASH = "summary_sha256"
+"""Key for the hash of what the run's summary says."""
 
 REMEDY = "restore it from a copy, or start a new run"
 Record = TypeVar("Record", bound=FrozenRecord)
@@ -88,6 +90,15 @@ class ProvenanceFile:
         if not isinstance(recorded, list):
             raise RunDirError(f"{self.path} is damaged ({ALLOWED} is not a list); {REMEDY}")
         return tuple(self._parsed(AllowedChange, change) for change in cast(list[object], recorded))
+
+    def bound_summary(self) -> str | None:
+        """Return the hash of the summary that the run wrote at its end; None if it is not finished, or older than the hash."""
+        recorded = self._read().get(SUMMARY_HASH)
+        return recorded if isinstance(recorded, str) else None
+
+    def bind_summary(self, sha256: str) -> None:
+        """Record the hash of the run's summary. A full disk is an OSError."""
+        atomic_io.write_atomic(self.path, [atomic_io.indented({**self._read(), SUMMARY_HASH: sha256})])
 
     def allow(self, changes: Iterable[Change], step: int | None) -> None:
         """Add changes that the run goes on with from a commit, or from its start. A full disk is an OSError."""

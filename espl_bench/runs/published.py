@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,7 @@ from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
 from espl_bench.utils import foreign_files
+from espl_bench.utils.content_hash import content_sha256
 from espl_bench.utils.foreign_json import parse_record
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
@@ -72,6 +73,8 @@ class RegradedResult(FrozenRecord):
     files: int
     test_rollouts_sha256: str
     """Hash of the file with the test's rollouts, to recognise the published one."""
+    logs_sha256: dict[str, str] = Field(default_factory=dict[str, str], exclude_if=lambda hashes: not hashes)
+    """Hash of each log that the summary was derived from again, by file name; empty for a version that did not derive it."""
 
 
 class PublishedResult(BaseModel):
@@ -87,6 +90,12 @@ class PublishedResult(BaseModel):
     regraded: RegradedResult
     sample_outcomes: tuple[tuple[Outcome, ...], ...]
     """Outcomes of the test, items x samples, like `summary.sample_scores`."""
+    content_sha256: str | None = None
+    """Hash of everything else in the record; None in a record of a version that did not write it."""
+
+    def hashed(self) -> str:
+        """Compute the hash of everything else."""
+        return content_sha256(self, {"content_sha256": True, "summary": {"ci95": True}})
 
     @property
     def file_name(self) -> str:
@@ -101,11 +110,14 @@ class PublishedResult(BaseModel):
 
     def to_json(self) -> str:
         """Return the file's text: indented, with one line for the samples of an item."""
-        return indented(self.model_dump(mode="json", by_alias=True), rows_of=("sample_scores", "sample_outcomes"))
+        record = self.model_dump(mode="json", by_alias=True) | {"content_sha256": self.hashed()}
+        return indented(record, rows_of=("sample_scores", "sample_outcomes"))
 
     def faults(self) -> Iterator[str]:
         """Yield every way in which the record contradicts itself."""
         run = self.summary
+        if self.content_sha256 not in (None, self.hashed()):
+            yield "its hash is not that of what it says"
         shape = [len(row) for row in run.sample_scores]
         if shape != [run.k] * run.n_items or [len(row) for row in self.sample_outcomes] != shape:
             yield f"samples are not {run.n_items} items x {run.k}"
@@ -115,11 +127,26 @@ class PublishedResult(BaseModel):
         counts = Counter(outcome.value for row in self.sample_outcomes for outcome in row)
         if run.outcomes != {name: number / (run.n_items * run.k) for name, number in counts.items()}:
             yield "the shares of outcomes are not those of its samples"
-        said = {"env": run.env, "seed": run.seed, "steps": run.steps, "control": run.control, "label": run.label, "eval_samples": run.k}
+        said: dict[str, object] = {
+            "env": run.env,
+            "seed": run.seed,
+            "engine": run.engine,
+            "steps": run.steps,
+            "control": run.control,
+            "label": run.label,
+            "eval_samples": run.k,
+        }
         if run.steps == 0:  # for a method that learns nothing, whatever its configuration says
             said.pop("steps")
         if differing := [name for name, value in said.items() if self.config.get(name) != value]:
             yield f"summary and configuration differ in {', '.join(differing)}"
+        method: object = self.config.get("method")
+        if not isinstance(method, dict) or cast(dict[str, Any], method).get("name") != run.method:
+            yield "summary and configuration differ in method"
+        if str(self.config.get("model")).rpartition("/")[2] != run.model.rpartition("/")[2]:
+            yield "summary and configuration differ in model"
+        if not run.run_id.startswith(f"{run.env}-{run.method}-s{run.seed}-"):
+            yield f"the id {run.run_id} is not that of seed {run.seed} of {run.method} on {run.env}"
         own = choices_in(self.config)
         if run.choices is not None and own is not None and (changed := changes(completed(run.choices), own)):
             yield f"summary and configuration differ in {', '.join(changed)}"

@@ -263,6 +263,8 @@ class RunDir:
         path = self.path / SUMMARY
         with self._writing(path):
             atomic_io.write_atomic(path, [atomic_io.encode_text(summary.to_json())])
+            if (self.path / PROVENANCE).exists():
+                self.provenance.bind_summary(summary.content_sha256)
 
     def summary(self) -> Summary:
         """Read the run's result. Raises RunDirError if it has none yet."""

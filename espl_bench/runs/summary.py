@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator, model_validator
 
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import row_name
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils import foreign_files
+from espl_bench.utils.content_hash import content_sha256
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
+from espl_bench.utils.names import fault_of_line, fault_of_name
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
@@ -80,6 +82,17 @@ class Summary(BaseModel):
     choices: dict[str, Any] | None = Field(default=None, exclude_if=lambda choices: choices is None)
     """The choices that can change the result (`config.choices`), which decide the run's row; None in a file of an earlier version."""
 
+    @field_validator("run_id", "method", "control", "label", "env", "model", "engine", "editor_model")
+    @classmethod
+    def _is_name(cls, name: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what is not one printable line, and what cannot be the name of a file where it becomes one."""
+        if name is None:
+            return None
+        fault = fault_of_name(name) if info.field_name in ("run_id", "env") else fault_of_line(name)
+        if fault is not None:
+            raise ValueError(f"not a name: {fault}")
+        return name
+
     @model_validator(mode="before")
     @classmethod
     def _without_interval(cls, record: Any) -> Any:
@@ -96,6 +109,11 @@ class Summary(BaseModel):
 
         low, high = mean_interval([self.item_scores])
         return round(low, 6), round(high, 6)
+
+    @property
+    def content_sha256(self) -> str:
+        """Return the hash of what the summary says, without the interval, which follows from the rest."""
+        return content_sha256(self, {"ci95": True})
 
     @property
     def row(self) -> str:

@@ -26,6 +26,7 @@ from espl_bench.sweep.processes import THREADS
 from espl_bench.sweep.storage import Storage
 from espl_bench.utils import foreign_files
 from espl_bench.utils.stop_signal import StopSignal, raising
+from espl_bench.utils.terminal_text import clean
 
 PATIENCE_S = 120.0
 """Seconds to wait for a predecessor's lock: a lost node holds it until its processes, or its lease, end."""
@@ -107,7 +108,7 @@ def main(url: str, name: str, *confirmed: str) -> int:
             )
         run_cell(storage, cell, sweep.limits, StopSignal())
     except EsplError as error:
-        sys.stderr.write(f"espl-bench: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"espl-bench: {' '.join(clean(str(error)).split())}\n")
         return 1
     except KeyboardInterrupt:  # outside the iterations, where the loop does not take the signal
         sys.stderr.write("espl-bench: interrupted, the last checkpoint is kept\n")

@@ -29,8 +29,8 @@ from espl_bench.sweep.grid import BudgetLimits, Cell
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.sweep.resources import CPU, GPU, SHARE, Bundle
 from espl_bench.sweep.storage import Storage
-from espl_bench.utils.formatting import clean
 from espl_bench.utils.stop_signal import stop_signals
+from espl_bench.utils.terminal_text import clean
 
 LOOK_S = 20.0
 """Seconds between checks of the nodes while a cell waits for room."""

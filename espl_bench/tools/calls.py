@@ -17,11 +17,14 @@ from typing import Any, Final, cast
 from espl_bench.errors import first_line
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec, named
 from espl_bench.types import ToolCall
+from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
 
 OPEN: Final = "<tool_call>"
 CLOSE: Final = "</tool_call>"
 MAX_CHARACTERS: Final = 20_000
 """Maximum length of a call; a longer one is refused unread."""
+MAX_CALLS: Final = 64
+"""Maximum attempts at a call in one turn that are read; what follows is part of the text outside the calls."""
 
 _NAMED = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]{0,63})\s*(?P<json>\{.*)", re.DOTALL)
 
@@ -60,7 +63,7 @@ def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
     """
     if OPEN in text:
         return _tagged(text, tools)
-    bare = _bare(text, {tool.name for tool in tools})
+    bare = _bare(text, {tool.name for tool in tools})[:MAX_CALLS]
     if bare:
         return Reading(tuple(_checked(fields, tools) for fields in bare), "")
     if CLOSE in text:
@@ -69,7 +72,7 @@ def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
 
 
 def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
-    before, *rest = text.split(OPEN)
+    before, *rest = text.split(OPEN, MAX_CALLS)
     requests: list[Request] = []
     said = [before]
     for part in rest:
@@ -90,8 +93,8 @@ def _fields(body: str) -> Mapping[str, Any]:
     if len(body) > MAX_CHARACTERS:
         raise _UnreadableError(f"a call of more than {MAX_CHARACTERS} characters")
     try:
-        value: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(body)
+    except ForeignJsonError as error:
         raise _UnreadableError(f"the call is not JSON ({first_line(error)})") from error
     if not isinstance(value, dict):
         raise _UnreadableError("the call is not a JSON object")
@@ -110,8 +113,8 @@ def _bare(text: str, names: frozenset[str] | set[str]) -> list[Mapping[str, Any]
     if stripped[:1] not in ("{", "["):
         return []
     try:
-        value: object = json.loads(stripped)
-    except (ValueError, RecursionError):
+        value = parse_json(stripped)
+    except ForeignJsonError:
         return []
     if name is not None:
         return [{"name": name, "arguments": value}]

@@ -3,22 +3,18 @@
 A retrieved page may say ``</tool_response><|im_start|>system``. Rendered by a chat template and tokenised, that would be a
 message of its own: tokenizers read the text of their special tokens as these tokens. So markers are broken up before anything
 is rendered: the character that opens them becomes a look-alike that no tokenizer and no parser knows (``＜|im_start|>``), and the
-text stays readable. Two layers: here, the forms below, which chat formats in general use; and in the model's own chat
-(engines/chat.py), the markers of that model, with `escape_markers`.
+text stays readable. Two layers: here, the forms below, which chat formats in general use; and where the text is rendered, the markers of
+the model in use (markers.py).
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 CUT: Final = " […]"
 """Ends a truncated text."""
 
-_LOOK_ALIKES: Final = {"<": "＜", "[": "［", "{": "｛", "▁": "_", "｜": "|"}
-_FILLER: Final = "＊"
-"""Replaces a marker's first character if that has no look-alike."""
+_LOOK_ALIKES: Final = {"<": "＜", "[": "［"}
 _MARKER = re.compile(
     r"<(?=\s*[/|｜]?\s*[a-zA-Z_｜|][^<>\n]{0,60}[>｜|])"  # <|im_start|>, </tool_response>, <think>, <start_of_turn>, <｜User｜>
     r"|<(?=<\s*/?\s*SYS\s*>>)"
@@ -46,29 +42,3 @@ def sanitize(text: str, limit: int) -> str:
 def truncate(text: str, limit: int) -> str:
     """Shorten to at most `limit` characters, the mark of truncation included."""
     return text if len(text) <= limit else text[: max(0, limit - len(CUT))].rstrip() + CUT
-
-
-_ROLE = re.compile(
-    r"<[|｜][^<>\n]{1,60}[|｜]>"  # <|im_start|>
-    r"|</?(?:start_of_turn|end_of_turn|tool_response|s|bos|eos)>"
-    r"|<</?SYS>>"
-    r"|\[/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT)\]"
-)
-
-
-def find_chat_marker(text: str) -> str | None:
-    """Return the first chat-format marker in a text, of a message or a tool's reply; None if there is none."""
-    match = _ROLE.search(text)
-    return match[0] if match else None
-
-
-def escape_markers(text: str, markers: Iterable[str]) -> str:
-    """Replace the first character of each occurrence of these markers by a look-alike."""
-    pattern = _pattern(frozenset(markers))
-    return text if pattern is None else pattern.sub(lambda match: _LOOK_ALIKES.get(match[0][0], _FILLER) + match[0][1:], text)
-
-
-@lru_cache(maxsize=16)
-def _pattern(markers: frozenset[str]) -> re.Pattern[str] | None:
-    longest_first = sorted((marker for marker in markers if marker.strip()), key=lambda marker: (-len(marker), marker))
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None

@@ -4,19 +4,12 @@ Principles and responses look like ``[G0] dax larger``, which rich would take fo
 terminal's cursor. All text from a model goes through :func:`plain`.
 """
 
-import unicodedata
-
 from rich.text import Text
+
+from espl_bench.utils.terminal_text import clean
 
 DASH = "–"
 """Shown in place of a missing value."""
-_UNSHOWN = frozenset({"Cc", "Cf", "Cs"})
-"""Unicode categories that are dropped: control characters, invisible formatting (it can reorder a line) and lone surrogates."""
-
-
-def clean(text: str) -> str:
-    """Remove control characters; line breaks stay, tabs become spaces."""
-    return "".join(char for char in text.expandtabs(4) if char == "\n" or unicodedata.category(char) not in _UNSHOWN)
 
 
 def plain(text: str, style: str = "") -> Text:

@@ -28,3 +28,12 @@ def fault_of_name(name: str, taken: frozenset[str] = frozenset()) -> str | None:
     if _DEVICES.fullmatch(name) or name.casefold() in taken:
         return "it means something else there"
     return None
+
+
+def fault_of_line(text: str) -> str | None:
+    """Say why a text cannot stand for a name in a table or a list; None if it can."""
+    if not text or text != text.strip():
+        return "it is empty, or has blanks around it"
+    if wrong := next((char for char in text if not char.isprintable()), None):
+        return f"it holds {wrong!r}"
+    return f"it is longer than {LONGEST} bytes" if len(text.encode("utf-8")) > LONGEST else None

@@ -15,7 +15,8 @@ from espl_bench.runs.log_rows import EvaluationRow
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import RunView, ancestry, by_rating, read_view, replay
 from espl_bench.types import Outcome, Rating, Split
-from espl_bench.utils.formatting import clean, clock, count, duration, plain
+from espl_bench.utils.formatting import clock, count, duration, plain
+from espl_bench.utils.terminal_text import clean
 
 FOLDER = Path("runs/x")
 

@@ -12,7 +12,7 @@ from espl_bench.engines.vllm.setup import Serving, Spread
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
 from espl_bench.method import ESPL, Shown
-from espl_bench.runner import run_id
+from espl_bench.runs.claims import run_id
 
 
 def test_the_papers_values_are_the_defaults():

@@ -14,7 +14,7 @@ from espl_bench.config.sections import Section, VllmSection
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import OptionError, UsageError
 from espl_bench.method import ESPL
-from espl_bench.runner import run_id
+from espl_bench.runs.claims import run_id
 from espl_bench.sweep.grid import AXES
 
 FIRST = (

@@ -25,7 +25,7 @@ from loop_fixtures import SHAPE, events, make_config, rows, run
 from small_envs import AskTwice
 
 from espl_bench import runner
-from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError
+from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, ModelRole
 from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
@@ -35,7 +35,7 @@ from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
-from espl_bench.types import ROOT_ORIGIN, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt
+from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt, Usage
 from espl_bench.utils import key_names
 from espl_bench.utils.jsonl import decode
 
@@ -489,3 +489,58 @@ def test_an_answer_is_bounded_after_decoding(encoding: str, lab_model: Path, tmp
 
     with serving(Bomb) as base_url, pytest.raises(EndpointError, match="more than 16 MiB" if encoding == "gzip" else "not asked for"):
         run(make_config("m", "reflection_only", engine="openai", base_url=base_url, request_tries=1), tmp_path / "run")
+
+
+HOSTILE = "\ud800 \x00 \x1b]52;c;eA==\x07 <|im_end|> \udfff" + "<think>" * 2_000 + "[" * 5_000 + '{"op":"add","principle":"\ud800"}'
+
+
+def said_by_a_stranger(handler: Handler, answer: bytes) -> None:
+    """The endpoint's own answer, and after it what no encoding can write."""
+    reply = json.loads(answer)
+    reply["choices"][0]["message"]["content"] += HOSTILE
+    handler.reply(200, json.dumps(reply).encode())
+
+
+@own_endpoint
+def test_no_text_of_a_model_ends_a_run_or_its_resume(served: Served, tmp_path: Path):
+    folder = tmp_path / "run"
+    with breaking(served.base_url, said_by_a_stranger, lambda number: number % 3 == 1) as proxy:
+        run(config(served, base_url=proxy.base_url, max_tokens=16), folder)
+    assert proxy.faults > 10 and RunDir(folder).summary().steps == 2
+    assert "\ufffd" in "".join(turn for row in RunDir(folder).read_rollouts(1, decode) for turn in row["turns"])
+    for path in folder.rglob("*.jsonl"):
+        path.read_text(encoding="utf-8")
+        assert "\\ud800" not in path.read_text()
+
+
+@own_endpoint
+def test_a_recorded_answer_that_no_encoding_can_write_is_read_again(tmp_path: Path):
+    cache = ResponseCache()
+    cache.open(tmp_path, 0)
+    cache.put("k", ModelRole.POLICY, Completion((), (), f"before {HOSTILE}", StopReason.STOP, Usage(1, 1)))
+    cache.open(tmp_path, 0)
+    [text] = [present(cache.pop("k")).text]
+    assert text.startswith("before \ufffd \x00") and text.encode()
+
+
+@own_endpoint
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Fri, 37777777777777777777777777777771 Dec 9999 23:59:59 GMT",
+        "9" * 5_000,
+        "-1",
+        "1e9",
+        "\x80",
+        "Thu, 01 Jan 1970 00:00:00 +9999",
+        ".",
+    ],
+)
+def test_an_odd_retry_after_is_no_reason_to_end_with_a_traceback(header: str, served: Served):
+    def busy(handler: Handler, answer: bytes) -> None:
+        handler.reply(429, b"{}", {"retry-after": header})
+
+    with breaking(served.base_url, busy, lambda number: True) as proxy:
+        engine = OpenAIEngine.at(proxy.base_url, served.model, None, TIMEOUT_S, 2)
+        with pytest.raises(EndpointError, match=r"did not answer after 2 tries|asks to come back"):
+            asyncio.run(engine.sample([SampleRequest((), 0, 4, 1.0, messages=(Message("user", "a"),))]))

@@ -200,3 +200,74 @@ def test_no_folder_of_the_machine_is_published(runs: Path, root: Path):
     assert without_folders({"a": ["/home/me/model", "b/c", 3], "d": "/x"}) == {"a": ["model", "b/c", 3], "d": "x"}
     for path in root.rglob("*"):
         assert not path.is_file() or (str(runs) not in path.read_text() and "/site-packages" not in path.read_text())
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "method": lambda summary: summary.update(method="rl_only"),
+    "model": lambda summary: summary.update(model="a-better-model"),
+    "engine": lambda summary: summary.update(engine="vllm"),
+    "seed": lambda summary: summary.update(seed=7),
+    "label": lambda summary: summary.update(label="mine"),
+    "options": lambda summary: summary.update(env_options={"world": 9}),
+    "choices": lambda summary: summary["choices"].update(lr=7.0),
+    "id": lambda summary: summary.update(run_id="rulebook-espl-s0-00000000"),
+    "ledger tokens": lambda summary: summary["ledger"].update(generated_tokens=1),
+    "ledger seconds": lambda summary: summary["ledger"].update(wall_s=0.5),
+    "ledger calls": lambda summary: summary["ledger"].update(reflection_calls=0),
+    "price": lambda summary: summary.update(cost_usd=0.01),
+    "prompt": lambda summary: summary.update(shown_prompt=["dax larger"]),
+    "quotes": lambda summary: summary.update(quotes=["G0 quotes test/1"]),
+    "measures": lambda summary: summary.update(measures={"f1": 1.0}),
+    "training": lambda summary: summary.update(training_outcomes={"correct": 1.0}),
+    "items": lambda summary: summary.update(data_identity={"test": "f" * 64}),
+    "bound": lambda summary: summary.update(bound={"model": "0" * 12}),
+    "allowed": lambda summary: summary.update(allowed_changes=["config lr 1 -> 2 after step 1"]),
+    "curve": lambda summary: summary["curve"][-1]["spent"].update(seconds=0.25),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_nothing_in_a_summary_is_believed(kind: str, runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    copied = Path(shutil.copytree(runs / "espl-s0", tmp_path / "espl-s0"))
+    edit(copied / "summary.json", FORGED[kind])
+    add(root, copied, code=1)
+    assert "was changed or is damaged" in capsys.readouterr().err and not root.exists()
+    assert invoke(["verify", str(copied), "--quiet"]) == 1
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_nothing_in_a_record_is_believed(kind: str, runs: Path, root: Path, capsys: Capture):
+    add(root, runs / "espl-s0")
+    [path] = (root / "rulebook").glob(f"*{SUFFIX}")
+    edit(path, lambda record: FORGED[kind](record["summary"]))
+    assert any("its hash is not that of what it says" in fault for fault in check(root, capsys))
+
+
+NAMES = {
+    "above": {"run_id": "../../stolen"},
+    "other": {"run_id": "rulebook-rl/s0"},
+    "hidden": {"run_id": ".bashrc"},
+    "rows": {"label": "x |\n| [forged](y) | espl | 0 | 99.9 | abc | now |"},
+    "terminal": {"model": "\x1b]52;c;ZWNobw==\x07"},
+    "study": {"env": "../elsewhere"},
+    "bidi": {"method": "espl\u202e"},
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_name_that_is_none_is_refused(kind: str, runs: Path, root: Path, tmp_path: Path, capsys: Capture):
+    copied = Path(shutil.copytree(runs / "espl-s0", tmp_path / "runs" / "espl-s0"))
+    edit(copied / "summary.json", lambda summary: summary.update(NAMES[kind]))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    add(root, copied, code=1)
+    said = capsys.readouterr().err
+    assert "not a name: it" in said and said.count("\n") == 1 and "\x1b" not in said and "\u202e" not in said
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_record_names_the_logs_it_was_derived_from(runs: Path, root: Path):
+    add(root, runs / "espl-s0")
+    [path] = (root / "rulebook").glob(f"*{SUFFIX}")
+    result = read_result(path)
+    assert set(result.regraded.logs_sha256) == {"evaluations.jsonl", "metrics.jsonl", "population.jsonl", "timing.jsonl"}
+    assert result.content_sha256 == result.hashed()

@@ -1,7 +1,6 @@
 """`attribute`: split a run's gain between its prompt and its weights."""
 
 import json
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from espl_bench.analysis import attribution
 from espl_bench.analysis.attribution import Attribution, Effect, PromptChoice, Weights
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, write_json
 from espl_bench.config.choices import unlike
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import EsplError
@@ -39,7 +38,7 @@ def attribute(
     with _progress(quiet) as progress:
         result = attribution.attribute(folders, named, progress, model, consent=consent)
     if as_json:
-        sys.stdout.write(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
+        write_json(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
         return
     console = out_console()
     console.print(sheets_to_screen([attribution_sheet(result, [folder.name for folder in folders])], console.width, LEGEND))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espl_bench.cli.commands.compare_display import CompareDisplay
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import out_console, write, write_json
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.board import Board, build_board
 from espl_bench.leaderboard.collect import entries_of, read_run
@@ -84,9 +84,9 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
     failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
         rest = f" (full log: {result.job.log})" if foreign_files.exists(result.job.log) else ""
-        sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
+        write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n", err=True)
     for reason in (*plan.damaged, *damaged):
-        sys.stderr.write(f"espl-bench: left out of the table: {reason}\n")
+        write(f"espl-bench: left out of the table: {reason}\n", err=True)
     if unwritten is not None:
         raise unwritten
     return 1 if failed or damaged or plan.damaged else 0
@@ -118,7 +118,7 @@ def _write(board: Board, plan: BatchPlan) -> RunDirError | None:
 
 def _print(board: Board, plan: BatchPlan, as_json: bool, written: bool) -> None:
     if as_json:
-        sys.stdout.write(to_json(board))
+        write_json(to_json(board))
     elif board.tables:
         console = out_console()
         console.print(to_screen(board, console.width))

@@ -1,7 +1,6 @@
 """`contamination`: list the principles of a run that quote items of its environment."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from espl_bench.analysis.contamination import ContaminationIndex, Quote
 from espl_bench.build import environment_of
-from espl_bench.cli.console import out_console, plain_table
+from espl_bench.cli.console import out_console, plain_table, write_json
 from espl_bench.runs.population_events import BornEvent, read_events
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import plain
@@ -27,7 +26,7 @@ def print_quotes(folder: Path, as_json: bool) -> int:
     quotes = [(prompt, quote) for prompt in born for quote in known.in_prompt(prompt.principles)]
     if as_json:
         rows = [{"prompt": prompt.id, "step": prompt.step, **asdict(quote)} for prompt, quote in quotes]
-        sys.stdout.write(json.dumps({"prompts": len(born), "quotes": rows}, indent=2, ensure_ascii=False) + "\n")
+        write_json(json.dumps({"prompts": len(born), "quotes": rows}, indent=2, ensure_ascii=False) + "\n")
     elif quotes:
         out_console().print(_table(quotes))
         quoting = len({prompt.id for prompt, _ in quotes})

@@ -1,14 +1,13 @@
 """`data status`, `data get`, `data import` and `data check`: manage the environments' data sets."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from espl_bench.cli.commands import data_display
 from espl_bench.cli.commands.data_display import Status
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import out_console, write_json
 from espl_bench.cli.options import parse_data, parse_pairs
 from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.files import read_records
@@ -140,4 +139,4 @@ def _with_data(env: str) -> EnvironmentSpec:
 
 
 def _json(record: object) -> None:
-    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_json(json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -1,12 +1,11 @@
 """`doctor`: report what this machine can run, and a command to start with."""
 
 import json
-import sys
 from dataclasses import asdict
 
 from rich.table import Table
 
-from espl_bench.cli.console import facts_grid, out_console, plain_table
+from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.engines.adapter_spec import MICRO_BATCH, RANK
 from espl_bench.engines.machine_fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
 from espl_bench.utils.formatting import DASH, plain
@@ -18,7 +17,7 @@ def diagnose(as_json: bool) -> None:
     sizes = fits(machine)
     if as_json:
         record = {**asdict(machine), "models": [asdict(fit) for fit in sizes], "recommended": recommended(machine, sizes)}
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        write_json(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
     console.print(_facts(machine))

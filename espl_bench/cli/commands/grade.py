@@ -1,7 +1,6 @@
 """`grade`: explain one verdict, or grade a file of answers. Model output is printed literally."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from espl_bench.cli.console import err_console, facts_grid, out_console
+from espl_bench.cli.console import err_console, facts_grid, out_console, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
 from espl_bench.grading.extract import extract, has_box, whole
@@ -209,4 +208,4 @@ def _progress(total: int, quiet: bool) -> Generator[Callable[[], None]]:
 
 
 def _write_json(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")  # in ASCII, because a lone surrogate cannot be encoded
+    write_json(json.dumps(record) + "\n")  # in ASCII, because a lone surrogate cannot be encoded

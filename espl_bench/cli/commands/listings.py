@@ -1,11 +1,10 @@
 """`methods` and `envs`: list everything registered, including plug-ins. A broken plug-in is listed with its error."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from espl_bench.cli.console import out_console, plain_table
+from espl_bench.cli.console import out_console, plain_table, write_json
 from espl_bench.config.run_config import model_name
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.errors import EsplError
@@ -74,7 +73,7 @@ def _environment_record(name: str) -> Record:
 
 def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n")
+        write_json(json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n")
         return
     console = out_console()
     if not records:

@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from espl_bench.cli.console import out_console
+from espl_bench.cli.console import out_console, write_json
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.grouping import TestGroup, group
@@ -44,7 +43,7 @@ def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None,
     """Estimate the noise, plan, and print the plan. Raises EsplError."""
     power_plans = list(plans(paths, env, gap, methods, items))
     if as_json:
-        sys.stdout.write(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(plan) for plan in power_plans]}, indent=2) + "\n")
+        write_json(json.dumps({"schema": "espl-bench/plan/1", "plans": [asdict(plan) for plan in power_plans]}, indent=2) + "\n")
         return
     console = out_console()
     console.print(sheets_to_screen([plan_sheet(plan) for plan in power_plans], console.width, LEGEND))

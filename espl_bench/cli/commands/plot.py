@@ -1,12 +1,11 @@
 """`plot`: draw pictures of runs, as PNG and SVG."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espl_bench.analysis.study import gather
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, write_json
 from espl_bench.errors import UsageError, unknown
 from espl_bench.leaderboard.learning_curves import CURVE_SPLITS, Axis, CurveSplit
 from espl_bench.plots.kinds import KINDS, PlotChoices
@@ -56,7 +55,7 @@ def draw(paths: Sequence[Path], out: Path, kinds: Sequence[str], axis: Axis, spl
         except OSError as error:
             raise UsageError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
     if as_json:
-        sys.stdout.write(json.dumps({"pictures": [str(path) for path in made], "lacking": lacking}, indent=2) + "\n")
+        write_json(json.dumps({"pictures": [str(path) for path in made], "lacking": lacking}, indent=2) + "\n")
     else:
         for path in made:
             out_console().print(plain(str(path)), soft_wrap=True)

@@ -1,7 +1,6 @@
 """`report` and `view`: show runs as a page to explore."""
 
 import json
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from espl_bench.analysis.study import gather
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, write_json
 from espl_bench.errors import UsageError
 from espl_bench.report import page_writer
 from espl_bench.report.live_server import HOST, Viewer, WatchedRun
@@ -43,7 +42,7 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
             "rollouts": made.kept,
             "stored_rollouts": made.stored,
         }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        write_json(json.dumps(record, indent=2) + "\n")
         return
     sampled = "" if made.kept == made.stored else f" of {made.stored:,} (the others do not fit; see --max-mib)"
     out_console().print(plain(f"{out}: {size:.1f} MiB, {len(study.records)} runs, {made.kept:,} rollouts{sampled}"), soft_wrap=True)

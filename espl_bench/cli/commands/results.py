@@ -1,12 +1,11 @@
 """`results add`, `results list` and `results check`: manage published runs."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espl_bench.cli.commands.verify import grading_progress
-from espl_bench.cli.console import err_console, out_console, plain_table
+from espl_bench.cli.console import err_console, out_console, plain_table, write_json
 from espl_bench.errors import EsplError, RunDirError, UsageError
 from espl_bench.results import adding, attributions, generated
 from espl_bench.results.adding import AddedResult
@@ -31,7 +30,7 @@ def add(runs: Sequence[Path], study: str | None, replace: bool, root: Path, quie
             "there_already": [str(path) for path, is_new in added if not is_new],
             "written": [str(path) for path in changed],
         }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        write_json(json.dumps(record, indent=2) + "\n")
         return
     for path, is_new in added:
         out_console().print(plain(f"{'added' if is_new else 'already there'}: {path}"), soft_wrap=True)
@@ -62,7 +61,7 @@ def show(root: Path, as_json: bool) -> None:
     labels = generated.labels_of([added for _, added in results])
     if as_json:
         listed = [_record(study, added, label) for (study, added), label in zip(results, labels, strict=True)]
-        sys.stdout.write(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+        write_json(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
         return
     if not results:
         out_console().print(plain(f"nothing is published in {root}; add a run with: espl-bench results add RUN"), soft_wrap=True)
@@ -115,7 +114,7 @@ def check(root: Path, write: bool, as_json: bool) -> int:
         faults = list(generated.stale(root))
     number = sum(len(adding.published(study)) for study in studies) if not faults else 0
     if as_json:
-        sys.stdout.write(json.dumps({"sound": not faults, "results": number, "faults": faults}, indent=2, ensure_ascii=False) + "\n")
+        write_json(json.dumps({"sound": not faults, "results": number, "faults": faults}, indent=2, ensure_ascii=False) + "\n")
     elif faults:
         for fault in faults:
             out_console().print(plain(fault), soft_wrap=True)

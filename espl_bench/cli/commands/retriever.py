@@ -6,9 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import typer
-from rich.console import Console
-
+from espl_bench.cli.console import out_console, write, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.retrieval.http_server import RetrieverServer
 from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
@@ -29,12 +27,12 @@ def serve(corpus: Path, kind: str, embedder: str | None, host: str, port: int) -
     with server:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         where = f"http://{host}:{server.server_address[1]}"
-        typer.echo(f"serving {retriever.identity}\nuse it with: --retriever http --retriever-url {where}")
+        write(f"serving {retriever.identity}\nuse it with: --retriever http --retriever-url {where}\n")
         sys.stdout.flush()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            write("stopped\n", err=True)
 
 
 def search(
@@ -47,9 +45,9 @@ def search(
     options = RetrieverOptions(kind, corpus=named, retriever_url=url, embedder=embedder, retrieval_cache=cache)
     [result] = open_retriever(options).retrieve([query], top_k)
     if as_json:
-        typer.echo(json.dumps(asdict(result), ensure_ascii=False))
+        write_json(json.dumps(asdict(result), ensure_ascii=False) + "\n")
         return
-    console = Console(highlight=False)
+    console = out_console()
     for rank, passage in enumerate(result.passages, start=1):
         console.print(plain(f"{rank}. {passage.title} ({passage.id}, {passage.score:.2f})", "bold"))
         console.print(plain(passage.text))

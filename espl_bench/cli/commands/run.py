@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from espl_bench.accounting.cost_tracker import Budget, Price
 from espl_bench.build import environment_of
-from espl_bench.cli.console import err_console, facts_grid, out_console
+from espl_bench.cli.console import err_console, facts_grid, out_console, write, write_json
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
 from espl_bench.config.resolve import resolve
@@ -129,9 +128,9 @@ def _watch(
             raise
         raise EsplError(f"interrupted; the last checkpoint is kept; continue with: espl-bench resume {shlex.quote(str(folder))}") from error
     if as_json:
-        sys.stdout.write(summary.to_json())
+        write_json(summary.to_json())
     elif quiet:
-        sys.stdout.write(result_line(summary, folder) + "\n")
+        write(result_line(summary, folder) + "\n")
     else:
         out_console().print(result_panel(summary, folder))
     for warning in warnings_of(summary.outcomes, summary.training_outcomes):
@@ -155,7 +154,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
             record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        write_json(json.dumps(record, indent=2) + "\n")
         return
     console = out_console()
     console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 from rich.tree import Tree
 
-from espl_bench.cli.console import facts_grid, out_console, plain_table
+from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
@@ -44,7 +43,7 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
     asked = rollout is not None or step is not None
     sample = _sample(run, step, rollout or 0) if asked or run.rollout_steps() else None
     if as_json:
-        sys.stdout.write(_as_json(folder, view, sample))
+        write_json(_as_json(folder, view, sample))
         return
     console = out_console()
     overview = not (prompts or tree or asked)

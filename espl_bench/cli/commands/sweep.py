@@ -14,7 +14,7 @@ from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, BatchPlan
 from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
-from espl_bench.cli.console import err_console, out_console, plain_table
+from espl_bench.cli.console import err_console, out_console, plain_table, write_json
 from espl_bench.config.contacts import Contact, contacts_of
 from espl_bench.errors import DataError, RunDirError, UsageError
 from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
@@ -56,7 +56,7 @@ def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
     cells = make_cells(labelled(read_grid(grid), label))
     _require_data(cells)
     if as_json:
-        sys.stdout.write(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
+        write_json(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
         return
     table = plain_table("cell", "model", "steps", "cores", "GPUs")
     for cell in cells:
@@ -109,7 +109,7 @@ def show_status(location: str, as_json: bool) -> None:
     storage.fetch_all(cell.name for cell in cells)
     states = [state_of(storage, cell) for cell in cells]
     if as_json:
-        sys.stdout.write(json.dumps([state.record() for state in states], indent=2) + "\n")
+        write_json(json.dumps([state.record() for state in states], indent=2) + "\n")
     else:
         console = out_console()
         console.print(status_table(states))

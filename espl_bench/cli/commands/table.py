@@ -1,11 +1,10 @@
 """`table`: compare finished runs."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.cli.console import err_console, out_console
+from espl_bench.cli.console import err_console, out_console, write, write_json
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard import markup, paper
 from espl_bench.leaderboard.board import build_board
@@ -63,7 +62,7 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
         console = out_console()
         console.print(to_screen(board, console.width, curves))
     else:
-        sys.stdout.write(to_text(board, wanted, curves))
+        write(to_text(board, wanted, curves))
 
 
 def print_paper(paths: Sequence[Path], wanted: Format) -> None:
@@ -77,15 +76,15 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
             console = out_console()
             console.print(sheets_to_screen(sheets, console.width, legend))
         case Format.MARKDOWN:
-            sys.stdout.write(markup.to_markdown(sheets, legend))
+            write(markup.to_markdown(sheets, legend))
         case Format.LATEX:
-            sys.stdout.write(markup.to_latex(sheets, legend))
+            write(markup.to_latex(sheets, legend))
         case Format.HTML:
-            sys.stdout.write(markup.to_html(sheets, legend))
+            write(markup.to_html(sheets, legend))
         case Format.CSV:
-            sys.stdout.write(paper.to_csv(compared))
+            write(paper.to_csv(compared))
         case Format.JSON:
-            sys.stdout.write(paper.to_json(compared))
+            write_json(paper.to_json(compared))
 
 
 def _tell_unfinished(runs: FoundRun) -> None:

@@ -1,7 +1,6 @@
 """`verify`: re-grade a run's stored rollouts and print one line if they agree with its records, else the differences."""
 
 import json
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from espl_bench.analysis import verify
-from espl_bench.cli.console import err_console, out_console, plain_table
+from espl_bench.cli.console import err_console, out_console, plain_table, write_json
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import percent, plain
 
@@ -34,7 +33,7 @@ def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
             "score": verification.summary.score if verification.summary else None,
             "differences": [asdict(difference) for difference in verification.differences],
         }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        write_json(json.dumps(record, indent=2) + "\n")
     elif verification.differences:
         _print_differences(verification)
     else:

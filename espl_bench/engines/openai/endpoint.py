@@ -7,7 +7,6 @@ at once.
 """
 
 import asyncio
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from espl_bench.errors import EndpointError, UsageError
 from espl_bench.utils import key_names
 from espl_bench.utils.decoding import ACCEPTED, BoundedBody, DecodingError
+from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
 from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
+from espl_bench.utils.terminal_text import clean
 
 Read = TypeVar("Read")
 
@@ -38,6 +39,8 @@ LONGEST_RETRY_AFTER_S = 300.0
 CONNECT_S = 30.0
 MAX_BODY = 16 * 2**20
 """Maximum bytes of an answer."""
+MAX_READ = 20_000
+"""Maximum characters of an endpoint's message that are looked at."""
 MAX_DETAIL = 300
 """Maximum characters quoted from an endpoint in a message."""
 
@@ -162,8 +165,8 @@ class Endpoint:
         except httpx2.RequestError as error:
             raise TransientError(f"{type(error).__name__} {self._words(str(error))}".strip()) from error
         try:
-            parsed: object = json.loads(data)
-        except (ValueError, RecursionError):
+            parsed = parse_json(data)
+        except ForeignJsonError:
             parsed = None
         reply = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else None
         if response.status_code == 200:
@@ -200,7 +203,8 @@ class Endpoint:
 
     def _words(self, text: str) -> str:
         """Quote an endpoint's text: one line, bounded, without credentials."""
-        return mask_key(" ".join(text.split()), self._secret)[:MAX_DETAIL]
+        start = clean(text[:MAX_READ])
+        return mask_key(" ".join(start.split()), self._secret)[:MAX_DETAIL]
 
 
 async def _read(response: httpx2.Response, where: str) -> bytes:
@@ -229,11 +233,11 @@ def _retry_after_s(header: str | None) -> float:
     """Parse a Retry-After header, a number or a date, to seconds; 0 for a missing or malformed one."""
     if header is None:
         return 0.0
-    text = header.strip()
+    text = header[:MAX_DETAIL].strip()
     if text.isascii() and text.replace(".", "", 1).isdecimal():
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):  # what the library raises for dates that are none, or that no clock shows
         return 0.0
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())

@@ -13,11 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from espl_bench.engines.engine import AdamParams, Chat
-from espl_bench.engines.openai.endpoint import KEY_ENV, Endpoint, EndpointAccess, EndpointRefusedError, TransientError, read_key
+from espl_bench.engines.openai.endpoint import (
+    KEY_ENV,
+    MAX_DETAIL,
+    Endpoint,
+    EndpointAccess,
+    EndpointRefusedError,
+    TransientError,
+    read_key,
+)
 from espl_bench.errors import EndpointError, UsageError, unknown
 from espl_bench.learning.loss_spec import LossSpec
+from espl_bench.tools.markers import neutralise_common
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest, StopReason, Usage
+from espl_bench.utils.foreign_text import readable
 
 STOP_REASONS = {"stop": StopReason.STOP, "length": StopReason.LENGTH, "content_filter": StopReason.FILTERED}
 """Stop reason by the wire's ``finish_reason``."""
@@ -67,7 +77,7 @@ class ResponseForm:
         """Build the body of one request. Temperature and top-p are always sent where accepted, or a server's defaults would apply."""
         return {
             "model": model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "messages": [{"role": message.role, "content": _sent(message)} for message in request.messages],
             self.limit: request.max_tokens,
             "temperature": request.temperature,
             **({"top_p": request.top_p} if self.top_p else {}),
@@ -89,6 +99,11 @@ class ResponseForm:
                 return None
 
 
+def _sent(message: Message) -> str:
+    """Return a message's text as it is sent. What a model said goes back as data; the rest was made so when it was rendered."""
+    return neutralise_common(message.content) if message.role == "assistant" else readable(message.content)
+
+
 class TextChat:
     """The chat of an engine that works on text, without ids. The conversation is in a request's messages."""
 
@@ -105,8 +120,8 @@ class TextChat:
         raise UsageError("engine openai describes tools as text; use --tool-format text")
 
     def harmless(self, text: str) -> str:
-        """Return the text unchanged: the markers of the endpoint's model are unknown, and common ones are escaped already."""
-        return text
+        """Break up the common markers: those of the endpoint's model are unknown."""
+        return neutralise_common(text)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
         """Return an empty text: there are no ids to decode."""
@@ -226,7 +241,7 @@ async def _require_model(access: EndpointAccess, model: str) -> None:
     finally:
         await endpoint.close()
     try:
-        served = [row.id for row in _Listing.model_validate(listed).data]
+        served = [row.id[:MAX_DETAIL] for row in _Listing.model_validate(listed).data]
     except ValidationError:  # another form of listing: the first request will show
         return
     if served and model not in served:

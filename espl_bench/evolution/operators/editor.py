@@ -15,6 +15,7 @@ from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import seed_for
 from espl_bench.tools.sanitize import truncate
 from espl_bench.types import Problem, SampleRequest, Split, Trajectory
+from espl_bench.utils.foreign_text import readable
 from espl_bench.utils.reasoning import strip_reasoning
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -133,7 +134,7 @@ class Editor:
 
     async def write(self, template: TemplateName, contexts: Sequence[Mapping[str, object]]) -> list[str]:
         """Return one text per context, in order, without reasoning. All go to the engine in one call."""
-        conversations = [self.dialect.reflection_messages(template, context) for context in contexts]
+        conversations = [self.dialect.reflection_messages(template, context, self.chat.harmless) for context in contexts]
         requests = [
             SampleRequest(
                 prompt_T=self.chat.encode(messages),
@@ -147,4 +148,4 @@ class Editor:
         ]
         if not requests:
             return []
-        return [strip_reasoning(completion.text) for completion in await self.client.sample(requests)]
+        return [strip_reasoning(readable(completion.text)) for completion in await self.client.sample(requests)]
