@@ -8,10 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from espl_bench.data.columns import choose_columns
+from espl_bench.data.arrow_files import BATCH, Record, records_of
 from espl_bench.data.dataset_spec import DataSource
-from espl_bench.data.files import BATCH, Record
-from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.intake import Intake, IntakeRules, layout_of, take_in
 from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError, UsageError, first_line
 
@@ -21,12 +20,13 @@ HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
 """Libraries under the hub's client, which differ between its versions, and their error without a network."""
 
 
-def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
+def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None) -> tuple[Intake, DataOrigin]:
     """Fetch the items of a source, and return them with their origin.
 
     Args:
         source: its `hub_id` is fetched at its `revision`, or at the newest commit.
         remedy: the commands that import missing sets from files, for the message.
+        rules: what is accepted of its rows, see `take_in`.
 
     Raises:
         UsageError: a package is missing.
@@ -39,17 +39,18 @@ def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
     with _one_line_failures(source, remedy, datasets.exceptions.DatasetsError), _quiet():
         revision = _commit(source)
         rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
-        columns = choose_columns(rows[0], source.columns, None, None, source.hub_id) if len(rows) else None
-        used = {column.split(".")[0] for column in (columns.problem, columns.answer)} if columns else set[str]()
+        layout = layout_of(rows[0], source.hub_id, source) if len(rows) else None
+        used = {column.split(".")[0] for column in layout.columns} if layout is not None and layout.of_source else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
-        intake = take_in(_records(slim), source.hub_id, source)
+        intake = take_in(_records(slim), source.hub_id, source, rules=rules)
     return intake, DataOrigin(hub_id=source.hub_id, revision=revision)
 
 
 def _records(rows: Any) -> Iterator[Record]:
     """Yield the rows as plain records, in batches: a set may have millions."""
     for table in rows.with_format("arrow").iter(batch_size=BATCH):
-        yield from table.to_pylist()
+        for batch in table.to_batches():
+            yield from records_of(batch)
 
 
 def _commit(source: DataSource) -> str | None:
