@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from espl_bench.data.arrow_files import BATCH, Record, records_of
 from espl_bench.data.dataset_spec import DataSource
+from espl_bench.data.hub_cache import load_offline
 from espl_bench.data.intake import Intake, IntakeRules, layout_of, take_in
 from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError, UsageError, first_line
@@ -37,8 +38,7 @@ def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None) -> 
     except ModuleNotFoundError as error:
         raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
     with _one_line_failures(source, remedy, datasets.exceptions.DatasetsError), _quiet():
-        revision = _commit(source)
-        rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
+        rows, revision = _load(datasets, source)
         layout = layout_of(rows[0], source.hub_id, source) if len(rows) else None
         used = {column.split(".")[0] for column in layout.columns} if layout is not None and layout.of_source else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
@@ -51,6 +51,16 @@ def _records(rows: Any) -> Iterator[Record]:
     for table in rows.with_format("arrow").iter(batch_size=BATCH):
         for batch in table.to_batches():
             yield from records_of(batch)
+
+
+def _load(datasets: Any, source: DataSource) -> tuple[Any, str | None]:
+    """Return the rows of a set, and its commit, from the hub, from its caches or from a folder."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE and not Path(source.hub_id).is_dir():
+        return load_offline(datasets, source)
+    revision = _commit(source)
+    return datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision), revision
 
 
 def _commit(source: DataSource) -> str | None:
@@ -79,11 +89,12 @@ def _one_line_failures(source: DataSource, remedy: str, failure: type[Exception]
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Silence the client's messages about retries, which our one-line error replaces."""
-    client = logging.getLogger("huggingface_hub")
-    level = client.level
-    client.setLevel(logging.ERROR)
+    """Silence messages about retries and caches, which our one-line error and the recorded commit replace."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("huggingface_hub", "datasets"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        client.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

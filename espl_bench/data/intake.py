@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from espl_bench.data.columns import located, named_column, paths
-from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource
+from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource, Wrapper
 from espl_bench.data.gold_texts import single, spellings
 from espl_bench.data.instructions import KNOWN_WRAPPERS
 from espl_bench.data.item_text import Item, clean, identity_of, repairs
@@ -25,7 +25,7 @@ SHOWN: Final = 3
 ROWS_TRIED: Final = 100
 """Rows among which one must have known columns."""
 LONGEST_ANSWER: Final = 1_000
-"""Characters of an accepted answer in a file of a user's own. A longer one is a rationale, unless it is an integer, and cannot be graded."""
+"""Characters of an accepted answer in a file of a user's own; a longer one is a rationale, unless it is an integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,60 +162,98 @@ def take_in(
         UsageError: a column is missing, or the set is of a kind that cannot be graded here.
         DataError: there are no rows, rows without a problem or an answer, or problems with several answers.
     """
-    rules = rules or IntakeRules()
-    several = rules.several or (source is not None and source.answers == "list")
-    wrappers = KNOWN_WRAPPERS if source is None else (source.wrapper,) if source.wrapper is not None else ()
+    taking = _Taking(where, source, (problem_column, answer_column), rules or IntakeRules())
+    for record in records:
+        if not taking.take(record):
+            break
+    return taking.finish()
+
+
+@dataclass(slots=True)
+class _Taking:
+    """A data set while it is read."""
+
+    where: str
+    source: DataSource | None
+    named: tuple[str | None, str | None]
+    """Columns of problem and answer that the user named."""
+    rules: IntakeRules
     layout: Layout | None = None
     first: Mapping[str, Any] | None = None
-    merged: dict[str, _Merged] = {}
-    refusals, hidden = _Refusals(), Counter[str]()
-    row = -1
-    for row, record in enumerate(records):
-        if layout is None:
-            first = record if first is None else first
-            layout = layout_of(record, where, source, problem_column, answer_column, rules.refused)
-            if layout is None and row + 1 < ROWS_TRIED:
-                refusals.add("rows have none of the known columns", row)
-                continue
-            if layout is None:
-                break
+    """The first record; the first with known columns, once there is one."""
+    rows: int = 0
+    merged: dict[str, _Merged] = field(default_factory=dict[str, _Merged])
+    """Distinct problems, not yet cleaned."""
+    refusals: _Refusals = field(default_factory=_Refusals)
+    unshown: Counter[str] = field(default_factory=Counter[str])
+
+    def take(self, record: Mapping[str, Any]) -> bool:
+        """Take the next row. Returns False if no row has had known columns so far, and it is no use to go on."""
+        row, self.rows = self.rows, self.rows + 1
+        if self.layout is None:
+            self.first = record if self.first is None else self.first
+            self.layout = layout_of(record, self.where, self.source, *self.named, self.rules.refused)
+            if self.layout is None:
+                self.refusals.add("rows have none of the known columns", row)
+                return self.rows < ROWS_TRIED
+            self.first = record
         try:
-            read = read_row(record, layout, wrappers)
-            answer = _stored_answer(read, source, several, rules)
+            read = read_row(record, self.layout, self._wrappers)
+            answer = _stored_answer(read, self.source, self.rules)
         except RefusedRowError as refused:
-            refusals.add(str(refused), row)
-            continue
-        hidden.update(read.unshown)
-        before = merged.setdefault(read.problem, _Merged(answer, row))
+            self.refusals.add(str(refused), row)
+            return True
+        self.unshown.update(read.unshown)
+        before = self.merged.setdefault(read.problem, _Merged(answer, row))
         before.several |= before.answer != answer
         before.answer = answer
-    if first is None:
-        raise DataError(f"{where} has no rows; nothing was imported")
-    if layout is None:
-        raise _no_columns(first, where, source, rules.names)
-    refusals.check(where, rules)
-    if not merged:
-        raise DataError(f"{where} has no row that can be used; nothing was imported")
-    conflicts = _conflicts(merged)
-    if conflicts and not rules.allow_conflicts and not (source is not None and source.allow_conflicts):
-        raise DataError(
-            f"{where}: {len(conflicts)} problems come with several answers ({_numbered(conflicts)}), counted from 0; nothing was imported: "
-            f"leave one row of each, or let the last answer count with {rules.names.allow_conflicts}"
+        return True
+
+    @property
+    def _wrappers(self) -> tuple[Wrapper, ...]:
+        if self.source is None:
+            return KNOWN_WRAPPERS
+        return () if self.source.wrapper is None else (self.source.wrapper,)
+
+    def finish(self) -> Intake:
+        """Return what was read. Raises UsageError or DataError as `take_in`."""
+        if self.first is None:
+            raise DataError(f"{self.where} has no rows; nothing was imported")
+        if self.layout is None:
+            raise _no_columns(self.first, self.where, self.source, self.rules.names)
+        self.refusals.check(self.where, self.rules)
+        if not self.merged:
+            raise DataError(f"{self.where} has no row that can be used; nothing was imported")
+        skipped = self.refusals.counts()
+        return Intake(
+            items=tuple(Item(clean(problem), entry.answer, entry.row) for problem, entry in self.merged.items()),
+            columns=Columns(" + ".join((*self.layout.problem, *self.layout.choices)), " + ".join(self.layout.answer)),
+            rows_read=self.rows,
+            duplicates=self.rows - sum(skipped.values()) - len(self.merged),
+            conflicts=self._conflicts(),
+            repaired=sum(map(repairs, self.merged)),
+            layout=self.layout.name,
+            kind=self.layout.kind,
+            skipped=skipped,
+            unshown=dict(self.unshown),
+            unread=unread(self.layout, self.first),
         )
-    dropped = sum(map(len, refusals.rows.values()))
-    return Intake(
-        items=tuple(Item(clean(problem), entry.answer, entry.row) for problem, entry in merged.items()),
-        columns=Columns(" + ".join((*layout.problem, *layout.choices)), " + ".join(layout.answer)),
-        rows_read=row + 1,
-        duplicates=row + 1 - dropped - len(merged),
-        conflicts=tuple(conflicts),
-        repaired=sum(map(repairs, merged)),
-        layout=layout.name,
-        kind=layout.kind,
-        skipped=refusals.counts(),
-        unshown=dict(hidden),
-        unread=unread(layout, first),
-    )
+
+    def _conflicts(self) -> tuple[int, ...]:
+        """Return the rows of problems with several answers, also of those that differ only until they are cleaned.
+
+        Raises DataError if they are not allowed.
+        """
+        answers: dict[str, set[str]] = {}
+        for problem, entry in self.merged.items():
+            answers.setdefault(clean(problem), set()).add(entry.answer)
+        rows = [entry.row for problem, entry in self.merged.items() if entry.several or len(answers[clean(problem)]) > 1]
+        if rows and not self.rules.allow_conflicts and not (self.source is not None and self.source.allow_conflicts):
+            raise DataError(
+                f"{self.where}: {len(rows)} problems come with several answers ({_numbered(rows)}), counted from 0; nothing was imported: "
+                f"leave one row of each, or let the last answer count with {self.rules.names.allow_conflicts}"
+            )
+        return tuple(rows)
 
 
 def layout_of(
@@ -257,11 +295,11 @@ def _no_columns(first: Mapping[str, Any], where: str, source: DataSource | None,
     )
 
 
-def _stored_answer(read: ReadRow, source: DataSource | None, several: bool, rules: IntakeRules) -> str:
+def _stored_answer(read: ReadRow, source: DataSource | None, rules: IntakeRules) -> str:
     """Return the answer as it is stored. Raises RefusedRowError for a row that cannot be."""
     if source is None and any(len(answer) > LONGEST_ANSWER and _integer(answer) is None for answer in read.answers):
         raise RefusedRowError(f"answers are longer than {LONGEST_ANSWER:,} characters; name the column of the final answers")
-    if several:
+    if rules.several or (source is not None and source.answers == "list"):
         return json.dumps(list(read.answers), ensure_ascii=False)
     if len(read.answers) > 1:
         raise RefusedRowError(f"rows have several right answers: {rules.several_remedy}")
@@ -272,14 +310,6 @@ def _stored_answer(read: ReadRow, source: DataSource | None, several: bool, rule
     if whole is None:
         raise RefusedRowError("answers are not integers")
     return whole
-
-
-def _conflicts(merged: Mapping[str, _Merged]) -> list[int]:
-    """Return the rows of problems that came with several answers, also of those that differ only until they are cleaned."""
-    answers: dict[str, set[str]] = {}
-    for problem, entry in merged.items():
-        answers.setdefault(clean(problem), set()).add(entry.answer)
-    return [entry.row for problem, entry in merged.items() if entry.several or len(answers[clean(problem)]) > 1]
 
 
 def _numbered(rows: Sequence[int]) -> str:

@@ -19,6 +19,8 @@ from espl_envs.search.answers import without_articles
 _DASHES: Final = re.compile("[\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d]")
 _ACCENT: Final = re.compile(r"(?<=[A-Za-z])[\u0300-\u036f]+")
 _NUMBER: Final = re.compile(r"(?<![\w.,])(?P<sign>-?)(?P<whole>\d{1,3}(?:,\d{3})+|\d+)(?:\.(?P<fraction>\d+))?(?![\w]|[.,]\d)")
+_GROUPED: Final = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_BETWEEN: Final = re.compile(r"(?<=\d)[^\w\s](?=\d)")
 _PUNCTUATION: Final = re.compile(r"[^\w\s]|_")
 _NAMES: Final = {
     name: str(value)
@@ -45,8 +47,9 @@ def normalised(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Split at blanks and dashes, and drop any other punctuation: ``don't`` is ``dont``."""
-    bare = (_PUNCTUATION.sub("", part) for part in text.replace("-", " ").split())
+    """Split at blanks, dashes and what stands between digits, and drop other punctuation: ``don't`` is ``dont``, ``6:00`` is ``6 00``."""
+    parts = _BETWEEN.sub(" ", _GROUPED.sub("", text).replace("-", " ")).split()
+    bare = (_PUNCTUATION.sub("", part) for part in parts)
     return [_NAMES.get(word, word) for word in bare if word]
 
 
