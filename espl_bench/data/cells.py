@@ -9,7 +9,6 @@ import json
 import math
 import re
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -25,7 +24,7 @@ _LIST: Final = re.compile(r"""\s*(?:array\()?\[\s*(?:['"]|\])""")
 _MESSAGES: Final = re.compile(r"""\s*(?:array\()?\[\s*\{\s*['"](?:role|content|from|value)['"]\s*:""")
 _RECORD: Final = re.compile(r"""\s*\{\s*['"][^'"]*['"]\s*:""")
 _QUOTED: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
-_ARRAY: Final = re.compile(r"array\((\[.*?\]), dtype=object\)", re.DOTALL)
+_ARRAY: Final = re.compile(r"array\((\[.*?\])(?:,\s*dtype=\w+)?\)", re.DOTALL)
 
 
 class CellError(Exception):
@@ -45,7 +44,7 @@ def text_of(value: Any) -> str:
     """
     match value:
         case MissingMark():
-            raise CellError(f"are {value}, by which tables mark a missing value; save the set as JSON Lines if it is meant")
+            raise CellError("are NA, None or another mark of a missing value; save the set as JSON Lines if they are meant")
         case str():
             return _asked(messages) if (messages := messages_in(value)) is not None else value
         case None:
@@ -151,18 +150,18 @@ def said_by(messages: Sequence[Any], speakers: frozenset[str]) -> list[Any]:
     return [message.get("content", message.get("value")) for message in told if _speaker(message) in speakers]
 
 
-def unshown(value: Any, answered: bool = False) -> Counter[str]:
-    """Count the messages of a chat that a model is not shown, by kind; if it is `answered`, not those that follow the question."""
+def unshown(value: Any, answered: bool = False) -> list[str]:
+    """Return the kind of each message of a chat that a model is not shown; if it is `answered`, not of those that follow the question."""
     messages = messages_in(value) if isinstance(value, str) else value
-    if not isinstance(messages, list) or not is_chat(cast(list[Any], messages)):
-        return Counter()
+    if not isinstance(messages, list) or len(cast(list[Any], messages)) < 2 or not is_chat(cast(list[Any], messages)):
+        return []
     speakers = [_speaker(cast(dict[str, Any], message)) for message in cast(list[Any], messages)]
     last = max((place for place, speaker in enumerate(speakers) if speaker in QUESTIONER), default=len(speakers))
-    return Counter(
+    return [
         "system messages" if speaker == "system" else "earlier messages" if place < last else "messages after the question"
         for place, speaker in enumerate(speakers)
         if place < last or (place > last and not answered)
-    )
+    ]
 
 
 def _speaker(message: Mapping[str, Any]) -> str | None:

@@ -1,11 +1,13 @@
-"""Find columns in a record by name. Dots in a column's name lead into nested records, also into those that are written as text.
+"""Find columns in a record by name.
+
+Dots in a name lead into nested records, also into those that are written as text, and into lists: ``arguments.0``.
 
 Names are compared without case, blanks and underscores: ``Correct Answer`` is the column ``correct_answer``.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from espl_bench.data.cells import record_in
 from espl_bench.errors import UsageError, unknown
@@ -23,11 +25,18 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
         return MISSING
     value: Any = record
     for part in path.split("."):
-        inside = record_in(value)
-        if inside is None or part not in inside:
+        inside = _fields(value)
+        if part not in inside:
             return MISSING
         value = inside[part]
     return value
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """Return the fields of a record, also of one in a text, or the entries of a list by their places; empty for any other value."""
+    if isinstance(value, list):
+        return {str(place): entry for place, entry in enumerate(cast(list[Any], value))}
+    return record_in(value) or {}
 
 
 def located(record: Mapping[str, Any], path: str) -> str | None:
@@ -40,14 +49,14 @@ def located(record: Mapping[str, Any], path: str) -> str | None:
     found: list[str] = []
     value: Any = record
     for part in path.split("."):
-        inside = record_in(value)
-        names = [name for name in inside or () if folded_name(name) == folded_name(part)]
+        inside = _fields(value)
+        names = [name for name in inside if folded_name(name) == folded_name(part)]
         if not names:
             return None
         if len(names) > 1:
             raise UsageError(f"the columns {' and '.join(map(repr, names))} differ only in their spelling; rename one of them")
         found.append(names[0])
-        value = (inside or {})[names[0]]
+        value = inside[names[0]]
     return ".".join(found)
 
 

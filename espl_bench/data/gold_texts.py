@@ -5,12 +5,12 @@ right. It raises CellError for a row that has none.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, Final, cast
 
-from espl_bench.data.cells import CellError, is_chat, list_in, said_by, text_of, texts_of
+from espl_bench.data.cells import CellError, is_chat, list_in, record_in, said_by, text_of, texts_of
 from espl_bench.data.item_text import clean
 
 ANSWERER: Final = frozenset({"assistant", "gpt", "model", "chatgpt"})
@@ -87,12 +87,24 @@ def last_reply(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...
 
 def lettered(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...]:
     """Take the letter of the right choice: named by its label, its letter, its text, or its place counted from 0."""
-    return _letter(values[0], choices, first=0)
+    return _letter(values[0], choices)
 
 
-def lettered_from_one(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...]:
-    """Take the letter of the right choice, whose place is counted from 1."""
-    return _letter(values[0], choices, first=1)
+def placed(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...]:
+    """Take the letter of the right choice, which is named by its place counted from 0 and by nothing else."""
+    return _at(text_of(values[0]), choices, first=0)
+
+
+def placed_from_one(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...]:
+    """Take the letter of the right choice, which is named by its place counted from 1."""
+    return _at(text_of(values[0]), choices, first=1)
+
+
+def _at(place: str, choices: Choices | None, first: int) -> tuple[str, ...]:
+    place = place.strip()
+    if choices is None or not (place.isascii() and place.isdecimal()) or not first <= int(place[:3]) < len(choices.texts) + first:
+        raise CellError("are no places of choices")
+    return (ascii_uppercase[int(place) - first],)
 
 
 def first_choice(values: Sequence[Any], choices: Choices | None) -> tuple[str, ...]:
@@ -103,7 +115,7 @@ def first_choice(values: Sequence[Any], choices: Choices | None) -> tuple[str, .
     return (ascii_uppercase[choices.texts.index(text)],)
 
 
-def _letter(value: Any, choices: Choices | None, first: int) -> tuple[str, ...]:
+def _letter(value: Any, choices: Choices | None) -> tuple[str, ...]:
     if choices is None:
         raise CellError("have no choices")
     if isinstance(value, list):
@@ -111,7 +123,7 @@ def _letter(value: Any, choices: Choices | None, first: int) -> tuple[str, ...]:
         if len(entries) != 1:
             raise CellError("are several of the choices at once")
         value = entries[0]
-    meant = _meant(value, choices, first)
+    meant = _meant(value, choices)
     if len(meant) > 1:
         raise CellError("fit several choices; name the right one by its letter")
     if not meant or not 0 <= next(iter(meant)) < len(choices.texts):
@@ -119,10 +131,10 @@ def _letter(value: Any, choices: Choices | None, first: int) -> tuple[str, ...]:
     return (ascii_uppercase[meant.pop()],)
 
 
-def _meant(value: Any, choices: Choices, first: int) -> set[int]:
+def _meant(value: Any, choices: Choices) -> set[int]:
     """Return the places of all choices that a value may mean."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return {value - first}
+        return {value}
     text = clean(text_of(value))
     if text in choices.labels:
         return {choices.labels.index(text)}
@@ -130,7 +142,7 @@ def _meant(value: Any, choices: Choices, first: int) -> set[int]:
     if letter and not choices.labels and text not in choices.texts:
         return {ascii_uppercase.index(letter[1].upper())}
     by_text = {place for place, choice in enumerate(choices.texts) if choice == text}
-    by_place = {int(text) - first} if text.isascii() and text.isdecimal() and len(text) < 3 else set[int]()
+    by_place = {int(text)} if text.isascii() and text.isdecimal() and len(text) < 3 else set[int]()
     by_letter = {ascii_uppercase.index(letter[1].upper())} if letter else set[int]()
     return by_text | {place for place in by_place | by_letter if 0 <= place < len(choices.texts)}
 
@@ -171,14 +183,15 @@ def list_of(values: Sequence[Any]) -> Choices:
     """Read choices from one column: a list of texts, records with label and text, a record of lists, or a record of texts by label."""
     value = values[0]
     if isinstance(value, str):
-        value = list_in(value)
-    if isinstance(value, dict):
-        return _from_record(cast(dict[str, Any], value))
+        value = record_in(value) or list_in(value)
+    if isinstance(value, Mapping):
+        return _from_record(cast(Mapping[str, Any], value))
     if not isinstance(value, list):
         raise CellError("have choices that are no list")
     entries = cast(list[Any], value)
     if entries and all(isinstance(entry, dict) for entry in entries):
-        labels, texts = (tuple(clean(text_of(entry.get(name))) for entry in entries) for name in ("label", "text"))
+        names = ("label", "text") if "text" in entries[0] else ("key", "value")
+        labels, texts = (tuple(clean(text_of(entry.get(name))) for entry in entries) for name in names)
         return checked(Choices(texts, labels))
     return checked(_without_letters(tuple(clean(text_of(entry)) for entry in entries)))
 
@@ -204,7 +217,7 @@ def best_scored(values: Sequence[Any], choices: Choices | None) -> tuple[str, ..
     return (ascii_uppercase[scores.index(max(scores))],)
 
 
-def _from_record(record: dict[str, Any]) -> Choices:
+def _from_record(record: Mapping[str, Any]) -> Choices:
     texts = record.get("text", record.get("choices"))
     if isinstance(texts, list):
         labels = record.get("label", record.get("labels"))

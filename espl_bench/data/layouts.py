@@ -21,8 +21,9 @@ from espl_bench.data.gold_texts import (
     first_choice,
     last_reply,
     lettered,
-    lettered_from_one,
     list_of,
+    placed,
+    placed_from_one,
     scored,
     single,
     spellings,
@@ -132,6 +133,7 @@ NOT_GRADED: Final[tuple[Layout, ...]] = (
     ),
     Layout("Countdown", ("nums", "target"), refused=OPEN_PUZZLE),
     Layout("Countdown", ("numbers", "target"), refused=OPEN_PUZZLE),
+    Layout("Countdown", ("reward_model.ground_truth.numbers",), refused=OPEN_PUZZLE),
     Layout("HumanEval", ("prompt", "entry_point", "test"), refused=PROGRAMS),
     Layout("MBPP", ("test_list",), refused=PROGRAMS),
     Layout("APPS", ("question", "input_output"), refused=PROGRAMS),
@@ -153,8 +155,9 @@ CHOOSING: Final[tuple[Layout, ...]] = tuple(
         Layout("OpenBookQA", ("question_stem",), ("answerKey",), choices=("choices",)),
         Layout("MMLU", ("question",), ("answer",), choices=("choices",)),
         Layout("RACE", ("article", "question"), ("answer",), choices=("options",)),
-        Layout("LogiQA", ("context", "query"), ("correct_option",), choices=("options",)),
-        Layout("ReClor", ("context", "question"), ("label",), choices=("answers",)),
+        Layout("LogiQA", ("context", "query"), ("correct_option",), gold=placed, choices=("options",)),
+        Layout("ReClor", ("context", "question"), ("label",), gold=placed, choices=("answers",)),
+        Layout("AGIEval", ("passage", "question"), ("label",), optional=("passage",), choices=("options",)),
         Layout("MedQA", ("question",), ("answer_idx",), choices=("options",)),
         Layout("MMLU-Pro", ("question",), ("answer",), choices=("options",)),
         Layout("AQuA", ("question",), ("correct",), choices=("options",)),
@@ -162,15 +165,15 @@ CHOOSING: Final[tuple[Layout, ...]] = tuple(
         Layout("choices", ("problem",), ("answer",), choices=("options",)),
         Layout("Inspect", ("input",), ("target",), choices=("choices",)),
         Layout("BIG-bench", ("input",), ("target_scores",), gold=best_scored, choices=("target_scores",), offer=scored),
-        Layout("HellaSwag", ("ctx",), ("label",), choices=("endings",)),
+        Layout("HellaSwag", ("ctx",), ("label",), gold=placed, choices=("endings",)),
         Layout("C-Eval, CMMLU", ("question",), ("answer",), choices=("A", "B", "C", "D"), offer=columns_of),
-        Layout("MedMCQA", ("question",), ("cop",), choices=("opa", "opb", "opc", "opd"), offer=columns_of),
+        Layout("MedMCQA", ("question",), ("cop",), gold=placed, choices=("opa", "opb", "opc", "opd"), offer=columns_of),
         Layout(
-            "SIQA", ("context", "question"), ("label",), gold=lettered_from_one, choices=("answerA", "answerB", "answerC"), offer=columns_of
+            "SIQA", ("context", "question"), ("label",), gold=placed_from_one, choices=("answerA", "answerB", "answerC"), offer=columns_of
         ),
-        Layout("WinoGrande", ("sentence",), ("answer",), gold=lettered_from_one, choices=("option1", "option2"), offer=columns_of),
-        Layout("PIQA", ("goal",), ("label",), choices=("sol1", "sol2"), offer=columns_of),
-        Layout("COPA", ("premise", "question"), ("label",), choices=("choice1", "choice2"), offer=columns_of),
+        Layout("WinoGrande", ("sentence",), ("answer",), gold=placed_from_one, choices=("option1", "option2"), offer=columns_of),
+        Layout("PIQA", ("goal",), ("label",), gold=placed, choices=("sol1", "sol2"), offer=columns_of),
+        Layout("COPA", ("premise", "question"), ("label",), gold=placed, choices=("choice1", "choice2"), offer=columns_of),
         Layout(
             "GPQA",
             ("question",),
@@ -218,6 +221,7 @@ MATHEMATICS: Final[tuple[Layout, ...]] = tuple(
     for layout in (
         Layout("GSM8K", ("question",), ("answer",), when=_holds("answer", _ends_with_hashes)),
         Layout("NuminaMath 1.5, OpenR1-Math", ("problem",), ("answer",), gold=computed, marks=("question_type",)),
+        Layout("OlympiadBench", ("context", "question"), ("final_answer",), optional=("context",)),
         Layout("SVAMP", ("body", "question"), ("answer",)),
         Layout("MGSM", ("question",), ("answer_number",)),
     )
@@ -235,6 +239,8 @@ GENERAL: Final[tuple[Layout, ...]] = (
     Layout("verl", ("prompt",), ("reward_model.ground_truth",)),
     Layout("Alpaca", ("instruction", "input"), ("output",), optional=("input",)),
     Layout("lm-eval", ("arguments.gen_args_0.arg_0",), ("target",)),
+    Layout("lm-eval", ("arguments.0.0",), ("target",)),
+    Layout("SYNTHETIC-1", ("prompt",), ("verification_info.ground_truth",)),
     *(Layout(f"{task} and {answer}", (task,), (answer,)) for task in TASKS for answer in ANSWERS),
     Layout("MATH, NuminaMath", ("problem",), ("solution",), gold=worked_out, kind=AnswerKind.MATHEMATICS),
     Layout("TRL", ("prompt",), ("solution",), gold=worked_out),
@@ -251,6 +257,8 @@ CHOICE_COLUMNS: Final = frozenset(
     map(folded_name, ("choices", "options", "endings", "choice1", "option1", "option_a", "opa", "answer_a", "distractors", "mc1_targets"))
 )
 """Columns that hold choices: a file that has one, but no layout of `CHOOSING`, would lose them."""
+PASSAGE_COLUMNS: Final = frozenset(map(folded_name, ("passage", "context", "article", "story", "paragraph", "document", "body", "premise")))
+"""Columns of texts that one must read in order to answer. Open-domain sets of short texts have them as evidence, which is not shown."""
 
 
 def recognise(record: Mapping[str, Any], where: str, first: Sequence[Layout] = ()) -> Layout | None:
@@ -270,13 +278,24 @@ def recognise(record: Mapping[str, Any], where: str, first: Sequence[Layout] = (
         return None
     if layout.refused:
         raise UsageError(f"{where} has the columns of {layout.name}: {layout.refused}")
-    lost = [name for name in record if folded_name(name) in CHOICE_COLUMNS and name not in _tops(layout.columns) and record[name]]
-    if lost and layout.kind is not AnswerKind.LETTERS:
-        raise UsageError(
-            f"{where} has a column {lost[0]!r} beside {' and '.join(_tops(layout.columns))}, in no layout that is known here: its choices "
-            "would not be shown; write them into the problems, or name the columns to use without it"
-        )
+    _require_shown(layout, record, where)
     return layout
+
+
+def _require_shown(layout: Layout, record: Mapping[str, Any], where: str) -> None:
+    """Raise UsageError if choices, or a passage to read, would not be shown."""
+    filled = [name for name in unread(layout, record) if record[name] not in (None, "", [])]
+    choices = [name for name in filled if folded_name(name) in CHOICE_COLUMNS and layout.kind is not AnswerKind.LETTERS]
+    passages = [
+        name
+        for name in filled
+        if folded_name(name) in PASSAGE_COLUMNS and isinstance(record[name], str) and layout.kind is not AnswerKind.TEXTS
+    ]
+    if lost := (choices or passages):
+        raise UsageError(
+            f"{where} has a column {lost[0]!r} beside {' and '.join(_tops(layout.columns))}, in no layout that is known here: it would "
+            "not be shown; write it into the problems, or name the columns to use without it"
+        )
 
 
 def _spelled(layout: Layout, record: Mapping[str, Any]) -> Layout | None:

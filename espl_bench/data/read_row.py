@@ -1,15 +1,14 @@
 """Read one row by a layout: the problem as it is shown, and every accepted answer."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from espl_bench.data.cells import CellError, text_of, unshown
 from espl_bench.data.columns import MISSING, value_at
 from espl_bench.data.dataset_spec import Wrapper
 from espl_bench.data.gold_texts import Choices
-from espl_bench.data.item_text import clean
+from espl_bench.data.item_text import clean, is_blank
 from espl_bench.data.layouts import Layout
 from espl_bench.seeding import seed_for
 
@@ -29,8 +28,8 @@ class ReadRow:
     """As it is shown, without a wrapper, not yet cleaned."""
     answers: tuple[str, ...]
     """Accepted answers, cleaned; at least one."""
-    unshown: Counter[str] = field(default_factory=Counter[str])
-    """What of the problem's columns is not shown, by kind."""
+    unshown: Sequence[str] = ()
+    """What of the problem's columns is not shown: the kind of each piece."""
 
 
 def read_row(record: Mapping[str, Any], layout: Layout, wrappers: tuple[Wrapper, ...]) -> ReadRow:
@@ -40,12 +39,12 @@ def read_row(record: Mapping[str, Any], layout: Layout, wrappers: tuple[Wrapper,
             raise RefusedRowError(f"rows need a picture (column {column})")
     shown = {column: _cell(record, column) for column in layout.problem}
     parts = [_shown(value, column in layout.optional) for column, value in shown.items()]
-    problem = "\n\n".join(part for part in parts if clean(part))
+    problem = "\n\n".join(part for part in parts if not is_blank(part))
     for wrapper in wrappers:
         problem = wrapper.unwrap(problem)
-    if not clean(problem):
+    if is_blank(problem):
         raise RefusedRowError("rows have no problem")
-    hidden = sum((unshown(value, column in layout.answer) for column, value in shown.items()), Counter[str]())
+    hidden = [kind for column, value in shown.items() for kind in unshown(value, column in layout.answer)]
     try:
         choices = _offered(record, layout, problem)
         answers = layout.gold([_cell(record, column) for column in layout.answer], choices)
@@ -70,7 +69,7 @@ def _shown(value: Any, optional: bool) -> str:
         text = text_of(value)
     except CellError as error:
         raise RefusedRowError(f"problems {error}" if str(error) else "rows have no problem") from error
-    if not optional and not clean(text):
+    if not optional and is_blank(text):
         raise RefusedRowError("rows have no problem")
     return text
 

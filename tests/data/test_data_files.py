@@ -140,7 +140,7 @@ def test_a_cell_of_any_size_and_marks_of_missing_values(tmp_path: Path):
     (tmp_path / "a.csv").write_text(f'problem,answer\n"{"x" * 200_000}",1\n')
     assert len(read(tmp_path / "a.csv")[0]["problem"]) == 200_000
     (tmp_path / "b.csv").write_text("problem,answer\np,NA\nq,nan\nr,1\n")
-    with pytest.raises(DataError, match=r"1 answers are NA, by which tables mark a missing value; .* \(row 0\); 1 answers are nan"):
+    with pytest.raises(DataError, match=r"2 answers are NA, None or another mark of a missing value; .* \(row 0, 1\)"):
         take_in(read(tmp_path / "b.csv"), "FILE")
 
 

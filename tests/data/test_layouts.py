@@ -39,6 +39,9 @@ PUBLISHED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ORZ": ({"conversations": [{"from": "human", "value": "2 + 4?"}, {"from": "assistant", "ground_truth": {"value": "6"}}]}, ["6"]),
     "Tulu": ({"messages": [{"role": "user", "content": "2 + 4?"}], "ground_truth": "6"}, ["6"]),
     "lm-eval": ({"doc": {}, "arguments": {"gen_args_0": {"arg_0": "2 + 4?"}}, "target": "6"}, ["6"]),
+    "lm-eval's older samples": ({"arguments": [["2 + 4?", {"until": []}]], "target": "#### 6"}, ["6"]),
+    "SYNTHETIC-1": ({"prompt": "2 + 4?", "verification_info": "{'ground_truth': '6'}"}, ["6"]),
+    "OlympiadBench": ({"context": None, "question": "2 + 4?", "final_answer": ["6"], "solution": ["x"]}, ["6"]),
     "Alpaca": ({"instruction": "2 + 4?", "input": "", "output": "6"}, ["6"]),
     "NQ": ({"question": "2 + 4?", "answer": ["6", "six"]}, ["6", "six"]),
     "NQ of pandas": ({"question": "2 + 4?", "answer": "['6' 'six']"}, ["6", "six"]),
@@ -72,6 +75,15 @@ CHOOSING: dict[str, dict[str, Any]] = {
     "C-Eval": {"question": "2 + 4?", "A": "5", "B": "6", "C": "7", "D": "", "answer": "B"},
     "BIG-bench": {"input": "2 + 4?", "target_scores": {"5": 0, "6": 1, "7": 0}},
     "Inspect": {"input": "2 + 4?", "choices": ["5", "6", "7"], "target": "B"},
+    "HellaSwag": {"ctx": "2 + 4?", "endings": ["5", "6", "7"], "label": "1"},
+    "MedMCQA": {"question": "2 + 4?", "opa": "5", "opb": "6", "opc": "7", "opd": None, "cop": 1},
+    "MedQA with records": {"question": "2 + 4?", "options": [{"key": k, "value": v} for k, v in ("A5", "B6", "C7")], "answer_idx": "B"},
+    "AGIEval": {"passage": None, "question": "2 + 4?", "options": ["(A)5", "(B)6", "(C)7"], "label": "B", "answer": None},
+    "ARC of pandas": {
+        "question": "2 + 4?",
+        "choices": "{'text': array(['5', '6', '7'], dtype=object), 'label': array(['A', 'B', 'C'], dtype=object)}",
+        "answerKey": "B",
+    },
 }
 
 
@@ -109,6 +121,11 @@ def test_what_must_be_read_to_answer_is_part_of_the_problem():
 REFUSED = {
     "encrypted": ({"problem": "AbCd==", "answer": "EfGh==", "canary": "x"}, "BrowseComp: its texts are encrypted"),
     "many right answers": ({"nums": [1, 2], "target": 3}, "Countdown: many answers are right"),
+    "many right answers in verl": (
+        {"prompt": "p", "reward_model": {"ground_truth": {"target": 3, "numbers": [1, 2]}}},
+        "Countdown: many answers are right",
+    ),
+    "a passage in an unknown column": ({"story": "s", "question": "q", "answer": "x"}, "a column 'story' beside question and answer"),
     "programs": ({"prompt": "p", "entry_point": "f", "test": "t", "answer": "x"}, "HumanEval: its answers are programs"),
     "choices in unknown columns": ({"problem": "p", "answer": "x", "endings": ["a", "b"]}, "a column 'endings' beside problem and answer"),
     "nothing known": ({"a": 1}, "has no columns problem + answer or"),
