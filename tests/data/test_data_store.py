@@ -15,7 +15,7 @@ from espl_bench.data import store
 from espl_bench.data.dataset_spec import DataSource, DataSpec, Licence
 from espl_bench.data.find_data import load_data, missing
 from espl_bench.data.hub import fetch
-from espl_bench.data.intake import take_in
+from espl_bench.data.intake import IntakeRules, take_in
 from espl_bench.errors import DataError, UsageError
 from espl_bench.types import Split
 
@@ -170,6 +170,27 @@ def test_the_manifest_is_readable_by_people(home: Path):
     record = json.loads((home / "sums" / "manifest.json").read_text())
     assert record["schema"] == "espl-bench/data/1" and record["rows_read"] == record["items"] == 5
     assert record["repaired"] == 5 and record["imported_utc"].endswith("+00:00")
+
+
+def test_a_manifest_of_before_rows_were_counted_is_read(home: Path):
+    put()
+    path = home / "sums" / "manifest.json"
+    record = json.loads(path.read_text())
+    for name in ("layout", "skipped", "unshown", "unread_columns"):
+        del record[name]
+    del record["origin"]["files"]
+    path.write_text(json.dumps(record))
+    stored = store.load(SOURCE, REMEDY)
+    assert len(stored.items) == 5 and stored.facts()["skipped"] == {} and stored.facts()["conflicts"] == 0
+
+
+def test_what_became_of_every_row_is_kept_with_the_set(home: Path):
+    rows = [*ROWS, {"problem": "none", "answer": None}, ROWS[0]]
+    intake = take_in(rows, "FILE", SOURCE, rules=IntakeRules(skip_bad_rows=True))
+    store.save(SOURCE, intake, store.DataOrigin(file="a.jsonl", file_sha256="ab"))
+    facts = store.load(SOURCE, REMEDY).facts()
+    counts = {name: facts[name] for name in ("rows_read", "items", "duplicates", "skipped", "repaired")}
+    assert counts == {"rows_read": 7, "items": 5, "duplicates": 1, "skipped": {"rows have no answer": 1}, "repaired": 5}
 
 
 FETCH = (
