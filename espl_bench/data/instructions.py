@@ -34,7 +34,7 @@ _ASKED: Final = {
     AnswerPlace.BOX: re.compile(r"\\boxed|\\fbox"),
     AnswerPlace.LINE: re.compile(
         r"""(?ix) \$answer\b
-        | (?:form|format|line|after|with|by|as|write|put|give|begins?|starts?)\b [^\n]{0,80}? ["'“`*]* \s* (?:final\s+)? answer:"""
+        | (?:form|format|line|after|with|by|as|write|put|give|begins?|starts?)\b [^\n]{0,80}? ["'“`*]* [ ]* (?:final[ ]+)? answer:"""
     ),
     AnswerPlace.HASHES: re.compile(r"####"),
     AnswerPlace.TAGS: re.compile(r"<answer>"),

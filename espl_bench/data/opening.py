@@ -29,7 +29,7 @@ REFUSED: Final[tuple[tuple[bytes, str], ...]] = (
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"),
     (b"<!doctype html", "is a web page, perhaps a sign-in page, not data; fetch it again"),
     (b"<html", "is a web page, perhaps a sign-in page, not data; fetch it again"),
-    (b"pk\x03\x04", "is an archive (zip); unpack it and name the file inside"),
+    (b"pk\x03\x04", "is an archive (zip) or a spreadsheet; unpack it and name the file inside, or save it as CSV"),
     (b"7z\xbc\xaf\x27\x1c", "is an archive (7z); unpack it and name the file inside"),
     (b"\xfd7zxz\x00", "is packed with xz; unpack it with: unxz"),
     (b"bzh9", "is packed with bzip2; unpack it with: bunzip2"),

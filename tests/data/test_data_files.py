@@ -76,7 +76,7 @@ NOT_DATA = {
     (
         "a.jsonl",
         archive(lambda data: zipfile.ZipFile(data, "w").writestr("a", "b")),
-    ): "is an archive (zip); unpack it and name the file inside",
+    ): "is an archive (zip) or a spreadsheet; unpack it and",
     ("a.jsonl", archive(tar)): "is an archive (tar)",
     ("a.jsonl.gz", gzip.compress(archive(tar))): "is an archive (tar)",
     ("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n"): "is a pointer of Git LFS, not the file itself",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from espl_bench.data.data_files import find_files
+from espl_bench.data.instructions import KNOWN_WRAPPERS, AnswerPlace, places_asked
 from espl_bench.data.intake import IntakeRules, take_in
 from espl_bench.data.layouts import LAYOUTS, AnswerKind
 from espl_bench.errors import DataError, EsplError, UsageError
@@ -198,8 +199,6 @@ def test_what_is_not_shown_or_not_read_is_counted():
 
 
 def test_instructions_of_published_files_are_removed_from_files_of_ones_own():
-    from espl_bench.data.instructions import KNOWN_WRAPPERS
-
     rows = [{"question": f"{wrapper.before}2 + {n}?{wrapper.after}", "answer": str(n)} for n, wrapper in enumerate(KNOWN_WRAPPERS)]
     assert [item.problem for item in read(*rows).items] == [f"2 + {n}?" for n in range(len(rows))]
 
@@ -228,3 +227,16 @@ def test_no_layout_of_the_collection_is_read_without_its_answers():
             intake = read(*find_files(path).records(), skip=True)
         for item in intake.items if intake else ():
             assert all(len(answer) < 20 for answer in json.loads(item.answer)), path.name
+
+
+def test_a_sentence_that_asks_for_a_place_is_told_from_a_cue():
+    asked = {
+        "Give it in the form Answer: $Answer.": {AnswerPlace.LINE},
+        'Put it on its own line after "Answer:".': {AnswerPlace.LINE},
+        "End with 'Final answer: x'.": {AnswerPlace.LINE},
+        "Write it as \\boxed{x}.": {AnswerPlace.BOX},
+        "Say <answer> 7 </answer>": {AnswerPlace.TAGS},
+        "Question: how many are left with 3?\nAnswer:": set(),
+        "What is 2 + 4?": set(),
+    }
+    assert {text: places_asked(text) for text in asked} == asked
