@@ -206,6 +206,10 @@ def test_a_folder_that_datasets_saved_is_read_with_the_rows_that_it_should_have(
     assert read(tmp_path / "one") == read(tmp_path / "splits" / "test") == ROWS
     with pytest.raises(UsageError, match=r"holds the splits train, test; name one of them: .*splits/train"):
         find_files(tmp_path / "splits")
+    folder = tmp_path / "splits" / "test"
+    info, state = (json.loads((folder / name).read_text()) for name in ("dataset_info.json", "state.json"))
+    (folder / "dataset_info.json").write_text(json.dumps(info | {"splits": {str(state["_split"]): {"num_examples": 7}}}))
+    assert find_files(folder).expected_rows == 7
     (tmp_path / "one" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(UsageError, match=r"lacks data-00001-of-00002.arrow, one of 2 files of its set"):
         find_files(tmp_path / "one")

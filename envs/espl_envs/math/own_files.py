@@ -57,13 +57,13 @@ def own_files(
         allow_conflicts=allow_conflicts,
     )
     own = read_own_files("jsonl", files, reading)
-    require_places("jsonl", own, READ[rules.extraction], "--env-option extraction=boxed_or_answer_line finds it after 'Answer:', too")
-    return MathEnv(*_served(own, holdout), rules)
+    return MathEnv(*_served(own, holdout, rules.extraction), rules)
 
 
 @lru_cache(maxsize=8)
-def _served(own: OwnFiles, holdout: int) -> tuple[Splits, Mapping[str, Any]]:
+def _served(own: OwnFiles, holdout: int, extraction: Extraction) -> tuple[Splits, Mapping[str, Any]]:
     """Build the splits once: a run makes an environment for every episode."""
+    require_places("jsonl", own, READ[extraction], "--env-option extraction=boxed_or_answer_line finds it after 'Answer:', too")
     facts = [record | {"text_only": _require_mathematics(own.intakes[Split(record["split"])], record["file"])} for record in own.facts]
     rows = {split: [MathRow(split.value, item) for item in intake.items] for split, intake in own.intakes.items()}
     if Split.TRAIN in rows and Split.VALIDATION not in rows:

@@ -181,13 +181,13 @@ def own_files(
         allow_conflicts=allow_conflicts,
     )
     own = read_own_files("qa", files, rules)
-    require_places("qa", own, READ[Extraction(extraction)], "--env-option extraction=boxed_or_answer_line finds it in a box, too")
     return QaEnv(*_served(own, holdout, Extraction(extraction)))
 
 
 @lru_cache(maxsize=8)
 def _served(own: OwnFiles, holdout: int, extraction: Extraction) -> tuple[Served, Mapping[str, Any]]:
     """Build the splits once: a run makes an environment for every episode."""
+    require_places("qa", own, READ[extraction], "--env-option extraction=boxed_or_answer_line finds it in a box, too")
     rows = {split: [QaRow(split, item) for item in intake.items] for split, intake in own.intakes.items()}
     if Split.TRAIN in rows and Split.VALIDATION not in rows:
         rows[Split.TRAIN], rows[Split.VALIDATION] = hold_out(rows[Split.TRAIN], holdout, "qa")
