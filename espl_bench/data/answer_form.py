@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 _COMMANDS: Final = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*(?=\{)|\\[A-Za-z]+|[${}*_]")
 _FIRST_WORD: Final = re.compile(r"\s*([^\W\d_]{3,})")
@@ -50,7 +50,7 @@ def count_words(answers: Iterable[str]) -> int:
 
 def _first(answer: str) -> str:
     try:
-        spellings = json.loads(answer) if answer.startswith('["') else []
+        spellings: Any = json.loads(answer) if answer.startswith('["') else None
     except ValueError:
         return answer
-    return str(spellings[0]) if isinstance(spellings, list) and spellings else answer
+    return str(spellings[0]) if spellings else answer

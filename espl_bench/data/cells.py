@@ -77,7 +77,8 @@ def texts_of(value: Any) -> tuple[str, ...]:
 
     Raises CellError if one has no text; empty ones are left out.
     """
-    entries = cast(list[Any], value) if isinstance(value, list) and not is_chat(cast(list[Any], value)) else list_in(value)
+    listed = cast(list[Any], value) if isinstance(value, list) else None
+    entries = list_in(value) if listed is None or is_chat(listed) else listed
     if entries is None:
         entries = [value]
     texts = [clean(text_of(entry)) for entry in entries if entry is not None]

@@ -303,7 +303,7 @@ def _stored_answer(read: ReadRow, source: DataSource | None, rules: IntakeRules)
         return json.dumps(list(read.answers), ensure_ascii=False)
     if len(read.answers) > 1:
         raise RefusedRowError(f"rows have several right answers: {rules.several_remedy}")
-    [answer] = read.answers
+    answer = read.answers[0]
     if source is None or source.answers != "integer":
         return answer
     whole = _integer(answer)

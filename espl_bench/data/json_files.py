@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from espl_bench.data.cells import is_chat
 from espl_bench.data.opening import opened
 from espl_bench.errors import DataError
 
@@ -70,7 +71,7 @@ def _records_of(content: Any, path: Path) -> list[Any]:
         raise DataError(f"{path} does not hold one list of records but {len(found)} ({', '.join(found)}); put each into a file of its own")
     if fields and all(isinstance(value, dict) for value in fields.values()):
         raise DataError(f"{path} does not hold one list of records but an object by names; write its values as a list")
-    if fields and all(isinstance(value, list) and value for value in fields.values()):
+    if fields and all(isinstance(value, list) and len(cast(list[Any], value)) > 0 for value in fields.values()):
         raise DataError(f"{path} does not hold one list of records but columns; write it with to_json(orient='records', lines=True)")
     empty = [name for name, value in fields.items() if value == []]
     if len(empty) == 1:
@@ -79,7 +80,8 @@ def _records_of(content: Any, path: Path) -> list[Any]:
 
 
 def _is_list_of_records(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(entry, dict) for entry in cast(list[Any], value))
+    entries = cast(list[Any], value) if isinstance(value, list) else []
+    return len(entries) > 0 and all(isinstance(entry, dict) for entry in entries)
 
 
 def _parsed(text: str, where: str, hint: str) -> Any:
@@ -116,7 +118,7 @@ def _integer(digits: str) -> int | Decimal:
 
 
 def _record(value: Any, where: str) -> Record:
-    if isinstance(value, list) and _is_list_of_records(value) and all({"from", "role"} & set(each) for each in value):
+    if _is_list_of_records(value) and is_chat(cast(list[Any], value)):
         return {CONVERSATION: value}
     if not isinstance(value, dict):
         raise DataError(f"{where} is not a record with named fields but {type(value).__name__}; write one record with names a line")
