@@ -127,7 +127,7 @@ def read_only(known: Known, folder: Path, rng: random.Random) -> str:
     subprocess.run(["mkfs.ext4", "-q", image, ROOM], check=True, capture_output=True)
     with disk(image, folder) as run:
         process = start("run", f"--out={run}", *OPTIONS)
-        wait_for(run / "config.json")
+        wait_for(run / "config.json", process)
         time.sleep(rng.uniform(0.0, known.seconds / 2))
         if process.poll() is not None:
             return MISSED
@@ -147,7 +147,7 @@ def clock_back(known: Known, folder: Path, rng: random.Random) -> str:
     clock.write_text("+0s\n")
     faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     process = start("run", f"--out={run}", *OPTIONS, **faked)
-    wait_for(run / "config.json")
+    wait_for(run / "config.json", process)
     for hours in (1, 2):
         time.sleep(rng.uniform(0.0, known.seconds / 4))
         clock.write_text(f"-{hours}h\n")
@@ -161,7 +161,7 @@ def two_writers(known: Known, folder: Path, rng: random.Random) -> str:
     folder.mkdir()
     run = folder / "run"
     process = start("run", f"--out={run}", *OPTIONS)
-    wait_for(run / "config.json")
+    wait_for(run / "config.json", process)
     time.sleep(rng.uniform(0.0, known.seconds / 2))
     process.kill()
     process.communicate()
@@ -177,10 +177,11 @@ def two_writers(known: Known, folder: Path, rng: random.Random) -> str:
     return said
 
 
-def wait_for(path: Path) -> None:
-    """Wait until a file is there, at most a minute."""
-    deadline = time.monotonic() + 60.0
-    while not path.exists() and time.monotonic() < deadline:
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a file of a running process is there. Raises BrokenPromiseError if the process ends without it."""
+    while not path.exists():
+        if process.poll() is not None:
+            raise BrokenPromiseError(f"exit {process.returncode} before {path.name} was written")
         time.sleep(0.002)
 
 
