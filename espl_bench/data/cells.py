@@ -78,9 +78,9 @@ def texts_of(value: Any) -> tuple[str, ...]:
     Raises CellError if one has no text; empty ones are left out.
     """
     listed = cast(list[Any], value) if isinstance(value, list) else None
-    entries = list_in(value) if listed is None or is_chat(listed) else listed
+    entries: list[Any] | None = list_in(value) if listed is None or is_chat(listed) else listed
     if entries is None:
-        entries = [value]
+        entries = [cast(Any, value)]
     texts = [clean(text_of(entry)) for entry in entries if entry is not None]
     return tuple(dict.fromkeys(text for text in texts if text))
 

@@ -301,7 +301,7 @@ def _stored_answer(read: ReadRow, source: DataSource | None, rules: IntakeRules)
         raise RefusedRowError(f"answers are longer than {LONGEST_ANSWER:,} characters; name the column of the final answers")
     if rules.several or (source is not None and source.answers == "list"):
         return json.dumps(list(read.answers), ensure_ascii=False)
-    if len(read.answers) > 1:
+    if read.answers[1:]:
         raise RefusedRowError(f"rows have several right answers: {rules.several_remedy}")
     answer = read.answers[0]
     if source is None or source.answers != "integer":
