@@ -102,7 +102,7 @@ def read_prices(file: Path | None) -> dict[str, Price]:
 def _read(path: Path) -> dict[str, Price]:
     try:
         with reading(path, f"name a price file, e.g. a copy of {PACKAGED}", UsageError):
-            return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
+            return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))).models
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text; compare it with {PACKAGED}") from error
     except tomllib.TOMLDecodeError as error:

@@ -22,6 +22,7 @@ from espl_bench.cli.declare.report import plot, report, view
 from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
 from espl_bench.cli.declare.sweep import sweep_app
+from espl_bench.cli.escaping import print_anything
 from espl_bench.cli.group import AsJson, CommandGroup, ContactOption, Quiet, SendKeyOption
 from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
 from espl_bench.cli.run_option import flag_of
@@ -302,6 +303,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the console script."""
+    print_anything()
     with raising():
         code = invoke(sys.argv[1:])
     sys.exit(code)

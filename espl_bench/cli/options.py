@@ -97,7 +97,7 @@ NAMED: Mapping[str, tuple[Any, Any]] = {
         "--data",
         "SPLIT=FILE",
         WHAT_RUNS,
-        "Problems of your own for an environment that takes them (jsonl); may be repeated.",
+        "Problems of your own for an environment that takes them (jsonl, qa): a file, a pattern or a folder of shards; may be repeated.",
     ),
     "principle": _named(list[str] | None, "--principle", "TEXT", WORDS, "Principle of the root prompt; may be repeated. Default: none."),
     "root_prompt": _named(
@@ -265,7 +265,7 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Scalar]:
         if split not in splits:
             raise unknown("split", split, splits)
         if split in parsed:
-            raise UsageError(f"--data names two files for {split}; put the problems into one")
+            raise UsageError(f"--data names two files for {split}; put them into a folder, or name a pattern: {split}='FOLDER/*.jsonl'")
         parsed[split] = file
     return parsed
 

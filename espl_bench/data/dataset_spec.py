@@ -54,7 +54,7 @@ class Wrapper:
 
     def unwrap(self, text: str) -> str:
         """Remove the wrapper; a text without it is left as it is."""
-        return text.replace(self.before, "").replace(self.after, "")
+        return text.replace(self.before, "").replace(self.after, "")  # an empty one removes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ class DataSource:
     answers: Literal["text", "integer", "list"] = "text"
     """``integer``: every answer must be one, and is stored without leading zeros and without ``.0``. ``list``: every answer is one
     text or several, any of which is right, and is stored as a JSON list."""
+    allow_conflicts: bool = False
+    """True if the set is published with problems that have several answers, of which the last counts."""
     expected: int | None = None
     """Rows after duplicates are removed; None: unknown."""
     identity: str | None = None

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from espl_bench.data.columns import choose_columns
+from espl_bench.data.arrow_files import BATCH, Record, records_of
 from espl_bench.data.dataset_spec import DataSource
-from espl_bench.data.files import BATCH, Record
-from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.hub_cache import load_offline
+from espl_bench.data.intake import Intake, IntakeRules, layout_of, take_in
 from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError, UsageError, first_line
 
@@ -21,12 +21,13 @@ HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
 """Libraries under the hub's client, which differ between its versions, and their error without a network."""
 
 
-def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
+def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None) -> tuple[Intake, DataOrigin]:
     """Fetch the items of a source, and return them with their origin.
 
     Args:
         source: its `hub_id` is fetched at its `revision`, or at the newest commit.
         remedy: the commands that import missing sets from files, for the message.
+        rules: what is accepted of its rows, see `take_in`.
 
     Raises:
         UsageError: a package is missing.
@@ -37,19 +38,29 @@ def fetch(source: DataSource, remedy: str) -> tuple[Intake, DataOrigin]:
     except ModuleNotFoundError as error:
         raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
     with _one_line_failures(source, remedy, datasets.exceptions.DatasetsError), _quiet():
-        revision = _commit(source)
-        rows = datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision)
-        columns = choose_columns(rows[0], source.columns, None, None, source.hub_id) if len(rows) else None
-        used = {column.split(".")[0] for column in (columns.problem, columns.answer)} if columns else set[str]()
+        rows, revision = _load(datasets, source)
+        layout = layout_of(rows[0], source.hub_id, source) if len(rows) else None
+        used = {column.split(".")[0] for column in layout.columns} if layout is not None and layout.of_source else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
-        intake = take_in(_records(slim), source.hub_id, source)
+        intake = take_in(_records(slim), source.hub_id, source, rules=rules)
     return intake, DataOrigin(hub_id=source.hub_id, revision=revision)
 
 
 def _records(rows: Any) -> Iterator[Record]:
     """Yield the rows as plain records, in batches: a set may have millions."""
     for table in rows.with_format("arrow").iter(batch_size=BATCH):
-        yield from table.to_pylist()
+        for batch in table.to_batches():
+            yield from records_of(batch)
+
+
+def _load(datasets: Any, source: DataSource) -> tuple[Any, str | None]:
+    """Return the rows of a set, and its commit, from the hub, from its caches or from a folder."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE and not Path(source.hub_id).is_dir():
+        return load_offline(datasets, source)
+    revision = _commit(source)
+    return datasets.load_dataset(source.hub_id, source.config, split=source.hub_split, revision=revision), revision
 
 
 def _commit(source: DataSource) -> str | None:
@@ -78,11 +89,12 @@ def _one_line_failures(source: DataSource, remedy: str, failure: type[Exception]
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Silence the client's messages about retries, which our one-line error replaces."""
-    client = logging.getLogger("huggingface_hub")
-    level = client.level
-    client.setLevel(logging.ERROR)
+    """Silence messages about retries and caches, which our one-line error and the recorded commit replace."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("huggingface_hub", "datasets"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        client.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

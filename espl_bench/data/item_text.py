@@ -48,6 +48,12 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", _DAMAGE.sub(lambda match: DAMAGED[match[0]], text)).strip()
 
 
+def is_blank(text: str) -> bool:
+    """Return True if nothing is left of a text once it is cleaned; mostly without cleaning it."""
+    bare = text.strip()
+    return not bare or (not bare[0].isprintable() and not clean(bare))
+
+
 def repairs(text: str) -> int:
     """Count the damaged LaTeX commands that `clean` restores in a text."""
     return len(_DAMAGE.findall(text))

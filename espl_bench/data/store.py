@@ -42,8 +42,11 @@ class DataOrigin(FrozenRecord):
     revision: str | None = None
     """The loaded commit of the hub."""
     file: str | None = None
-    """The file's name, without its folder."""
+    """The file's name, without its folder; of several, of the first and their number."""
     file_sha256: str | None = None
+    """Of several files, of their hashes in order."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Several files in order, with the SHA-256 of each."""
 
     def __str__(self) -> str:
         """Describe the origin in a few words, for people."""
@@ -66,6 +69,11 @@ class Manifest(BaseModel):
     duplicates: int
     conflicts: tuple[int, ...]
     repaired: int
+    layout: str = ""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Dropped rows by reason."""
+    unshown: dict[str, int] = Field(default_factory=dict)
+    unread_columns: tuple[str, ...] = ()
     identity: str
     rows_file: str
     rows_sha256: str
@@ -81,8 +89,8 @@ class StoredData:
 
     def facts(self) -> dict[str, Any]:
         """Return the facts that a run's provenance records."""
-        recorded = {"source", "origin", "items", "duplicates", "identity"}
-        return self.manifest.model_dump(mode="json", include=recorded)
+        recorded = {"source", "origin", "rows_read", "items", "duplicates", "repaired", "skipped", "unshown", "identity"}
+        return self.manifest.model_dump(mode="json", include=recorded) | {"conflicts": len(self.manifest.conflicts)}
 
 
 def home() -> Path:
@@ -112,6 +120,10 @@ def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
             duplicates=intake.duplicates,
             conflicts=intake.conflicts,
             repaired=intake.repaired,
+            layout=intake.layout,
+            skipped=dict(intake.skipped),
+            unshown=dict(intake.unshown),
+            unread_columns=intake.unread,
             identity=intake.identity,
             rows_file=rows_file,
             rows_sha256=foreign_files.sha256(folder / rows_file),

@@ -5,11 +5,12 @@ compared with their expected content and, if requested, with the sets of other e
 benchmark's test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
+from espl_bench.data.answer_form import count_words
 from espl_bench.data.dataset_spec import DataSource, DataSpec
 from espl_bench.data.find_data import import_command
 from espl_bench.data.overlap import OverlapPair, Text, overlaps, repetitions
@@ -71,6 +72,12 @@ class SplitReport:
     """Empty for an environment without one."""
     repetitions: tuple[OverlapPair, ...]
     unaccepted: tuple[Unaccepted, ...]
+    text_only: int
+    """Answers that are words, which a grader of mathematics compares as texts."""
+    first_problem: str
+    """The first item as a policy is shown it, without the dialect's words."""
+    first_answer: str
+    """Its answer as it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ class DataReport:
     env: str
     split_rule: str
     sources: tuple[SourceReport, ...]
+    files: tuple[Mapping[str, Any], ...]
+    """The user's own files: layout, and what was read, merged, dropped and left out, as in a run's provenance."""
     splits: tuple[SplitReport, ...]
     overlaps: tuple[OverlapReport, ...]
     """Overlaps between every two splits."""
@@ -113,6 +122,7 @@ def report(spec: EnvironmentSpec, env: TextEnv, against: Sequence[EnvironmentSpe
         env=spec.name,
         split_rule=spec.data.split_rule,
         sources=tuple(_source_report(spec.name, spec.data, split, source) for split, source in spec.data),
+        files=tuple(env.data_facts().get("files", ())),
         splits=tuple(_split_report(env, split, items, identity.get(split.value, "")) for split, items in problems.items()),
         overlaps=tuple(
             OverlapReport(first.value, second.value, tuple(overlaps(_texts(problems[first]), _texts(problems[second]))))
@@ -145,7 +155,17 @@ def _source_report(env: str, data: DataSpec, split: Split, source: DataSource) -
 
 def _split_report(env: TextEnv, split: Split, problems: Sequence[Problem], identity: str) -> SplitReport:
     unaccepted = tuple(item for index in range(len(problems)) if (item := _unaccepted(env, problems, index)))
-    return SplitReport(split.value, len(problems), identity, tuple(repetitions(_texts(problems))), unaccepted)
+    first = problems[0] if problems else None
+    return SplitReport(
+        split=split.value,
+        items=len(problems),
+        identity=identity,
+        repetitions=tuple(repetitions(_texts(problems))),
+        unaccepted=unaccepted,
+        text_only=count_words(problem.answer for problem in problems),
+        first_problem=first.question if first else "",
+        first_answer=first.answer if first else "",
+    )
 
 
 def _unaccepted(env: TextEnv, problems: Sequence[Problem], index: int) -> Unaccepted | None:

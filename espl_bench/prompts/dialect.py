@@ -30,7 +30,7 @@ from espl_bench.utils.bounded_templates import TemplateLimitError, bounded
 from espl_bench.utils.bounded_templates import render as rendered
 
 BUILT_IN = Path(__file__).parent / "templates"
-COMPACT, FULL, SEARCH = (BUILT_IN / name for name in ("compact", "full", "search"))
+COMPACT, FULL, SEARCH, SHORT = (BUILT_IN / name for name in ("compact", "full", "search", "short"))
 """The registered dialects; an entry point of `espl_bench.dialects` names a folder."""
 IRRELEVANT = "irrelevant.txt"
 """File with one principle per line; only a control needs it."""

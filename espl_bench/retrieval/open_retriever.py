@@ -47,10 +47,15 @@ class RetrieverOptions:
             raise unknown("--retrieval-cache value", str(self.retrieval_cache), CacheMode)
         needs = {"bm25": ("corpus",), "dense": ("corpus", "embedder"), "http": ("retriever_url",), "ddgs": ()}
         for option in needs[self.retriever]:
-            if getattr(self, option) is None:
+            if not getattr(self, option):
                 raise UsageError(f"retriever {self.retriever} ({KINDS[self.retriever]}) needs --{option.replace('_', '-')}")
         if not self.retriever_timeout > 0:
             raise UsageError(f"retriever_timeout must be above 0, not {self.retriever_timeout!r}")
+
+    @property
+    def corpus_path(self) -> Path:
+        """File of passages."""
+        return Path(self.corpus or "").expanduser()
 
     @property
     def mode(self) -> CacheMode:
@@ -65,7 +70,7 @@ def open_retriever(options: RetrieverOptions) -> Retriever:
     """Open the retriever. Raises UsageError or DataError in one line if it cannot be opened."""
     if options.mode is CacheMode.OFF:
         return _open(options)
-    folder = Path(options.retrieval_cache_dir) if options.retrieval_cache_dir else cache_folder()
+    folder = Path(options.retrieval_cache_dir).expanduser() if options.retrieval_cache_dir else cache_folder()
     if options.mode is CacheMode.REPLAY:
         return CachedRetriever(identity_of(options), folder, None)
     return CachedRetriever(identity_of(options), folder, lambda: _open(options))
@@ -77,11 +82,11 @@ def identity_of(options: RetrieverOptions) -> str:
         case "bm25":
             from espl_bench.retrieval import bm25
 
-            return bm25.identity_of(corpus_sha256(Path(options.corpus or "")), bm25.K1, bm25.B)
+            return bm25.identity_of(corpus_sha256(options.corpus_path), bm25.K1, bm25.B)
         case "dense":
             from espl_bench.retrieval import dense
 
-            return dense.identity_of(corpus_sha256(Path(options.corpus or "")), options.embedder or "")
+            return dense.identity_of(corpus_sha256(options.corpus_path), options.embedder or "")
         case "http":
             from espl_bench.retrieval.http import identity_of
 
@@ -97,11 +102,11 @@ def _open(options: RetrieverOptions) -> Retriever:
         case "bm25":
             from espl_bench.retrieval.bm25 import Bm25Retriever
 
-            return Bm25Retriever.open(Path(options.corpus or ""))
+            return Bm25Retriever.open(options.corpus_path)
         case "dense":
             from espl_bench.retrieval.dense import DenseRetriever
 
-            return DenseRetriever.open(Path(options.corpus or ""), options.embedder or "")
+            return DenseRetriever.open(options.corpus_path, options.embedder or "")
         case "http":
             from espl_bench.retrieval.http import HttpRetriever
 

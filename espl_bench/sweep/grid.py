@@ -202,7 +202,7 @@ def read_grid(path: Path) -> Grid:
     """Read a grid file. Raises UsageError naming the file and the mistake."""
     try:
         with reading(path, "name a TOML file with a grid", UsageError):
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     try:

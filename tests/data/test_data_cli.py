@@ -43,12 +43,16 @@ def test_status_names_what_is_missing_and_the_way_to_it(data_home: Path, capsys:
 
 def test_an_import_tells_what_it_did(data_home: Path, capsys: Capture, tmp_path: Path):
     file = write_jsonl(tmp_path / "a.jsonl", [*AIME, *AIME[:3], {"problem": "What is 40 + 0?", "answer": "41"}])
-    said = run(capsys, "import", "beyondaime", "--split", "train", "--from", str(file))
+    refused = run(capsys, "import", "beyondaime", "--split", "train", "--from", str(file), code=1)
+    assert "1 problems come with several answers (row 0)" in refused and refused.endswith(
+        "let the last answer count with --allow-conflicts"
+    )
+    said = run(capsys, "import", "beyondaime", "--split", "train", "--from", str(file), "--allow-conflicts")
     assert "aime-2022-2024: 20 items from file a.jsonl" in said and "licence apache-2.0" in said
     assert "4 of 24 rows repeated a problem and were left out" in said
     assert "1 problems had several answers; the last one counts (rows 0, from 0)" in said
     assert "90 items were expected" in said and "this differs from the recorded text (dd7f1f62a576" in said
-    manifest = record(capsys, "import", "beyondaime", "--split", "train", "--from", str(file))
+    manifest = record(capsys, "import", "beyondaime", "--split", "train", "--from", str(file), "--allow-conflicts")
     assert (manifest["items"], manifest["conflicts"], manifest["origin"]["file"]) == (20, [0], "a.jsonl")
 
 
@@ -107,7 +111,7 @@ def test_get_fetches_what_is_missing_and_keeps_what_is_there(
 def test_get_without_a_network_names_every_file_that_is_wanted(data_home: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch):
     from espl_bench.errors import DataError
 
-    def unreachable(source: Any, remedy: str) -> Any:
+    def unreachable(source: Any, remedy: str, rules: Any) -> Any:
         raise DataError(f"cannot fetch {source.hub_id}: {remedy}")
 
     monkeypatch.setattr("espl_bench.data.hub.fetch", unreachable)

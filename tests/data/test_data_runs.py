@@ -69,6 +69,14 @@ def test_a_run_keeps_what_its_data_were(tmp_path: Path):
     data = json.loads((tmp_path / "run" / "provenance.json").read_text())["facts"]["data"]
     assert set(data["identity"]) == {"train", "validation", "test"} and data["identity"]["test"] == data["files"][1]["identity"]
     assert [record["file"] for record in data["files"]] == ["train.jsonl", "test.jsonl"]
+    told = {
+        name: data["files"][1][name] for name in ("layout", "rows_read", "items", "duplicates", "conflicts", "skipped", "unread_columns")
+    }
+    assert told == {
+        "layout": "problem and answer",
+        **{"rows_read": 8, "items": 8, "duplicates": 0, "conflicts": 0},
+        **{"skipped": {}, "unread_columns": []},
+    }
 
 
 def test_a_run_whose_answers_cannot_be_graded_says_so_whatever_it_was_asked_to_print(

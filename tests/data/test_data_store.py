@@ -2,18 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from data_fixtures import write_jsonl
+from hub_server import COMMIT, serving_hub
 
 from espl_bench.data import store
 from espl_bench.data.dataset_spec import DataSource, DataSpec, Licence
 from espl_bench.data.find_data import load_data, missing
 from espl_bench.data.hub import fetch
-from espl_bench.data.intake import take_in
+from espl_bench.data.intake import IntakeRules, take_in
 from espl_bench.errors import DataError, UsageError
 from espl_bench.types import Split
 
@@ -168,3 +170,59 @@ def test_the_manifest_is_readable_by_people(home: Path):
     record = json.loads((home / "sums" / "manifest.json").read_text())
     assert record["schema"] == "espl-bench/data/1" and record["rows_read"] == record["items"] == 5
     assert record["repaired"] == 5 and record["imported_utc"].endswith("+00:00")
+
+
+def test_a_manifest_of_before_rows_were_counted_is_read(home: Path):
+    put()
+    path = home / "sums" / "manifest.json"
+    record = json.loads(path.read_text())
+    for name in ("layout", "skipped", "unshown", "unread_columns"):
+        del record[name]
+    del record["origin"]["files"]
+    path.write_text(json.dumps(record))
+    stored = store.load(SOURCE, REMEDY)
+    assert len(stored.items) == 5 and stored.facts()["skipped"] == {} and stored.facts()["conflicts"] == 0
+
+
+def test_what_became_of_every_row_is_kept_with_the_set(home: Path):
+    rows = [*ROWS, {"problem": "none", "answer": None}, ROWS[0]]
+    intake = take_in(rows, "FILE", SOURCE, rules=IntakeRules(skip_bad_rows=True))
+    store.save(SOURCE, intake, store.DataOrigin(file="a.jsonl", file_sha256="ab"))
+    facts = store.load(SOURCE, REMEDY).facts()
+    counts = {name: facts[name] for name in ("rows_read", "items", "duplicates", "skipped", "repaired")}
+    assert counts == {"rows_read": 7, "items": 5, "duplicates": 1, "skipped": {"rows have no answer": 1}, "repaired": 5}
+
+
+FETCH = (
+    "from espl_bench.data.hub import fetch; from espl_bench.data.dataset_spec import *; from espl_bench.errors import EsplError\n"
+    "for revision in (None, 'a' * 40, 'b' * 40):\n"
+    "    source = DataSource('s', 'some/set', Licence('x', 'y'), hub_split='test', revision=revision)\n"
+    "    try: intake, origin = fetch(source, 'THE COMMAND')\n"
+    "    except EsplError as error: print(error)\n"
+    "    else: print(len(intake.items), origin.revision)\n"
+)
+
+
+@pytest.mark.slow
+def test_offline_a_filled_cache_is_enough_and_its_commit_is_the_one_that_is_wanted(tmp_path: Path):
+    lines = "".join(json.dumps({"problem": f"p{n}", "answer": n}) + "\n" for n in range(3))
+    parts = "".join(f"  - {{split: {split}, path: {split}.jsonl}}\n" for split in ("train", "test"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{parts}---\n"
+    files = {"README.md": card.encode(), "train.jsonl": lines.encode(), "test.jsonl": lines.encode()}
+
+    def fetched(**environ: str) -> list[str]:
+        run = [sys.executable, "-c", FETCH]
+        done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "HF_HOME": str(tmp_path), **environ}, check=True)
+        return done.stdout.splitlines()
+
+    with serving_hub(files) as address:
+        assert fetched(HF_ENDPOINT=address)[0] == f"3 {COMMIT}"
+    offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    prepared = fetched(**offline)
+    assert prepared[:2] == [f"3 {COMMIT}"] * 2
+    assert f"(HF_HUB_OFFLINE is set, and the cache has it at commit {COMMIT})" in prepared[2] and prepared[2].endswith("THE COMMAND")
+    shutil.rmtree(tmp_path / "datasets")
+    assert fetched(**offline)[:2] == [f"3 {COMMIT}"] * 2, "from the cache of files"
+    shutil.rmtree(tmp_path / "datasets")
+    shutil.rmtree(tmp_path / "hub")
+    assert all("(HF_HUB_OFFLINE is set, and the cache has no copy of it)" in line for line in fetched(**offline))

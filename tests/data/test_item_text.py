@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from data_fixtures import write_jsonl
 
-from espl_bench.data.columns import choose_columns, text_of, value_at
-from espl_bench.data.dataset_spec import USUAL_COLUMNS, Columns, DataSource, Licence, Wrapper
+from espl_bench.data.cells import CellError, text_of
+from espl_bench.data.columns import value_at
+from espl_bench.data.dataset_spec import Columns, DataSource, Licence, Wrapper
 from espl_bench.data.files import read_records
-from espl_bench.data.intake import take_in
+from espl_bench.data.intake import IntakeRules, take_in
 from espl_bench.data.item_text import Item, clean, folded, identity_of, match_key, repairs, words
 from espl_bench.errors import DataError, UsageError
 
@@ -90,11 +91,12 @@ def test_every_format_gives_the_same_records(ending: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", b"x", "unknown file format '.txt'; known: .csv, .json, .jsonl, .parquet"),
+        ("a.txt", b"x", "unknown file format '.txt'; did you mean '.tsv'? known: .arrow, .csv, "),
         ("a.jsonl", b'{"a": 1}\n{', "a.jsonl:2 is not JSON"),
         ("a.jsonl", b'{"a": 1}\n' + b"[" * 100_000, "a.jsonl:2 is nested too deeply to be read"),
         ("a.jsonl", b"[1]", "a.jsonl:1 is not a record with named fields but list"),
-        ("a.jsonl", b"\xff\xfe", "a.jsonl is not UTF-8 text"),
+        ("a.jsonl", b'{"a": "\xff"}', "a.jsonl is not UTF-8 text (byte 7)"),
+        ("a.jsonl", b"\xff\xfe", "a.jsonl is UTF-16 text; save it as UTF-8"),
         ("a.json", b"{", "a.json is not JSON"),
         ("a.json", b"{}", "a.json does not hold one list of records"),
         ("a.json", b"[1]", "a.json: entry 1 is not a record"),
@@ -124,7 +126,7 @@ HUB_RECORD = {
 
 def test_columns_are_found_by_themselves_or_by_name():
     def found(record, problem=None, answer=None):
-        return choose_columns(record, USUAL_COLUMNS, problem, answer, "FILE")
+        return take_in([record], "FILE", None, problem, answer).columns
 
     assert found({"problem": "p", "answer": 1, "question": "q"}) == Columns("problem", "answer")
     assert found({"question": "q", "answer": 1}) == Columns("question", "answer")
@@ -138,9 +140,11 @@ def test_columns_are_found_by_themselves_or_by_name():
 
 
 def test_values_become_text():
-    assert [text_of(value) for value in ("x", 142, 142.0, -0.5, True, None, {})] == ["x", "142", "142", "-0.5", None, None, None]
-    assert text_of(float("nan")) is None and text_of(float("-inf")) is None
-    assert text_of(HUB_RECORD["prompt"]) == "one" and text_of([]) is None
+    assert [text_of(value) for value in ("x", 142, 142.0, -0.5)] == ["x", "142", "142", "-0.5"]
+    for value in (True, None, {}, [], float("nan"), float("-inf")):
+        with pytest.raises(CellError):
+            text_of(value)
+    assert text_of(HUB_RECORD["prompt"]) == "one"
     assert value_at(HUB_RECORD, "reward_model.ground_truth") == "34"
 
 
@@ -149,9 +153,12 @@ def rows(*pairs):
 
 
 def test_a_repeated_problem_keeps_its_place_and_its_last_answer():
-    intake = take_in(rows(("a", 1), ("b", 2), ("a", 3), ("a", 3), ("a ", 4), ("b", 2)), "FILE")
+    repeated = rows(("a", 1), ("b", 2), ("a", 3), ("a", 3), ("a ", 4), ("b", 2))
+    intake = take_in(repeated, "FILE", rules=IntakeRules(allow_conflicts=True))
     assert intake.items == (Item("a", "3", 0), Item("b", "2", 1), Item("a", "4", 4)), "compared to the character, before cleaning"
-    assert (intake.rows_read, intake.duplicates, intake.conflicts) == (6, 3, (0,))
+    assert (intake.rows_read, intake.duplicates, intake.conflicts) == (6, 3, (0, 4)), "what is shown of both is the same"
+    with pytest.raises(DataError, match=r"FILE: 2 problems come with several answers \(row 0, 4\).* with --allow-conflicts$"):
+        take_in(repeated, "FILE")
 
 
 def test_a_hundred_copies_have_the_identity_of_one():

@@ -10,7 +10,8 @@ import gymnasium
 import pytest
 from data_fixtures import TEST_DATA, write_jsonl
 from espl_envs.math import spec as specs
-from espl_envs.math.env import MathEnv, own_files, published
+from espl_envs.math.env import MathEnv, published
+from espl_envs.math.own_files import own_files
 from espl_envs.math.rows import ROWS
 from espl_envs.math.spec import JSONL, MATH, MATH500
 from espl_envs.math.splits import MathRow, Selection, Splits, hold_out
@@ -246,7 +247,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path):
     with pytest.raises(UsageError, match=r"the test file nowhere\.jsonl does not exist in"):
         own_files(test="nowhere.jsonl")
     rows = write_jsonl(tmp_path / "a.jsonl", [{"q": "1 + 1?", "a": 2}])
-    with pytest.raises(UsageError, match="name them with --problem-column and --answer-column"):
+    with pytest.raises(UsageError, match="name them with --env-option problem_column=NAME and --env-option answer_column=NAME"):
         own_files(test=str(rows))
     assert own_files(test=str(rows), problem_column="q", answer_column="a").problem(Split.TEST, 0).answer == "2"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from espl_bench.accounting.cost_tracker import read_prices
 from espl_bench.cli.app import invoke
 from espl_bench.errors import UsageError
 from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
@@ -72,3 +73,9 @@ def test_a_label_names_every_cell_and_its_row(tmp_path: Path, capsys: pytest.Cap
     assert {cell.config.row for cell in cells.values()} == {"espl · warm up"}
     assert invoke(["sweep", "run", str(tmp_path / "grid.toml"), "--dry-run", "--label", "warm up"]) == 0
     assert "rulebook-espl-warm-up-lr0.0001-s0" in capsys.readouterr().out
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    assert list(cells_of(tmp_path, f"\ufeff{AXES}")) == ["rulebook-espl-s0"]
+    (tmp_path / "prices.toml").write_text('\ufeff[models.x]\ninput = 1\noutput = 2\nsource = "x"\ndate = "2026-11-25"\n')
+    assert read_prices(tmp_path / "prices.toml")["x"].output == 2

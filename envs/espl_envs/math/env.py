@@ -1,21 +1,17 @@
-"""The environment, and two ways to make it: from published sets in the data home, or from one's own files."""
+"""The environment, made from published sets in the data home; `own_files` makes it from one's own files."""
 
 import string
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
-from espl_bench.data.files import read_records
 from espl_bench.data.find_data import load_data
-from espl_bench.data.intake import Intake, take_in
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
 from espl_bench.types import Problem, Split
-from espl_bench.utils.foreign_files import sha256
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import MathRow, Splits, hold_out
 
@@ -53,8 +49,10 @@ class MathEnv(SingleTurnEnv):
             see `espl_bench.grading.Extraction`.
         holdout: One in this many training problems is held out for validation (default 5); 0: none, and runs are not validated.
         sources: Names of the training sets to use, with commas between (default: all; published sets only).
-        train, validation, test: Your own files, instead of published sets.
-        problem_column, answer_column: Their columns, if not ``problem`` and ``answer``.
+        train, validation, test: Your own files, instead of published sets: a file, a pattern or a folder of shards each.
+        problem_column, answer_column: Their columns, if their layout is not recognised.
+        skip_bad_rows: Drop and count rows without a usable problem or answer, instead of refusing the file (default false).
+        allow_conflicts: Let the last answer of a problem with several answers count (default false).
 
     Version history:
         v1: first version.
@@ -113,7 +111,7 @@ def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, 
         UsageError: an option is invalid.
         DataError: a set is not in the data home, or damaged; names the command that restores it.
     """
-    row, rules = ROWS[dataset], _rules(extraction)
+    row, rules = ROWS[dataset], rules_of(extraction)
     chosen = None if sources is None else tuple(name.strip() for name in str(sources).split(",") if name.strip())
     if chosen is not None and not (chosen and row.data.train):
         known = ", ".join(source.name for source in row.data.train) or "none, it is for evaluation only"
@@ -140,70 +138,8 @@ def _rows(sets: tuple[StoredData, ...]) -> list[MathRow]:
     return [MathRow(stored.manifest.source, item) for stored in sets for item in stored.items]
 
 
-def own_files(
-    train: str | None = None,
-    validation: str | None = None,
-    test: str | None = None,
-    problem_column: str | None = None,
-    answer_column: str | None = None,
-    holdout: int = HOLDOUT,
-    extraction: str = Extraction.BOXED,
-) -> MathEnv:
-    """Make an environment of one's own files (``.jsonl``, ``.json``, ``.csv`` or ``.parquet``).
-
-    Without a validation file, a slice of the training file is held out; without a training file, the environment is for evaluation
-    only.
-
-    Raises:
-        UsageError: there is no test file, or a file or a column does not exist.
-        DataError: a file cannot be read or has rows without a problem or an answer.
-    """
-    if test is None:
-        raise UsageError("jsonl needs a file to test on: --data test=FILE (and --data train=FILE to learn from)")
-    named = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
-    files = tuple((split, _stamped(split, str(file))) for split, file in named.items() if file is not None)
-    return MathEnv(*_own(files, problem_column, answer_column, holdout), _rules(extraction))
-
-
-def _rules(extraction: str) -> GradingRules:
+def rules_of(extraction: str) -> GradingRules:
+    """Return the rules of competition mathematics with another place of the answer. Raises UsageError for an unknown one."""
     if extraction not in list(Extraction):
         raise unknown("extraction", str(extraction), Extraction)
     return GradingRules(Extraction(extraction))
-
-
-_Stamped = tuple[Path, int, int]
-"""A file, its modification time in nanoseconds and its size, which change when the file does."""
-
-
-def _stamped(split: Split, file: str) -> _Stamped:
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"the {split} file {file} does not exist in {Path.cwd()}; name it as seen from there, or by its full path")
-    status = path.stat()
-    return path, status.st_mtime_ns, status.st_size
-
-
-@lru_cache(maxsize=8)
-def _own(
-    files: tuple[tuple[Split, _Stamped], ...], problem_column: str | None, answer_column: str | None, holdout: int
-) -> tuple[Splits, Mapping[str, Any]]:
-    """Read the files once, until one changes."""
-    taken: dict[Split, Intake] = {}
-    facts: list[dict[str, Any]] = []
-    for split, (path, _, _) in files:
-        intake = take_in(read_records(path), str(path), None, problem_column, answer_column)
-        taken[split] = intake
-        facts.append(
-            {
-                "split": split.value,
-                "file": path.name,
-                "file_sha256": sha256(path.resolve()),
-                "items": len(intake.items),
-                "duplicates": intake.duplicates,
-                "identity": intake.identity,
-            }
-        )
-    rows = {split: [MathRow(split.value, item) for item in intake.items] for split, intake in taken.items()}
-    if Split.TRAIN in rows and Split.VALIDATION not in rows:
-        rows[Split.TRAIN], rows[Split.VALIDATION] = hold_out(rows[Split.TRAIN], holdout, "jsonl")
-    return Splits.of(rows), {"files": facts}

@@ -7,7 +7,8 @@ The recorded identities were computed from copies of the sets in public reposito
 the hub has another identity, its text differs, however little, and `data check` reports it.
 """
 
-from espl_bench.data.dataset_spec import Columns, DataSource, Licence, Wrapper
+from espl_bench.data.dataset_spec import Columns, DataSource, Licence
+from espl_bench.data.instructions import DAPO
 
 HUB_PAGE = "the hub's page of the set"
 CONTESTS = "the contest problems themselves are MAA's"
@@ -53,13 +54,8 @@ DAPO_MATH_17K = DataSource(
     hub_id="BytedTsinghua-SIA/DAPO-Math-17k",
     licence=Licence("apache-2.0", HUB_PAGE),
     columns=(Columns("prompt", "reward_model.ground_truth"), Columns("problem", "answer")),
-    wrapper=Wrapper(
-        before=(
-            "Solve the following math problem step by step. The last line of your response should be of the form Answer: $Answer"
-            " (without quotes) where $Answer is the answer to the problem.\n\n"
-        ),
-        after='\n\nRemember to put your answer on its own line after "Answer:".',
-    ),
+    wrapper=DAPO,
+    allow_conflicts=True,
     caution=(
         "the 100 problems are drawn by a shuffle, so another copy (other rows, another order, texts that differ) gives another 100: "
         "the papers' list is not published, and only runs with the same identity compare"

@@ -40,8 +40,8 @@ MATH500 = _published("math500", "espl/MATH500-v1", "MATH-500, for evaluation onl
 JSONL = EnvironmentSpec(
     name="jsonl",
     gym_id="espl/JSONL-v1",
-    entry_point="espl_envs.math.env:own_files",
-    summary="your own problems with an answer in a box: --data train=FILE --data test=FILE",
+    entry_point="espl_envs.math.own_files:own_files",
+    summary="your own problems, mathematics or choices, with an answer in a box: --data train=FILE --data test=FILE",
     dialect="full",
     defaults=DEFAULTS,
     data=DataSpec(split_rule="validation is a slice of the training file unless a file is given for it"),

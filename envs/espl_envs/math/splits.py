@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 from espl_bench.data.item_text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
@@ -74,7 +75,19 @@ class Splits:
         return frozenset().union(*(problem.question for problems in self.problems.values() for problem in problems))
 
 
-def hold_out(rows: Sequence[MathRow], one_in: int, env: str) -> tuple[list[MathRow], list[MathRow]]:
+class HasItem(Protocol):
+    """A row of any environment."""
+
+    @property
+    def item(self) -> Item:
+        """Its item."""
+        ...
+
+
+Row = TypeVar("Row", bound=HasItem)
+
+
+def hold_out(rows: Sequence[Row], one_in: int, env: str) -> tuple[list[Row], list[Row]]:
     """Split training rows into those to train on and about one in `one_in` held out for validation; 0 holds out none.
 
     A hash of a problem's letters and digits decides its side, so that it is the same on every machine, in every environment that
@@ -84,8 +97,8 @@ def hold_out(rows: Sequence[MathRow], one_in: int, env: str) -> tuple[list[MathR
         raise UsageError(f"{env}: holdout takes 0 (hold out nothing) or a whole number from 2 (hold out one in so many), not {one_in!r}")
     if one_in == 0:
         return list(rows), []
-    trained: list[MathRow] = []
-    held: list[MathRow] = []
+    trained: list[Row] = []
+    held: list[Row] = []
     for row in rows:
         side = held if seed_for(0, "math", "held out", match_key(row.item.problem)) % one_in == 0 else trained
         side.append(row)

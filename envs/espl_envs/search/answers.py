@@ -7,7 +7,7 @@ empty answer is never right. A true answer that normalisation would empty (the l
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -15,23 +15,29 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def normalised(text: str) -> str:
     """Normalise a text for comparison."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    return without_articles(text.lower().translate(_PUNCTUATION))
 
 
-def exact_match(given: str, truths: Sequence[str]) -> bool:
+def without_articles(text: str) -> str:
+    """Remove articles and repeated blanks from a text in lower case."""
+    return " ".join(_ARTICLES.sub(" ", text).split())
+
+
+def exact_match(given: str, truths: Sequence[str], normalise: Callable[[str], str] = normalised) -> bool:
     """Return True if an answer is one of the true ones."""
-    return any(_pair(given, truth)[0] == _pair(given, truth)[1] != "" for truth in truths)
+    pairs = (_pair(given, truth, normalise) for truth in truths)
+    return any(ours == theirs != "" for ours, theirs in pairs)
 
 
-def f1(given: str, truths: Sequence[str]) -> float:
+def f1(given: str, truths: Sequence[str], normalise: Callable[[str], str] = normalised) -> float:
     """Return the best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
-    return max((_f1(*_pair(given, truth)) for truth in truths), default=0.0)
+    return max((_f1(*_pair(given, truth, normalise)) for truth in truths), default=0.0)
 
 
-def _pair(given: str, truth: str) -> tuple[str, str]:
+def _pair(given: str, truth: str, normalise: Callable[[str], str]) -> tuple[str, str]:
     """Return both sides as they are compared."""
-    if normalised(truth):
-        return normalised(given), normalised(truth)
+    if compared := normalise(truth):
+        return normalise(given), compared
     return given.strip().lower(), truth.strip().lower()
 
 

@@ -22,6 +22,7 @@ NQ_TRAIN = DataSource(
     licence=_NQ,
     columns=COLUMNS,
     answers="list",
+    allow_conflicts=True,
     about="Natural Questions, open domain: questions asked of a search engine, with short answers",
 )
 NQ_DEV = DataSource(
@@ -31,6 +32,7 @@ NQ_DEV = DataSource(
     licence=_NQ,
     columns=COLUMNS,
     answers="list",
+    allow_conflicts=True,
     expected=3_610,
     identity="942a26b269c10471b23a2c7651eab090716a57ba0c344361346dc11a9e2e6fd1",
     identity_of="NQ-open.dev.jsonl in google-research-datasets/natural-questions at fb26a30",
@@ -44,6 +46,7 @@ HOTPOTQA_TRAIN = DataSource(
     licence=_HOTPOTQA,
     columns=COLUMNS,
     answers="list",
+    allow_conflicts=True,
     about="questions that need two Wikipedia articles",
 )
 HOTPOTQA_DEV = DataSource(
@@ -54,5 +57,6 @@ HOTPOTQA_DEV = DataSource(
     licence=_HOTPOTQA,
     columns=COLUMNS,
     answers="list",
+    allow_conflicts=True,
     about="its development set, on which everybody reports: the answers of its test set are not published",
 )

@@ -1,18 +1,17 @@
 """`data status`, `data get`, `data import` and `data check`: manage the environments' data sets."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from espl_bench.cli.commands import data_display
 from espl_bench.cli.commands.data_display import Status
 from espl_bench.cli.console import out_console, write_json
 from espl_bench.cli.options import parse_data, parse_pairs
+from espl_bench.data.data_files import find_files, hash_of_all
 from espl_bench.data.dataset_spec import DataSource
-from espl_bench.data.files import read_records
 from espl_bench.data.find_data import get_command, import_command
-from espl_bench.data.intake import Intake, take_in
+from espl_bench.data.intake import Intake, IntakeRules, take_in
 from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.data_check import report
@@ -20,7 +19,6 @@ from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.registry import ENVIRONMENTS, names
 from espl_bench.types import Split
-from espl_bench.utils import foreign_files
 
 
 def show_status(as_json: bool) -> None:
@@ -69,7 +67,7 @@ def _manifest(source: DataSource, remedy: str) -> tuple[Manifest | None, str]:
         return None, str(error)
 
 
-def get(env: str, source: str | None, revision: str | None, again: bool, as_json: bool) -> None:
+def get(env: str, source: str | None, revision: str | None, again: bool, rules: IntakeRules, as_json: bool) -> None:
     """Fetch the data sets of an environment. If one fails, those fetched before it are kept."""
     spec = _with_data(env)
     wanted = list(spec.data)
@@ -91,31 +89,42 @@ def get(env: str, source: str | None, revision: str | None, again: bool, as_json
         asked = replace(data_source, revision=revision) if revision is not None else data_source
         data_display.say_fetching(asked)
         remedy = " ; ".join(import_command(env, spec.data, split, left) for split, left in waiting[index:])
-        intake, origin = fetch(asked, remedy)
+        intake, origin = fetch(asked, remedy, rules)
         done.append(_keep(data_source, intake, origin, as_json))
     if as_json:
         _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done]})
 
 
-def import_file(
-    env: str, file: Path, split: str, source: str | None, problem_column: str | None, answer_column: str | None, as_json: bool
+def import_files(
+    env: str,
+    files: Sequence[str],
+    split: str,
+    source: str | None,
+    problem_column: str | None,
+    answer_column: str | None,
+    rules: IntakeRules,
+    as_json: bool,
 ) -> None:
-    """Import the rows of a file into the data home."""
+    """Import the rows of one file or several into the data home."""
     spec = _with_data(env)
     kinds = [kind.value for kind in Split]
     if split not in kinds:
         raise unknown("split", split, kinds)
     data_source = spec.data.find(env, Split(split), source)
-    intake = take_in(read_records(file), str(file), data_source, problem_column, answer_column)
-    manifest = _keep(data_source, intake, DataOrigin(file=file.name, file_sha256=foreign_files.sha256(file.resolve())), as_json)
+    found = find_files(files)
+    intake = take_in(found.records(), found.name, data_source, problem_column, answer_column, rules)
+    hashes = found.hashes()
+    origin = DataOrigin(file=found.file, file_sha256=hash_of_all(hashes), files=hashes if len(hashes) > 1 else {})
+    manifest = _keep(data_source, intake, origin, as_json, found.expected_rows)
     if as_json:
         _json(manifest.model_dump(mode="json", by_alias=True))
 
 
-def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool) -> Manifest:
+def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool, rows: int | None = None) -> Manifest:
+    """Store a set and print what became of its rows; `rows`: how many its own description names."""
     manifest = save(source, intake, origin)
     if not quiet:
-        out_console().print(data_display.kept(source, manifest, home()))
+        out_console().print(data_display.kept(source, manifest, home(), rows))
     return manifest
 
 

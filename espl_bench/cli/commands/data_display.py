@@ -1,9 +1,9 @@
 """Terminal output of the `data` commands. Names and texts of data sets are untrusted: all of them go through `formatting.plain`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,13 +16,12 @@ from espl_bench.data.store import Manifest
 from espl_bench.environment.data_check import DataReport, OverlapReport, SourceReport, SplitReport
 from espl_bench.utils.formatting import DASH, plain
 
-if TYPE_CHECKING:
-    pass
-
 HASH: Final = 12
 """Number of digits shown of an identity."""
 PAIRS: Final = 20
 """Number of pairs shown of one overlap; --json prints all."""
+FIRST: Final = 1_000
+"""Number of characters shown of a split's first problem."""
 START: Final = 70
 """Number of characters shown of a problem."""
 
@@ -54,12 +53,14 @@ def say_fetching(source: DataSource) -> None:
     err_console().print(plain(f"fetching {source.hub_id} at {revision} …", "dim"), soft_wrap=True)
 
 
-def kept(source: DataSource, manifest: Manifest, home: Path) -> RenderableType:
+def kept(source: DataSource, manifest: Manifest, home: Path, rows: int | None = None) -> RenderableType:
     """Lay out what was stored, with warnings about it."""
     lines = [plain(f"{source.name}: {manifest.items:,} items from {manifest.origin} -> {home / source.name}", "bold")]
     lines.append(plain(f"columns {manifest.columns.problem} and {manifest.columns.answer}; licence {source.licence.short}"))
     lines.append(plain(f"identity {manifest.identity}"))
     lines.extend(plain(f"! {remark}", "yellow") for remark in _remarks(source, manifest))
+    if rows is not None and rows != manifest.rows_read:
+        lines.append(plain(f"! the set's own description names {rows:,} rows, but {manifest.rows_read:,} were read", "yellow"))
     return Group(*lines)
 
 
@@ -70,6 +71,8 @@ def _remarks(source: DataSource, manifest: Manifest) -> list[str]:
     if manifest.conflicts:
         listed = ", ".join(map(str, manifest.conflicts[:5]))
         remarks.append(f"{len(manifest.conflicts):,} problems had several answers; the last one counts (rows {listed}, from 0)")
+    remarks.extend(f"{count:,} rows were dropped: {reason}" for reason, count in manifest.skipped.items())
+    remarks.extend(f"{count:,} {kind} are not shown" for kind, count in manifest.unshown.items())
     if manifest.repaired:
         remarks.append(f"{manifest.repaired:,} LaTeX commands damaged by an escape sequence were restored")
     if source.expected is not None and source.expected != manifest.items:
@@ -90,6 +93,8 @@ def checked(report: DataReport) -> RenderableType:
         parts.extend(plain(f"{source.name}: licence {source.licence} ({source.licence_stated_by})", "dim") for source in report.sources)
         parts.extend(plain(f"! {source.name}: {source.caution}", "yellow") for source in report.sources if source.caution)
         parts.append(Text())
+    for file in report.files:
+        parts.extend(_file(file))
     parts.extend((_splits(report.splits), Text()))
     for split in report.splits:
         parts.extend(_findings(split))
@@ -113,16 +118,36 @@ def _sources(sources: Sequence[SourceReport]) -> Table:
 
 
 def _splits(splits: Sequence[SplitReport]) -> Table:
-    grid = plain_table("split", "items", "identity", "same problem", "nearly the same", "answers not accepted")
+    grid = plain_table("split", "items", "identity", "same problem", "nearly the same", "text only", "answers not accepted")
     for split in splits:
         exact = sum(pair.exact for pair in split.repetitions)
-        counts = (exact, len(split.repetitions) - exact, len(split.unaccepted))
+        counts = (exact, len(split.repetitions) - exact, split.text_only, len(split.unaccepted))
         grid.add_row(*map(plain, (split.split, _number(split.items), split.identity[:HASH] or DASH, *map(_number, counts))))
     return grid
 
 
+def _file(file: Mapping[str, Any]) -> list[RenderableType]:
+    """Lay out how a file of the user's own was read."""
+    problem, answer = file["columns"]
+    lines: list[RenderableType] = [plain(f"{file['split']}: {file['file']}: layout '{file['layout']}': {problem} -> {answer}", "bold")]
+    counts = f"{file['rows_read']:,} rows read, {file['duplicates']:,} repeated a problem, {file['items']:,} items"
+    lines.append(plain(f"    {counts}; columns not read: {', '.join(map(repr, file['unread_columns'])) or 'none'}"))
+    remarks = [f"{count:,} rows were dropped: {reason}" for reason, count in file["skipped"].items()]
+    remarks.extend(f"{count:,} {kind} are not shown" for kind, count in file["unshown"].items())
+    if file["conflicts"]:
+        remarks.append(f"{file['conflicts']:,} problems had several answers; the last one counts")
+    if file.get("expected_rows", file["rows_read"]) != file["rows_read"]:
+        remarks.append(f"the set's own description names {file['expected_rows']:,} rows")
+    lines.extend(plain(f"    ! {remark}", "yellow") for remark in remarks)
+    return [*lines, Text()]
+
+
 def _findings(split: SplitReport) -> list[RenderableType]:
     lines: list[RenderableType] = []
+    if split.first_problem:
+        lines.append(plain(f"{split.split}: the first problem, and its answer as read", "bold"))
+        shown = split.first_problem if len(split.first_problem) <= FIRST else f"{split.first_problem[:FIRST]} …"
+        lines.extend((plain(shown), plain(f"-> {split.first_answer[:FIRST]}", "bold"), Text()))
     if split.unaccepted:
         lines.append(plain(f"{split.split}: answers that the grader rejects (own) or cannot compare with another (other)", "bold"))
         lines.extend(plain(f"    {item.id}  {item.response}: {item.outcome}  {item.answer[:START]}") for item in split.unaccepted[:PAIRS])

@@ -1,6 +1,5 @@
 """Declaration of the `data` commands. `cli/commands/data.py` implements them and is imported when one runs."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,14 @@ data_app = CommandGroup(no_args_is_help=True)
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment; listed by [bold]envs[/].", show_default=False)]
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="One of several data sets; listed by [bold]data status[/].")]
+
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Drop and count rows without a usable problem or answer, instead of refusing the set.")
+]
+AllowConflicts = Annotated[
+    bool,
+    typer.Option("--allow-conflicts", help="Let the last of several answers to a problem count, instead of refusing the set."),
+]
 
 
 @data_app.callback()
@@ -37,30 +44,46 @@ def get(
         str | None, typer.Option("--revision", metavar="COMMIT", help="Commit to fetch instead of the recorded one; main for the newest.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also fetch data sets that are already stored.")] = False,
+    skip_bad_rows: SkipBadRows = False,
+    allow_conflicts: AllowConflicts = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch an environment's data sets from the hub."""
     from espl_bench.cli.commands import data as command
+    from espl_bench.data.intake import IntakeRules
 
-    command.get(env, source, revision, again, as_json)
+    command.get(env, source, revision, again, IntakeRules(skip_bad_rows=skip_bad_rows, allow_conflicts=allow_conflicts), as_json)
 
 
 @data_app.command("import")
 def import_(
     env: Env,
-    file: Annotated[Path, typer.Option("--from", metavar="FILE", help="A .jsonl, .json, .csv or .parquet file.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A file (JSON Lines, JSON, CSV, TSV, Parquet or Arrow; .gz and .zst are unpacked), a pattern, or a folder of shards; "
+            "may be repeated.",
+            show_default=False,
+        ),
+    ],
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.", show_default=False)],
     source: Source = None,
     problem_column: Annotated[
         str | None, typer.Option("--problem-column", metavar="NAME", help="Column of the problems, if it is not obvious; a.b for b in a.")
     ] = None,
     answer_column: Annotated[str | None, typer.Option("--answer-column", metavar="NAME", help="Column of the answers.")] = None,
+    skip_bad_rows: SkipBadRows = False,
+    allow_conflicts: AllowConflicts = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a data set from a file, for example on a machine without a network."""
+    """Import a data set from files, for example on a machine without a network."""
     from espl_bench.cli.commands import data as command
+    from espl_bench.data.intake import IntakeRules
 
-    command.import_file(env, file, split, source, problem_column, answer_column, as_json)
+    rules = IntakeRules(skip_bad_rows=skip_bad_rows, allow_conflicts=allow_conflicts)
+    command.import_files(env, files, split, source, problem_column, answer_column, rules, as_json)
 
 
 @data_app.command()
@@ -71,7 +94,12 @@ def check(
         typer.Option("--against", metavar="ENV", help="Also look for its problems in the data sets of this environment; may be repeated."),
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="SPLIT=FILE", help="A file of your own, for [bold]jsonl[/]; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="SPLIT=FILE",
+            help="Your own file, pattern or folder, for [bold]jsonl[/] and [bold]qa[/]; may be repeated.",
+        ),
     ] = None,
     env_option: Annotated[
         list[str] | None, typer.Option("--env-option", metavar="KEY=VALUE", help="Option of the environment; may be repeated.")

@@ -1,0 +1,1 @@
+"""Questions with short answers in free text, from one's own files."""

@@ -1,0 +1,56 @@
+"""Tell answers that are words from formulas and numbers: a grader of mathematics can compare words as texts only."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+_COMMANDS: Final = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*(?=\{)|\\[A-Za-z]+|[${}*_]")
+_FIRST_WORD: Final = re.compile(r"\s*([^\W\d_]{3,})")
+_WORD: Final = re.compile(r"[^\W\d_]{3,}")
+_MATHEMATICAL: Final = re.compile(r"[\d=+/^<>|()\[\]−×÷√]|\\[A-Za-z]")
+_FUNCTIONS: Final = frozenset(
+    (
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "exp",
+        "max",
+        "min",
+        "mod",
+        "gcd",
+        "lcm",
+        "det",
+        "sqrt",
+        "frac",
+        "arcsin",
+        "arccos",
+        "arctan",
+    )
+)
+
+
+def is_words(answer: str) -> bool:
+    """Return True for an answer that begins with a word, or holds words and nothing of mathematics: ``Town 7``, ``J. R. Tolkien``."""
+    bare = _COMMANDS.sub(" ", answer)
+    first = _FIRST_WORD.match(bare)
+    if first is not None:
+        return first[1].lower() not in _FUNCTIONS
+    return not _MATHEMATICAL.search(bare) and any(word.lower() not in _FUNCTIONS for word in _WORD.findall(bare))
+
+
+def count_words(answers: Iterable[str]) -> int:
+    """Return how many answers are words; of several spellings, stored as a JSON list, the first counts."""
+    return sum(is_words(_first(answer)) for answer in answers)
+
+
+def _first(answer: str) -> str:
+    try:
+        spellings: Any = json.loads(answer) if answer.startswith('["') else None
+    except ValueError:
+        return answer
+    return str(spellings[0]) if spellings else answer
