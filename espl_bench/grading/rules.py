@@ -61,7 +61,7 @@ class GradingRules:
     """Used only by `Extraction.ANYWHERE`: an extracted answer is one formula."""
     strict: bool = True
     """math-verify's: variables matter, and a set is not a tuple."""
-    allow_set_relation_comp: bool = False
+    allow_set_relation_comp: bool = True
     """math-verify's: an inequality may answer a question whose gold answer is a set; the converse always may."""
     float_rounding: int = 6
     """math-verify's: decimals to which a number is rounded when one of the two is a decimal fraction."""

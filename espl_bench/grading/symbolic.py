@@ -13,6 +13,8 @@ import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages shi
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.latex_rewrites import as_meant, before_percent
+from espl_bench.grading.sameness import Tolerance
+from espl_bench.grading.verdicts import Verdict, decide, shown
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
@@ -39,7 +41,12 @@ _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
 def compare(question: GraderQuestion) -> GraderReply:
-    """Compare with math-verify. Raises whatever math-verify raises."""
+    """Compare. Texts to be searched are math-verify's; anything else is read here first. Raises whatever math-verify raises."""
+    if not question.search:
+        allowed = Tolerance(question.float_rounding, question.strict, question.allow_set_relation_comp)
+        verdict = decide(question.gold, question.answer, allowed)
+        if verdict.equal is not None:
+            return _replied(question, verdict)
     gold = _read_gold(question.gold, question.search)
     answer = _read(question.answer, question.search)
     if not gold:
@@ -51,6 +58,18 @@ def compare(question: GraderQuestion) -> GraderReply:
     if not question.describe:
         return GraderReply(finding)
     return GraderReply(finding, gold_form=_described(gold), answer_form=_described(answer))
+
+
+def _replied(question: GraderQuestion, verdict: Verdict) -> GraderReply:
+    if not verdict.readable:
+        finding = GraderFinding.NO_GOLD
+    elif verdict.empty:
+        finding = GraderFinding.NO_ANSWER
+    else:
+        finding = GraderFinding.EQUAL if verdict.equal else GraderFinding.DIFFERENT
+    if not question.describe:
+        return GraderReply(finding, verdict.why)
+    return GraderReply(finding, verdict.why, gold_form=shown(question.gold), answer_form=shown(question.answer))
 
 
 def warm_up() -> None:

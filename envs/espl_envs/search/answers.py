@@ -1,13 +1,16 @@
 """Compare short answers as SQuAD's evaluation does: exact match after normalisation, and F1 over words.
 
-Normalisation: lower case, no punctuation, no articles (a, an, the), single blanks. Several answers may be right; the best counts. An
-empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
+F1 is SQuAD's to the letter: lower case, no punctuation, no articles (a, an, the), single blanks. Exact match goes beyond it for numbers, dashes,
+dates and LaTeX (`espl_bench.grading.words`): 3.14 is not 314, and 1939–1945 is 1939-1945. Several answers may be right; the best
+counts. An empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
 """
 
 import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+
+from espl_bench.grading.words import same_words
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -20,7 +23,7 @@ def normalised(text: str) -> str:
 
 def exact_match(given: str, truths: Sequence[str]) -> bool:
     """Return True if an answer is one of the true ones."""
-    return any(_pair(given, truth)[0] == _pair(given, truth)[1] != "" for truth in truths)
+    return any(same_words(given, truth) for truth in truths)
 
 
 def f1(given: str, truths: Sequence[str]) -> float:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espl_bench.cli.console import err_console, facts_grid, out_console
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
-from espl_bench.grading.extract import extract, has_box, whole
+from espl_bench.grading.extract import after_thinking, extract, has_box, last_answer_line, whole
 from espl_bench.rollouts.outcomes import LOUD_RATE
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import DASH, percent, plain
@@ -46,7 +46,10 @@ class GradeOptions:
 
     def candidate(self, gold: str, answer: str) -> Candidate:
         """Pair the gold answer with what is extracted from the response."""
-        if self.extraction == WHOLE or (self.extraction == AUTO and not has_box(answer)):
+        if self.extraction == AUTO and not has_box(answer):
+            line = last_answer_line(after_thinking(answer) or "")
+            return Candidate(gold, line if line.answer else whole(answer), self.rules)
+        if self.extraction == WHOLE:
             return Candidate(gold, whole(answer), self.rules)
         return Candidate(gold, extract(answer, self.rules.extraction), self.rules)
 
