@@ -2,7 +2,7 @@
 
 Each row has ``gold``, ``answer``, ``want`` (correct, wrong or no_answer), and if it likes ``id``, ``kind`` and ``grader``. An answer
 of grader ``exact_match`` stands on an answer line and is compared as the question-answering environments do; any other is
-graded as ``espl-bench grade`` does. A false positive is a case graded correct that is not; a false negative is one that should
+graded in its last box, or on its answer line if its kind is about these. A false positive is a case graded correct that is not; a false negative is one that should
 be and is not. `--half` takes a fixed half of the rows: by the first byte of the SHA-256 of the id.
 """
 
@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espl_bench.cli.commands.grade import AUTO, GradeOptions
-from espl_bench.grading import Extraction, GradingRules, judge_many
+from espl_bench.grading import Candidate, Extraction, GradingRules, judge_many
 from espl_bench.grading.extract import extract
 from espl_envs.search.answers import exact_match
 
+ANSWER_LINES = "Answer line"
 HALVES = ("both", "first", "second")
 Row = dict[str, Any]
 
@@ -30,11 +30,16 @@ def half_of(row: Row) -> str:
 
 def outcomes(rows: Sequence[Row]) -> list[str]:
     """Grade every row; mathematical ones as many at a time as there are cores."""
-    options = GradeOptions(AUTO, GradingRules())
     maths = [row for row in rows if row.get("grader") != "exact_match"]
-    graded = judge_many(options.candidate(row["gold"], row["answer"]) for row in maths)
+    graded = judge_many(candidate(row) for row in maths)
     found = {id(row): grade.outcome.value for row, grade in zip(maths, graded, strict=True)}
     return [found[id(row)] if id(row) in found else matched(row) for row in rows]
+
+
+def candidate(row: Row) -> Candidate:
+    """Take the answer from the last box, as the mathematics environments do, or from an answer line where the kind is about these."""
+    by = Extraction.ANSWER_LINE if row.get("kind", "").startswith(ANSWER_LINES) else Extraction.BOXED
+    return Candidate(row["gold"], extract(row["answer"], by), GradingRules(by))
 
 
 def matched(row: Row) -> str:

@@ -25,6 +25,8 @@ _ONE_ARGUMENT: Final[dict[str, Any]] = {
     "abs": sympy.Abs,
     "floor": sympy.floor,
     "ceil": sympy.ceiling,
+    "factorial": sympy.factorial,
+    "cbrt": sympy.cbrt,
 }
 _INVERSES: Final = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
 _SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm}
@@ -34,6 +36,8 @@ _APPLIED_TO_ONE: Final = frozenset("h H y u v w p q a b c s".split()) - {"a", "b
 """Letters that are functions when a bracket with one letter or number follows."""
 PLAIN_CONSTANTS: Final[dict[str, Any]] = {"pi": sympy.pi, "infinity": sympy.oo, "infty": sympy.oo, "inf": sympy.oo, "oo": sympy.oo}
 _MAX_DEPTH: Final = 60
+_LONGEST_PRODUCT: Final = 4
+"""Letters that may stand together as a product; more are a word."""
 
 
 @lru_cache(maxsize=4096)
@@ -225,7 +229,7 @@ class _Formula:
 
     def _degrees(self) -> bool:
         """Take a degree sign in an exponent."""
-        for text in (("deg",), ("{", "deg", "}"), ("{", "o", "}"), ("{", "{", "o", "}", "}")):
+        for text in (("deg",), ("o",), ("{", "deg", "}"), ("{", "o", "}"), ("{", "{", "o", "}", "}")):
             end = self.at + len(text)
             if tuple(token.text for token in self.tokens[self.at : end]) == text:
                 self.at = end
@@ -308,18 +312,22 @@ class _Formula:
     def _letters(self, single: bool) -> Any:
         token = self.now
         run = token.text
+        if run in PLAIN_CONSTANTS:
+            self.at += 1
+            return PLAIN_CONSTANTS[run]
         if run in FUNCTIONS and (len(run) > 2 or run in ("ln", "lg")):
             self.at += 1
+            if run == "log" and self.now.kind == "num" and not self.now.spaced and self.tokens[self.at + 1 : self.at + 2] == [Token("open", "(")]:
+                self.tokens.insert(self.at, Token("op", "_"))  # log2(3)
             return self._function(FUNCTIONS[run])
         if run == "sqrt":
             self.at += 1
             return sympy.sqrt(self.argument())
-        if run in PLAIN_CONSTANTS:
-            self.at += 1
-            return PLAIN_CONSTANTS[run]
         if run in SYMBOLS and len(run) > 2:
             self.at += 1
             return self._indexed(run)
+        if len(run) > _LONGEST_PRODUCT:
+            raise UnreadableError(f"the word '{run}'")
         if len(run) > 1:  # the rest stays; the last letter takes an index or an exponent
             self.tokens[self.at] = Token("letters", run[1:])
             return self._constant_or(run[0])
@@ -351,7 +359,7 @@ class _Formula:
         at = self.at
         if self.now.text == "(" and name in ("C", "P"):
             content = split(self.group(), ",")
-            if len(content) == 2 and all(len(part) == 1 and part[0].kind == "num" for part in content):
+            if len(content) == 2 and all(len(part) == 1 and part[0].kind in ("num", "letters") for part in content):
                 return _choose(name, *[self.sub(part) for part in content])
         elif self.now.text == "_":
             self.at += 1
@@ -497,7 +505,7 @@ def _root(value: Any, degree: Any) -> Any:
 def _apply(name: str, base: Any | None, arguments: list[Any]) -> Any:
     if name in _SEVERAL_ARGUMENTS and base is None and arguments:
         return _SEVERAL_ARGUMENTS[name](*arguments)
-    if name == "nCr" and len(arguments) == 2:
+    if name in ("nCr", "binom") and len(arguments) == 2:
         return sympy.binomial(*arguments)
     if len(arguments) != 1:
         raise UnreadableError(f"{name} of {len(arguments)} values")

@@ -206,12 +206,13 @@ class _Lexer:
         raise UnreadableError("an argument is not closed")
 
     def _styled(self, name: str, content: str) -> None:
+        content = content.replace("~", " ")
         bare = content.strip()
         if name in STYLES and STYLES[name] and _LETTERS.fullmatch(bare) and len(bare) == 1 and bare not in "":
             self._emit("symbol", f"{STYLES[name]}_{bare}")
         elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
             self._emit("letters", bare)
-        elif bare in FUNCTIONS:
+        elif bare in FUNCTIONS and name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf"):
             self._emit("cmd", FUNCTIONS[bare])
         elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
             self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))
@@ -222,7 +223,9 @@ class _Lexer:
         inner = _Lexer(content, self.grouped)
         inner.depth = self.depth
         found = inner.all()
-        if found:
+        if all(token.kind == "op" and token.text in (".", ",", ";", ":", "!", "?") for token in found):
+            self.out.extend(found)
+        elif found:
             self._emit("open", "{")
             self.out.extend(found)
             self._emit("close", "}")

@@ -51,11 +51,12 @@ FUNCTIONS: Final = MappingProxyType(
         name: name
         for name in (
             "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth ln log lg exp min max gcd lcm arg deg dim "
-            "ker sgn sup inf erf det lim"
+            "ker sgn erf det lim"
         ).split()
     }
     | {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "arctg": "arctan", "sh": "sinh", "ch": "cosh"}
     | {"cosec": "csc", "sign": "sgn", "abs": "abs", "floor": "floor", "ceil": "ceil", "Log": "log", "Arg": "arg", "mod": "mod", "nCr": "nCr"}
+    | {"factorial": "factorial", "cbrt": "cbrt", "binom": "binom", "binomial": "binom", "comb": "binom", "ceiling": "ceil"}
 )
 
 COMMANDS: Final = MappingProxyType(
@@ -140,6 +141,7 @@ COMMANDS: Final = MappingProxyType(
 PLAIN: Final = MappingProxyType(
     {
         "...": ("op", "dots"),
+        "+/-": ("op", "pm"),
         "**": ("op", "^"),
         "<=": ("op", "<="),
         ">=": ("op", ">="),

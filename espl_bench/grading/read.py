@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from espl_bench.grading import read_sets
-from espl_bench.grading.expressions import PLAIN_CONSTANTS, USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, sympy
+from espl_bench.grading.expressions import PLAIN_CONSTANTS, USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, symbol, sympy
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.notation import Token, UnreadableError, tokens
 from espl_bench.grading.read_amounts import amount, in_base, ratio, scalar
@@ -30,11 +30,12 @@ from espl_bench.grading.readings import (
     SetOf,
     Words,
 )
-from espl_bench.grading.scalars import consistent, same_scalar
+from espl_bench.grading.sameness import gathered
+from espl_bench.grading.scalars import consistent
 
 LEAD_INS: Final = frozenset(
     "the answer is|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
-    "possibly|probably|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
+    "possibly|probably|about|approximately|around|roughly|approx|number|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
     "答案是|答案|答案为|答|解|因此|所以|约为|option|choice|either|both|namely".split("|")
 )
 """Words before an answer that change nothing about it."""
@@ -58,14 +59,15 @@ _WRAPPERS: Final = (
     ("“", "”"),
     ("‘", "’"),
     ("「", "」"),
-    ("<b>", "</b>"),
-    ("<i>", "</i>"),
-    ("<strong>", "</strong>"),
-    ("<em>", "</em>"),
-    ("<answer>", "</answer>"),
+    ("''", "''"),
+    ("==", "=="),
 )
-_MATHS_WORDS: Final = frozenset(PLAIN_CONSTANTS) | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
+_GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho sigma phi psi omega".split())
+_MATHS_WORDS: Final = frozenset(PLAIN_CONSTANTS) | _GREEK | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
+_TAGGED: Final = re.compile(r"<([A-Za-z]{1,8})>(.*)</\1>", re.DOTALL)
+_LONE_MARKS: Final = ("**", "__", "``", "==", "`", "*")
+_END_TOKEN: Final = re.compile(r"(?:<\|[A-Za-z_]{1,16}\|>|</[a-z]{1,8}>)$")
 _MAX_WRAPPERS: Final = 8
 
 
@@ -73,7 +75,14 @@ def unwrapped(text: str) -> str:
     """Remove white space and styling marks around a text."""
     for _ in range(_MAX_WRAPPERS):
         before = text
-        text = text.strip()
+        text = text.strip().lstrip("#").lstrip()
+        for mark in _LONE_MARKS:
+            if text.count(mark) == 1 and text != mark:
+                text = text.removeprefix(mark).removesuffix(mark).strip()
+        if tagged := _TAGGED.fullmatch(text):
+            text = tagged[2]
+        elif "<" not in text[:-1].rpartition("<")[0]:
+            text = _END_TOKEN.sub("", text)
         for left, right in _WRAPPERS:
             inside = text[len(left) : len(text) - len(right)]
             if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inside:
@@ -99,7 +108,7 @@ def is_words(found: Sequence[Token]) -> bool:
     runs = [token for token in found if token.kind in ("words", "letters")]
     if not runs or any(token.kind == "letters" and token.text in _MATHS_WORDS for token in runs):
         return False
-    if len(runs) > 1 and any(token.text in ("-", "(", "'") for token in found) and not any(len(token.text.strip()) > 2 for token in runs):
+    if found[0].text == "-" or len(runs) > 1 and any(token.text in ("-", "(", "'") for token in found) and not any(len(token.text.strip()) > 2 for token in runs):
         return False
     for before, token in zip((None, *found), found, strict=False):
         if before is not None and token.text == "(" and before.kind == "letters" and not token.spaced:
@@ -119,9 +128,9 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
     """Remove braces around the whole, and marks that close a sentence."""
     found = list(found)
     while found:
-        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", "newline", "?") and not found[-1:] == found:
+        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline", "?") and not found[-1:] == found:
             found.pop()
-        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":"):
+        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx") and len(found) > 1:
             found.pop(0)
         elif found[0].text == "{" and found[0].kind == "open" and matching(found, 0) == len(found) - 1:
             found = found[1:-1]
@@ -156,6 +165,17 @@ def _connected(found: Sequence[Token]) -> list[Token]:
     out: list[Token] = []
     for token in found:
         word = token.text.strip(" ,;").lower()
+        if word == "to" and len(found) == 3 and found[0].kind == found[2].kind == "num":
+            out.append(Token("op", ":", token.spaced))
+            continue
+        if token.kind in ("words", "letters") and (word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")):
+            if word == "cent":
+                out.pop()
+            out.append(Token("op", "%", token.spaced))
+            continue
+        if token.kind == "words" and word in PLAIN_CONSTANTS:
+            out.append(Token("letters", word, token.spaced))
+            continue
         if token.kind in ("words", "letters") and word in _CONNECTIVES and (token.kind == "words" or (token.spaced and len(word) > 1)):
             out.append(Token("op", _CONNECTIVES[word], token.spaced))
         else:
@@ -215,6 +235,8 @@ class _Reader:
             raise UnreadableError("there is nothing")
         if found == [Token("op", "dots", found[0].spaced)]:
             return Dots()
+        if (parity := _parity(found)) is not None:
+            return parity
         if is_words(found) and not (len(found) == 1 and found[0].kind == "letters" and len(found[0].text) == 1):
             if not any(token.text in (",", ";", "and", "or") for token in found if token.kind == "op"):
                 return Words(" ".join(token.text for token in found))
@@ -261,9 +283,6 @@ class _Reader:
     def _congruence(self, found: list[Token]) -> Reading | None:
         place = next((n for n, token in enumerate(found) if token.kind == "cmd" and token.text in ("pmod", "modulo")), None)
         equiv = next((n for n, token in split_points(found) if token.text == "equiv"), None)
-        parity = [part for token in found[1:] for part in token.text.lower().split() if token.kind in ("words", "letters")]
-        if len(found) in (2, 3) and len(parity) <= 2 and parity[-1:] in (["odd"], ["even"]) and parity[:-1] in ([], ["is"]) and _name(found[:1]):
-            return Congruence(self.formula(found[:1]), sympy.Integer(parity[-1] == "odd"), sympy.Integer(2))
         if place is None and equiv is not None:  # x \equiv 3 (mod 7)
             place = next((n for n, token in enumerate(found) if token.text == "mod" and token.kind in ("letters", "cmd", "words")), None)
             if place and found[place - 1].text == "(":
@@ -375,7 +394,7 @@ class _Reader:
             return Region(None, value)
         if found[0] == Token("cmd", "empty", found[0].spaced) and len(found) == 1:
             return Region(None, sympy.S.EmptySet)
-        if any(token.kind == "cmd" and token.text.startswith("set ") for token in found):
+        if found[0].kind != "open" and any(token.kind == "cmd" and token.text.startswith("set ") for token in found):
             return read_sets.number_set(found) or _opaque(found)
         return None
 
@@ -409,13 +428,18 @@ class _Reader:
         name = _name(split(head, "in")[0])
         if name is not None:
             try:
-                region = self.value(condition)
+                region = gathered(self.value(condition))
             except UnreadableError:
                 return _opaque(whole)
+            if isinstance(region, Named) and region.name == name[0] and len(split(head, "in")) == 1 and isinstance(region.value, Listing | Scalar):
+                return SetOf(region.value.items if isinstance(region.value, Listing) else (region.value,))
             if isinstance(region, Region) and region.variable == name[0] and (len(split(head, "in")) == 1 or "set R" in {t.text for t in head}):
                 return Region(None, region.value)
             if isinstance(region, Named) and isinstance(region.value, Region) and region.name == name[0] and len(split(head, "in")) == 1:
                 return region.value
+        bound = _name(split(condition, "in")[0]) or name
+        if bound is not None:  # its name does not matter
+            whole = [Token("symbol", "bound") if token.text == bound[0] else token for token in whole]
         return _opaque(whole)
 
     def _plus_minus(self, found: list[Token]) -> Reading | None:
@@ -427,6 +451,15 @@ class _Reader:
             return self.value([Token("op", signs[t.text], t.spaced) if t.kind == "op" and t.text in signs else t for t in found])
 
         return Listing((chosen(True), chosen(False)))
+
+
+def _parity(found: Sequence[Token]) -> Congruence | None:
+    """Read ``n odd`` and ``n is even``; None if it is anything else."""
+    said = [word for token in found[1:] for word in token.text.lower().split() if token.kind in ("words", "letters")]
+    name = _name(found[:1])
+    if name is None or len(found) not in (2, 3) or said[-1:] not in (["odd"], ["even"]) or said[:-1] not in ([], ["is"]):
+        return None
+    return Congruence(symbol(name[0]), sympy.Integer(said[-1] == "odd"), sympy.Integer(2))
 
 
 def _name(part: Sequence[Token]) -> tuple[str, tuple[str, ...]] | None:

@@ -6,6 +6,7 @@ from typing import Final
 from espl_bench.grading import units
 from espl_bench.grading.expressions import USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, sympy
 from espl_bench.grading.notation import Token, UnreadableError
+from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit
 
 _BASE_WORDS: Final = {
@@ -68,6 +69,10 @@ def _progression(found: Sequence[Token]) -> object:
         if place != len(parts) - 2 or place < 2:
             break
         terms = [expression(part) for part in parts if part and part[0].text != "dots"]
+        if sign == "+" and all(term.is_Integer for term in terms[:-1]) and terms[-1].is_Symbol:
+            step, first = terms[1] - terms[0], terms[0]
+            if step == 1 and all(b - a == step for a, b in zip(terms[:-2], terms[1:-1], strict=True)):
+                return (terms[-1] - first + 1) * (first + terms[-1]) / 2
         if not all(term.is_Integer for term in terms):
             break
         known, last = [int(term) for term in terms[:-1]], int(terms[-1])
@@ -156,9 +161,23 @@ def _unit_start(found: Sequence[Token]) -> int | None:
         if token.kind == "letters" and (token.text in units.BARE or token.text.lower() in units.BARE):
             if before.kind in ("num", "close") or before.text == "%":
                 return place
-        if _degree_end(found, place) and _ends_amount(found, _degree_end(found, place)):
+        if token.kind == "letters" and token.spaced and before.kind == "num" and _speed(found[place:]):
+            return place
+        if _degree_end(found, place) and not _applies(found[:place]) and _ends_amount(found, _degree_end(found, place)):
             return place
     return None
+
+
+def _applies(found: Sequence[Token]) -> bool:
+    """Return True if a function is applied: then a degree sign belongs to its argument."""
+    return any(token.text in FUNCTIONS and token.kind in ("cmd", "letters") for token in found)
+
+
+def _speed(found: Sequence[Token]) -> bool:
+    """Return True for ``m/s``, ``km/h``, ``m/s^2``: letters behind a blank that can hardly be variables."""
+    texts = [token.text for token in found if token.text not in "{}"]
+    over = len(texts) in (3, 5) and texts[0] in ("m", "km", "cm", "ft", "mi") and texts[1] == "/" and texts[2] in ("s", "h", "hr", "min", "sec")
+    return over and texts[3:] in ([], ["^", "2"])
 
 
 def _degree_end(found: Sequence[Token], place: int) -> int:
@@ -166,7 +185,7 @@ def _degree_end(found: Sequence[Token], place: int) -> int:
     if found[place].kind == "op" and found[place].text == "deg":
         return place + 1
     if found[place].text == "^" and place + 1 < len(found):
-        if found[place + 1].text == "deg":
+        if found[place + 1].text in ("deg", "o"):
             return place + 2
         if found[place + 1].text == "{":
             end = matching(found, place + 1)

@@ -12,6 +12,7 @@ from espl_bench.grading.readings import (
     Cases,
     Congruence,
     Contradiction,
+    Dots,
     InBase,
     Listing,
     Matrix,
@@ -26,10 +27,20 @@ from espl_bench.grading.readings import (
     SetOf,
     Words,
 )
-from espl_bench.grading.words import same_words
+from espl_bench.grading.words import same_words, worded_number
 
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200
+_WORDED_SETS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("no solution", "no solutions", "none", "empty set", "no real solutions", "no real solution", "无解"), sympy.S.EmptySet),
+    **dict.fromkeys(("real numbers", "reals", "real", "real x", "全体实数", "实数"), sympy.S.Reals),
+    **dict.fromkeys(("integers", "integer numbers", "整数"), sympy.S.Integers),
+    **dict.fromkeys(("positive integers", "natural numbers", "naturals", "正整数"), sympy.S.Naturals),
+    **dict.fromkeys(("rational numbers", "rationals"), sympy.S.Rationals),
+    **dict.fromkeys(("nonnegative integers", "non-negative integers"), sympy.S.Naturals0),
+    "positive real numbers": sympy.Interval.open(0, sympy.oo),
+}
+"""Sets that words name, without all, the and set of."""
 _VALUELESS: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
 
 
@@ -166,18 +177,22 @@ def _sets(gold: SetOf, answer: SetOf, allowed: Tolerance) -> bool:
                 kept.append(item)
         return kept
 
-    return _unordered(distinct(gold.items), distinct(answer.items), allowed)
+    return _unordered(distinct(_spelled(gold.items)), distinct(_spelled(answer.items)), allowed)
 
 
 def _listings(gold: Listing, answer: Listing, allowed: Tolerance) -> bool:
-    if any(type(item).__name__ == "Dots" for item in (*gold.items, *answer.items)):
+    if any(isinstance(item, Dots) for item in (*gold.items, *answer.items)):
         return _ordered(_spelled(gold.items), _spelled(answer.items), allowed)
     return _unordered(gold.items, answer.items, allowed)
 
 
+def _dots(gold: Dots, answer: Dots, allowed: Tolerance) -> bool:
+    return True
+
+
 def _spelled(items: Sequence[Reading]) -> Sequence[Reading]:
     """Write out ``1, 2, …, 10``, if it is an arithmetic progression of whole numbers."""
-    places = [place for place, item in enumerate(items) if type(item).__name__ == "Dots"]
+    places = [place for place, item in enumerate(items) if isinstance(item, Dots)]
     if len(places) != 1 or places[0] < 2 or places[0] != len(items) - 2:
         return items
     known = [item.value for item in (*items[: places[0]], items[-1]) if isinstance(item, Scalar) and item.value.is_Integer]
@@ -398,7 +413,7 @@ _SAME_KIND: Final[dict[type, Callable[[Any, Any, Tolerance], bool]]] = {
     Cases: _cases,
     Words: _words,
     Opaque: _opaques,
-    **{kind: lambda gold, answer, allowed: gold == answer for kind in [type(None)]},
+    Dots: _dots,
 }
 
 
@@ -488,8 +503,10 @@ def _opaque_any(opaque: Opaque, other: Reading, allowed: Tolerance, swapped: boo
 
 
 def _words_any(words: Words, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
-    empty = ("no solution", "no solutions", "none", "empty set", "no real solutions", "no real solution", "无解", "does not exist")
-    return isinstance(other, Region) and other.value == sympy.S.EmptySet and words.text.lower().strip(" .") in empty
+    said = words.text.lower().strip(" .").removeprefix("the ").removeprefix("set of ").removeprefix("all ")
+    if isinstance(other, Scalar) and other.decimals is None and not other.percent:
+        return other.value == worded_number(said)
+    return isinstance(other, Region) and said in _WORDED_SETS and _same_set(_WORDED_SETS[said], other.value)
 
 
 _ANYTHING: Final = (Scalar, Quantity, Bracketed, SetOf, Listing, Region, Relation, Assignments, Ratio, InBase, Matrix, Cases, Words, Opaque)
@@ -506,5 +523,6 @@ _ACROSS: Final[dict[tuple[type, type], Callable[[Any, Any, Tolerance, bool], boo
     (Ratio, Scalar): _ratio_scalar,
     (Region, Relation): _region_relation,
     (Words, Region): _words_any,
+    (Words, Scalar): _words_any,
     **{(Named, kind): _named_any for kind in _ANYTHING},
 }

@@ -65,7 +65,7 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
         return _continues(gold, answer)
     if answer.decimals is not None and not _ends_within(gold.value, answer.decimals):
         if gold.decimals is None:
-            enough = answer.decimals >= places and answer.digits >= LEAST_DIGITS
+            enough = answer.digits >= LEAST_DIGITS and max(answer.decimals, answer.digits) >= places
             return enough and _within(gold.value, answer.value, answer.decimals, 1)
     if gold.decimals is not None and not _ends_within(answer.value, gold.decimals):
         if gold.digits >= LEAST_DIGITS and (answer.decimals is None or answer.decimals > gold.decimals):
@@ -79,6 +79,8 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
 def _continues(gold: Scalar, answer: Scalar) -> bool:
     """Return True if a decimal that goes on can be the other number."""
     short, long = sorted((gold, answer), key=lambda number: (not number.unfinished, number.digits))
+    if long.unfinished is False and long.decimals is not None and long.digits <= short.digits:
+        return False  # 0.333 is not 0.333…
     if short.digits < LEAST_DIGITS or (long.decimals is not None and (long.decimals < (short.decimals or 0))):
         return False
     return _within(long.value, short.value, short.decimals or 0, 1)

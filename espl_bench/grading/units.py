@@ -85,7 +85,7 @@ _KNOWN: Final[dict[str, Unit]] = {
     "acres": Unit((("length", 2),), Fraction(40_468_564_224, 10**7)),
 }
 BARE: Final = frozenset(
-    name for name in _KNOWN if len(name) >= 3 and name.isascii() and name not in ("mol", "amp", "rad", "deg", "sec", "min", "wks", "rads")
+    name for name in _KNOWN if len(name) >= 3 and name.isascii() and name not in ("mol", "amp", "sec", "min", "wks", "rads")
 ) | {"cm", "km", "kg", "ft", "mph", "hr", "lb", "oz", "sec", "min", "mi", "mm", "mL", "usd", "eur", "gbp", "rmb", "cny"}
 """Units that are units without being set as text: single letters and products of two are not."""
 _POWERS: Final = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
@@ -120,13 +120,16 @@ def known(word: str) -> Unit | None:
 def described(text: str) -> list[tuple[Unit, int]] | None:
     """Read words as a unit (``miles per hour``, ``square feet``) or as a noun that is counted; None if they are neither."""
     words = text.replace("/", " per ").replace("·", " ").replace("²", "^2").replace("³", "^3").replace("-", " ").lower().split()
-    words = [word.strip(",;:") for word in words if word.strip(".,;:")]
+    words = [word.strip(",;:()") for word in words if word.strip(".,;:()")]
+    if words and words[-1] == "and":
+        words.pop()
     if not words or len(words) > 2 * _MOST_WORDS:
         return None
     found: list[tuple[Unit, int]] = []
     nouns: list[str] = []
     sign, power = 1, 1
-    for raw, word in zip(text.split() if len(text.split()) == len(words) else words, words, strict=True):
+    raws = [raw.strip(",;:()") for raw in text.split()]
+    for raw, word in zip(raws if len(raws) == len(words) else words, words, strict=True):
         name, _, exponent = word.partition("^")
         if word == "per":
             sign = -1

@@ -12,7 +12,7 @@ from typing import Any, Final
 from espl_bench.grading.expressions import USUAL, Conventions, spelt, split, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import LEAD_INS, cut, is_words, read, trimmed, unwrapped
-from espl_bench.grading.readings import Reading, Scalar
+from espl_bench.grading.readings import Congruence, Reading, Scalar
 from espl_bench.grading.sameness import Tolerance, same
 from espl_bench.grading.words import normalised, same_words
 
@@ -79,7 +79,7 @@ def decide(gold: str, answer: str, allowed: Tolerance) -> Verdict:
         return Verdict(False, "the answer is empty", empty=True)
     if (chosen := _same_choice(ours, theirs)) is not None:
         return Verdict(chosen, "the choices are the same" if chosen else "the choices differ")
-    if ours.words and theirs.words:
+    if ours.words and theirs.words and not any(isinstance(next(_readings(side), None), Congruence) for side in (ours, theirs)):
         equal = _same_text(ours, theirs)
         return Verdict(equal, "the words are the same" if equal else "the words differ")
     return _as_values(ours, theirs, allowed)

@@ -9,11 +9,12 @@ import re
 import unicodedata
 from typing import Final
 
-_ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b")
+_ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b(?=\s*\S)")
+"""An article stands before another word: the A of Vitamin A is none."""
 _DASHES: Final = re.compile("[‐‑‒–—―−﹣－]")
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„«»‘’‚`´", "'"))
 _STYLE: Final = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox)\s*+\{([^{}]*+)\}")
-_TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>")
+_TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>|<\|[A-Za-z_]{1,16}\|>")
 _MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|[$]|\\(?=[%&#])")
 _WORDLIKE: Final = re.compile(r"[+\-]?(?:[0-9][0-9,]*+)?\.?[0-9]++(?:[./:][0-9]++)*+|[^\W_]++(?:['][^\W_]++)*+|[^\w\s]|_", re.UNICODE)
 _THOUSANDS: Final = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9,])")
@@ -21,6 +22,10 @@ _MONTHS: Final = "january february march april may june july august september oc
 _DATE: Final = re.compile(
     rf"\b(?:(?P<month>{'|'.join(_MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(_MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
 )
+_SMALL: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+).split()
+_TENS: Final = {word: 20 + 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
 _SIGN_NAMES: Final = {"+": "plus", "#": "sharp"}
 """Punctuation that distinguishes names at the end of a word: C, C++ and C#."""
 _MAX_STYLES: Final = 20
@@ -44,6 +49,17 @@ def normalised(text: str) -> str:
     kept = [_kept(piece, text) for piece in _WORDLIKE.finditer(text)]
     bare = " ".join(_ARTICLES.sub(" ", "".join(kept)).split())
     return _DATE.sub(_dated, bare)
+
+
+def worded_number(text: str) -> int | None:
+    """Return the number that words name, up to a hundred: ``sixteen``, ``twenty-one``; None if they name none."""
+    words = text.casefold().replace("-", " ").split()
+    if len(words) == 1:
+        word = words[0]
+        return _SMALL.index(word) if word in _SMALL else 100 if word == "hundred" else _TENS.get(word)
+    if len(words) == 2 and words[0] in _TENS and words[1] in _SMALL[1:10]:
+        return _TENS[words[0]] + _SMALL.index(words[1])
+    return None
 
 
 def same_words(given: str, truth: str) -> bool:
