@@ -29,9 +29,10 @@ _ONE_ARGUMENT: Final[dict[str, Any]] = {
     "cbrt": sympy.cbrt,
 }
 _INVERSES: Final = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
-_SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm}
+_SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.igcd, "lcm": sympy.ilcm}
 _APPLIED: Final = frozenset("f g F G P Q Y T phi psi".split())
 """Letters that are functions when a bracket follows."""
+_APPLIED_GREEK: Final = frozenset("phi psi sigma tau mu zeta Gamma Phi Psi".split())
 _APPLIED_TO_ONE: Final = frozenset("h H y u v w p q a b c s".split()) - {"a", "b", "c", "s"}
 """Letters that are functions when a bracket with one letter or number follows."""
 PLAIN_CONSTANTS: Final[dict[str, Any]] = {"pi": sympy.pi, "infinity": sympy.oo, "infty": sympy.oo, "inf": sympy.oo, "oo": sympy.oo}
@@ -178,7 +179,7 @@ class _Formula:
         if token.kind == "open":
             return token.text != "lbrace"
         if token.kind == "num":  # 2\sqrt{3}5 means nothing, but (2)(3)5 and x 5 might; only after a bracket is it clear
-            return self.at > 0 and self.tokens[self.at - 1].kind == "close"
+            return self.at > 0 and (self.tokens[self.at - 1].kind == "close" or self.tokens[self.at - 1].text == "!")
         return token.kind == "op" and token.text == "|" and not self.bars
 
     def _mixed_number(self) -> Any | None:
@@ -270,6 +271,8 @@ class _Formula:
             return self._letters(single)
         if token.kind == "symbol":
             self.at += 1
+            if not single and token.text in _APPLIED_GREEK and self.now.text == "(" and matching(self.tokens, self.at) == self.at + 2:
+                return sympy.Function(token.text)(self.sub(self.group()))
             return self._indexed(token.text)
         if token.kind == "open":
             return self._bracket()
@@ -305,9 +308,11 @@ class _Formula:
         """Read ``^{10}C_3``: the number of ways to choose."""
         self.at += 1
         top = self.argument()
-        if not (self.take("letters", "C") and self.take("op", "_")):
+        name = self.now.text
+        self.at += 1
+        if name not in ("C", "P") or not self.take("op", "_"):
             raise UnreadableError("an index without a letter")
-        return sympy.binomial(top, self.argument())
+        return _choose(name, top, self.argument())
 
     def _letters(self, single: bool) -> Any:
         token = self.now
@@ -361,6 +366,13 @@ class _Formula:
             content = split(self.group(), ",")
             if len(content) == 2 and all(len(part) == 1 and part[0].kind in ("num", "letters") for part in content):
                 return _choose(name, *[self.sub(part) for part in content])
+        elif self.now.text == "^" and name == "C":  # C^3_{10}
+            self.at += 1
+            above = self.argument()
+            if above.is_Integer and self.take("op", "_"):
+                below = self.argument()
+                if below.is_Integer:
+                    return _choose(name, below, above)
         elif self.now.text == "_":
             self.at += 1
             below = self.argument()
@@ -504,7 +516,9 @@ def _root(value: Any, degree: Any) -> Any:
 
 def _apply(name: str, base: Any | None, arguments: list[Any]) -> Any:
     if name in _SEVERAL_ARGUMENTS and base is None and arguments:
-        return _SEVERAL_ARGUMENTS[name](*arguments)
+        if name in ("gcd", "lcm") and not all(argument.is_Integer for argument in arguments):
+            return sympy.Function(name)(*sorted(arguments, key=str))
+        return sympy.sympify(_SEVERAL_ARGUMENTS[name](*arguments))
     if name in ("nCr", "binom") and len(arguments) == 2:
         return sympy.binomial(*arguments)
     if len(arguments) != 1:

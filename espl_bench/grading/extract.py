@@ -28,9 +28,9 @@ _LINE = re.compile(r"[^\s][^\n]*+")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 _ANSWER_LINE = re.compile(
     r"""
-    (?: ^[ \t>\#*_`-]*+ (?:the[ \t]++|my[ \t]++)? (?:final[ \t]++|short[ \t]++|correct[ \t]++)? answer
+    (?: ^[ \t>\#*_`-]*+ (?:the[ \t]++|my[ \t]++)? (?:final[ \t]++|short[ \t]++|correct[ \t]++)? (?:answer|答案)
       | (?<=[.!?])[ \t]++ (?:The[ ]final[ ]answer|Final[ ]answer|Answer)(?-i:) )
-    (?: (?:[ \t]++is)? [ \t*_`]*+ [:：=] | [ \t]++is(?=[ \t]) )
+    (?: (?:[ \t]++is|是|为)? [ \t*_`]*+ [:：=] | [ \t*_]*+(?=\n) | [ \t]++[-–—](?=[ \t]) | [ \t]++is(?=[ \t]) )
     [ \t*_`]*+ (?P<answer>[^\n]*+) $
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
@@ -138,7 +138,14 @@ def _joined(text: str, left: _Box, right: _Box) -> bool:
 
 
 def last_answer_line(text: str) -> Extracted:
-    """Return the text after the last ``Answer:`` that begins a line; if it holds a box, the box's content."""
+    """Return the text after the last ``Answer:`` that begins a line, or between answer tags; if it holds a box, the box's content."""
+    tagged = text.rfind("<answer>")
+    if tagged >= 0 and _ANSWER_LINE.search(text, tagged + len("<answer>")) is None:
+        inside, closed, _ = text[tagged + len("<answer>") :].partition("</answer>")
+        if has_box(inside):
+            return last_box(inside)
+        if closed and inside.strip() and "\n" not in inside.strip():
+            return Extracted(inside.strip(), "the last answer tags")
     line = next(iter(deque(_ANSWER_LINE.finditer(text), maxlen=1)), None)
     if line is None:
         return Extracted(None, "no answer line")

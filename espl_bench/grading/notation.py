@@ -47,11 +47,14 @@ CLOSERS: Final = frozenset(OPENERS.values())
 _GROUPS: Final = r"(?:\{,\}|,\\!\ ?|,|\\[,:;!\ ]|\{\\[,:;!\ ]\}|['~\ \u00a0\u2009\u202f’])"
 _NUMBER: Final = re.compile(
     rf"""
-    (?P<grouped>[0-9]{{1,3}}(?P<sep>{_GROUPS})[0-9]{{3}}(?:(?P=sep)[0-9]{{3}})*+(?![0-9])(?!,\s*+[0-9])(?:\.[0-9]++)?)
+    (?P<grouped>[0-9]{{1,3}}(?P<sep>{_GROUPS})[0-9]{{3}}(?:(?P=sep)[0-9]{{3}})*+(?![0-9])(?:\.[0-9]++)?)
   | (?P<plain>[0-9]++(?:\.[0-9]++)?|\.[0-9]++)
     """,
     re.VERBOSE,
 )
+_WIDE_POINT: Final = re.compile("(?<=[0-9])．(?=[0-9])")
+_NEXT_ITEM: Final = re.compile(r",\s*+[0-9]")
+_ROW_GAP: Final = re.compile(r"\s*+\[[0-9.]+[a-z]{2}\]")
 _EXPONENT: Final = re.compile(r"[eE]([+-]?[0-9]{1,3})(?![0-9A-Za-z])")
 _REPEATING: Final = re.compile(r"(?P<point>\.?)\\(?:overline|bar|dot)\s*+\{?\s*+(?P<again>[0-9]{1,30})\s*+\}?")
 _COMMAND: Final = re.compile(r"\\([A-Za-z]++|.)", re.DOTALL)
@@ -62,7 +65,8 @@ _MAX_TOKENS: Final = 4_000
 
 def tokens(text: str, grouped: bool = True) -> tuple[Token, ...]:
     """Cut a text into tokens. `grouped`: ``1,234`` is one number. Raises UnreadableError."""
-    return tuple(_Lexer(unicodedata.normalize("NFC", text), grouped).all())
+    text = _WIDE_POINT.sub(".", unicodedata.normalize("NFC", text))
+    return tuple(_Lexer(text, grouped).all())
 
 
 class _Lexer:
@@ -94,6 +98,8 @@ class _Lexer:
 
     def _next(self) -> None:
         char = self.text[self.at]
+        if self.text.startswith("~~", self.at):
+            raise UnreadableError("it is struck out")
         if char.isspace() or char == "~":
             self.at += 1
             self.spaced = True
@@ -115,7 +121,7 @@ class _Lexer:
         if match["grouped"]:
             bare = match["sep"].lstrip("{").startswith(",") and not match["sep"].startswith(("{", ",\\"))
             inside = self.depth and bare
-            if self.grouped and not inside and not self._follows_list():
+            if self.grouped and not inside and not (bare and (self._follows_list() or _NEXT_ITEM.match(self.text, match.end()))):
                 number = match["grouped"].replace(match["sep"], "")
             else:
                 match = re.compile(r"(?P<plain>[0-9]++(?:\.[0-9]++)?)").match(self.text, self.at) or match
@@ -163,6 +169,8 @@ class _Lexer:
             self._emit("symbol", f"{name[4:]}_{self._argument().strip()}")
         elif name in COMMANDS:
             self._emit(*COMMANDS[name])
+            if name == "\\" and (gap := _ROW_GAP.match(self.text, self.at)):
+                self.at = gap.end()
         elif name in FUNCTIONS:
             self._emit("cmd", FUNCTIONS[name])
         elif name in SYMBOLS:
@@ -212,7 +220,7 @@ class _Lexer:
             self._emit("symbol", f"{STYLES[name]}_{bare}")
         elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
             self._emit("letters", bare)
-        elif bare in FUNCTIONS and name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf"):
+        elif bare in FUNCTIONS and (self.text[self.at : self.at + 1] == "(" or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")):
             self._emit("cmd", FUNCTIONS[bare])
         elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
             self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))
@@ -225,6 +233,8 @@ class _Lexer:
         found = inner.all()
         if all(token.kind == "op" and token.text in (".", ",", ";", ":", "!", "?") for token in found):
             self.out.extend(found)
+        elif len(found) == 1:
+            self._emit(found[0].kind, found[0].text)
         elif found:
             self._emit("open", "{")
             self.out.extend(found)

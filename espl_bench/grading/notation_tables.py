@@ -19,7 +19,7 @@ DROPPED_WITH_ARGUMENT: Final = MappingProxyType(
 STYLES: Final = MappingProxyType(
     {"mathbf": "bold", "boldsymbol": "bold", "bm": "bold", "pmb": "bold", "mathit": "", "mathsf": "", "mathtt": "", "mathnormal": ""}
     | {"displaystyle": "", "ensuremath": "", "underline": "", "boxed": "", "fbox": "", "mathbin": "", "mathord": "", "mathop": "", "math": ""}
-    | {"cancel": "", "smash": "", "mathstrut": "", "underbrace": "", "textsuperscript": "", "framebox": "", "overbrace": ""}
+    | {"smash": "", "mathstrut": "", "underbrace": "", "textsuperscript": "", "framebox": "", "overbrace": ""}
 )
 """Commands that style their argument, with the name of the style where a letter of that style is another letter."""
 
@@ -109,6 +109,7 @@ COMMANDS: Final = MappingProxyType(
         "sum": ("cmd", "sum"),
         "prod": ("cmd", "prod"),
         "$": ("cmd", "money dollar"),
+        "rupee": ("cmd", "money rupee"),
         "pounds": ("cmd", "money pound"),
         "euro": ("cmd", "money euro"),
         "yen": ("cmd", "money yen"),
@@ -202,6 +203,8 @@ UNICODE: Final = MappingProxyType(
         **dict.fromkeys("∖", "\\setminus "),
         **dict.fromkeys("∣∥", "|"),
         "≠": "!=",
+        "∶": ":",
+        "₹": "\\rupee ",
         "≈": "\\approx ",
         "π": "\\pi ",
         "∞": "\\infty ",

@@ -4,6 +4,7 @@ In order: styling around the whole; words alone; lists; relations; sets; bracket
 perhaps with a unit. Nothing is cut off: a text that is not understood to its end is `UnreadableError`.
 """
 
+import html
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -32,13 +33,19 @@ from espl_bench.grading.readings import (
 )
 from espl_bench.grading.sameness import gathered
 from espl_bench.grading.scalars import consistent
+from espl_bench.grading.words import worded_number
 
 LEAD_INS: Final = frozenset(
     "the answer is|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
     "possibly|probably|about|approximately|around|roughly|approx|number|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
-    "答案是|答案|答案为|答|解|因此|所以|约为|option|choice|either|both|namely".split("|")
+    "答案是|答案|答案为|答|解|因此|所以|约为|约|共|共有|为|是|即|得|等于|选|option|choice|either|both|namely".split("|")
 )
 """Words before an answer that change nothing about it."""
+_TRAILS: Final = ("is the answer", "is correct", "as required", "in total", "total", "altogether", "is the final answer")
+_REMARKS: Final = frozenset(
+    "as required|as desired|as needed|as expected|as claimed|as wanted|final answer|final|answer|the answer|exact|exactly|units|only|simplified|by inspection|in total".split("|")
+)
+"""Remarks in brackets behind an answer that change nothing about it."""
 _CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
 _FOR_ALL: Final = ("for all", "for any", "for every", "for each", "where", "as required")
 _EQUALITY: Final = ("=", "approx")
@@ -57,6 +64,7 @@ _WRAPPERS: Final = (
     ('"', '"'),
     ("'", "'"),
     ("“", "”"),
+    ("«", "»"),
     ("‘", "’"),
     ("「", "」"),
     ("''", "''"),
@@ -65,6 +73,7 @@ _WRAPPERS: Final = (
 _GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho sigma phi psi omega".split())
 _MATHS_WORDS: Final = frozenset(PLAIN_CONSTANTS) | _GREEK | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
+_ENTITY: Final = re.compile(r"&(?:nbsp|lt|gt|amp|times|pi|le|ge|ne|minus|radic|infin|deg|frac12);")
 _TAGGED: Final = re.compile(r"<([A-Za-z]{1,8})>(.*)</\1>", re.DOTALL)
 _LONE_MARKS: Final = ("**", "__", "``", "==", "`", "*")
 _END_TOKEN: Final = re.compile(r"(?:<\|[A-Za-z_]{1,16}\|>|</[a-z]{1,8}>)$")
@@ -73,6 +82,7 @@ _MAX_WRAPPERS: Final = 8
 
 def unwrapped(text: str) -> str:
     """Remove white space and styling marks around a text."""
+    text = html.unescape(text) if _ENTITY.search(text) else text
     for _ in range(_MAX_WRAPPERS):
         before = text
         text = text.strip().lstrip("#").lstrip()
@@ -95,12 +105,23 @@ def unwrapped(text: str) -> str:
 def cut(text: str, grouped: bool = True) -> tuple[Token, ...]:
     """Cut an answer into tokens, without what styles it. Raises UnreadableError."""
     found = tokens(_BOX.sub("", unwrapped(text)), grouped)
+    found = [part for token in found for part in _spelled_out(token, grouped)]
     return tuple(_connected(trimmed(_inner_words(found))))
+
+
+def _spelled_out(token: Token, grouped: bool) -> Sequence[Token]:
+    """Cut words that hold a number once more: ``3:30 PM`` and ``(C) 12``, even if set as text, are no words alone."""
+    if token.kind != "words" or not any(char in "0123456789" for char in token.text):
+        return (token,)
+    try:
+        return tokens(token.text, grouped)
+    except UnreadableError:
+        return (token,)
 
 
 def read(found: Sequence[Token], by: Conventions = USUAL) -> Reading:
     """Read tokens. Raises UnreadableError."""
-    return _Reader(by).value(_without_lead(_without_condition(list(found))))
+    return _Reader(by).value(_without_trail(_without_lead(_without_condition(list(found)))))
 
 
 def is_words(found: Sequence[Token]) -> bool:
@@ -128,9 +149,9 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
     """Remove braces around the whole, and marks that close a sentence."""
     found = list(found)
     while found:
-        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline", "?") and not found[-1:] == found:
+        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and not found[-1:] == found:
             found.pop()
-        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx") and len(found) > 1:
+        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1:
             found.pop(0)
         elif found[0].text == "{" and found[0].kind == "open" and matching(found, 0) == len(found) - 1:
             found = found[1:-1]
@@ -195,9 +216,28 @@ def _without_condition(found: list[Token]) -> list[Token]:
             return trimmed(found[:place])
         if token.kind == "open" and token.text == "(" and token.spaced and found[-1].text == ")":
             inside = found[place + 1 : -1]
-            if len(inside) >= 2 and all(part.kind in ("letters", "words") for part in inside) and any(len(part.text) > 2 for part in inside):
+            if _repeats(found[:place], f"({spelt(inside)})"):
+                return found[:place]
+            if " ".join(part.text.strip().lower() for part in inside) in _REMARKS:
                 return trimmed(found[:place])
     return found
+
+
+def _without_trail(found: list[Token]) -> list[Token]:
+    """Cut off words such as ``is the answer``."""
+    begin = len(found)
+    while begin > 0 and found[begin - 1].kind in ("words", "letters"):
+        begin -= 1
+    said = " ".join(token.text.strip() for token in found[begin:]).lower().strip(" .")
+    if begin and (said in _TRAILS or _repeats(found[:begin], said)):
+        return trimmed(found[:begin])
+    return found
+
+
+def _repeats(found: Sequence[Token], said: str) -> bool:
+    """Return True if a remark only says a number once more: ``42 (forty-two)``."""
+    number = worded_number(said.strip("()"))
+    return said.startswith("(") and number is not None and [token.text for token in found] == [str(number)]
 
 
 def _without_lead(found: list[Token]) -> list[Token]:
@@ -241,7 +281,7 @@ class _Reader:
             if not any(token.text in (",", ";", "and", "or") for token in found if token.kind == "op"):
                 return Words(" ".join(token.text for token in found))
         found = _mended_brackets(found)
-        for attempt in (self._table, self._listing, self._congruence, self._relation, self._set, self._bracketed, self._plus_minus):
+        for attempt in (self._table, self._congruence, self._listing, self._relation, self._set, self._bracketed, self._plus_minus):
             reading = attempt(found)
             if reading is not None:
                 return reading
@@ -252,6 +292,9 @@ class _Reader:
         return expression(trimmed(found), self.by)
 
     def _table(self, found: list[Token]) -> Reading | None:
+        begin = next((place for place, token in enumerate(found) if token.kind == "cmd" and token.text.startswith("begin ")), 0)
+        if begin and not any(token.text in _RELATIONS for token in found[:begin]) and found[begin].text.endswith("matrix") and "vmatrix" not in found[begin].text and found[-1].text == found[begin].text.replace("begin", "end"):
+            return self._multiple(self.formula(found[:begin]) if found[0].text != "-" or begin > 1 else sympy.Integer(-1), found[begin:])
         first, last = found[0], found[-1]
         if first.kind != "cmd" or not first.text.startswith("begin ") or last.text != first.text.replace("begin", "end"):
             return None
@@ -263,6 +306,13 @@ class _Reader:
             pairs = [(row[0], [token for part in row[1:] for token in part]) for row in rows]
             return Cases(tuple((self.value(value), _condition(condition)) for value, condition in pairs))
         return Matrix(tuple(tuple(self.value(cell) for cell in row) for row in rows))
+
+    def _multiple(self, factor: Any, found: list[Token]) -> Reading:
+        """Read a number times a matrix."""
+        matrix = self._table(found)
+        if not isinstance(matrix, Matrix) or not all(isinstance(cell, Scalar) for row in matrix.rows for cell in row):
+            raise UnreadableError("a product with a matrix")
+        return Matrix(tuple(tuple(Scalar(factor * cell.value) for cell in row if isinstance(cell, Scalar)) for row in matrix.rows))
 
     def _listing(self, found: list[Token]) -> Reading | None:
         points = [(place, token.text) for place, token in split_points(found) if token.text in (",", ";", "and", "or", "newline")]
@@ -278,13 +328,17 @@ class _Reader:
             join: Callable[..., Any] = sympy.Union if signs == {"or"} else sympy.Intersection
             return Region(regions[0].variable, join(*[item.value for item in regions]))
         flat = [part for item in items for part in (item.items if isinstance(item, Listing) else (item,))]
-        return Listing(tuple(flat)) if len(flat) > 1 else flat[0]
+        plain = signs <= {",", ";"} and not any(isinstance(item, Listing) and item.worded for item in items)
+        return Listing(tuple(flat), worded=not plain) if len(flat) > 1 else flat[0]
 
     def _congruence(self, found: list[Token]) -> Reading | None:
-        place = next((n for n, token in enumerate(found) if token.kind == "cmd" and token.text in ("pmod", "modulo")), None)
+        places = [n for n, token in enumerate(found) if token.kind == "cmd" and token.text in ("pmod", "modulo")]
+        if len(places) > 1 or any(token.text in (",", "or", "and") for token in (found[places[0] :] if places else ())):
+            return None
+        place = places[0] if places else None
         equiv = next((n for n, token in split_points(found) if token.text == "equiv"), None)
         if place is None and equiv is not None:  # x \equiv 3 (mod 7)
-            place = next((n for n, token in enumerate(found) if token.text == "mod" and token.kind in ("letters", "cmd", "words")), None)
+            place = next((n for n, token in enumerate(found) if token.text in ("mod", "bmod")), None)
             if place and found[place - 1].text == "(":
                 found = [*found[: place - 1], found[place], *[token for token in found[place + 1 :] if token.text != ")"]]
                 place -= 1
@@ -324,7 +378,8 @@ class _Reader:
             inside = read_sets.as_region(self.value(parts[1]))
             if signs[0] == "notin":
                 return Region(name[0], sympy.Complement(sympy.S.Reals, inside.value)) if isinstance(inside, Region) else _opaque(found)
-            return Named(*name, value=self.value(parts[1]))
+            value = self.value(parts[1])
+            return Named(*name, value=inside if isinstance(value, Bracketed) and inside is not None else value)
         raise UnreadableError("relations of different kinds")
 
     def _equation(self, parts: list[list[Token]], signs: list[str]) -> Reading:
@@ -410,7 +465,10 @@ class _Reader:
         parts = split(inside, ",", ";")
         if len(parts) == 1 and first.text != "langle":
             if first.text == last.text.replace(")", "(").replace("]", "["):
-                return self.value(inside)
+                content = self.value(inside)
+                if first.text == "[" and isinstance(content, Scalar) and content.value.free_symbols:
+                    return Bracketed("[", "]", (content,))  # it may mean the whole part
+                return content
             return None
         items = tuple(self.value(part) for part in parts)
         return Bracketed("(" if first.text == "langle" else first.text, ")" if last.text == "rangle" else last.text, items)
@@ -450,7 +508,7 @@ class _Reader:
             signs = {"pm": "+" if upper else "-", "mp": "-" if upper else "+"}
             return self.value([Token("op", signs[t.text], t.spaced) if t.kind == "op" and t.text in signs else t for t in found])
 
-        return Listing((chosen(True), chosen(False)))
+        return Listing((chosen(True), chosen(False)), worded=True)
 
 
 def _parity(found: Sequence[Token]) -> Congruence | None:

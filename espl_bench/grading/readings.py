@@ -57,6 +57,8 @@ class Listing:
     """Several values: a list without brackets. Order does not count, number does."""
 
     items: tuple["Reading", ...]
+    worded: bool = False
+    """True if they are joined by words or ``±``: then they are no point."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from sympy.core.function import AppliedUndef  # pyright: ignore[reportMissingTypeStubs]
+
 from espl_bench.grading import read_sets, scalars
 from espl_bench.grading.expressions import symbol, sympy
 from espl_bench.grading.readings import (
@@ -84,9 +86,9 @@ def gathered(reading: Reading) -> Reading:
     if isinstance(first, Named) and len(named) == 1 and not first.arguments:  # n = 2, 3, 4
         return Named(first.name, (), Listing((first.value, *items[1:])))
     if len(named) == len(items):
-        names = {item.name for item in named}
+        names = {item.name.partition("_")[0] if "_" in item.name else item.name for item in named}  # x_1 = 1, x_2 = 5
         if len(names) == 1:
-            return Named(named[0].name, (), Listing(tuple(item.value for item in named)))
+            return Named(*names, (), Listing(tuple(item.value for item in named)))
         if len(names) == len(named):
             return Assignments(tuple(sorted(((item.name, item.value) for item in named), key=lambda pair: pair[0])))
     return reading
@@ -348,7 +350,7 @@ def _congruences(gold: Congruence, answer: Congruence, allowed: Tolerance) -> bo
 def _ratios(gold: Ratio, answer: Ratio, allowed: Tolerance) -> bool:
     if gold.minutes is not None and answer.minutes is not None:
         return _same_time(gold, answer)
-    if gold.half or answer.half or len(gold.parts) != len(answer.parts):
+    if gold.minutes is not None or gold.half or answer.half or len(gold.parts) != len(answer.parts):
         return False
     if not all(isinstance(part, Scalar) for part in (*gold.parts, *answer.parts)):
         return _ordered(gold.parts, answer.parts, allowed)
@@ -365,7 +367,7 @@ def _same_time(gold: Ratio, answer: Ratio) -> bool:
     if gold.half or answer.half:
         plain, told = (answer, gold) if gold.half else (gold, answer)
         assert plain.minutes is not None and told.minutes is not None
-        on_the_clock = plain.minutes < 13 * 60 and plain.minutes % 720 == told.minutes % 720 and bool(gold.half)
+        on_the_clock = plain.minutes < 13 * 60 and plain.minutes % 720 == told.minutes % 720
         return plain.minutes == told.minutes or on_the_clock
     return gold.minutes == answer.minutes
 
@@ -419,6 +421,8 @@ _SAME_KIND: Final[dict[type, Callable[[Any, Any, Tolerance], bool]]] = {
 
 def _quantity_scalar(quantity: Quantity, number: Scalar, allowed: Tolerance, swapped: bool) -> bool:
     gold, answer = (number, quantity.amount) if swapped else (quantity.amount, number)
+    if number.percent:  # a percent sign is no kilogram
+        return False
     if _scalars(gold, answer, allowed):
         return True
     degrees = quantity.unit.powers == (("degree", 1),) and number.value.has(sympy.pi)
@@ -430,7 +434,7 @@ def _named_any(named: Named, other: Reading, allowed: Tolerance, swapped: bool) 
     if isinstance(other, Relation) and isinstance(named.value, Scalar):
         equation = _equation(named)
         return _relations(other, equation, allowed) if swapped else _relations(equation, other, allowed)
-    if isinstance(named.value, Listing) and isinstance(other, Bracketed):
+    if isinstance(named.value, Listing) and isinstance(other, Bracketed | Assignments):
         return False
     if isinstance(other, Region) and other.variable and other.variable != named.name and allowed.strict:
         return False
@@ -448,9 +452,17 @@ def _bracket_list(point: Bracketed, listing: Listing, allowed: Tolerance, swappe
     """A list in the right order answers a point; a point does not answer a list."""
     if not allowed.strict:
         return _ordered(point.items, listing.items, allowed)
-    return not swapped and (point.opening, point.closing) == ("(", ")") and _ordered(point.items, listing.items, allowed) and not any(
+    return not swapped and not listing.worded and not _surely_interval(point) and (point.opening, point.closing) == ("(", ")") and _ordered(point.items, listing.items, allowed) and not any(
         isinstance(item, Named) for item in listing.items
     )
+
+
+def _surely_interval(point: Bracketed) -> bool:
+    """Return True for ``(-a, a)`` and ``(a, oo)``: an interval rather than a point."""
+    ends = [item.value for item in point.items if isinstance(item, Scalar)]
+    if any(end.has(sympy.oo, -sympy.oo) for end in ends):
+        return True
+    return len(ends) == len(point.items) == 2 and ends[0] == -ends[1] and not ends[0].free_symbols and ends[0] != 0 and bool(ends[0] < 0) is True
 
 
 def _set_list(found: SetOf, listing: Listing, allowed: Tolerance, swapped: bool) -> bool:
@@ -462,7 +474,8 @@ def _set_bracket(found: SetOf, point: Bracketed, allowed: Tolerance, swapped: bo
 
 
 def _set_single(found: SetOf, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
-    if len(found.items) != 1:
+    single = found.items[0] if len(found.items) == 1 else None
+    if not isinstance(single, Scalar) or single.value.free_symbols:
         return False
     return same(other, found.items[0], allowed) if swapped else same(found.items[0], other, allowed)
 
@@ -498,8 +511,23 @@ def _region_relation(region: Region, relation: Relation, allowed: Tolerance, swa
     return _same_set(region.value, solved)
 
 
-def _opaque_any(opaque: Opaque, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
-    return False
+def _relation_scalar(relation: Relation, number: Scalar, allowed: Tolerance, swapped: bool) -> bool:
+    """A gold number is answered by an equation that says what it is the value of: ``m + n = 42``, ``f(3) = 42``."""
+    if not swapped or relation.sign != "=" or relation.right.free_symbols or number.value.free_symbols:
+        return False
+    said = len(relation.left.free_symbols) > 1 or relation.left.has(sympy.Abs) or bool(relation.left.atoms(AppliedUndef))
+    return said and scalars.same_scalar(number, Scalar(relation.right), allowed.places)
+
+
+def _matrix_bracket(matrix: Matrix, other: Bracketed, allowed: Tolerance, swapped: bool) -> bool:
+    """A vector may be a column, a row or a point; a matrix may be rows in brackets."""
+    if all(isinstance(row, Bracketed) for row in other.items):
+        rows = Matrix(tuple(row.items for row in other.items if isinstance(row, Bracketed)))
+        return (other.opening == "[") and (_matrices(rows, matrix, allowed) if swapped else _matrices(matrix, rows, allowed))
+    cells = [cell for row in matrix.rows for cell in row]
+    if min(len(matrix.rows), max(map(len, matrix.rows))) != 1 or (other.opening, other.closing) not in (("(", ")"), ("[", "]")):
+        return False
+    return _ordered(other.items, cells, allowed) if swapped else _ordered(cells, other.items, allowed)
 
 
 def _words_any(words: Words, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
@@ -522,6 +550,8 @@ _ACROSS: Final[dict[tuple[type, type], Callable[[Any, Any, Tolerance, bool], boo
     (InBase, Scalar): _base_scalar,
     (Ratio, Scalar): _ratio_scalar,
     (Region, Relation): _region_relation,
+    (Relation, Scalar): _relation_scalar,
+    (Matrix, Bracketed): _matrix_bracket,
     (Words, Region): _words_any,
     (Words, Scalar): _words_any,
     **{(Named, kind): _named_any for kind in _ANYTHING},

@@ -23,6 +23,7 @@ _THOROUGH_TOLERANCE: Final = sympy.Float("1e-1000", 10)
 _POINT_DIGITS: Final = 30
 _POINT_TOLERANCE: Final = sympy.Float("1e-18", 10)
 _CONSTANTS: Final = ("C", "K", "D", "A", "B", "c")
+_WHOLE: Final = frozenset("nmkNMK")
 _MOST_CONSTANTS: Final = 3
 _VALUELESS: Final = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
 """Errors of evaluating a formula where it has no value."""
@@ -46,7 +47,9 @@ def consistent(first: Scalar, value: Scalar, rounded: bool = False) -> bool:
         return True
     if not rounded or first.value.free_symbols or value.value.free_symbols:
         return False
-    return any(_within(left.value, right.value, right.decimals or 0, 0.5) for left, right in ((first, value), (value, first)))
+    if _within(first.value, value.value, value.decimals or 0, 0.5):
+        return True
+    return first.decimals is not None and value.decimals is None and _within(value.value, first.value, first.decimals, 0.5)
 
 
 def _hundredths(number: Scalar) -> Sequence[Scalar]:
@@ -65,7 +68,7 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
         return _continues(gold, answer)
     if answer.decimals is not None and not _ends_within(gold.value, answer.decimals):
         if gold.decimals is None:
-            enough = answer.digits >= LEAST_DIGITS and max(answer.decimals, answer.digits) >= places
+            enough = answer.decimals >= places and answer.digits >= LEAST_DIGITS
             return enough and _within(gold.value, answer.value, answer.decimals, 1)
     if gold.decimals is not None and not _ends_within(answer.value, gold.decimals):
         if gold.digits >= LEAST_DIGITS and (answer.decimals is None or answer.decimals > gold.decimals):
@@ -153,11 +156,21 @@ def _same_at_points(left: Any, right: Any) -> bool | None:
     variables = sorted(left.free_symbols | right.free_symbols, key=str)
     roots = any(power.free_symbols and power.exp.is_Integer is not True for power in (left.atoms(sympy.Pow) | right.atoms(sympy.Pow)))
     signs = [1, 1, 1] if roots and not (left.has(sympy.Abs) or right.has(sympy.Abs)) else [1, 1, -1, -1]
+    steps = left.has(sympy.floor, sympy.ceiling, sympy.Mod) or right.has(sympy.floor, sympy.ceiling, sympy.Mod)
+    extremes = left.has(sympy.Max, sympy.Min) or right.has(sympy.Max, sympy.Min)
+    if (extremes and left.free_symbols != right.free_symbols) or left.has(sympy.sign) != right.has(sympy.sign):
+        return False
     compared = 0
-    for round_, sign in enumerate(signs):
-        point = {name: _coordinate(place, round_) * (sign if (place + round_) % 2 else 1) for place, name in enumerate(variables)}
+    for round_, sign in enumerate(signs * (3 if steps else 1)):
+        point = {name: _coordinate(place, round_) * (sign if (place + round_) % 2 else 1) for place, name in enumerate(reversed(variables) if extremes and round_ % 2 else variables)}
         if sign < 0 and len(variables) == 1:
             point = {variables[0]: -_coordinate(0, round_)}
+        if steps:  # whole and half numbers are where the steps are; some letters are whole numbers by convention
+            point |= {
+                name: sympy.Rational(2 * place + 3 * round_ + sign, 1 if str(name) in _WHOLE else round_ % 3)
+                for place, name in enumerate(variables)
+                if round_ % 3 or str(name) in _WHOLE
+            }
         try:
             ours, theirs = (side.xreplace(point).evalf(_POINT_DIGITS) for side in (left, right))
         except _VALUELESS:

@@ -43,6 +43,7 @@ _OTHERS: Final = {
     "gbp pound": "pound",
     "yuan rmb cny 元": "yuan",
     "yen jpy 日元": "yen",
+    "rupee inr": "rupee",
     "degree deg °": "degree",
     "radian rad": "radian",
     "celsius °c": "celsius",
@@ -96,7 +97,7 @@ _NO_NOUNS: Final = frozenset(
     "any other plus minus times divided equals approximately roughly maybe almost nearly incorrect impossible undefined unknown negative "
     "base mod modulo am pm for where with since because so then odd even prime multiple multiples factor does do cannot isnt doesnt "
     "a.m p.m bc ad am. pm. ish root roots squared-root degrees-of-freedom pi log ln sin cos tan x y z zero one two three four five "
-    "six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()
+    "ago clock o'clock noon midnight factorial squared cubed fails excluded divides remainder tens modulo choose mod inverse reciprocal opposite cm-not six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()
 )
 _MOST_WORDS: Final = 4
 
@@ -143,12 +144,14 @@ def described(text: str) -> list[tuple[Unit, int]] | None:
             sign, power = 1, 1
         elif word in _FILLING:
             continue
-        elif word in _NO_NOUNS or not all(char.isalpha() or char in "'." for char in word):
+        elif word.strip(".") in _NO_NOUNS or not all(char.isalpha() or char in "'." for char in word):
             return None
         else:
             nouns.append(word.rstrip("."))
     if len(nouns) > _MOST_WORDS:
         return None
-    if nouns:
+    if nouns or not found:
+        if not nouns:
+            return None
         found.append((Unit(((" ".join(nouns), 1),)), sign))
     return found

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from espl_bench.grading.expressions import USUAL, Conventions, spelt, split, sympy
+from espl_bench.grading.expressions import USUAL, Conventions, split, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import LEAD_INS, cut, is_words, read, trimmed, unwrapped
-from espl_bench.grading.readings import Congruence, Reading, Scalar
+from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
 from espl_bench.grading.sameness import Tolerance, same
 from espl_bench.grading.words import normalised, same_words
 
@@ -20,13 +20,15 @@ KNOWN_TO_MATH_VERIFY: Final = re.compile(r"\\(?:i{1,3}nt|oint|lim|det|operatorna
 _COMMON_LOG: Final = re.compile(r"log_\{?10\}?|\\lg(?![a-z])")
 _GROUPED: Final = re.compile(r"[0-9],[0-9]{3}")
 _LABEL: Final = re.compile(
-    r"^\s*(?:(?:option|choice|answer)\s+)?(?:\(\s*(?P<round>[A-Ja-j])\s*\)|\[\s*(?P<square>[A-Ja-j])\s*\]|(?P<marked>[A-Ja-j])\s*[.:)]|(?P<bare>[A-J]))"
+    r"^\s*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s+)?(?:\(\s*(?P<round>[A-Ja-j])\s*\)|\[\s*(?P<square>[A-Ja-j])\s*\]|(?P<marked>[A-Ja-j])\s*[.:)]|(?P<bare>[A-J]))"
     r"\s*(?P<rest>.*)$",
     re.DOTALL | re.IGNORECASE,
 )
 _FORMULA_SIGNS: Final = frozenset("=+^_<>\\*/|{}&~")
 _MARKS: Final = re.compile(r"\\[,;:! ]|~|[{}$]|\\(?:left|right|quad|qquad)(?![A-Za-z])")
 _RULED: Final = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox|boldsymbol)\s*\{([^{}]*)\}")
+_NUMBERED: Final = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\.\s+[A-Z][a-z]+(?:\s+[a-z]+){2}")
+"""A gold answer that goes on in prose behind its number: ``9. Anya needs to climb one floor``."""
 _LONGEST_SHOWN: Final = 200
 
 
@@ -74,6 +76,8 @@ def side_of(text: str) -> Side:
 
 def decide(gold: str, answer: str, allowed: Tolerance) -> Verdict:
     """Compare two texts."""
+    if (prose := _NUMBERED.match(gold)) is not None:
+        gold = prose[1]
     ours, theirs = side_of(gold), side_of(answer)
     if theirs.tokens == ():
         return Verdict(False, "the answer is empty", empty=True)
@@ -114,6 +118,8 @@ def _told(reading: Any) -> str:
 def _as_values(ours: Side, theirs: Side, allowed: Tolerance) -> Verdict:
     common_log = bool(_COMMON_LOG.search(ours.text) or _COMMON_LOG.search(theirs.text))
     golds, answers = list(_readings(ours, common_log)), list(_readings(theirs, common_log))
+    if any(isinstance(gold, Listing) for gold in golds):
+        answers.extend(_ungrouped(theirs))
     if any(isinstance(gold, Scalar) and gold.value.has(sympy.zoo, sympy.nan) for gold in golds):
         return Verdict(False, "the gold answer has no value; correct the data", readable=False)
     for gold in golds:
@@ -144,11 +150,6 @@ def _readings(side: Side, common_log: bool = False) -> Iterator[Reading]:
     if side.tokens is None:
         return
     ways = [(side.tokens, USUAL)]
-    if _GROUPED.search(side.text):
-        try:
-            ways.append((cut(side.text, grouped=False), USUAL))
-        except UnreadableError:
-            pass
     if any(token.text == "/" for token in side.tokens):
         ways.append((side.tokens, Conventions(tight=True)))
     if common_log:
@@ -165,13 +166,23 @@ def _readings(side: Side, common_log: bool = False) -> Iterator[Reading]:
         yield reading
 
 
+def _ungrouped(side: Side) -> list[Reading]:
+    """Read ``101,202`` as two numbers: only for a gold answer that is a list."""
+    if not _GROUPED.search(side.text):
+        return []
+    try:
+        return [read(cut(side.text, grouped=False))]
+    except UnreadableError:
+        return []
+
+
 def _behind_label(side: Side) -> tuple[Token, ...] | None:
     r"""Return what stands behind the label of a choice: the 12 of ``\textbf{(C)}\ 12``."""
     label = _LABEL.match(side.plain)
     if label is None or label["bare"] or not label["rest"].strip():
         return None
     found = list(side.tokens or ())
-    if found and found[0].kind == "words" and len(found[0].text) <= 4:
+    if found and found[0].kind == "words" and (head := _LABEL.match(found[0].text)) and not head["rest"].strip():
         return tuple(trimmed(found[1:]))
     place = next((n for n, token in enumerate(found) if token.text in (")", ".", ":", "]")), None)
     return tuple(trimmed(found[place + 1 :])) if place is not None and place <= 2 else None
@@ -256,9 +267,14 @@ def _spelled(found: list[Token]) -> str:
     return "".join(token.text.strip() for token in found).replace(" ", "")
 
 
+def _pieces(found: tuple[Token, ...]) -> list[str]:
+    """Return tokens without braces; letters are letters, together or not."""
+    return [piece for token in found if token.text not in "{}" for piece in (token.text if token.kind == "letters" else (token.text,))]
+
+
 def _same_tokens(ours: Side, theirs: Side) -> bool:
     """Compare what cannot be read: token by token, or as words if there is no sign of a formula."""
-    if ours.tokens is not None and theirs.tokens is not None and spelt(ours.tokens) == spelt(theirs.tokens):
+    if ours.tokens is not None and theirs.tokens is not None and _pieces(ours.tokens) == _pieces(theirs.tokens):
         return True
     plain = [side.plain for side in (ours, theirs)]
     if any(set(text) & _FORMULA_SIGNS for text in plain):
