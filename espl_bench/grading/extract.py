@@ -39,6 +39,7 @@ _ANSWER_LINE = re.compile(
 _SEPARATORS = re.compile(
     r"""(?: \s | \$ | \\[()\[\]] | [,;&] | \\(?:quad|qquad)(?![a-z]) | \\[,;:!\ ]
       | \b(?:and|or|as\ well\ as|respectively)\b | \\(?:text|mbox)\{[\s,;]*+(?:and|or)?[\s,;]*+\}
+      | \b[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?\s*+= | \.(?=\s*+\(?(?:\bpart\b|\(?[a-h]\)))
       | (?:\b(?:for|in)\s++)?+ (?:\bpart\s++|\bcase\s++)?+ \(?(?:[a-h]|[ivx]{1,4}|[0-9]{1,2})\)\s*+:?+ )*+""",
     re.VERBOSE | re.IGNORECASE,
 )

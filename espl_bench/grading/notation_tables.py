@@ -6,7 +6,7 @@ from typing import Final
 DROPPED: Final = frozenset(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm displaystyle textstyle scriptstyle "
     "scriptscriptstyle limits nolimits quad qquad thinspace medspace thickspace negthinspace enspace Large large LARGE huge Huge small tiny "
-    "normalsize footnotesize bf it rm sf tt boldmath checkmark blacksquare qed hfill cr displaylimits noindent centering # null relax".split()
+    "normalsize footnotesize bf it rm sf tt boldmath checkmark square Box Diamond blacksquare qed hfill cr displaylimits noindent centering # null relax".split()
 ) | {",", ";", ":", "!", " ", "\n", ">", "/"}
 """Commands that style or space."""
 
@@ -40,7 +40,7 @@ SYMBOLS: Final = MappingProxyType(
         for name in (
             "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega Gamma "
             "Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega hbar ell aleph star clubsuit spadesuit heartsuit diamondsuit nabla partial "
-            "triangle parallel perp cong sim simeq propto oplus otimes odot bullet dagger angle square Box diamond wp Re Im imath jmath models"
+            "triangle parallel perp cong sim simeq propto oplus otimes odot bullet dagger angle diamond wp Re Im imath jmath models"
         ).split()
     }
     | {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varrho": "rho", "varsigma": "sigma", "sqcup": "sqcup", "ast": "star"}

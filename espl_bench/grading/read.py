@@ -36,7 +36,7 @@ from espl_bench.grading.scalars import consistent
 from espl_bench.grading.words import worded_number
 
 LEAD_INS: Final = frozenset(
-    "the answer is|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
+    "the answer is|ans|ans.|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
     "possibly|probably|about|approximately|around|roughly|approx|number|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
     "答案是|答案|答案为|答|解|因此|所以|约为|约|共|共有|为|是|即|得|等于|选|option|choice|either|both|namely".split("|")
 )
@@ -47,7 +47,7 @@ _REMARKS: Final = frozenset(
 )
 """Remarks in brackets behind an answer that change nothing about it."""
 _CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
-_FOR_ALL: Final = ("for all", "for any", "for every", "for each", "where", "as required")
+_FOR_ALL: Final = ("for all", "for any", "for every", "for each", "since", "because")
 _EQUALITY: Final = ("=", "approx")
 _ORDER: Final = ("<", ">", "<=", ">=", "!=")
 _RELATIONS: Final = (*_EQUALITY, *_ORDER, "in", "notin", "equiv", "subset")
@@ -74,6 +74,7 @@ _GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho si
 _MATHS_WORDS: Final = frozenset(PLAIN_CONSTANTS) | _GREEK | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
 _ENTITY: Final = re.compile(r"&(?:nbsp|lt|gt|amp|times|pi|le|ge|ne|minus|radic|infin|deg|frac12);")
+_INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 _TAGGED: Final = re.compile(r"<([A-Za-z]{1,8})>(.*)</\1>", re.DOTALL)
 _LONE_MARKS: Final = ("**", "__", "``", "==", "`", "*")
 _END_TOKEN: Final = re.compile(r"(?:<\|[A-Za-z_]{1,16}\|>|</[a-z]{1,8}>)$")
@@ -85,7 +86,7 @@ def unwrapped(text: str) -> str:
     text = html.unescape(text) if _ENTITY.search(text) else text
     for _ in range(_MAX_WRAPPERS):
         before = text
-        text = text.strip().lstrip("#").lstrip()
+        text = text.strip().strip(_INVISIBLE).lstrip("#").strip()
         for mark in _LONE_MARKS:
             if text.count(mark) == 1 and text != mark:
                 text = text.removeprefix(mark).removesuffix(mark).strip()
@@ -210,7 +211,7 @@ def _without_condition(found: list[Token]) -> list[Token]:
         token = found[place]
         pair = " ".join(part.text.strip().lower() for part in found[place : place + 2] if part.kind in ("words", "letters"))
         said = token.text.strip(" ,").lower() if token.kind == "words" else pair
-        if token.kind in ("words", "letters") and said.startswith(_FOR_ALL[:4]):
+        if token.kind in ("words", "letters") and said.startswith(_FOR_ALL):
             return trimmed(found[:place])
         if token.kind == "op" and token.text == "forall":
             return trimmed(found[:place])

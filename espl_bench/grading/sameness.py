@@ -421,7 +421,7 @@ _SAME_KIND: Final[dict[type, Callable[[Any, Any, Tolerance], bool]]] = {
 
 def _quantity_scalar(quantity: Quantity, number: Scalar, allowed: Tolerance, swapped: bool) -> bool:
     gold, answer = (number, quantity.amount) if swapped else (quantity.amount, number)
-    if number.percent:  # a percent sign is no kilogram
+    if number.percent and not quantity.amount.percent:  # a percent sign is no kilogram
         return False
     if _scalars(gold, answer, allowed):
         return True
