@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireError, WireTimeoutError, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderReply, Question, WireError, WireTimeoutError, receive, send
 
 START_LIMIT_S: Final = 120.0
 """Seconds of wall clock for importing and warming up math-verify: about 2 on an idle machine."""
@@ -27,11 +27,11 @@ class WorkerStartError(Exception):
 class GradingProcess:
     """A clean interpreter in a session of its own, with a pipe each way. Used by one thread at a time."""
 
-    def __init__(self) -> None:
-        """Start it and wait until it is warm. Raises WorkerStartError."""
+    def __init__(self, function: str | None = None) -> None:
+        """Start it and wait until it is warm. `function`: ``module:function`` to call instead of comparing. Raises WorkerStartError."""
         self._number = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "espl_bench.grading.grade_worker"],
+            [sys.executable, "-m", "espl_bench.grading.grade_worker", *([function] if function else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -49,11 +49,11 @@ class GradingProcess:
             self.kill()
             raise
 
-    def ask(self, question: GraderQuestion, limit_s: float, fresh: bool) -> GraderReply:
+    def ask(self, question: Question, limit_s: float, fresh: bool) -> GraderReply:
         """Ask and wait for the reply.
 
         Args:
-            question: the answers to compare.
+            question: what to compare, or to call the function with.
             limit_s: seconds of wall clock; after that the process is killed and must not be used again.
             fresh: use a child that has answered nothing before.
         """

@@ -173,7 +173,7 @@ def _inner_words(found: Sequence[Token]) -> list[Token]:
             inside = found[place + 1 : end]
             before = out[-1] if out else None
             command = before is not None and before.kind == "cmd"
-            if inside and not command and all(part.kind in ("words", "num") for part in inside) and (len(inside) == 1):
+            if inside and not command and len(inside) == 1 and inside[0].kind == "words":
                 out.append(Token(inside[0].kind, inside[0].text, token.spaced))
                 place = end + 1
                 continue

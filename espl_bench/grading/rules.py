@@ -98,7 +98,10 @@ class How(StrEnum):
     """Both are integers and were compared digit by digit."""
     TEXT = "text"
     """The answer equals the gold answer, character by character except for white space."""
+    READING = "reading"
+    """Both were read as values or as words, and these were compared."""
     MATH_VERIFY = "math_verify"
+    """math-verify compared them: it was asked to search a text, or knows a sign that the reading does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,11 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
         return _continues(gold, answer)
     if answer.decimals is not None and not _ends_within(gold.value, answer.decimals):
         if gold.decimals is None:
-            enough = answer.decimals >= places and answer.digits >= LEAST_DIGITS
+            enough = answer.decimals >= places and answer.digits >= min(LEAST_DIGITS, places)
             return enough and _within(gold.value, answer.value, answer.decimals, 1)
     if gold.decimals is not None and not _ends_within(answer.value, gold.decimals):
-        if gold.digits >= LEAST_DIGITS and (answer.decimals is None or answer.decimals > gold.decimals):
+        longer = _unending(answer.value) if answer.decimals is None else answer.decimals > gold.decimals
+        if gold.digits >= LEAST_DIGITS and longer:
             return _within(answer.value, gold.value, gold.decimals, 0.5)
     if gold.decimals is not None or answer.decimals is not None:
         if gold.value.is_Rational and answer.value.is_Rational:
@@ -92,6 +93,17 @@ def _continues(gold: Scalar, answer: Scalar) -> bool:
 def _ends_within(number: Any, decimals: int) -> bool:
     """Return True if a number has no more decimals than these."""
     return bool(number.is_Rational) and bool((number * sympy.Integer(10) ** decimals).is_Integer)
+
+
+def _unending(number: Any) -> bool:
+    """Return True if a number has no end as a decimal."""
+    if not number.is_Rational:
+        return True
+    rest = int(number.q)
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest != 1
 
 
 def _within(number: Any, decimal: Any, decimals: int, units: float) -> bool:

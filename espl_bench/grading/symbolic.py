@@ -6,6 +6,7 @@ inside one long step; the process has limits that do (grade_worker.py).
 
 import logging
 import sys
+from tokenize import TokenError
 from functools import lru_cache
 from typing import Any, Final
 
@@ -68,8 +69,8 @@ def _replied(question: GraderQuestion, verdict: Verdict) -> GraderReply:
     else:
         finding = GraderFinding.EQUAL if verdict.equal else GraderFinding.DIFFERENT
     if not question.describe:
-        return GraderReply(finding, verdict.why)
-    return GraderReply(finding, verdict.why, gold_form=shown(question.gold), answer_form=shown(question.answer))
+        return GraderReply(finding, verdict.why, read=True)
+    return GraderReply(finding, verdict.why, shown(question.gold), shown(question.answer), read=True)
 
 
 def warm_up() -> None:
@@ -84,7 +85,11 @@ def warm_up() -> None:
 def _read(text: str, search: tuple[str, ...]) -> list[Any]:
     """Return the parsed form and then its source text; either may be missing."""
     if search:
-        return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
+        targets = [_TARGETS[name] for name in search]
+        try:
+            return _parse(text, targets, parsing_timeout=None, raise_on_error=True)
+        except (SyntaxError, TokenError, TypeError):  # plain arithmetic that ends in an operator, as prose does: no formula, but an answer
+            return _parse(text, targets, parsing_timeout=None, raise_on_error=False)
     formula = as_meant(text)
     forms = _parsed(formula)
     number = before_percent(formula)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from espl_bench.grading.expressions import USUAL, Conventions, split, sympy
+from espl_bench.grading.extract import has_box, last_box
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import LEAD_INS, cut, is_words, read, trimmed, unwrapped
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
@@ -103,7 +104,7 @@ def shown(text: str) -> str:
 def _told(reading: Any) -> str:
     """Return a reading's parts, each with what distinguishes it."""
     if isinstance(reading, Scalar):
-        note = " percent" if reading.percent else "…" if reading.unfinished else f", {reading.decimals} decimals" if reading.decimals else ""
+        note = " percent" if reading.percent else "…" if reading.unfinished else " as a decimal" if reading.decimals is not None else ""
         return f"{reading.value}{note}"
     if isinstance(reading, tuple):
         return ", ".join(_told(part) for part in reading)  # pyright: ignore[reportUnknownVariableType]
@@ -126,6 +127,8 @@ def _as_values(ours: Side, theirs: Side, allowed: Tolerance) -> Verdict:
         for answer in answers:
             if same(gold, answer, allowed):
                 return Verdict(True, "they have the same value")
+    if not answers and has_box(theirs.text) and (inside := last_box(theirs.text).answer) not in (None, theirs.text):
+        return decide(ours.text, inside, allowed)
     if golds and answers:
         return Verdict(False, _difference(golds[0], answers[0]))
     if _same_tokens(ours, theirs):
