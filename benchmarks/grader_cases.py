@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from espl_envs.search.answers import exact_match
+
 from espl_bench.grading import Candidate, Extraction, GradingRules, judge_many
 from espl_bench.grading.extract import extract
-from espl_envs.search.answers import exact_match
 
 ANSWER_LINES = "Answer line"
 HALVES = ("both", "first", "second")

@@ -66,7 +66,7 @@ SAME: dict[str, Mutation] = {
     "times one": _simple(lambda gold: f"1 \\cdot {gold}" if not gold.startswith("-") else f"{gold} \\cdot 1"),
     "doubled and halved": _simple(lambda gold: f"\\frac{{2 \\cdot ({gold})}}{{2}}"),
     "dfrac": _replaced(r"\\frac", r"\\dfrac"),
-    "slash": _replaced(r"\\d?frac\{([0-9]+)\}\{([0-9]+)\}", r"{\1/\2}"),
+    "slash": _replaced(r"(?<![0-9 ])\\d?frac\{([0-9]+)\}\{([0-9]+)\}", r"{\1/\2}"),
     "expanded": _expanded,
     "left and right": _replaced(r"^\((.*)\)$", r"\\left(\1\\right)"),
     "power of a half": _replaced(r"\\sqrt\{([0-9]+)\}", r"{\1}^{1/2}"),
@@ -125,7 +125,9 @@ DIFFERENT: dict[str, Mutation] = {
 
 def golds(files: Sequence[Path], number: int, random_: random.Random) -> list[str]:
     """Draw different gold answers, half of them no integers if there are enough."""
-    found = [str(json.loads(line)["answer"]).strip() for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = [
+        str(json.loads(line)["answer"]).strip() for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     different = sorted(set(found))
     hard = [gold for gold in different if not gold.lstrip("-").isdecimal()]
     easy = [gold for gold in different if gold.lstrip("-").isdecimal()]

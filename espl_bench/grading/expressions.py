@@ -18,7 +18,10 @@ from espl_bench.grading.notation_tables import FUNCTIONS, SYMBOLS
 sympy: Final[Any] = untyped_sympy
 
 _ONE_ARGUMENT: Final[dict[str, Any]] = {
-    **{name: getattr(sympy, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp", "arg", "erf")},
+    **{
+        name: getattr(sympy, name)
+        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp", "arg", "erf")
+    },
     **{f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
     "ln": sympy.log,
     "sgn": sympy.sign,
@@ -189,7 +192,13 @@ class _Formula:
             return None
         whole = exact_number(self.now.text)
         rest = tokens[at + 1 :]
-        if len(rest) >= 3 and rest[0].kind == "num" and rest[0].spaced and rest[1] == Token("op", "/", rest[1].spaced) and rest[2].kind == "num":
+        if (
+            len(rest) >= 3
+            and rest[0].kind == "num"
+            and rest[0].spaced
+            and rest[1] == Token("op", "/", rest[1].spaced)
+            and rest[2].kind == "num"
+        ):
             top, bottom = rest[0].text, rest[2].text
             if top.isdecimal() and bottom.isdecimal() and int(top) < int(bottom):
                 self.at += 4
@@ -322,7 +331,12 @@ class _Formula:
             return PLAIN_CONSTANTS[run]
         if run in FUNCTIONS and (len(run) > 2 or run in ("ln", "lg")):
             self.at += 1
-            if run == "log" and self.now.kind == "num" and not self.now.spaced and self.tokens[self.at + 1 : self.at + 2] == [Token("open", "(")]:
+            if (
+                run == "log"
+                and self.now.kind == "num"
+                and not self.now.spaced
+                and self.tokens[self.at + 1 : self.at + 2] == [Token("open", "(")]
+            ):
                 self.tokens.insert(self.at, Token("op", "_"))  # log2(3)
             return self._function(FUNCTIONS[run])
         if run == "sqrt":
@@ -378,7 +392,7 @@ class _Formula:
             below = self.argument()
             if self.take("op", "^"):
                 above = self.argument()
-                if below.is_Integer and above.is_Integer or name == "C" and below.is_Symbol:
+                if (below.is_Integer and above.is_Integer) or (name == "C" and below.is_Symbol):
                     return _choose(name, below, above)
         self.at = at
         return None
@@ -441,7 +455,9 @@ class _Formula:
             self.at += 1
         if accent == "bar" and any(token.text in ("i", "+", "-") for token in content):
             return sympy.conjugate(self.sub(content))
-        if any(token.kind not in ("letters", "symbol") and token.text not in ("_", "{", "}", "'") for token in content if token.kind != "num"):
+        if any(
+            token.kind not in ("letters", "symbol") and token.text not in ("_", "{", "}", "'") for token in content if token.kind != "num"
+        ):
             raise UnreadableError("an accent over a formula")
         if all(token.kind == "num" for token in content):
             return symbol(f"{accent}_{spelt(content)}")
@@ -465,7 +481,9 @@ class _Formula:
             raise UnreadableError(f"a {name} without limits")
         variable = below[0][0].text
         above = self.argument()
-        end = next((n for n, token in split_points(self.tokens) if n >= self.at and token.text in ("+", "-") and n > self.at), len(self.tokens))
+        end = next(
+            (n for n, token in split_points(self.tokens) if n >= self.at and token.text in ("+", "-") and n > self.at), len(self.tokens)
+        )
         body = self.sub(self.tokens[self.at : end], frozenset({variable}))
         self.at = end
         kind = sympy.Sum if name == "sum" else sympy.Product

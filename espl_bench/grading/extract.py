@@ -135,7 +135,12 @@ def _joined(text: str, left: _Box, right: _Box) -> bool:
     """Return True if there are only separators between two boxes, and at least one that is not white space."""
     begin = (left.end or 0) + text.startswith("}", left.end)
     gap = text[begin : right.start]
-    return len(gap) <= _LONGEST_GAP and _SEPARATORS.fullmatch(gap) is not None and bool(_SEPARATOR.search(gap)) and bool(text[left.inside : left.end].strip())
+    return (
+        len(gap) <= _LONGEST_GAP
+        and _SEPARATORS.fullmatch(gap) is not None
+        and bool(_SEPARATOR.search(gap))
+        and bool(text[left.inside : left.end].strip())
+    )
 
 
 def last_answer_line(text: str) -> Extracted:

@@ -50,7 +50,7 @@ def main() -> None:
     requests, replies = _take_pipes()
     try:
         compare = _load_function(sys.argv[1]) if len(sys.argv) > 1 else _load()
-    except Exception as error:  # noqa: BLE001  # importing somebody's module may raise anything; it is told to the owner
+    except Exception as error:  # importing somebody's module may raise anything; it is told to the owner
         send(replies, {"fault": f"{type(error).__name__}: {error}"[:LONGEST_SHOWN]})
         return
     send(replies, {"fault": None})
@@ -141,7 +141,7 @@ def _answer(question: Question, memory: MemoryLimit, compare: Compare) -> Grader
         reply = compare(question)
     except MemoryError:
         return _out_of_memory(question)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # sympy, antlr and somebody's function may raise anything; it is reported, not hidden
+    except (Exception, SystemExit) as error:  # sympy, antlr and somebody's function may raise anything; it is reported, not hidden
         reply = GraderReply(GraderFinding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

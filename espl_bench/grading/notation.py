@@ -220,7 +220,9 @@ class _Lexer:
             self._emit("symbol", f"{STYLES[name]}_{bare}")
         elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
             self._emit("letters", bare)
-        elif bare in FUNCTIONS and (self.text[self.at : self.at + 1] == "(" or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")):
+        elif bare in FUNCTIONS and (
+            self.text[self.at : self.at + 1] == "(" or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")
+        ):
             self._emit("cmd", FUNCTIONS[bare])
         elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
             self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))

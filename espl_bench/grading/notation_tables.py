@@ -18,7 +18,17 @@ DROPPED_WITH_ARGUMENT: Final = MappingProxyType(
 
 STYLES: Final = MappingProxyType(
     {"mathbf": "bold", "boldsymbol": "bold", "bm": "bold", "pmb": "bold", "mathit": "", "mathsf": "", "mathtt": "", "mathnormal": ""}
-    | {"displaystyle": "", "ensuremath": "", "underline": "", "boxed": "", "fbox": "", "mathbin": "", "mathord": "", "mathop": "", "math": ""}
+    | {
+        "displaystyle": "",
+        "ensuremath": "",
+        "underline": "",
+        "boxed": "",
+        "fbox": "",
+        "mathbin": "",
+        "mathord": "",
+        "mathop": "",
+        "math": "",
+    }
     | {"smash": "", "mathstrut": "", "underbrace": "", "textsuperscript": "", "framebox": "", "overbrace": ""}
 )
 """Commands that style their argument, with the name of the style where a letter of that style is another letter."""
@@ -55,30 +65,40 @@ FUNCTIONS: Final = MappingProxyType(
         ).split()
     }
     | {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "arctg": "arctan", "sh": "sinh", "ch": "cosh"}
-    | {"cosec": "csc", "sign": "sgn", "abs": "abs", "floor": "floor", "ceil": "ceil", "Log": "log", "Arg": "arg", "mod": "mod", "nCr": "nCr"}
+    | {
+        "cosec": "csc",
+        "sign": "sgn",
+        "abs": "abs",
+        "floor": "floor",
+        "ceil": "ceil",
+        "Log": "log",
+        "Arg": "arg",
+        "mod": "mod",
+        "nCr": "nCr",
+    }
     | {"factorial": "factorial", "cbrt": "cbrt", "binom": "binom", "binomial": "binom", "comb": "binom", "ceiling": "ceil"}
 )
 
 COMMANDS: Final = MappingProxyType(
     {
-        **{name: ("cmd", "frac") for name in ("frac", "dfrac", "tfrac", "cfrac", "nicefrac", "sfrac", "flatfrac", "displayfrac")},
-        **{name: ("cmd", "binom") for name in ("binom", "dbinom", "tbinom")},
-        **{name: ("op", "*") for name in ("cdot", "times", "cdotp")},
-        **{name: ("op", "<=") for name in ("le", "leq", "leqslant", "leqq")},
-        **{name: ("op", ">=") for name in ("ge", "geq", "geqslant", "geqq")},
-        **{name: ("op", "!=") for name in ("ne", "neq")},
-        **{name: ("op", "approx") for name in ("approx", "approxeq", "thickapprox", "doteq")},
-        **{name: ("op", "dots") for name in ("ldots", "cdots", "dots", "dotsc", "dotsb", "vdots", "ddots", "hdots")},
-        **{name: ("op", "to") for name in ("to", "rightarrow", "mapsto", "longrightarrow", "leftarrow", "searrow", "nearrow", "gets")},
-        **{name: ("op", "implies") for name in ("implies", "Rightarrow", "Longrightarrow", "therefore")},
-        **{name: ("op", "iff") for name in ("iff", "Leftrightarrow", "Longleftrightarrow")},
-        **{name: ("op", "or") for name in ("lor", "vee")},
-        **{name: ("op", "and") for name in ("land", "wedge", "&")},
-        **{name: ("op", "setminus") for name in ("setminus", "backslash", "smallsetminus")},
-        **{name: ("op", "deg") for name in ("circ", "degree", "textdegree")},
-        **{name: ("cmd", "empty") for name in ("emptyset", "varnothing")},
-        **{name: ("cmd", "not") for name in ("neg", "lnot", "not")},
-        **{name: ("op", "'") for name in ("prime",)},
+        **dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac", "nicefrac", "sfrac", "flatfrac", "displayfrac"), ("cmd", "frac")),
+        **dict.fromkeys(("binom", "dbinom", "tbinom"), ("cmd", "binom")),
+        **dict.fromkeys(("cdot", "times", "cdotp"), ("op", "*")),
+        **dict.fromkeys(("le", "leq", "leqslant", "leqq"), ("op", "<=")),
+        **dict.fromkeys(("ge", "geq", "geqslant", "geqq"), ("op", ">=")),
+        **dict.fromkeys(("ne", "neq"), ("op", "!=")),
+        **dict.fromkeys(("approx", "approxeq", "thickapprox", "doteq"), ("op", "approx")),
+        **dict.fromkeys(("ldots", "cdots", "dots", "dotsc", "dotsb", "vdots", "ddots", "hdots"), ("op", "dots")),
+        **dict.fromkeys(("to", "rightarrow", "mapsto", "longrightarrow", "leftarrow", "searrow", "nearrow", "gets"), ("op", "to")),
+        **dict.fromkeys(("implies", "Rightarrow", "Longrightarrow", "therefore"), ("op", "implies")),
+        **dict.fromkeys(("iff", "Leftrightarrow", "Longleftrightarrow"), ("op", "iff")),
+        **dict.fromkeys(("lor", "vee"), ("op", "or")),
+        **dict.fromkeys(("land", "wedge", "&"), ("op", "and")),
+        **dict.fromkeys(("setminus", "backslash", "smallsetminus"), ("op", "setminus")),
+        **dict.fromkeys(("circ", "degree", "textdegree"), ("op", "deg")),
+        **dict.fromkeys(("emptyset", "varnothing"), ("cmd", "empty")),
+        **dict.fromkeys(("neg", "lnot", "not"), ("cmd", "not")),
+        **dict.fromkeys(("prime",), ("op", "'")),
         "sqrt": ("cmd", "sqrt"),
         "root": ("cmd", "root"),
         "over": ("op", "over"),

@@ -10,9 +10,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from espl_bench.grading import read_sets
-from espl_bench.grading.expressions import PLAIN_CONSTANTS, USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, symbol, sympy
-from espl_bench.grading.notation_tables import FUNCTIONS
+from espl_bench.grading.expressions import (
+    PLAIN_CONSTANTS,
+    USUAL,
+    Conventions,
+    exact_number,
+    expression,
+    matching,
+    spelt,
+    split,
+    split_points,
+    symbol,
+    sympy,
+)
 from espl_bench.grading.notation import Token, UnreadableError, tokens
+from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.read_amounts import amount, in_base, ratio, scalar
 from espl_bench.grading.readings import (
     Bracketed,
@@ -43,7 +55,9 @@ LEAD_INS: Final = frozenset(
 """Words before an answer that change nothing about it."""
 _TRAILS: Final = ("is the answer", "is correct", "as required", "in total", "total", "altogether", "is the final answer")
 _REMARKS: Final = frozenset(
-    "as required|as desired|as needed|as expected|as claimed|as wanted|final answer|final|answer|the answer|exact|exactly|units|only|simplified|by inspection|in total".split("|")
+    "as required|as desired|as needed|as expected|as claimed|as wanted|final answer|final|answer|the answer|exact|exactly|units|only|simplified|by inspection|in total".split(
+        "|"
+    )
 )
 """Remarks in brackets behind an answer that change nothing about it."""
 _CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
@@ -71,7 +85,11 @@ _WRAPPERS: Final = (
     ("==", "=="),
 )
 _GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho sigma phi psi omega".split())
-_MATHS_WORDS: Final = frozenset(PLAIN_CONSTANTS) | _GREEK | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
+_MATHS_WORDS: Final = (
+    frozenset(PLAIN_CONSTANTS)
+    | _GREEK
+    | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
+)
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
 _ENTITY: Final = re.compile(r"&(?:nbsp|lt|gt|amp|times|pi|le|ge|ne|minus|radic|infin|deg|frac12);")
 _INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
@@ -130,7 +148,9 @@ def is_words(found: Sequence[Token]) -> bool:
     runs = [token for token in found if token.kind in ("words", "letters")]
     if not runs or any(token.kind == "letters" and token.text in _MATHS_WORDS for token in runs):
         return False
-    if found[0].text == "-" or len(runs) > 1 and any(token.text in ("-", "(", "'") for token in found) and not any(len(token.text.strip()) > 2 for token in runs):
+    if found[0].text == "-" or (
+        len(runs) > 1 and any(token.text in ("-", "(", "'") for token in found) and not any(len(token.text.strip()) > 2 for token in runs)
+    ):
         return False
     for before, token in zip((None, *found), found, strict=False):
         if before is not None and token.text == "(" and before.kind == "letters" and not token.spaced:
@@ -190,7 +210,9 @@ def _connected(found: Sequence[Token]) -> list[Token]:
         if word == "to" and len(found) == 3 and found[0].kind == found[2].kind == "num":
             out.append(Token("op", ":", token.spaced))
             continue
-        if token.kind in ("words", "letters") and (word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")):
+        if token.kind in ("words", "letters") and (
+            word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")
+        ):
             if word == "cent":
                 out.pop()
             out.append(Token("op", "%", token.spaced))
@@ -294,7 +316,13 @@ class _Reader:
 
     def _table(self, found: list[Token]) -> Reading | None:
         begin = next((place for place, token in enumerate(found) if token.kind == "cmd" and token.text.startswith("begin ")), 0)
-        if begin and not any(token.text in _RELATIONS for token in found[:begin]) and found[begin].text.endswith("matrix") and "vmatrix" not in found[begin].text and found[-1].text == found[begin].text.replace("begin", "end"):
+        if (
+            begin
+            and not any(token.text in _RELATIONS for token in found[:begin])
+            and found[begin].text.endswith("matrix")
+            and "vmatrix" not in found[begin].text
+            and found[-1].text == found[begin].text.replace("begin", "end")
+        ):
             return self._multiple(self.formula(found[:begin]) if found[0].text != "-" or begin > 1 else sympy.Integer(-1), found[begin:])
         first, last = found[0], found[-1]
         if first.kind != "cmd" or not first.text.startswith("begin ") or last.text != first.text.replace("begin", "end"):
@@ -389,7 +417,11 @@ class _Reader:
             if len(parts) == 2:
                 other = _name(parts[1])
                 value = self.value(parts[1])
-                return Named(*other, value=self.value(parts[0])) if other and not isinstance(value, Scalar | Words) else Named(*name, value=value)
+                return (
+                    Named(*other, value=self.value(parts[0]))
+                    if other and not isinstance(value, Scalar | Words)
+                    else Named(*name, value=value)
+                )
             return Named(*name, value=self._chain([self.value(part) for part in parts[1:]], signs[1:]))
         if len(parts) == 2 and signs == ["="]:
             backwards = _name(parts[1])
@@ -490,9 +522,18 @@ class _Reader:
                 region = gathered(self.value(condition))
             except UnreadableError:
                 return _opaque(whole)
-            if isinstance(region, Named) and region.name == name[0] and len(split(head, "in")) == 1 and isinstance(region.value, Listing | Scalar):
+            if (
+                isinstance(region, Named)
+                and region.name == name[0]
+                and len(split(head, "in")) == 1
+                and isinstance(region.value, Listing | Scalar)
+            ):
                 return SetOf(region.value.items if isinstance(region.value, Listing) else (region.value,))
-            if isinstance(region, Region) and region.variable == name[0] and (len(split(head, "in")) == 1 or "set R" in {t.text for t in head}):
+            if (
+                isinstance(region, Region)
+                and region.variable == name[0]
+                and (len(split(head, "in")) == 1 or "set R" in {t.text for t in head})
+            ):
                 return Region(None, region.value)
             if isinstance(region, Named) and isinstance(region.value, Region) and region.name == name[0] and len(split(head, "in")) == 1:
                 return region.value
@@ -582,7 +623,9 @@ def _condition(found: Sequence[Token]) -> str:
 
 
 def _opaque(found: Sequence[Token]) -> Opaque:
-    return Opaque(tuple(token.text.replace(":", "mid") if token.text in (":", "|") else token.text for token in found if token.text not in "{}"))
+    return Opaque(
+        tuple(token.text.replace(":", "mid") if token.text in (":", "|") else token.text for token in found if token.text not in "{}")
+    )
 
 
 __all__ = ["LEAD_INS", "cut", "exact_number", "is_words", "read", "trimmed", "unwrapped"]

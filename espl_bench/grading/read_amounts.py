@@ -176,7 +176,12 @@ def _applies(found: Sequence[Token]) -> bool:
 def _speed(found: Sequence[Token]) -> bool:
     """Return True for ``m/s``, ``km/h``, ``m/s^2``: letters behind a blank that can hardly be variables."""
     texts = [token.text for token in found if token.text not in "{}"]
-    over = len(texts) in (3, 5) and texts[0] in ("m", "km", "cm", "ft", "mi") and texts[1] == "/" and texts[2] in ("s", "h", "hr", "min", "sec")
+    over = (
+        len(texts) in (3, 5)
+        and texts[0] in ("m", "km", "cm", "ft", "mi")
+        and texts[1] == "/"
+        and texts[2] in ("s", "h", "hr", "min", "sec")
+    )
     return over and texts[3:] in ([], ["^", "2"])
 
 
@@ -200,7 +205,9 @@ def _ends_amount(found: Sequence[Token], place: int) -> bool:
 
 def _begins_amount(found: Sequence[Token], place: int) -> bool:
     """Return True if a number begins here that is no exponent of a unit."""
-    return found[place].kind in ("num", "cmd") and found[place - 1].text not in ("^", "{", "-") and not found[place].text.startswith("money")
+    return (
+        found[place].kind in ("num", "cmd") and found[place - 1].text not in ("^", "{", "-") and not found[place].text.startswith("money")
+    )
 
 
 def _unit(found: Sequence[Token]) -> Unit:
@@ -251,10 +258,12 @@ def _power(found: Sequence[Token], place: int) -> tuple[int, int]:
 def in_base(found: Sequence[Token]) -> InBase | None:
     """Read ``52_8``, ``1A_{16}``, ``(101)_2`` and ``52 base 8``; None if it is anything else."""
     place = next((n for n, token in split_points(found) if token.text == "_"), None)
-    word = next((n for n, token in enumerate(found) if token.kind in ("words", "letters") and token.text.strip().lower().startswith("base")), None)
+    word = next(
+        (n for n, token in enumerate(found) if token.kind in ("words", "letters") and token.text.strip().lower().startswith("base")), None
+    )
     word = word or next((n for n, token in enumerate(found) if token.kind == "words" and "base" in token.text.lower().split()), None)
     place = word if place is None else place
-    if not place or not any(token.kind == "num" for token in found[:place]) and found[0].kind != "letters":
+    if not place or (not any(token.kind == "num" for token in found[:place]) and found[0].kind != "letters"):
         return None
     before = "".join(token.text for token in found[:place] if token.text not in "(){}")
     after = " ".join(token.text for token in found[place:] if token.text not in "_(){}").lower()

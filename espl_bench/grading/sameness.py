@@ -34,7 +34,9 @@ from espl_bench.grading.words import same_words, worded_number
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200
 _WORDED_SETS: Final[dict[str, Any]] = {
-    **dict.fromkeys(("no solution", "no solutions", "none", "empty set", "no real solutions", "no real solution", "无解"), sympy.S.EmptySet),
+    **dict.fromkeys(
+        ("no solution", "no solutions", "none", "empty set", "no real solutions", "no real solution", "无解"), sympy.S.EmptySet
+    ),
     **dict.fromkeys(("real numbers", "reals", "real", "real x", "全体实数", "实数"), sympy.S.Reals),
     **dict.fromkeys(("integers", "integer numbers", "整数"), sympy.S.Integers),
     **dict.fromkeys(("positive integers", "natural numbers", "naturals", "正整数"), sympy.S.Naturals),
@@ -121,7 +123,9 @@ def _with_other_bold(gold: Any, answer: Any) -> tuple[Any, Any] | None:
     bold = [[name for name in side.free_symbols if str(name).startswith("bold_")] for side in (gold, answer)]
     if bool(bold[0]) == bool(bold[1]):
         return None
-    plain = [side.xreplace({name: _plain_letter(str(name)[5:]) for name in names}) for side, names in zip((gold, answer), bold, strict=True)]
+    plain = [
+        side.xreplace({name: _plain_letter(str(name)[5:]) for name in names}) for side, names in zip((gold, answer), bold, strict=True)
+    ]
     return plain[0], plain[1]
 
 
@@ -246,7 +250,11 @@ def _relations(gold: Relation, answer: Relation, allowed: Tolerance) -> bool:
         return gold.sign == "=" and _same_real_roots(ours, theirs)
     if gold.sign in ("=", "!="):
         return True
-    return bool(ratio > 0) if answer.sign == gold.sign else bool(ratio < 0) and answer.sign == signs[1] or answer.sign == _FLIPPED[gold.sign] and bool(ratio < 0)
+    return (
+        bool(ratio > 0)
+        if answer.sign == gold.sign
+        else (bool(ratio < 0) and answer.sign == signs[1]) or (answer.sign == _FLIPPED[gold.sign] and bool(ratio < 0))
+    )
 
 
 def _constant_ratio(ours: Any, theirs: Any) -> Any | None:
@@ -273,7 +281,9 @@ def _same_real_roots(ours: Any, theirs: Any) -> bool:
     if not (ours.is_polynomial(*variables) and theirs.is_polynomial(*variables)):
         return False
     try:
-        kept = [{_monic(factor) for factor, _ in sympy.factor_list(side)[1] if not _without_roots(factor, variables)} for side in (ours, theirs)]
+        kept = [
+            {_monic(factor) for factor, _ in sympy.factor_list(side)[1] if not _without_roots(factor, variables)} for side in (ours, theirs)
+        ]
     except _VALUELESS:
         return False
     return bool(kept[0]) and kept[0] == kept[1]
@@ -355,8 +365,15 @@ def _ratios(gold: Ratio, answer: Ratio, allowed: Tolerance) -> bool:
     if not all(isinstance(part, Scalar) for part in (*gold.parts, *answer.parts)):
         return _ordered(gold.parts, answer.parts, allowed)
     ours, theirs = ([part.value for part in side.parts if isinstance(part, Scalar)] for side in (gold, answer))
-    return all(scalars.same_formula(a * theirs[0], b * ours[0], rename=False) if (a * theirs[0] - b * ours[0]).free_symbols else
-               scalars.same_number(a * theirs[0], b * ours[0]) for a, b in zip(ours, theirs, strict=True)) and ours[0] != 0 != theirs[0]
+    return (
+        all(
+            scalars.same_formula(a * theirs[0], b * ours[0], rename=False)
+            if (a * theirs[0] - b * ours[0]).free_symbols
+            else scalars.same_number(a * theirs[0], b * ours[0])
+            for a, b in zip(ours, theirs, strict=True)
+        )
+        and ours[0] != 0 != theirs[0]
+    )
 
 
 def _same_time(gold: Ratio, answer: Ratio) -> bool:
@@ -452,8 +469,13 @@ def _bracket_list(point: Bracketed, listing: Listing, allowed: Tolerance, swappe
     """A list in the right order answers a point; a point does not answer a list."""
     if not allowed.strict:
         return _ordered(point.items, listing.items, allowed)
-    return not swapped and not listing.worded and not _surely_interval(point) and (point.opening, point.closing) == ("(", ")") and _ordered(point.items, listing.items, allowed) and not any(
-        isinstance(item, Named) for item in listing.items
+    return (
+        not swapped
+        and not listing.worded
+        and not _surely_interval(point)
+        and (point.opening, point.closing) == ("(", ")")
+        and _ordered(point.items, listing.items, allowed)
+        and not any(isinstance(item, Named) for item in listing.items)
     )
 
 
@@ -462,7 +484,13 @@ def _surely_interval(point: Bracketed) -> bool:
     ends = [item.value for item in point.items if isinstance(item, Scalar)]
     if any(end.has(sympy.oo, -sympy.oo) for end in ends):
         return True
-    return len(ends) == len(point.items) == 2 and ends[0] == -ends[1] and not ends[0].free_symbols and ends[0] != 0 and bool(ends[0] < 0) is True
+    return (
+        len(ends) == len(point.items) == 2
+        and ends[0] == -ends[1]
+        and not ends[0].free_symbols
+        and ends[0] != 0
+        and bool(ends[0] < 0) is True
+    )
 
 
 def _set_list(found: SetOf, listing: Listing, allowed: Tolerance, swapped: bool) -> bool:

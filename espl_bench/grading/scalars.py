@@ -174,7 +174,10 @@ def _same_at_points(left: Any, right: Any) -> bool | None:
         return False
     compared = 0
     for round_, sign in enumerate(signs * (3 if steps else 1)):
-        point = {name: _coordinate(place, round_) * (sign if (place + round_) % 2 else 1) for place, name in enumerate(reversed(variables) if extremes and round_ % 2 else variables)}
+        point = {
+            name: _coordinate(place, round_) * (sign if (place + round_) % 2 else 1)
+            for place, name in enumerate(reversed(variables) if extremes and round_ % 2 else variables)
+        }
         if sign < 0 and len(variables) == 1:
             point = {variables[0]: -_coordinate(0, round_)}
         if steps:  # whole and half numbers are where the steps are; some letters are whole numbers by convention

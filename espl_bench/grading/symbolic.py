@@ -6,17 +6,17 @@ inside one long step; the process has limits that do (grade_worker.py).
 
 import logging
 import sys
-from tokenize import TokenError
 from functools import lru_cache
+from tokenize import TokenError
 from typing import Any, Final
 
 import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.latex_rewrites import as_meant, before_percent
+from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.sameness import Tolerance
 from espl_bench.grading.verdicts import Verdict, decide, shown
-from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 _LATEX: Final[Any] = math_verify.LatexExtractionConfig(boxed_match_priority=0)
@@ -133,7 +133,7 @@ def _any_equal(gold: list[Any], answer: list[Any], question: GraderQuestion) -> 
                     timeout_seconds=None,
                     raise_on_error=True,
                 )
-            except Exception as error:  # noqa: BLE001  # anything may come out of sympy; it is raised again below
+            except Exception as error:  # anything may come out of sympy; it is raised again below
                 fault = error
                 continue
             if equal:

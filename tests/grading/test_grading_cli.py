@@ -45,7 +45,9 @@ def test_a_verdict_is_explained(capsys: Captured):
 
 def test_texts_that_print_alike_are_told_apart(capsys: Captured):
     out, _ = graded(capsys, "--gold", "\\text{pap}", "--answer", "\\boxed{\\text{p\u0430p}}")
-    assert "at character 8: U+0061 LATIN SMALL LETTER A in the gold answer, U+0430 CYRILLIC SMALL LETTER A in the answer" in " ".join(out.split())
+    assert "at character 8: U+0061 LATIN SMALL LETTER A in the gold answer, U+0430 CYRILLIC SMALL LETTER A in the answer" in " ".join(
+        out.split()
+    )
     out, _ = graded(capsys, "--gold", "(0,1)", "--answer", "\\boxed{\\{0,1\\}}")
     assert "of kind bracketed, the answer of kind setof" in " ".join(out.split())
 
@@ -139,7 +141,10 @@ def test_many_failures_are_told_loudly(tmp_path: Path, capsys: Captured):
     file = write(tmp_path / "two.jsonl", *right[1:], *[{"id": "bad", "gold": "", "answer": "1"}] * 2)
     out, err = graded(capsys, "--jsonl", file)
     assert "error 2 (2.0 %)" in out
-    assert err.splitlines(keepends=True)[-1] == "! 2 of 100 answers (2.0 %) could not be graded; do not trust these figures; examine one with --answer\n"
+    assert (
+        err.splitlines(keepends=True)[-1]
+        == "! 2 of 100 answers (2.0 %) could not be graded; do not trust these figures; examine one with --answer\n"
+    )
 
 
 def test_an_empty_file(tmp_path: Path, capsys: Captured):
