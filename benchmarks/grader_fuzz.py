@@ -1,7 +1,8 @@
 """Mutate real gold answers and grade the mutants: `python benchmarks/grader_fuzz.py FILE.jsonl… [--golds 600] [--seed 0]`.
 
-Every file has one JSON object a line with the gold answer in ``answer``. Each gold answer is rewritten in ways that keep its value, and in
-ways that change it a little. Prints, for each way, how many mutants are graded as they should be; a near miss graded correct is a false positive.
+Every file has one JSON object a line with the gold answer in ``answer``. Each gold answer is rewritten in ways that keep its value, and in ways
+that change it a little. Prints, for each way, how many mutants are graded as they should be; a near miss graded
+correct is a false positive.
 """
 
 import argparse
@@ -116,7 +117,7 @@ DIFFERENT: dict[str, Mutation] = {
     "an inequality": _simple(lambda gold: f"x > {gold}"),
     "denied": _simple(lambda gold: f"\\text{{not }} {gold}"),
     "unequal": _simple(lambda gold: f"\\ne {gold}"),
-    "percent of a percent": _simple(lambda gold: f"{gold} \\cdot 10^{{-4}}" if gold.strip("0.") else None or f"{gold} + 2"),
+    "percent of a percent": _simple(lambda gold: f"{gold} \\cdot 10^{{-4}}" if gold.strip("0.") else f"{gold} + 2"),
     "an item less": lambda gold, _: gold.rpartition(",")[0] or None if _LIST.fullmatch(gold) else None,
     "other brackets": _replaced(r"^\(([^()]*,[^()]*)\)$", r"\\{\1\\}"),
     "closed": _replaced(r"^\(([^()]*,[^()]*)\)$", r"[\1]"),

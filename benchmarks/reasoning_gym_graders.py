@@ -32,7 +32,7 @@ def score(payload: dict[str, Any]) -> float:
 
 def warm() -> None:
     """Import what the graders need, before the process is confined."""
-    import reasoning_gym  # pyright: ignore[reportMissingImports]
+    import reasoning_gym  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 
 def hostile(mark: Path) -> dict[str, str]:

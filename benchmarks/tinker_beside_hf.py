@@ -24,7 +24,7 @@ from espl_bench.stats import paired_difference, seed_interval
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "engines" / "tinker"))
-from tinker_server import KEY, Server
+from tinker_server import KEY, Server  # noqa: E402
 
 SESSION_S = 1800
 """A service forgets a client that it has not heard of for so long: a busy machine is no reason."""

@@ -1,5 +1,6 @@
 """The options of a run. Written by `python -m espl_bench.cli.generate_options` from espl_bench/config; edit the fields there."""
 
+# ruff: noqa: E501
 # fmt: off
 from espl_bench import registry
 from espl_bench.cli.run_option import RunOption

@@ -79,7 +79,7 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     """Maximum number of items of a split that `items_identity` hashes; of a longer one, that many evenly spread items. An environment whose
     items are slow to make lowers it."""
 
-    metadata: dict[str, Any] = {"render_modes": []}  # gymnasium's own attribute
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
     charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
 
     def __init__(self) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905  (tables of words)
 r"""Read a formula: tokens to a sympy expression, by recursive descent. Whatever is not understood is `UnreadableError`.
 
 Letters are real numbers, except ``e`` and ``i``, which are the constants unless a sum binds them. Letters that stand together are a
@@ -218,10 +219,7 @@ class _Formula:
             sign = self.now.text
             if sign == "^":
                 self.at += 1
-                if self._degrees():
-                    value = value * sympy.pi / 180
-                else:
-                    value = value ** self.argument()
+                value = value * sympy.pi / 180 if self._degrees() else value ** self.argument()
             elif sign == "deg":
                 self.at += 1
                 value = value * sympy.pi / 180

@@ -1,6 +1,7 @@
 r"""A grading process: ``python -m espl_bench.grading.grade_worker [module:function]``, started and used by process.py.
 
-It imports and warms up math-verify once, or the module of somebody's own grader, then forks a child that answers questions. The child carries the limits:
+It imports and warms up math-verify once, or the module of somebody's own grader, then
+forks a child that answers questions. The child carries the limits:
 
 * CPU time: what an answer used is measured exactly when it is done. A timer of the kernel ends one that is never done, even within one
   long multiplication; it counts by the kernel's ticks, which on a busy machine miss some of the time or count too much of it, so it is
@@ -50,7 +51,7 @@ def main() -> None:
     requests, replies = _take_pipes()
     try:
         compare = _load_function(sys.argv[1]) if len(sys.argv) > 1 else _load()
-    except Exception as error:  # importing somebody's module may raise anything; it is told to the owner
+    except Exception as error:  # noqa: BLE001  # importing somebody's module may raise anything; it is told to the owner
         send(replies, {"fault": f"{type(error).__name__}: {error}"[:LONGEST_SHOWN]})
         return
     send(replies, {"fault": None})
@@ -141,7 +142,7 @@ def _answer(question: Question, memory: MemoryLimit, compare: Compare) -> Grader
         reply = compare(question)
     except MemoryError:
         return _out_of_memory(question)
-    except (Exception, SystemExit) as error:  # sympy, antlr and somebody's function may raise anything; it is reported, not hidden
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # sympy, antlr and somebody's function may raise anything; it is reported, not hidden
         reply = GraderReply(GraderFinding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

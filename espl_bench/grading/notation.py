@@ -216,7 +216,7 @@ class _Lexer:
     def _styled(self, name: str, content: str) -> None:
         content = content.replace("~", " ")
         bare = content.strip()
-        if name in STYLES and STYLES[name] and _LETTERS.fullmatch(bare) and len(bare) == 1 and bare not in "":
+        if name in STYLES and STYLES[name] and _LETTERS.fullmatch(bare) and len(bare) == 1:
             self._emit("symbol", f"{STYLES[name]}_{bare}")
         elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
             self._emit("letters", bare)

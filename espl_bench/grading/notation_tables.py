@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  (tables of words)
 r"""How mathematics is written: one table for each sort of command or character. Adding a way to write something is a row here."""
 
 from types import MappingProxyType
@@ -196,8 +197,26 @@ _FRACTIONS: Final = {
     char: f"\\frac{{{top}}}{{{bottom}}}"
     for char, (top, bottom) in zip(
         "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒",
-        [(1, 2), (1, 3), (2, 3), (1, 4), (3, 4), (1, 5), (2, 5), (3, 5), (4, 5), (1, 6), (5, 6), (1, 7), (1, 8), (3, 8), (5, 8), (7, 8)]
-        + [(1, 9), (1, 10)],
+        [
+            (1, 2),
+            (1, 3),
+            (2, 3),
+            (1, 4),
+            (3, 4),
+            (1, 5),
+            (2, 5),
+            (3, 5),
+            (4, 5),
+            (1, 6),
+            (5, 6),
+            (1, 7),
+            (1, 8),
+            (3, 8),
+            (5, 8),
+            (7, 8),
+            (1, 9),
+            (1, 10),
+        ],
         strict=True,
     )
 }

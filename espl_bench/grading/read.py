@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  (tables of words)
 r"""Read an answer: text to one typed value (readings.py). What stands at the outermost level decides which kind it is.
 
 In order: styling around the whole; words alone; lists; relations; sets; brackets; ratios and times; and at last a number or a formula,
@@ -170,7 +171,7 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
     """Remove braces around the whole, and marks that close a sentence."""
     found = list(found)
     while found:
-        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and not found[-1:] == found:
+        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and found[-1:] != found:
             found.pop()
         elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1:
             found.pop(0)

@@ -8,6 +8,7 @@ from espl_bench.grading.expressions import USUAL, Conventions, exact_number, exp
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit
+import itertools
 
 _BASE_WORDS: Final = {
     **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16},
@@ -71,7 +72,7 @@ def _progression(found: Sequence[Token]) -> object:
         terms = [expression(part) for part in parts if part and part[0].text != "dots"]
         if sign == "+" and all(term.is_Integer for term in terms[:-1]) and terms[-1].is_Symbol:
             step, first = terms[1] - terms[0], terms[0]
-            if step == 1 and all(b - a == step for a, b in zip(terms[:-2], terms[1:-1], strict=True)):
+            if step == 1 and all(b - a == step for a, b in itertools.pairwise(terms)):
                 return (terms[-1] - first + 1) * (first + terms[-1]) / 2
         if not all(term.is_Integer for term in terms):
             break

@@ -65,7 +65,7 @@ def interval(reading: Reading) -> Any | None:
     low, high = reading.items
     if not (isinstance(low, Scalar) and isinstance(high, Scalar)) or low.value.free_symbols or high.value.free_symbols:
         return None
-    if not (low.value.is_extended_real and high.value.is_extended_real) or not (low.value < high.value) == True:
+    if not (low.value.is_extended_real and high.value.is_extended_real) or (low.value < high.value) != True:  # noqa: E712  (sympy's)
         return None
     return sympy.Interval(low.value, high.value, left_open=reading.opening == "(", right_open=reading.closing == ")")
 

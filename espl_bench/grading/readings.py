@@ -171,7 +171,7 @@ class Opaque:
     tokens: tuple[str, ...]
 
 
-Reading = Union[
+Reading = Union[  # noqa: UP007  (the classes name it before it exists)
     Scalar,
     Quantity,
     Bracketed,

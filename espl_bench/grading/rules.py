@@ -24,8 +24,8 @@ MAX_SEARCHED_CHARS: Final = 20_000
 CPU_SHARE: Final = 1 / 15
 """CPU seconds that an answer may use, as a share of its wall-clock seconds: see `GradingRules.timeout_s`."""
 RULES_VERSION: Final = 2
-"""Version of the rules by which answers are found and compared; raised whenever a grade can change. 1: math-verify alone; 2: answers are read as
-typed values first."""
+"""Version of the rules by which answers are found and compared; raised whenever a grade can change. 1: math-verify alone;
+2: answers are read as typed values first."""
 LONGEST_SHOWN: Final = 300
 """Maximum characters of a parsed form, or of a failure, kept for people to read."""
 

@@ -30,6 +30,7 @@ from espl_bench.grading.readings import (
     Words,
 )
 from espl_bench.grading.words import same_words, worded_number
+import itertools
 
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200
@@ -205,7 +206,7 @@ def _spelled(items: Sequence[Reading]) -> Sequence[Reading]:
     if len(known) != len(items) - 1:
         return items
     step = known[1] - known[0]
-    if not step or any(b - a != step for a, b in zip(known[:-2], known[1:-1], strict=True)) or (known[-1] - known[0]) % step:
+    if not step or any(b - a != step for a, b in itertools.pairwise(known)) or (known[-1] - known[0]) % step:
         return items
     count = int((known[-1] - known[0]) / step) + 1
     return [Scalar(known[0] + step * n) for n in range(count)] if 0 < count <= _MOST_ITEMS else items

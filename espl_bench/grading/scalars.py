@@ -66,17 +66,15 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
         return same_formula(gold.value, answer.value)
     if gold.unfinished or answer.unfinished:
         return _continues(gold, answer)
-    if answer.decimals is not None and not _ends_within(gold.value, answer.decimals):
-        if gold.decimals is None:
-            enough = answer.decimals >= places and answer.digits >= min(LEAST_DIGITS, places)
-            return enough and _within(gold.value, answer.value, answer.decimals, 1)
+    if answer.decimals is not None and not _ends_within(gold.value, answer.decimals) and gold.decimals is None:
+        enough = answer.decimals >= places and answer.digits >= min(LEAST_DIGITS, places)
+        return enough and _within(gold.value, answer.value, answer.decimals, 1)
     if gold.decimals is not None and not _ends_within(answer.value, gold.decimals):
         longer = _unending(answer.value) if answer.decimals is None else answer.decimals > gold.decimals
         if gold.digits >= LEAST_DIGITS and longer:
             return _within(answer.value, gold.value, gold.decimals, 0.5)
-    if gold.decimals is not None or answer.decimals is not None:
-        if gold.value.is_Rational and answer.value.is_Rational:
-            return False
+    if (gold.decimals is not None or answer.decimals is not None) and gold.value.is_Rational and answer.value.is_Rational:
+        return False
     return same_number(gold.value, answer.value)
 
 

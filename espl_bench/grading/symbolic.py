@@ -133,7 +133,7 @@ def _any_equal(gold: list[Any], answer: list[Any], question: GraderQuestion) -> 
                     timeout_seconds=None,
                     raise_on_error=True,
                 )
-            except Exception as error:  # anything may come out of sympy; it is raised again below
+            except Exception as error:  # noqa: BLE001  # anything may come out of sympy; it is raised again below
                 fault = error
                 continue
             if equal:

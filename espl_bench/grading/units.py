@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905  (tables of words)
 """Units: which words are units, and how they convert. A unit that is not in the table is a noun that is counted (5 apples)."""
 
 from collections.abc import Sequence

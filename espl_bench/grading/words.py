@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  (tables of words)
 r"""Compare short texts as SQuAD's evaluation does, with what its authors could not know of: LaTeX, dates, and numbers.
 
 Normalisation: unicode's compositions and ligatures, lower case, no punctuation, no articles (a, an, the), single blanks. Accents count.

@@ -87,7 +87,7 @@ class DetachedTracker:
                 self._advance(item[0])
             tracker.close()
             self._advance(self.step)
-        except (Exception, SystemExit) as error:  # of any kind: what a tracker does is no part of the run
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of any kind: what a tracker does is no part of the run
             with self._state:
                 self.fault = self.fault or mask_key(words_of(error), os.environ.get(KEY_ENV))
                 self._state.notify_all()

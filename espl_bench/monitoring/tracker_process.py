@@ -89,7 +89,7 @@ def serve(name: str, lines: IO[bytes], answers: IO[bytes]) -> None:
             else:
                 tracker.close()
             fault = ""
-        except (Exception, SystemExit) as error:  # of any kind: it is for the run to say so and to go on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of any kind: it is for the run to say so and to go on
             fault = words_of(error)
         answers.write(json.dumps(fault).encode("ascii") + b"\n")
         answers.flush()

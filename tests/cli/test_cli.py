@@ -482,11 +482,11 @@ def test_a_finished_comparison_runs_nothing_and_prints_the_table(tmp_path: Path,
 
 
 def test_comparison_display_names_what_runs(tmp_path: Path):
-    console = Console(file=open(os.devnull, "w"), force_terminal=True, width=100)
+    console = Console(file=open(os.devnull, "w"), force_terminal=True, width=100)  # noqa: SIM115
     job = script(make_run(tmp_path / "espl-s0"), "")
     with CompareDisplay(console, [job], quiet=False) as display:
         display.started(job)
-        paper = Console(width=100, record=True, file=open(os.devnull, "w"))
+        paper = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
         paper.print(display._render())
     text = paper.export_text()
     assert "0/1" in text and "espl-s0 3/1" in text

@@ -312,7 +312,7 @@ def test_a_registered_environment_is_complete(name: str):
 
 
 def test_rulebook_is_made_by_its_gymnasium_id():
-    import espl_envs  # registers
+    import espl_envs  # noqa: F401  # registers
 
     env = gymnasium.make("espl/Rulebook-v0", world=4)
     question, info = env.reset(seed=1, options={"split": "test", "index": 7})

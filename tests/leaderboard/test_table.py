@@ -143,7 +143,7 @@ def test_wrong_number_of_item_scores_is_one_line():
 
 
 def screen(board, width, curves=False):
-    console = Console(width=width, highlight=False, record=True, file=open("/dev/null", "w"))
+    console = Console(width=width, highlight=False, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(to_screen(board, width, curves))
     return console.export_text()
 

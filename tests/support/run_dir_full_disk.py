@@ -100,7 +100,7 @@ def before_any_commit(disk, full):
     run = start(path)
     with full(disk):
         save = save_plain
-        action = lambda: asyncio.run(run.commit(0, population_at(0), make_ledger(), save))
+        action = lambda: asyncio.run(run.commit(0, population_at(0), make_ledger(), save))  # noqa: E731
         fails(path, path / "checkpoints" / "step_000000", action, "nothing is committed yet")
     assert check_committed(path) is None
     asyncio.run(advance(RunDir.open(path), 2))

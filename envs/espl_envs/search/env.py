@@ -47,7 +47,8 @@ class SearchEnv(ToolEnv):
         Text: the question; then the tool's replies: passages, or the fault of a call.
 
     Rewards:
-        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation and `espl_bench.grading.words`, else 0. F1 is reported too.
+        1 if the answer is exactly one of the true ones, both normalised as in
+        SQuAD's evaluation and `espl_bench.grading.words`, else 0. F1 is reported too.
 
     Episode end:
         Terminated by an answer, or by a text that holds neither answer nor call. Truncated, with the limit named, by too many

@@ -57,7 +57,7 @@ def require_determinism(device: torch.device) -> None:
     """
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
-        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # untyped; filling costs time for nothing
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # untyped; filling costs time for nothing
 
 
 def limit_threads(model: Any) -> int | None:

@@ -7,12 +7,12 @@ import pytest
 
 tinker = pytest.importorskip("tinker")
 
-from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.tinker import conversion
-from espl_bench.errors import EngineError
-from espl_bench.learning.loss_spec import LossSpec
-from espl_bench.learning.losses import default_loss
-from espl_bench.types import Datum, SampleRequest, StopReason
+from espl_bench.engines.engine import AdamParams  # noqa: E402
+from espl_bench.engines.tinker import conversion  # noqa: E402
+from espl_bench.errors import EngineError  # noqa: E402
+from espl_bench.learning.loss_spec import LossSpec  # noqa: E402
+from espl_bench.learning.losses import default_loss  # noqa: E402
+from espl_bench.types import Datum, SampleRequest, StopReason  # noqa: E402
 
 if TYPE_CHECKING:
     from tinker import TensorData

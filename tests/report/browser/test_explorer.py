@@ -61,7 +61,7 @@ def unnamed(page) -> list[str]:
 
 def test_tables_sort_by_every_column_and_say_so(open_page, tmp_path):
     page = open_page(write_report(tmp_path, Study(tuple(GroupEntry(each.method, each) for each in make_study(items=20, seeds=2)), (), ())))
-    scores = lambda: [float(text.strip(" ≈\u2007")) for text in texts(page, "table.board tbody td:nth-child(2)")]
+    scores = lambda: [float(text.strip(" ≈\u2007")) for text in texts(page, "table.board tbody td:nth-child(2)")]  # noqa: E731
     assert scores() == sorted(scores(), reverse=True)
     page.click("#test-0-sort-score")
     assert scores() == sorted(scores())
@@ -153,7 +153,7 @@ def test_the_tree_is_walked_with_arrow_keys(open_page, url):
 
 def test_rollouts_are_filtered_by_step_prompt_problem_and_outcome(open_page, url):
     page = open_page(url + "#/run/espl-s0/rollouts")
-    count = lambda told: page.wait_for_selector(f"#found-count:has-text('{told} of 57')")
+    count = lambda told: page.wait_for_selector(f"#found-count:has-text('{told} of 57')")  # noqa: E731
     count(57)
     page.select_option("#filter-split", "train")
     count(56)
