@@ -7,6 +7,8 @@ TINKER_VENV := .venv-tinker
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+# A process a core, at most eight. The tests of a file stay together: they share what is costly to make.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
@@ -18,11 +20,11 @@ demo: $(VENV)/.installed
 	@echo "explore the run with: $(BIN)/espl-bench show $(OUT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # Without the tests that take more than five seconds each.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # Sweeps on a Ray cluster of three nodes on this machine.
 test-ray: $(VENV)/.installed-dev

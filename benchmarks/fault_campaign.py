@@ -5,11 +5,12 @@
 Each fault comes at a moment or with a size drawn anew, `--times` times:
 
 - *disk full*: the run's file system has room for a random part of it. The run must end in one line; with more room it goes on.
-- *read-only*: the file system turns read-only in mid-run. The run must end in one line; writable again, it goes on.
+- *read-only*: the file system meets an error and turns read-only in mid-run, as ext4 does; what was not synchronised is lost. The run
+  must end in one line; checked and writable again, it goes on.
 - *clock back*: the wall clock jumps back by an hour in mid-run, once and again. Nobody may notice. Needs libfaketime.
 - *two writers*: two processes continue one run. One must be refused in one line, the other must finish.
 
-It mounts small file systems, so it needs root and Linux.
+It mounts small file systems, so it needs root, Linux and loop devices.
 """
 
 import argparse
@@ -35,6 +36,10 @@ OPTIONS = (
 )
 ROOM = "64m"
 """More than a run takes."""
+MISSED = "ended before its moment"
+"""What a fault says of a run that was too quick for it; it does not count."""
+SWITCH = Path("/sys/fs/ext4")
+"""Where the kernel lets an error of a mounted ext4 be triggered."""
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
@@ -89,34 +94,47 @@ def file_system(folder: Path, size: str) -> Generator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def remount(folder: Path, option: str) -> bool:
-    """Change an option of a mounted file system; False while a file on it is open for writing."""
-    return not subprocess.run(["mount", "-o", f"remount,{option}", folder], capture_output=True, check=False).returncode
+@contextmanager
+def disk(image: Path, folder: Path) -> Generator[Path]:
+    """Mount the ext4 in an image, which turns read-only at an error; yields a folder on it."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop,errors=remount-ro", image, folder], check=True)
+    try:
+        yield folder / "run"
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def break_disk(folder: Path) -> None:
+    """Let the mounted ext4 meet an error."""
+    device = subprocess.run(["findmnt", "-no", "SOURCE", folder], check=True, capture_output=True, text=True).stdout.strip()
+    (SWITCH / Path(device).name / "trigger_fs_error").write_text("campaign")
 
 
 def disk_full(known: Known, folder: Path, rng: random.Random) -> str:
     """Give a run too little room, then enough."""
     with file_system(folder, f"{rng.randint(16, int(known.kilobytes * 0.9))}k") as run:
         said = refused(start("run", f"--out={run}", *OPTIONS))
-        remount(folder, f"size={ROOM}")
+        subprocess.run(["mount", "-o", f"remount,size={ROOM}", folder], check=True)
         finished(start(*begin_or_resume(run)))
         compare(run, known)
     return said
 
 
 def read_only(known: Known, folder: Path, rng: random.Random) -> str:
-    """Turn the file system read-only in mid-run, then writable again."""
-    with file_system(folder, ROOM) as run:
+    """Turn the file system read-only in mid-run, then check it and go on."""
+    image = folder.with_suffix(".img")
+    subprocess.run(["mkfs.ext4", "-q", image, ROOM], check=True, capture_output=True)
+    with disk(image, folder) as run:
         process = start("run", f"--out={run}", *OPTIONS)
-        wait_for(run / "config.json")
+        wait_for(run / "config.json", process)
         time.sleep(rng.uniform(0.0, known.seconds / 2))
-        while process.poll() is None and not remount(folder, "ro"):
-            time.sleep(0.001)
-        if process.poll() == 0:
-            remount(folder, "rw")
-            return "ended before its moment"
+        if process.poll() is not None:
+            return MISSED
+        break_disk(folder)
         said = refused(process)
-        remount(folder, "rw")
+    subprocess.run(["fsck.ext4", "-fy", image], check=False, capture_output=True)  # exits 1 where it repaired something
+    with disk(image, folder) as run:
         finished(start(*begin_or_resume(run)))
         compare(run, known)
     return said
@@ -129,7 +147,7 @@ def clock_back(known: Known, folder: Path, rng: random.Random) -> str:
     clock.write_text("+0s\n")
     faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     process = start("run", f"--out={run}", *OPTIONS, **faked)
-    wait_for(run / "config.json")
+    wait_for(run / "config.json", process)
     for hours in (1, 2):
         time.sleep(rng.uniform(0.0, known.seconds / 4))
         clock.write_text(f"-{hours}h\n")
@@ -143,12 +161,12 @@ def two_writers(known: Known, folder: Path, rng: random.Random) -> str:
     folder.mkdir()
     run = folder / "run"
     process = start("run", f"--out={run}", *OPTIONS)
-    wait_for(run / "config.json")
+    wait_for(run / "config.json", process)
     time.sleep(rng.uniform(0.0, known.seconds / 2))
     process.kill()
     process.communicate()
     if (run / "summary.json").exists():
-        return "ended before its moment"
+        return MISSED
     both = [start("resume", str(run), "--quiet") for _ in range(2)]
     while all(process.poll() is None for process in both):
         time.sleep(0.005)
@@ -159,10 +177,11 @@ def two_writers(known: Known, folder: Path, rng: random.Random) -> str:
     return said
 
 
-def wait_for(path: Path) -> None:
-    """Wait until a file is there, at most a minute."""
-    deadline = time.monotonic() + 60.0
-    while not path.exists() and time.monotonic() < deadline:
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a file of a running process is there. Raises BrokenPromiseError if the process ends without it."""
+    while not path.exists():
+        if process.poll() is not None:
+            raise BrokenPromiseError(f"exit {process.returncode} before {path.name} was written")
         time.sleep(0.002)
 
 
@@ -189,32 +208,44 @@ FAULTS: Mapping[str, Callable[[Known, Path, random.Random], str]] = {
 }
 
 
+def meet(name: str, times: int, seed: int, known: Known, root: Path) -> tuple[int, list[str]]:
+    """Let one fault happen so many times, and print each; return how often it did, and what was broken."""
+    happened, broken = 0, list[str]()
+    for number in range(3 * times):
+        try:
+            line = FAULTS[name](known, root / f"{name.replace(' ', '-')}-{number}", random.Random(f"{seed}/{name}/{number}"))
+        except BrokenPromiseError as error:
+            line = f"BROKEN {error}"
+            broken.append(f"{name}, number {number}: {error}")
+        print(f"{name:12s} {number:3d}  {line}", flush=True)
+        happened += line != MISSED
+        if happened == times:
+            break
+    print(f"{name}: {happened - len(broken)} of {happened} ended equal to the unbroken run", flush=True)
+    return happened, broken
+
+
+def write_record(path: Path, name: str, row: Mapping[str, object]) -> None:
+    """Put a fault's row into the record, in place of an earlier one of the same fault."""
+    rows: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**rows, name: row}, indent=2) + "\n")
+
+
 def main() -> None:
     """Run the campaign from the command line; exit 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=tuple(FAULTS), metavar="FAULT", help="the faults to meet")
     parser.add_argument("--times", type=int, default=10, help="times that each fault must happen")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path, help="write the result as JSON here")
     chosen = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="fault-campaign-"))
     known, broken = known_end(root / "known"), list[str]()
-    counts: dict[str, dict[str, int]] = {}
-    for name, meet in FAULTS.items():
-        said: list[str] = []
-        for number in range(3 * chosen.times):
-            try:
-                line = meet(known, root / f"{name.replace(' ', '-')}-{number}", random.Random(f"{chosen.seed}/{name}/{number}"))
-            except BrokenPromiseError as error:
-                broken.append(f"{name}, number {number}: {error}")
-                line = f"BROKEN {error}"
-            print(f"{name:12s} {number:3d}  {line}", flush=True)
-            said += [line] if line != "ended before its moment" else []
-            if len(said) == chosen.times:
-                break
-        counts[name] = {"times": len(said), "kept": sum(not line.startswith("BROKEN") for line in said)}
-        print(f"{name}: {counts[name]['kept']} of {counts[name]['times']} ended equal to the unbroken run")
-    if chosen.record:
-        chosen.record.write_text(json.dumps({"faults": counts, "broken": broken, "seed": chosen.seed}, indent=2) + "\n")
+    for name in chosen.faults:
+        happened, faults = meet(name, chosen.times, chosen.seed, known, root)
+        broken += faults
+        if chosen.record:
+            write_record(chosen.record, name, {"times": happened, "broken": faults, "seed": chosen.seed})
     if broken:
         raise SystemExit(f"broken promises, kept in {root}: {broken}")
     shutil.rmtree(root)

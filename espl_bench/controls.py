@@ -173,7 +173,7 @@ def _answered(env: TextEnv) -> Iterator[tuple[Problem, AnsweredProblem, Answered
     """Answer the first training problems with their gold response, and with that of the next problem."""
     size = env.size(Split.TRAIN)
     for index in range(min(size, PROBED)):
-        problem, following = (env.problem(Split.TRAIN, place % size) for place in (index, index + 1))
+        problem, following = (env.problem(Split.TRAIN, (index + offset) % size) for offset in (0, 1))
         wrong = following.gold if following.gold != problem.gold else ""
         yield problem, _played(env, problem, problem.gold), _played(env, problem, wrong)
 

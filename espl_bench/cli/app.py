@@ -22,7 +22,7 @@ from espl_bench.cli.declare.report import plot, report, view
 from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
 from espl_bench.cli.declare.sweep import sweep_app
-from espl_bench.cli.group import AsJson, Commands, Quiet
+from espl_bench.cli.group import AsJson, CommandGroup, Quiet
 from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
 from espl_bench.cli.run_option import flag_of
 from espl_bench.errors import EsplError, OptionError, UsageError
@@ -34,7 +34,7 @@ STOPPED_BY_CTRL_C = 130
 """Exit code that Typer gives a KeyboardInterrupt."""
 
 
-app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandGroup(pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
+from espl_bench.cli.help_renderer import Command
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.errors import UsageError, unknown
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from espl_bench.accounting.cost_tracker import Budget
 
 Scalar = str | int | float | bool | None
-Command = TypeVar("Command", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., None])
 
 CHOSEN = "chosen"
 """The parameter through which a command gets the run options that were given."""
@@ -203,7 +203,7 @@ def make_budget(spending: Mapping[str, Any]) -> "Budget":
     return Budget(spending.get("max_cost"), spending.get("max_tokens_total"), Path(prices) if prices else None)
 
 
-def takes_run_options(command: Command) -> Command:
+def takes_run_options(command: Function) -> Function:
     """Give a command, whose parameters are keyword-only, every run option as one `Chosen` in its parameter `chosen`.
 
     Typer reads a command's signature, so the options stand in the signature where `chosen` stood.
@@ -316,7 +316,7 @@ def _others() -> list[inspect.Parameter]:
     ]
 
 
-class RunOptionsCommand(TyperCommand):
+class RunOptionsCommand(Command):
     """A command with the options of a run. Its help shows an option by its present name alone.
 
     With the --no- forms in a column of their own, 80 columns would cut the longest names.
@@ -326,7 +326,7 @@ class RunOptionsCommand(TyperCommand):
         """Format the help without former names."""
         shown = copy.copy(self)
         shown.params = [_by_one_name(param) for param in self.params]
-        TyperCommand.format_help(shown, ctx, formatter)
+        Command.format_help(shown, ctx, formatter)
 
 
 def _by_one_name(param: Any) -> Any:

@@ -68,6 +68,18 @@ def test_help_of_a_command_and_mistakes_import_nothing_heavy_of_ours(arguments: 
     assert not imported_by(arguments) & set(HEAVY) - {"pydantic"}, "typer itself reads a command's options with pydantic"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["table", "--help"], ["data", "--help"], ["data", "import", "--help"]]
+)
+def test_help_imports_no_renderer_that_it_does_not_use(arguments: list[str]):
+    script = (
+        f"import sys; from espl_bench.cli.app import invoke; invoke({arguments!r}); print('markdown_it' in sys.modules); "
+        "import rich.markdown, rich.traceback; print(rich.markdown.Markdown('a').markup, rich.traceback.Traceback.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-2:] == ["False", "a rich.traceback"]
+
+
 def test_module_and_version():
     done = espl_bench("--version")
     assert (done.returncode, done.stdout) == (0, f"espl-bench {__version__}\n")

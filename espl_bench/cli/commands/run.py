@@ -34,6 +34,7 @@ from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import count, duration, plain
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_js
         with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers) as reporter:
             summary = work(reporter)
     except KeyboardInterrupt as error:  # outside the iterations, where the loop does not handle the signal
-        if not (folder / CONFIG).exists():
+        if not foreign_files.exists(folder / CONFIG):
             raise
         raise EsplError(f"interrupted; the last checkpoint is kept; continue with: espl-bench resume {shlex.quote(str(folder))}") from error
     if as_json:

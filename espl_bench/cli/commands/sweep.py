@@ -20,6 +20,7 @@ from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
@@ -107,12 +108,15 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
     on_ray = means.ray
     cells = {cell.name: cell for cell in sweep.cells}
     storage.fetch_all(cells)
+    damage = {name: fault for name in cells if (fault := batch.damage_of(storage.view / name))}
     for name, cell in cells.items():
-        if (storage.view / name / CONFIG).exists():
+        if name not in damage and foreign_files.exists(storage.view / name / CONFIG):
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     if means.address is None:  # the cells run on this machine
-        _require_data([cell for name, cell in cells.items() if not (storage.view / name / SUMMARY).exists()])
-    plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
+        unfinished = {name: cell for name, cell in cells.items() if not foreign_files.exists(storage.view / name / SUMMARY)}
+        _require_data([cell for name, cell in unfinished.items() if name not in damage])
+    jobs = tuple(_job(storage, cell) for name, cell in cells.items() if name not in damage)
+    plan = BatchPlan(storage.view, jobs, tuple(damage.values()), "" if storage.is_folder else storage.url)
     journal = Journal(storage)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, journal)
 
@@ -131,7 +135,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
                 err_console().print(plain(f"the journal of attempts is incomplete: {journal.unwritten}", "yellow"), soft_wrap=True)
     if not storage.is_folder:
         for name in TABLES:
-            storage.write(name, (storage.view / name).read_bytes())
+            storage.write(name, foreign_files.read_bytes(storage.view / name))
     return code
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Commands
+from espl_bench.cli.group import AsJson, CommandGroup
 
-data_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
+data_app = CommandGroup(no_args_is_help=True)
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment; listed by [bold]envs[/].", show_default=False)]
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="One of several data sets; listed by [bold]data status[/].")]

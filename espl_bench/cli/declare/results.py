@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Commands, Quiet
+from espl_bench.cli.group import AsJson, CommandGroup, Quiet
 
-results_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
+results_app = CommandGroup(no_args_is_help=True)
 
 Root = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of published results.")]
 

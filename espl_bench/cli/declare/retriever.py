@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Commands
+from espl_bench.cli.group import AsJson, CommandGroup
 
-retriever_app = typer.Typer(cls=Commands, help="Serve a local index to several runs, and query it.", no_args_is_help=True)
+retriever_app = CommandGroup(help="Serve a local index to several runs, and query it.", no_args_is_help=True)
 
 Corpus = Annotated[Path, typer.Option("--corpus", help="File of passages: .jsonl or .parquet with id, title and text.", metavar="FILE")]
 Kind = Annotated[str, typer.Option("--retriever", help="bm25 or dense.", metavar="NAME")]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Commands, Quiet
+from espl_bench.cli.group import AsJson, CommandGroup, Quiet
 
-sweep_app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
+sweep_app = CommandGroup(no_args_is_help=True)
 
 WHERE = "Where it runs"
 Out = Annotated[str, typer.Argument(metavar="SWEEP", help="Folder or URL of the sweep.", show_default=False)]
