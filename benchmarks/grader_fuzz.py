@@ -1,8 +1,8 @@
 """Mutate real gold answers and grade the mutants: `python benchmarks/grader_fuzz.py FILE.jsonl… [--golds 600] [--seed 0]`.
 
-Every file has one JSON object a line with the gold answer in ``answer``. Each gold answer is rewritten in ways that keep its value, and in ways
-that change it a little. Prints, for each way, how many mutants are graded as they should be; a near miss graded
-correct is a false positive.
+Every file has one JSON object a line with the gold answer in ``answer``. Each gold answer is
+rewritten in ways that keep its value, and in ways that change it a little. Prints, for each way, how many
+mutants are graded as they should be; a near miss graded correct is a false positive.
 """
 
 import argparse

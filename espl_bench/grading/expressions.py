@@ -182,8 +182,10 @@ class _Formula:
             return not token.text.startswith(("end", "money", "pmod", "modulo", "set"))
         if token.kind == "open":
             return token.text != "lbrace"
-        if token.kind == "num":  # 2\sqrt{3}5 means nothing, but (2)(3)5 and x 5 might; only after a bracket is it clear
-            return self.at > 0 and (self.tokens[self.at - 1].kind == "close" or self.tokens[self.at - 1].text == "!")
+        if token.kind == "num":  # 2 5 means nothing, but (2)(3)5, 3!7! and 2^6 3^5 are clear
+            before = self.tokens[self.at - 1] if self.at else token
+            power = token.spaced and before.kind == "num" and self.at > 1 and self.tokens[self.at - 2].text == "^"
+            return before.kind == "close" or before.text == "!" or power
         return token.kind == "op" and token.text == "|" and not self.bars
 
     def _mixed_number(self) -> Any | None:
@@ -207,7 +209,7 @@ class _Formula:
         if rest and rest[0].kind == "cmd" and rest[0].text == "frac":
             self.at += 2
             top, bottom = self._fraction_argument(), self._fraction_argument()
-            if all(part.is_Integer for part in (top, bottom)) and 0 < top < bottom:
+            if all(part.is_Integer for part in (top, bottom)) and 0 < top < bottom:  # noqa: SIM102
                 if not (self.now.kind == "op" and self.now.text in ("^", "!")):
                     return whole + top / bottom
             self.at = at

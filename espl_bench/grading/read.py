@@ -301,7 +301,7 @@ class _Reader:
             return Dots()
         if (parity := _parity(found)) is not None:
             return parity
-        if is_words(found) and not (len(found) == 1 and found[0].kind == "letters" and len(found[0].text) == 1):
+        if is_words(found) and not (len(found) == 1 and found[0].kind == "letters" and len(found[0].text) == 1):  # noqa: SIM102
             if not any(token.text in (",", ";", "and", "or") for token in found if token.kind == "op"):
                 return Words(" ".join(token.text for token in found))
         found = _mended_brackets(found)
@@ -436,7 +436,7 @@ class _Reader:
                     return Listing(tuple(Named(point, (), item) for point, item in zip(points, value.items, strict=True)))
                 return Named(",".join(points), (), value)
             left, right = self.formula(parts[0]), self.formula(parts[1])
-            if (left - right).free_symbols or left.atoms(sympy.Function) | right.atoms(sympy.Function):
+            if (left - right).free_symbols or left.atoms(sympy.Function) | right.atoms(sympy.Function):  # noqa: SIM102
                 if not consistent(Scalar(left), Scalar(right)):
                     return Relation("=", left, right)
         return self._chain([self.value(part) for part in parts], signs)
@@ -557,7 +557,7 @@ class _Reader:
 def _parity(found: Sequence[Token]) -> Congruence | None:
     """Read ``n odd`` and ``n is even``; None if it is anything else."""
     said = [word for token in found[1:] for word in token.text.lower().split() if token.kind in ("words", "letters")]
-    name = _name(found[:1])
+    name = _name(found[:1]) if found[0].kind in ("letters", "symbol") else None
     if name is None or len(found) not in (2, 3) or said[-1:] not in (["odd"], ["even"]) or said[:-1] not in ([], ["is"]):
         return None
     return Congruence(symbol(name[0]), sympy.Integer(said[-1] == "odd"), sympy.Integer(2))

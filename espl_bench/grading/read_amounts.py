@@ -1,5 +1,6 @@
 """Numbers and formulas: with a unit, a percent sign or a base; ratios and times of day."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -8,7 +9,6 @@ from espl_bench.grading.expressions import USUAL, Conventions, exact_number, exp
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit
-import itertools
 
 _BASE_WORDS: Final = {
     **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16},
@@ -72,7 +72,7 @@ def _progression(found: Sequence[Token]) -> object:
         terms = [expression(part) for part in parts if part and part[0].text != "dots"]
         if sign == "+" and all(term.is_Integer for term in terms[:-1]) and terms[-1].is_Symbol:
             step, first = terms[1] - terms[0], terms[0]
-            if step == 1 and all(b - a == step for a, b in itertools.pairwise(terms)):
+            if step == 1 and all(b - a == step for a, b in itertools.pairwise(terms[:-1])):
                 return (terms[-1] - first + 1) * (first + terms[-1]) / 2
         if not all(term.is_Integer for term in terms):
             break
@@ -159,7 +159,7 @@ def _unit_start(found: Sequence[Token]) -> int | None:
         before = found[place - 1]
         if token.kind == "words" or (token.kind == "cmd" and token.text.startswith("money ")):
             return place
-        if token.kind == "letters" and (token.text in units.BARE or token.text.lower() in units.BARE):
+        if token.kind == "letters" and (token.text in units.BARE or token.text.lower() in units.BARE):  # noqa: SIM102
             if before.kind in ("num", "close") or before.text == "%":
                 return place
         if token.kind == "letters" and token.spaced and before.kind == "num" and _speed(found[place:]):

@@ -1,5 +1,6 @@
 """Compare two readings: which kinds can answer which, and how."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -30,7 +31,6 @@ from espl_bench.grading.readings import (
     Words,
 )
 from espl_bench.grading.words import same_words, worded_number
-import itertools
 
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200
@@ -206,7 +206,7 @@ def _spelled(items: Sequence[Reading]) -> Sequence[Reading]:
     if len(known) != len(items) - 1:
         return items
     step = known[1] - known[0]
-    if not step or any(b - a != step for a, b in itertools.pairwise(known)) or (known[-1] - known[0]) % step:
+    if not step or any(b - a != step for a, b in itertools.pairwise(known[:-1])) or (known[-1] - known[0]) % step:
         return items
     count = int((known[-1] - known[0]) / step) + 1
     return [Scalar(known[0] + step * n) for n in range(count)] if 0 < count <= _MOST_ITEMS else items
@@ -219,7 +219,7 @@ def _names(gold: Named, answer: Named, allowed: Tolerance) -> bool:
             return _scalars(gold.value, replace(answer.value, value=renamed), allowed)
     elif gold.name == answer.name or (not allowed.strict and not gold.arguments):
         return same(gold.value, answer.value, allowed)
-    if isinstance(gold.value, Scalar) and isinstance(answer.value, Scalar) and not (gold.arguments or answer.arguments):
+    if isinstance(gold.value, Scalar) and isinstance(answer.value, Scalar) and not (gold.arguments or answer.arguments):  # noqa: SIM102
         if gold.value.value.free_symbols and answer.value.value.free_symbols:
             return _relations(_equation(gold), _equation(answer), allowed)
     return gold.arguments == answer.arguments and gold.name == answer.name and same(gold.value, answer.value, allowed)

@@ -35,7 +35,7 @@ def same_scalar(gold: Scalar, answer: Scalar, places: int = 6) -> bool:
     Of a percentage, the number before the sign counts as well as its hundredth. A decimal with `places` decimals or more answers the
     exact number that it is a rounding of, or that begins with it. A gold decimal of three significant digits or more is answered by what rounds to
     it and has more digits. A number that ends within the digits of a decimal must equal it.
-    """
+    """  # noqa: E501
     if gold.percent != answer.percent:
         return any(_same(left, right, places) for left in _hundredths(gold) for right in _hundredths(answer))
     return _same(gold, answer, places)

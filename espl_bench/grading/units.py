@@ -93,12 +93,12 @@ BARE: Final = frozenset(
 _POWERS: Final = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _FILLING: Final = frozenset(("of", "the", "in", "total", "each", "exactly", "about"))
 _NO_NOUNS: Final = frozenset(
-    "not no nor isn't is are was be wrong false or and to than less more least most million millions thousand thousands billion billions trillion "
+    "not no nor isn't is are was be wrong false or and to than less more least most million millions thousand thousands billion billions trillion "  # noqa: E501
     "hundred hundreds dozen dozens half percent percentage decrease loss below under above over between but if when unless except without "
     "any other plus minus times divided equals approximately roughly maybe almost nearly incorrect impossible undefined unknown negative "
     "base mod modulo am pm for where with since because so then odd even prime multiple multiples factor does do cannot isnt doesnt "
     "a.m p.m bc ad am. pm. ish root roots squared-root degrees-of-freedom pi log ln sin cos tan x y z zero one two three four five "
-    "ago clock o'clock noon midnight factorial squared cubed fails excluded divides remainder tens modulo choose mod inverse reciprocal opposite cm-not six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()
+    "ago clock o'clock noon midnight factorial squared cubed fails excluded divides remainder tens modulo choose mod inverse reciprocal opposite cm-not six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()  # noqa: E501
 )
 _MOST_WORDS: Final = 4
 

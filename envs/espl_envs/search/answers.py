@@ -1,7 +1,8 @@
 """Compare short answers as SQuAD's evaluation does: exact match after normalisation, and F1 over words.
 
 F1 is SQuAD's to the letter: lower case, no punctuation, no articles (a, an, the), single blanks. Exact match goes
-beyond it for numbers, dashes, dates and LaTeX (`espl_bench.grading.words`): 3.14 is not 314, and 1939–1945 is 1939-1945. Several answers may be right; the best
+beyond it for numbers, dashes, dates and LaTeX (`espl_bench.grading.words`): 3.14 is not 314,
+and 1939–1945 is 1939-1945. Several answers may be right; the best
 counts. An empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
 """
 
