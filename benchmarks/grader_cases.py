@@ -1,9 +1,9 @@
 """Agreement of the grader with cases whose verdict is known: `python benchmarks/grader_cases.py CASES.jsonl`.
 
 Each row has ``gold``, ``answer``, ``want`` (correct, wrong or no_answer), and if it likes ``id``, ``kind`` and ``grader``. An answer
-of grader ``exact_match`` stands on an answer line and is compared as the question-answering environments do; any other is
-graded in its last box, or on its answer line if its kind is about these. A false
-positive is a case graded correct that is not; a false negative is one that should be and is not. `--half` takes a fixed half of the rows: by the first byte of the SHA-256 of the id.
+of grader ``exact_match`` stands on an answer line and is compared as the question-answering environments do; any other is graded in
+its last box, or on its answer line if its kind is about these. A false positive is a case graded correct that is not; a false
+negative is one that should be and is not. `--half` takes a fixed half of the rows: by the first byte of the SHA-256 of the id.
 """
 
 import argparse
