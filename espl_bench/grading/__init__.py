@@ -9,7 +9,18 @@ An outcome is one of `espl_bench.types.Outcome`; ``truncated`` is left to the ro
 design, measurements and limits see ``docs/grading.md``.
 """
 
-from espl_bench.grading.grader import COMPETITION_MATHS, Candidate, Explanation, explain, grade, grade_answer, grade_many, judge, judge_many
+from espl_bench.grading.grader import (
+    COMPETITION_MATHS,
+    Candidate,
+    Explanation,
+    explain,
+    explain_many,
+    grade,
+    grade_answer,
+    grade_many,
+    judge,
+    judge_many,
+)
 from espl_bench.grading.process_pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import Extraction, Grade, GradingRules, How, MatchType
 
@@ -24,6 +35,7 @@ __all__ = [
     "MatchType",
     "VerifierPool",
     "explain",
+    "explain_many",
     "grade",
     "grade_answer",
     "grade_many",

@@ -61,6 +61,8 @@ class _Watch:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
+            if _is_pseudo_file(*arguments):  # for the message of a syntax error, Python looks for a file <string>
+                raise FileNotFoundError(arguments[0])
             if not self._may_open(*arguments):
                 os._exit(FORBIDDEN_EXIT)
         elif event.partition(".")[0] in _FORBIDDEN_MODULES and event not in _ALLOWED_EVENTS:
@@ -68,6 +70,11 @@ class _Watch:
 
     def _may_open(self, path: Any, _mode: Any, flags: Any) -> bool:
         return isinstance(path, str) and isinstance(flags, int) and not flags & _WRITING and path.startswith(self._roots)
+
+
+def _is_pseudo_file(path: Any, mode: Any, flags: Any) -> bool:
+    """Return True for reading a name in angle brackets that Python gives to source text without a file."""
+    return isinstance(path, str) and path.startswith("<") and path.endswith(">") and "/" not in path and not (flags or 0) & _WRITING
 
 
 class MemoryLimit:

@@ -24,11 +24,28 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NUMBER = re.compile(r"[+\-−]?[0-9]++(?:[.,][0-9]++)*+")
+_LINE = re.compile(r"[^\s][^\n]*+")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 _ANSWER_LINE = re.compile(
-    r"^[ \t>#*_`-]*+(?:the[ \t]++)?(?:final[ \t]++)?answer(?:[ \t]++is)?[ \t*_`]*+[:：][ \t*_`]*+(?P<answer>[^\n]*+)$",
-    re.IGNORECASE | re.MULTILINE,
+    r"""
+    (?: ^[ \t>\#*_`-]*+ (?:the[ \t]++|my[ \t]++)? (?:final[ \t]++|short[ \t]++|correct[ \t]++)? (?:answer|答案)
+      | (?<=[.!?])[ \t]++ (?:The[ ]final[ ]answer|Final[ ]answer|Answer)(?-i:) )
+    (?: (?:[ \t]++is|是|为)? [ \t*_`]*+ [:：=] | [ \t*_]*+(?=\n) | [ \t]++[-–—](?=[ \t]) | [ \t]++is(?=[ \t]) )
+    [ \t*_`]*+ (?P<answer>[^\n]*+) $
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+"""An answer line: it begins a line, or a sentence with a capital letter."""
+_SEPARATORS = re.compile(
+    r"""(?: \s | \$ | \\[()\[\]] | [,;&] | \\(?:quad|qquad)(?![a-z]) | \\[,;:!\ ]
+      | \b(?:and|or|as\ well\ as|respectively)\b | \\(?:text|mbox)\{[\s,;]*+(?:and|or)?[\s,;]*+\}
+      | \b[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?\s*+= | \.(?=\s*+\(?(?:\bpart\b|\(?[a-h]\)))
+      | (?:\b(?:for|in)\s++)?+ (?:\bpart\s++|\bcase\s++)?+ \(?(?:[a-h]|[ivx]{1,4}|[0-9]{1,2})\)\s*+:?+ )*+""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"[,;&]|\\q?quad|\\(?:text|mbox)\{|\b(?:and|or)\b|\)", re.IGNORECASE)
+_LONGEST_GAP: Final = 80
+"""Maximum characters between two boxes of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +112,59 @@ def last_box(text: str) -> Extracted:
     opened = next((box for box in reversed(boxes) if box.end is None), None)
     if opened is not None and (opened is last or not _BLANK_LINE.search(text, opened.start, last.start)):
         return Extracted(None, "the last box is not closed")
-    # A box within a box is part of its content: take the outermost box around the last one.
-    outer = next(box for box in boxes if box.end is not None and last.end is not None and box.end >= last.end)
-    answer = _BOX_START.sub("{", text[outer.inside : outer.end]).strip()
-    return Extracted(answer, "the last box") if answer else Extracted(None, "the last box is empty")
+    listed = _listed(text, boxes)
+    answers = [_BOX_START.sub("{", text[box.inside : box.end]).strip() for box in listed]
+    if len(set(answers)) == 1:
+        return Extracted(answers[-1], "the last box") if answers[-1] else Extracted(None, "the last box is empty")
+    return Extracted(", ".join(answers), f"the last {len(answers)} boxes, which are a list")
+
+
+def _listed(text: str, boxes: list[_Box]) -> list[_Box]:
+    """Return the last box, and those before it that nothing but separators join to it; of nested boxes the outermost."""
+    outermost: list[_Box] = []
+    for box in boxes:
+        if box.end is not None and not (outermost and box.start < (outermost[-1].end or 0)):
+            outermost.append(box)
+    first = len(outermost) - 1
+    while first and _joined(text, outermost[first - 1], outermost[first]):
+        first -= 1
+    return outermost[first:]
+
+
+def _joined(text: str, left: _Box, right: _Box) -> bool:
+    """Return True if there are only separators between two boxes, and at least one that is not white space."""
+    begin = (left.end or 0) + text.startswith("}", left.end)
+    gap = text[begin : right.start]
+    return (
+        len(gap) <= _LONGEST_GAP
+        and _SEPARATORS.fullmatch(gap) is not None
+        and bool(_SEPARATOR.search(gap))
+        and bool(text[left.inside : left.end].strip())
+    )
 
 
 def last_answer_line(text: str) -> Extracted:
-    """Return the text after the last ``Answer:`` that begins a line; if it holds a box, the box's content."""
+    """Return the text after the last ``Answer:`` that begins a line, or between answer tags; if it holds a box, the box's content."""
+    tagged = text.rfind("<answer>")
+    if tagged >= 0 and _ANSWER_LINE.search(text, tagged + len("<answer>")) is None:
+        inside, closed, _ = text[tagged + len("<answer>") :].partition("</answer>")
+        if has_box(inside):
+            return last_box(inside)
+        if closed and inside.strip() and "\n" not in inside.strip():
+            return Extracted(inside.strip(), "the last answer tags")
     line = next(iter(deque(_ANSWER_LINE.finditer(text), maxlen=1)), None)
     if line is None:
         return Extracted(None, "no answer line")
-    rest = line["answer"].rstrip().rstrip("*_`").rstrip()
+    rest = line["answer"].rstrip().rstrip("*_`").rstrip() or _next_line(text, line.end())
     if has_box(rest):
         return last_box(rest)
     return Extracted(rest, "the last answer line") if rest else Extracted(None, "the last answer line is empty")
+
+
+def _next_line(text: str, at: int) -> str:
+    """Return the next line with anything on it: some write the answer below its heading."""
+    line = _LINE.search(text, at)
+    return "" if line is None else line.group().rstrip().strip("*_`").strip()
 
 
 def _first_word(text: str) -> int:

@@ -1,6 +1,7 @@
-r"""A grading process: ``python -m espl_bench.grading.grade_worker``, started and used by process.py.
+r"""A grading process: ``python -m espl_bench.grading.grade_worker [module:function]``, started and used by process.py.
 
-It imports and warms up math-verify once, then forks a child that answers questions. The child carries the limits:
+It imports and warms up math-verify once, or the module of somebody's own grader, then
+forks a child that answers questions. The child carries the limits:
 
 * CPU time: what an answer used is measured exactly when it is done. A timer of the kernel ends one that is never done, even within one
   long multiplication; it counts by the kernel's ticks, which on a busy machine miss some of the time or count too much of it, so it is
@@ -13,17 +14,19 @@ cost no more than their limit. When the other side of the pipe has gone, child a
 """
 
 import gc
+import importlib
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from espl_bench.grading.confinement import FORBIDDEN_EXIT, MemoryLimit, confine
 from espl_bench.grading.rules import LONGEST_SHOWN
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.grading.wire import FunctionQuestion, GraderFinding, GraderQuestion, GraderReply, Question
 from espl_bench.utils.wire import WireError, receive, send
 
 DONE_EXIT: Final = 0
@@ -41,16 +44,16 @@ WORN_SHARE: Final = 1 / 4
 _KEPT_OUT: Final = ("numpy", "scipy", "gmpy2")
 """Packages hidden from sympy, which uses them if installed: verdicts would depend on that, and numpy's threads do not survive a fork."""
 
-Compare = Callable[[GraderQuestion], GraderReply]
+Compare = Callable[[Any], GraderReply]
 
 
 def main() -> None:
     """Answer until the other side has gone."""
     requests, replies = _take_pipes()
     try:
-        compare = _load()
-    except ImportError as error:
-        send(replies, {"fault": str(error)})
+        compare = _load_function(sys.argv[1]) if len(sys.argv) > 1 else _load()
+    except Exception as error:  # noqa: BLE001  # importing somebody's module may raise anything; it is told to the owner
+        send(replies, {"fault": f"{type(error).__name__}: {error}"[:LONGEST_SHOWN]})
         return
     send(replies, {"fault": None})
     while (code := _run_child(requests, replies, compare)) != DONE_EXIT:
@@ -68,6 +71,21 @@ def _load() -> Compare:
     gc.collect()
     gc.freeze()  # the children share this memory; the collector would touch, and so copy, all of it
     return compare
+
+
+def _load_function(target: str) -> Compare:
+    """Import ``module:function`` and wrap it. Raises whatever its module raises, AttributeError if it has no such function."""
+    module, _, name = target.partition(":")
+    function: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+
+    def call(question: FunctionQuestion) -> GraderReply:
+        value = function(question.payload)
+        json.dumps(value)  # a value that is no data is the function's fault, and is reported as its exception
+        return GraderReply(GraderFinding.ANSWERED, value=value)
+
+    gc.collect()
+    gc.freeze()
+    return call
 
 
 def _take_pipes() -> tuple[int, int]:
@@ -105,7 +123,8 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
         while (message := receive(requests)) is not None:
             if message.get(RENEW):
                 os._exit(RENEW_EXIT)
-            question = GraderQuestion.of(message["question"])
+            fields = message["question"]
+            question: Question = FunctionQuestion.of(fields) if "payload" in fields else GraderQuestion.of(fields)
             reply = _answer(question, memory, compare)
             send(replies, {"reply": asdict(reply), "number": message["number"]})
             if memory.grown_mib() > question.memory_mib * WORN_SHARE:
@@ -115,7 +134,7 @@ def _be_child(requests: int, replies: int, compare: Compare) -> NoReturn:
     os._exit(DONE_EXIT)
 
 
-def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> GraderReply:
+def _answer(question: Question, memory: MemoryLimit, compare: Compare) -> GraderReply:
     """Compare, and turn every failure of math-verify into a reply."""
     memory.limit(question.memory_mib)
     began = time.process_time()
@@ -124,7 +143,7 @@ def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> 
         reply = compare(question)
     except MemoryError:
         return _out_of_memory(question)
-    except Exception as error:  # noqa: BLE001  # sympy and antlr may raise anything; it is reported, not hidden
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # sympy, antlr and somebody's function may raise anything; it is reported, not hidden
         reply = GraderReply(GraderFinding.RAISED, f"{type(error).__name__}: {error}"[:LONGEST_SHOWN])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -135,7 +154,7 @@ def _answer(question: GraderQuestion, memory: MemoryLimit, compare: Compare) -> 
     return reply
 
 
-def _out_of_memory(question: GraderQuestion) -> GraderReply:
+def _out_of_memory(question: Question) -> GraderReply:
     return GraderReply(GraderFinding.MEMORY, f"it took more than {question.memory_mib} MiB of memory")
 
 

@@ -1,4 +1,4 @@
-"""Grade responses: extract the answer, decide the simple cases here, and leave the rest to math-verify.
+"""Grade responses: extract the answer, decide the simple cases here, and leave the rest to the grading processes.
 
 Decided here, exactly and at once: no answer, integers, and an answer that equals the gold answer as text. Nothing that a
 model wrote is ever evaluated in this process.
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from espl_bench.grading.extract import Extracted, extract, has_box, last_box, whole
@@ -126,9 +127,17 @@ def explain(candidate: Candidate, pool: VerifierPool | None = None) -> Explanati
     if isinstance(decided, Grade):
         read = canonical if decided.how is How.INTEGER else str.strip
         return Explanation(decided, read(candidate.gold) or "", (read(answer) or "") if answer else "")
-    reply = _ask(candidate, decided, pool)
-    described = reply if reply.finding.interrupted else _ask(candidate, replace(decided, describe=True), pool)
-    return Explanation(_graded(candidate, reply), described.gold_form, described.answer_form)
+    reply = _ask(candidate, replace(decided, describe=True), pool)
+    if reply.finding.interrupted:  # perhaps only by printing: that must not decide an outcome
+        reply = _ask(candidate, decided, pool)
+    return Explanation(_graded(candidate, reply), reply.gold_form, reply.answer_form)
+
+
+def explain_many(candidates: Iterable[Candidate], pool: VerifierPool | None = None) -> Iterator[Explanation]:
+    """Explain candidates, as many at a time as the pool has processes; yield each explanation in order."""
+    pool = pool or shared_pool()
+    with ThreadPoolExecutor(pool.size, thread_name_prefix="grading") as threads:
+        yield from threads.map(partial(explain, pool=pool), candidates)
 
 
 def _decide(candidate: Candidate) -> Grade | GraderQuestion:
@@ -204,8 +213,8 @@ def _ask(candidate: Candidate, question: GraderQuestion, pool: VerifierPool | No
 
 
 def _graded(candidate: Candidate, reply: GraderReply) -> Grade:
-    detail = _DETAILS.get(reply.finding, reply.detail)
-    return Grade(_OUTCOMES[reply.finding], candidate.extracted.answer, How.MATH_VERIFY, detail)
+    detail = reply.detail if reply.read else _DETAILS.get(reply.finding, reply.detail)
+    return Grade(_OUTCOMES[reply.finding], candidate.extracted.answer, How.READING if reply.read else How.MATH_VERIFY, detail)
 
 
 def _is_known(grade: Grade | Future[Grade]) -> bool:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict
 
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.grading.wire import GraderFinding, GraderReply, Question
 from espl_bench.utils.wire import WireError, WireTimeoutError
 from espl_bench.utils.worker_process import WorkerProcess, WorkerStartError
 
@@ -13,16 +13,16 @@ __all__ = ["GradingProcess", "WorkerStartError"]
 class GradingProcess(WorkerProcess):
     """A warm grader. Used by one thread at a time."""
 
-    def __init__(self) -> None:
-        """Start it and wait until it is warm. Raises WorkerStartError."""
+    def __init__(self, function: str | None = None) -> None:
+        """Start it and wait until it is warm. `function`: ``module:function`` to call instead of comparing. Raises WorkerStartError."""
         self._number = 0
-        super().__init__("espl_bench.grading.grade_worker")
+        super().__init__("espl_bench.grading.grade_worker", (function,) if function else ())
 
-    def ask(self, question: GraderQuestion, limit_s: float, fresh: bool) -> GraderReply:
+    def ask(self, question: Question, limit_s: float, fresh: bool) -> GraderReply:
         """Ask and wait for the reply.
 
         Args:
-            question: the answers to compare.
+            question: what to compare, or to call the function with.
             limit_s: seconds of wall clock; after that the process is killed and must not be used again.
             fresh: use a child that has answered nothing before.
         """

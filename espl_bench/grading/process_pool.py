@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Final, Self
 
 from espl_bench.grading.process import GradingProcess, WorkerStartError
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.grading.wire import GraderFinding, GraderReply, Question
 from espl_bench.utils.system import usable_cores
 
 MAX_SIZE: Final = 8
@@ -32,17 +32,19 @@ _shared: "VerifierPool | None" = None
 class VerifierPool:
     """Up to `size` grading processes, started when first needed. Thread-safe."""
 
-    def __init__(self, size: int | None = None) -> None:
+    def __init__(self, size: int | None = None, function: str | None = None) -> None:
         """Set the size; processes start later.
 
         Args:
+            function: ``module:function`` that the processes call, instead of comparing answers.
             size: maximum number of processes, at least 1; None: one per core that this process may use, up to `MAX_SIZE`.
         """
         self.size = _cores() if size is None else max(1, size)
+        self._function = function
         self._reset()
         _pools.add(self)
 
-    def ask(self, question: GraderQuestion, limit_s: float) -> GraderReply:
+    def ask(self, question: Question, limit_s: float) -> GraderReply:
         """Compare, wait for the reply, and try again alone if the first attempt was interrupted.
 
         Args:
@@ -91,7 +93,7 @@ class VerifierPool:
         """True while an attempt runs that must be alone."""
         self._closed = False
 
-    def _attempt(self, question: GraderQuestion, limit_s: float, alone: bool) -> GraderReply:
+    def _attempt(self, question: Question, limit_s: float, alone: bool) -> GraderReply:
         with self._turn(alone):
             try:
                 process = self._take()
@@ -140,7 +142,7 @@ class VerifierPool:
             if process.alive:
                 return process
             self._drop(process)
-        process = GradingProcess()
+        process = GradingProcess(self._function)
         with self._changed:
             if not self._closed:
                 self._processes.add(process)

@@ -23,6 +23,9 @@ MAX_SEARCHED_CHARS: Final = 20_000
 """Maximum length of the end of a text that math-verify searches for an answer."""
 CPU_SHARE: Final = 1 / 15
 """CPU seconds that an answer may use, as a share of its wall-clock seconds: see `GradingRules.timeout_s`."""
+RULES_VERSION: Final = 2
+"""Version of the rules by which answers are found and compared; raised whenever a grade can change. 1: math-verify alone;
+2: answers are read as typed values first."""
 LONGEST_SHOWN: Final = 300
 """Maximum characters of a parsed form, or of a failure, kept for people to read."""
 
@@ -61,7 +64,7 @@ class GradingRules:
     """Used only by `Extraction.ANYWHERE`: an extracted answer is one formula."""
     strict: bool = True
     """math-verify's: variables matter, and a set is not a tuple."""
-    allow_set_relation_comp: bool = False
+    allow_set_relation_comp: bool = True
     """math-verify's: an inequality may answer a question whose gold answer is a set; the converse always may."""
     float_rounding: int = 6
     """math-verify's: decimals to which a number is rounded when one of the two is a decimal fraction."""
@@ -98,7 +101,10 @@ class How(StrEnum):
     """Both are integers and were compared digit by digit."""
     TEXT = "text"
     """The answer equals the gold answer, character by character except for white space."""
+    READING = "reading"
+    """Both were read as values or as words, and these were compared."""
     MATH_VERIFY = "math_verify"
+    """math-verify compared them: it was asked to search a text, or knows a sign that the reading does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ inside one long step; the process has limits that do (grade_worker.py).
 import logging
 import sys
 from functools import lru_cache
+from tokenize import TokenError
 from typing import Any, Final
 
 import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
@@ -14,6 +15,8 @@ import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading.latex_rewrites import as_meant, before_percent
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
+from espl_bench.grading.sameness import Tolerance
+from espl_bench.grading.verdicts import Verdict, decide, shown
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 
 _LATEX: Final[Any] = math_verify.LatexExtractionConfig(boxed_match_priority=0)
@@ -39,7 +42,12 @@ _ARITHMETIC: Final = frozenset("0123456789.,+-*/^()% ")
 
 
 def compare(question: GraderQuestion) -> GraderReply:
-    """Compare with math-verify. Raises whatever math-verify raises."""
+    """Compare. Texts to be searched are math-verify's; anything else is read here first. Raises whatever math-verify raises."""
+    if not question.search:
+        allowed = Tolerance(question.float_rounding, question.strict, question.allow_set_relation_comp)
+        verdict = decide(question.gold, question.answer, allowed)
+        if verdict.equal is not None:
+            return _replied(question, verdict)
     gold = _read_gold(question.gold, question.search)
     answer = _read(question.answer, question.search)
     if not gold:
@@ -51,6 +59,18 @@ def compare(question: GraderQuestion) -> GraderReply:
     if not question.describe:
         return GraderReply(finding)
     return GraderReply(finding, gold_form=_described(gold), answer_form=_described(answer))
+
+
+def _replied(question: GraderQuestion, verdict: Verdict) -> GraderReply:
+    if not verdict.readable:
+        finding = GraderFinding.NO_GOLD
+    elif verdict.empty:
+        finding = GraderFinding.NO_ANSWER
+    else:
+        finding = GraderFinding.EQUAL if verdict.equal else GraderFinding.DIFFERENT
+    if not question.describe:
+        return GraderReply(finding, verdict.why, read=True)
+    return GraderReply(finding, verdict.why, shown(question.gold), shown(question.answer), read=True)
 
 
 def warm_up() -> None:
@@ -65,7 +85,11 @@ def warm_up() -> None:
 def _read(text: str, search: tuple[str, ...]) -> list[Any]:
     """Return the parsed form and then its source text; either may be missing."""
     if search:
-        return _parse(text, [_TARGETS[name] for name in search], parsing_timeout=None, raise_on_error=True)
+        targets = [_TARGETS[name] for name in search]
+        try:
+            return _parse(text, targets, parsing_timeout=None, raise_on_error=True)
+        except (SyntaxError, TokenError, TypeError):  # plain arithmetic that ends in an operator, as prose does: no formula, but an answer
+            return _parse(text, targets, parsing_timeout=None, raise_on_error=False)
     formula = as_meant(text)
     forms = _parsed(formula)
     number = before_percent(formula)

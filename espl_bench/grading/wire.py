@@ -30,6 +30,24 @@ class GraderQuestion:
         return cls(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionQuestion:
+    """One call of somebody's own grader."""
+
+    payload: Any
+    """What the function is given: anything that JSON can hold."""
+    cpu_s: float
+    memory_mib: int
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "FunctionQuestion":
+        """Convert from the wire."""
+        return cls(**fields)
+
+
+Question = GraderQuestion | FunctionQuestion
+
+
 class GraderFinding(StrEnum):
     """Result of a question."""
 
@@ -39,8 +57,10 @@ class GraderFinding(StrEnum):
     """math-verify found nothing to compare in the answer."""
     NO_GOLD = "no_gold"
     """math-verify found nothing to compare in the gold answer."""
+    ANSWERED = "answered"
+    """A function returned a value."""
     RAISED = "raised"
-    """math-verify raised an exception."""
+    """math-verify, or the function, raised an exception."""
     CPU = "cpu"
     """The attempt used up its CPU time."""
     CLOCK = "clock"
@@ -65,6 +85,10 @@ class GraderReply:
     gold_form: str = ""
     """How the gold answer was read, if requested."""
     answer_form: str = ""
+    read: bool = False
+    """True if both sides were read as values or words here, and math-verify was not asked."""
+    value: Any = None
+    """What a function returned."""
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "GraderReply":

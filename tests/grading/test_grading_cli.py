@@ -11,6 +11,7 @@ from cli_fixtures import NASTY
 from grading_fixtures import needs_data, rows
 
 from espl_bench.cli.app import invoke
+from espl_bench.cli.commands.grade import UNBOXED
 from espl_bench.grading import GradingRules
 
 Captured = pytest.CaptureFixture[str]
@@ -35,11 +36,26 @@ def test_a_verdict_is_explained(capsys: Captured):
         "gold": "1/2",
         "extracted": "\\frac{2}{4}",
         "from": "the last box",
-        "compared": "by math-verify: math-verify finds them equal",
-        "gold read as": "1/2 (Half)",
-        "answer read as": "1/2 (Half)",
+        "compared": "by reading: they have the same value",
+        "gold read as": "1/2 (scalar)",
+        "answer read as": "1/2 (scalar)",
         "outcome": "correct",
     }
+
+
+def test_texts_that_print_alike_are_told_apart(capsys: Captured):
+    out, _ = graded(capsys, "--gold", "\\text{pap}", "--answer", "\\boxed{\\text{p\u0430p}}")
+    assert "at character 8: U+0061 LATIN SMALL LETTER A in the gold answer, U+0430 CYRILLIC SMALL LETTER A in the answer" in " ".join(
+        out.split()
+    )
+    out, _ = graded(capsys, "--gold", "(0,1)", "--answer", "\\boxed{\\{0,1\\}}")
+    assert "of kind bracketed, the answer of kind setof" in " ".join(out.split())
+
+
+def test_an_answer_without_a_box_is_marked(capsys: Captured):
+    assert UNBOXED in " ".join(graded(capsys, "--gold", "1/2", "--answer", "0.5")[0].split())
+    assert "note" not in graded(capsys, "--gold", "1/2", "--answer", "\\boxed{0.5}")[0]
+    assert "note" not in graded(capsys, "--gold", "1/2", "--answer", "0.5", "--extract", "none")[0]
 
 
 def test_a_verdict_as_json(capsys: Captured):
@@ -99,7 +115,8 @@ def test_a_file_is_graded_line_by_line(tmp_path: Path, capsys: Captured):
         {"id": "g", "gold": "7", "answer": "\ud800", "extra": [1]},
     )
     out, err = graded(capsys, "--jsonl", file, "--json")
-    assert [json.loads(line) for line in out.splitlines()] == [
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [{"id": row["id"], "outcome": row["outcome"]} for row in found] == [
         {"id": "a", "outcome": "correct"},
         {"id": 2, "outcome": "wrong"},
         {"id": "c", "outcome": "no_answer"},
@@ -108,9 +125,12 @@ def test_a_file_is_graded_line_by_line(tmp_path: Path, capsys: Captured):
         {"id": "f", "outcome": "correct"},
         {"id": "g", "outcome": "wrong"},
     ]
+    assert all(row["detail"] and row["source"] for row in found)
+    assert (found[0]["gold_form"], found[1]["source"]) == ("1/2 (scalar)", "the last box")
+    note = f"5 of 7 answers have no box: {UNBOXED}\n"
     counts = "7 answers: correct 4 (57.1 %), wrong 2 (28.6 %), no answer 1 (14.3 %)\n"
-    assert err == counts
-    assert graded(capsys, "--jsonl", file) == (counts, "")
+    assert err == counts + note
+    assert graded(capsys, "--jsonl", file) == (counts, note)
     assert graded(capsys, "--jsonl", file, "--json", "--quiet")[1] == ""
 
 
@@ -121,7 +141,10 @@ def test_many_failures_are_told_loudly(tmp_path: Path, capsys: Captured):
     file = write(tmp_path / "two.jsonl", *right[1:], *[{"id": "bad", "gold": "", "answer": "1"}] * 2)
     out, err = graded(capsys, "--jsonl", file)
     assert "error 2 (2.0 %)" in out
-    assert err == "! 2 of 100 answers (2.0 %) could not be graded; do not trust these figures; examine one with --answer\n"
+    assert (
+        err.splitlines(keepends=True)[-1]
+        == "! 2 of 100 answers (2.0 %) could not be graded; do not trust these figures; examine one with --answer\n"
+    )
 
 
 def test_an_empty_file(tmp_path: Path, capsys: Captured):

@@ -11,6 +11,7 @@ from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv
 from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
+from espl_bench.grading.rules import RULES_VERSION
 from espl_bench.types import Problem, Split
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import MathRow, Splits, hold_out
@@ -94,8 +95,8 @@ class MathEnv(SingleTurnEnv):
         return self.served.identity
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Return the origins of the problems."""
-        return self.facts
+        """Return the origins of the problems, and the version of the grading rules."""
+        return {**self.facts, "grading_rules": RULES_VERSION}
 
 
 def published(dataset: str, holdout: int = HOLDOUT, sources: str | None = None, extraction: str = Extraction.BOXED) -> MathEnv:

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from typing import Final
 
-from espl_envs.search.answers import without_articles
+from espl_envs.search.answers import compared, without_articles
 
 _DASHES: Final = re.compile("[\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d]")
 _ACCENT: Final = re.compile(r"(?<=[A-Za-z])[\u0300-\u036f]+")
@@ -44,6 +44,12 @@ def normalised(text: str) -> str:
         words.append(_value(number))
         place = number.end()
     return without_articles(" ".join((*words, *_words(plain[place:]))))
+
+
+def same(given: str, truth: str) -> bool:
+    """Return True if both texts say the same."""
+    ours, theirs = compared(given, truth, normalised)
+    return ours == theirs != ""
 
 
 def _words(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from espl_bench.grading.extract import extract
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.math.env import HOLDOUT
 from espl_envs.math.splits import hold_out
-from espl_envs.qa.answers import normalised
+from espl_envs.qa.answers import normalised, same
 from espl_envs.search.answers import exact_match, f1
 
 READ: Final = {
@@ -140,7 +140,7 @@ class QaEnv(SingleTurnEnv):
         if answer is None:
             return Verdict.of(Outcome.NO_ANSWER, None, f1=0.0)
         truths = self.served.rows[problem.split][problem.index].answers
-        outcome = Outcome.CORRECT if exact_match(answer, truths, normalised) else Outcome.WRONG
+        outcome = Outcome.CORRECT if exact_match(answer, truths, same) else Outcome.WRONG
         return Verdict.of(outcome, None, f1=f1(answer, truths, normalised))
 
     def data_identity(self) -> Mapping[str, str]:

@@ -1,13 +1,17 @@
 """Compare short answers as SQuAD's evaluation does: exact match after normalisation, and F1 over words.
 
-Normalisation: lower case, no punctuation, no articles (a, an, the), single blanks. Several answers may be right; the best counts. An
-empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
+F1 is SQuAD's to the letter: lower case, no punctuation, no articles (a, an, the), single blanks. Exact match goes
+beyond it for numbers, dashes, dates and LaTeX (`espl_bench.grading.words`): 3.14 is not 314,
+and 1939–1945 is 1939-1945. Several answers may be right; the best
+counts. An empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
 """
 
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
+
+from espl_bench.grading.words import same_words
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -23,18 +27,17 @@ def without_articles(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
-def exact_match(given: str, truths: Sequence[str], normalise: Callable[[str], str] = normalised) -> bool:
+def exact_match(given: str, truths: Sequence[str], same: Callable[[str, str], bool] = same_words) -> bool:
     """Return True if an answer is one of the true ones."""
-    pairs = (_pair(given, truth, normalise) for truth in truths)
-    return any(ours == theirs != "" for ours, theirs in pairs)
+    return any(same(given, truth) for truth in truths)
 
 
 def f1(given: str, truths: Sequence[str], normalise: Callable[[str], str] = normalised) -> float:
     """Return the best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
-    return max((_f1(*_pair(given, truth, normalise)) for truth in truths), default=0.0)
+    return max((_f1(*compared(given, truth, normalise)) for truth in truths), default=0.0)
 
 
-def _pair(given: str, truth: str, normalise: Callable[[str], str]) -> tuple[str, str]:
+def compared(given: str, truth: str, normalise: Callable[[str], str]) -> tuple[str, str]:
     """Return both sides as they are compared."""
     if compared := normalise(truth):
         return normalise(given), compared

@@ -11,6 +11,7 @@ from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
+from espl_bench.grading.rules import RULES_VERSION
 from espl_bench.retrieval.open_retriever import RetrieverOptions, identity_of, open_retriever
 from espl_bench.retrieval.retriever import FoundPassage, Retriever
 from espl_bench.tools.sanitize import sanitize
@@ -46,7 +47,8 @@ class SearchEnv(ToolEnv):
         Text: the question; then the tool's replies: passages, or the fault of a call.
 
     Rewards:
-        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation, else 0. F1 is reported too.
+        1 if the answer is exactly one of the true ones, both normalised as in
+        SQuAD's evaluation and `espl_bench.grading.words`, else 0. F1 is reported too.
 
     Episode end:
         Terminated by an answer, or by a text that holds neither answer nor call. Truncated, with the limit named, by too many
@@ -144,8 +146,8 @@ class SearchEnv(ToolEnv):
         return {**self.served.identity, **({"retrieval": identity_of(RetrieverOptions(**self.retrieval))} if complete else {})}
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Return the origins of the questions."""
-        return self.facts
+        """Return the origins of the questions, and the version of the grading rules."""
+        return {**self.facts, "grading_rules": RULES_VERSION}
 
 
 def published(

@@ -1,10 +1,12 @@
 """`grade`: explain one verdict, or grade a file of answers. Model output is printed literally."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from espl_bench.cli.console import err_console, facts_grid, out_console, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
-from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, judge_many
-from espl_bench.grading.extract import extract, has_box, whole
+from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, explain_many, judge_many
+from espl_bench.grading.extract import after_thinking, extract, has_box, last_answer_line, whole
 from espl_bench.rollouts.outcomes import LOUD_RATE
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import DASH, percent, plain
@@ -21,7 +23,8 @@ from espl_bench.utils.formatting import DASH, percent, plain
 WHOLE: Final = "none"
 """The whole text is the answer."""
 AUTO: Final = "auto"
-"""The last box is the answer if the response has a box; else `WHOLE`."""
+"""The last box is the answer if the response has a box, else the last answer line, else `WHOLE`. Environments take the last box."""
+UNBOXED: Final = "it was taken without a box; environments look for one, and find no answer there (--extract boxed does as they do)"
 EXTRACTIONS: Final = (AUTO, WHOLE, *Extraction)
 
 _ANSWER_COLUMNS: Final = ("answer", "prediction")
@@ -45,7 +48,10 @@ class GradeOptions:
 
     def candidate(self, gold: str, answer: str) -> Candidate:
         """Pair the gold answer with what is extracted from the response."""
-        if self.extraction == WHOLE or (self.extraction == AUTO and not has_box(answer)):
+        if self.extraction == AUTO and not has_box(answer):
+            line = last_answer_line(after_thinking(answer) or "")
+            return Candidate(gold, line if line.answer else whole(answer), self.rules)
+        if self.extraction == WHOLE:
             return Candidate(gold, whole(answer), self.rules)
         return Candidate(gold, extract(answer, self.rules.extraction), self.rules)
 
@@ -56,6 +62,11 @@ class GradeRow:
 
     id: Any
     candidate: Candidate
+
+    @property
+    def unboxed(self) -> bool:
+        """True if it was taken without a box that a mathematics environment would look for."""
+        return self.candidate.extracted.answer is not None and "box" not in self.candidate.extracted.source
 
 
 def configure(extraction: str, match_types: str | None, **rules: Any) -> GradeOptions:
@@ -75,12 +86,14 @@ def configure(extraction: str, match_types: str | None, **rules: Any) -> GradeOp
 
 def explain_one(gold: str, answer: str, asked: GradeOptions, as_json: bool) -> None:
     """Print the extracted answer, how it was compared, and the outcome."""
-    explanation = explain(asked.candidate(gold, answer))
+    candidate = asked.candidate(gold, answer)
+    explanation = explain(candidate)
     if as_json:
-        _write_json({**asdict(explanation.grade), "gold_form": explanation.gold_form, "answer_form": explanation.answer_form})
+        _write_json(_as_json(explanation))
         return
     grid = facts_grid()
-    for name, text in _facts(gold, asked.candidate(gold, answer), explanation):
+    notes = [("note", UNBOXED)] if asked.extraction == AUTO and GradeRow(None, candidate).unboxed else []
+    for name, text in (*_facts(gold, candidate, explanation), *notes):
         grid.add_row(plain(name, "dim"), plain(text, "bold" if name == "outcome" else ""))
     out_console().print(grid)
 
@@ -89,15 +102,23 @@ def grade_file(path: Path, asked: GradeOptions, as_json: bool, quiet: bool) -> N
     """Grade every row and print the counts. With `as_json`, print a line per row and the counts to stderr. Raises EsplError."""
     rows = list(_read(path, asked))
     counts: Counter[Outcome] = Counter()
+    candidates = [row.candidate for row in rows]
     with _progress(len(rows), quiet) as advance:
-        for row, grade in zip(rows, judge_many(row.candidate for row in rows), strict=True):
-            counts[grade.outcome] += 1
-            if as_json:
-                _write_json({"id": row.id, "outcome": grade.outcome.value})
-            advance()
+        if as_json:
+            for row, explanation in zip(rows, explain_many(candidates), strict=True):
+                counts[explanation.grade.outcome] += 1
+                _write_json({"id": row.id, **_as_json(explanation), "source": row.candidate.extracted.source})
+                advance()
+        else:
+            for grade in judge_many(candidates):
+                counts[grade.outcome] += 1
+                advance()
     console = err_console() if as_json else out_console()
     if not (as_json and quiet):
         console.print(plain(_summary(counts)))
+    unboxed = sum(row.unboxed for row in rows) if asked.extraction == AUTO else 0
+    if unboxed and not quiet:
+        err_console().print(plain(f"{unboxed:,} of {len(rows):,} answers have no box: {UNBOXED}"), soft_wrap=True)
     failed = sum(number for outcome, number in counts.items() if not outcome.graded)
     if failed > LOUD_RATE * len(rows):
         share = percent(failed / len(rows))
@@ -105,6 +126,10 @@ def grade_file(path: Path, asked: GradeOptions, as_json: bool, quiet: bool) -> N
             f"! {failed:,} of {len(rows):,} answers ({share}) could not be graded; do not trust these figures; examine one with --answer"
         )
         err_console().print(plain(warning, "bold red"), soft_wrap=True)
+
+
+def _as_json(explanation: Explanation) -> dict[str, Any]:
+    return {**asdict(explanation.grade), "gold_form": explanation.gold_form, "answer_form": explanation.answer_form}
 
 
 def _facts(gold: str, candidate: Candidate, explanation: Explanation) -> Iterator[tuple[str, str]]:
@@ -116,7 +141,27 @@ def _facts(gold: str, candidate: Candidate, explanation: Explanation) -> Iterato
     if explanation.gold_form or explanation.answer_form:
         yield "gold read as", explanation.gold_form or DASH
         yield "answer read as", explanation.answer_form or DASH
+    if grade.outcome is Outcome.WRONG and _look_alike(explanation.gold_form, explanation.answer_form):
+        yield "differs", _first_difference(gold, grade.extracted or "")
     yield "outcome", grade.outcome.value
+
+
+def _look_alike(gold: str, answer: str) -> bool:
+    """Return True for equal forms, and for equally long ones with characters that are not ASCII: these may print alike."""
+    return gold == answer or (len(gold) == len(answer) and not (gold + answer).isascii())
+
+
+def _first_difference(gold: str, answer: str) -> str:
+    """Name the characters at which two texts part that look alike when printed."""
+    pairs = zip_longest(gold.strip(), answer.strip(), fillvalue="")
+    place, (ours, theirs) = next(((n, pair) for n, pair in enumerate(pairs, start=1) if pair[0] != pair[1]), (0, ("", "")))
+    if not place:
+        return "nothing in the texts; how they were read differs"
+    return f"at character {place}: {_character(ours)} in the gold answer, {_character(theirs)} in the answer"
+
+
+def _character(char: str) -> str:
+    return f"U+{ord(char):04X} {unicodedata.name(char, 'without a name')}" if char else "the end"
 
 
 def _compared(grade: Grade) -> str:

@@ -29,7 +29,10 @@ MatchTypes = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict/--no-strict", help="Distinguish variable names, and sets from tuples.", rich_help_panel=HOW)
 ]
-SetRelations = Annotated[bool, typer.Option("--set-relations", help="Accept an inequality as the answer for a set.", rich_help_panel=HOW)]
+SetRelations = Annotated[
+    bool,
+    typer.Option("--set-relations/--no-set-relations", help="Accept an inequality as the answer for a set.", rich_help_panel=HOW),
+]
 Precision = Annotated[
     int | None,
     typer.Option("--precision", help="Decimal places to compare. Default: 6.", rich_help_panel=HOW, metavar="N", min=0, show_default=False),
@@ -58,7 +61,7 @@ def grade(
     extract: Extract = "auto",
     match_types: MatchTypes = None,
     strict: Strict = True,
-    set_relations: SetRelations = False,
+    set_relations: SetRelations = True,
     precision: Precision = None,
     timeout: Timeout = None,
     memory: Memory = None,
@@ -68,8 +71,8 @@ def grade(
     """Grade answers: explain one verdict (--gold, --answer) or grade a file (--jsonl).
 
     A file has one JSON object per line, with [bold]id[/], [bold]gold[/] and [bold]answer[/] (or
-    prediction). With --json, one line with id and outcome is printed per
-    answer, and the counts go to stderr. A line may have [bold]options[/], an object with any of
+    prediction). With --json, one line is printed per answer, with id, outcome, how both
+    sides were read and why, and the counts go to stderr. A line may have [bold]options[/], an object with any of
     match_types, precision, numeric_precision, strict,
     allow_set_relation_comp.
 
@@ -85,7 +88,9 @@ def grade(
 
     [bold]anywhere[/]: wherever math-verify finds one.
 
-    [bold]auto[/]: boxed if there is a box, else none.
+    [bold]auto[/]: boxed if there is a box, else answer_line if there is one, else
+    none. A mathematics environment is stricter, boxed, unless its option
+    extraction says otherwise; what was taken without a box is marked.
 
     All except none remove thinking first. If a line's options have
     match_types, its whole text is searched whatever --extract says.

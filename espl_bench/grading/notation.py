@@ -1,0 +1,272 @@
+r"""Cut an answer into tokens of one alphabet, whichever way it is written: LaTeX, plain, or unicode.
+
+Ways to write the same become the same token here and nowhere else: ``\dfrac``, ``\tfrac`` and ``\frac``; ``≤``, ``\leq`` and ``<=``;
+``×``, ``\cdot`` and ``*``. What only styles or spaces is dropped. Anything that is not understood is `UnreadableError`, so that it can
+be compared as text alone: nothing is dropped because it is unknown. Time is linear in the text.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from espl_bench.grading.notation_tables import (
+    ACCENTS,
+    COMMANDS,
+    DROPPED,
+    DROPPED_WITH_ARGUMENT,
+    FUNCTIONS,
+    NUMBER_SETS,
+    PLAIN,
+    STYLES,
+    SYMBOLS,
+    UNICODE,
+    WORD_STYLES,
+)
+
+
+class UnreadableError(ValueError):
+    """The text is no mathematics that is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token."""
+
+    kind: str
+    """num, letters, symbol, words, cmd, op, open, close, group or end."""
+    text: str
+    """Its canonical text."""
+    spaced: bool = False
+    """True if white space stands before it."""
+
+
+OPENERS: Final = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle", "lfloor": "rfloor", "lceil": "rceil", "{": "}"}
+CLOSERS: Final = frozenset(OPENERS.values())
+
+_GROUPS: Final = r"(?:\{,\}|,\\!\ ?|,|\\[,:;!\ ]|\{\\[,:;!\ ]\}|['~\ \u00a0\u2009\u202f’])"
+_NUMBER: Final = re.compile(
+    rf"""
+    (?P<grouped>[0-9]{{1,3}}(?P<sep>{_GROUPS})[0-9]{{3}}(?:(?P=sep)[0-9]{{3}})*+(?![0-9])(?:\.[0-9]++)?)
+  | (?P<plain>[0-9]++(?:\.[0-9]++)?|\.[0-9]++)
+    """,
+    re.VERBOSE,
+)
+_WIDE_POINT: Final = re.compile("(?<=[0-9])．(?=[0-9])")
+_NEXT_ITEM: Final = re.compile(r",\s*+[0-9]")
+_ROW_GAP: Final = re.compile(r"\s*+\[[0-9.]+[a-z]{2}\]")
+_EXPONENT: Final = re.compile(r"[eE]([+-]?[0-9]{1,3})(?![0-9A-Za-z])")
+_REPEATING: Final = re.compile(r"(?P<point>\.?)\\(?:overline|bar|dot)\s*+\{?\s*+(?P<again>[0-9]{1,30})\s*+\}?")
+_COMMAND: Final = re.compile(r"\\([A-Za-z]++|.)", re.DOTALL)
+_LETTERS: Final = re.compile(r"[A-Za-z]++")
+_FOREIGN: Final = re.compile(r"[^\W\d_a-zA-Z]++")
+_MAX_TOKENS: Final = 4_000
+
+
+def tokens(text: str, grouped: bool = True) -> tuple[Token, ...]:
+    """Cut a text into tokens. `grouped`: ``1,234`` is one number. Raises UnreadableError."""
+    text = _WIDE_POINT.sub(".", unicodedata.normalize("NFC", text))
+    return tuple(_Lexer(text, grouped).all())
+
+
+class _Lexer:
+    """Cursor over a text."""
+
+    def __init__(self, text: str, grouped: bool) -> None:
+        self.text = text
+        self.at = 0
+        self.grouped = grouped
+        self.out: list[Token] = []
+        self.depth = 0
+        """Brackets that are open, without braces."""
+        self.spaced = False
+
+    def all(self) -> list[Token]:
+        while self.at < len(self.text):
+            self._next()
+            if len(self.out) > _MAX_TOKENS:
+                raise UnreadableError("it is too long")
+        return self.out
+
+    def _emit(self, kind: str, text: str) -> None:
+        self.out.append(Token(kind, text, self.spaced))
+        self.spaced = False
+        if kind == "open" and text != "{":
+            self.depth += 1
+        elif kind == "close" and text != "}":
+            self.depth = max(0, self.depth - 1)
+
+    def _next(self) -> None:
+        char = self.text[self.at]
+        if self.text.startswith("~~", self.at):
+            raise UnreadableError("it is struck out")
+        if char.isspace() or char == "~":
+            self.at += 1
+            self.spaced = True
+        elif char.isascii() and (char.isdigit() or (char == "." and self.text[self.at + 1 : self.at + 2].isdigit())):
+            self._number()
+        elif char == "\\":
+            self._command()
+        elif match := _LETTERS.match(self.text, self.at):
+            self.at = match.end()
+            self._emit("letters", match.group())
+        else:
+            self._character(char)
+
+    def _number(self) -> None:
+        match = _NUMBER.match(self.text, self.at)
+        if match is None:  # pragma: no cover  (a digit always matches)
+            raise UnreadableError("a number")
+        number = match["plain"]
+        if match["grouped"]:
+            bare = match["sep"].lstrip("{").startswith(",") and not match["sep"].startswith(("{", ",\\"))
+            inside = self.depth and bare
+            if self.grouped and not inside and not (bare and (self._follows_list() or _NEXT_ITEM.match(self.text, match.end()))):
+                number = match["grouped"].replace(match["sep"], "")
+            else:
+                match = re.compile(r"(?P<plain>[0-9]++(?:\.[0-9]++)?)").match(self.text, self.at) or match
+                number = match["plain"]
+        self.at = match.end()
+        if repeating := _REPEATING.match(self.text, self.at):
+            if bool(repeating["point"]) != ("." in number):
+                self.at = repeating.end()
+                whole, _, once = number.partition(".")
+                number = f"{whole}.{once}({repeating['again']})"
+        elif exponent := _EXPONENT.match(self.text, self.at):
+            self.at = exponent.end()
+            number += f"e{exponent[1]}"
+        self._emit("num", number)
+
+    def _follows_list(self) -> bool:
+        """Return True after a number and a comma: then this is the next item."""
+        return len(self.out) >= 2 and self.out[-1] == Token("op", ",") and self.out[-2].kind == "num"
+
+    def _command(self) -> None:
+        match = _COMMAND.match(self.text, self.at)
+        if match is None:  # a backslash at the end means nothing
+            self.at += 1
+            return
+        name = match[1]
+        self.at = match.end()
+        if name in DROPPED:
+            self.spaced = self.spaced or name in ", ;:!quadqquad"
+            if name in ("left", "right") and self.text[self.at : self.at + 1] == ".":
+                self.at += 1
+        elif name in DROPPED_WITH_ARGUMENT:
+            self._argument()
+            for _ in range(DROPPED_WITH_ARGUMENT[name]):
+                self._inline(self._argument())
+        elif name in STYLES or name in WORD_STYLES:
+            self._styled(name, self._argument())
+        elif name in ACCENTS:
+            self._emit("cmd", f"accent {ACCENTS[name]}")
+        elif name == "mathbb":
+            letter = self._argument().strip()
+            if letter not in NUMBER_SETS:
+                raise UnreadableError(f"\\mathbb{{{letter}}}")
+            self._emit("cmd", f"set {letter}")
+        elif name in ("mathcal", "mathfrak", "mathscr"):
+            self._emit("symbol", f"{name[4:]}_{self._argument().strip()}")
+        elif name in COMMANDS:
+            self._emit(*COMMANDS[name])
+            if name == "\\" and (gap := _ROW_GAP.match(self.text, self.at)):
+                self.at = gap.end()
+        elif name in FUNCTIONS:
+            self._emit("cmd", FUNCTIONS[name])
+        elif name in SYMBOLS:
+            self._emit("symbol", SYMBOLS[name])
+        elif name in ("begin", "end"):
+            self._environment(name, self._argument())
+        else:
+            raise UnreadableError(f"\\{name}")
+
+    def _environment(self, side: str, name: str) -> None:
+        name = name.rstrip("*")
+        if name in ("aligned", "align", "gathered", "split", "equation"):
+            self._emit("open" if side == "begin" else "close", "{" if side == "begin" else "}")
+        elif name in ("pmatrix", "bmatrix", "Bmatrix", "matrix", "vmatrix", "cases", "smallmatrix", "array"):
+            if name == "array" and side == "begin":
+                self._argument()
+            self._emit("cmd", f"{side} {name}")
+        else:
+            raise UnreadableError(f"\\begin{{{name}}}")
+
+    def _argument(self) -> str:
+        """Return the text of the next argument: a group, or one character or command."""
+        while self.at < len(self.text) and self.text[self.at].isspace():
+            self.at += 1
+        if self.text[self.at : self.at + 1] != "{":
+            match = _COMMAND.match(self.text, self.at)
+            end = match.end() if match else self.at + 1
+            found, self.at = self.text[self.at : end], end
+            return found
+        depth, start = 0, self.at + 1
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            if char == "\\":
+                self.at += 1
+            elif char in "{}":
+                depth += 1 if char == "{" else -1
+                if not depth:
+                    self.at += 1
+                    return self.text[start : self.at - 1]
+            self.at += 1
+        raise UnreadableError("an argument is not closed")
+
+    def _styled(self, name: str, content: str) -> None:
+        content = content.replace("~", " ")
+        bare = content.strip()
+        if name in STYLES and STYLES[name] and _LETTERS.fullmatch(bare) and len(bare) == 1:
+            self._emit("symbol", f"{STYLES[name]}_{bare}")
+        elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
+            self._emit("letters", bare)
+        elif bare in FUNCTIONS and (
+            self.text[self.at : self.at + 1] == "(" or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")
+        ):
+            self._emit("cmd", FUNCTIONS[bare])
+        elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
+            self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))
+        elif bare:
+            self._inline(content)
+
+    def _inline(self, content: str) -> None:
+        inner = _Lexer(content, self.grouped)
+        inner.depth = self.depth
+        found = inner.all()
+        if all(token.kind == "op" and token.text in (".", ",", ";", ":", "!", "?") for token in found):
+            self.out.extend(found)
+        elif len(found) == 1:
+            self._emit(found[0].kind, found[0].text)
+        elif found:
+            self._emit("open", "{")
+            self.out.extend(found)
+            self._emit("close", "}")
+
+    def _character(self, char: str) -> None:
+        for length in (3, 2, 1):
+            piece = self.text[self.at : self.at + length]
+            if piece in PLAIN:
+                self.at += length
+                if PLAIN[piece]:
+                    self._emit(*PLAIN[piece])
+                return
+        if char in UNICODE:
+            self.at += 1
+            rest = UNICODE[char]
+            if rest.startswith("^"):
+                while self.at < len(self.text) and UNICODE.get(self.text[self.at], "").startswith("^"):
+                    rest += UNICODE[self.text[self.at]][1:]
+                    self.at += 1
+                self._emit("op", "^")
+                self._inline(rest[1:])
+                return
+            saved, self.text, at = self.text, rest, self.at
+            self.at = 0
+            while self.at < len(self.text):
+                self._next()
+            self.text, self.at = saved, at
+        elif match := _FOREIGN.match(self.text, self.at):
+            self.at = match.end()
+            self._emit("words", match.group())
+        else:
+            raise UnreadableError(f"the character U+{ord(char):04X}")

@@ -1,0 +1,632 @@
+# ruff: noqa: E501, SIM905  (tables of words)
+r"""Read an answer: text to one typed value (readings.py). What stands at the outermost level decides which kind it is.
+
+In order: styling around the whole; words alone; lists; relations; sets; brackets; ratios and times; and at last a number or a formula,
+perhaps with a unit. Nothing is cut off: a text that is not understood to its end is `UnreadableError`.
+"""
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from espl_bench.grading import read_sets
+from espl_bench.grading.expressions import (
+    PLAIN_CONSTANTS,
+    USUAL,
+    Conventions,
+    exact_number,
+    expression,
+    matching,
+    spelt,
+    split,
+    split_points,
+    symbol,
+    sympy,
+)
+from espl_bench.grading.notation import Token, UnreadableError, tokens
+from espl_bench.grading.notation_tables import FUNCTIONS
+from espl_bench.grading.read_amounts import amount, in_base, ratio, scalar
+from espl_bench.grading.readings import (
+    Bracketed,
+    Cases,
+    Congruence,
+    Contradiction,
+    Dots,
+    Listing,
+    Matrix,
+    Named,
+    Opaque,
+    Reading,
+    Region,
+    Relation,
+    Scalar,
+    SetOf,
+    Words,
+)
+from espl_bench.grading.sameness import gathered
+from espl_bench.grading.scalars import consistent
+from espl_bench.grading.words import worded_number
+
+LEAD_INS: Final = frozenset(
+    "the answer is|ans|ans.|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
+    "possibly|probably|about|approximately|around|roughly|approx|number|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
+    "答案是|答案|答案为|答|解|因此|所以|约为|约|共|共有|为|是|即|得|等于|选|option|choice|either|both|namely".split("|")
+)
+"""Words before an answer that change nothing about it."""
+_TRAILS: Final = ("is the answer", "is correct", "as required", "in total", "total", "altogether", "is the final answer")
+_REMARKS: Final = frozenset(
+    "as required|as desired|as needed|as expected|as claimed|as wanted|final answer|final|answer|the answer|exact|exactly|units|only|simplified|by inspection|in total".split(
+        "|"
+    )
+)
+"""Remarks in brackets behind an answer that change nothing about it."""
+_CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
+_FOR_ALL: Final = ("for all", "for any", "for every", "for each", "since", "because")
+_EQUALITY: Final = ("=", "approx")
+_ORDER: Final = ("<", ">", "<=", ">=", "!=")
+_RELATIONS: Final = (*_EQUALITY, *_ORDER, "in", "notin", "equiv", "subset")
+_WRAPPERS: Final = (
+    ("$$", "$$"),
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("**", "**"),
+    ("__", "__"),
+    ("*", "*"),
+    ("_", "_"),
+    ("`", "`"),
+    ('"', '"'),
+    ("'", "'"),
+    ("“", "”"),
+    ("«", "»"),
+    ("‘", "’"),
+    ("「", "」"),
+    ("''", "''"),
+    ("==", "=="),
+)
+_GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho sigma phi psi omega".split())
+_MATHS_WORDS: Final = (
+    frozenset(PLAIN_CONSTANTS)
+    | _GREEK
+    | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
+)
+_BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
+_ENTITY: Final = re.compile(r"&(?:nbsp|lt|gt|amp|times|pi|le|ge|ne|minus|radic|infin|deg|frac12);")
+_INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+_TAGGED: Final = re.compile(r"<([A-Za-z]{1,8})>(.*)</\1>", re.DOTALL)
+_LONE_MARKS: Final = ("**", "__", "``", "==", "`", "*")
+_END_TOKEN: Final = re.compile(r"(?:<\|[A-Za-z_]{1,16}\|>|</[a-z]{1,8}>)$")
+_MAX_WRAPPERS: Final = 8
+
+
+def unwrapped(text: str) -> str:
+    """Remove white space and styling marks around a text."""
+    text = html.unescape(text) if _ENTITY.search(text) else text
+    for _ in range(_MAX_WRAPPERS):
+        before = text
+        text = text.strip().strip(_INVISIBLE).lstrip("#").strip()
+        for mark in _LONE_MARKS:
+            if text.count(mark) == 1 and text != mark:
+                text = text.removeprefix(mark).removesuffix(mark).strip()
+        if tagged := _TAGGED.fullmatch(text):
+            text = tagged[2]
+        elif "<" not in text[:-1].rpartition("<")[0]:
+            text = _END_TOKEN.sub("", text)
+        for left, right in _WRAPPERS:
+            inside = text[len(left) : len(text) - len(right)]
+            if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inside:
+                text = inside.strip()
+        if text == before:
+            break
+    return text
+
+
+def cut(text: str, grouped: bool = True) -> tuple[Token, ...]:
+    """Cut an answer into tokens, without what styles it. Raises UnreadableError."""
+    found = tokens(_BOX.sub("", unwrapped(text)), grouped)
+    found = [part for token in found for part in _spelled_out(token, grouped)]
+    return tuple(_connected(trimmed(_inner_words(found))))
+
+
+def _spelled_out(token: Token, grouped: bool) -> Sequence[Token]:
+    """Cut words that hold a number once more: ``3:30 PM`` and ``(C) 12``, even if set as text, are no words alone."""
+    if token.kind != "words" or not any(char in "0123456789" for char in token.text):
+        return (token,)
+    try:
+        return tokens(token.text, grouped)
+    except UnreadableError:
+        return (token,)
+
+
+def read(found: Sequence[Token], by: Conventions = USUAL) -> Reading:
+    """Read tokens. Raises UnreadableError."""
+    return _Reader(by).value(_without_trail(_without_lead(_without_condition(list(found)))))
+
+
+def is_words(found: Sequence[Token]) -> bool:
+    """Return True if there is no operator, digit or command: words, or letters."""
+    runs = [token for token in found if token.kind in ("words", "letters")]
+    if not runs or any(token.kind == "letters" and token.text in _MATHS_WORDS for token in runs):
+        return False
+    if found[0].text == "-" or (
+        len(runs) > 1 and any(token.text in ("-", "(", "'") for token in found) and not any(len(token.text.strip()) > 2 for token in runs)
+    ):
+        return False
+    for before, token in zip((None, *found), found, strict=False):
+        if before is not None and token.text == "(" and before.kind == "letters" and not token.spaced:
+            return False
+        if token.kind in ("open", "close"):
+            if token.text not in "(){}":
+                return False
+        elif token.kind == "op":
+            if token.text not in (",", ".", ";", ":", "'", "?", "and", "or") and not (token.text == "-" and not token.spaced):
+                return False
+        elif token.kind not in ("words", "letters"):
+            return False
+    return True
+
+
+def trimmed(found: Sequence[Token]) -> list[Token]:
+    """Remove braces around the whole, and marks that close a sentence."""
+    found = list(found)
+    while found:
+        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and found[-1:] != found:
+            found.pop()
+        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1:
+            found.pop(0)
+        elif found[0].text == "{" and found[0].kind == "open" and matching(found, 0) == len(found) - 1:
+            found = found[1:-1]
+        else:
+            break
+    return found
+
+
+def _inner_words(found: Sequence[Token]) -> list[Token]:
+    """Flatten groups that hold only words, so that styled words are words."""
+    out: list[Token] = []
+    place = 0
+    found = list(found)
+    while place < len(found):
+        token = found[place]
+        if token.text == "{" and token.kind == "open" and (not out or out[-1].text not in ("^", "_", "sqrt", "frac", "binom", "}")):
+            end = matching(found, place)
+            inside = found[place + 1 : end]
+            before = out[-1] if out else None
+            command = before is not None and before.kind == "cmd"
+            if inside and not command and len(inside) == 1 and inside[0].kind == "words":
+                out.append(Token(inside[0].kind, inside[0].text, token.spaced))
+                place = end + 1
+                continue
+        out.append(token)
+        place += 1
+    return out
+
+
+def _connected(found: Sequence[Token]) -> list[Token]:
+    """Turn the words for and and or into operators."""
+    out: list[Token] = []
+    for token in found:
+        word = token.text.strip(" ,;").lower()
+        if word == "to" and len(found) == 3 and found[0].kind == found[2].kind == "num":
+            out.append(Token("op", ":", token.spaced))
+            continue
+        if token.kind in ("words", "letters") and (
+            word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")
+        ):
+            if word == "cent":
+                out.pop()
+            out.append(Token("op", "%", token.spaced))
+            continue
+        if token.kind == "words" and word in PLAIN_CONSTANTS:
+            out.append(Token("letters", word, token.spaced))
+            continue
+        if token.kind in ("words", "letters") and word in _CONNECTIVES and (token.kind == "words" or (token.spaced and len(word) > 1)):
+            out.append(Token("op", _CONNECTIVES[word], token.spaced))
+        else:
+            out.append(token)
+    return out
+
+
+def _without_condition(found: list[Token]) -> list[Token]:
+    """Cut off ``for all x`` and a remark in brackets behind an answer."""
+    for place in range(1, len(found)):
+        token = found[place]
+        pair = " ".join(part.text.strip().lower() for part in found[place : place + 2] if part.kind in ("words", "letters"))
+        said = token.text.strip(" ,").lower() if token.kind == "words" else pair
+        if token.kind in ("words", "letters") and said.startswith(_FOR_ALL):
+            return trimmed(found[:place])
+        if token.kind == "op" and token.text == "forall":
+            return trimmed(found[:place])
+        if token.kind == "open" and token.text == "(" and token.spaced and found[-1].text == ")":
+            inside = found[place + 1 : -1]
+            if _repeats(found[:place], f"({spelt(inside)})"):
+                return found[:place]
+            if " ".join(part.text.strip().lower() for part in inside) in _REMARKS:
+                return trimmed(found[:place])
+    return found
+
+
+def _without_trail(found: list[Token]) -> list[Token]:
+    """Cut off words such as ``is the answer``."""
+    begin = len(found)
+    while begin > 0 and found[begin - 1].kind in ("words", "letters"):
+        begin -= 1
+    said = " ".join(token.text.strip() for token in found[begin:]).lower().strip(" .")
+    if begin and (said in _TRAILS or _repeats(found[:begin], said)):
+        return trimmed(found[:begin])
+    return found
+
+
+def _repeats(found: Sequence[Token], said: str) -> bool:
+    """Return True if a remark only says a number once more: ``42 (forty-two)``."""
+    number = worded_number(said.strip("()"))
+    return said.startswith("(") and number is not None and [token.text for token in found] == [str(number)]
+
+
+def _without_lead(found: list[Token]) -> list[Token]:
+    """Cut off words such as ``the answer is``."""
+    end = 0
+    while end < len(found) and found[end].kind in ("words", "letters"):
+        end += 1
+    if end == len(found):
+        return found
+    for stop in range(end, 0, -1):
+        said = " ".join(token.text.strip() for token in found[:stop]).lower().strip(" :：,")
+        if said in LEAD_INS and not (stop == 1 and found[0].kind == "letters" and len(found[0].text) < 3):
+            return trimmed(found[stop:])
+    return found
+
+
+class _Reader:
+    """The kinds of values, outermost first."""
+
+    def __init__(self, by: Conventions) -> None:
+        self.by = by
+        self.depth = 0
+
+    def value(self, found: Sequence[Token]) -> Reading:
+        self.depth += 1
+        if self.depth > 40:
+            raise UnreadableError("it is nested too deeply")
+        try:
+            return self._value(trimmed(found))
+        finally:
+            self.depth -= 1
+
+    def _value(self, found: list[Token]) -> Reading:
+        if not found:
+            raise UnreadableError("there is nothing")
+        if found == [Token("op", "dots", found[0].spaced)]:
+            return Dots()
+        if (parity := _parity(found)) is not None:
+            return parity
+        if is_words(found) and not (len(found) == 1 and found[0].kind == "letters" and len(found[0].text) == 1):  # noqa: SIM102
+            if not any(token.text in (",", ";", "and", "or") for token in found if token.kind == "op"):
+                return Words(" ".join(token.text for token in found))
+        found = _mended_brackets(found)
+        for attempt in (self._table, self._congruence, self._listing, self._relation, self._set, self._bracketed, self._plus_minus):
+            reading = attempt(found)
+            if reading is not None:
+                return reading
+        return ratio(found, self.value) or in_base(found) or amount(found, self.by)
+
+    def formula(self, found: Sequence[Token]) -> Any:
+        """Read a formula without a unit."""
+        return expression(trimmed(found), self.by)
+
+    def _table(self, found: list[Token]) -> Reading | None:
+        begin = next((place for place, token in enumerate(found) if token.kind == "cmd" and token.text.startswith("begin ")), 0)
+        if (
+            begin
+            and not any(token.text in _RELATIONS for token in found[:begin])
+            and found[begin].text.endswith("matrix")
+            and "vmatrix" not in found[begin].text
+            and found[-1].text == found[begin].text.replace("begin", "end")
+        ):
+            return self._multiple(self.formula(found[:begin]) if found[0].text != "-" or begin > 1 else sympy.Integer(-1), found[begin:])
+        first, last = found[0], found[-1]
+        if first.kind != "cmd" or not first.text.startswith("begin ") or last.text != first.text.replace("begin", "end"):
+            return None
+        kind = first.text.removeprefix("begin ")
+        rows = [split(row, "&") for row in split(found[1:-1], "newline") if row]
+        if kind == "vmatrix":
+            return None
+        if kind == "cases":
+            pairs = [(row[0], [token for part in row[1:] for token in part]) for row in rows]
+            return Cases(tuple((self.value(value), _condition(condition)) for value, condition in pairs))
+        return Matrix(tuple(tuple(self.value(cell) for cell in row) for row in rows))
+
+    def _multiple(self, factor: Any, found: list[Token]) -> Reading:
+        """Read a number times a matrix."""
+        matrix = self._table(found)
+        if not isinstance(matrix, Matrix) or not all(isinstance(cell, Scalar) for row in matrix.rows for cell in row):
+            raise UnreadableError("a product with a matrix")
+        return Matrix(tuple(tuple(Scalar(factor * cell.value) for cell in row if isinstance(cell, Scalar)) for row in matrix.rows))
+
+    def _listing(self, found: list[Token]) -> Reading | None:
+        points = [(place, token.text) for place, token in split_points(found) if token.text in (",", ";", "and", "or", "newline")]
+        if not points:
+            return None
+        signs = {text for _, text in points}
+        parts = [part for part in split(found, *signs) if part]
+        if any(is_words(part) and any(len(token.text) > 12 for token in part) for part in parts):
+            raise UnreadableError("a sentence")
+        items = tuple(self.value(_without_lead(part)) for part in parts)
+        regions = [item for item in items if isinstance(item, Region)]
+        if len(regions) == len(items) and len({item.variable for item in regions}) == 1 and signs <= {"or", "and"} and len(signs) == 1:
+            join: Callable[..., Any] = sympy.Union if signs == {"or"} else sympy.Intersection
+            return Region(regions[0].variable, join(*[item.value for item in regions]))
+        flat = [part for item in items for part in (item.items if isinstance(item, Listing) else (item,))]
+        plain = signs <= {",", ";"} and not any(isinstance(item, Listing) and item.worded for item in items)
+        return Listing(tuple(flat), worded=not plain) if len(flat) > 1 else flat[0]
+
+    def _congruence(self, found: list[Token]) -> Reading | None:
+        places = [n for n, token in enumerate(found) if token.kind == "cmd" and token.text in ("pmod", "modulo")]
+        if len(places) > 1 or any(token.text in (",", "or", "and") for token in (found[places[0] :] if places else ())):
+            return None
+        place = places[0] if places else None
+        equiv = next((n for n, token in split_points(found) if token.text == "equiv"), None)
+        if place is None and equiv is not None:  # x \equiv 3 (mod 7)
+            place = next((n for n, token in enumerate(found) if token.text in ("mod", "bmod")), None)
+            if place and found[place - 1].text == "(":
+                found = [*found[: place - 1], found[place], *[token for token in found[place + 1 :] if token.text != ")"]]
+                place -= 1
+        if place is None:
+            return None
+        modulus = self.formula([token for token in found[place + 1 :] if token.text not in "()"])
+        before = found[:place]
+        if before and before[-1].text in ("(", ","):
+            before = before[:-1]
+        sides = split(before, "equiv", "=")
+        if len(sides) == 1:
+            return Congruence(None, self.formula(sides[0]), modulus)
+        if len(sides) != 2:
+            raise UnreadableError("a chain of congruences")
+        residues = [self.formula(part) for part in split(sides[1], ",", "or", "and")]
+        subject = self.formula(sides[0])
+        if len(residues) > 1:
+            return Listing(tuple(Congruence(subject, residue, modulus) for residue in residues))
+        return Congruence(subject, residues[0], modulus)
+
+    def _relation(self, found: list[Token]) -> Reading | None:
+        points = [(place, token.text) for place, token in split_points(found) if token.text in _RELATIONS]
+        if not points:
+            return None
+        signs = [text for _, text in points]
+        parts = split(found, *_RELATIONS)
+        if not all(parts):
+            raise UnreadableError("a relation without a side")
+        if all(sign in _EQUALITY for sign in signs):
+            return self._equation(parts, signs)
+        if all(sign in _ORDER for sign in signs):
+            return self._inequality(parts, signs)
+        if len(parts) == 2 and signs[0] in ("in", "notin"):
+            name = _name(parts[0])
+            if name is None:
+                raise UnreadableError("a formula in a set")
+            inside = read_sets.as_region(self.value(parts[1]))
+            if signs[0] == "notin":
+                return Region(name[0], sympy.Complement(sympy.S.Reals, inside.value)) if isinstance(inside, Region) else _opaque(found)
+            value = self.value(parts[1])
+            return Named(*name, value=inside if isinstance(value, Bracketed) and inside is not None else value)
+        raise UnreadableError("relations of different kinds")
+
+    def _equation(self, parts: list[list[Token]], signs: list[str]) -> Reading:
+        name = _name(parts[0])
+        if name is not None and len(parts) >= 2:
+            if len(parts) == 2:
+                other = _name(parts[1])
+                value = self.value(parts[1])
+                return (
+                    Named(*other, value=self.value(parts[0]))
+                    if other and not isinstance(value, Scalar | Words)
+                    else Named(*name, value=value)
+                )
+            return Named(*name, value=self._chain([self.value(part) for part in parts[1:]], signs[1:]))
+        if len(parts) == 2 and signs == ["="]:
+            backwards = _name(parts[1])
+            if backwards is not None and not _name(parts[0]):
+                value = self.value(parts[0])
+                return Named(*backwards, value=value)
+            points = _names(parts[0])
+            if points is not None:
+                value = self.value(parts[1])
+                if isinstance(value, Bracketed) and len(value.items) == len(points):
+                    return Listing(tuple(Named(point, (), item) for point, item in zip(points, value.items, strict=True)))
+                return Named(",".join(points), (), value)
+            left, right = self.formula(parts[0]), self.formula(parts[1])
+            if (left - right).free_symbols or left.atoms(sympy.Function) | right.atoms(sympy.Function):  # noqa: SIM102
+                if not consistent(Scalar(left), Scalar(right)):
+                    return Relation("=", left, right)
+        return self._chain([self.value(part) for part in parts], signs)
+
+    def _chain(self, values: list[Reading], signs: list[str]) -> Reading:
+        """Return the value of ``a = b = c``: one of them if all agree."""
+        first = values[0]
+        for value, sign in zip(values[1:], signs, strict=True):
+            agree = isinstance(first, Scalar) and isinstance(value, Scalar) and consistent(first, value, rounded=sign == "approx")
+            if not (agree or (first == value and not isinstance(first, Scalar))):
+                return Contradiction("its sides differ")
+        return first
+
+    def _inequality(self, parts: list[list[Token]], signs: list[str]) -> Reading:
+        names = [_name(part) for part in parts]
+        places = [place for place, name in enumerate(names) if name is not None and not name[1]]
+        if len(places) == 1:
+            bounds = {place: scalar(part, self.by) for place, part in enumerate(parts) if place != places[0]}
+            if not any(bound.value.free_symbols for bound in bounds.values()):
+                name = names[places[0]]
+                assert name is not None
+                region = read_sets.from_bounds(places[0], {place: bound.value for place, bound in bounds.items()}, signs)
+                if region is not None:
+                    return Region(name[0], region)
+        if len(parts) == 2:
+            left, right = self.formula(parts[0]), self.formula(parts[1])
+            if not (left - right).free_symbols:
+                raise UnreadableError("an inequality of numbers")
+            return Relation(signs[0], left, right)
+        if len(parts) == 3 and not places:
+            raise UnreadableError("a chain of inequalities")
+        return _opaque([token for part in parts for token in part] + [Token("op", sign) for sign in signs])
+
+    def _set(self, found: list[Token]) -> Reading | None:
+        joins = [token.text for _, token in split_points(found) if token.text in ("cup", "cap", "setminus")]
+        if joins:
+            parts = [self.value(part) for part in split(found, "cup", "cap", "setminus")]
+            regions = [read_sets.as_region(part) for part in parts]
+            if any(region is None for region in regions):
+                return _opaque(found)
+            value = regions[0].value  # pyright: ignore[reportOptionalMemberAccess]
+            for join, region in zip(joins, regions[1:], strict=True):
+                value = read_sets.JOINS[join](value, region.value)  # pyright: ignore[reportOptionalMemberAccess]
+            return Region(None, value)
+        if found[0] == Token("cmd", "empty", found[0].spaced) and len(found) == 1:
+            return Region(None, sympy.S.EmptySet)
+        if found[0].kind != "open" and any(token.kind == "cmd" and token.text.startswith("set ") for token in found):
+            return read_sets.number_set(found) or _opaque(found)
+        return None
+
+    def _bracketed(self, found: list[Token]) -> Reading | None:
+        first, last = found[0], found[-1]
+        if first.kind != "open" or first.text == "{" or matching(found, 0) != len(found) - 1:
+            return None
+        inside = found[1:-1]
+        if first.text == "lbrace":
+            return self._braces(inside, found)
+        if first.text not in ("(", "[", "langle"):
+            return None
+        parts = split(inside, ",", ";")
+        if len(parts) == 1 and first.text != "langle":
+            if first.text == last.text.replace(")", "(").replace("]", "["):
+                content = self.value(inside)
+                if first.text == "[" and isinstance(content, Scalar) and content.value.free_symbols:
+                    return Bracketed("[", "]", (content,))  # it may mean the whole part
+                return content
+            return None
+        items = tuple(self.value(part) for part in parts)
+        return Bracketed("(" if first.text == "langle" else first.text, ")" if last.text == "rangle" else last.text, items)
+
+    def _braces(self, inside: list[Token], whole: list[Token]) -> Reading:
+        if not inside:
+            return Region(None, sympy.S.EmptySet)
+        bar = next((place for place, token in split_points(inside) if token.text in ("mid", "|", ":")), None)
+        if bar is None:
+            content = self.value(inside)
+            if isinstance(content, Listing):
+                return SetOf(content.items)
+            return SetOf((content,))
+        head, condition = inside[:bar], inside[bar + 1 :]
+        name = _name(split(head, "in")[0])
+        if name is not None:
+            try:
+                region = gathered(self.value(condition))
+            except UnreadableError:
+                return _opaque(whole)
+            if (
+                isinstance(region, Named)
+                and region.name == name[0]
+                and len(split(head, "in")) == 1
+                and isinstance(region.value, Listing | Scalar)
+            ):
+                return SetOf(region.value.items if isinstance(region.value, Listing) else (region.value,))
+            if (
+                isinstance(region, Region)
+                and region.variable == name[0]
+                and (len(split(head, "in")) == 1 or "set R" in {t.text for t in head})
+            ):
+                return Region(None, region.value)
+            if isinstance(region, Named) and isinstance(region.value, Region) and region.name == name[0] and len(split(head, "in")) == 1:
+                return region.value
+        bound = _name(split(condition, "in")[0]) or name
+        if bound is not None:  # its name does not matter
+            whole = [Token("symbol", "bound") if token.text == bound[0] else token for token in whole]
+        return _opaque(whole)
+
+    def _plus_minus(self, found: list[Token]) -> Reading | None:
+        if not any(token.kind == "op" and token.text in ("pm", "mp") for token in found):
+            return None
+
+        def chosen(upper: bool) -> Reading:
+            signs = {"pm": "+" if upper else "-", "mp": "-" if upper else "+"}
+            return self.value([Token("op", signs[t.text], t.spaced) if t.kind == "op" and t.text in signs else t for t in found])
+
+        return Listing((chosen(True), chosen(False)), worded=True)
+
+
+def _parity(found: Sequence[Token]) -> Congruence | None:
+    """Read ``n odd`` and ``n is even``; None if it is anything else."""
+    said = [word for token in found[1:] for word in token.text.lower().split() if token.kind in ("words", "letters")]
+    name = _name(found[:1]) if found[0].kind in ("letters", "symbol") else None
+    if name is None or len(found) not in (2, 3) or said[-1:] not in (["odd"], ["even"]) or said[:-1] not in ([], ["is"]):
+        return None
+    return Congruence(symbol(name[0]), sympy.Integer(said[-1] == "odd"), sympy.Integer(2))
+
+
+def _name(part: Sequence[Token]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the name and its arguments, if that is all there is: ``x``, ``a_1``, ``f(x)``, ``AB``, ``the area``; else None."""
+    part = trimmed(part)
+    if not part:
+        return None
+    if all(token.kind in ("words", "letters") and (token.kind == "words" or len(token.text) > 2) for token in part):
+        return " ".join(token.text.strip().lower() for token in part), ()
+    head, rest = part[0], part[1:]
+    if head.kind == "symbol" and head.text in ("angle", "triangle") and len(rest) == 1 and rest[0].kind == "letters":
+        return spelt(part), ()
+    if head.kind == "cmd" and head.text.startswith("accent ") and len(rest) in (1, 3) and all(t.kind != "num" for t in rest):
+        return spelt(part), ()
+    if head.kind not in ("letters", "symbol") or (head.kind == "letters" and len(head.text) > 1 and not head.text.isupper()):
+        return None
+    if head.kind == "letters" and head.text in ("e", "i"):
+        return None
+    place = 0
+    while place < len(rest) and rest[place].kind == "op" and rest[place].text in ("'", "_"):
+        if rest[place].text == "_":
+            place = matching(rest, place + 1) if rest[place + 1 : place + 2] and rest[place + 1].kind == "open" else place + 1
+        place += 1
+    name = head.text + ("_" if any(t.text == "_" for t in rest[:place]) else "") + spelt([t for t in rest[:place] if t.text != "_"])
+    rest = rest[place:]
+    if not rest:
+        return name, ()
+    if rest[0].text == "(" and matching(rest, 0) == len(rest) - 1:
+        arguments = split(rest[1:-1], ",")
+        if all(len(argument) == 1 and argument[0].kind in ("letters", "symbol") for argument in arguments):
+            return name, tuple(argument[0].text for argument in arguments)
+    return None
+
+
+def _names(part: Sequence[Token]) -> list[str] | None:
+    """Return the names of ``(x, y)``; None if it is anything else."""
+    part = trimmed(part)
+    if part[0].text != "(" or matching(part, 0) != len(part) - 1:
+        return None
+    names = [_name(item) for item in split(part[1:-1], ",")]
+    if len(names) < 2 or any(name is None or name[1] for name in names):
+        return None
+    return [name[0] for name in names if name is not None]
+
+
+def _mended_brackets(found: list[Token]) -> list[Token]:
+    """Turn an interval's reversed brackets round: ``]1,2[`` is ``(1,2)``."""
+    out = list(found)
+    if out[0] == Token("close", "]", out[0].spaced):
+        out[0] = Token("open", "(", out[0].spaced)
+    if out[-1] == Token("open", "[", out[-1].spaced):
+        out[-1] = Token("close", ")", out[-1].spaced)
+    return out
+
+
+def _condition(found: Sequence[Token]) -> str:
+    """Return a condition as text, without the word if."""
+    words = [token.text.strip(" ,").lower() for token in found]
+    text = " ".join(word for word in words if word not in ("if", "for", "when", "", ",", "{", "}"))
+    return text.removeprefix("if ").removeprefix("for ").removeprefix("when ").replace("x odd", "x is odd")
+
+
+def _opaque(found: Sequence[Token]) -> Opaque:
+    return Opaque(
+        tuple(token.text.replace(":", "mid") if token.text in (":", "|") else token.text for token in found if token.text not in "{}")
+    )
+
+
+__all__ = ["LEAD_INS", "cut", "exact_number", "is_words", "read", "trimmed", "unwrapped"]
