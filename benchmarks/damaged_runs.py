@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from damage import base, one_case
 
 PICTURES = ("curves", "bars", "tree", "ratings", "prompts", "outcomes", "mismatch")
-EVERY = 500
+EVERY = 100
 """Cases between two lines of progress."""
 
 

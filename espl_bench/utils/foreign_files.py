@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -181,7 +182,7 @@ def require_own(folder: Path) -> None:
 
 
 @contextmanager
-def open_file(path: Path, inside: Path | None = None, limit: int = LOG_BYTES) -> Generator[BinaryIO]:
+def open_file(path: Path, inside: Path | None = None, limit: int = LOG_BYTES) -> Generator[BufferedReader]:
     """Open a regular file to read it. Raises OSError for anything else, and for one of more than `limit` bytes."""
     with open_folder(path.parent, inside) as folder:
         descriptor = folder.open(path.name, os.O_RDONLY)
