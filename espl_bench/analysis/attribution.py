@@ -37,10 +37,11 @@ from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, Split, SystemPrompt
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_object, parse_record
 from espl_bench.utils.hashing import fingerprint
-from espl_bench.utils.validation import FrozenRecord
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 FILE = "attribution.json"
 KEPT = "repeat the command: the cells in it are kept"
@@ -188,6 +189,7 @@ async def measure(
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
         with writing(folder / FILE, KEPT):  # before the cells are paid for
+            foreign_files.require_own(folder)
             atomic_io.require_room(folder, _most_bytes(summary, [words[kind] for _, kind in wanted]))
         config = _with_model(run, model)
         confirm_run(run, config, consent, f"espl-bench attribute {shlex.quote(str(folder))}")
@@ -221,7 +223,7 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
         return config
     path = run.path / PROVENANCE
     try:
-        recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
+        recorded = parse_object(foreign_files.read_record(path))["model"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirError(f"{path} does not state the run's model ({type(error).__name__}); restore it from a copy") from error
     folder_fingerprint = fingerprint(model)
@@ -279,7 +281,7 @@ def _effect(contrast_RI: Scores) -> Effect:
 
 def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
     """Read the cells of an earlier call, if they are of the same step."""
-    if not (folder / FILE).exists():
+    if not foreign_files.exists(folder / FILE):
         return ()
     stored = read_cells(folder / FILE)
     return stored.cells if stored.step == step else ()
@@ -289,6 +291,11 @@ def read_cells(path: Path) -> Cells:
     """Read a file of cells. Raises RunDirError naming it."""
     try:
         with reading(path, "make it readable for this user"):
-            return Cells.model_validate_json(path.read_bytes())
+            cells = parse_record(Cells, foreign_files.read_record(path))
     except ValidationError as error:
-        raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it and attribute the run again") from error
+        raise RunDirError(f"{path} cannot be read ({first_fault(error)}); delete it and attribute the run again") from error
+    except InvalidJsonError as error:
+        raise RunDirError(f"{path} cannot be read ({error}); delete it and attribute the run again") from error
+    if any(not cell.sample_scores or len({len(row) for row in cell.sample_scores} | {0}) != 2 for cell in cells.cells):
+        raise RunDirError(f"{path} cannot be read (a cell has no score for some of its samples); delete it and attribute the run again")
+    return cells

@@ -4,7 +4,7 @@ A tracker that fails is named in one line, once, and the run goes on without it.
 them, so that a resume continues the same tracked run by default. It is not part of the configuration, because it does not affect results.
 """
 
-import json
+import re
 import shlex
 import uuid
 from collections.abc import Generator, Mapping, Sequence
@@ -27,11 +27,14 @@ from espl_bench.monitoring.trackers import KINDS, Tracked, require
 from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import unwritten
+from espl_bench.utils.foreign_json import parse_json
 
 TRACKING = "tracking.json"
 PROJECT = "espl-bench"
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+"""Form of a run's id, which trackers use as part of paths."""
 
 
 @contextmanager
@@ -154,12 +157,14 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """Read tracking.json; empty for an untracked run. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
-        parsed: Any = json.loads(path.read_bytes())
+        parsed: Any = parse_json(foreign_files.read_record(path))
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}), so the run goes on untracked; name trackers with --track") from error
     record = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
-    if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
+    trackers = record.get("trackers", [])
+    named = isinstance(trackers, list) and all(isinstance(name, str) and name in KINDS for name in cast(list[object], trackers))
+    if not isinstance(record.get("id"), str) or not _ID.fullmatch(record["id"]) or not named:
         raise RunDirError(f"{path} names no trackers of this version, so the run goes on untracked; name trackers with --track")
     return record

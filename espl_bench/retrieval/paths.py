@@ -10,7 +10,7 @@ from pathlib import Path
 
 from espl_bench.data.store import HOME_VARIABLE, home
 from espl_bench.errors import DataError, UsageError, reading
-from espl_bench.utils import atomic_io
+from espl_bench.utils import foreign_files
 
 
 def index_folder(kind: str, key: str) -> Path:
@@ -34,7 +34,7 @@ def corpus_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256(path: Path, modified_ns: int, size: int) -> str:
-    return atomic_io.sha256(path)
+    return foreign_files.sha256(path)
 
 
 @contextmanager
@@ -42,8 +42,7 @@ def new_folder(folder: Path, what: str) -> Generator[Path]:
     """Yield a folder to fill; on success it is moved to its final name, on failure removed. Raises DataError if not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = atomic_io.unique_part(folder.parent)
-        part.mkdir()
+        part = foreign_files.new_folder(folder.parent)
         try:
             yield part
             if not folder.exists():  # another run may have filled it meanwhile

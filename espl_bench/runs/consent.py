@@ -24,7 +24,7 @@ from espl_bench.config.contacts import Contact, contacts_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
-from espl_bench.utils import atomic_io, key_names
+from espl_bench.utils import atomic_io, foreign_files, key_names
 
 APP: Final = "espl-bench"
 TRUST: Final = "trust.toml"
@@ -84,7 +84,7 @@ class Origin:
     @classmethod
     def of(cls, path: Path, place: Path | None = None) -> "Origin":
         """Read a file; `place` is what it stands for, such as the folder of a run. Raises OSError."""
-        return cls(str((place or path).resolve()), path.read_bytes())
+        return cls(str((place or path).resolve()), foreign_files.read_record(path))
 
     def is_own(self, contacts: Sequence[Contact]) -> bool:
         """Return whether this user has put this file there, or confirmed it, with these contacts."""
@@ -107,7 +107,7 @@ class Origin:
         with suppress(OSError):
             path = self._record()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = atomic_io.unique_part(path.parent)
+            part = path.with_name(foreign_files.unfinished())
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(atomic_io.indented(self._entry(contacts)))

@@ -24,6 +24,7 @@ from espl_bench.sweep.grid import BudgetLimits, Cell
 from espl_bench.sweep.mirror import Mirror
 from espl_bench.sweep.processes import THREADS
 from espl_bench.sweep.storage import Storage
+from espl_bench.utils import foreign_files
 from espl_bench.utils.stop_signal import StopSignal, raising
 
 PATIENCE_S = 120.0
@@ -46,7 +47,7 @@ def run_cell(
     os.environ[THREADS] = str(cell.resources.threads)  # before torch is imported
     budget = Budget(limits.max_cost, limits.max_tokens_total, Path(limits.prices) if limits.prices else None)
     with _local_folder(storage, cell.name) as folder:
-        if (folder / SUMMARY).exists():
+        if foreign_files.exists(folder / SUMMARY):
             return read_summary(folder / SUMMARY)
         return _when_free(cell, folder, budget, stop, reporter, engine)
 
@@ -77,14 +78,14 @@ def _when_free(cell: Cell, folder: Path, budget: Budget, stop: StopSignal, repor
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            if (folder / CONFIG).exists():
+            if foreign_files.exists(folder / CONFIG):
                 return runner.resume(folder, reporter=reporter, engine=engine, wanted=cell.config, budget=budget, stop=stop)
             return runner.run(cell.config, folder, reporter=reporter, engine=engine, budget=budget, stop=stop)
         except RunTakenError:
             if stop.wanted or time.monotonic() > deadline:
                 raise
             time.sleep(1)
-            if (folder / SUMMARY).exists():
+            if foreign_files.exists(folder / SUMMARY):
                 return read_summary(folder / SUMMARY)
 
 

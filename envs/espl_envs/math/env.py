@@ -15,7 +15,7 @@ from espl_bench.errors import UsageError, unknown
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
 from espl_bench.types import Problem, Split
-from espl_bench.utils.atomic_io import sha256
+from espl_bench.utils.foreign_files import sha256
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import MathRow, Splits, hold_out
 
@@ -197,7 +197,7 @@ def _own(
             {
                 "split": split.value,
                 "file": path.name,
-                "file_sha256": sha256(path),
+                "file_sha256": sha256(path.resolve()),
                 "items": len(intake.items),
                 "duplicates": intake.duplicates,
                 "identity": intake.identity,

@@ -21,7 +21,7 @@ from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.registry import ENVIRONMENTS, names
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io
+from espl_bench.utils import foreign_files
 
 
 def show_status(as_json: bool) -> None:
@@ -108,7 +108,7 @@ def import_file(
         raise unknown("split", split, kinds)
     data_source = spec.data.find(env, Split(split), source)
     intake = take_in(read_records(file), str(file), data_source, problem_column, answer_column)
-    manifest = _keep(data_source, intake, DataOrigin(file=file.name, file_sha256=atomic_io.sha256(file)), as_json)
+    manifest = _keep(data_source, intake, DataOrigin(file=file.name, file_sha256=foreign_files.sha256(file.resolve())), as_json)
     if as_json:
         _json(manifest.model_dump(mode="json", by_alias=True))
 

@@ -35,6 +35,7 @@ from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import count, duration, plain
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _watch(
         with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers, consent) as reporter:
             summary = work(reporter)
     except KeyboardInterrupt as error:  # outside the iterations, where the loop does not handle the signal
-        if not (folder / CONFIG).exists():
+        if not foreign_files.exists(folder / CONFIG):
             raise
         raise EsplError(f"interrupted; the last checkpoint is kept; continue with: espl-bench resume {shlex.quote(str(folder))}") from error
     if as_json:

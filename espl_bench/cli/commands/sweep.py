@@ -23,6 +23,7 @@ from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
@@ -79,7 +80,7 @@ def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: boo
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
     cells = make_cells(read)
     contacts = _contacts(cells, location if out is None else None)
-    confirm([(Origin.of(grid), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
+    confirm([(Origin(str(grid.resolve()), grid.read_bytes()), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
     return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json)
 
 
@@ -126,12 +127,15 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
     on_ray = means.ray
     cells = {cell.name: cell for cell in sweep.cells}
     storage.fetch_all(cells)
+    damage = {name: fault for name in cells if (fault := batch.damage_of(storage.view / name))}
     for name, cell in cells.items():
-        if (storage.view / name / CONFIG).exists():
+        if name not in damage and foreign_files.exists(storage.view / name / CONFIG):
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     if means.address is None:  # the cells run on this machine
-        _require_data([cell for name, cell in cells.items() if not (storage.view / name / SUMMARY).exists()])
-    plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
+        unfinished = {name: cell for name, cell in cells.items() if not foreign_files.exists(storage.view / name / SUMMARY)}
+        _require_data([cell for name, cell in unfinished.items() if name not in damage])
+    jobs = tuple(_job(storage, cell) for name, cell in cells.items() if name not in damage)
+    plan = BatchPlan(storage.view, jobs, tuple(damage.values()), "" if storage.is_folder else storage.url)
     journal = Journal(storage)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, journal)
 
@@ -151,7 +155,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
                 err_console().print(plain(f"the journal of attempts is incomplete: {journal.unwritten}", "yellow"), soft_wrap=True)
     if not storage.is_folder:
         for name in TABLES:
-            storage.write(name, (storage.view / name).read_bytes())
+            storage.write(name, foreign_files.read_bytes(storage.view / name))
     return code
 
 
