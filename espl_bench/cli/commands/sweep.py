@@ -80,7 +80,7 @@ def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: boo
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
     cells = make_cells(read)
     contacts = _contacts(cells, location if out is None else None)
-    confirm([(Origin.of(grid), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
+    confirm([(Origin(str(grid.resolve()), grid.read_bytes()), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
     return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json)
 
 
