@@ -44,6 +44,9 @@ NAMED_BY_THE_USER = {
     ("paper.py", "path.read_bytes"): "shipped with the package or named",
     ("page.py", "read_text"): "the page's own assets",
     ("provenance.py", "read_text"): "/proc/cpuinfo",
+    ("consent.py", "stat"): "the user's own configuration and record",
+    ("consent.py", "path.read_text"): "the user's own configuration",
+    ("trackers.py", "settings.read_text"): "the tracker's own settings",
     ("generated.py", "path.read_text"): "",
     ("cell_worker.py", "shutil.rmtree"): "a folder that this process has just made",
 }

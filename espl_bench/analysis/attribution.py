@@ -11,6 +11,7 @@ Cells are written to RUN/attribution.json as they are finished; a second call co
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,7 @@ from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.runs.binding import What, refuse
+from espl_bench.runs.consent import NO_CONSENT, Consent, confirm_run
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval, ratio_interval
@@ -135,6 +137,7 @@ def attribute(
     progress: Progress,
     model: Path | None = None,
     open_engine: OpenEngine | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> Attribution:
     """Evaluate the missing cells and compute the effects.
 
@@ -144,6 +147,7 @@ def attribute(
         progress: called for every cell.
         model: current location of the runs' model; None: as recorded.
         open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
+        consent: as in `resume`.
 
     Raises RunDirError for an unfinished run or one without its final checkpoint, or if its folder cannot be written, which is found out
     before anything is evaluated; UsageError if the runs are not seeds of one configuration; EsplError if one cannot be opened.
@@ -156,7 +160,7 @@ def attribute(
         words = {PromptChoice.ROOT: RunDir.open(folder).config().evolution.root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
-        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))
+        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine, consent)))
     return compute(measured)
 
 
@@ -173,6 +177,7 @@ async def measure(
     progress: Progress,
     model: Path | None = None,
     open_engine: OpenEngine | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> Cells:
     """Evaluate every missing pair of weights and words, writing the file after each. Returns all cells."""
     run = RunDir.open(folder)
@@ -187,6 +192,7 @@ async def measure(
             foreign_files.require_own(folder)
             atomic_io.require_room(folder, _most_bytes(summary, [words[kind] for _, kind in wanted]))
         config = _with_model(run, model)
+        confirm_run(run, config, consent, f"espl-bench attribute {shlex.quote(str(folder))}")
         given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
         context = open_run(config, given=given, started=run.provenance.started())
         try:

@@ -5,6 +5,7 @@ them, so that a resume continues the same tracked run by default. It is not part
 """
 
 import re
+import shlex
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import Any, cast
 from pydantic_core import to_jsonable_python
 
 from espl_bench.config.choices import without_folders
+from espl_bench.config.contacts import Contact
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError
@@ -22,6 +24,7 @@ from espl_bench.monitoring.detached_tracker import DetachedTracker
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.monitoring.tracker_process import ProcessTracker
 from espl_bench.monitoring.trackers import KINDS, Tracked, require
+from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
 from espl_bench.utils import atomic_io, foreign_files
@@ -35,10 +38,10 @@ _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 @contextmanager
-def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generator[Reporter]:
+def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str], consent: Consent = NO_CONSENT) -> Generator[Reporter]:
     """Yield the reporter, wrapped if the run has trackers or `wanted` names some.
 
-    Raises UsageError if a wanted one is not installed.
+    Raises UsageError if a wanted one is not installed, or one that the run names sends its numbers elsewhere and is not confirmed.
     """
     require(wanted)
     try:
@@ -46,6 +49,9 @@ def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generato
     except RunDirError as error:
         reporter.stuck(str(error))
         recorded = ()
+    if recorded:
+        consent |= Consent.of(wanted, None)
+        confirm([(Origin.of(folder / TRACKING), _contacts(recorded))], consent, f"espl-bench resume {shlex.quote(str(folder))}")
     names = tuple(dict.fromkeys([*recorded, *wanted]))
     if not names:
         yield reporter
@@ -87,6 +93,8 @@ class Tracking:
             atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented({**record, "trackers": list(self._names)})])
         except OSError as error:
             self._reporter.stuck(f"{unwritten(folder / TRACKING, error)}, or a resume will not continue the trackers' curves")
+        with suppress(OSError):
+            Origin.of(folder / TRACKING).remember(_contacts(self._names))
         return record["id"]
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
@@ -138,6 +146,11 @@ class Tracking:
             if tracker.fault and tracker.name not in self._told:
                 self._told.add(tracker.name)
                 self._reporter.stuck(f"tracker {tracker.name} has failed and gets no more numbers; the run goes on ({tracker.fault})")
+
+
+def _contacts(names: Sequence[str]) -> tuple[Contact, ...]:
+    """Return the trackers that send the numbers elsewhere."""
+    return tuple(Contact(name, "the tracker") for name in names if KINDS[name].sends)
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,8 +26,10 @@ def cache_folder() -> Path:
 def corpus_sha256(path: Path) -> str:
     """Return the hash of a corpus file. Raises UsageError if it cannot be read."""
     with reading(f"the corpus {path}", "name a file of passages with --corpus", UsageError):
-        stat = path.stat()
-        return _sha256(path.resolve(), stat.st_mtime_ns, stat.st_size)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"the corpus {path} is no regular file; name a file of passages with --corpus")
+        return _sha256(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=64)

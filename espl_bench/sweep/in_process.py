@@ -86,7 +86,7 @@ def _finished(
     stop = stop or StopSignal()
     try:
         if foreign_files.exists(folder / CONFIG):
-            return resume(folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
+            return resume(folder, reporter=reporter, engine=engine, env=env, wanted=config, budget=budget, stop=stop)
         return run(config, folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
     finally:
         if engine is not None:

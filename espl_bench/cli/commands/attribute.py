@@ -16,6 +16,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
+from espl_bench.runs.consent import NO_CONSENT, Consent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
 from espl_bench.utils import foreign_files
@@ -29,11 +30,13 @@ LEGEND = (
 )
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool) -> None:
+def attribute(
+    folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT
+) -> None:
     """Evaluate the missing cells, compute the effects and print them. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
     with _progress(quiet) as progress:
-        result = attribution.attribute(folders, named, progress, model)
+        result = attribution.attribute(folders, named, progress, model, consent=consent)
     if as_json:
         write_json(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
         return

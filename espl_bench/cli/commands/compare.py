@@ -16,9 +16,11 @@ from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
+from espl_bench.config.contacts import contacts_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.registry import METHODS, names
+from espl_bench.runs.consent import Consent
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
 from espl_bench.utils import foreign_files
@@ -61,7 +63,8 @@ def _job(named: Sequence[str], config: RunConfig, chosen: Chosen, out: Path) -> 
     program = (sys.executable, "-m", "espl_bench")
     if foreign_files.exists(folder / CONFIG):
         RunDir.open(folder).refuse_changes(config)
-        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
+        consent = Consent.to(contacts_of(config)) | Consent.of(chosen.trackers(), None)
+        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits(), *consent.flags()), config.iterations)
     return Job(folder, (*program, "run", *named, f"--out={folder}", "--quiet", *chosen.arguments()), config.iterations)
 
 
