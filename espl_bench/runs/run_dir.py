@@ -263,7 +263,7 @@ class RunDir:
         path = self.path / SUMMARY
         with self._writing(path):
             atomic_io.write_atomic(path, [atomic_io.encode_text(summary.to_json())])
-            if (self.path / PROVENANCE).exists():
+            if foreign_files.exists(self.path / PROVENANCE):
                 self.provenance.bind_summary(summary.content_sha256)
 
     def summary(self) -> Summary:
