@@ -77,6 +77,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.monitoring.reporter import StepReport as StepReport
     from espl_bench.runner import resume as resume
     from espl_bench.runner import run as run
+    from espl_bench.runs.consent import Consent as Consent
     from espl_bench.runs.log_rows import EvaluationRow as EvaluationRow
     from espl_bench.runs.log_rows import MetricsRow as MetricsRow
     from espl_bench.runs.log_rows import read_evaluations as read_evaluations
@@ -154,6 +155,7 @@ else:
         "method": ("ESPL", "EditorChoice", "Method", "Shown"),
         "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
         "runner": ("resume", "run"),
+        "runs.consent": ("Consent",),
         "runs.log_rows": ("EvaluationRow", "MetricsRow", "read_evaluations", "read_metrics"),
         "runs.moved": ("Moved",),
         "runs.rollout_rows": ("RolloutRow",),

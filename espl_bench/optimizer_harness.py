@@ -21,6 +21,8 @@ from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.rollout import roll_out
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Message, Problem, Rating, SampleRequest, Split, SystemPrompt, TrajectoryGroup
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.reasoning import strip_reasoning
 from espl_bench.utils.stop_signal import InterruptedRunError, StopSignal
 
@@ -54,7 +56,7 @@ def read_state(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        record = json.loads((folder / STATE).read_bytes())
+        record = parse_object(foreign_files.read_record(folder / STATE, folder.parent))
         return {"restored": record["state"] or None, "requests": record["requests"]}
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder / STATE} cannot be used ({error}); delete {folder} to go on from the checkpoint before") from error
@@ -152,7 +154,7 @@ class OptimizerHarness:
 
         async def save(folder: Path) -> None:
             await self.context.engine.save(folder)
-            (folder / STATE).write_text(record, encoding="utf-8")
+            atomic_io.write_atomic(folder / STATE, [record.encode("utf-8")])
 
         await self.recorder.commit(self.state.step, self.state.population, save)
         self.context.clients.begin(self.recorder.folder, self.state.step)

@@ -15,6 +15,7 @@ from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
 from espl_bench.config.choices import choices_of
+from espl_bench.config.contacts import contacts_of
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.config.version_1 import first_form
 from espl_bench.engines.engine import Engine
@@ -30,11 +31,12 @@ from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.binding import EDITORS, UNOPENED, Binding, Change, What, parse_allowed, refuse
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.collect_binding import collect_unopened
+from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, allow_keys_of, confirm_run
 from espl_bench.runs.log_rows import LearningCost, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.moved import NOT_MOVED, Moved
 from espl_bench.runs.provenance import collect
 from espl_bench.runs.provenance_file import BINDING, GIVEN_FACTS
-from espl_bench.runs.run_dir import RunDir
+from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
 from espl_bench.types import Split
 from espl_bench.utils.event_loop import run_to_end
@@ -71,12 +73,15 @@ def run(
     Raises EsplError; InterruptedRunError after a stop by signal, or by `stop`.
     """
     given = GivenObjects(engine, editor, env)
+    contacts = contacts_of(config)
+    allow_keys_of(contacts)
     started = datetime.now(UTC).replace(microsecond=0)
     context = open_run(config, budget, given, started=started)  # before the folder is made, so that a failure leaves nothing behind
     facts = data_facts(context) | source_facts(config, context.clients.cost_tracker) | given.facts()
     provenance = collect(config.model, facts=facts, started=started) | {BINDING: context.binding.model_dump(mode="json")}
     run_dir = RunDir.create(Path(folder), config, provenance)
     run_dir.bind(context.binding)
+    Origin.of(run_dir.path / CONFIG, run_dir.path).remember(contacts)
     with run_dir.lock():
         return _complete(context, None, _begun(context, run_dir, reporter), given, stop)
 
@@ -93,6 +98,7 @@ def resume(
     stop: StopSignal | None = None,
     allow_changed: Collection[str] = (),
     moved: Moved = NOT_MOVED,
+    consent: Consent = NO_CONSENT,
     warn: Callable[[str], None] | None = None,
 ) -> Summary:
     """Resume a run where it stopped; the result is the same as that of an uninterrupted run.
@@ -111,6 +117,8 @@ def resume(
         stop: as in `run`.
         allow_changed: parts that may differ (`What`); what does is recorded in provenance, in the summary and in a table's notes.
         moved: present places of the model and of files, if they have moved. Their contents must be the same.
+        consent: addresses, and variables with keys, that may be used although the run's configuration names them and this user did not
+            start it on this machine.
         warn: called with one line if a part cannot be compared, because an earlier version did not record it.
 
     Raises as `run`; UsageError, with every difference shown, if something has changed.
@@ -120,10 +128,11 @@ def resume(
     given = GivenObjects(engine, editor, env)
     if wanted is not None:
         run_dir.refuse_changes(wanted)
+        consent |= Consent.to(contacts_of(wanted))
     given.refuse_missing(run_dir.facts().get(GIVEN_FACTS, {}))
     with run_dir.lock():
         commit = run_dir.last_commit()
-        context = _same_run(run_dir, commit, budget, given, moved, allowed)
+        context = _same_run(run_dir, commit, budget, given, moved, allowed, consent)
         if warn is not None and (caveat := run_dir.known_binding(commit).caveat):
             warn(caveat)
         if commit is None:
@@ -138,10 +147,17 @@ def resume(
 
 
 def _same_run(
-    run_dir: RunDir, commit: Checkpoint | None, budget: Budget, given: GivenObjects, moved: Moved, allowed: Collection[What]
+    run_dir: RunDir,
+    commit: Checkpoint | None,
+    budget: Budget,
+    given: GivenObjects,
+    moved: Moved,
+    allowed: Collection[What],
+    consent: Consent,
 ) -> RunContext:
-    """Open a run as it was at a commit, and bind it anew. Raises UsageError for a difference that is not allowed."""
+    """Open a run as it was at a commit, and bind it anew. Raises UsageError for a difference or a contact that is not allowed."""
     config, known = run_dir.config(), run_dir.known_binding(commit)
+    confirm_run(run_dir, config, consent, _command(run_dir.path))
     loads_model = given.engine is None
     if loads_model and not moved.is_there(config, known.binding):
         raise UsageError(f"the model folder {config.model} is not there any more; name its place: {_command(run_dir.path)} --model PATH")

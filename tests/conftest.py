@@ -1,4 +1,5 @@
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from espl_bench.grading import VerifierPool
 def pytest_configure() -> None:
     """What is printed has the width of a pipe, whatever terminal the tests were started from."""
     os.environ.pop("COLUMNS", None)
+    private = tempfile.mkdtemp(prefix="espl-bench-tests-")  # what a user's own folders hold is no part of a test, and the other way round
+    os.environ["XDG_STATE_HOME"], os.environ["XDG_CONFIG_HOME"] = f"{private}/state", f"{private}/config"
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def test_everything_declared_is_imported():
 
 def test_what_is_optional_is_not_imported_with_a_module_of_the_core():
     """Only the folder or file of an engine, a back end or a kind of pictures imports its packages at the top."""
-    homes = ("engines/openai/", "engines/tinker/", "engines/vllm/", "plots/", "sweep/ray_pool.py")
+    homes = ("engines/openai/", "engines/tinker/", "engines/vllm/", "plots/", "sweep/ray_pool.py", "utils/exchange.py")
     at_top = {
         str(path.relative_to(ROOT / "espl_bench"))
         for path in (ROOT / "espl_bench").rglob("*.py")

@@ -32,6 +32,7 @@ from espl_bench.sweep.processes import Job, run_all
 
 CONFIG = make_scripted_config(steps=4, eval_samples=1, checkpoint_every=2)
 PATIENCE_S = 300.0
+SOMEBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def as_somebody_else() -> Iterator[None]:
     """Without the rights of root, who may read and write everything."""
     user = os.geteuid()
     if user == 0:
-        os.seteuid(65534)
+        os.seteuid(SOMEBODY)
     try:
         yield
     finally:
@@ -120,6 +121,8 @@ def test_what_belongs_to_somebody_else_is_not_called_damaged(hidden: str, folder
     before = snapshot(folder)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o777)
+        if os.geteuid() == 0:
+            os.chown(path, SOMEBODY, -1)
     (folder / hidden).chmod(0)
     with as_somebody_else(), pytest.raises(EsplError, match=r"cannot be read \(Permission denied\)") as refusal:
         resume(folder)

@@ -7,6 +7,7 @@ The next checkpoint starts a new file and removes the old one: its responses are
 
 import hashlib
 import json
+import re
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 from espl_bench.accounting.cost_tracker import ModelRole
 from espl_bench.errors import RunDirError
 from espl_bench.types import Completion, SampleRequest, StopReason, Usage
-from espl_bench.utils import atomic_io, jsonl
+from espl_bench.utils import atomic_io, foreign_files, jsonl
 
 FOLDER = "answers"
+_NAME = re.compile(r"step_\d+\.jsonl")
 
 
 def key_of(role: ModelRole, model: str, request: SampleRequest) -> str:
@@ -32,6 +34,7 @@ class ResponseCache:
     def __init__(self) -> None:
         """Make a cache without a file; `open` chooses the file."""
         self._path: Path | None = None
+        self._run: Path | None = None
         self._cached: dict[str, deque[Completion]] = {}
 
     def open(self, run: Path, step: int) -> list[tuple[ModelRole, Usage]]:
@@ -39,19 +42,21 @@ class ResponseCache:
 
         Returns role and usage of each loaded response. Raises RunDirError if a file is damaged or cannot be written.
         """
+        self._run = run
         self._path = run / FOLDER / f"step_{step:06d}.jsonl"
         self._cached = {}
         used: list[tuple[ModelRole, Usage]] = []
         try:
-            for old in set(self._path.parent.glob("step_*.jsonl")) - {self._path}:
-                old.unlink()
+            for name in foreign_files.names(self._path.parent, run):
+                if _NAME.fullmatch(name) and name != self._path.name:
+                    foreign_files.remove(self._path.with_name(name), run)
             for row in self._read():
                 completion = _completion(row)
                 self._cached.setdefault(row["key"], deque()).append(completion)
                 used.append((ModelRole(row["role"]), completion.usage or Usage(0, 0)))
         except OSError as error:
             raise RunDirError(f"cannot read or write {error.filename or self._path} ({error.strerror})") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunDirError(
                 f"{self._path} holds a row that is not a response; remove the file, and its requests are sent again"
             ) from error
@@ -76,18 +81,18 @@ class ResponseCache:
             "sampled_tokens": usage.sampled,
         }
         try:
-            self._path.parent.mkdir(exist_ok=True)
-            atomic_io.append(self._path, jsonl.encode(row))
+            foreign_files.make_folder(self._path.parent, self._run)
+            atomic_io.append(self._path, jsonl.encode(row), self._run)
         except OSError as error:
             raise RunDirError(f"cannot write {self._path} ({error.strerror})") from error
 
     def _read(self) -> list[dict[str, Any]]:
         """Read the rows; a last line that a kill left unfinished is cut off."""
-        if self._path is None or not self._path.exists():
+        if self._path is None or not foreign_files.exists(self._path, self._run):
             return []
-        whole = self._path.read_bytes().rfind(b"\n") + 1
-        atomic_io.truncate(self._path, whole)
-        return jsonl.read_rows(self._path, jsonl.decode)
+        whole = foreign_files.read_bytes(self._path, self._run).rfind(b"\n") + 1
+        atomic_io.truncate(self._path, whole, self._run)
+        return jsonl.read_rows(self._path, jsonl.decode, inside=self._run)
 
 
 def _completion(row: dict[str, Any]) -> Completion:

@@ -11,6 +11,7 @@ Cells are written to RUN/attribution.json as they are finished; a second call co
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,14 +32,16 @@ from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
 from espl_bench.runs.binding import What, refuse
+from espl_bench.runs.consent import NO_CONSENT, Consent, confirm_run
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, Split, SystemPrompt
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_object, parse_record
 from espl_bench.utils.hashing import fingerprint
-from espl_bench.utils.validation import FrozenRecord
+from espl_bench.utils.validation import FrozenRecord, first_fault
 
 FILE = "attribution.json"
 KEPT = "repeat the command: the cells in it are kept"
@@ -134,6 +137,7 @@ def attribute(
     progress: Progress,
     model: Path | None = None,
     open_engine: OpenEngine | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> Attribution:
     """Evaluate the missing cells and compute the effects.
 
@@ -143,6 +147,7 @@ def attribute(
         progress: called for every cell.
         model: current location of the runs' model; None: as recorded.
         open_engine: makes the engine of each run; None: as the run's configuration says. It is closed afterwards.
+        consent: as in `resume`.
 
     Raises RunDirError for an unfinished run or one without its final checkpoint, or if its folder cannot be written, which is found out
     before anything is evaluated; UsageError if the runs are not seeds of one configuration; EsplError if one cannot be opened.
@@ -155,7 +160,7 @@ def attribute(
         words = {PromptChoice.ROOT: RunDir.open(folder).config().evolution.root_principles, PromptChoice.EVOLVED: prompts[folder]}
         if candidates:
             words[PromptChoice.OTHER_SEED] = prompts[candidates[0]]
-        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine)))
+        measured.append(asyncio.run(measure(folder, words, progress, model, open_engine, consent)))
     return compute(measured)
 
 
@@ -172,6 +177,7 @@ async def measure(
     progress: Progress,
     model: Path | None = None,
     open_engine: OpenEngine | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> Cells:
     """Evaluate every missing pair of weights and words, writing the file after each. Returns all cells."""
     run = RunDir.open(folder)
@@ -183,8 +189,10 @@ async def measure(
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
     if missing:
         with writing(folder / FILE, KEPT):  # before the cells are paid for
+            foreign_files.require_own(folder)
             atomic_io.require_room(folder, _most_bytes(summary, [words[kind] for _, kind in wanted]))
         config = _with_model(run, model)
+        confirm_run(run, config, consent, f"espl-bench attribute {shlex.quote(str(folder))}")
         given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
         context = open_run(config, given=given, started=run.provenance.started())
         try:
@@ -215,7 +223,7 @@ def _with_model(run: RunDir, model: Path | None) -> RunConfig:
         return config
     path = run.path / PROVENANCE
     try:
-        recorded = json.loads(path.read_bytes())["model"]["fingerprint"]
+        recorded = parse_object(foreign_files.read_record(path))["model"]["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirError(f"{path} does not state the run's model ({type(error).__name__}); restore it from a copy") from error
     folder_fingerprint = fingerprint(model)
@@ -273,7 +281,7 @@ def _effect(contrast_RI: Scores) -> Effect:
 
 def _on_file(folder: Path, step: int) -> tuple[AttributionCell, ...]:
     """Read the cells of an earlier call, if they are of the same step."""
-    if not (folder / FILE).exists():
+    if not foreign_files.exists(folder / FILE):
         return ()
     stored = read_cells(folder / FILE)
     return stored.cells if stored.step == step else ()
@@ -283,6 +291,11 @@ def read_cells(path: Path) -> Cells:
     """Read a file of cells. Raises RunDirError naming it."""
     try:
         with reading(path, "make it readable for this user"):
-            return Cells.model_validate_json(path.read_bytes())
+            cells = parse_record(Cells, foreign_files.read_record(path))
     except ValidationError as error:
-        raise RunDirError(f"{path} cannot be read ({type(error).__name__}); delete it and attribute the run again") from error
+        raise RunDirError(f"{path} cannot be read ({first_fault(error)}); delete it and attribute the run again") from error
+    except InvalidJsonError as error:
+        raise RunDirError(f"{path} cannot be read ({error}); delete it and attribute the run again") from error
+    if any(not cell.sample_scores or len({len(row) for row in cell.sample_scores} | {0}) != 2 for cell in cells.cells):
+        raise RunDirError(f"{path} cannot be read (a cell has no score for some of its samples); delete it and attribute the run again")
+    return cells

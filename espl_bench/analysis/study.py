@@ -6,14 +6,15 @@ from pathlib import Path
 
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import EsplError, RunDirError
-from espl_bench.leaderboard.collect import LEVELS, collect
+from espl_bench.leaderboard.collect import DEPTH, collect
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.rows import RowRun
-from espl_bench.runs.log_rows import MetricsRow, TimingRow, read_metrics, read_timing
-from espl_bench.runs.population_events import PopulationEvent, read_events
+from espl_bench.runs.log_rows import MetricsRow, TimingRow
+from espl_bench.runs.population_events import PopulationEvent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, Log, RunDir
-from espl_bench.runs.summary import environment_name
-from espl_bench.runs.view import RunView, read_view
+from espl_bench.runs.summary import Summary, environment_name
+from espl_bench.runs.view import RunView, read_logs, view_of
+from espl_bench.utils import foreign_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,13 @@ class Study:
     unreadable: tuple[str, ...]
     """Run directories that cannot be read, one line each; a run that is being written may be among them."""
 
+    def without(self, record: RunRecord, reason: EsplError) -> "Study":
+        """Return the study without a run that turned out to be damaged."""
+        summary = record.view.summary
+        entries = (entry for entry in self.entries if summary is None or not _same_result(entry.summary, summary))
+        others = tuple(other for other in self.records if other is not record)
+        return Study(tuple(entries), others, (*self.unreadable, str(reason)))
+
     @property
     def named(self) -> dict[str, RunRecord]:
         """Records by unique name: the folder's, numbered if taken. Runs added later do not change earlier names."""
@@ -55,6 +63,10 @@ class Study:
             same = sum(other.name == record.name for other in records.values())
             records[f"{record.name}~{same + 1}" if same else record.name] = record
         return records
+
+
+def _same_result(one: Summary, other: Summary) -> bool:
+    return (one.run_id, one.sample_scores) == (other.run_id, other.sample_scores)
 
 
 def by_row(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -85,7 +97,7 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     Raises RunDirError for a path without runs, or if none of its runs can be read.
     """
     records: list[RunRecord] = []
-    unreadable: list[EsplError] = []
+    damaged: dict[Path, EsplError] = {}
     for folder in run_folders(paths):
         try:
             records.append(_read_anew(folder, {} if known is None else known))
@@ -93,14 +105,17 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
             if known and folder in known:
                 records.append(known[folder][1])
             else:
-                unreadable.append(error)
+                damaged[folder] = error
     running = {record.run.path: RowRun.unfinished(record.view.config) for record in records if record.view.summary is None}
-    runs = collect(paths, running)
+    runs = collect(paths, running, without=damaged)
+    unreadable = (*map(str, damaged.values()), *runs.unreadable)
     if not runs.entries and not records:
-        raise unreadable[0] if unreadable else RunDirError(f"{paths[0]} holds no run that has begun; start one with espl-bench run")
+        if damaged:
+            raise next(iter(damaged.values()))
+        raise RunDirError(unreadable[0] if unreadable else f"{paths[0]} holds no run that has begun; start one with espl-bench run")
     labelled = [_called(record, runs.labels.get(record.run.path.resolve(), record.label), known) for record in records]
     ordered = sorted(labelled, key=lambda record: (record.label, record.view.config.seed, record.name))
-    return Study(runs.entries, tuple(ordered), tuple(map(str, unreadable)))
+    return Study(runs.entries, tuple(ordered), tuple(dict.fromkeys(unreadable)))
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
@@ -110,15 +125,15 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
 
 def _below(path: Path) -> Iterator[Path]:
     start = path.parent if path.name == SUMMARY and path.is_file() else path
-    for level in LEVELS:
-        for config in sorted(start.glob(level + CONFIG)):
-            yield config.parent
+    if start.is_dir():  # what is not entered, `collect` tells
+        for folders in foreign_files.folders_below(start, DEPTH, lambda folder, why: None):
+            yield from (folder for folder in folders if foreign_files.exists(folder / CONFIG))
 
 
 def stamp(folder: Path) -> Stamp:
     """Compute the stamp of a folder. A missing file counts as empty."""
     files = (folder / CONFIG, folder / SUMMARY, *(log.path(folder) for log in Log))
-    stats = (file.stat() if file.exists() else None for file in files)
+    stats = map(foreign_files.status, files)
     return tuple((stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for stat in stats)
 
 
@@ -145,12 +160,6 @@ def _called(record: RunRecord, label: str, known: Known | None) -> RunRecord:
 
 def read_record(run: RunDir) -> RunRecord:
     """Read one run. It is labelled as if it were alone."""
-    view = read_view(run)
-    return RunRecord(
-        run=run,
-        label=view.config.row,
-        view=view,
-        metrics=tuple(read_metrics(run)),
-        timing=tuple(read_timing(run)),
-        events=tuple(read_events(run)),
-    )
+    logs = read_logs(run)
+    view = view_of(run, logs)
+    return RunRecord(run=run, label=view.config.row, view=view, metrics=logs.metrics, timing=logs.timing, events=logs.events)

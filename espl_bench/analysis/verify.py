@@ -114,7 +114,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
     """
     examiner = Examiner(run_dir.config())
     run_dir.refuse_other_data(data_identity_of(examiner.config).compared)
-    verification = Verification(run_dir, run_dir.summary() if (run_dir.path / SUMMARY).exists() else None)
+    verification = Verification(run_dir, run_dir.summary() if run_dir.is_finished else None)
     _compare_config(verification, examiner.config)
     metrics = {row.step: row for row in read_metrics(run_dir)}
     evaluations = {(row.step, row.split): row for row in read_evaluations(run_dir)}
@@ -151,7 +151,7 @@ def _regrade_file(verification: Verification, examiner: Examiner, step: int, spl
     name = path.relative_to(verification.run_dir.path).as_posix()
     verification.files += 1
     try:
-        lines = list(read_stored(path))
+        lines = list(read_stored(path, verification.run_dir.path))
     except OSError as error:
         verification.differences.append(Difference(name, "file", "rollouts", f"cannot be read ({error.strerror})"))
         return None

@@ -23,7 +23,7 @@ from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
 from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.escaping import print_anything
-from espl_bench.cli.group import AsJson, CommandGroup, Quiet
+from espl_bench.cli.group import AsJson, CommandGroup, ContactOption, Quiet, SendKeyOption
 from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
 from espl_bench.cli.run_option import flag_of
 from espl_bench.errors import EsplError, OptionError, UsageError
@@ -120,18 +120,21 @@ def resume(
     data_home: Annotated[
         Path | None, typer.Option("--data-home", metavar="DIR", help="Where the data home is now.", show_default=False)
     ] = None,
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume a stopped run. It ends exactly as an uninterrupted run would. Limits include what it spent before.
 
-    Configuration, version, model, environment, items and templates must be what they were.
+    Configuration, version, model, environment, items and templates must be what they were. What a run that you did not start on this
+    machine connects to has to be confirmed.
     """
     from espl_bench.cli.commands import run as command
 
     budget = make_budget({"max_cost": max_cost, "max_tokens_total": max_tokens_total, "prices": prices})
     places = command.NewPlaces(model, tuple(data or ()), data_home)
-    command.go_on(folder, quiet, as_json, budget, allow_changed or (), places)
+    command.go_on(folder, quiet, as_json, budget, allow_changed or (), places, command.Consent.of(contact, send_key))
 
 
 @app.command(cls=RunOptionsCommand)

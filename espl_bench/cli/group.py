@@ -11,6 +11,25 @@ from espl_bench.errors import unknown
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.", rich_help_panel="Output")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel="Output")]
 
+ContactOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contact",
+        metavar="PLACE",
+        help="Connect to this address, or tracker, although only a file names it; may be repeated.",
+        show_default=False,
+    ),
+]
+SendKeyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--send-key",
+        metavar="NAME",
+        help="Send the key in this variable although only a file names it; may be repeated.",
+        show_default=False,
+    ),
+]
+
 
 class Commands(Group):
     """Command group that suggests the nearest name for an unknown command."""

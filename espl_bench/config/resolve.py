@@ -16,6 +16,8 @@ from espl_bench.environment.catalogue import find_environment
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import OptionError, UsageError
 from espl_bench.method import Method, find_method
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
 from espl_bench.utils.validation import first_fault
 
 OPTIONS = "options"
@@ -63,13 +65,15 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
 def read_config(path: Path) -> RunConfig:
     """Read the configuration that a run was started with. Raises UsageError naming the file."""
     try:
-        return RunConfig.model_validate_json(path.read_bytes())
+        return parse_record(RunConfig, foreign_files.read_record(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); is this a run directory?") from error
     except OptionError as error:
         raise UsageError(f"{path} is not a configuration: {error}; restore it or start a new run") from error
     except ValidationError as error:
         raise UsageError(f"{path} is not a configuration: {first_fault(error)}; restore it or start a new run") from error
+    except InvalidJsonError as error:
+        raise UsageError(f"{path} is not a configuration: {error}; restore it or start a new run") from error
 
 
 def _present(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The resolved configuration of a run: frozen, complete, and written into the run directory before anything happens."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -193,4 +194,4 @@ def chosen_fields(section: Section) -> tuple[str, ...]:
 
 def model_name(model: str) -> str:
     """Return the display name of a model: a folder's own name, else the name unchanged."""
-    return Path(model).name if Path(model).is_dir() else model
+    return Path(model).name if os.path.isdir(model) else model

@@ -25,6 +25,7 @@ from espl_bench.learning.loss_spec import DEFAULT_CORRECTION, DEFAULT_LOSS, Corr
 from espl_bench.prompts.dialect import Placement
 from espl_bench.prompts.forms import PromptForm
 from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALISATIONS, SCHEDULES, SELECTORS
+from espl_bench.utils.redaction import holds_secret
 
 ToolFormat = Literal["text", "native"]
 Executor = Literal["mp", "ray"]
@@ -334,7 +335,7 @@ METHOD_CHOICES = tuple(MethodChoices.model_fields)
 
 
 def check_address(value: str | None, field: str) -> str | None:
-    """Return an address unchanged. Raises OptionError for one that is not http or https, or that contains a login."""
+    """Return an address unchanged. Raises OptionError for one that is not http or https, or that contains a login or a key."""
     if value is None:
         return None
     try:
@@ -342,7 +343,7 @@ def check_address(value: str | None, field: str) -> str | None:
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         raise OptionError(f"{{{field}}} is not an address; give e.g. http://127.0.0.1:8000/v1") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username or parts.password or parts.query or parts.fragment or holds_secret(value):
         raise OptionError(f"{{{field}}} holds more than an address, and is written to disk; put the key into the environment")
     if not sound:
         raise OptionError(f"{{{field}}} is not an http or https address; give e.g. http://127.0.0.1:8000/v1")

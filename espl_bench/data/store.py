@@ -24,7 +24,7 @@ from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
 from espl_bench.data.item_text import Item
 from espl_bench.errors import DataError, reading
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
@@ -126,7 +126,7 @@ def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
             unread_columns=intake.unread,
             identity=intake.identity,
             rows_file=rows_file,
-            rows_sha256=atomic_io.sha256(folder / rows_file),
+            rows_sha256=foreign_files.sha256(folder / rows_file),
             imported_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         atomic_io.write_atomic(folder / MANIFEST, [atomic_io.encode_text(manifest.model_dump_json(indent=2, by_alias=True) + "\n")])

@@ -23,7 +23,8 @@ from typing import Final, NoReturn
 
 from espl_bench.grading.confinement import FORBIDDEN_EXIT, MemoryLimit, confine
 from espl_bench.grading.rules import LONGEST_SHOWN
-from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply, WireError, receive, send
+from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
+from espl_bench.utils.wire import WireError, receive, send
 
 DONE_EXIT: Final = 0
 """The other side of the pipe has gone."""

@@ -3,22 +3,22 @@
 A summary of an earlier version does not state its choices: they are read from the configuration beside it, or in the published result.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from espl_bench.config.choices import choices_in
-from espl_bench.errors import RunDirError
+from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.rows import RowLabel, RowRun, label_rows
 from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.runs.summary import Summary, read_summary
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import parse_object
 
 NONE_BESIDE: Mapping[Path, RowRun] = {}
-LEVELS = ("", "*/", "*/*/")
+DEPTH = 2
 """Levels below a named directory that are searched for runs."""
 
 
@@ -29,6 +29,8 @@ class FoundRun:
     entries: tuple[GroupEntry, ...]
     unfinished: tuple[Path, ...]
     """Run directories without a summary; they appear in no row."""
+    unreadable: tuple[str, ...] = ()
+    """Damaged results, and folders that were not entered, one line each."""
     labels: Mapping[Path, str] = field(default_factory=dict[Path, str])
     """Run directory, resolved → label of its row, for finished runs and those that were to be labelled beside them."""
 
@@ -44,28 +46,42 @@ class _CollectedRun:
         return self.path.parent if self.path.name == SUMMARY else self.path
 
 
-def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE) -> FoundRun:
-    """Collect every finished run under the paths, each once. Raises RunDirError for a path without runs.
+def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE, without: Collection[Path] = ()) -> FoundRun:
+    """Collect every finished run under the paths, each once; of damaged ones, only why they are left out.
 
     Args:
         paths: runs, files, or folders of these.
         beside: unfinished runs by directory, whose rows are labelled together with those of the finished ones.
+        without: run directories to leave out.
+
+    Raises RunDirError for a path without runs, and if no run under any path can be read.
     """
     files: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
+    left_out: list[str] = []
     for path in paths:
-        summaries, without = _look(path)
-        if not summaries and not without:
-            raise RunDirError(f"{path} holds no run (no {SUMMARY} there or two levels below); name a run or a folder of runs")
-        files.update({file.resolve(): file for file in summaries})
-        unfinished.update({folder.resolve(): folder for folder in without})
-    runs = [_CollectedRun(read_run(file), file) for file in files.values()]
+        found = _look(path)
+        if not found.summaries and not found.begun:
+            hint = "; ".join(found.left_out) or f"no {SUMMARY} there or two levels below"
+            raise RunDirError(f"{path} holds no run ({hint}); name a run or a folder of runs")
+        files.update({_place(file): file for file in found.summaries})
+        unfinished.update({_place(folder): folder for folder in found.begun})
+        left_out += found.left_out
+    ignored = set(map(_place, without))
+    files = {place: file for place, file in files.items() if place.parent not in ignored}
+    unfinished = {place: folder for place, folder in unfinished.items() if place not in ignored}
+    runs, damaged = _read_all(files.values())
+    if damaged and not runs and not unfinished and not beside:
+        raise damaged[0]
     distinct = _distinct(runs)
     rows = {**{key: RowRun.of(run.summary, run.location) for key, run in distinct.items()}, **beside}
     labels = dict(zip(rows, label_rows(list(rows.values())), strict=True))
     entries = tuple(_entry(run.summary, labels[key]) for key, run in distinct.items())
     of_folders = {run.location.resolve(): labels[run.summary.to_json()].text for run in runs}
-    return FoundRun(entries, tuple(unfinished.values()), {**of_folders, **{folder.resolve(): labels[folder].text for folder in beside}})
+    unreadable = (*dict.fromkeys(left_out), *map(str, damaged))
+    return FoundRun(
+        entries, tuple(unfinished.values()), unreadable, {**of_folders, **{folder.resolve(): labels[folder].text for folder in beside}}
+    )
 
 
 def entries_of(summaries: Sequence[Summary]) -> tuple[GroupEntry, ...]:
@@ -94,22 +110,52 @@ def stated(result: PublishedResult) -> Summary:
 def _beside(config: Path) -> dict[str, object] | None:
     """Read the choices of a configuration; None if there is none, or this version cannot read it."""
     try:
-        record = json.loads(config.read_bytes())
+        return choices_in(parse_object(foreign_files.read_record(config)))
     except (OSError, ValueError):
         return None
-    return choices_in(cast(dict[str, object], record)) if isinstance(record, dict) else None
 
 
-def _look(path: Path) -> tuple[list[Path], list[Path]]:
-    """List the summary files, and the run directories without one, at or under a path."""
+def _place(path: Path) -> Path:
+    """Return the one path of a run's folder or file, which is not followed if it is a link itself."""
+    return path.parent.resolve() / path.name if path.name else path.resolve()
+
+
+def _read_all(files: Iterable[Path]) -> tuple[list[_CollectedRun], list[EsplError]]:
+    """Read every result, or why it cannot be."""
+    runs: list[_CollectedRun] = []
+    damaged: list[EsplError] = []
+    for file in files:
+        try:
+            runs.append(_CollectedRun(read_run(file), file))
+        except EsplError as error:
+            damaged.append(error)
+    return runs, damaged
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    summaries: list[Path]
+    begun: list[Path]
+    """Run directories without a summary."""
+    left_out: list[str]
+    """Folders that were not entered, with the reason."""
+
+
+def _look(path: Path) -> _Found:
+    """List what is at or under a path."""
     if path.is_file():
-        return [path], []
+        return _Found([path.resolve() if path.is_symlink() else path], [], [])
     if not path.is_dir():
         raise RunDirError(f"{path} does not exist; name a run directory, a {SUMMARY} or a folder of runs")
-    summaries = [file for level in LEVELS for name in (SUMMARY, f"*{SUFFIX}") for file in sorted(path.glob(level + name))]
+    left_out: list[str] = []
+    levels = list(foreign_files.folders_below(path, DEPTH, lambda folder, why: left_out.append(f"{folder}: {why}")))
+    summaries: list[Path] = []
+    for folders in levels:
+        summaries += [folder / SUMMARY for folder in folders if foreign_files.exists(folder / SUMMARY)]
+        summaries += sorted(file for folder in folders for file in foreign_files.files_named(folder, SUFFIX))
     finished = {file.parent for file in summaries}
-    begun = [file.parent for level in LEVELS for file in sorted(path.glob(level + PROVENANCE))]
-    return summaries, [folder for folder in begun if folder not in finished]
+    begun = [folder for folders in levels for folder in folders if foreign_files.exists(folder / PROVENANCE)]
+    return _Found(summaries, [folder for folder in begun if folder not in finished], left_out)
 
 
 def _distinct(runs: Iterable[_CollectedRun]) -> dict[str, _CollectedRun]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from espl_bench.errors import EsplError
 from espl_bench.monitoring.trackers import KINDS, Tracked, Tracker, words_of
+from espl_bench.utils import foreign_files
 
 END_S = 60
 """Seconds after the end of its input after which the process is ended, whatever the package is doing."""
@@ -35,7 +36,7 @@ class ProcessTracker:
 
     def __init__(self, name: str, run: Tracked) -> None:
         """Start the process and open the tracker in it. Raises EsplError with the tracker's own words if that fails."""
-        with (run.folder / log_of(name)).open("ab") as log:
+        with foreign_files.open_log(run.folder / log_of(name)) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "espl_bench.monitoring.tracker_process", name],
                 stdin=subprocess.PIPE,

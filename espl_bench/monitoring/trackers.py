@@ -77,6 +77,11 @@ class WandB:
         import wandb
         from wandb.errors import Error
 
+        for settings in (run.folder / "wandb" / "settings", Path("wandb") / "settings"):
+            if settings.is_file() and "base_url" in settings.read_text(encoding="utf-8", errors="replace"):
+                raise EsplError(
+                    f"{settings} would choose where the numbers and the key go; remove it, and set WANDB_BASE_URL if you need it"
+                )
         try:
             self._run = wandb.init(
                 project=run.project,
@@ -127,12 +132,14 @@ class TrackerName:
     open: Callable[[Tracked], Tracker]
     own_process: bool = False
     """True if the package has services or exit hooks of its own, which could hold up the end of a run."""
+    sends: bool = False
+    """True if it may send the numbers to another machine."""
 
 
 KINDS: Mapping[str, TrackerName] = {
     "tensorboard": TrackerName("tensorboard", TensorBoard),
-    "wandb": TrackerName("wandb", WandB, own_process=True),
-    "trackio": TrackerName("trackio", Trackio, own_process=True),
+    "wandb": TrackerName("wandb", WandB, own_process=True, sends=True),
+    "trackio": TrackerName("trackio", Trackio, own_process=True, sends=True),
 }
 
 

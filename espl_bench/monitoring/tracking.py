@@ -4,7 +4,8 @@ A tracker that fails is named in one line, once, and the run goes on without it.
 them, so that a resume continues the same tracked run by default. It is not part of the configuration, because it does not affect results.
 """
 
-import json
+import re
+import shlex
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import Any, cast
 from pydantic_core import to_jsonable_python
 
 from espl_bench.config.choices import without_folders
+from espl_bench.config.contacts import Contact
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.version_1 import first_form
 from espl_bench.errors import RunDirError
@@ -22,20 +24,24 @@ from espl_bench.monitoring.detached_tracker import DetachedTracker
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.monitoring.tracker_process import ProcessTracker
 from espl_bench.monitoring.trackers import KINDS, Tracked, require
+from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import unwritten
+from espl_bench.utils.foreign_json import parse_json
 
 TRACKING = "tracking.json"
 PROJECT = "espl-bench"
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+"""Form of a run's id, which trackers use as part of paths."""
 
 
 @contextmanager
-def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generator[Reporter]:
+def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str], consent: Consent = NO_CONSENT) -> Generator[Reporter]:
     """Yield the reporter, wrapped if the run has trackers or `wanted` names some.
 
-    Raises UsageError if a wanted one is not installed.
+    Raises UsageError if a wanted one is not installed, or one that the run names sends its numbers elsewhere and is not confirmed.
     """
     require(wanted)
     try:
@@ -43,6 +49,9 @@ def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str]) -> Generato
     except RunDirError as error:
         reporter.stuck(str(error))
         recorded = ()
+    if recorded:
+        consent |= Consent.of(wanted, None)
+        confirm([(Origin.of(folder / TRACKING), _contacts(recorded))], consent, f"espl-bench resume {shlex.quote(str(folder))}")
     names = tuple(dict.fromkeys([*recorded, *wanted]))
     if not names:
         yield reporter
@@ -84,6 +93,8 @@ class Tracking:
             atomic_io.write_atomic(folder / TRACKING, [atomic_io.indented({**record, "trackers": list(self._names)})])
         except OSError as error:
             self._reporter.stuck(f"{unwritten(folder / TRACKING, error)}, or a resume will not continue the trackers' curves")
+        with suppress(OSError):
+            Origin.of(folder / TRACKING).remember(_contacts(self._names))
         return record["id"]
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
@@ -137,16 +148,23 @@ class Tracking:
                 self._reporter.stuck(f"tracker {tracker.name} has failed and gets no more numbers; the run goes on ({tracker.fault})")
 
 
+def _contacts(names: Sequence[str]) -> tuple[Contact, ...]:
+    """Return the trackers that send the numbers elsewhere."""
+    return tuple(Contact(name, "the tracker") for name in names if KINDS[name].sends)
+
+
 def _recorded(folder: Path) -> dict[str, Any]:
     """Read tracking.json; empty for an untracked run. Raises RunDirError if the file is damaged."""
     path = folder / TRACKING
     try:
-        parsed: Any = json.loads(path.read_bytes())
+        parsed: Any = parse_json(foreign_files.read_record(path))
     except (FileNotFoundError, NotADirectoryError):  # faults of the folder itself are reported by the run
         return {}
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read ({error}), so the run goes on untracked; name trackers with --track") from error
     record = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
-    if not isinstance(record.get("id"), str) or not set(record.get("trackers", ())) <= KINDS.keys():
+    trackers = record.get("trackers", [])
+    named = isinstance(trackers, list) and all(isinstance(name, str) and name in KINDS for name in cast(list[object], trackers))
+    if not isinstance(record.get("id"), str) or not _ID.fullmatch(record["id"]) or not named:
         raise RunDirError(f"{path} names no trackers of this version, so the run goes on untracked; name trackers with --track")
     return record

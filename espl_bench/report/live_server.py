@@ -1,18 +1,21 @@
 """`espl-bench view`: serve the same page on 127.0.0.1; the page reloads its data when runs make progress.
 
 The server answers only this machine, and only requests whose Host header names it, so that another site's page cannot reach it
-under its own name. Resources are a fixed list, never a path.
+under its own name. Other users of the machine could connect as well: the printed address holds a token, without which nothing is
+answered; the browser then keeps it in a cookie. Resources are a fixed list, never a path.
 """
 
 import hashlib
+import hmac
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from espl_bench.analysis.study import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
 from espl_bench.errors import EsplError
@@ -22,9 +25,13 @@ from espl_bench.report.page import encode, page, policy
 from espl_bench.report.payload import run_json, study_json, tables_json
 from espl_bench.report.rollout_index import RolloutIndex
 from espl_bench.report.rollout_pages import texts
+from espl_bench.utils.local_server import LocalHandler, LocalServer
 
 HOST = "127.0.0.1"
 CONNECT = "'self'"
+TOKEN = "token"
+"""Name of the token in the address."""
+NO_HEADERS: Mapping[str, str] = {}
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
@@ -94,21 +101,23 @@ def find(watched: WatchedRun, path: str) -> Any:
             return None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     """Handler of one request."""
 
     server: "Viewer"  # pyright: ignore[reportIncompatibleVariableOverride]
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         """Send the page, its first document, or a part that was opened."""
-        if self.headers.get("Host") not in self.server.names:
-            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this server answers only requests to its own address\n")
+        self.answering()
+        path, _, query = self.path.partition("?")
+        given = parse_qs(query).get(TOKEN, [""])[0]
+        if not self.server.admits(given) and not self.server.admits(self._cookie()):
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", b"open the address that `espl-bench view` has printed, with its token\n")
             return
-        path = self.path.partition("?")[0]
         try:
             if path == "/":
-                self._send(HTTPStatus.OK, HTML, page(self.server.watched.title, None, {}, CONNECT))
+                keep = {"Set-Cookie": self.server.cookie} if given else {}
+                self._send(HTTPStatus.OK, HTML, page(self.server.watched.title, None, {}, CONNECT), headers=keep)
             elif path == "/study":
                 self._send_document()
             elif (part := find(self.server.watched, path)) is not None:
@@ -126,36 +135,51 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, JSON, document, name)
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes, name: str | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", policy(CONNECT))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("Cache-Control", "no-cache")
-        if name:
-            self.send_header("ETag", name)
-        self.end_headers()
-        with suppress(ConnectionError):  # the client has closed the connection
-            self.wfile.write(body)
+    def _cookie(self) -> str:
+        """Return the token that the browser has kept; empty without one."""
+        try:
+            kept = SimpleCookie(self.headers.get("Cookie", "")).get(self.server.cookie_name)
+        except CookieError:
+            return ""
+        return kept.value if kept else ""
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: requests of a single viewer are not worth a line."""
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, name: str | None = None, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        every = {
+            "Content-Security-Policy": policy(CONNECT),
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-cache",
+            "Referrer-Policy": "no-referrer",
+            **({"ETag": name} if name else {}),
+            **headers,
+        }
+        self.send_answer(status, kind, body, every)
 
 
-class Viewer(ThreadingHTTPServer):
+class Viewer(LocalServer):
     """HTTP server of the page. `port` 0 takes any free one, named by :attr:`url`. Raises OSError if the port is taken."""
-
-    daemon_threads = True
 
     def __init__(self, watched: WatchedRun, port: int) -> None:
         """Bind the port without serving yet."""
         super().__init__((HOST, port), Handler)
         self.watched = watched
-        self.names = frozenset(f"{host}:{self.server_port}" for host in (HOST, "localhost"))
+        self._token = secrets.token_urlsafe(32)
+        self._names = frozenset(f"{host}:{self.server_port}" for host in (HOST, "localhost"))
+        self.cookie_name = f"espl_view_{self.server_port}"
+
+    def accepts(self, host: str) -> bool:
+        """Return whether a Host header names this server, its port included."""
+        return host.lower() in self._names
+
+    def admits(self, token: str) -> bool:
+        """Return whether a token is this server's."""
+        return hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
+
+    @property
+    def cookie(self) -> str:
+        """The cookie in which a browser keeps the token, out of reach of scripts and of other sites."""
+        return f"{self.cookie_name}={self._token}; Path=/; HttpOnly; SameSite=Strict"
 
     @property
     def url(self) -> str:
-        """Address of the page."""
-        return f"http://{HOST}:{self.server_port}/"
+        """Address of the page, with its token."""
+        return f"http://{HOST}:{self.server_port}/?{TOKEN}={self._token}"

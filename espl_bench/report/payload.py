@@ -3,10 +3,10 @@
 Everything here is plain data. Text by models and from the web is passed through unchanged, and the page shows it as text.
 """
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
@@ -14,13 +14,17 @@ from espl_bench.analysis.lineage_layout import lanes
 from espl_bench.analysis.prompt_length import words_over_time
 from espl_bench.analysis.rating_history import histories
 from espl_bench.analysis.study import RunRecord, Study
-from espl_bench.errors import EsplError, RunDirError
+from espl_bench.config.choices import without_folders
+from espl_bench.config.run_config import model_name
+from espl_bench.errors import EsplError
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.boards import boards
-from espl_bench.runs.run_dir import PROVENANCE
 from espl_bench.types import Split
 
 SCHEMA = "espl-bench/report/1"
+SHOWN_OF_GIT = ("commit", "dirty")
+_FOLDERS = re.compile(r"(?<![\w.:/-])~?/(?:[^/\s=:;,'\"]+/)*(?=[^/\s])")
+"""The folders of an absolute path."""
 TRAIN_METRICS = ("loss", "grad_norm", "ratio_mean", "kl_sampler", "clip_fraction", "entropy")
 
 
@@ -31,7 +35,7 @@ def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live:
         "title": title,
         "live": live,
         "boards": tables,
-        "unreadable": list(study.unreadable),
+        "unreadable": _without_paths(list(study.unreadable)),
         "runs": [_header(name, record) for name, record in study.named.items()],
     }
 
@@ -56,7 +60,7 @@ def _header(name: str, record: RunRecord) -> dict[str, Any]:
         "method": config.method.name,
         "env": config.env,
         "env_options": config.env_options,
-        "model": summary.model if summary else config.model,
+        "model": summary.model if summary else model_name(config.model),
         "seed": config.seed,
         "steps": record.view.steps,
         "iterations": config.iterations,
@@ -78,7 +82,7 @@ def run_json(record: RunRecord) -> dict[str, Any]:
         "progress": _progress(record),
         "prompts": _prompts(record),
         "card": {
-            "config": to_jsonable_python(view.config.flat()),
+            "config": without_folders(to_jsonable_python(view.config.flat())),
             "provenance": _provenance(record),
             "summary": _summary(record),
         },
@@ -123,8 +127,18 @@ def _summary(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _provenance(record: RunRecord) -> Mapping[str, Any]:
-    path = record.run.path / PROVENANCE
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunDirError(f"{path} cannot be read ({error}); restore it from a copy") from error
+    """Return where the numbers come from, without what is private: uncommitted changes and names of folders."""
+    provenance = record.run.provenance.read()
+    git = provenance.get("git")
+    if isinstance(git, dict):
+        provenance["git"] = {name: value for name, value in cast(dict[str, Any], git).items() if name in SHOWN_OF_GIT}
+    return _without_paths(provenance)
+
+
+def _without_paths(value: Any) -> Any:
+    """Return the same JSON value with every absolute path in a text reduced to its last name."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in cast(list[Any], value)]
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value

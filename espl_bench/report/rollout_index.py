@@ -14,7 +14,7 @@ from espl_bench.learning.advantages import Baseline
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, RolloutFile, piece_name, rollout_files, sample_of
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
-from espl_bench.utils import jsonl
+from espl_bench.utils import foreign_files, jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RolloutIndex:
         if start and start >= len(starts) - 1:
             return None
         path = self._path(file)
-        with reading(path, jsonl.RESTORE), path.open("rb") as stream:
+        with reading(path, jsonl.RESTORE), foreign_files.open_file(path, self._run.path) as stream:
             stream.seek(starts[start])
             data = stream.read(starts[min(start + PIECE, len(starts) - 1)] - starts[start])
         return list(jsonl.rows(path, data, RolloutRow.parse))
@@ -63,11 +63,11 @@ class RolloutIndex:
     def _indexed(self, file: RolloutFile) -> IndexedFile:
         path = self._path(file)
         with reading(path, jsonl.RESTORE):
-            stat = path.stat()
-            stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            status = foreign_files.status(path, self._run.path)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size) if status else (0, 0, 0)
             if (known := self._files.get(file)) and known.stamp == stamp:
                 return known
-            data = path.read_bytes()
+            data = foreign_files.read_bytes(path, self._run.path)
         rows = list(jsonl.rows(path, data, RolloutRow.parse))
         starts = tuple(accumulate((len(line) + 1 for line in data.split(b"\n")[:-1]), initial=0))
         indexed = IndexedFile(stamp, Listed.of(sample_of(file, rows, self._baseline)), starts)

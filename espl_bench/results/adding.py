@@ -4,7 +4,6 @@ A study is a folder of published runs from which one table is made. In a study a
 same configuration, and all runs of a test have the same items. `misfit` checks this for a new run, `faults_of` for a whole study.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,11 @@ from espl_bench.errors import EsplError, RunDirError
 from espl_bench.results import attributions
 from espl_bench.runs.published import SUFFIX, PublishedResult, RegradedResult, ResultOrigin, read_result
 from espl_bench.runs.rollout_rows import RolloutRow
-from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY, RunDir
+from espl_bench.runs.run_dir import CONFIG, PROVENANCE, RunDir
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
+from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.hashing import SHOWN_HASH
 
 
@@ -38,11 +38,22 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     """Find the named run directories, and those directly inside a named folder. Raises RunDirError if there is none."""
     runs: list[Path] = []
     for path in paths:
-        inside = [path] if (path / CONFIG).exists() else sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
+        inside = [path] if foreign_files.exists(path / CONFIG) else _runs_in(path)
         if not inside:
             raise RunDirError(f"{path} holds no run; name a run directory or a folder of run directories")
         runs.extend(inside)
     return list(dict.fromkeys(runs))
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """List the run directories directly inside a folder. Raises RunDirError for a link there: what it leads to is to be named itself."""
+    links: list[str] = []
+    if not folder.is_dir():
+        return []
+    *_, below = foreign_files.folders_below(folder, 1, lambda path, why: links.append(f"{path}: {why}"))
+    if links:
+        raise RunDirError(links[0])
+    return [run for run in below if foreign_files.exists(run / CONFIG)]
 
 
 def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
@@ -53,7 +64,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
         UsageError: the environment's data differ from those that the run was started on.
     """
     run = RunDir.open(folder)
-    if not (folder / SUMMARY).exists():
+    if not run.is_finished:
         raise RunDirError(f"{folder} is not finished; finish it with: espl-bench resume {folder}")
     verification = verify.verify(run, progress)
     if verification.differences:
@@ -71,7 +82,7 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
         regraded=RegradedResult(
             rollouts=verification.rollouts,
             files=verification.files,
-            test_rollouts_sha256=atomic_io.sha256(run.rollout_path(summary.steps, Split.TEST)),
+            test_rollouts_sha256=foreign_files.sha256(run.rollout_path(summary.steps, Split.TEST), folder),
         ),
         sample_outcomes=tuple(tuple(row.outcome for row in test[start : start + summary.k]) for start in range(0, len(test), summary.k)),
     )
@@ -82,14 +93,14 @@ def examine(folder: Path, progress: verify.Progress) -> PublishedResult:
 
 def _origin(path: Path) -> ResultOrigin:
     try:
-        return ResultOrigin.of(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return ResultOrigin.of(parse_object(foreign_files.read_record(path)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunDirError(f"{path} does not state the origin of the run ({error}); restore it from a copy") from error
 
 
 def published(study: Path) -> list[AddedResult]:
     """List the results of a study in order of file names. Raises RunDirError naming a file that cannot be read."""
-    return [AddedResult(path, read_result(path)) for path in sorted(study.glob(f"*{SUFFIX}"))]
+    return [AddedResult(path, read_result(path)) for path in foreign_files.files_named(study, SUFFIX)]
 
 
 def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None:
@@ -149,7 +160,7 @@ def add(results: Sequence[PublishedResult], root: Path, study: str | None, repla
                 step.path.parent.mkdir(parents=True, exist_ok=True)
                 atomic_io.write_atomic(step.path, [atomic_io.encode_text(step.result.to_json())])
                 if step.instead_of is not None and step.instead_of != step.path:
-                    step.instead_of.unlink()
+                    foreign_files.remove(step.instead_of)
     done = {step.result.cell: (step.path, step.is_new) for step in steps}
     return [done[result.cell] for result in results]
 
@@ -194,13 +205,14 @@ def _by_study(results: Sequence[PublishedResult], root: Path, study: str | None)
 
 def studies(root: Path) -> list[Path]:
     """List the folders of published runs."""
-    return sorted({path.parent for path in root.glob(f"*/*{SUFFIX}")})
+    folders = (root / name for name in foreign_files.names(root))
+    return [folder for folder in folders if foreign_files.is_folder(folder) and foreign_files.files_named(folder, SUFFIX)]
 
 
 def faults_of(study: Path) -> Iterator[str]:
     """Yield each fault of a study's records, one line each."""
     sound: list[PublishedResult] = []
-    for path in sorted(study.glob(f"*{SUFFIX}")):
+    for path in foreign_files.files_named(study, SUFFIX):
         try:
             result = read_result(path)
         except EsplError as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 from espl_bench.analysis.attribution import FILE, Cells, PromptChoice, read_cells
 from espl_bench.errors import EsplError, RunDirError
 from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
+from espl_bench.utils.foreign_files import files_named
 
 ENDING = ".attribution.json"
 
@@ -38,7 +39,7 @@ def misfit(cells: Cells, result: PublishedResult) -> str | None:
 
 def examine(folder: Path, result: PublishedResult) -> Cells | None:
     """Read the cells of a run to publish; None if it was not attributed. Raises RunDirError if they do not belong to the run."""
-    if not (folder / FILE).exists():
+    if not foreign_files.exists(folder / FILE):
         return None
     cells = read_cells(folder / FILE)
     if fault := misfit(cells, result):
@@ -49,7 +50,7 @@ def examine(folder: Path, result: PublishedResult) -> Cells | None:
 def publish(cells: Cells | None, record: Path) -> list[Path]:
     """Write cells next to their record; returns the file if it changed. Raises RunDirError if it cannot be written."""
     path = path_of(record)
-    if cells is None or (path.exists() and path.read_bytes() == cells.encoded()):
+    if cells is None or (foreign_files.exists(path) and foreign_files.read_record(path) == cells.encoded()):
         return []
     with writing(path, "repeat the command"):
         atomic_io.write_atomic(path, [cells.encoded()])
@@ -58,16 +59,16 @@ def publish(cells: Cells | None, record: Path) -> list[Path]:
 
 def published(study: Path, row: str) -> list[tuple[PublishedResult, Cells]]:
     """List the runs of a study's row that have cells, in order of seeds. Raises RunDirError for a file that cannot be read."""
-    records = [path for path in sorted(study.glob(f"*{SUFFIX}")) if path_of(path).exists()]
+    records = [path for path in files_named(study, SUFFIX) if foreign_files.exists(path_of(path))]
     pairs = [(read_result(path), read_cells(path_of(path))) for path in records]
     return sorted(((result, cells) for result, cells in pairs if result.summary.row == row), key=lambda pair: pair[0].summary.seed)
 
 
 def faults_of(study: Path) -> Iterator[str]:
     """Yield each fault of a study's cells, one line each."""
-    for path in sorted(study.glob(f"*{ENDING}")):
+    for path in files_named(study, ENDING):
         record = path.with_name(path.name.removesuffix(ENDING) + SUFFIX)
-        if not record.exists():
+        if not foreign_files.exists(record):
             yield f"{path} does not belong to a published run; remove it"
             continue
         try:

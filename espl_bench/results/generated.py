@@ -15,7 +15,7 @@ from espl_bench.leaderboard.collect import collect, entries_of, stated
 from espl_bench.leaderboard.markup import to_markdown
 from espl_bench.leaderboard.paper import LEGEND, compare_with_paper, paper_sheets, read_paper
 from espl_bench.results.adding import AddedResult, published, studies
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.formatting import points
 
@@ -34,7 +34,7 @@ def generated(root: Path) -> dict[Path, str]:
     files = {added.path: added.result.to_json() for study in study_folders for added in published(study)}
     files |= {study / TABLE: _table(study) for study in study_folders}
     entries = collect(study_folders).entries if study_folders else ()
-    if (root / REPORTED).exists():
+    if foreign_files.exists(root / REPORTED):
         sheets = paper_sheets(compare_with_paper(read_paper(root / REPORTED), entries))
         files[root / COMPARISON] = HEAD + to_markdown(sheets, LEGEND)
     return {**files, root / OVERVIEW: _overview(root, study_folders)}

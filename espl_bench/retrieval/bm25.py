@@ -94,7 +94,7 @@ class Bm25Retriever:
         bm25s: Any = import_module("bm25s")
         self._identity = identity
         self._words = Vocabulary(json.loads((folder / VOCABULARY).read_text(encoding="utf-8")))
-        self._index = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False)
+        self._index = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False, allow_pickle=False)
         self._passages = PassageStore(folder)
         self._scoring = threading.Semaphore(os.cpu_count() or 1)  # a query scores every passage: more queries at once only take more memory
 

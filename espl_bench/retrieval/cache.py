@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, Retriever
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import parse_object
 
 
 class CacheMode(StrEnum):
@@ -73,7 +74,7 @@ class CachedRetriever:
         request = self._request(query, top_k)
         path = self._path(request)
         try:
-            entry: dict[str, Any] = json.loads(path.read_bytes())
+            entry = parse_object(foreign_files.read_record(path, self._folder))
             passages, date = entry["passages"], entry["retrieved_utc"]
             if entry["request"] != request or entry["sha256"] != hashlib.sha256(_canonical(passages)).hexdigest():
                 raise ValueError("its hash differs")
@@ -94,8 +95,9 @@ class CachedRetriever:
         }
         path = self._path(request)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_io.write_unique(path, json.dumps(entry, ensure_ascii=True).encode("ascii"))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            foreign_files.make_folder(path.parent, self._folder)
+            atomic_io.write_atomic(path, [json.dumps(entry, ensure_ascii=True).encode("ascii")], self._folder)
         except OSError as error:
             raise RetrievalError(f"{path} cannot be written ({error.strerror or error}); free space, or name another folder") from error
 

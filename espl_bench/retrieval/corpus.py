@@ -60,7 +60,7 @@ class PassageStore:
 
     def __init__(self, folder: Path) -> None:
         """Open a folder that `write` filled. Raises OSError or ValueError if it is damaged."""
-        self._offsets = np.load(folder / OFFSETS, mmap_mode="r")
+        self._offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
         with (folder / PASSAGES).open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

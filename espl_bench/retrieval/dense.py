@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
-from espl_bench.errors import DataError, ModelError, UsageError
+from espl_bench.errors import DataError, ModelError, UsageError, first_line
 from espl_bench.retrieval.corpus import PassageStore, read_corpus
 from espl_bench.retrieval.paths import corpus_sha256, index_folder, new_folder
 from espl_bench.retrieval.retriever import FoundPassage, Passage, now_utc
 from espl_bench.utils import atomic_io
 from espl_bench.utils.hashing import fingerprint
+from espl_bench.utils.model_folder import NO_CODE, refusal_of, refuse_unsafe
 from espl_bench.utils.progress import progress_bar
 
 VECTORS: Final = "vectors.npy"
@@ -46,10 +48,21 @@ def _load(embedder: str) -> Any:
     except ModuleNotFoundError as error:
         raise UsageError(f"retriever dense needs {error.name}; install it with: pip install 'espl-bench[dense]'") from error
     try:
-        return package.SentenceTransformer(embedder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"cannot load the embedder '{embedder}': {reason}; give a folder or a hub id with --embedder") from error
+        folder = embedder if Path(embedder).is_dir() else _fetched(embedder)
+        refuse_unsafe(folder)
+        return package.SentenceTransformer(folder, **NO_CODE, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
+        if refusal := refusal_of(embedder, error):
+            raise ModelError(refusal) from error
+        raise ModelError(
+            f"cannot load the embedder '{embedder}': {first_line(error)}; give a folder or a hub id with --embedder"
+        ) from error
+
+
+def _fetched(embedder: str) -> str:
+    """Return the folder of a hub id, without any code or pickle that it has. Raises OSError or ValueError if it cannot be fetched."""
+    hub: Any = import_module("huggingface_hub")
+    return hub.snapshot_download(embedder, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.md"])
 
 
 class DenseRetriever:
@@ -61,7 +74,7 @@ class DenseRetriever:
         self._model = model
         self._embedding = threading.Lock()
         self._passages = PassageStore(folder)
-        self._vectors_ND: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r")
+        self._vectors_ND: NDArray[np.float32] = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         self._faiss = _faiss_index(self._vectors_ND)
 
     @classmethod

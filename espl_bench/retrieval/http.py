@@ -8,7 +8,6 @@ A server that is slow, down or returns garbage causes a `RetrievalError` within 
 
 import json
 import ssl
-import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from espl_bench.errors import UsageError
 from espl_bench.retrieval.corpus import split_contents
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
+from espl_bench.utils.redaction import holds_secret, mask_text
 from espl_bench.utils.retries import may_pass, retrying
 
 MAX_BYTES: Final = 16 * 2**20
@@ -42,8 +42,8 @@ def identity_of(url: str) -> str:
 class HttpRetriever:
     """Client of one server. Connections are kept open and passed from thread to thread.
 
-    Each connection has its own httpx client: a pool of httpx searches all of its connections twice per request, which for some hundred
-    of them takes longer than the request itself.
+    They are not in a pool of the HTTP package: that searches all of its connections twice per request, which for some hundred of them
+    takes longer than the request itself. A proxy that the environment names is not used.
     """
 
     def __init__(self, url: str, timeout_s: float = 20.0, tries: int = TRIES) -> None:
@@ -58,13 +58,15 @@ class HttpRetriever:
             UsageError: the address is invalid, or a package is missing.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
-            raise UsageError(f"--retriever-url takes an http or https address without a login, e.g. http://127.0.0.1:8000, not '{url}'")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or holds_secret(url):
+            wanted = "an http or https address without a login or a key, e.g. http://127.0.0.1:8000"
+            raise UsageError(f"--retriever-url takes {wanted}, not '{mask_text(url)}'")
         self.url = endpoint_of(url)
+        self._target = urlsplit(self.url).path
         self.timeout_s = timeout_s
         self.tries = tries
         try:
-            self._httpx: Any = import_module("httpx2")
+            self._exchange: Any = import_module("espl_bench.utils.exchange")
             import_module("tenacity")
         except ModuleNotFoundError as error:
             raise UsageError(f"retriever http needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
@@ -86,44 +88,35 @@ class HttpRetriever:
         return _found(answer, queries, top_k, self.url)
 
     def _ask(self, body: Mapping[str, Any]) -> object:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        deadline = self._exchange.Deadline(self.timeout_s)
         try:
-            with self._client() as client, client.stream("POST", self.url, json=body) as response:
-                content = self._read(response)
-        except self._httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise _TransientError(f"the retriever at {self.url} does not answer ({reason})") from error
-        if may_pass(response.status_code):
-            raise _TransientError(f"the retriever at {self.url} answers with status {response.status_code}")
-        if response.status_code != 200:
-            raise RetrievalError(f"the retriever at {self.url} answers with status {response.status_code}")
+            with self._line() as line:
+                answer = line.exchange("POST", self._target, headers, json.dumps(body).encode("ascii"), deadline, MAX_BYTES)
+        except self._exchange.ExchangeError as error:
+            raise _TransientError(f"the retriever at {self.url} does not answer ({error})") from error
+        if may_pass(answer.status):
+            raise _TransientError(f"the retriever at {self.url} answers with status {answer.status}")
+        if answer.status != 200:
+            raise RetrievalError(f"the retriever at {self.url} answers with status {answer.status}")
+        if answer.exceeds:
+            raise RetrievalError(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
         try:
-            return json.loads(content)
+            return json.loads(answer.content)
         except (ValueError, RecursionError) as error:
             raise RetrievalError(f"the retriever at {self.url} returned invalid JSON") from error
 
     @contextmanager
-    def _client(self) -> Generator[Any]:
-        """Yield a client for exclusive use."""
+    def _line(self) -> Generator[Any]:
+        """Yield a connection for exclusive use."""
         try:
-            client = self._idle.pop()
+            line = self._idle.pop()
         except IndexError:
-            client = self._httpx.Client(timeout=self.timeout_s, follow_redirects=False, verify=self._certificates)
+            line = self._exchange.Line(self.url, self._certificates)
         try:
-            yield client
+            yield line
         finally:
-            self._idle.append(client)
-
-    def _read(self, response: Any) -> bytes:
-        """Read the body, within its bounds of size and of total time. Raises RetrievalError or _TransientError."""
-        deadline = time.monotonic() + self.timeout_s
-        content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MAX_BYTES:
-                raise RetrievalError(f"the retriever at {self.url} answers with more than {MAX_BYTES >> 20} MiB")
-            if time.monotonic() > deadline:
-                raise _TransientError(f"the retriever at {self.url} takes more than {self.timeout_s:g} s for an answer")
-        return bytes(content)
+            self._idle.append(line)
 
 
 class _TransientError(RetrievalError):

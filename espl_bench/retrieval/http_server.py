@@ -1,31 +1,32 @@
 """Serve a local retriever under Search-R1's endpoint (`espl-bench retriever serve`), so that many runs share one index.
 
-Bound to 127.0.0.1 by default. Requests are bounded in size, in queries and in passages; a malformed one is refused with its
-reason. POST /retrieve as in http.py, GET /health.
+Bound to 127.0.0.1 by default. It has no login: whoever may connect may search, but no page of another site (utils/local_server.py).
+Requests are bounded in size, in queries and in passages; a malformed one is refused with its reason. POST /retrieve as in http.py, GET
+/health.
 """
 
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, cast
 
 from espl_bench.retrieval.retriever import Passage, RetrievalError, Retriever
+from espl_bench.utils.local_server import LocalHandler, LocalServer
 from espl_bench.utils.numbers import is_whole
 
 MAX_BODY: Final = 2**20
 MAX_QUERIES: Final = 256
 MAX_TOP_K: Final = 100
-READ_TIMEOUT_S: Final = 30.0
+MAX_CONNECTIONS: Final = 1024
+"""Each episode of a run may have one."""
 
 
 class _RefusedRequestError(ValueError):
     """A request cannot be answered; the message says why."""
 
 
-class RetrieverServer(ThreadingHTTPServer):
+class RetrieverServer(LocalServer):
     """Serves one retriever, a thread per connection."""
 
-    daemon_threads = True
-    request_queue_size = 256
+    max_connections = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], retriever: Retriever) -> None:
         """Bind the address. Raises OSError if it is taken."""
@@ -33,11 +34,7 @@ class RetrieverServer(ThreadingHTTPServer):
         self.retriever = retriever
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = READ_TIMEOUT_S
-    server_version = "espl-bench"
-    sys_version = ""
+class _Handler(LocalHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -72,20 +69,14 @@ class _Handler(BaseHTTPRequestHandler):
         if int(length) > MAX_BODY:
             raise _RefusedRequestError(f"a request has at most {MAX_BODY} bytes")
         try:
-            return json.loads(self.rfile.read(int(length)))
+            content = self.rfile.read(int(length))
+            self.answering()
+            return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise _RefusedRequestError("a request is a JSON object") from error
 
     def _say(self, status: int, answer: dict[str, Any]) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: queries must not appear on the screen."""
+        self.send_answer(status, "application/json", json.dumps(answer).encode())
 
 
 def _understood(body: object) -> tuple[list[str], int, bool]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from espl_bench.data.store import HOME_VARIABLE, home
 from espl_bench.errors import DataError, UsageError, reading
-from espl_bench.utils import atomic_io
+from espl_bench.utils import foreign_files
 
 
 def index_folder(kind: str, key: str) -> Path:
@@ -25,13 +26,15 @@ def cache_folder() -> Path:
 def corpus_sha256(path: Path) -> str:
     """Return the hash of a corpus file. Raises UsageError if it cannot be read."""
     with reading(f"the corpus {path}", "name a file of passages with --corpus", UsageError):
-        stat = path.stat()
-        return _sha256(path.resolve(), stat.st_mtime_ns, stat.st_size)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"the corpus {path} is no regular file; name a file of passages with --corpus")
+        return _sha256(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=64)
 def _sha256(path: Path, modified_ns: int, size: int) -> str:
-    return atomic_io.sha256(path)
+    return foreign_files.sha256(path)
 
 
 @contextmanager
@@ -39,8 +42,7 @@ def new_folder(folder: Path, what: str) -> Generator[Path]:
     """Yield a folder to fill; on success it is moved to its final name, on failure removed. Raises DataError if not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = atomic_io.unique_part(folder.parent)
-        part.mkdir()
+        part = foreign_files.new_folder(folder.parent)
         try:
             yield part
             if not folder.exists():  # another run may have filled it meanwhile

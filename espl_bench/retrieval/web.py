@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from espl_bench.errors import UsageError
-from espl_bench.retrieval.fetch import fetch_text
+from espl_bench.retrieval.pages import PAGE_CHARS, page_text, require_packages
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError, now_utc
 from espl_bench.utils.retries import retrying
 
@@ -21,8 +21,6 @@ INTERVAL_S: Final = 1.0
 TRIES: Final = 6
 FIRST_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 60.0
-PAGE_CHARS: Final = 4_000
-"""Maximum characters of a fetched page."""
 
 Search = Callable[[str, int], Sequence[Mapping[str, Any]]]
 
@@ -61,7 +59,7 @@ class WebRetriever:
         pages: bool = False,
         timeout_s: float = 20.0,
         search: Search | None = None,
-        read: Callable[[str, float], str] = fetch_text,
+        read: Callable[[str, float], str] = page_text,
         limiter: Limiter = LIMITER,
         longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
@@ -84,6 +82,8 @@ class WebRetriever:
             self._ddgs: Any = import_module("ddgs")
         except ModuleNotFoundError as error:
             raise UsageError(f"retriever ddgs needs {error.name}; install it with: pip install 'espl-bench[search]'") from error
+        if pages:
+            require_packages()
         self._pages = pages
         self._timeout_s = timeout_s
         self._search = search or self._by_ddgs

@@ -5,11 +5,9 @@ that moment, what the run's numbers depend on, and the SHA-256 of every file. Re
 """
 
 import hashlib
-import json
-import os
 import re
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +18,9 @@ from espl_bench.accounting.usage import LedgerTotals
 from espl_bench.errors import CheckpointError
 from espl_bench.runs.binding import Binding
 from espl_bench.runs.logs import Log
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_files import RefusedFileError
+from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.jsonl import encode
 from espl_bench.utils.validation import FrozenRecord
 
@@ -31,7 +31,9 @@ KEPT = 2
 Save = Callable[[Path], Awaitable[None]]
 """Writes an engine's files into an existing empty folder."""
 
-_NAME = re.compile(r"step_(\d{6,})")
+STEP_DIGITS = "[0-9]{6}|[1-9][0-9]{6,11}"
+"""Pattern of a step in the name of a file or folder."""
+_NAME = re.compile(f"step_({STEP_DIGITS})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,7 @@ def path_of(checkpoints: Path, step: int) -> Path:
 
 def steps(checkpoints: Path) -> list[int]:
     """Return the committed steps that are still kept, ascending; none without the folder. Raises OSError if it cannot be read."""
-    try:
-        names = os.listdir(checkpoints)  # unlike a glob, it tells a folder that may not be read from an empty one
-    except FileNotFoundError:
-        return []
-    matches = map(_NAME.fullmatch, names)
+    matches = map(_NAME.fullmatch, foreign_files.names(checkpoints, checkpoints.parent))
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -104,24 +102,24 @@ async def write(
     if any(later > step for later in steps(checkpoints)):
         raise ValueError(f"step {step} cannot be committed after step {steps(checkpoints)[-1]}")
     final = path_of(checkpoints, step)
-    part = final.with_name(f"{atomic_io.TEMP_PREFIX}{final.name}")
-    if part.exists():
-        atomic_io.remove(part)
-    part.mkdir()
+    run = checkpoints.parent
+    atomic_io.remove_leftovers(checkpoints, run)
+    part = foreign_files.new_folder(checkpoints, run)
     try:
         await save(part)
         record = _Record(step=step, population=dict(population), ledger=ledger, logs=dict(log_sizes), files=_hashes(part), binding=binding)
-        (part / RECORD).write_bytes(_sealed(record))
+        atomic_io.write_atomic(part / RECORD, [_sealed(record)])
         atomic_io.share(part, like=part / RECORD)
         atomic_io.sync_tree(part)
-        if final.exists():  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
-            atomic_io.discard(final)
-        part.replace(final)
-        atomic_io.sync(checkpoints)
+        if foreign_files.exists(final, run):  # a run resumed at this step; if this is lost, the previous checkpoint serves as well
+            atomic_io.discard(final, run)
+        foreign_files.rename(part, final, run)
+        atomic_io.sync_folder(checkpoints)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):
+            foreign_files.remove(part, run)
     for old in steps(checkpoints)[:-KEPT]:
-        atomic_io.discard(path_of(checkpoints, old))
+        atomic_io.discard(path_of(checkpoints, old), run)
 
 
 def newest(checkpoints: Path) -> Checkpoint | None:
@@ -146,8 +144,8 @@ def discard_after(checkpoints: Path, step: int) -> None:
     """Delete checkpoints of later steps, and unfinished ones that a crash left."""
     for later in steps(checkpoints):
         if later > step:
-            atomic_io.discard(path_of(checkpoints, later))
-    atomic_io.remove_leftovers(checkpoints)
+            atomic_io.discard(path_of(checkpoints, later), checkpoints.parent)
+    atomic_io.remove_leftovers(checkpoints, checkpoints.parent)
 
 
 def _remedy(checkpoints: Path, committed: list[int]) -> str:
@@ -170,17 +168,18 @@ def _read(folder: Path) -> Checkpoint:
     for name, digest in record.files.items():
         path = folder / name
         try:
-            actual = atomic_io.sha256(path)
+            actual = foreign_files.sha256(path, folder.parent.parent)
         except FileNotFoundError as error:
             raise _BrokenError(f"{path} is missing") from error
+        except (RefusedFileError, ValueError) as error:
+            raise _BrokenError(f"{path} is damaged ({error.strerror if isinstance(error, OSError) else 'outside its folder'})") from error
         if actual != digest:
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
     return Checkpoint(record.step, record.population, record.ledger, record.logs, folder, record.binding)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): atomic_io.sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): foreign_files.sha256(path) for path in foreign_files.files_below(folder)}
 
 
 def _sealed(record: _Record) -> bytes:
@@ -191,13 +190,14 @@ def _sealed(record: _Record) -> bytes:
 
 def _unsealed(path: Path) -> _Record:
     try:
-        data = path.read_bytes()
-        plain = dict[str, Any](json.loads(data))
+        plain = parse_object(foreign_files.read_record(path, path.parents[2]))
         digest = plain.pop("sha256", None)
         if digest != hashlib.sha256(encode(plain)).hexdigest():
             raise _BrokenError(f"{path} is damaged: its SHA-256 is not the committed one")
         return _Record.model_validate(plain)
     except FileNotFoundError as error:
         raise _BrokenError(f"{path} is missing") from error
+    except RefusedFileError as error:
+        raise _BrokenError(f"{path} is damaged: {error.strerror}") from error
     except (ValidationError, ValueError, TypeError) as error:
         raise _BrokenError(f"{path} is damaged: not a commit record") from error

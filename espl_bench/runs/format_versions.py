@@ -3,7 +3,6 @@
 The rows themselves carry no version, so that their bytes do not change with it. A directory without the file is of version 1.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from espl_bench.errors import RunDirError
 from espl_bench.runs.logs import Log
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import parse_json
 from espl_bench.utils.jsonl import RESTORE
 
 FILE = "formats.json"
@@ -31,7 +31,7 @@ def check(run: Path) -> None:
     """Raise RunDirError if a log or the rollouts have a version that this package cannot read, or the file is damaged."""
     path = run / FILE
     try:
-        versions = _ADAPTER.validate_python(json.loads(path.read_bytes()), strict=True)
+        versions = _ADAPTER.validate_python(parse_json(foreign_files.read_record(path)), strict=True)
     except FileNotFoundError:
         return
     except OSError as error:

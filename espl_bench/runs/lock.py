@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from espl_bench.errors import RunDirError, RunTakenError
+from espl_bench.utils import foreign_files
 from espl_bench.utils.disk_refusals import unwritten
 
 NAME = ".lock"
@@ -27,14 +28,19 @@ def held(folder: Path, otherwise: str = "") -> Generator[None]:
         folder: the run directory.
         otherwise: what else to do if it cannot be written, as in `` or choose another --out``.
 
-    Raises RunTakenError naming the process that has it, and RunDirError if the folder cannot be written.
+    Raises RunTakenError naming the process that has it, and RunDirError if the folder cannot be written or is another user's.
     """
-    status = folder.stat()
+    try:
+        foreign_files.require_own(folder)
+        with foreign_files.open_folder(folder) as opened:
+            status = os.fstat(opened.descriptor)
+    except OSError as error:
+        raise RunDirError(f"{unwritten(folder, error)}{otherwise}") from error
     key = (status.st_dev, status.st_ino)
     if key in _held:  # do not even open it: closing any descriptor of the file would release the lock
         raise _taken(folder, f"process {os.getpid()}, this one")
     try:
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = foreign_files.open_to_write(folder / NAME, os.O_RDWR)
     except OSError as error:
         raise RunDirError(f"{unwritten(folder / NAME, error)}{otherwise}") from error
     try:

@@ -14,8 +14,8 @@ from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Outcome, Split
 from espl_bench.utils.validation import parse_row
 
-STRICT = ConfigDict(strict=True, extra="forbid")
-"""Row configuration: a number in quotation marks is an error, and so is an unknown field."""
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Row configuration: a number in quotation marks is an error, and so is one that is not finite, and an unknown field."""
 
 Shares = Mapping[Outcome, float]
 

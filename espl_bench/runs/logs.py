@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from espl_bench.errors import RunDirError
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.jsonl import RESTORE
 
 
@@ -28,7 +28,7 @@ class Log(StrEnum):
 
 def sizes(run: Path) -> dict[Log, int]:
     """Return the current size of each log in bytes; 0 for one that does not exist."""
-    return {log: path.stat().st_size if (path := log.path(run)).exists() else 0 for log in Log}
+    return {log: foreign_files.size(log.path(run)) for log in Log}
 
 
 def check(run: Path, committed: Mapping[Log, int]) -> None:
@@ -44,5 +44,5 @@ def cut(run: Path, committed: Mapping[Log, int]) -> None:
     """Truncate every log to its committed size."""
     now = sizes(run)
     for log, size in committed.items():
-        if now[log] > size or not log.path(run).exists():
+        if now[log] > size or not foreign_files.exists(log.path(run)):
             atomic_io.truncate(log.path(run), size)

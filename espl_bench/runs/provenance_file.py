@@ -1,18 +1,18 @@
 """`provenance.json` of a run, as it is read again: when and with what the run was started, and what changed since then."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from espl_bench.environment.identity import DECLARED
-from espl_bench.errors import RunDirError
+from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.binding import AllowedChange, Binding, Change, KnownBinding
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_object
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 DATA_FACTS = "data"
@@ -36,18 +36,26 @@ class ProvenanceFile:
 
     path: Path
 
+    def read(self) -> dict[str, Any]:
+        """Return all of it."""
+        return self._read()
+
     def facts(self) -> Mapping[str, Any]:
         """Return the facts about data, models and objects."""
-        return self._read().get("facts", {})
+        return self._object(self._read().get("facts", {}), "facts")
 
     def data_identity(self) -> dict[str, str]:
         """Return the hashes that two runs are compared by; empty for a version that did not hash generated items."""
-        return dict(self.facts().get(DATA_FACTS, {}).get(IDENTITY, {}))
+        data = self._object(self.facts().get(DATA_FACTS, {}), DATA_FACTS)
+        return self._object(data.get(IDENTITY, {}), IDENTITY)
 
     def started(self) -> datetime | None:
         """Return when the run was started; None if it is not recorded."""
         recorded = self._read().get("started_utc")
-        return None if recorded is None else datetime.fromisoformat(recorded)
+        try:
+            return None if recorded is None else datetime.fromisoformat(recorded)
+        except (TypeError, ValueError) as error:
+            raise RunDirError(f"{self.path} is damaged (started_utc is no time); {REMEDY}") from error
 
     def first_binding(self) -> Binding | None:
         """Return what the run was bound to at its start; None for a run older than bindings."""
@@ -57,7 +65,7 @@ class ProvenanceFile:
     def present_binding(self) -> Binding | None:
         """Return what the run is bound to after every allowed change; None for a run older than bindings."""
         first = self.first_binding()
-        return None if first is None else first.after(self.allowed_changes())
+        return None if first is None else self._after(first, self.allowed_changes())
 
     def known_binding(self, step: int | None, bound: Binding | None) -> KnownBinding:
         """Return what is known of the binding that a run goes on from, with the changes that were allowed there.
@@ -68,14 +76,18 @@ class ProvenanceFile:
         """
         allowed_here = [change for change in self.allowed_changes() if change.step == step]
         if bound is not None:
-            return KnownBinding(bound.after(allowed_here))
-        model: Mapping[str, Any] = self._read().get("model", {}).get("fingerprint") or {}
+            return KnownBinding(self._after(bound, allowed_here))
+        model = self._object(self._object(self._read().get("model", {}), "model").get("fingerprint") or {}, "fingerprint")
         items = {f"{DECLARED}{name}": hashed for name, hashed in self.data_identity().items()}
-        return KnownBinding(Binding(model=model.get("files", {}), items=items).after(allowed_here), complete=False)
+        older = self._parsed(Binding, {"model": model.get("files", {}), "items": items})
+        return KnownBinding(self._after(older, allowed_here), complete=False)
 
     def allowed_changes(self) -> tuple[AllowedChange, ...]:
         """Return what a resume was told to accept, in order."""
-        return tuple(self._parsed(AllowedChange, change) for change in self._read().get(ALLOWED, []))
+        recorded = self._read().get(ALLOWED, [])
+        if not isinstance(recorded, list):
+            raise RunDirError(f"{self.path} is damaged ({ALLOWED} is not a list); {REMEDY}")
+        return tuple(self._parsed(AllowedChange, change) for change in cast(list[object], recorded))
 
     def allow(self, changes: Iterable[Change], step: int | None) -> None:
         """Add changes that the run goes on with from a commit, or from its start. A full disk is an OSError."""
@@ -87,9 +99,22 @@ class ProvenanceFile:
 
     def _read(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self.path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunDirError(f"{self.path} cannot be read ({error}); {REMEDY}") from error
+            with reading(self.path, REMEDY):
+                return parse_object(foreign_files.read_record(self.path))
+        except InvalidJsonError as error:
+            raise RunDirError(f"{self.path} is damaged ({error}); {REMEDY}") from error
+
+    def _object(self, value: object, name: str) -> dict[str, Any]:
+        """Return a part that is an object. Raises RunDirError naming it."""
+        if not isinstance(value, dict):
+            raise RunDirError(f"{self.path} is damaged ({name} is not an object); {REMEDY}")
+        return cast(dict[str, Any], value)
+
+    def _after(self, binding: Binding, changes: Collection[AllowedChange]) -> Binding:
+        try:
+            return binding.after(changes)
+        except ValidationError as error:
+            raise RunDirError(f"{self.path} is damaged ({first_fault(error)}); {REMEDY}") from error
 
     def _parsed(self, record: type[Record], value: object) -> Record:
         try:

@@ -5,7 +5,6 @@ to know what was run: the resolved configuration, code, packages and data, witho
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from espl_bench.config.choices import changes, choices_in, completed, without_fo
 from espl_bench.errors import RunDirError, reading
 from espl_bench.runs.summary import Summary, indented
 from espl_bench.types import Outcome
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import parse_record
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/result/1"
@@ -128,7 +129,7 @@ def read_result(path: Path) -> PublishedResult:
     """Read a published run. Raises RunDirError in one line that names the file."""
     try:
         with reading(path, "restore it from version control"):
-            return PublishedResult.model_validate(json.loads(path.read_bytes()))
+            return parse_record(PublishedResult, foreign_files.read_record(path))
     except (ValidationError, ValueError) as error:
-        where = f": {first_fault(error)}" if isinstance(error, ValidationError) else ""
+        where = f": {first_fault(error) if isinstance(error, ValidationError) else error}"
         raise RunDirError(f"{path} is not a published result{where}; remove it and add the run again") from error

@@ -20,6 +20,7 @@ from espl_bench.types import (
     Trajectory,
     TrajectoryGroup,
 )
+from espl_bench.utils import foreign_files
 from espl_bench.utils.jsonl import InvalidRowError
 from espl_bench.utils.validation import parse_row
 
@@ -32,7 +33,7 @@ class RolloutRow:
     """One rollout. Fields with a default are missing in older rows, or if they would be empty."""
 
     # Not strict: a user's environment may return a number as an answer, or True as a reward.
-    __pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    __pydantic_config__ = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
     problem_id: str
     question: str
@@ -126,9 +127,9 @@ class RolloutRow:
 _ADAPTER = TypeAdapter(RolloutRow)
 
 
-def read_stored(path: Path) -> Iterator[RolloutRow | InvalidRowError]:
+def read_stored(path: Path, inside: Path | None = None) -> Iterator[RolloutRow | InvalidRowError]:
     """Yield the rows of a file, in order, or why a line cannot be used. Raises OSError if the file cannot be read."""
-    with path.open("rb") as file:
+    with foreign_files.open_file(path, inside) as file:
         for line in file:
             try:
                 row = RolloutRow.parse(line)

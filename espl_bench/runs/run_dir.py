@@ -14,10 +14,8 @@ everything written since.
 """
 
 import errno
-import os
 import re
 import shlex
-import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -32,13 +30,14 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import CheckpointError, RunDirError, reading
 from espl_bench.runs import checkpoints, format_versions, lock, logs
 from espl_bench.runs.binding import Binding, Change, KnownBinding, leaves, refuse
-from espl_bench.runs.checkpoints import Checkpoint, Save
+from espl_bench.runs.checkpoints import STEP_DIGITS, Checkpoint, Save
 from espl_bench.runs.logs import Log
 from espl_bench.runs.provenance_file import ProvenanceFile
 from espl_bench.runs.summary import Summary, read_summary
 from espl_bench.types import Split
-from espl_bench.utils import atomic_io, jsonl
+from espl_bench.utils import atomic_io, foreign_files, jsonl
 from espl_bench.utils.disk_refusals import NO_SPACE
+from espl_bench.utils.foreign_files import RefusedFileError
 
 __all__ = ["Checkpoint", "Log", "RunDir"]
 
@@ -78,15 +77,15 @@ class RunDir:
             RunDirError: the folder already holds a run, is not a folder, or cannot be written.
         """
         run = cls(path)
-        if os.path.isfile(path):
+        if path.exists() and not path.is_dir():
             raise RunDirError(f"{path} is a file, not a folder; choose another --out")
         with run._writing(path):
             path.mkdir(parents=True, exist_ok=True)
         with lock.held(path, " or choose another --out"), run._writing(path):
-            if os.path.exists(path / CONFIG):
+            if foreign_files.exists(path / CONFIG):
                 raise RunDirError(f"{path} already holds a run; resume it with {run._resume} or choose another --out")
-            run._checkpoints.mkdir(exist_ok=True)
-            run._rollouts.mkdir(exist_ok=True)
+            foreign_files.make_folder(run._checkpoints)
+            foreign_files.make_folder(run._rollouts)
             for log in Log:
                 atomic_io.truncate(log.path(path), 0)
             format_versions.write(path)
@@ -99,7 +98,7 @@ class RunDir:
     def open(cls, path: Path) -> "RunDir":
         """Open an existing run. Raises RunDirError if the folder holds none, or one of a later version, or cannot be read."""
         with reading(path, "make it readable for this user"):
-            holds_run = _is_file(path / CONFIG)
+            holds_run = foreign_files.exists(path / CONFIG)
         if not holds_run:
             raise RunDirError(f"{path} holds no run (it has no {CONFIG}); name a folder that `espl-bench run` has made")
         format_versions.check(path)
@@ -175,7 +174,7 @@ class RunDir:
         path = self.rollout_path(step, split)
         lines = [jsonl.encode(row) for row in rows]
         with self._writing(path):
-            atomic_io.write_atomic(path, lines)
+            atomic_io.write_atomic(path, lines, self.path)
 
     def read_rollouts(self, step: int, parse: Callable[[bytes], Row], split: RolloutKind = None) -> list[Row]:
         """Read the rollouts of one iteration or evaluation, each line with `parse`.
@@ -183,16 +182,20 @@ class RunDir:
         Raises RunDirError if there are none, or a line is broken.
         """
         path = self.rollout_path(step, split)
-        if not path.exists():
+        with reading(path, jsonl.RESTORE):
+            there = foreign_files.exists(path, self.path)
+        if not there:
             known = self.rollout_steps(split)
             have = f"{len(known)} steps from {known[0]} to {known[-1]}" if known else "none yet"
             raise RunDirError(f"{path} does not exist; rollouts of this run: {have}")
-        return jsonl.read_rows(path, parse)
+        return jsonl.read_rows(path, parse, inside=self.path)
 
     def rollout_steps(self, split: RolloutKind = None) -> list[int]:
         """Return the steps with training rollouts, or with those of an evaluation of `split`, on disk, ascending."""
         kind = split or TRAINING
-        matches = (re.fullmatch(rf"{kind}_(\d{{6,}})\.jsonl", path.name) for path in self._rollouts.glob(f"{kind}_*.jsonl"))
+        with reading(self._rollouts, jsonl.RESTORE):
+            names = foreign_files.names(self._rollouts, self.path)
+        matches = (re.fullmatch(rf"{kind}_({STEP_DIGITS})\.jsonl", name) for name in names)
         return sorted(int(match[1]) for match in matches if match)
 
     async def commit(self, step: int, population: Mapping[str, Any], ledger: LedgerTotals, save: Save) -> None:
@@ -225,13 +228,13 @@ class RunDir:
 
         Raises RunDirError, changing nothing, if a log has lost committed rows, or the rollouts are gone.
         """
-        if commit.step and not self._rollouts.is_dir():
+        if commit.step and not foreign_files.is_folder(self._rollouts):
             raise RunDirError(f"{self._rollouts} is missing; restore it from a copy, or start a new run with another --out")
         self._rewind(commit.step, commit.log_sizes)
 
     def refuse_lost_commits(self) -> None:
         """Raise CheckpointError if the run has come further than its first commit, and yet has none."""
-        done = [path for path in (self.path / SUMMARY, *(log.path(self.path) for log in AFTER_COMMIT)) if _size(path)]
+        done = [path for path in (self.path / SUMMARY, *(log.path(self.path) for log in AFTER_COMMIT)) if foreign_files.size(path)]
         if done:
             lost = f"{self._checkpoints} holds no checkpoint, but {done[0].name} shows that the run had saved some"
             raise CheckpointError(f"{lost}; restore the folder from a copy, or start a new run with another --out")
@@ -243,15 +246,15 @@ class RunDir:
     def _rewind(self, step: int, sizes: Mapping[Log, int]) -> None:
         with self._writing(self.path):
             for folder in (self._checkpoints, self._rollouts):
-                folder.mkdir(exist_ok=True)
+                foreign_files.make_folder(folder)
             logs.check(self.path, sizes)
             checkpoints.discard_after(self._checkpoints, step)
-            (self.path / SUMMARY).unlink(missing_ok=True)
+            foreign_files.remove(self.path / SUMMARY)
             for kind in KINDS:
                 for later in self.rollout_steps(kind):
                     if later > step or (isinstance(kind, Split) and later == step):  # a state is evaluated after its commit
-                        self.rollout_path(later, kind).unlink()
-            atomic_io.remove_leftovers(self._rollouts)
+                        foreign_files.remove(self.rollout_path(later, kind), self.path)
+            atomic_io.remove_leftovers(self._rollouts, self.path)
             atomic_io.remove_leftovers(self.path)
             logs.cut(self.path, sizes)
 
@@ -268,6 +271,11 @@ class RunDir:
     @property
     def _resume(self) -> str:
         return f"`espl-bench resume {shlex.quote(str(self.path))}`"
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the run has a result, readable or not."""
+        return foreign_files.exists(self.path / SUMMARY)
 
     def rollout_paths(self) -> list[Path]:
         """Return the files of all stored rollouts."""
@@ -290,7 +298,9 @@ class RunDir:
         full, gone = number in NO_SPACE, number == errno.ENOENT
         reason = error.strerror if isinstance(error, OSError) else str(error)
         what = f"no space left while writing {path}" if full else f"cannot write {path} ({reason})"
-        if not _size(self.path / CONFIG):
+        if isinstance(error, RefusedFileError):
+            return RunDirError(f"{error.filename} is not written to ({reason}); {error.remedy}, or choose another --out")
+        if not foreign_files.exists(self.path / CONFIG):
             return RunDirError(f"{what}; {'free space or ' if full else ''}choose another --out")
         if gone:
             return RunDirError(f"{what}; {path.parent} has been removed; restore it from a copy, or start a new run with another --out")
@@ -298,16 +308,3 @@ class RunDir:
         safe = f"everything up to step {committed[-1]} is committed" if committed else "nothing is committed yet"
         mend = "free space" if full else "make it writable"
         return RunDirError(f"{what}; {safe}; {mend} and run {self._resume}")
-
-
-def _is_file(path: Path) -> bool:
-    """Check for a regular file. Unlike `Path.is_file`, raise OSError if that cannot be told."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _size(path: Path) -> int:
-    """Return a file's size in bytes; 0 if there is none."""
-    return path.stat().st_size if os.path.isfile(path) else 0

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 from espl_bench.accounting.usage import LedgerTotals, Spent
 from espl_bench.config.run_config import row_name
 from espl_bench.errors import RunDirError, reading
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
@@ -148,11 +150,25 @@ def _table(match: re.Match[str], rows: Sequence[str]) -> str:
     return f"{match[0][:-1]}\n{indent}  {listed}\n{indent}]"
 
 
+class MisshapenError(ValueError):
+    """The samples of a summary are not those that it names."""
+
+
+def _in_shape(summary: Summary) -> Summary:
+    """Return the summary. Raises MisshapenError unless it has a score for each of its samples, and at least one."""
+    shape = [len(row) for row in summary.sample_scores]
+    if not shape or not summary.k or shape != [summary.k] * summary.n_items:
+        raise MisshapenError(f"sample_scores: they are not {summary.n_items} items x {summary.k}")
+    return summary
+
+
 def read_summary(path: Path) -> Summary:
     """Read a summary file. Raises RunDirError in one line that names the file."""
     try:
         with reading(path, "a run writes it when it ends: resume the run first"):
-            return Summary.model_validate_json(path.read_bytes())
+            return _in_shape(parse_record(Summary, foreign_files.read_record(path)))
+    except (InvalidJsonError, MisshapenError) as error:
+        raise RunDirError(f"{path} is not a summary: {error}; remove it and resume the run to write it again") from error
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema",) and first["type"] == "literal_error":

@@ -9,9 +9,9 @@ from espl_bench.errors import RunDirError
 from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.evolution.rating import conservative
 from espl_bench.rollouts.outcomes import mean_shares, warnings_of
-from espl_bench.runs.log_rows import EvaluationRow, read_evaluations, read_metrics
+from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, TimingRow, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent, RejectedEvent, read_events
-from espl_bench.runs.run_dir import SUMMARY, Log, RunDir
+from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Rating, Split
 from espl_bench.utils.jsonl import RESTORE
@@ -70,28 +70,62 @@ class RunView:
         raise RunDirError(f"prompt {prompt_id} is not in {Log.POPULATION}.jsonl; restore the file from a copy")
 
 
+@dataclass(frozen=True, slots=True)
+class RunLogs:
+    """The rows of a run's logs, which agree on the prompts that there are."""
+
+    evaluations: tuple[EvaluationRow, ...]
+    metrics: tuple[MetricsRow, ...]
+    """One row per iteration."""
+    timing: tuple[TimingRow, ...]
+    events: tuple[PopulationEvent, ...]
+
+
+def read_logs(run: RunDir) -> RunLogs:
+    """Read a run's logs, births last: of a run that goes on, they know every prompt that was read of before.
+
+    Raises RunDirError naming the file, and the line, that is missing, damaged or about a prompt that was not born.
+    """
+    logs = RunLogs(tuple(read_evaluations(run)), tuple(read_metrics(run)), tuple(read_timing(run)), tuple(read_events(run)))
+    born = {event.id: event.step for event in logs.events if isinstance(event, BornEvent)}
+    named = ((Log.METRICS, [row.shown for row in logs.metrics]), (Log.EVALUATIONS, [row.prompt_id for row in logs.evaluations]))
+    for log, prompts in named:
+        if wrong := next((line for line, prompt in enumerate(prompts, start=1) if prompt not in born), None):
+            raise RunDirError(f"{log.path(run.path)}, line {wrong}: prompt {prompts[wrong - 1]} was not born; {RESTORE}")
+    if born and min(born.values()) > 1:
+        raise RunDirError(f"{Log.POPULATION.path(run.path)}: no prompt was born before step 2; {RESTORE}")
+    for log, steps in ((Log.METRICS, [row.step for row in logs.metrics]), (Log.TIMING, [row.step for row in logs.timing])):
+        if wrong := next((line for line, step in enumerate(steps, start=1) if line != step), None):
+            raise RunDirError(f"{log.path(run.path)}, line {wrong}: it is of step {steps[wrong - 1]}; {RESTORE}")
+    return logs
+
+
 def read_view(run: RunDir) -> RunView:
     """Read a run's logs. Raises RunDirError naming the file, and the line, that is missing or damaged."""
-    config = run.config()
-    metrics = read_metrics(run)
+    return view_of(run, read_logs(run))
+
+
+def view_of(run: RunDir, logs: RunLogs) -> RunView:
+    """Make the view of a run from its logs. Raises RunDirError as `read_logs`."""
+    config, metrics = run.config(), logs.metrics
     try:
-        prompts, rejected = replay(read_events(run), config.method.population_size)
+        prompts, rejected = replay(logs.events, config.method.population_size)
     except UnbornError as error:
         raise RunDirError(f"{Log.POPULATION.path(run.path)}, {error}; {RESTORE}") from error
     return RunView(
         config=config,
-        summary=run.summary() if (run.path / SUMMARY).exists() else None,
+        summary=run.summary() if run.is_finished else None,
         steps=len(metrics),
         prompts=prompts,
         shown_id=metrics[-1].shown if metrics else 0,
         rejected=rejected,
-        evaluations=tuple(read_evaluations(run)),
+        evaluations=logs.evaluations,
         training_outcomes=mean_shares([row.outcomes for row in metrics]),
     )
 
 
 class UnbornError(ValueError):
-    """An event is about a prompt that no earlier event names; the message gives the line and the prompt."""
+    """An event is about a prompt that no earlier event names, or names it anew; the message gives the line and the prompt."""
 
 
 def replay(events: Iterable[PopulationEvent], population_size: int) -> tuple[tuple[PromptView, ...], dict[str, int]]:
@@ -104,6 +138,10 @@ def replay(events: Iterable[PopulationEvent], population_size: int) -> tuple[tup
     for line, event in enumerate(events, start=1):
         match event:
             case BornEvent():
+                if event.id in prompts:
+                    raise UnbornError(f"line {line}: prompt {event.id} is born a second time")
+                if unborn := [parent for parent in event.parents if parent not in prompts or parent >= event.id]:
+                    raise UnbornError(f"line {line}: prompt {event.id} has the parent {unborn[0]}, which was not born before it")
                 prompts[event.id] = _born(event)
             case RatedEvent():
                 if unborn := [prompt for prompt in (*event.means, *event.ratings) if prompt not in prompts]:

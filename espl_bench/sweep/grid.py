@@ -47,6 +47,7 @@ from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.errors import UsageError, reading, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
+from espl_bench.utils.names import fault_of_name
 from espl_bench.utils.validation import first_fault
 
 AXES = frozenset(name for name, choice in flat_fields(RunConfig).items() if choice.flag.axis)
@@ -56,6 +57,17 @@ OPTIONS = frozenset({*flat_fields(RunConfig), *METHOD_CHOICES}) - AXES
 LISTS = frozenset({"root_principles"})
 """Options whose value is a list."""
 NOTHING_VARIED: Mapping[str, Any] = {}
+
+
+RESERVED = frozenset({"attempts", "sweep.json", "table.md", "table.json"})
+"""What a sweep's folder holds beside its cells."""
+
+
+def named(name: str) -> str:
+    """Return a name of a cell, or a part of one. Raises ValueError if it would leave the sweep's folder or take one of its own names."""
+    if fault := fault_of_name(name, RESERVED):
+        raise ValueError(f"{name!r} cannot name a folder: {fault}")
+    return name
 
 
 class _Table(BaseModel):
@@ -69,6 +81,11 @@ class Environment(_Table):
     label: str = ""
     """Name of its cells; default: the environment's name with its options."""
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("label")
+    @classmethod
+    def _names_folders(cls, label: str) -> str:
+        return label and named(label)
 
     @property
     def called(self) -> str:
@@ -168,6 +185,11 @@ class Cell(_Table):
     """Name of its folder; unique in the sweep."""
     config: RunConfig
     resources: Resources
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        return named(name)
 
     @property
     def work(self) -> int:
@@ -275,7 +297,10 @@ def _cell(name: str, config: RunConfig, stated: Mapping[str, Any]) -> Cell:
         raise UsageError(f"cell {name}: resources: {first['msg']}") from error
     except ValueError as error:
         raise UsageError(f"cell {name}: resources: {error}") from error
-    return Cell(name=name, config=config, resources=resources)
+    try:
+        return Cell(name=name, config=config, resources=resources)
+    except ValidationError as error:
+        raise UsageError(f"cell {first_fault(error)}; give its environment a short label") from error
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from espl_bench.monitoring.reporter import Reporter
 from espl_bench.runner import resume, run
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.runs.summary import Summary
+from espl_bench.utils import foreign_files
 from espl_bench.utils.event_loop import run_to_end
 from espl_bench.utils.stop_signal import StopSignal
 
@@ -62,7 +63,7 @@ def compare(
             config = resolve(method, env, {**choices, "seed": seed}, preset)
             if configs.setdefault(path := Path(folder) / config.folder_name, config) != config:
                 raise UsageError(f"two methods are called '{config.method.name}'; give each a name of its own")
-            if (path / CONFIG).exists():
+            if foreign_files.exists(path / CONFIG):
                 RunDir.open(path).refuse_changes(config)
     spec = None if isinstance(env, str) else env
     summaries = [_finished(config, path, spec, reporter, open_engine, budget, stop) for path, config in configs.items()]
@@ -79,13 +80,13 @@ def _finished(
     stop: StopSignal | None,
 ) -> Summary:
     """Return the result of one run of a comparison, running it to its end if necessary."""
-    if (folder / SUMMARY).exists():
+    if foreign_files.exists(folder / SUMMARY):
         return read_run(folder / SUMMARY)
     engine = open_engine(config) if open_engine else None
     stop = stop or StopSignal()
     try:
-        if (folder / CONFIG).exists():
-            return resume(folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
+        if foreign_files.exists(folder / CONFIG):
+            return resume(folder, reporter=reporter, engine=engine, env=env, wanted=config, budget=budget, stop=stop)
         return run(config, folder, reporter=reporter, engine=engine, env=env, budget=budget, stop=stop)
     finally:
         if engine is not None:

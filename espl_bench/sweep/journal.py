@@ -39,10 +39,10 @@ class _AttemptRecord(FrozenRecord):
 
 def read_attempts(storage: Storage, cell: str) -> tuple[JournalAttempt, ...]:
     """Read a cell's attempts, oldest first; none if the file is missing or malformed, since it decides nothing."""
-    data = storage.read(_name(cell))
     try:
+        data = storage.read(_name(cell))
         return _AttemptRecord.model_validate_json(data).attempts if data else ()
-    except ValidationError:
+    except (ValidationError, RunDirError):
         return ()
 
 

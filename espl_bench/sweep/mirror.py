@@ -16,7 +16,8 @@ from espl_bench.runs import checkpoints
 from espl_bench.runs.lock import NAME as LOCK
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.storage import Storage
-from espl_bench.utils.atomic_io import TEMP_PREFIX
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_files import TEMP_PREFIX
 
 CLAIM = ".claim"
 LOOK_S = 2.0
@@ -58,6 +59,8 @@ class Mirror:
         except FileNotFoundError:
             return
         names = [name.removeprefix(f"{self._remote}/") for name in paths]
+        if outside := next((name for name in names if name.startswith("/") or {"..", ""} & set(name.split("/")) or "\0" in name), None):
+            raise RunDirError(f"{self._storage.url}/{self._cell} holds {outside!r}, which leads out of it; remove it")
         if CONFIG not in names:  # the worker died in its first push: not a run yet, and not part of the next one
             self._remove(name for name in names if name != CLAIM)
             return
@@ -70,7 +73,7 @@ class Mirror:
             (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
             self._fs.get_file(f"{self._remote}/{name}", str(self._folder / path))
             self._pushed[path] = _stamp(self._folder / path)
-        if (self._folder / CONFIG).exists():  # empty folders do not exist in object stores
+        if foreign_files.exists(self._folder / CONFIG):  # empty folders do not exist in object stores
             for name in (CHECKPOINTS, ROLLOUTS):
                 (self._folder / name).mkdir(exist_ok=True)
 
@@ -81,7 +84,7 @@ class Mirror:
         """
         steps = checkpoints.steps(self._folder / CHECKPOINTS)  # before the logs are read: they hold at least these steps
         summary = self._folder / SUMMARY
-        finished = summary.exists()
+        finished = foreign_files.exists(summary)
         self._check_claim()
         try:
             for path in self._changed():
@@ -90,7 +93,7 @@ class Mirror:
             for step in steps:
                 self._push_checkpoint(checkpoints.path_of(Path(CHECKPOINTS), step))
             for name, there in ((CONFIG, True), (SUMMARY, finished)):  # these mark a run, and a finished run
-                if there and (self._folder / name).exists():
+                if there and foreign_files.exists(self._folder / name):
                     self._put(Path(name))
             self._prune(steps)
         except OSError as error:
@@ -109,7 +112,7 @@ class Mirror:
         finally:
             stop.set()
             follower.join()
-            if (self._folder / PROVENANCE).exists():
+            if foreign_files.exists(self._folder / PROVENANCE):
                 self.push()
 
     def _follow(self, stop: threading.Event) -> None:
@@ -130,14 +133,13 @@ class Mirror:
             raise SupersededError(f"{self._storage.url}/{self._cell} has been taken over by another worker; this one leaves it alone")
 
     def _changed(self) -> list[Path]:
-        files = (path for path in sorted(self._folder.rglob("*")) if path.is_file())
-        paths = (path.relative_to(self._folder) for path in files)
+        paths = (path.relative_to(self._folder) for path in foreign_files.files_below(self._folder))
         return [path for path in paths if path.name != LOCK and not any(part.startswith(TEMP_PREFIX) for part in path.parts)]
 
     def _push_checkpoint(self, folder: Path) -> None:
         """Push one checkpoint, its record last. Skip one that a later checkpoint has deleted meanwhile."""
         try:
-            names = sorted(path.relative_to(self._folder) for path in (self._folder / folder).rglob("*") if path.is_file())
+            names = sorted(path.relative_to(self._folder) for path in foreign_files.files_below(self._folder / folder))
             for path in sorted(names, key=lambda path: path.name == checkpoints.RECORD):
                 self._put(path)
         except FileNotFoundError:
@@ -154,7 +156,7 @@ class Mirror:
     def _prune(self, steps: list[int]) -> None:
         """Remove from the storage what a checkpoint or a rewind has removed locally."""
         current = {checkpoints.path_of(Path(CHECKPOINTS), step) for step in steps}
-        for path in [path for path in self._pushed if not (self._folder / path).exists()]:
+        for path in [path for path in self._pushed if not foreign_files.exists(self._folder / path)]:
             if Path(*path.parts[:2]) in current:
                 continue
             self._remove([path.as_posix()])
@@ -168,5 +170,7 @@ class Mirror:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Return a stamp that tells a changed file from an unchanged one."""
-    status = path.stat()
+    status = foreign_files.status(path)
+    if status is None:
+        raise FileNotFoundError(path)
     return status.st_size, status.st_mtime_ns

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from espl_bench.sweep import bound_process
+from espl_bench.utils import foreign_files
 from espl_bench.utils.disk_refusals import unwritten
 from espl_bench.utils.stop_signal import stop_signals
 from espl_bench.utils.system import usable_cores
@@ -116,18 +117,11 @@ class _Pool:
 
     async def _run(self, job: Job) -> JobResult:
         try:
-            log = job.log.open("ab")
+            log = foreign_files.open_log(job.log)
         except OSError as error:
             return JobResult(job, RunStatus.FAILED, f"{unwritten(job.log, error)} and repeat the command")
         with log:
-            process = await asyncio.create_subprocess_exec(
-                *_bound(job.command),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=log,
-                env=with_threads(os.environ, self._at_a_time),
-                process_group=0,
-            )
+            process = await self._start(job, log)
         self._running.add(process)
         self._watcher.started(job)
         if self._stopping:
@@ -135,11 +129,21 @@ class _Pool:
         code = await process.wait()
         self._running.discard(process)
         reason = _reason(job, code)
-        if job.log.exists() and not job.log.stat().st_size:
-            job.log.unlink()
+        if foreign_files.is_file(job.log) and not foreign_files.size(job.log):
+            foreign_files.remove(job.log)
         if code == 0:
             return JobResult(job, RunStatus.FINISHED)
         return JobResult(job, RunStatus.STOPPED if self._stopping else RunStatus.FAILED, reason)
+
+    async def _start(self, job: Job, log: BinaryIO) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *_bound(job.command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=log,
+            env=with_threads(os.environ, self._at_a_time),
+            process_group=0,
+        )
 
     def _stop(self) -> None:
         self._stopping = True
@@ -155,7 +159,7 @@ def _bound(command: Sequence[str]) -> tuple[str, ...]:
 
 def _reason(job: Job, code: int) -> str:
     """Return the last line of a process, or how it ended."""
-    said = job.log.read_text(encoding="utf-8", errors="replace").split("\n") if job.log.exists() else []
+    said = foreign_files.read_bytes(job.log).decode("utf-8", "replace").split("\n") if foreign_files.is_file(job.log) else []
     lines = [line.strip() for line in said if line.strip()]
     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     if code > 0 and not lines and job.log.parent.exists() and not shutil.disk_usage(job.log.parent).free:

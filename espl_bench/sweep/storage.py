@@ -11,7 +11,9 @@ read through a `view`: a local folder with the small files of each run as last f
 """
 
 import os
+import re
 import socket
+from collections import Counter
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from espl_bench.errors import RunDirError, RunTakenError, UsageError
 from espl_bench.runs import lock
@@ -30,8 +32,9 @@ from espl_bench.runs.checkpoints import RECORD
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import CONFIG, PROVENANCE, SUMMARY
 from espl_bench.sweep.grid import BudgetLimits, Cell, Grid
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import unwritten, writing
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SWEEP = "sweep.json"
@@ -49,6 +52,14 @@ class SweepFile(FrozenRecord):
     retries: int
     limits: BudgetLimits
     cells: tuple[Cell, ...]
+
+    @field_validator("cells")
+    @classmethod
+    def _have_names_of_their_own(cls, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        names = Counter(cell.name for cell in cells)
+        if twice := next((name for name, times in names.items() if times > 1), None):
+            raise ValueError(f"two cells are called {twice}")
+        return cells
 
     @classmethod
     def of(cls, grid: Grid, cells: tuple[Cell, ...]) -> "SweepFile":
@@ -102,10 +113,13 @@ class Storage:
         """Replace a small file. In a folder, readers see the old bytes or the new."""
         path = self.path_of(name)
         try:
-            self.fs.makedirs(path.rpartition("/")[0] or self.root, exist_ok=True)
             if self.is_folder:
-                atomic_io.write_atomic(Path(path), [data])
+                Path(self.root).mkdir(parents=True, exist_ok=True)
+                if (parent := Path(path).parent) != Path(self.root):
+                    foreign_files.make_folder(parent, Path(self.root))
+                atomic_io.write_atomic(Path(path), [data], Path(self.root))
             else:
+                self.fs.makedirs(path.rpartition("/")[0] or self.root, exist_ok=True)
                 self.fs.pipe_file(path, data)
         except OSError as error:
             raise RunDirError(f"{unwritten(f'{self.url}/{name}', error)}, or choose another --out") from error
@@ -113,10 +127,14 @@ class Storage:
     def read(self, name: str) -> bytes | None:
         """Read a small file; None if there is none."""
         try:
+            if self.is_folder:
+                return foreign_files.read_record(Path(self.path_of(name)), Path(self.root))
             return self.fs.cat_file(self.path_of(name))
         except FileNotFoundError:
             return None
         except OSError as error:
+            if self.is_folder:
+                raise RunDirError(f"{self.url}/{name} cannot be read ({error.strerror or error}); restore it from a copy") from error
             raise RunDirError(f"{self.url} cannot be read ({error}); try again when it can be reached") from error
 
     def fetch_all(self, cells: Iterable[str]) -> None:
@@ -131,7 +149,7 @@ class Storage:
             return
         for name in (*VIEWED, Log.METRICS.path(Path()).name):
             local = self.view / cell / name
-            if name in VIEWED and local.exists():
+            if name in VIEWED and foreign_files.exists(local):
                 continue
             data = self.read(f"{cell}/{name}")
             if data is not None:
@@ -154,11 +172,12 @@ class Storage:
             return
         data = self.read(DRIVER)
         if data is not None:
-            host, _, pid = data.decode("utf-8", "replace").partition("/")
-            if host != socket.gethostname() or _lives(int(pid)):
+            host, _, rest = data.decode("utf-8", "replace").partition("/")
+            pid, _, space = rest.partition("/")
+            if host != socket.gethostname() or space != _process_space() or not re.fullmatch("[0-9]{1,9}", pid) or _lives(int(pid)):
                 gone = f"if it is gone, delete {self.url}/{DRIVER}"
                 raise RunTakenError(f"{self.url} is being run by process {pid} on {host}; wait for it, or, {gone}")
-        self.write(DRIVER, here().encode())
+        self.write(DRIVER, f"{here()}/{_process_space()}".encode())
         try:
             yield
         finally:
@@ -179,14 +198,25 @@ class Storage:
         if data is None:
             raise UsageError(f"{self.url} holds no sweep (it has no {SWEEP}); name the --out of `espl-bench sweep run`")
         try:
-            return SweepFile.model_validate_json(data)
+            return parse_record(SweepFile, data)
         except ValidationError as error:
             raise UsageError(f"{self.url}/{SWEEP} is not a sweep of this version: {first_fault(error)}; run the grid again") from error
+        except (InvalidJsonError, UsageError) as error:
+            raise UsageError(f"{self.url}/{SWEEP} is not a sweep: {error}; run the grid again") from error
 
 
 def here() -> str:
     """Return this machine and process, as in ``node07/4711``."""
     return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _process_space() -> str:
+    """Return what tells process ids of this machine from those of a container on it, or of a start before; empty where unknown."""
+    try:
+        boot = foreign_files.read_bytes(Path("/proc/sys/kernel/random/boot_id")).decode("ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def _lives(pid: int) -> bool:

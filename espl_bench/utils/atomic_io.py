@@ -3,73 +3,55 @@
 Everything here raises plain ``OSError`` that names its file; the caller (run_dir.py) names the run.
 """
 
-import hashlib
 import json
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-TEMP_PREFIX = ".part-"
-"""Name prefix of everything unfinished. Files with it may be deleted at any time."""
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_files import TEMP_PREFIX
 
 _RUST_ERRNO = re.compile(r"os error (\d+)")
 
 
-def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
-    """Replace a file: readers see the old bytes or the new, never a mixture. Durable on return."""
-    part = path.with_name(f"{TEMP_PREFIX}{path.name}")
-    with _naming(path):
+def write_atomic(path: Path, chunks: Iterable[bytes], inside: Path | None = None) -> None:
+    """Replace a file: readers see the old bytes or the new, never a mixture. Durable on return.
+
+    Several processes may write the same file at the same time, each in full. `inside`: see `foreign_files.open_folder`.
+    """
+    with _naming(path), foreign_files.open_folder(path.parent, inside) as folder:
+        name, descriptor = folder.create()
         try:
-            with part.open("wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            os.replace(name, path.name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
         finally:
-            part.unlink(missing_ok=True)
-    sync(path.parent)
-
-
-def write_unique(path: Path, data: bytes) -> None:
-    """Replace a file like `write_atomic`, for one that several processes or threads may write at the same time, each in full."""
-    part = unique_part(path.parent)
-    with _naming(path):
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def unique_part(folder: Path) -> Path:
-    """Return a new unfinished name in a folder. Unlike with `tempfile`, what is made there can be read by those the umask lets read."""
-    return folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder.descriptor)
+        os.fsync(folder.descriptor)
 
 
 def require_room(folder: Path, size: int) -> None:
     """Raise OSError unless a file of `size` bytes can be written into a folder now; for use before work that must be kept."""
-    part = unique_part(folder)
-    with _naming(folder):
+    with _naming(folder), foreign_files.open_folder(folder) as opened:
+        name, descriptor = opened.create()
         try:
-            with part.open("xb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(bytes(size))
                 file.flush()
                 os.fsync(file.fileno())
         finally:
-            part.unlink(missing_ok=True)
+            os.unlink(name, dir_fd=opened.descriptor)
 
 
-def append(path: Path, data: bytes) -> None:
+def append(path: Path, data: bytes, inside: Path | None = None) -> None:
     """Append all of `data` or, on failure, nothing. Passed to the operating system, not yet durable (`sync`)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = foreign_files.open_to_write(path, os.O_WRONLY | os.O_APPEND, inside)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -83,9 +65,9 @@ def append(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def truncate(path: Path, size: int) -> None:
+def truncate(path: Path, size: int, inside: Path | None = None) -> None:
     """Cut a file to `size` bytes, making an empty one if there is none. Durable on return."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    descriptor = foreign_files.open_to_write(path, os.O_WRONLY, inside)
     try:
         os.ftruncate(descriptor, size)
         os.fsync(descriptor)
@@ -94,57 +76,46 @@ def truncate(path: Path, size: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make a file's bytes survive a power cut."""
+    with foreign_files.open_file(path, limit=foreign_files.ANY_BYTES) as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make a folder's entries survive a power cut."""
+    with foreign_files.open_folder(path) as folder:
+        os.fsync(folder.descriptor)
 
 
 def sync_tree(folder: Path) -> None:
     """`sync` a folder and everything below it, deepest first."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        sync(path)
-    sync(folder)
+    for name in foreign_files.names(folder):
+        if foreign_files.is_folder(path := folder / name):
+            sync_tree(path)
+        else:
+            sync(path)
+    sync_folder(folder)
 
 
 def share(folder: Path, like: Path) -> None:
     """Give every file of a folder the permissions of `like`: some libraries make files that only their owner can read."""
-    mode = like.stat().st_mode & 0o777
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
+    for path in foreign_files.files_below(folder):
+        foreign_files.share(path, like)
 
 
-def discard(path: Path) -> None:
+def discard(path: Path, inside: Path | None = None) -> None:
     """Remove a file or folder so that a crash half-way leaves it whole or under a `TEMP_PREFIX` name, never damaged."""
-    part = path.with_name(f"{TEMP_PREFIX}old-{path.name}")
-    if part.exists():
-        remove(part)
-    path.replace(part)
-    sync(path.parent)
-    remove(part)
+    part = path.with_name(foreign_files.unfinished())
+    foreign_files.rename(path, part, inside)
+    sync_folder(path.parent)
+    foreign_files.remove(part, inside)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, inside: Path | None = None) -> None:
     """Delete unfinished files that a crash left directly inside a folder."""
-    for path in folder.glob(f"{TEMP_PREFIX}*"):
-        remove(path)
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a whole folder. Not atomic."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def sha256(path: Path) -> str:
-    """Return the hex digest of a file's bytes, read in chunks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    for name in foreign_files.names(folder, inside):
+        if name.startswith(TEMP_PREFIX):
+            foreign_files.remove(folder / name, inside)
 
 
 def indented(record: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from espl_bench.errors import EsplError, RunDirError
+from espl_bench.utils.foreign_files import RefusedFileError
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors of a full disk, an exhausted quota, or a file size limit."""
@@ -28,6 +29,8 @@ DISK = NO_SPACE | {
 
 def unwritten(what: Path | str, error: OSError) -> str:
     """Say what could not be written and how to mend it: ``no space left while writing WHAT; free space``."""
+    if isinstance(error, RefusedFileError):
+        return f"{error.filename} is not written to ({error.strerror}); {error.remedy}"
     if error.errno in NO_SPACE:
         return f"no space left while writing {what}; free space"
     if error.errno == errno.ENOENT:
@@ -49,6 +52,8 @@ def refusal(error: OSError) -> str | None:
     if error.errno not in DISK and not (isinstance(error, FileNotFoundError) and error.filename):
         return None
     where = error.filename or "the output"
+    if isinstance(error, RefusedFileError):
+        return f"{where} cannot be used ({error.strerror}); {error.remedy} and repeat the command"
     if error.errno in NO_SPACE:
         return f"no space left while writing {where}; free space and repeat the command"
     return f"{where} cannot be used ({error.strerror}); make it accessible and repeat the command"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from espl_bench.utils import atomic_io
+from espl_bench.utils import foreign_files
 
 SHOWN_HASH = 12
 """Digits of a hash in a message or a note."""
@@ -54,7 +54,7 @@ def _sha256(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
     """Read a file once until it changes: weights are large."""
-    return atomic_io.sha256(path)
+    return foreign_files.sha256(path)
 
 
 def _hub_commit(model: str) -> str | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from espl_bench.errors import RunDirError, reading
-from espl_bench.utils import atomic_io
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_object
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
@@ -37,27 +38,25 @@ class InvalidRowError(ValueError):
 def decode(line: bytes) -> dict[str, Any]:
     """Parse the JSON object of one line. Raises InvalidRowError."""
     try:
-        row: object = json.loads(line)
-    except ValueError as error:
-        raise InvalidRowError(f"not JSON ({_reason(error)})") from error
-    if not isinstance(row, dict):
-        raise InvalidRowError("not a JSON object")
-    return cast(dict[str, Any], row)
+        return parse_object(line)
+    except InvalidJsonError as error:
+        raise InvalidRowError(str(error)) from error
 
 
-def read_rows(path: Path, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE) -> list[Row]:
+def read_rows(path: Path, parse: Callable[[bytes], Row], torn_remedy: str = RESTORE, inside: Path | None = None) -> list[Row]:
     """Read all rows of a log or of a rollout file, in order.
 
     Args:
         path: the file.
         parse: reads one line; raises InvalidRowError.
         torn_remedy: advice for a last line without an end.
+        inside: the run directory, if the file is in a folder of it.
 
     Raises:
         RunDirError: the file is missing, or a line of it is not a row; the message names file and line.
     """
     with reading(path, RESTORE):
-        data = path.read_bytes()
+        data = foreign_files.read_bytes(path, inside)
     return list(rows(path, data, parse, torn_remedy))
 
 
@@ -72,10 +71,6 @@ def rows(path: Path, data: bytes, parse: Callable[[bytes], Row], torn_remedy: st
             raise RunDirError(f"{path}, line {number}: {error}; {RESTORE}") from error
     if torn:
         raise RunDirError(f"{path}, line {len(lines) + 1}: the line is incomplete; {torn_remedy}")
-
-
-def _reason(error: ValueError) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "not UTF-8"
 
 
 def _dumps(row: Mapping[str, Any]) -> str:

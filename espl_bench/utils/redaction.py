@@ -13,10 +13,16 @@ _COUNT_NAME = re.compile(r"tokens([-_]total)?$|token[-_]?(budget|limit|count)$",
 """Options that count tokens."""
 
 _SECRET_TEXT = re.compile(
-    r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"
-    r"|glpat-[A-Za-z0-9_-]{16,}|tml-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,})"
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:hf|gsk|r8|fw|npm|tgp_v1|api_org|sk_live|sk_test|rk_live|lsv2_pt|lsv2_sk|gh[pousr])_[A-Za-z0-9_]{16,}"
+    r"|(?:sk|rk|xai|nvapi|tml|pplx|csk|esecret|glpat|pypi|dop_v1|whsec|wandb_v1)-[A-Za-z0-9_-]{16,}"
+    r"|github_pat_[A-Za-z0-9_]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}|dapi[a-f0-9]{32}|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}"
+    r"|ya29\.[A-Za-z0-9_-]{16,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
+    r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,3}"  # a JSON web token, signed or encrypted
+    r")"
 )
-_URL_LOGIN = re.compile(r"(://)[^/\s@]+@")
+_HEADER = re.compile(r"(?i)(?<![A-Za-z0-9])(bearer\s+|basic\s+|(?:x-)?api-key['\"]?\s*[:=]\s*['\"]?)[A-Za-z0-9._~+/=-]{16,}")
+_URL_LOGIN = re.compile(r"(://)[^/\s?#]*@")
 
 UNMISTAKABLE = 16
 """Characters from which a key cannot stand in a text by accident."""
@@ -43,8 +49,13 @@ def mask_argv(argv: Sequence[str]) -> list[str]:
 
 
 def mask_text(text: str) -> str:
-    """Mask strings in the form of a known service's credential, and logins in URLs."""
-    return _URL_LOGIN.sub(rf"\g<1>{MASK}@", _SECRET_TEXT.sub(MASK, text))
+    """Mask strings in the form of a known service's credential, headers that hold one, and logins in URLs."""
+    return _HEADER.sub(rf"\g<1>{MASK}", _URL_LOGIN.sub(rf"\g<1>{MASK}@", _SECRET_TEXT.sub(MASK, text)))
+
+
+def holds_secret(address: str) -> bool:
+    """Return whether an address has a login, or a credential of a known form in its path or query."""
+    return mask_text(address) != address
 
 
 def mask_key(text: str, key: str | None) -> str:

@@ -1,6 +1,7 @@
 """Shared validation of records and rows on disk: they are frozen, refuse unknown keys, and report their first fault in one line."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 SHOWN_WIDTH = 40
 """Maximum characters of a refused value in a message."""
+
+_LONG_NUMBER = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
+"""What a number out of bounds, or a text, may hold."""
 
 Row = TypeVar("Row")
 
@@ -35,6 +39,8 @@ def parse_row(adapter: TypeAdapter[Row], line: bytes) -> Row:
     Raises:
         InvalidRowError: the line is not a JSON object, or a field of it is missing, unknown or of the wrong type.
     """
+    if _LONG_NUMBER.search(line):
+        decode(line)  # raises if one of its numbers is out of bounds
     try:
         try:
             return adapter.validate_json(line)

@@ -5,6 +5,7 @@ honour seeds; what only the latter can show (the embedded engine's own draws, wh
 """
 
 import asyncio
+import gzip
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from checked import present
-from endpoint_server import FAULTS, Served, breaking, serve, server_error, too_many
+from endpoint_server import FAULTS, Handler, Served, breaking, serve, server_error, serving, too_many
 from loop_fixtures import SHAPE, events, make_config, rows, run
 from small_envs import AskTwice
 
@@ -35,6 +36,7 @@ from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import ROOT_ORIGIN, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt
+from espl_bench.utils import key_names
 from espl_bench.utils.jsonl import decode
 
 BASE_URL = os.environ.get("ESPL_BENCH_TEST_BASE_URL")
@@ -263,7 +265,8 @@ def test_an_answer_that_quotes_the_key_is_refused_and_not_stored(served: Served,
 @pytest.mark.parametrize("value", ["sk two words", "sk-schlüssel", "line\nbreak"])
 def test_what_cannot_be_a_key_is_refused_unseen(value: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", value)
-    with pytest.raises(UsageError) as refusal:
+    key_names.allow(["MY_KEY"])
+    with pytest.raises(UsageError, match="cannot be a key") as refusal:
         endpoint.read_key("MY_KEY")
     assert value.split()[0] not in str(refusal.value)
 
@@ -465,3 +468,24 @@ def test_a_kept_answer_that_is_none_is_one_line_with_the_remedy(row: str, tmp_pa
     with pytest.raises(RunDirError) as refused:
         ResponseCache().open(tmp_path, 3)
     assert str(refused.value) == f"{file} holds a row that is not a response; remove the file, and its requests are sent again"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_an_answer_is_bounded_after_decoding(encoding: str, lab_model: Path, tmp_path: Path):
+    """A few hundred kilobytes that stand for a quarter of a gigabyte, or an encoding that nobody asked for."""
+    bomb = gzip.compress(bytes(2**28), 9)
+
+    class Bomb(Handler):
+        def do_GET(self) -> None:
+            self.refuse(404, "lists nothing")
+
+        def do_POST(self) -> None:
+            self.body()
+            self.send_response(200)
+            self.send_header("Content-Encoding", encoding)
+            self.send_header("Content-Length", str(len(bomb)))
+            self.end_headers()
+            self.wfile.write(bomb)
+
+    with serving(Bomb) as base_url, pytest.raises(EndpointError, match="more than 16 MiB" if encoding == "gzip" else "not asked for"):
+        run(make_config("m", "reflection_only", engine="openai", base_url=base_url, request_tries=1), tmp_path / "run")

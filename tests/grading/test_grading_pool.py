@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from grading_fixtures import SHORT
 
-from espl_bench.grading import GradingRules, VerifierPool, grade, grade_answer, grade_many, process, shared_pool
+from espl_bench.grading import GradingRules, VerifierPool, grade, grade_answer, grade_many, shared_pool
 from espl_bench.grading.process import GradingProcess
-from espl_bench.grading.wire import GraderQuestion, GraderReply, WireError, receive, send
+from espl_bench.grading.wire import GraderQuestion, GraderReply
 from espl_bench.types import Outcome
+from espl_bench.utils.wire import WireError, receive, send
 
 TOWER = "9^{9^{9^{9^9}}}"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -179,7 +180,7 @@ def test_a_process_that_dies_while_it_grades_is_an_error(lone_process: VerifierP
 
 
 def test_a_process_that_cannot_start_is_an_error_and_not_a_wrong_answer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(process.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with VerifierPool(1) as pool:
         found = grade_answer("1/2", "0.5", SHORT, pool)
     assert found.outcome is Outcome.ERROR

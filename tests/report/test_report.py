@@ -252,7 +252,8 @@ def viewer(folder) -> Iterator[Viewer]:
 
 def ask(viewer: Viewer, path: str, **headers: str):
     connection = http.client.HTTPConnection("127.0.0.1", viewer.server_port, timeout=20)
-    connection.request("GET", path, headers={"Host": f"127.0.0.1:{viewer.server_port}", **headers})
+    named = {"Host": f"127.0.0.1:{viewer.server_port}", "Cookie": viewer.cookie.partition(";")[0]}
+    connection.request("GET", path, headers={**named, **headers})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -358,4 +359,27 @@ def test_the_viewer_has_nothing_else(viewer, path):
 
 def test_the_viewer_answers_only_to_its_own_name(viewer):
     assert ask(viewer, "/study", Host="evil.example")[0].status == 403
+    assert ask(viewer, "/study", Host="127.0.0.1:1")[0].status == 403
+    assert ask(viewer, "/study", Origin="http://evil.example")[0].status == 403
     assert viewer.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/study", "/index/espl-s0", "/run/espl-s0", "/favicon.ico", "/?token=", "/study?token=x", "/?token=%ff"]
+)
+def test_without_the_token_the_viewer_answers_nothing(viewer, path):
+    for cookie in ("", "x", f"{viewer.cookie_name}=x", f"{viewer.cookie_name}=", "espl_view_1=" + viewer.url.partition("=")[2]):
+        answer, body = ask(viewer, path, Cookie=cookie)
+        assert answer.status == 403 and b"espl-bench view" in body and b"live" not in body and "Set-Cookie" not in answer.headers
+
+
+def test_the_token_of_the_printed_address_becomes_a_cookie(viewer):
+    path = viewer.url.partition(str(viewer.server_port))[2]
+    assert len(path) > 40
+    answer, body = ask(viewer, path, Cookie="", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+    cookie = answer.headers["Set-Cookie"]
+    assert answer.status == 200 and b"&lt;live&gt;" in body and {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert ask(viewer, "/study", Cookie=cookie.partition(";")[0])[0].status == 200
+    with Viewer(WatchedRun([viewer.watched._paths[0]], "x"), 0) as other:
+        assert other.url.partition("=")[2] != viewer.url.partition("=")[2]

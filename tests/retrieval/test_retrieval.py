@@ -19,7 +19,6 @@ from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.cli.app import invoke
 from espl_bench.errors import DataError, UsageError
-from espl_bench.retrieval import fetch
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
@@ -367,113 +366,6 @@ def test_a_page_that_cannot_be_had_leaves_its_snippet():
     assert web(lambda query, top_k: [RESULT], pages=True, read=read).retrieve(["a"], 1)[0].passages[0].text == "a snippet"
     page = web(lambda query, top_k: [RESULT], pages=True, read=lambda url, timeout_s: "a page " * 10_000)
     assert page.retrieve(["a"], 1)[0].passages[0].text.startswith("a page") and len(page.retrieve(["a"], 1)[0].passages[0].text) == 4000
-
-
-# Pages
-
-
-HOSTS = {
-    "public.example": ["93.184.216.34"],
-    "other.example": ["93.184.216.35"],
-    "inside.example": ["10.0.0.1"],
-    "mixed.example": ["93.184.216.34", "127.0.0.1"],
-}
-
-
-def page_text(respond, url="https://public.example/a"):
-    seen = []
-
-    def transport(request):
-        seen.append(request)
-        return respond(request)
-
-    return fetch.fetch_text(url, 5.0, lambda host, port: HOSTS.get(host, []), httpx2.MockTransport(transport)), seen
-
-
-def html(content: str, kind="text/html; charset=utf-8"):
-    return lambda request: httpx2.Response(200, headers={"content-type": kind}, content=content.encode())
-
-
-def test_a_page_is_its_words_and_the_checked_address_is_the_one_connected_to():
-    text, [request] = page_text(
-        html("<head><title>t</title></head><p>Two &amp; two<script>evil()</script></p><style>x</style><div>three</div>")
-    )
-    assert text == "Two & two\nthree"
-    assert (request.url.host, request.headers["host"], request.extensions["sni_hostname"]) == (
-        "93.184.216.34",
-        "public.example",
-        "public.example",
-    )
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *(
-            "file:///etc/passwd",
-            "ftp://public.example/",
-            "http://public.example:8080/",
-            "http://user:pw@public.example/",
-            "http://",
-            "http://[::1",
-        ),
-        *("http://inside.example/", "http://mixed.example/", "javascript:alert(1)"),
-    ],
-)
-def test_only_public_pages_of_the_web_are_fetched(url: str):
-    with pytest.raises(RetrievalError):
-        page_text(html("secret"), url)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "10.1.2.3",
-        "172.16.0.1",
-        "192.168.1.1",
-        "169.254.169.254",
-        "0.0.0.0",
-        "100.64.0.1",
-        "::1",
-        "fe80::1",
-        "fc00::1",
-        "::ffff:127.0.0.1",
-    ],
-)
-def test_no_address_inside_is_public(address: str):
-    with pytest.raises(fetch.RefusedError, match="not public"):
-        fetch.checked_address("http://x.example/", lambda host, port: [address])
-
-
-@pytest.mark.parametrize("target", ["http://inside.example/", "http://169.254.169.254/latest", "file:///etc/passwd", "//inside.example/x"])
-def test_a_redirect_to_the_inside_is_not_followed(target: str):
-    def respond(request):
-        assert request.headers["host"] == "public.example", "nothing else is asked"
-        return httpx2.Response(302, headers={"location": target})
-
-    def resolver(host, port):
-        return HOSTS.get(host) or [host]
-
-    with pytest.raises(fetch.RefusedError):
-        fetch.fetch_text("https://public.example/a", 5.0, resolver, httpx2.MockTransport(respond))
-
-
-def test_redirects_outside_are_followed_but_not_for_ever():
-    def once(request):
-        if request.headers["host"] == "public.example":
-            return httpx2.Response(301, headers={"location": "https://other.example/b"})
-        return html("there")(request)
-
-    assert page_text(once)[0] == "there"
-    with pytest.raises(fetch.RefusedError, match="more than 4 redirects"):
-        page_text(lambda request: httpx2.Response(302, headers={"location": "/again"}))
-
-
-def test_a_page_is_bounded_and_no_other_kind_of_content_is_read():
-    assert len(page_text(html("word " * 10**6))[0]) <= fetch.MAX_BYTES
-    with pytest.raises(fetch.RefusedError, match="not a page"):
-        page_text(html("x", "application/octet-stream"))
 
 
 # The command

@@ -9,6 +9,9 @@ import pytest
 from checked import present
 
 import espl_bench
+from espl_bench.config.sections import check_address
+from espl_bench.errors import OptionError, UsageError
+from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.runs import git_state
 from espl_bench.runs.git_state import checkout_state
 from espl_bench.runs.provenance import PACKAGES, collect
@@ -205,8 +208,55 @@ def test_credentials_on_the_command_line_are_masked_and_counts_are_not(given, ke
 
 
 def test_ordinary_text_is_not_masked():
-    text = "risk-averse sk-learn hf_model task: monkey@zoo https://host/path"
+    text = "risk-averse sk-learn hf_model task: monkey@zoo https://host/path?mail=me@zoo key-value-attention-heads eyJ. bearer of news"
     assert mask_text(text) == text
+
+
+JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.{'s' * 43}"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            f"{prefix}{'a1B2' * 8}"
+            for prefix in ("gsk_", "xai-", "nvapi-", "hf_", "sk-", "sk-ant-api03-", "r8_", "fw_", "pplx-", "ghp_", "tml-")
+        ),
+        *(
+            JWT,
+            "AKIAIOSFODNN7EXAMPLE",
+            "ASIAIOSFODNN7EXAMPLE",
+            f"AIza{'x' * 35}",
+            "dapi" + "0f" * 16,
+            f"ya29.{'x' * 30}",
+            "xoxe-1234567890",
+        ),
+    ],
+)
+def test_keys_of_known_forms_are_masked_whole_wherever_they_stand(key: str):
+    for text in ("{}", "key={}", "http://host/{}/v1", "http://host/v1?k={}", "'{}',", "Authorization: Bearer {}", '("{}")'):
+        assert mask_text(text.format(key)) == text.format(MASK), text
+
+
+@pytest.mark.parametrize("login", ["me:pass", "me:p@ss:w", "token", ":only", "a:b%40c"])
+def test_a_login_in_an_address_is_masked_whole(login: str):
+    assert mask_text(f"at https://{login}@host/v1 and on") == f"at https://{MASK}@host/v1 and on"
+
+
+def test_a_header_with_a_key_of_any_form_is_masked():
+    text = "said: Authorization: Bearer abcdefgh12345678; x-api-key: 0123456789abcdef01"
+    assert mask_text(text) == f"said: Authorization: Bearer {MASK}; x-api-key: {MASK}"
+
+
+@pytest.mark.parametrize("path", [f"gsk_{'a' * 30}", JWT, f"v1/sk-{'b' * 30}/chat"])
+def test_an_address_that_holds_a_key_is_refused_unseen(path: str):
+    for name in ("base_url", "editor_base_url"):
+        with pytest.raises(OptionError, match="put the key into the environment") as error:
+            check_address(f"https://gateway/{path}", name)
+        assert "aaaa" not in str(error.value) and "eyJ" not in str(error.value)
+    with pytest.raises(UsageError) as refused:
+        HttpRetriever(f"https://gateway/{path}")
+    assert path not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
-from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
+from espl_bench.retrieval.open_retriever import RetrieverOptions, identity_of, open_retriever
 from espl_bench.retrieval.retriever import FoundPassage, Retriever
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
@@ -139,9 +139,9 @@ class SearchEnv(ToolEnv):
         return Verdict.of(outcome, None, f1=f1(answer, truths))
 
     def data_identity(self) -> Mapping[str, str]:
-        """Return the hash of each split's questions, and the retriever's identity, once it is known."""
+        """Return the hash of each split's questions, and the retriever's identity, once it is known. Opens no retriever."""
         complete = self.retrieval.get("corpus") or self.retrieval["retriever"] in ("http", "ddgs")
-        return {**self.served.identity, **({"retrieval": self.retriever.identity} if complete else {})}
+        return {**self.served.identity, **({"retrieval": identity_of(RetrieverOptions(**self.retrieval))} if complete else {})}
 
     def data_facts(self) -> Mapping[str, Any]:
         """Return the origins of the questions."""

@@ -13,11 +13,15 @@ from espl_bench.analysis import attribution
 from espl_bench.analysis.attribution import Attribution, Effect, PromptChoice, Weights
 from espl_bench.cli.console import err_console, out_console
 from espl_bench.config.choices import unlike
+from espl_bench.config.run_config import RunConfig
+from espl_bench.errors import EsplError
 from espl_bench.leaderboard.layout import Sheet, TableLayout, signed_cell, signed_interval_cell
 from espl_bench.leaderboard.render import sheets_to_screen
+from espl_bench.runs.consent import NO_CONSENT, Consent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.stats import Interval
-from espl_bench.utils.formatting import DASH, fixed, points
+from espl_bench.utils import foreign_files
+from espl_bench.utils.formatting import DASH, fixed, plain, points
 
 NAMES = {PromptChoice.ROOT: "root prompt", PromptChoice.EVOLVED: "evolved prompt", PromptChoice.OTHER_SEED: "of another seed"}
 LEGEND = (
@@ -27,11 +31,13 @@ LEGEND = (
 )
 
 
-def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool) -> None:
+def attribute(
+    folders: Sequence[Path], others: Sequence[Path], model: Path | None, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT
+) -> None:
     """Evaluate the missing cells, compute the effects and print them. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
     with _progress(quiet) as progress:
-        result = attribution.attribute(folders, named, progress, model)
+        result = attribution.attribute(folders, named, progress, model, consent=consent)
     if as_json:
         sys.stdout.write(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
         return
@@ -41,10 +47,24 @@ def attribute(folders: Sequence[Path], others: Sequence[Path], model: Path | Non
 
 def _siblings(folder: Path) -> list[Path]:
     """Find the other finished seeds of the run's configuration in its parent folder, in order of names."""
-    own = RunDir.open(folder).config()
-    beside = sorted(file.parent for file in folder.resolve().parent.glob(f"*/{CONFIG}"))
-    finished = [sibling for sibling in beside if sibling != folder.resolve() and (sibling / SUMMARY).exists()]
-    return [sibling for sibling in finished if not unlike(own, RunDir.open(sibling).config())]
+    own, here = RunDir.open(folder).config(), folder.resolve()
+    *_, beside = foreign_files.folders_below(here.parent, 1, lambda path, why: None)
+    return [sibling for sibling in beside if sibling != here and _is_finished_seed(sibling, own)]
+
+
+def _is_finished_seed(sibling: Path, own: RunConfig) -> bool:
+    """Return whether a folder holds a finished run of a configuration. A damaged one is told and left out."""
+    if not foreign_files.exists(sibling / CONFIG) or not foreign_files.exists(sibling / SUMMARY):
+        return False
+    try:
+        run = RunDir.open(sibling)
+        if unlike(own, run.config()):
+            return False
+        run.summary()
+    except EsplError as error:
+        err_console().print(plain(f"! left out: {error}", "yellow"), soft_wrap=True)
+        return False
+    return True
 
 
 def attribution_sheet(result: Attribution, runs: Sequence[str]) -> Sheet:

@@ -12,8 +12,10 @@ from espl_bench.errors import EsplError, RunDirError
 from espl_bench.leaderboard.board import Board, build_board
 from espl_bench.leaderboard.collect import entries_of, read_run
 from espl_bench.leaderboard.render import to_json, to_markdown, to_screen
-from espl_bench.runs.run_dir import SUMMARY
+from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
+from espl_bench.runs.summary import Summary
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
+from espl_bench.utils import foreign_files
 from espl_bench.utils.atomic_io import encode_text, require_room, write_atomic
 from espl_bench.utils.disk_refusals import writing
 
@@ -28,6 +30,8 @@ class BatchPlan:
 
     out: Path
     jobs: tuple[Job, ...]
+    damaged: tuple[str, ...] = ()
+    """Why runs that are there already are left out, one line each."""
     display_name: str = ""
     """Display name of `out` if it differs from the path."""
 
@@ -38,7 +42,18 @@ class BatchPlan:
     @property
     def waiting(self) -> list[Job]:
         """Runs without a summary."""
-        return [job for job in self.jobs if not (job.folder / SUMMARY).exists()]
+        return [job for job in self.jobs if not foreign_files.exists(job.folder / SUMMARY)]
+
+
+def damage_of(folder: Path) -> str | None:
+    """Say why the run that is in a folder already cannot be gone on with; None if it can, or if there is none."""
+    if not foreign_files.exists(folder / CONFIG):
+        return None
+    try:
+        RunDir.open(folder).config()
+    except EsplError as error:
+        return str(error)
+    return None
 
 
 def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobResult]], display: CompareDisplay, as_json: bool) -> int:
@@ -49,6 +64,7 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
     """
     with writing(plan.out, "repeat the command, or choose another --out"):
         plan.out.mkdir(parents=True, exist_ok=True)
+        foreign_files.require_own(plan.out)
         waiting = plan.waiting
         if waiting:  # or each of them would find out for itself
             require_room(plan.out, START_BYTES)
@@ -61,21 +77,32 @@ def run_batch(plan: BatchPlan, execute: Callable[[Sequence[Job]], Sequence[JobRe
         raise EsplError(
             f"stopped with {len(plan.waiting)} of {len(plan.jobs)} runs unfinished; their work is saved; continue with: {again}"
         )
-    board = _board(plan)
+    runs, damaged = _read(plan)
+    board = build_board(entries_of(runs))
     unwritten = _write(board, plan)
     _print(board, plan, as_json, written=unwritten is None)
     failed = [result for result in results if result.fate is RunStatus.FAILED]
     for result in failed:
-        rest = f" (full log: {result.job.log})" if result.job.log.exists() else ""
+        rest = f" (full log: {result.job.log})" if foreign_files.exists(result.job.log) else ""
         sys.stderr.write(f"espl-bench: {result.job.name} failed: {result.reason}{rest}\n")
+    for reason in (*plan.damaged, *damaged):
+        sys.stderr.write(f"espl-bench: left out of the table: {reason}\n")
     if unwritten is not None:
         raise unwritten
-    return 1 if failed else 0
+    return 1 if failed or damaged or plan.damaged else 0
 
 
-def _board(plan: BatchPlan) -> Board:
-    runs = [read_run(job.folder / SUMMARY) for job in plan.jobs if (job.folder / SUMMARY).exists()]
-    return build_board(entries_of(runs))
+def _read(plan: BatchPlan) -> tuple[list[Summary], list[EsplError]]:
+    """Read every result, or why it cannot be."""
+    runs: list[Summary] = []
+    damaged: list[EsplError] = []
+    for job in plan.jobs:
+        try:
+            if foreign_files.exists(job.folder / SUMMARY):
+                runs.append(read_run(job.folder / SUMMARY))
+        except EsplError as error:
+            damaged.append(error)
+    return runs, damaged
 
 
 def _write(board: Board, plan: BatchPlan) -> RunDirError | None:

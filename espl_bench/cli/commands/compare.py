@@ -11,15 +11,19 @@ from pathlib import Path
 
 from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
-from espl_bench.cli.commands.batch import BatchPlan
+from espl_bench.cli.commands.batch import BatchPlan, damage_of
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
+from espl_bench.config.contacts import contacts_of
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.registry import METHODS, names
+from espl_bench.runs.consent import Consent
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.sweep.processes import Job, run_all
+from espl_bench.utils import foreign_files
 
 DEFAULT_SEEDS = 3
 
@@ -44,25 +48,28 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
     wanted = names(METHODS) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--methods names no method; e.g. --methods base,espl")
-    plan = BatchPlan(out, tuple(_job(method, env, seed, chosen, out) for seed in seeds for method in dict.fromkeys(wanted)))
+    named = [(f"--method={method}", f"--env={env}", f"--seed={seed}") for seed in seeds for method in dict.fromkeys(wanted)]
+    configs = [configure(method, env, seed, chosen) for seed in seeds for method in dict.fromkeys(wanted)]
+    damage = {config.folder_name: fault for config in configs if (fault := damage_of(out / config.folder_name))}
+    pairs = [(choice, config) for choice, config in zip(named, configs, strict=True) if config.folder_name not in damage]
+    plan = BatchPlan(out, tuple(_job(choice, config, chosen, out) for choice, config in pairs), tuple(damage.values()))
     if plan.waiting:  # the runs share their data
         environment_of(configure(wanted[0], env, seeds[0], chosen))
     return plan
 
 
-def _job(method: str, env: str, seed: int, chosen: Chosen, out: Path) -> Job:
-    config = configure(method, env, seed, chosen)
+def _job(named: Sequence[str], config: RunConfig, chosen: Chosen, out: Path) -> Job:
     folder = out / config.folder_name
     program = (sys.executable, "-m", "espl_bench")
-    if (folder / CONFIG).exists():
+    if foreign_files.exists(folder / CONFIG):
         RunDir.open(folder).refuse_changes(config)
-        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits()), config.iterations)
-    named = ("run", f"--method={method}", f"--env={env}", f"--seed={seed}", f"--out={folder}", "--quiet")
-    return Job(folder, (*program, *named, *chosen.arguments()), config.iterations)
+        consent = Consent.to(contacts_of(config)) | Consent.of(chosen.trackers(), None)
+        return Job(folder, (*program, "resume", str(folder), "--quiet", *chosen.limits(), *consent.flags()), config.iterations)
+    return Job(folder, (*program, "run", *named, f"--out={folder}", "--quiet", *chosen.arguments()), config.iterations)
 
 
 def carry_out(plan: BatchPlan, at_a_time: int, quiet: bool, as_json: bool) -> int:
     """Run the unfinished jobs, write and print the table, and return the exit code. Raises as `batch.run_batch` does."""
-    at_a_time = min(at_a_time, len(plan.jobs))
+    at_a_time = max(1, min(at_a_time, len(plan.jobs)))
     display = CompareDisplay(err_console(), plan.waiting, quiet)
     return batch.run_batch(plan, lambda jobs: run_all(jobs, at_a_time, display), display, as_json)

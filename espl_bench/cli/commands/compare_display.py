@@ -12,10 +12,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from espl_bench.cli.display import result_line, time_left
+from espl_bench.errors import RunDirError
 from espl_bench.runs.logs import Log
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import clock, plain
 
 PER_RUN = 1
@@ -25,8 +27,8 @@ PER_RUN = 1
 def steps_made(folder: Path) -> int:
     """Count the iterations that a run has logged so far."""
     try:
-        return Log.METRICS.path(folder).read_bytes().count(b"\n")
-    except FileNotFoundError:
+        return foreign_files.read_bytes(Log.METRICS.path(folder)).count(b"\n")
+    except OSError:  # there is none yet, or it is damaged, which reading the run says
         return 0
 
 
@@ -75,8 +77,7 @@ class CompareDisplay:
         self._ended.append(result.job)
         prefix = f"[{self._elapsed()}] {len(self._ended)}/{len(self._jobs)} "
         if result.fate is RunStatus.FINISHED:
-            folder = result.job.folder
-            self.said(prefix + result_line(read_summary(folder / SUMMARY), folder))
+            self.said(prefix + _said(result.job.folder))
         else:
             self.said(f"{prefix}{result.job.name}: {result.reason}", "red" if result.fate is RunStatus.FAILED else "yellow")
 
@@ -96,6 +97,13 @@ class CompareDisplay:
         note = f"{len(self._ended)}/{len(self._jobs)}" + (f"  {clock(left)} left" if left else "")
         self._bar.update(self._task, completed=done, note=note)
         return self._bar
+
+
+def _said(folder: Path) -> str:
+    try:
+        return result_line(read_summary(folder / SUMMARY), folder)
+    except RunDirError as error:
+        return str(error)
 
 
 def _work(job: Job) -> int:

@@ -40,6 +40,8 @@ def choose_split(wanted: str) -> CurveSplit:
 def draw(paths: Sequence[Path], out: Path, kinds: Sequence[str], axis: Axis, split: CurveSplit, quiet: bool, as_json: bool) -> None:
     """Draw the kinds that have data, and name those that do not. Raises UsageError or RunDirError."""
     study = gather(paths)
+    for line in study.unreadable:
+        err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
     made: list[Path] = []
     lacking: dict[str, str] = {}
     with drawing():

@@ -21,11 +21,14 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
     """Read the runs, build the page and write it atomically. Raises UsageError or RunDirError."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the page, e.g. --out {out / 'report.html'}")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out} is not a file; name the page, e.g. --out report.html")
     study = gather(paths)
-    for line in study.unreadable:
-        err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
     with _progress(quiet) as progress:
         made = page_writer.build(study, title or _named(paths), int(max_mib * page_writer.MIB), progress)
+    study = made.study
+    for line in study.unreadable:
+        err_console().print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         atomic_io.write_atomic(out, [made.page])

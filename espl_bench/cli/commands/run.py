@@ -30,10 +30,12 @@ from espl_bench.monitoring.reporter import Reporter
 from espl_bench.monitoring.tracking import tracked
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.outcomes import warnings_of
+from espl_bench.runs.consent import NO_CONSENT, Consent
 from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import count, duration, plain
 
 if TYPE_CHECKING:
@@ -83,7 +85,15 @@ class NewPlaces:
 HERE = NewPlaces()
 
 
-def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget, allow_changed: Collection[str] = (), places: NewPlaces = HERE) -> None:
+def go_on(
+    folder: Path,
+    quiet: bool,
+    as_json: bool,
+    budget: Budget,
+    allow_changed: Collection[str] = (),
+    places: NewPlaces = HERE,
+    consent: Consent = NO_CONSENT,
+) -> None:
     """Resume a run and print its result. Raises EsplError."""
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; name a run directory")
@@ -92,21 +102,30 @@ def go_on(folder: Path, quiet: bool, as_json: bool, budget: Budget, allow_change
     moved = places.moved()
 
     def resume(reporter: Reporter) -> Summary:
-        return runner.resume(folder, reporter=reporter, budget=budget, allow_changed=allow_changed, moved=moved, warn=_warn)
+        return runner.resume(
+            folder, reporter=reporter, budget=budget, allow_changed=allow_changed, moved=moved, consent=consent, warn=_warn
+        )
 
-    _watch(resume, folder, quiet, as_json)
+    _watch(resume, folder, quiet, as_json, consent=consent)
 
 
 def _warn(message: str) -> None:
     err_console().print(plain(message, LOUD), soft_wrap=True)
 
 
-def _watch(work: Callable[[Reporter], Summary], folder: Path, quiet: bool, as_json: bool, trackers: Sequence[str] = ()) -> None:
+def _watch(
+    work: Callable[[Reporter], Summary],
+    folder: Path,
+    quiet: bool,
+    as_json: bool,
+    trackers: Sequence[str] = (),
+    consent: Consent = NO_CONSENT,
+) -> None:
     try:
-        with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers) as reporter:
+        with watching(err_console(), quiet) as watcher, tracked(watcher, folder, trackers, consent) as reporter:
             summary = work(reporter)
     except KeyboardInterrupt as error:  # outside the iterations, where the loop does not handle the signal
-        if not (folder / CONFIG).exists():
+        if not foreign_files.exists(folder / CONFIG):
             raise
         raise EsplError(f"interrupted; the last checkpoint is kept; continue with: espl-bench resume {shlex.quote(str(folder))}") from error
     if as_json:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 import sys
 import threading
 from collections.abc import Generator, Mapping, Sequence
@@ -14,12 +15,15 @@ from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, BatchPlan
 from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
 from espl_bench.cli.console import err_console, out_console, plain_table
+from espl_bench.config.contacts import Contact, contacts_of
 from espl_bench.errors import DataError, RunDirError, UsageError
+from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
@@ -64,22 +68,38 @@ def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
     console.print(plain(f"{len(cells)} cells", "bold"))
 
 
-def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: bool, as_json: bool) -> int:
+def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT) -> int:
     """Run a grid, or continue it; returns the exit code.
 
-    Raises UsageError for an invalid grid, before anything is started; EsplError when stopped by a signal, after the cells have saved.
+    Raises UsageError for an invalid grid, or one whose contacts are not confirmed, before anything is started; EsplError when stopped by a
+    signal, after the cells have saved.
     """
     read = labelled(read_grid(grid), label)
     location = out or read.out
     if location is None:
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
-    return _carry_out(Storage.open(location), SweepFile.of(read, make_cells(read)), means, quiet, as_json)
+    cells = make_cells(read)
+    contacts = _contacts(cells, location if out is None else None)
+    confirm([(Origin.of(grid), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
+    return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json)
 
 
-def resume(location: str, means: Means, quiet: bool, as_json: bool) -> int:
+def resume(location: str, means: Means, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT) -> int:
     """Resume the sweep stored at `location`. Raises as `run` does."""
     storage = Storage.open(location)
-    return _carry_out(storage, storage.sweep(), means, quiet, as_json)
+    sweep = storage.sweep()
+    confirm([(_origin(storage, sweep), _contacts(sweep.cells))], consent, f"espl-bench sweep resume {shlex.quote(location)}")
+    return _carry_out(storage, sweep, means, quiet, as_json)
+
+
+def _origin(storage: Storage, sweep: SweepFile) -> Origin:
+    return Origin(f"{storage.url}/{SWEEP}", sweep.model_dump_json().encode("utf-8"))
+
+
+def _contacts(cells: Sequence[Cell], out: str | None = None) -> list[Contact]:
+    """Return what the cells connect to, and the storage if a file names it and it is elsewhere."""
+    storage = [Contact(out, "the storage of the runs")] if out is not None and ("://" in out or "::" in out) else []
+    return [*storage, *dict.fromkeys(contact for cell in cells for contact in contacts_of(cell.config))]
 
 
 def show_status(location: str, as_json: bool) -> None:
@@ -107,12 +127,15 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
     on_ray = means.ray
     cells = {cell.name: cell for cell in sweep.cells}
     storage.fetch_all(cells)
+    damage = {name: fault for name in cells if (fault := batch.damage_of(storage.view / name))}
     for name, cell in cells.items():
-        if (storage.view / name / CONFIG).exists():
+        if name not in damage and foreign_files.exists(storage.view / name / CONFIG):
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     if means.address is None:  # the cells run on this machine
-        _require_data([cell for name, cell in cells.items() if not (storage.view / name / SUMMARY).exists()])
-    plan = BatchPlan(storage.view, tuple(_job(storage, cell) for cell in sweep.cells), "" if storage.is_folder else storage.url)
+        unfinished = {name: cell for name, cell in cells.items() if not foreign_files.exists(storage.view / name / SUMMARY)}
+        _require_data([cell for name, cell in unfinished.items() if name not in damage])
+    jobs = tuple(_job(storage, cell) for name, cell in cells.items() if name not in damage)
+    plan = BatchPlan(storage.view, jobs, tuple(damage.values()), "" if storage.is_folder else storage.url)
     journal = Journal(storage)
     display = SweepDisplay(err_console(), plan.waiting, quiet, storage, journal)
 
@@ -124,6 +147,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
 
     with storage.kept_for_one_driver():
         storage.write(SWEEP, sweep.model_dump_json(indent=1).encode("utf-8"))
+        _origin(storage, sweep).remember(_contacts(sweep.cells))
         try:
             code = batch.run_batch(plan, execute, display, as_json)
         finally:
@@ -131,7 +155,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
                 err_console().print(plain(f"the journal of attempts is incomplete: {journal.unwritten}", "yellow"), soft_wrap=True)
     if not storage.is_folder:
         for name in TABLES:
-            storage.write(name, (storage.view / name).read_bytes())
+            storage.write(name, foreign_files.read_bytes(storage.view / name))
     return code
 
 
@@ -160,6 +184,7 @@ def _on_ray(
 def _job(storage: Storage, cell: Cell) -> Job:
     """Make the cell a process on this machine, for use without Ray."""
     command = (sys.executable, "-m", "espl_bench.sweep.cell_worker", storage.url, cell.name)
+    command = (*command, *Consent.to(contacts_of(cell.config)).flags())
     return Job(storage.view / cell.name, command, cell.config.iterations)
 
 

@@ -10,17 +10,20 @@ from rich.table import Table
 
 from espl_bench.cli.commands.compare_display import CompareDisplay, steps_made
 from espl_bench.cli.console import plain_table
+from espl_bench.errors import RunDirError
 from espl_bench.runs.run_dir import SUMMARY
 from espl_bench.runs.summary import read_summary
 from espl_bench.sweep.grid import Cell
 from espl_bench.sweep.journal import LOST, Journal, JournalAttempt, read_attempts
 from espl_bench.sweep.processes import Job, JobResult, RunStatus
 from espl_bench.sweep.storage import Storage, here
+from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import DASH, clock, percent, plain
 
 ROWS = 24
 """Number of cells that the live table shows."""
-STYLES = {"finished": "green", "running": "cyan", "lost": "yellow", "stopped": "yellow", "failed": "red", "waiting": "dim"}
+DAMAGED = "damaged"
+STYLES = {"finished": "green", "running": "cyan", "lost": "yellow", "stopped": "yellow", "failed": "red", DAMAGED: "red", "waiting": "dim"}
 
 
 class SweepDisplay(CompareDisplay):
@@ -82,16 +85,20 @@ class CellState:
 
     cell: str
     is_: str
-    """finished, failed, stopped, lost (its worker is gone and no other has started), running, or waiting."""
+    """finished, failed, stopped, damaged, lost (its worker is gone and no other has started), running, or waiting."""
     steps: int
     of: int
     score: float | None
     attempts: tuple[JournalAttempt, ...]
+    damage: str = ""
+    """Why its summary cannot be read."""
 
     @property
     def reason(self) -> str:
-        """Reason why the last attempt ended; empty for a finished cell."""
-        return self.attempts[-1].reason if self.attempts and self.is_ != "finished" else ""
+        """Reason why the last attempt ended, or what is damaged; empty for a finished cell."""
+        if self.damage or not self.attempts or self.is_ == "finished":
+            return self.damage
+        return self.attempts[-1].reason
 
     def record(self) -> dict[str, Any]:
         """Convert to a JSON object."""
@@ -104,14 +111,20 @@ def state_of(storage: Storage, cell: Cell) -> CellState:
     """Read a cell's progress from a fetched view. After its driver was killed it counts as running: its end was not recorded."""
     folder = storage.view / cell.name
     attempts = read_attempts(storage, cell.name)
-    summary = read_summary(folder / SUMMARY) if (folder / SUMMARY).exists() else None
-    if summary:
+    summary, damage = None, ""
+    try:
+        summary = read_summary(folder / SUMMARY) if foreign_files.exists(folder / SUMMARY) else None
+    except RunDirError as error:
+        damage = str(error)
+    if damage:
+        name = DAMAGED
+    elif summary:
         name = "finished"
     elif not attempts:
         name = "waiting"
     else:
         name = attempts[-1].outcome or "running"
-    return CellState(cell.name, name, steps_made(folder), cell.config.iterations, summary.score if summary else None, attempts)
+    return CellState(cell.name, name, steps_made(folder), cell.config.iterations, summary.score if summary else None, attempts, damage)
 
 
 def status_table(states: Sequence[CellState]) -> Table:

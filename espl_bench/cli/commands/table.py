@@ -1,5 +1,6 @@
 """`table`: compare finished runs."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
     runs = collect(paths)
     _tell_unfinished(runs)
     if not runs.entries:
-        raise RunDirError(f"no finished run; continue with: espl-bench resume {runs.unfinished[0]}")
+        raise RunDirError(f"no finished run; continue with: espl-bench resume {shlex.quote(str(runs.unfinished[0]))}")
     board = build_board(runs.entries, against, budget)
     if wanted is Format.SCREEN:
         console = out_console()
@@ -88,7 +89,9 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
 
 
 def _tell_unfinished(runs: FoundRun) -> None:
-    """Name the unfinished runs on stderr, so that the table is not taken for complete."""
+    """Name the unfinished and the damaged runs on stderr, so that the table is not taken for complete."""
     console = err_console()
+    for line in runs.unreadable:
+        console.print(plain(f"! left out: {line}", "yellow"), soft_wrap=True)
     for folder in runs.unfinished:
         console.print(plain(f"! not finished, so not in the table: {folder}", "yellow"), soft_wrap=True)

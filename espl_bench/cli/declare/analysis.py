@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Quiet
+from espl_bench.cli.group import AsJson, ContactOption, Quiet, SendKeyOption
 
 
 def plan(
@@ -54,6 +54,8 @@ def attribute(
         Path | None,
         typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
     ] = None,
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +65,7 @@ def attribute(
     """
     from espl_bench.cli.commands import attribute as command
 
-    command.attribute(runs, other or [], model, quiet, as_json)
+    command.attribute(runs, other or [], model, quiet, as_json, command.Consent.of(contact, send_key))
 
 
 def contamination(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: AsJson = False) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, CommandGroup, Quiet
+from espl_bench.cli.group import AsJson, CommandGroup, ContactOption, Quiet, SendKeyOption
 
 sweep_app = CommandGroup(no_args_is_help=True)
 
@@ -65,6 +65,8 @@ def run(
     address: Address = None,
     jobs: Jobs = None,
     growing: Growing = False,
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells without running them.", rich_help_panel="Output")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -79,7 +81,9 @@ def run(
     if dry_run:
         command.list_cells(grid, label, as_json)
     else:
-        raise typer.Exit(command.run(grid, out, label, command.Means(address, jobs, growing), quiet, as_json))
+        raise typer.Exit(
+            command.run(grid, out, label, command.Means(address, jobs, growing), quiet, as_json, command.Consent.of(contact, send_key))
+        )
 
 
 @sweep_app.command()
@@ -88,13 +92,15 @@ def resume(
     address: Address = None,
     jobs: Jobs = None,
     growing: Growing = False,
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume a stopped sweep, and try its failed cells again."""
     from espl_bench.cli.commands import sweep as command
 
-    raise typer.Exit(command.resume(location, command.Means(address, jobs, growing), quiet, as_json))
+    raise typer.Exit(command.resume(location, command.Means(address, jobs, growing), quiet, as_json, command.Consent.of(contact, send_key)))
 
 
 @sweep_app.command()

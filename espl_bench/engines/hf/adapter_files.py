@@ -7,7 +7,6 @@ training draws no random numbers.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from torch import Tensor
 from espl_bench.engines.hf.lora_views import ADAPTER
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.errors import CheckpointError
+from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import parse_object
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -80,7 +81,7 @@ def _adapter(model: PeftModel) -> dict[str, Tensor]:
 
 def _check_config(model: PeftModel, path: Path) -> None:
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = parse_object(foreign_files.read_record(path))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; resume from an older checkpoint") from error
     except ValueError as error:
@@ -98,6 +99,7 @@ def _plain(value: object) -> object:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
+        foreign_files.require_file(path)
         return load_file(path)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}; resume from an older checkpoint") from error

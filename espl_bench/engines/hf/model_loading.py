@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from espl_bench.errors import ModelError, UsageError, first_line, unknown
+from espl_bench.utils.model_folder import NO_CODE, ONLY_SAFETENSORS, refusal_of, refuse_unsafe
 
 SMALL = 5_000_000
 """Models with fewer parameters than this run fastest on one thread."""
@@ -80,17 +81,20 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Load the causal LM and the tokenizer of a local folder or hub id; both untyped, as transformers' types are not strict.
 
     Raises:
-        ModelError: there is no such folder or hub id, or it cannot be loaded.
+        ModelError: there is no such folder or hub id, or it cannot be loaded, also because it would run code or unpickle.
     """
     folder = Path(model)
     if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
         raise ModelError(f"model folder '{model}' does not exist; give a folder with a config.json, or a hub id")
+    refuse_unsafe(model)
     transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        pair: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(model, **NO_CODE)
+        pair: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS)
         loaded, report = pair
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        if refusal := refusal_of(model, error):
+            raise ModelError(refusal) from error
         remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
         raise ModelError(f"cannot load model '{model}': {first_line(error)}; {remedy}") from error
     if missing := sorted(report["missing_keys"]):  # transformers would draw them at random

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from espl_bench.errors import EndpointError, UsageError
+from espl_bench.utils import key_names
+from espl_bench.utils.decoding import ACCEPTED, BoundedBody, DecodingError
 from espl_bench.utils.redaction import UNMISTAKABLE, mask_key
 from espl_bench.utils.retries import may_pass
 
@@ -81,14 +83,16 @@ def read_key(variable: str | None) -> SecretStr | None:
     """Read the key from the environment; None if no variable is named and the usual one is not set (a server without a key).
 
     Raises:
-        UsageError: the named variable is not set, or its value cannot be a key. The value is not shown.
+        UsageError: the named variable may not be sent, or is not set, or its value cannot be a key. The value is not shown.
     """
     name = variable or KEY_ENV
     value = os.environ.get(name, "").strip()
     if not value:
         if variable is None:
             return None
+        key_names.require(name)
         raise UsageError(f"--api-key-env names {name}, which is not set; export it, or name another variable")
+    key_names.require(name)
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise UsageError(f"the value of {name} cannot be a key: it holds blanks or non-ASCII characters; export it again")
     return SecretStr(value)
@@ -103,7 +107,7 @@ class Endpoint:
         self._secret = secret
         self._client = httpx2.AsyncClient(
             base_url=access.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {secret}"} if secret else {},
+            headers={"Accept-Encoding": ACCEPTED} | ({"Authorization": f"Bearer {secret}"} if secret else {}),
             timeout=httpx2.Timeout(None, connect=CONNECT_S),  # each try has one limit for all of it
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             follow_redirects=False,  # the key goes nowhere else
@@ -200,13 +204,18 @@ class Endpoint:
 
 
 async def _read(response: httpx2.Response, where: str) -> bytes:
-    """Read the body, up to its bound."""
-    data = bytearray()
-    async for chunk in response.aiter_bytes():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise EndpointError(f"{where} sent an answer of more than {MAX_BODY // 2**20} MiB, which is not read; is it a chat endpoint?")
-    return bytes(data)
+    """Read the body, up to its bound, which holds after decoding. Raises TransientError for one that is broken."""
+    try:
+        body = BoundedBody(response.headers.get("content-encoding"), MAX_BODY)
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+            if body.exceeds:
+                raise EndpointError(
+                    f"{where} sent an answer of more than {MAX_BODY // 2**20} MiB, which is not read; is it a chat endpoint?"
+                )
+    except DecodingError as error:
+        raise TransientError(f"a body that cannot be read: it {error}") from error
+    return body.content
 
 
 def _wait_s(state: RetryCallState) -> float:

@@ -6,7 +6,6 @@ client of the base model as the reference. A checkpoint is a path at the service
 only the path.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,8 @@ from espl_bench.engines.tinker.tokenizer import load_chat
 from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest, StopReason
+from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_json import parse_record
 from espl_bench.utils.validation import FrozenRecord
 
 STATE = "tinker.json"
@@ -174,7 +175,7 @@ class TinkerEngine:
             name = f"espl-bench-{uuid4().hex[:12]}"  # unique per model, or the service refuses it
             path = (await self._service.result(self._trainer.save_state(name), "saving a checkpoint")).path
         state = _State(model=self._model, lora_rank=self._lora_rank, path=path)
-        (folder / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        atomic_io.write_atomic(folder / STATE, [(state.model_dump_json(indent=2) + "\n").encode("utf-8")])
 
     async def load(self, folder: Path) -> None:
         """Make a new training client from what ``save`` wrote; sampling weights are saved again at the next ``current``.
@@ -203,7 +204,7 @@ class TinkerEngine:
 
 def _read(path: Path) -> _State:
     try:
-        return _State.model_validate(json.loads(path.read_bytes()))
+        return parse_record(_State, foreign_files.read_record(path))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; resume from an older checkpoint") from error
     except (ValueError, ValidationError) as error:

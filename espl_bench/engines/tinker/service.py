@@ -20,6 +20,7 @@ import tinker
 from pydantic import SecretStr
 
 from espl_bench.errors import EndpointError, EngineError, UsageError, unknown
+from espl_bench.utils import key_names
 from espl_bench.utils.redaction import mask_key
 
 Result = TypeVar("Result")
@@ -99,6 +100,7 @@ def find_access(base_url: str | None, key_env: str | None, timeout_s: float, tri
         UsageError: the variable is not set, or its value cannot be a key. The value is not shown.
     """
     name = key_env or KEY_ENV
+    key_names.require(name)
     value = os.environ.get(name, "").strip()
     if not value:
         raise UsageError(
@@ -137,16 +139,15 @@ class Service:
     def require_healthy(self) -> None:
         """Raise EndpointError unless the service answers its health check within `HEALTH_S`."""
         try:
-            answer = httpx.get(self._health, timeout=HEALTH_S)
+            with httpx.stream("GET", self._health, timeout=HEALTH_S) as answer:  # its body may be without end
+                status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EndpointError(
                 f"no Tinker service answers at {self.access.base_url} ({self.access.words(error)}); "
                 f"start one, or name another with --base-url or {BASE_URL_ENV}"
             ) from error
-        if answer.status_code != 200:
-            raise EndpointError(
-                f"{self.access.base_url} answers {answer.status_code} to {self._health}, so it is not a Tinker service; see --base-url"
-            )
+        if status != 200:
+            raise EndpointError(f"{self.access.base_url} answers {status} to {self._health}, so it is not a Tinker service; see --base-url")
 
     def context_of(self, model: str) -> int | None:
         """Return the tokens of the model's context; None if the service does not report it.
@@ -229,8 +230,9 @@ class Service:
             self._probed_at = time.monotonic()
             async with httpx.AsyncClient(timeout=HEALTH_S) as probe:
                 try:
-                    self._answers = (await probe.get(self._health)).status_code == 200
-                except httpx.HTTPError:
+                    async with asyncio.timeout(HEALTH_S), probe.stream("GET", self._health) as answer:
+                        self._answers = answer.status_code == 200
+                except (httpx.HTTPError, TimeoutError):
                     self._answers = False
         return self._answers
 

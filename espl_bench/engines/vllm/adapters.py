@@ -11,10 +11,7 @@ from vLLM must be those that the trainer computes with its adapter on and off.
 
 import asyncio
 import os
-import shutil
 import tempfile
-import weakref
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +24,8 @@ from espl_bench.engines.sampled import Sampled
 from espl_bench.engines.vllm.server import Server
 from espl_bench.errors import EngineError
 from espl_bench.types import Datum, SampleRequest
+from espl_bench.utils import foreign_files
+from espl_bench.utils.living_folder import LivingFolder, remove_dead
 
 PROBED_TOKENS = 16
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.2, "float16": 0.05}
@@ -92,8 +91,12 @@ class Adapters:
         self._server = server
         self._learner = learner
         self._tolerance = TOLERANCE[dtype]
-        self._root = _folder(in_memory)
-        self.close = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        home = _home(in_memory)
+        remove_dead(home, _PREFIX)
+        own = LivingFolder(home, f"{_PREFIX}{os.getpid()}-")
+        self._root = own.path / "versions"
+        self._root.mkdir()
+        self.close = own.close
         """Removes the saved versions; runs at the end of the process at the latest."""
         self._published = 0
         self.prompt = prompt
@@ -116,7 +119,7 @@ class Adapters:
         version = Version(self._published, folder, LoRARequest(name, self._published, str(folder)))
         if self.newest is not None:
             await self._server.remove(self.newest.lora)
-            shutil.rmtree(self.newest.folder)
+            foreign_files.remove(self.newest.folder)
         self.newest = version
         await self._server.add(version.lora)
         self.proof = await self._prove(version)
@@ -164,22 +167,7 @@ def _distance(ours: Any, theirs: Any) -> float:
     return fmean(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _folder(in_memory: bool) -> Path:
-    """Make a folder, in memory if wanted and available; remove those that killed processes left behind."""
+def _home(in_memory: bool) -> Path:
+    """Return where the folder is made: in memory if wanted and available."""
     memory = Path("/dev/shm")
-    home = memory if in_memory and memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    for left in home.glob(f"{_PREFIX}*"):
-        owner = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=home))
-
-
-def _alive(process: int) -> bool:
-    with suppress(ProcessLookupError):
-        try:
-            os.kill(process, 0)
-        except PermissionError:  # another user's
-            return True
-        return True
-    return False
+    return memory if in_memory and memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())

@@ -16,6 +16,7 @@ from typing import Any
 
 from espl_bench.engines.vllm.worker_binding import SERVES
 from espl_bench.errors import DeviceMemoryError, EsplError, ModelError, UsageError
+from espl_bench.utils.model_folder import NO_CODE
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Adapter ranks that vLLM supports; a smaller adapter takes the next one."""
@@ -104,6 +105,7 @@ class Serving:
         """Return arguments of ``AsyncEngineArgs``."""
         return {
             "model": self.model,
+            **NO_CODE,
             "dtype": self.dtype,
             "skip_tokenizer_init": True,
             "enable_lora": True,

@@ -1,0 +1,59 @@
+"""What a run with a configuration would connect to, and which variable of the environment it would send there."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from espl_bench.config.run_config import RunConfig
+from espl_bench.engines.model_source import ModelSource
+
+ENDPOINT_KEY: Final = "OPENAI_API_KEY"
+SERVICE_KEY: Final = "TINKER_API_KEY"
+"""Variables that hold the key unless a configuration names another."""
+WEB: Final = "ddgs"
+"""Name of the retriever that searches the live web."""
+_PLACES: Final = re.compile(r"(^|_)(url|uri|host|endpoint|address|server|base)$")
+_KEYS: Final = re.compile(r"(key|token|secret|password|credential)s?(_env|_var|_variable|_name)$|^env_(key|token)")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A place that a run connects to."""
+
+    place: str
+    """Address, or the name of a service; what a user confirms."""
+    role: str
+    """What is there, for a message."""
+    key: str | None = None
+    """Variable whose value is sent there, if it is set; None: nothing secret."""
+
+    def __str__(self) -> str:
+        """Describe it: ``the model m at http://x/v1, which gets the key in OPENAI_API_KEY``."""
+        return f"{self.role} at {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
+
+
+def contacts_of(config: RunConfig) -> tuple[Contact, ...]:
+    """Return every contact of a run, without its trackers; empty for one that stays on this machine."""
+    editor = config.editor_source
+    found = [*_of_source(config.policy_source, "the model"), *(_of_source(editor, "the editor") if editor else ())]
+    return tuple(dict.fromkeys([*found, *_of_environment(config)]))
+
+
+def _of_source(source: ModelSource, role: str) -> Iterator[Contact]:
+    if source.is_remote:
+        usual = SERVICE_KEY if source.is_service else ENDPOINT_KEY
+        yield Contact(source.base_url or source.engine, f"{role} {source.model}", source.api_key_env or usual)
+
+
+def _of_environment(config: RunConfig) -> Iterator[Contact]:
+    """Take every option of the environment that looks like an address, or like the name of a variable with a key."""
+    for name, value in config.env_options.items():
+        if not isinstance(value, str) or not value:
+            continue
+        if "://" in value or _PLACES.search(name):
+            yield Contact(value, f"the environment's {name}")
+        elif name == "retriever" and value == WEB:
+            yield Contact(WEB, "the web search")
+        elif _KEYS.search(name):
+            yield Contact(config.env, f"the environment's {name}", value)

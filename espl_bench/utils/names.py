@@ -1,0 +1,30 @@
+"""Names that become names of files and folders."""
+
+import re
+from typing import Final
+
+LONGEST: Final = 200
+"""Bytes; a file system takes 255, and endings are added."""
+_DEVICES: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+"""Names that mean devices on Windows, with any ending."""
+_SEPARATORS: Final = frozenset('/\\:*?"<>|')
+
+
+def fault_of_name(name: str, taken: frozenset[str] = frozenset()) -> str | None:
+    """Say why a text cannot be the name of a folder inside another; None if it can.
+
+    Args:
+        name: the text, which may come from anybody.
+        taken: names, in small letters, that mean something else there.
+    """
+    if not name:
+        return "it is empty"
+    if name[0] in ".-~ " or name[-1] in ". ":
+        return "it begins with '.', '-', '~' or a space, or ends with '.' or a space"
+    if wrong := next((char for char in name if char in _SEPARATORS or not char.isprintable()), None):
+        return f"it holds {wrong!r}"
+    if len(name.encode("utf-8")) > LONGEST:
+        return f"it is longer than {LONGEST} bytes"
+    if _DEVICES.fullmatch(name) or name.casefold() in taken:
+        return "it means something else there"
+    return None

@@ -1,0 +1,29 @@
+"""A damaged run is one line and is left out; the others are shown. `benchmarks/damaged_runs.py` tries thousands of damages."""
+
+from pathlib import Path
+
+import pytest
+from damage import base, one_case
+
+CASES = 24
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base(tmp_path_factory.mktemp("sound"))
+
+
+def test_any_damage_is_one_line_and_takes_no_other_run_down(sound: Path, tmp_path: Path):
+    faults: list[str] = []
+    left_out: set[str] = set()
+    for seed in range(CASES):
+        found, without = one_case(tmp_path / "case", sound, seed)
+        faults += found
+        left_out |= without
+    assert not faults
+    assert {"report", "table"} <= left_out, "the damage is met"
+
+
+def test_every_picture_is_drawn_without_the_damaged_run(sound: Path, tmp_path: Path):
+    faults, _ = one_case(tmp_path / "case", sound, 3, kinds=("tree", "prompts"))
+    assert not faults
