@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from espl_bench.data.files import READERS, read_records
 from espl_bench.data.opening import ending_of
 from espl_bench.errors import DataError, UsageError, reading
-from espl_bench.utils import atomic_io
+from espl_bench.utils import foreign_files
 
 _SHARD: Final = re.compile(r"(?P<before>.*?)-(?P<number>\d{1,6})-of-(?P<all>\d{1,6})(?P<after>\..*)")
 _DIGITS: Final = re.compile(r"(\d+)")
@@ -48,7 +48,7 @@ class DataFiles:
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its name."""
-        return {path.name: atomic_io.sha256(path) for path in self.paths}
+        return {path.name: foreign_files.sha256(path.resolve()) for path in self.paths}
 
 
 def hash_of_all(hashes: Mapping[str, str]) -> str:
