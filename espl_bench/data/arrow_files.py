@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ ARROW_FILE: Final = b"ARROW1"
 def read_parquet(path: Path) -> Iterator[Record]:
     """Yield the rows of a Parquet file."""
     arrow = arrow_package("a Parquet file")
-    parquet = arrow_package("a Parquet file", "pyarrow.parquet")
+    parquet: Any = import_module("pyarrow.parquet")
     _refuse_packed(path)
     broken: type[Exception] = arrow.ArrowException
     try:
@@ -33,7 +34,7 @@ def read_parquet(path: Path) -> Iterator[Record]:
 def read_arrow(path: Path) -> Iterator[Record]:
     """Yield the rows of an Arrow file or stream."""
     arrow = arrow_package("an Arrow file")
-    ipc = arrow_package("an Arrow file", "pyarrow.ipc")
+    ipc: Any = import_module("pyarrow.ipc")
     start = _refuse_packed(path)
     broken: type[Exception] = arrow.ArrowException
     try:

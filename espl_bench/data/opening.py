@@ -125,9 +125,9 @@ def _unpacking(path: Path, packing: str) -> Generator[IO[bytes]]:
         yield cast(IO[bytes], io.BufferedReader(_Bounded(stream, path, OSError)))
 
 
-def arrow_package(what: str, name: str = "pyarrow") -> Any:
-    """Import pyarrow, or a part of it, which loads slowly and has no types. Raises UsageError if it is missing."""
+def arrow_package(what: str) -> Any:
+    """Import pyarrow, which loads slowly and has no types. Raises UsageError if it is missing."""
     try:
-        return import_module(name)
+        return import_module("pyarrow")
     except ModuleNotFoundError as error:
         raise UsageError(f"{what} needs {error.name}; install it with: pip install 'espl-bench[parquet]'") from error
