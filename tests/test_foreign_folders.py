@@ -47,7 +47,6 @@ NAMED_BY_THE_USER = {
     ("consent.py", "stat"): "the user's own configuration and record",
     ("consent.py", "path.read_text"): "the user's own configuration",
     ("trackers.py", "settings.read_text"): "the tracker's own settings",
-    ("generated.py", "path.read_text"): "",
     ("cell_worker.py", "shutil.rmtree"): "a folder that this process has just made",
 }
 

@@ -1,6 +1,7 @@
 """Published results: what gets in, what is refused, and what is found stale or spoilt afterwards."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,18 @@ def test_a_generated_file_that_was_edited_is_stale_until_it_is_made_anew(name: s
     assert f"{name} is stale" in fault
     assert invoke(["results", "check", "--write", "--results", str(root)]) == 0
     assert check(root, capsys) == []
+
+
+@pytest.mark.parametrize("kind", [generated.TABLE, SUFFIX])
+def test_a_generated_file_or_record_that_is_a_fifo_is_not_waited_for(kind: str, runs: Path, root: Path, capsys: Capture):
+    add(root, runs)
+    path = sorted(path for path in (root / "rulebook").iterdir() if path.name.endswith(kind))[0]
+    path.unlink()
+    os.mkfifo(path)
+    capsys.readouterr()
+    assert invoke(["results", "check", "--results", str(root)]) == 1
+    said = capsys.readouterr()
+    assert path.name in said.out + said.err and "it is a FIFO" in said.out + said.err
 
 
 def test_notes_of_a_study_stand_in_the_list_of_runs(runs: Path, root: Path):
