@@ -4,6 +4,7 @@ import json
 import time
 import tracemalloc
 from collections import Counter
+from typing import Any
 
 import pytest
 from foreign_texts import ENDLESS, READERS, texts
@@ -93,7 +94,7 @@ def test_a_hundred_thousand_thoughts_are_one_pass():
     class Counting(str):
         looked = 0
 
-        def find(self, sub, start=0, end=None):
+        def find(self, sub: str, start: Any = 0, end: Any = None, /) -> int:
             found = str.find(self, sub, start)
             Counting.looked += (len(self) if found < 0 else found) - start
             return found

@@ -103,6 +103,10 @@ class _Formula:
     def now(self) -> Token:
         return self.tokens[self.at] if self.at < len(self.tokens) else Token("end", "")
 
+    def at_op(self, *texts: str) -> bool:
+        """Return whether one of these operators comes next."""
+        return self.now.kind == "op" and self.now.text in texts
+
     def finish(self) -> None:
         if self.at < len(self.tokens):
             raise UnreadableError(f"'{self.now.text}'")
@@ -134,10 +138,10 @@ class _Formula:
             negative ^= self.now.text == "-"
             self.at += 1
         terms = [-self.product() if negative else self.product()]
-        while self.now.kind == "op" and self.now.text in ("+", "-"):
+        while self.at_op("+", "-"):
             negative = self.now.text == "-"
             self.at += 1
-            while self.now.kind == "op" and self.now.text in ("+", "-"):
+            while self.at_op("+", "-"):
                 negative ^= self.now.text == "-"
                 self.at += 1
             term = self.product()
@@ -146,11 +150,11 @@ class _Formula:
 
     def product(self) -> Any:
         value = self.factors()
-        while self.now.kind == "op" and self.now.text in ("*", "/", "bmod"):
+        while self.at_op("*", "/", "bmod"):
             sign = self.now.text
             self.at += 1
             negative = False
-            while self.now.kind == "op" and self.now.text in ("+", "-"):
+            while self.at_op("+", "-"):
                 negative ^= self.now.text == "-"
                 self.at += 1
             right = self.factors(after_slash=sign == "/")
@@ -210,7 +214,7 @@ class _Formula:
             self.at += 2
             top, bottom = self._fraction_argument(), self._fraction_argument()
             if all(part.is_Integer for part in (top, bottom)) and 0 < top < bottom:  # noqa: SIM102
-                if not (self.now.kind == "op" and self.now.text in ("^", "!")):
+                if not self.at_op("^", "!"):
                     return whole + top / bottom
             self.at = at
         return None
@@ -227,7 +231,7 @@ class _Formula:
                 value = value * sympy.pi / 180
             elif sign == "!":
                 self.at += 1
-                double = self.now.kind == "op" and self.now.text == "!"
+                double = self.at_op("!")
                 self.at += double
                 value = sympy.factorial2(value) if double else sympy.factorial(value)
             elif sign == "%":
@@ -248,7 +252,7 @@ class _Formula:
 
     def argument(self) -> Any:
         """Read an exponent or the argument of a root: a group, a bracket, or one token."""
-        if self.now.kind == "op" and self.now.text in ("-", "+"):
+        if self.at_op("-", "+"):
             negative = self.now.text == "-"
             self.at += 1
             return -self.argument() if negative else self.argument()
@@ -311,7 +315,7 @@ class _Formula:
         if opening == "{" and len(content) == 1 and content[0].kind == "letters":  # {n}_1
             return self._indexed(content[0].text) if len(content[0].text) == 1 else self.sub(content)
         value = self.sub(content)
-        return {"lfloor": sympy.floor, "lceil": sympy.ceiling}.get(opening, lambda same: same)(value)
+        return {"lfloor": sympy.floor, "lceil": sympy.ceiling}.get(opening, _unchanged)(value)
 
     def _choose_before(self) -> Any:
         """Read ``^{10}C_3``: the number of ways to choose."""
@@ -400,7 +404,7 @@ class _Formula:
     def _indexed(self, name: str, single: bool = False) -> Any:
         primes = 0
         index = ""
-        while self.now.kind == "op" and self.now.text in ("_", "'"):
+        while self.at_op("_", "'"):
             if self.now.text == "'":
                 self.at += 1
                 primes += 1
@@ -492,7 +496,7 @@ class _Formula:
     def _function(self, name: str) -> Any:
         power = None
         base = None
-        while self.now.kind == "op" and self.now.text in ("^", "_"):
+        while self.at_op("^", "_"):
             is_power = self.now.text == "^"
             self.at += 1
             if is_power:
@@ -598,3 +602,7 @@ def split(tokens: Sequence[Token], *signs: str) -> list[list[Token]]:
 def spelt(tokens: Sequence[Token]) -> str:
     """Return tokens as one canonical text, without braces."""
     return "".join(token.text for token in tokens if token.text not in "{}")
+
+
+def _unchanged(value: Any) -> Any:
+    return value

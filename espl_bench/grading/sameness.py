@@ -91,7 +91,7 @@ def gathered(reading: Reading) -> Reading:
     if len(named) == len(items):
         names = {item.name.partition("_")[0] if "_" in item.name else item.name for item in named}  # x_1 = 1, x_2 = 5
         if len(names) == 1:
-            return Named(*names, (), Listing(tuple(item.value for item in named)))
+            return Named(next(iter(names)), (), Listing(tuple(item.value for item in named)))
         if len(names) == len(named):
             return Assignments(tuple(sorted(((item.name, item.value) for item in named), key=lambda pair: pair[0])))
     return reading

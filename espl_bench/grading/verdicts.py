@@ -247,7 +247,7 @@ def _parts(found: list[Token], signs: tuple[str, ...]) -> list[list[Token]]:
     """Split at separators, also those within a text."""
     parts: list[list[Token]] = []
     for part in split(found, *signs):
-        pieces = [[]]
+        pieces: list[list[Token]] = [[]]
         for token in part:
             if token.kind == "words":
                 first, *others = re.split(r"[,;]|\s(?:and|or|&)\s", token.text)

@@ -145,8 +145,9 @@ def bounded(environment: SandboxedEnvironment) -> SandboxedEnvironment:
     ours = cast(_Bounds, copied)
     ours.meter = _Meter()
     ours.finalize = ours.written
-    ours.filters = {name: _guarded(name, each, ours) for name, each in cast(dict[str, Any], environment.filters).items()}
-    ours.globals = {name: value for name, value in environment.globals.items() if name != "lipsum"}
+    given: Any = environment
+    ours.filters = {name: _guarded(name, each, ours) for name, each in given.filters.items()}
+    ours.globals = {name: value for name, value in given.globals.items() if name != "lipsum"}
     return ours
 
 
@@ -212,10 +213,11 @@ def _check_operands(operator: str, left: Any, right: Any) -> None:
     """Raise TemplateLimitError where the result of an operator would be too large."""
     if operator == "%" and isinstance(left, str):
         _check_widths(left)
-        _check_arguments("%", None, right if isinstance(right, tuple) else (right,))
+        _check_arguments("%", None, cast(tuple[Any, ...], right) if isinstance(right, tuple) else (right,))
     if operator == "*":
         for many, times in ((left, right), (right, left)):
-            if isinstance(many, str | list | tuple) and isinstance(times, int) and len(many) * times > MAX_CHARS:
+            size = len(cast(Sized, many)) if isinstance(many, str | list | tuple) else 0
+            if isinstance(times, int) and size * times > MAX_CHARS:
                 raise TemplateLimitError(f"it makes a value of more than {MAX_CHARS:,} characters or items")
     if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()

@@ -34,7 +34,7 @@ class BoundedBody:
         self._inflate = zlib.decompressobj(_WINDOWS[name]) if name in _WINDOWS else None
         self._limit = limit
         self._sent = 0
-        self._content = bytearray()
+        self._content: bytearray = bytearray()
         self.exceeds = False
         """True once there is more than the limit, sent or decoded; the rest is dropped."""
 

@@ -152,8 +152,12 @@ def gzip_names() -> bytes:
     return b"\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03"
 
 
+def keeps_silent(connection: socket.socket, request: bytes) -> None:
+    connection.recv(1)
+
+
 SLOW: dict[str, Behave] = {
-    "silence": lambda connection, request: connection.recv(1) and None,
+    "silence": keeps_silent,
     "dripped status line": drips(b"HTTP/1.1 2", b"0"),
     "dripped headers": drips(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
     "endless 100 Continue": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),

@@ -34,7 +34,7 @@ def load_chat(model: str) -> HfChat:
 def _configured(model: str) -> tuple[int, ...]:
     """Return the end ids of the generation config; none if there is no such file."""
     try:
-        ids: Any = GenerationConfig.from_pretrained(model, **NO_CODE).eos_token_id
+        ids: Any = GenerationConfig.from_pretrained(model, **NO_CODE).eos_token_id  # pyright: ignore[reportArgumentType]  # flags of every loader
     except OSError:
         return ()
     return tuple(ids) if isinstance(ids, list) else (() if ids is None else (ids,))

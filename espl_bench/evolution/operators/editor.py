@@ -6,7 +6,7 @@ template may use, so a dialect cannot leak anything else into a reflection.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from espl_bench.engines.engine import Chat, SamplingClient
 from espl_bench.errors import UsageError
@@ -55,7 +55,7 @@ PAPER: Final = EditLimits()
 
 def summary_context(
     problem: Problem, response: str, principles: Sequence[str] | None = None, correct: bool | None = None
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Build the context of the summary template, with the response but not its reasoning.
 
     Args:
