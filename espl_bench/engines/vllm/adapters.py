@@ -93,10 +93,10 @@ class Adapters:
         self._tolerance = TOLERANCE[dtype]
         home = _home(in_memory)
         remove_dead(home, _PREFIX)
-        own = LivingFolder(home, f"{_PREFIX}{os.getpid()}-")
-        self._root = own.path / "versions"
+        self._living = LivingFolder(home, f"{_PREFIX}{os.getpid()}-")
+        self._root = self._living.path / "versions"
         self._root.mkdir()
-        self.close = own.close
+        self.close = self._living.close
         """Removes the saved versions; runs at the end of the process at the latest."""
         self._published = 0
         self.prompt = prompt
