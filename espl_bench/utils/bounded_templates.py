@@ -215,7 +215,8 @@ def _check_operands(operator: str, left: Any, right: Any) -> None:
         _check_widths(left)
         _check_arguments("%", None, cast(tuple[Any, ...], right) if isinstance(right, tuple) else (right,))
     if operator == "*":
-        for many, times in ((left, right), (right, left)):
+        sides: list[Any] = [left, right]
+        for many, times in (sides, sides[::-1]):
             size = len(cast(Sized, many)) if isinstance(many, str | list | tuple) else 0
             if isinstance(times, int) and size * times > MAX_CHARS:
                 raise TemplateLimitError(f"it makes a value of more than {MAX_CHARS:,} characters or items")
