@@ -40,6 +40,7 @@ OWN = {
 """What is called like a file operation and is none."""
 NAMED_BY_THE_USER = {
     ("grid.py", "path.read_text"): "the grid file of the command line",
+    ("sweep.py", "grid.read_bytes"): "the grid file of the command line",
     ("grade.py", "path.read_bytes"): "the file of answers of the command line",
     ("paper.py", "path.read_bytes"): "shipped with the package or named",
     ("page.py", "read_text"): "the page's own assets",

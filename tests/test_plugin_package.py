@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from espl_bench.prompts.dialect import COMPACT
 
@@ -27,12 +28,12 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     shutil.copytree(PLUGIN, source)
     shutil.copytree(COMPACT, source / "espl_plugin" / "words")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"--target={site}", str(source)], check=True, timeout=300)
+    subprocess.run([*pip, f"--target={site}", str(source)], check=True, timeout=PATIENCE_S)
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
 
     def call(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "espl_bench", *arguments]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         assert done.returncode == code, done.stderr + done.stdout
         return done
 

@@ -11,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 from loop_fixtures import SCRIPTED_SHAPE
+from patience import PATIENCE_S
 from scripted_engine import ScriptedEngine
 
 import espl_bench
@@ -76,7 +77,7 @@ def test_every_public_name_is_there_and_declared_once():
 def test_importing_the_package_loads_nothing_and_keeps_threads_from_spinning():
     script = "import sys, os, espl_bench; print(os.environ['OMP_WAIT_POLICY'], *[n for n in sys.modules if n.startswith('espl_bench.')])"
     environment = {"PATH": "/usr/bin"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60, env=environment)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S, env=environment)
     assert done.stdout.split() == ["PASSIVE"]
 
 
@@ -226,7 +227,7 @@ run(resolve("espl", "rulebook", {}), folder=7)
 def test_a_type_checker_reads_the_installed_wheel(tmp_path: Path):
     pytest.importorskip("mypy")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    made = subprocess.run(build, capture_output=True, text=True, check=False, timeout=300)
+    made = subprocess.run(build, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     if "No module named pip" in made.stderr or "No matching distribution" in made.stderr:
         pytest.skip("neither pip nor hatchling is to be had here")
     assert made.returncode == 0, made.stderr
@@ -238,7 +239,7 @@ def test_a_type_checker_reads_the_installed_wheel(tmp_path: Path):
     (tmp_path / "downstream.py").write_text(DOWNSTREAM)
     options = ["--python-executable", str(tmp_path / "venv/bin/python"), "--cache-dir", str(tmp_path / "cache")]
     command = [sys.executable, "-m", "mypy", *options, "downstream.py"]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path)
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S, cwd=tmp_path)
     found = [line for line in checked.stdout.splitlines() if line.startswith("downstream.py")]
     assert [line.split(": ")[0] for line in found] == ["downstream.py:6", "downstream.py:7"], checked.stdout + checked.stderr
     assert 'Revealed type is "tuple[float, float]"' in found[0].replace("builtins.", "")

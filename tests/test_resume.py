@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from loop_fixtures import SHAPE, adapter, make_config, make_scripted_config, rows, run
+from patience import PATIENCE_S
 from pydantic_core import to_json
 from resume_fixtures import PulledError, PullsThePlug, check_same_rollouts, summary
 from scripted_engine import ScriptedEngine
@@ -58,7 +59,7 @@ def struck(model: Path, folder: Path, with_signal: signal.Signals, when: Callabl
                 os.kill(process.pid, with_signal)
                 break
             time.sleep(0.001)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_S)
         if still():
             assert out == ""
             return process.returncode, err
@@ -111,7 +112,7 @@ def test_killed_between_commits_it_goes_on_from_the_last(lab_model: Path, unbrok
     commit = RunDir(folder).last_commit()
     assert commit is not None and 2 <= commit.step < STEPS
     command = [sys.executable, "-m", "espl_bench", "resume", str(folder), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     check_same_end(folder, unbroken)
 

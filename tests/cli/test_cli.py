@@ -19,6 +19,7 @@ from engines_fixtures import make_model
 from espl_baselines.base import BASE
 from espl_baselines.reflection_only import REFLECTION_ONLY
 from espl_baselines.rl_only import RL_ONLY
+from patience import PATIENCE_S
 from process_notes import Notes
 from rich.console import Console
 from rich.text import Text
@@ -49,12 +50,12 @@ SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
 
 def espl_bench(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "espl_bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S, **options)
 
 
 def imported_by(arguments: list[str]) -> set[str]:
     script = f"import sys; from espl_bench.cli.app import invoke; invoke({arguments!r}); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return set(done.stdout.splitlines()[-1].split())
 
 
@@ -76,7 +77,7 @@ def test_help_imports_no_renderer_that_it_does_not_use(arguments: list[str]):
         f"import sys; from espl_bench.cli.app import invoke; invoke({arguments!r}); print('markdown_it' in sys.modules); "
         "import rich.markdown, rich.traceback; print(rich.markdown.Markdown('a').markup, rich.traceback.Traceback.__module__)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout.splitlines()[-2:] == ["False", "a rich.traceback"]
 
 
@@ -211,7 +212,9 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_a_closed_pipe_is_quiet(arguments: list[str]):
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-m", "espl_bench", *arguments], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "espl_bench", *arguments], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=PATIENCE_S
+    )
     os.close(writer)
     assert done.stderr == b""
 
@@ -453,7 +456,7 @@ def test_ctrl_c_reaches_each_child_once_and_waits_for_it(tmp_path: Path):
     while not all(mark.exists() for mark in marks[:2]) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert out.splitlines()[-1] == "['stopped', 'stopped']"
     assert [mark.read_text() for mark in marks[:2]] == ["saved ", "saved "]
     assert not marks[2].exists(), "nothing new is started after a stop"
@@ -540,12 +543,12 @@ def test_a_stopped_comparison_goes_on_with_the_same_command(tiny: list[str], tmp
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "1 of 1 runs unfinished; their work is saved; continue with: espl-bench compare --methods=espl" in err
     steps = metrics.read_text().count("\n")
     assert 0 < steps < 300
-    done = subprocess.run([*command, "--steps=300"], capture_output=True, text=True, check=False, timeout=100, env=environment)
+    done = subprocess.run([*command, "--steps=300"], capture_output=True, text=True, check=False, timeout=PATIENCE_S, env=environment)
     assert done.returncode == 0, done.stderr
     assert metrics.read_text().count("\n") == 300
     assert "espl" in done.stdout and (tmp_path / "table.md").exists()

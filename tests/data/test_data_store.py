@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from data_fixtures import write_jsonl
 from hub_server import COMMIT, serving_hub
+from patience import PATIENCE_S
 
 from espl_bench.data import store
 from espl_bench.data.dataset_spec import DataSource, DataSpec, Licence
@@ -160,7 +161,7 @@ def test_without_a_network_it_is_one_line_at_once(tmp_path: Path):
         "except DataError as error: print(error)"
     )
     unreachable = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=unreachable, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=unreachable, timeout=PATIENCE_S, check=True)
     assert done.stdout.startswith("cannot fetch somebody/set at revision abc (")
     assert done.stdout.endswith("THE COMMAND\n") and done.stdout.count("\n") == 1 and done.stderr == ""
 

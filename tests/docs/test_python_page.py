@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -16,7 +17,7 @@ def test_every_block_of_the_page_runs(tmp_path: Path):
     assert len(blocks) == PAGE.read_text().count("```") / 2, "there is no code that is not run"
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks))
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "runs/counted/summary.json").exists(), "to the last block"
     assert "stopped after step 1" in done.stdout and "| espl |" in done.stdout

@@ -22,18 +22,21 @@ import pytest
 from checked import present
 from endpoint_server import FAULTS, Handler, Served, breaking, serve, server_error, serving, too_many
 from loop_fixtures import SHAPE, events, make_config, rows, run
+from patience import PATIENCE_S
 from small_envs import AskTwice
 
 from espl_bench import runner
 from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, ModelRole
 from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
+from espl_bench.config.contacts import contacts_of
 from espl_bench.config.resolve import resolve
 from espl_bench.engines.openai import endpoint
 from espl_bench.engines.openai.engine import OpenAIEngine, ResponseForm, TextChat
 from espl_bench.errors import EndpointError, RunDirError, UsageError
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
+from espl_bench.runs.consent import Consent
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Message, Rating, SampleRequest, Split, StopReason, SystemPrompt, Usage
 from espl_bench.utils import key_names
@@ -136,9 +139,12 @@ def test_a_request_that_fails_for_good_ends_the_run_resumably(fault, served: Ser
     assert not (tmp_path / "summary.json").exists()
     resumed_elsewhere(tmp_path, proxy.base_url, served.base_url)
     before = len(served.seen)
-    with pytest.raises(UsageError, match=r"base_url .* -> "):
+    with pytest.raises(UsageError, match=r"was not put there by you on this machine.*--contact="):
         runner.resume(tmp_path)
-    runner.resume(tmp_path, allow_changed=["config"])
+    consent = Consent.to(contacts_of(RunDir.open(tmp_path).config()))
+    with pytest.raises(UsageError, match=r"base_url .* -> "):
+        runner.resume(tmp_path, consent=consent)
+    runner.resume(tmp_path, allow_changed=["config"], consent=consent)
     found = outcome(tmp_path)
     assert ["base_url" in change for change in found["summary"].pop("allowed_changes")] == [True]
     assert found == whole
@@ -163,7 +169,7 @@ def test_killed_it_goes_on_where_it_was_and_pays_nothing_twice(served: Served, w
     while process.poll() is None and not (answers.exists() and answers.read_bytes().count(b"\n") >= 20):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(60)
+    process.wait(PATIENCE_S)
     assert not (folder / "summary.json").exists()
     kept = answers.read_bytes().count(b"\n")
     with answers.open("ab") as file:

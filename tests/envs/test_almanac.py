@@ -20,6 +20,7 @@ from espl_envs.lab.skills import DIALECT
 from espl_envs.lab.tokenizer import build_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.errors import UsageError
@@ -202,7 +203,7 @@ def test_items_do_not_depend_on_the_process():
         "print(*(p.question + p.answer for split in Split for p in (AlmanacEnv(5).problem(split, i) for i in range(20))), sep='|')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120, env={"PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S, env={"PYTHONHASHSEED": "7"}
     )
     here = [AlmanacEnv(5).problem(split, index) for split in Split for index in range(20)]
     assert done.stdout.strip().split("|") == [problem.question + problem.answer for problem in here]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from espl_envs.almanac.words import HOUSE_WORDS, RELATIONS, SOURCE, SOURCES
 from loop_fixtures import adapter, all_methods, check_mutations, check_population, events, rows
+from patience import PATIENCE_S
 from resume_fixtures import check_same_rollouts, summary
 
 from espl_bench import runner
@@ -95,7 +96,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(tmp_pa
     folder, unbroken = tmp_path / "killed", tmp_path / "unbroken"
     runner.run(configure("espl"), unbroken)
     command = [sys.executable, "-c", KILLED, str(folder), "run", "--env=almanac", f"--out={folder}", "--quiet", *typed()]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=300, check=False, env=os.environ)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL and not (folder / "summary.json").exists()
     runner.resume(folder)
     for log in (Log.METRICS, Log.POPULATION, Log.EVALUATIONS):

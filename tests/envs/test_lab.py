@@ -39,6 +39,7 @@ from espl_envs.rulebook.chains import Chain
 from espl_envs.rulebook.meanings import OPERATORS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 from scripted_engine import MEANING, OPERATOR, make_chat, respond
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -509,7 +510,7 @@ def test_a_model_is_drawn_from_its_own_seed_and_leaves_the_global_one_alone():
 def test_the_command_trains_a_model_that_transformers_loads(tmp_path: Path):
     options = ["--steps=6", "--small-steps=1", "--growth-steps=2", "--batch-size=8", "--device=cpu", f"--out={tmp_path}"]
     done = subprocess.run(
-        [sys.executable, "-m", "espl_envs.lab.pretrain", *options], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "espl_envs.lab.pretrain", *options], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)

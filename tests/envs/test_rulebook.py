@@ -8,6 +8,7 @@ from espl_envs.rulebook.env import RulebookEnv, hidden_meanings
 from espl_envs.rulebook.meanings import MEANINGS, OPERATORS
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from espl_bench.errors import UsageError
 from espl_bench.types import Outcome, Problem, Split
@@ -82,7 +83,7 @@ def test_items_do_not_depend_on_the_process():
         "print(*(RulebookEnv(5).problem(split, i).question for split in Split for i in range(20)), sep='|')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60, env={"PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S, env={"PYTHONHASHSEED": "7"}
     )
     here = [RulebookEnv(5).problem(split, index).question for split in Split for index in range(20)]
     assert done.stdout.strip().split("|") == here

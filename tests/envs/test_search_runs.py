@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from data_fixtures import needs_test_data
 from loop_fixtures import adapter, all_methods, check_mutations, check_population, rows
+from patience import PATIENCE_S
 from resume_fixtures import check_same_rollouts, summary
 from search_fixtures import import_questions
 from searching_model import make_random_model, teach_to_search
@@ -248,7 +249,7 @@ def test_killed_in_the_middle_of_an_episode_it_ends_as_if_it_had_not_been(search
             process.send_signal(signal.SIGKILL)
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(PATIENCE_S)
         goes_on.set()
         holding.clear()
         assert not (folder / "summary.json").exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cli_fixtures import NASTY
 from grading_fixtures import needs_data, rows
+from patience import PATIENCE_S
 
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.grade import UNBOXED
@@ -213,7 +214,7 @@ def test_the_help_says_the_defaults_and_imports_nothing_heavy(capsys: Captured, 
     for default in (rules.float_rounding, f"{rules.timeout_s:g}", rules.memory_mib):
         assert f"Default: {default}." in shown
     script = "import sys; from espl_bench.cli.app import invoke; invoke(['grade', '--help']); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert not set(done.stdout.splitlines()[-1].split()) & {"sympy", "math_verify", "torch", "numpy", "espl_bench.grading"}
 
 
@@ -221,7 +222,9 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path):
     file = write(tmp_path / "answers.jsonl", *({"id": n, "gold": "1", "answer": str(n)} for n in range(50)))
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "espl_bench", "grade", "--jsonl", file, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60, env={**os.environ, "TERM": "xterm"})
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=PATIENCE_S, env={**os.environ, "TERM": "xterm"}
+    )
     os.close(theirs)
     assert len(done.stdout.splitlines()) == 50
     assert b"grading" in os.read(ours, 1 << 16)

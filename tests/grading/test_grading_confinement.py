@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from espl_bench.grading.confinement import FORBIDDEN_EXIT
 
@@ -34,7 +35,7 @@ FORBIDDEN = {
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PREPARE + code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([sys.executable, "-c", PREPARE + code], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("code", FORBIDDEN.values(), ids=list(FORBIDDEN))
@@ -53,7 +54,7 @@ def test_a_grading_process_loads_nothing_heavy_besides_sympy():
     script = (
         "import sys\nfrom espl_bench.grading import grade_worker\ngrade_worker._load()\nprint(*filter(sys.modules.get, list(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     loaded = set(done.stdout.split())
     assert "math_verify" in loaded
     assert not loaded & {"torch", "transformers", "numpy", "gymnasium", "pydantic", "multiprocessing"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from grading_fixtures import SHORT
+from patience import PATIENCE_S
 
 from espl_bench.grading import GradingRules, VerifierPool, grade, grade_answer, grade_many, shared_pool
 from espl_bench.grading.process import GradingProcess
@@ -252,7 +253,7 @@ assert shared_pool().pids() == (parents,)
 
 
 def test_a_forked_child_has_a_pool_of_its_own():
-    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 

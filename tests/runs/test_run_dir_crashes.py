@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from checked import present
+from patience import PATIENCE_S
 from run_dir_fixtures import advance, check_committed, snapshot, start
 
 from espl_bench.runs import checkpoints
@@ -34,7 +35,7 @@ def script(name, *arguments):
 
 
 def run_script(command):
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE_S)
 
 
 def test_killed_at_any_line_a_run_is_at_one_of_its_commits(memory):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from checked import present
 from loop_fixtures import make_scripted_config, run
+from patience import PATIENCE_S
 from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
 
@@ -365,7 +366,7 @@ def test_a_stopped_sweep_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and "2 of 2 runs unfinished; their work is saved; continue with: espl-bench sweep run" in err
     assert outcomes(place) == {CELLS[0]: ["stopped"]}
     assert invoke(["sweep", "status", str(place)]) == 0

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 from checked import present
+from patience import PATIENCE_S
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, write_grid
 
 from espl_bench.runs.run_dir import SUMMARY
@@ -88,7 +89,7 @@ def test_a_killed_node_changes_no_result_and_nothing_runs_twice(cluster, tmp_pat
     wait_for(lambda: in_the_middle(place, raylet), process)
     struck = in_the_middle(place, raylet)
     cluster.remove_node(victim, allow_graceful=False)
-    _, err = process.communicate(timeout=900)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert any(f"{cell} lost on " in err for cell in struck)
 
@@ -140,7 +141,7 @@ def test_a_failing_cell_is_told_with_its_reason_and_mirrored_cells_are_retried(c
     process = subprocess.Popen(command("run", grid, "--out", where, "--address", cluster.address), stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(int(path.name[5:]) >= 2 for path in (place / CELLS[0] / "checkpoints").glob("step_*")), process)
     os.kill(int(attempts(place)[CELLS[0]][0]["node"].rpartition("/")[2]), signal.SIGKILL)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and f"{CELLS[1]} failed: " in err and "none" in err
     assert outcomes(place) == {CELLS[0]: ["lost", "finished"], CELLS[1]: ["failed"]}
     assert results(place).keys() == {CELLS[0]} and not (place / ".driver").exists()
@@ -152,7 +153,7 @@ def test_a_stopped_driver_lets_its_cells_save(cluster, tmp_path: Path):
     process = subprocess.Popen(command("run", grid, "--out", place, "--address", cluster.address), stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(steps(place, cell) for cell in CELLS), process)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and "4 of 4 runs unfinished; their work is saved" in err
     ended = outcomes(place)
     assert ended and len(ended) < 4 and all(made == ["stopped"] for made in ended.values()), "those that waited never began"

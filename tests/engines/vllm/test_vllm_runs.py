@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from loop_fixtures import SHAPE, check_population, events, last_commit, rows
+from patience import PATIENCE_S
 
 from espl_bench.runs.run_dir import Log, RunDir
 
@@ -43,7 +44,7 @@ def wait_for(condition, seconds: float, process: subprocess.Popen[str] | None = 
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = process.communicate(timeout=500)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert err == "", "vLLM's own words do not reach the terminal"
     assert out.count("\n") == 1 and out.startswith("espl rulebook s0: ")
@@ -81,13 +82,13 @@ def test_killed_it_leaves_no_process_and_goes_on_to_the_same_end(unbroken: Path,
     family = descendants(process.pid)
     assert any(child.is_running() for child in family), "it has processes of its own"
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family), 30)
     assert not (folder / "summary.json").exists()
     assert last_commit(folder).step >= 2
     assert adapters_of(process.pid), "a kill leaves its adapters"
     again = [sys.executable, "-m", "espl_bench", "resume", str(folder), "--quiet"]
-    done = subprocess.run(again, capture_output=True, text=True, check=False, timeout=500)
+    done = subprocess.run(again, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert not adapters_of(process.pid), "which the next run on the machine removes"
     assert RunDir(folder).summary().steps == STEPS
@@ -106,7 +107,7 @@ def test_ctrl_c_reaches_the_run_and_not_its_engine(tmp_path: Path):
     process = subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") >= 1, 400, process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and out == ""
     assert "resume" in err and "Traceback" not in err and err.count("\n") == 1
     assert last_commit(folder).step == metrics.read_bytes().count(b"\n")
@@ -115,7 +116,7 @@ def test_ctrl_c_reaches_the_run_and_not_its_engine(tmp_path: Path):
 
 def test_a_model_that_does_not_fit_is_one_line_with_the_remedy(tmp_path: Path):
     greedy = command(tmp_path / "run", gpu_memory_utilization=1.0)
-    done = subprocess.run(greedy, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(greedy, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("espl-bench: vLLM has too little memory for ")
