@@ -17,6 +17,7 @@ from cli_fixtures import make_summary
 from command_line import CommandLine
 from loop_fixtures import SHAPE, last_commit, make_scripted_config
 from loop_fixtures import run as run_scripted
+from patience import PATIENCE_S
 from process_notes import Notes
 from run_dir_fixtures import snapshot
 from scripted_engine import ScriptedEngine
@@ -31,7 +32,6 @@ from espl_bench.runs.run_dir import RunDir
 from espl_bench.sweep.processes import Job, run_all
 
 CONFIG = make_scripted_config(steps=4, eval_samples=1, checkpoint_every=2)
-PATIENCE_S = 300.0
 SOMEBODY = 65534
 
 
@@ -226,7 +226,12 @@ def test_a_hangup_saves_the_run(lab_model: Path, tmp_path: Path):
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
     started = command("run", "--quiet", *options(lab_model, folder, 400))
-    process = subprocess.Popen(started, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        started,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # even if the tests run under nohup
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_for(lambda: metrics.exists() and metrics.stat().st_size, process)
     process.send_signal(signal.SIGHUP)
     _, said = process.communicate(timeout=PATIENCE_S)
