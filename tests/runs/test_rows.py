@@ -18,12 +18,14 @@ from espl_bench.runs.population_events import BornEvent, RatedEvent, RejectedEve
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.types import Limit, Observation, Outcome, Split, StopReason
+from espl_bench.utils.foreign_json import MAX_FLOAT
 from espl_bench.utils.jsonl import InvalidRowError, decode, encode
 
 OLD_RUN = Path(__file__).parents[1] / "support" / "old_run"
 """A finished run of the version before rows had types."""
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(max_value=MAX_FLOAT, min_value=-MAX_FLOAT, exclude_max=True, exclude_min=True)
+"""Every number that a row may hold; what is measured in single precision ends at 3.4e38."""
 COUNTS = st.integers(0, 10**9)
 NAMES = st.text(max_size=8)
 SHARES = st.dictionaries(st.sampled_from(Outcome), NUMBERS)
