@@ -178,7 +178,7 @@ def test_a_process_whose_log_cannot_be_opened_fails_alone(tmp_path: Path):
     (tmp_path / "one.log").mkdir()
     jobs = [Job(tmp_path / name, (sys.executable, "-c", "pass"), 1) for name in ("one", "two")]
     one, two = run_all(jobs, 1, Notes())
-    assert one.fate == "failed" and one.reason.startswith(f"{tmp_path / 'one.log'} cannot be written (Is a directory)")
+    assert one.fate == "failed" and one.reason.startswith(f"{tmp_path / 'one.log'} is not written to (it is a folder)")
     assert two.fate == "finished"
 
 

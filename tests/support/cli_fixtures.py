@@ -1,5 +1,6 @@
 """Hand-made runs for the tests of tables and screens."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def make_summary(method: str = "espl", seed: int = 0, scores: Sequence[float] = 
         "device_s": 150.0,
     } | changes.pop("ledger", {})
     values: dict[str, Any] = {
-        "run_id": f"{method}-{seed}",
+        "run_id": f"{re.sub(r'[^A-Za-z0-9_.-]', '', method)}-{seed}",
         "method": method,
         "env": "rulebook",
         "env_options": {},
