@@ -135,7 +135,7 @@ def test_rewinding_takes_back_everything_since_the_commit(tmp_path):
     assert facts == json.loads(before.pop("provenance.json")) and after == before
     assert not list(tmp_path.rglob(".part-*"))
     run.rewind(present(run.last_commit()))
-    assert snapshot(tmp_path) == before
+    assert {name: content for name, content in snapshot(tmp_path).items() if name != "provenance.json"} == before
 
 
 def test_a_resumed_run_ends_like_an_unbroken_one_byte_for_byte(tmp_path):
