@@ -12,6 +12,7 @@ from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import EnvError
 from espl_bench.tools.tool_env import Exchange, ToolEnv
 from espl_bench.types import Limit, Observation, Outcome, Problem, StopReason, ToolCall
+from espl_bench.utils.numbers import is_bounded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,13 +63,20 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
     if terminated or truncated:
         outcome = _outcome(info["outcome"], stop)
         limit = info.get("limit") or (Limit.TURN if outcome is Outcome.TRUNCATED else None)
-        return Ending(reward, outcome, info.get("error"), limit, info.get("measures", {}))
+        return _bounded(Ending(reward, outcome, info.get("error"), limit, info.get("measures", {})))
     if stop is StopReason.LENGTH:  # an unfinished turn cannot be followed by another
         return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
     exchange = info.get("exchange")
     if isinstance(exchange, Exchange):
         return EnvReply(exchange.observations, exchange.said, exchange.calls)
     return EnvReply((Observation(observation),))
+
+
+def _bounded(ending: Ending) -> Ending:
+    """Return an ending, or an error in its place if a row cannot hold its numbers: they would end the run, or be lost in it."""
+    numbers = {"reward": ending.reward, **ending.measures}
+    broken = [f"{name} {value}" for name, value in numbers.items() if not is_bounded(value)]
+    return Ending(0.0, Outcome.ERROR, f"the environment gave the {broken[0]}") if broken else ending
 
 
 def _outcome(outcome: Outcome, stop: StopReason) -> Outcome:

@@ -96,9 +96,13 @@ class ProvenanceFile:
         recorded = self._read().get(SUMMARY_HASH)
         return recorded if isinstance(recorded, str) else None
 
-    def bind_summary(self, sha256: str) -> None:
-        """Record the hash of the run's summary. A full disk is an OSError."""
-        atomic_io.write_atomic(self.path, [atomic_io.indented({**self._read(), SUMMARY_HASH: sha256})])
+    def bind_summary(self, sha256: str | None) -> None:
+        """Record the hash of the run's summary; None: the run has none any more. A full disk is an OSError."""
+        recorded = self._read()
+        bound = {name: value for name, value in recorded.items() if name != SUMMARY_HASH}
+        bound |= {} if sha256 is None else {SUMMARY_HASH: sha256}
+        if bound != recorded:
+            atomic_io.write_atomic(self.path, [atomic_io.indented(bound)])
 
     def allow(self, changes: Iterable[Change], step: int | None) -> None:
         """Add changes that the run goes on with from a commit, or from its start. A full disk is an OSError."""

@@ -250,6 +250,8 @@ class RunDir:
             logs.check(self.path, sizes)
             checkpoints.discard_after(self._checkpoints, step)
             foreign_files.remove(self.path / SUMMARY)
+            if foreign_files.exists(self.path / PROVENANCE):
+                self.provenance.bind_summary(None)
             for kind in KINDS:
                 for later in self.rollout_steps(kind):
                     if later > step or (isinstance(kind, Split) and later == step):  # a state is evaluated after its commit

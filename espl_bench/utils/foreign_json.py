@@ -10,12 +10,12 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from espl_bench.utils.numbers import is_bounded
+
 MAX_DEPTH: Final = 64
 """Levels of nesting. The deepest of our own records has nine."""
 MAX_INT: Final = 2**63
 """Integers stay below it in size, so that every later computation with floats is defined."""
-MAX_FLOAT: Final = 1e150
-"""Floats stay below it in size, so that their squares are finite."""
 MAX_DIGITS: Final = 400
 """Characters of a number; the longest float that we write has 24."""
 
@@ -68,7 +68,7 @@ def _integer(digits: str) -> int:
 
 def _number(text: str) -> float:
     number = float(text) if len(text) <= MAX_DIGITS else math.inf
-    if not abs(number) < MAX_FLOAT:
+    if not is_bounded(number):
         raise InvalidJsonError("a number that is too large")
     return number
 

@@ -4,7 +4,7 @@ The same rows give the same bytes, so that the logs of a resumed run can be comp
 """
 
 import json
-import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,10 +12,11 @@ from typing import Any, TypeVar, cast
 from espl_bench.errors import RunDirError, reading
 from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_object
+from espl_bench.utils.numbers import is_bounded
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
-    """Encode one line: keys sorted, no spaces, shortest floats that read back equal. NaN and infinities become null.
+    """Encode one line: keys sorted, no spaces, shortest floats that read back equal. A number that is not `is_bounded` becomes null.
 
     Raises TypeError for values that JSON cannot represent.
     """
@@ -23,10 +24,14 @@ def encode(row: Mapping[str, Any]) -> bytes:
         text = _dumps(dict(row))
     except ValueError:  # a number that JSON cannot represent
         text = _dumps(_with_nulls(dict(row)))
+    if _PERHAPS_LARGE.search(text):
+        text = _dumps(_with_nulls(dict(row)))
     return atomic_io.encode_text(text + "\n")
 
 
 RESTORE = "restore the file from a copy"
+_PERHAPS_LARGE = re.compile(r"e\+[0-9]{3}")
+"""The exponent of every number that is too large, as JSON writes it; a text of a row may look alike."""
 
 Row = TypeVar("Row")
 
@@ -79,7 +84,7 @@ def _dumps(row: Mapping[str, Any]) -> str:
 
 def _with_nulls(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if is_bounded(value) else None
     if isinstance(value, dict):
         return {key: _with_nulls(item) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """Episodes: tokens are appended and never re-tokenised, failures are data, every rollout has its place and its seed."""
 
 import asyncio
+import math
 import threading
 import time
 from itertools import pairwise
@@ -171,6 +172,19 @@ def test_a_failure_of_the_environment_is_an_outcome_with_its_message():
     for trajectory in failed.trajectories_G:
         assert (trajectory.outcome, trajectory.reward, trajectory.error) == (Outcome.ERROR, 0.0, "the judge is out of order")
     assert failed.graded_rewards == ()
+
+
+@pytest.mark.parametrize(("reward", "said"), [(math.nan, "nan"), (math.inf, "inf"), (-1e200, "-1e+200")])
+def test_a_number_that_no_row_can_hold_is_a_failure_of_the_environment(reward: float, said: str):
+    class Boundless(Sums):
+        def grade(self, problem: Problem, response: str) -> Verdict:
+            return Verdict(Outcome.CORRECT, reward) if problem.index else Verdict(Outcome.CORRECT, 1.0, measures={"f1": reward})
+
+    measured, rewarded = rolled(Says(), Boundless)
+    for group, name in ((measured, "f1"), (rewarded, "reward")):
+        assert {(t.outcome, t.reward, t.error) for t in group.trajectories_G} == {
+            (Outcome.ERROR, 0.0, f"the environment gave the {name} {said}")
+        }
 
 
 class Sleepy(Sums):
