@@ -1,12 +1,10 @@
-# ruff: noqa: E501, SIM905  (tables of words)
+# ruff: noqa: SIM905  (tables of words)
 r"""Read an answer: text to one typed value (readings.py). What stands at the outermost level decides which kind it is.
 
-In order: styling around the whole; words alone; lists; relations; sets; brackets; ratios and times; and at last a number or a formula,
-perhaps with a unit. Nothing is cut off: a text that is not understood to its end is `UnreadableError`.
+What stands around it is cut away first (trimming.py). In order: words alone; lists; relations; sets; brackets; ratios and times; and at
+last a number or a formula, perhaps with a unit. Nothing is cut off: a text that is not understood to its end is `UnreadableError`.
 """
 
-import html
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,7 +13,6 @@ from espl_bench.grading.expressions import (
     PLAIN_CONSTANTS,
     USUAL,
     Conventions,
-    exact_number,
     expression,
     matching,
     spelt,
@@ -24,7 +21,7 @@ from espl_bench.grading.expressions import (
     symbol,
     sympy,
 )
-from espl_bench.grading.notation import Token, UnreadableError, tokens
+from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.read_amounts import amount, in_base, ratio, scalar
 from espl_bench.grading.readings import (
@@ -46,102 +43,22 @@ from espl_bench.grading.readings import (
 )
 from espl_bench.grading.sameness import gathered
 from espl_bench.grading.scalars import consistent
-from espl_bench.grading.words import worded_number
+from espl_bench.grading.trimming import bare, trimmed, without_lead
 
-LEAD_INS: Final = frozenset(
-    "the answer is|ans|ans.|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
-    "possibly|probably|about|approximately|around|roughly|approx|number|we get|we have|total|in total|solution|the solution is|the solutions are|solutions|the answers are|all|exactly|"
-    "答案是|答案|答案为|答|解|因此|所以|约为|约|共|共有|为|是|即|得|等于|选|option|choice|either|both|namely".split("|")
-)
-"""Words before an answer that change nothing about it."""
-_TRAILS: Final = ("is the answer", "is correct", "as required", "in total", "total", "altogether", "is the final answer")
-_REMARKS: Final = frozenset(
-    "as required|as desired|as needed|as expected|as claimed|as wanted|final answer|final|answer|the answer|exact|exactly|units|only|simplified|by inspection|in total".split(
-        "|"
-    )
-)
-"""Remarks in brackets behind an answer that change nothing about it."""
-_CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
-_FOR_ALL: Final = ("for all", "for any", "for every", "for each", "since", "because")
 _EQUALITY: Final = ("=", "approx")
 _ORDER: Final = ("<", ">", "<=", ">=", "!=")
 _RELATIONS: Final = (*_EQUALITY, *_ORDER, "in", "notin", "equiv", "subset")
-_WRAPPERS: Final = (
-    ("$$", "$$"),
-    ("$", "$"),
-    ("\\(", "\\)"),
-    ("\\[", "\\]"),
-    ("**", "**"),
-    ("__", "__"),
-    ("*", "*"),
-    ("_", "_"),
-    ("`", "`"),
-    ('"', '"'),
-    ("'", "'"),
-    ("“", "”"),
-    ("«", "»"),
-    ("‘", "’"),
-    ("「", "」"),
-    ("''", "''"),
-    ("==", "=="),
-)
 _GREEK: Final = frozenset("alpha beta gamma delta epsilon theta lambda mu rho sigma phi psi omega".split())
 _MATHS_WORDS: Final = (
     frozenset(PLAIN_CONSTANTS)
     | _GREEK
     | {name for name in FUNCTIONS if len(name) == 3 or name == "ln"} - {"deg", "dim", "max", "min", "arg", "det"}
 )
-_BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*+(?=\{)")
-_ENTITY: Final = re.compile(r"&(?:nbsp|lt|gt|amp|times|pi|le|ge|ne|minus|radic|infin|deg|frac12);")
-_INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
-_TAGGED: Final = re.compile(r"<([A-Za-z]{1,8})>(.*)</\1>", re.DOTALL)
-_LONE_MARKS: Final = ("**", "__", "``", "==", "`", "*")
-_END_TOKEN: Final = re.compile(r"(?:<\|[A-Za-z_]{1,16}\|>|</[a-z]{1,8}>)$")
-_MAX_WRAPPERS: Final = 8
-
-
-def unwrapped(text: str) -> str:
-    """Remove white space and styling marks around a text."""
-    text = html.unescape(text) if _ENTITY.search(text) else text
-    for _ in range(_MAX_WRAPPERS):
-        before = text
-        text = text.strip().strip(_INVISIBLE).lstrip("#").strip()
-        for mark in _LONE_MARKS:
-            if text.count(mark) == 1 and text != mark:
-                text = text.removeprefix(mark).removesuffix(mark).strip()
-        if tagged := _TAGGED.fullmatch(text):
-            text = tagged[2]
-        elif "<" not in text[:-1].rpartition("<")[0]:
-            text = _END_TOKEN.sub("", text)
-        for left, right in _WRAPPERS:
-            inside = text[len(left) : len(text) - len(right)]
-            if len(text) > len(left) + len(right) and text.startswith(left) and text.endswith(right) and left not in inside:
-                text = inside.strip()
-        if text == before:
-            break
-    return text
-
-
-def cut(text: str, grouped: bool = True) -> tuple[Token, ...]:
-    """Cut an answer into tokens, without what styles it. Raises UnreadableError."""
-    found = tokens(_BOX.sub("", unwrapped(text)), grouped)
-    found = [part for token in found for part in _spelled_out(token, grouped)]
-    return tuple(_connected(trimmed(_inner_words(found))))
-
-
-def _spelled_out(token: Token, grouped: bool) -> Sequence[Token]:
-    """Cut words that hold a number once more: ``3:30 PM`` and ``(C) 12``, even if set as text, are no words alone."""
-    if token.kind != "words" or not any(char in "0123456789" for char in token.text):
-        return (token,)
-    try:
-        return tokens(token.text, grouped)
-    except UnreadableError:
-        return (token,)
 
 
 def read(found: Sequence[Token], by: Conventions = USUAL) -> Reading:
     """Read tokens. Raises UnreadableError."""
-    return _Reader(by).value(_without_trail(_without_lead(_without_condition(list(found)))))
+    return _Reader(by).value(bare(found))
 
 
 def is_words(found: Sequence[Token]) -> bool:
@@ -165,117 +82,6 @@ def is_words(found: Sequence[Token]) -> bool:
         elif token.kind not in ("words", "letters"):
             return False
     return True
-
-
-def trimmed(found: Sequence[Token]) -> list[Token]:
-    """Remove braces around the whole, and marks that close a sentence."""
-    found = list(found)
-    while found:
-        if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and found[-1:] != found:
-            found.pop()
-        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1:
-            found.pop(0)
-        elif found[0].text == "{" and found[0].kind == "open" and matching(found, 0) == len(found) - 1:
-            found = found[1:-1]
-        else:
-            break
-    return found
-
-
-def _inner_words(found: Sequence[Token]) -> list[Token]:
-    """Flatten groups that hold only words, so that styled words are words."""
-    out: list[Token] = []
-    place = 0
-    found = list(found)
-    while place < len(found):
-        token = found[place]
-        if token.text == "{" and token.kind == "open" and (not out or out[-1].text not in ("^", "_", "sqrt", "frac", "binom", "}")):
-            end = matching(found, place)
-            inside = found[place + 1 : end]
-            before = out[-1] if out else None
-            command = before is not None and before.kind == "cmd"
-            if inside and not command and len(inside) == 1 and inside[0].kind == "words":
-                out.append(Token(inside[0].kind, inside[0].text, token.spaced))
-                place = end + 1
-                continue
-        out.append(token)
-        place += 1
-    return out
-
-
-def _connected(found: Sequence[Token]) -> list[Token]:
-    """Turn the words for and and or into operators."""
-    out: list[Token] = []
-    for token in found:
-        word = token.text.strip(" ,;").lower()
-        if word == "to" and len(found) == 3 and found[0].kind == found[2].kind == "num":
-            out.append(Token("op", ":", token.spaced))
-            continue
-        if token.kind in ("words", "letters") and (
-            word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")
-        ):
-            if word == "cent":
-                out.pop()
-            out.append(Token("op", "%", token.spaced))
-            continue
-        if token.kind == "words" and word in PLAIN_CONSTANTS:
-            out.append(Token("letters", word, token.spaced))
-            continue
-        if token.kind in ("words", "letters") and word in _CONNECTIVES and (token.kind == "words" or (token.spaced and len(word) > 1)):
-            out.append(Token("op", _CONNECTIVES[word], token.spaced))
-        else:
-            out.append(token)
-    return out
-
-
-def _without_condition(found: list[Token]) -> list[Token]:
-    """Cut off ``for all x`` and a remark in brackets behind an answer."""
-    for place in range(1, len(found)):
-        token = found[place]
-        pair = " ".join(part.text.strip().lower() for part in found[place : place + 2] if part.kind in ("words", "letters"))
-        said = token.text.strip(" ,").lower() if token.kind == "words" else pair
-        if token.kind in ("words", "letters") and said.startswith(_FOR_ALL):
-            return trimmed(found[:place])
-        if token.kind == "op" and token.text == "forall":
-            return trimmed(found[:place])
-        if token.kind == "open" and token.text == "(" and token.spaced and found[-1].text == ")":
-            inside = found[place + 1 : -1]
-            if _repeats(found[:place], f"({spelt(inside)})"):
-                return found[:place]
-            if " ".join(part.text.strip().lower() for part in inside) in _REMARKS:
-                return trimmed(found[:place])
-    return found
-
-
-def _without_trail(found: list[Token]) -> list[Token]:
-    """Cut off words such as ``is the answer``."""
-    begin = len(found)
-    while begin > 0 and found[begin - 1].kind in ("words", "letters"):
-        begin -= 1
-    said = " ".join(token.text.strip() for token in found[begin:]).lower().strip(" .")
-    if begin and (said in _TRAILS or _repeats(found[:begin], said)):
-        return trimmed(found[:begin])
-    return found
-
-
-def _repeats(found: Sequence[Token], said: str) -> bool:
-    """Return True if a remark only says a number once more: ``42 (forty-two)``."""
-    number = worded_number(said.strip("()"))
-    return said.startswith("(") and number is not None and [token.text for token in found] == [str(number)]
-
-
-def _without_lead(found: list[Token]) -> list[Token]:
-    """Cut off words such as ``the answer is``."""
-    end = 0
-    while end < len(found) and found[end].kind in ("words", "letters"):
-        end += 1
-    if end == len(found):
-        return found
-    for stop in range(end, 0, -1):
-        said = " ".join(token.text.strip() for token in found[:stop]).lower().strip(" :：,")
-        if said in LEAD_INS and not (stop == 1 and found[0].kind == "letters" and len(found[0].text) < 3):
-            return trimmed(found[stop:])
-    return found
 
 
 class _Reader:
@@ -352,7 +158,7 @@ class _Reader:
         parts = [part for part in split(found, *signs) if part]
         if any(is_words(part) and any(len(token.text) > 12 for token in part) for part in parts):
             raise UnreadableError("a sentence")
-        items = tuple(self.value(_without_lead(part)) for part in parts)
+        items = tuple(self.value(without_lead(part)) for part in parts)
         regions = [item for item in items if isinstance(item, Region)]
         if len(regions) == len(items) and len({item.variable for item in regions}) == 1 and signs <= {"or", "and"} and len(signs) == 1:
             join: Callable[..., Any] = sympy.Union if signs == {"or"} else sympy.Intersection
@@ -627,6 +433,3 @@ def _opaque(found: Sequence[Token]) -> Opaque:
     return Opaque(
         tuple(token.text.replace(":", "mid") if token.text in (":", "|") else token.text for token in found if token.text not in "{}")
     )
-
-
-__all__ = ["LEAD_INS", "cut", "exact_number", "is_words", "read", "trimmed", "unwrapped"]

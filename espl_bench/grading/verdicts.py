@@ -12,9 +12,10 @@ from typing import Any, Final
 from espl_bench.grading.expressions import USUAL, Conventions, split, sympy
 from espl_bench.grading.extract import has_box, last_box
 from espl_bench.grading.notation import Token, UnreadableError
-from espl_bench.grading.read import LEAD_INS, cut, is_words, read, trimmed, unwrapped
+from espl_bench.grading.read import is_words, read
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
 from espl_bench.grading.sameness import Tolerance, same
+from espl_bench.grading.trimming import LEAD_INS, cut, trimmed, unwrapped
 from espl_bench.grading.words import normalised, same_words
 
 KNOWN_TO_MATH_VERIFY: Final = re.compile(r"\\(?:i{1,3}nt|oint|lim|det|operatorname|partial|nabla|liminf|limsup)(?![A-Za-z])|\\frac\s*\{d")
