@@ -21,65 +21,76 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+from scripted_engine import ScriptedClient, ScriptedEngine  # found in the folder that was just added
+
+from espl_bench import runner
+from espl_bench.config.resolve import resolve
+from espl_bench.monitoring.reporter import Silent
+
 ITERATIONS = 30
 PER_STEP = 150
 """Rollouts of an iteration: 3 prompts, 10 problems, 5 samples."""
 
 
+class Forgetful(ScriptedEngine):
+    """Keeps nothing of what it was asked; counts the processor seconds that it took."""
+
+    seconds = 0.0
+
+    async def current(self):
+        """Time the policy."""
+        return Timed(await super().current())
+
+    async def reference(self):
+        """Time the reference."""
+        return Timed(await super().reference())
+
+    async def train_step(self, data, loss, adam):
+        """Learn, and forget the data."""
+        learned = await super().train_step(data, loss, adam)
+        self.trained.clear()
+        return learned
+
+
+class Timed(ScriptedClient):
+    """Adds what its samples took to the engine's seconds."""
+
+    def __init__(self, client):
+        super().__init__(client.engine, client.weights, client.practice)
+
+    async def sample(self, requests):
+        """Sample, forget the requests, and count the seconds."""
+        began = time.process_time()
+        completions = await super().sample(requests)
+        self.engine.calls.clear()
+        Forgetful.seconds += time.process_time() - began
+        return completions
+
+
+class Watch(Silent):
+    """Processor seconds of each iteration outside the engine, and the memory after it."""
+
+    def __init__(self):
+        self.harness: list[float] = []
+        self.rss: list[float] = []
+        self.began = self.opened = time.process_time()
+        self.engine = 0.0
+
+    def started(self, config, folder, step):
+        """Begin to measure."""
+        self.opened = self.last = time.process_time()
+        self.engine = Forgetful.seconds
+
+    def stepped(self, report):
+        """Measure an iteration."""
+        now = time.process_time()
+        self.harness.append(now - self.last - (Forgetful.seconds - self.engine))
+        self.rss.append(memory())
+        self.last, self.engine = now, Forgetful.seconds
+
+
 def child(folder: Path, rollouts: int, prompts: int, alive: int) -> None:
     """Lay out a history, resume it for some iterations, print what was measured as one JSON line."""
-    from scripted_engine import ScriptedClient, ScriptedEngine
-
-    from espl_bench import runner
-    from espl_bench.config.resolve import resolve
-    from espl_bench.monitoring.reporter import Silent
-
-    class Forgetful(ScriptedEngine):
-        """Keeps nothing of what it was asked; counts the processor seconds that it took."""
-
-        seconds = 0.0
-
-        async def current(self):
-            return Timed(await super().current())
-
-        async def reference(self):
-            return Timed(await super().reference())
-
-        async def train_step(self, data, loss, adam):
-            learned = await super().train_step(data, loss, adam)
-            self.trained.clear()
-            return learned
-
-    class Timed(ScriptedClient):
-        def __init__(self, client):
-            super().__init__(client.engine, client.weights, client.practice)
-
-        async def sample(self, requests):
-            began = time.process_time()
-            completions = await super().sample(requests)
-            self.engine.calls.clear()
-            Forgetful.seconds += time.process_time() - began
-            return completions
-
-    class Watch(Silent):
-        """Processor seconds of each iteration outside the engine, and the memory after it."""
-
-        def __init__(self):
-            self.harness: list[float] = []
-            self.rss: list[float] = []
-            self.began = self.opened = time.process_time()
-            self.engine = 0.0
-
-        def started(self, config, folder, step):
-            self.opened = self.last = time.process_time()
-            self.engine = Forgetful.seconds
-
-        def stepped(self, report):
-            now = time.process_time()
-            self.harness.append(now - self.last - (Forgetful.seconds - self.engine))
-            self.rss.append(memory())
-            self.last, self.engine = now, Forgetful.seconds
-
     done = rollouts // PER_STEP
     choices = {"model": "scripted", "steps": done + ITERATIONS, "eval_every": 0, "eval_samples": 1, "population_size": alive, "seed": 1}
     config = resolve("espl", "rulebook", {**choices, "checkpoint_every": 10, "editor_max_tokens": 128})
