@@ -12,6 +12,7 @@ from functools import cache, partial
 
 from chat_models import make_chat
 from espl_envs.last_answer import last_answer
+from espl_envs.qa.answers import same
 from espl_envs.rulebook.env import RulebookEnv
 from espl_envs.search.answers import exact_match, f1
 
@@ -30,6 +31,7 @@ from espl_bench.prompts.forms import FORMS, BadTextError, split_blocks
 from espl_bench.prompts.principle_text import clean_principle, quote
 from espl_bench.prompts.root_prompt import parse_principle
 from espl_bench.retrieval.http import _found
+from espl_bench.retrieval.page_text import text_of_html
 from espl_bench.retrieval.retriever import RetrievalError
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.tools.calls import read_calls
@@ -202,6 +204,8 @@ READERS: dict[str, Reader] = {
         (ForeignJsonError, TransientError),
     ),
     "Retry-After": Reader(lambda text: str(_retry_after_s(text))),
+    "page": Reader(text_of_html),
+    "short answer": Reader(lambda text: (same(text, "a"), same("a", text))),
     "passages": Reader(
         lambda text: [passage.text for found in _found(parse_json(text), ["q"], 3, "http://x") for passage in found.passages],
         (ForeignJsonError, RetrievalError),
