@@ -20,7 +20,7 @@ _QUOTES: Final = str.maketrans(dict.fromkeys("“”„«»‘’‚`´", "'"))
 _STYLE: Final = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox)\s*+\{([^{}]*+)\}")
 _TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>|<\|[A-Za-z_]{1,16}\|>")
 _MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|[$]|\\(?=[%&#])")
-_WORDLIKE: Final = re.compile(r"[+\-]?(?:[0-9][0-9,]*+)?\.?[0-9]++(?:[./:][0-9]++)*+|[^\W_]++(?:['][^\W_]++)*+|[^\w\s]|_", re.UNICODE)
+_WORDLIKE: Final = re.compile(r"[+\-]?(?:[0-9][0-9,]{0,60}+)?\.?[0-9]++(?:[./:][0-9]++)*+|[^\W_]++(?:['][^\W_]++)*+|[^\w\s]|_", re.UNICODE)
 _THOUSANDS: Final = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9,])")
 _MONTHS: Final = "january february march april may june july august september october november december".split()
 _DATE: Final = re.compile(
@@ -78,10 +78,10 @@ def _kept(piece: re.Match[str], text: str) -> str:
     word = piece.group()
     gap = " " if piece.start() and text[piece.start() - 1].isspace() else ""
     if any(char.isdigit() for char in word):
-        before = text[: piece.start()]
-        signed = word[0] in "+-" and bool(before) and not before[-1].isspace() and before[-1] not in "([{'\"="
+        before = text[piece.start() - 1 : piece.start()]
+        signed = word[0] in "+-" and bool(before) and not before.isspace() and before not in "([{'\"="
         number = word[1:] if signed or word[0] == "+" else word
-        if signed and before[-1].isdigit():  # a span of years
+        if signed and before.isdigit():  # a span of years
             return f" to {number}"
         return gap + number
     if word[0].isalnum():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from chat_models import NAMES, NATIVE, QWEN, SPEAKING, build_chat, make_chat
 from jinja2 import TemplateError as JinjaError
-from test_chat import ATTACKS, SEARCH
+from marker_attacks import ATTACKS, SEARCH
 from tokenizers import AddedToken, normalizers
 
 from espl_bench.engines.chat_rendering import render_chat

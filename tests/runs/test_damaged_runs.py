@@ -1,9 +1,10 @@
 """A damaged run is one line and is left out; the others are shown. `benchmarks/damaged_runs.py` tries thousands of damages."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from damage import base, one_case
+from damage import base, call, one_case
 
 CASES = 24
 
@@ -21,7 +22,17 @@ def test_any_damage_is_one_line_and_takes_no_other_run_down(sound: Path, tmp_pat
         faults += found
         left_out |= without
     assert not faults
-    assert {"report", "table"} <= left_out, "the damage is met"
+    assert {"report", "attribute"} <= left_out, "the damage is met"
+
+
+def test_a_damaged_summary_is_left_out_of_every_view(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(sound.parent, tmp_path / "case")
+    study = tmp_path / "case" / "study"
+    (study / "victim" / "summary.json").write_text('{"run_id": ')
+    for name, options in (("table", ()), ("report", ("--out", tmp_path / "report.html"))):
+        assert call(name, study, *options) == 0
+        told = capsys.readouterr().err
+        assert "left out" in told and "victim" in told, name
 
 
 def test_every_picture_is_drawn_without_the_damaged_run(sound: Path, tmp_path: Path):

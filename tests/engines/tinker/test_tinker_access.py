@@ -16,6 +16,7 @@ from tinker_server import free_port
 from espl_bench.cli.app import invoke
 from espl_bench.engines.tinker.service import HEALTH_S, Service, ServiceAccess, find_access
 from espl_bench.errors import EndpointError, EngineError, UsageError
+from espl_bench.utils import key_names
 from espl_bench.utils.redaction import MASK
 
 RUN = ["run", "--env", "rulebook", "--engine", "tinker", "--out"]
@@ -46,6 +47,10 @@ def test_a_key_must_be_there_and_look_like_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TINKER_API_KEY", raising=False)
     with pytest.raises(UsageError, match="needs a key in TINKER_API_KEY, which is not set"):
         find_access(None, None, 1, 1)
+    monkeypatch.setenv("OTHER", "sk-something")
+    with pytest.raises(UsageError, match="OTHER is not on the list of variables that hold keys"):
+        find_access(None, "OTHER", 1, 1)
+    monkeypatch.setattr(key_names, "_allowed", {"OTHER"})
     for wrong in ("sk-something", "tml-with blank", "tml-\u00e9"):
         monkeypatch.setenv("OTHER", wrong)
         with pytest.raises(UsageError, match="the value of OTHER cannot be a Tinker key") as raised:
