@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -23,13 +23,15 @@ from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
 from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.escaping import print_anything
-from espl_bench.cli.group import AsJson, CommandGroup, ContactOption, Quiet, SendKeyOption
-from espl_bench.cli.options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, Chosen, RunOptionsCommand, make_budget, takes_run_options
+from espl_bench.cli.group import CommandGroup
 from espl_bench.cli.run_option import flag_of
+from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, AsJson, ContactOption, Quiet, SendKeyOption
 from espl_bench.errors import EsplError, OptionError, UsageError
-from espl_bench.utils.disk_refusals import refusal
 from espl_bench.utils.stop_signal import raising
 from espl_bench.utils.terminal_text import clean
+
+if TYPE_CHECKING:
+    from espl_bench.cli.options import Chosen
 
 PROGRAM = "espl-bench"
 STOPPED_BY_CTRL_C = 130
@@ -59,14 +61,13 @@ def root(
     """Find out whether evolving system prompts helps RL on your task: run methods, compare them, tabulate the results."""
 
 
-@app.command(cls=RunOptionsCommand)
-@takes_run_options
+@app.run_command()
 def run(
     *,
     method: Method = "espl",
     env: Env = "rulebook",
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random draw.", rich_help_panel="What runs", metavar="N")] = 0,
-    chosen: Chosen,
+    chosen: "Chosen",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -132,14 +133,14 @@ def resume(
     machine connects to has to be confirmed.
     """
     from espl_bench.cli.commands import run as command
+    from espl_bench.cli.options import make_budget
 
     budget = make_budget({"max_cost": max_cost, "max_tokens_total": max_tokens_total, "prices": prices})
     places = command.NewPlaces(model, tuple(data or ()), data_home)
     command.go_on(folder, quiet, as_json, budget, allow_changed or (), places, command.Consent.of(contact, send_key))
 
 
-@app.command(cls=RunOptionsCommand)
-@takes_run_options
+@app.run_command()
 def compare(
     *,
     methods: Annotated[
@@ -161,7 +162,7 @@ def compare(
         str | None,
         typer.Option("--seed-list", help="Comma-separated seeds, instead of --seeds.", rich_help_panel="What runs", metavar="0,1,…"),
     ] = None,
-    chosen: Chosen,
+    chosen: "Chosen",
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs and the table.", rich_help_panel="Output", metavar="DIR")],
     jobs: Annotated[int, typer.Option("--jobs", help="Number of runs at a time.", rich_help_panel="Output", metavar="N", min=1)] = 1,
     quiet: Quiet = False,
@@ -291,6 +292,8 @@ def invoke(arguments: Sequence[str]) -> int:
         _abandon_output()
         return 1
     except OSError as error:
+        from espl_bench.utils.disk_refusals import refusal  # not needed for --help
+
         reason = refusal(error)
         if reason is None:
             raise

@@ -18,6 +18,7 @@ import typer
 from espl_bench.cli.help_renderer import Command
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
+from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES
 from espl_bench.errors import UsageError, unknown
 from espl_bench.registry import require
 
@@ -33,31 +34,9 @@ CHOSEN = "chosen"
 
 WHAT_RUNS = "What runs"
 WORDS = "Learning words"
-ENDPOINTS = "Endpoints"
 OUTPUT = "Output"
 
 
-MAX_COST = typer.Option(
-    "--max-cost",
-    metavar="USD",
-    help="End the run, to be resumed, when its endpoints have cost this. Default: none.",
-    rich_help_panel=ENDPOINTS,
-    show_default=False,
-)
-MAX_TOKENS_TOTAL = typer.Option(
-    "--max-tokens-total",
-    metavar="N",
-    help="The same for tokens, prompts included. Default: none.",
-    rich_help_panel=ENDPOINTS,
-    show_default=False,
-)
-PRICES = typer.Option(
-    "--prices",
-    metavar="FILE",
-    help="TOML file of prices that go before the packaged ones. Default: none.",
-    rich_help_panel=ENDPOINTS,
-    show_default=False,
-)
 SPENDING: Mapping[str, tuple[Any, Any]] = {
     "max_cost": (float | None, MAX_COST),
     "max_tokens_total": (int | None, MAX_TOKENS_TOTAL),

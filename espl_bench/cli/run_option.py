@@ -1,8 +1,10 @@
 """One option of a run, as the command line declares it. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from espl_bench.registry import Seam
+if TYPE_CHECKING:
+    from espl_bench.registry import Seam
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class RunOption:
     default: str
     """As the help states it."""
     choices: tuple[str, ...] = ()
-    seam: Seam | None = None
+    seam: "Seam | None" = None
     """What installed packages may add to the values."""
     formerly: str = ""
     """Earlier name, whose flag is still accepted."""

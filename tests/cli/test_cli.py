@@ -31,6 +31,7 @@ from espl_bench.cli.commands import compare, listings
 from espl_bench.cli.commands import run as run_command
 from espl_bench.cli.commands.batch import BatchPlan
 from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.cli.group import Outline
 from espl_bench.cli.options import Chosen, parse_pairs
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.config.flat import flat_fields
@@ -64,6 +65,11 @@ def test_help_imports_nothing_heavy(arguments: list[str]):
     assert not imported_by(arguments) & set(HEAVY)
 
 
+def test_a_list_of_commands_makes_no_options():
+    assert "espl_bench.cli.options_table" not in imported_by(["--help"])
+    assert "espl_bench.cli.options_table" in imported_by(["run", "--help"])
+
+
 @pytest.mark.parametrize("arguments", [["run", "--help"], ["compare", "--help"], ["run", "--loss", "pp"], ["rnu"]])
 def test_help_of_a_command_and_mistakes_import_nothing_heavy_of_ours(arguments: list[str]):
     assert not imported_by(arguments) & set(HEAVY) - {"pydantic"}, "typer itself reads a command's options with pydantic"
@@ -95,7 +101,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]):
 def every_command(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Walk the command line: each group and command with the words that call it."""
     command = typer.main.get_command(app) if group is None else group
-    yield path, command
+    yield path, command.complete() if isinstance(command, Outline) else command
     for name, inner in getattr(command, "commands", {}).items():
         yield from every_command(inner, (*path, name))
 

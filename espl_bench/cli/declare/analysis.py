@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, ContactOption, Quiet, SendKeyOption
+from espl_bench.cli.shared_options import AsJson, ContactOption, Quiet, SendKeyOption
 
 
 def plan(

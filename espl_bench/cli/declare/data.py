@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, CommandGroup
+from espl_bench.cli.group import CommandGroup
+from espl_bench.cli.shared_options import AsJson
 
 data_app = CommandGroup(no_args_is_help=True)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Quiet
+from espl_bench.cli.shared_options import AsJson, Quiet
 from espl_bench.errors import UsageError
 
 WHAT, HOW = "Answers", "Rules"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, Quiet
+from espl_bench.cli.shared_options import AsJson, Quiet
 
 Paths = Annotated[list[Path], typer.Argument(metavar="RUN|DIR…", help="Runs, summary files, or folders of runs.", show_default=False)]
 Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title of the page. Default: the folder's name.")]

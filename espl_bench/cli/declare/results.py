@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, CommandGroup, Quiet
+from espl_bench.cli.group import CommandGroup
+from espl_bench.cli.shared_options import AsJson, Quiet
 
 results_app = CommandGroup(no_args_is_help=True)
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, CommandGroup
+from espl_bench.cli.group import CommandGroup
+from espl_bench.cli.shared_options import AsJson
 
 retriever_app = CommandGroup(help="Serve a local index to several runs, and query it.", no_args_is_help=True)
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.group import AsJson, CommandGroup, ContactOption, Quiet, SendKeyOption
+from espl_bench.cli.group import CommandGroup
+from espl_bench.cli.shared_options import AsJson, ContactOption, Quiet, SendKeyOption
 
 sweep_app = CommandGroup(no_args_is_help=True)
 
