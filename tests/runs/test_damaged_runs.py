@@ -1,5 +1,6 @@
 """A damaged run is one line and is left out; the others are shown. `benchmarks/damaged_runs.py` tries thousands of damages."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,3 +39,12 @@ def test_a_damaged_summary_is_left_out_of_every_view(sound: Path, tmp_path: Path
 def test_every_picture_is_drawn_without_the_damaged_run(sound: Path, tmp_path: Path):
     faults, _ = one_case(tmp_path / "case", sound, 3, kinds=("tree", "prompts"))
     assert not faults
+
+
+def test_a_hash_of_data_that_is_no_text_is_damage(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = Path(shutil.copytree(sound.parent / "real" / "victim", tmp_path / "victim"))
+    provenance = json.loads((run / "provenance.json").read_text())
+    provenance["facts"]["data"] = {"identity": {"train": 2**62}}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    assert call("verify", run) == 1
+    assert "provenance.json is damaged (the identity of train is no text)" in capsys.readouterr().err
