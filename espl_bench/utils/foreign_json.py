@@ -2,6 +2,9 @@
 
 Python's parser takes integers of any length, numbers that overflow, the words NaN and Infinity, and nesting that ends later code with
 a RecursionError. None of these is ever written by this package.
+
+It is not the reader of `foreign_text`: a file is kept as it is, half characters included, because a resumed run must equal its log byte for
+byte, and a number that no row holds is damage there; in what a model wrote the one is replaced and the other is no fault of the run.
 """
 
 import json
