@@ -60,7 +60,10 @@ def parse_record(model: type[Record], data: bytes) -> Record:
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
             raise
-    return model.model_validate(value)  # with a lone surrogate, which pydantic's own parser refuses
+    try:
+        return model.model_validate(value)  # with a lone surrogate, which pydantic's own parser refuses
+    except UnicodeEncodeError as error:
+        raise InvalidJsonError("the name of a field holds half a character") from error
 
 
 def _integer(digits: str) -> int:

@@ -48,3 +48,12 @@ def test_a_hash_of_data_that_is_no_text_is_damage(sound: Path, tmp_path: Path, c
     (run / "provenance.json").write_text(json.dumps(provenance))
     assert call("verify", run) == 1
     assert "provenance.json is damaged (the identity of train is no text)" in capsys.readouterr().err
+
+
+def test_a_field_with_half_a_character_in_its_name_is_damage(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = Path(shutil.copytree(sound.parent / "real" / "victim", tmp_path / "victim"))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "\ud800": config.pop("seed")}))
+    for command in (["show", run], ["verify", run], ["results", "add", run, "--results", tmp_path / "results"]):
+        assert call(*command) in (1, 2)
+        assert "config.json" in capsys.readouterr().err
