@@ -8,7 +8,7 @@ Axis suffixes used in names throughout the project:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -139,6 +139,13 @@ class Completion:
     """Token counts reported by an engine without token ids; None: count the ids."""
     lengths_T: tuple[int, ...] = ()
     """Characters of `text` that each token added, 0 for one that is not shown; empty if the engine does not report them."""
+
+    def after(self, opened: str) -> "Completion":
+        """Return the completion with what its prompt opened for it, an opening tag of thoughts, as the beginning of its text."""
+        if not opened:
+            return self
+        lengths_T = (len(opened) + self.lengths_T[0], *self.lengths_T[1:]) if self.lengths_T else ()
+        return replace(self, text=opened + self.text, lengths_T=lengths_T)
 
     @property
     def sampled_tokens(self) -> int:

@@ -6,8 +6,7 @@ end-of-turn token and the next assistant turn's first token, whatever the templa
 template may drop earlier thinking, or move the system message, once the conversation goes on.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -15,11 +14,14 @@ from functools import cached_property
 from typing import Any, Self
 
 from jinja2.exceptions import TemplateError as JinjaError
+from jinja2.exceptions import TemplateSyntaxError
 from tokenizers.decoders import DecodeStream
 
-from espl_bench.engines.chat_rendering import render_chat
+from espl_bench.engines.chat_rendering import DEFAULT, WITH_TOOLS, as_records, named_templates, render_chat
 from espl_bench.engines.template_clock import CLOCK, clock_at
-from espl_bench.errors import ModelError
+from espl_bench.engines.template_proof import CORRECT, TemplateProof
+from espl_bench.engines.thinking import SWITCHES, opened_thought, opening_of, switches_of
+from espl_bench.errors import ModelError, first_line
 from espl_bench.tools.calls import CLOSE, OPEN
 from espl_bench.tools.markers import MarkerFilter, markers_in_template, role_lines
 from espl_bench.tools.tool_spec import ToolSpec
@@ -29,8 +31,6 @@ from espl_bench.utils.bounded_templates import TemplateLimitError
 
 _OPENING = (Message("user", "a"),)
 _SAID = "a"
-_CALL_ID = "call{:05d}"
-"""Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
 _PROBES = ("qzxsys", "qzxasked", "qzxsaid", "qzxagain")
 """Words that no template holds, to see what it puts around a message."""
 _IN_WORDS = frozenset({OPEN, CLOSE, reasoning.OPEN, reasoning.CLOSE, "<tool_response>", "</tool_response>"})
@@ -49,16 +49,22 @@ class HfChat:
             model: the model's name, for error messages.
 
         Raises:
-            ModelError: the tokenizer has no usable chat template, or there is no id that ends a turn.
+            ModelError: the tokenizer has no usable chat template, or there is no id that ends a turn, or one that it does not know.
         """
         if not tokenizer.chat_template:
             raise ModelError(f"model '{model}' has no chat template; use an instruction-tuned model, or add a chat_template.jinja")
         if not eos_ids:
             raise ModelError(f"model '{model}' names no end-of-turn token; set eos_token_id in its generation_config.json")
+        if unknown := sorted(eos_ids - set(tokenizer.get_vocab().values())):
+            raise ModelError(
+                f"model '{model}' names the end-of-turn id {unknown[0]}, which its tokenizer does not know; "
+                "correct eos_token_id in its generation_config.json"
+            )
         self._tokenizer = tokenizer
         self._model = model
         self._tools: tuple[ToolSpec, ...] = ()
         self._clock: str | None = None
+        self._switches: dict[str, bool] = {}
         self.eos_ids = eos_ids
         self._ends = tuple(tokenizer.decode([token]) for token in sorted(eos_ids))
         self.encode(_OPENING)  # settles the tokenizer's truncation and padding, which threads must not do at once
@@ -71,22 +77,28 @@ class HfChat:
         """
         return self._render(messages, assistant_speaks=True)
 
-    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message], ended: int | None = None) -> tuple[int, ...] | None:
         """Return the ids to append to a conversation that ends with an assistant's completed turn.
 
         They are found by comparing texts: the conversation rendered up to the assistant's turn, and rendered with the replies.
         The second must begin with the first, continue with the assistant's text (up to white space around it), then end the
         turn. Placeholders replace what assistants said, so that the result does not depend on how the template trims it.
 
+        Args:
+            conversation: ends with the assistant's turn.
+            replies: what follows.
+            ended: the id that ended the assistant's turn; None: the template's own.
+
         Returns:
-            None if the template would change anything before the replies; encode the whole conversation again in that case.
+            None if the template would change anything before the replies, or would have ended the turn with another of several end ids;
+            encode the whole conversation again in that case.
 
         Raises:
             ModelError: the template refuses the messages.
         """
         stand_ins = [_stand_in(message) for message in conversation]
-        said = stand_ins[-1].content
         asked = self._text(stand_ins[:-1], assistant_speaks=True)
+        said = stand_ins[-1].content.removeprefix(self.opened(stand_ins[:-1])).strip()
         replied = self._text([*stand_ins, *replies], assistant_speaks=True)
         added = replied[len(asked) :]
         end_at, _ = min(((added.find(end), end) for end in self._ends if end in added), default=(-1, ""))
@@ -95,7 +107,9 @@ class HfChat:
         if end_at < 0 or not replied.startswith(asked) or not exact:
             return None
         tokens_T = self._ids(added[end_at:])  # tokenised after the end-of-turn token, as in the full text
-        return tokens_T[1:] if tokens_T[:1] and tokens_T[0] in self.eos_ids else None
+        if tokens_T[:1] and tokens_T[0] in self.eos_ids and ended in (None, tokens_T[0]):
+            return tokens_T[1:]
+        return None
 
     def with_tools(self, tools: Sequence[ToolSpec]) -> Self:
         """Return the same chat with tools in its template, which renders them and their replies in the model's own format.
@@ -108,6 +122,58 @@ class HfChat:
         if chat.encode(_OPENING) == self.encode(_OPENING):
             raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
         return chat
+
+    def prove(self, *, system: bool, replies: bool) -> None:
+        """Prove the template with what a run puts into it.
+
+        Args:
+            system: whether the run has a system message.
+            replies: whether its episodes go on after an assistant's turn.
+
+        Raises:
+            ModelError: the template does not show a part of it, refuses it, or ends a turn with what ends no completion.
+        """
+        controls = self.eos_ids | frozenset(self._tokenizer.added_tokens_decoder)
+        proof = TemplateProof(self._model, self._spoken, self._ids, controls, self.eos_ids, lambda token: self._tokenizer.decode([token]))
+        proof.prove(system=system, replies=replies)
+
+    def opened(self, messages: Sequence[Message]) -> str:
+        """Return the opening tag of thoughts, and what follows it, where the rendered messages end inside thoughts; else an empty text."""
+        if reasoning.OPEN not in self.template:
+            return ""
+        asked, unasked = (self._text(messages, assistant_speaks=speaks) for speaks in (True, False))
+        return opened_thought(opening_of(asked, unasked, messages[-1].content))
+
+    def thinking(self, on: bool, option: str) -> Self:
+        """Return the same chat with its template's switch for thinking turned on or off.
+
+        Args:
+            on: whether the model is to think.
+            option: the option that asks for it, for error messages.
+
+        Raises:
+            ModelError: the template has none.
+        """
+        asked = (Message("user", "a"),)
+        talks = (asked, (Message("system", "a"), *asked), (*asked, Message("assistant", "<think>\na\n</think>\n\na"), *asked))
+        names = switches_of(tuple(self._switched(talk) for talk in talks))
+        if not names:
+            known = ", ".join(SWITCHES)
+            raise ModelError(f"the chat template of '{self._model}' has no switch for thinking ({known}); leave out {option}")
+        chat = copy(self)
+        chat._switches = dict.fromkeys(names, on)
+        return chat
+
+    def _switched(self, talk: Sequence[Message]) -> Callable[[Mapping[str, bool]], str]:
+        def render(switches: Mapping[str, bool]) -> str:
+            chat = copy(self)
+            chat._switches = dict(switches)
+            try:
+                return chat._text(talk, assistant_speaks=True)
+            except ModelError:  # it refuses these roles
+                return ""
+
+        return render
 
     @property
     def template(self) -> str:
@@ -150,7 +216,7 @@ class HfChat:
         talk = (Message("user", asked), Message("assistant", said), Message("user", again))
         for messages in ((Message("system", system), *talk), talk):
             try:
-                rendered = self._rendered(_conversation(messages), assistant_speaks=True)
+                rendered = self._rendered(as_records(messages), assistant_speaks=True)
             except ModelError:  # it refuses this role
                 continue
             yield from role_lines(rendered, _PROBES)
@@ -185,8 +251,11 @@ class HfChat:
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _spoken(self, messages: Sequence[Message], assistant_speaks: bool) -> str:
+        return self._text(messages, assistant_speaks=assistant_speaks)
+
     def _text(self, messages: Sequence[Message], *, assistant_speaks: bool) -> str:
-        return self._rendered(_conversation([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
+        return self._rendered(as_records([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
 
     def _neutral(self, message: Message) -> Message:
         """Return a message without tokens of the chat format in its text."""
@@ -195,15 +264,28 @@ class HfChat:
 
     def _rendered(self, conversation: list[dict[str, Any]], *, assistant_speaks: bool) -> str:
         tools = [tool.schema() for tool in self._tools] or None
+        named = named_templates(self._tokenizer.chat_template, self._model)
+        template = (self._clock or "") + (named.get(WITH_TOOLS, named[DEFAULT]) if tools else named[DEFAULT])
+        tokens, switches = self._tokenizer.special_tokens_map, self._switches
         try:
-            template = (self._clock or "") + self._tokenizer.get_chat_template(tools=tools)
-            return render_chat(template, conversation, tools, self._tokenizer.special_tokens_map, assistant_speaks=assistant_speaks)
+            return render_chat(template, conversation, tools, tokens, assistant_speaks=assistant_speaks, switches=switches)
         except TemplateLimitError as error:
             raise ModelError(f"the chat template of '{self._model}' does not end: {error}; use another model, or correct it") from error
-        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # errors that an expression can raise
-            roles = ", ".join(message["role"] for message in conversation)
-            remedy = "--tool-format text" if "tool" in roles.split(", ") else "--placement user"
-            raise ModelError(f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try {remedy}") from error
+        except TemplateSyntaxError as error:
+            raise ModelError(
+                f"the chat template of '{self._model}' is no template: line {error.lineno}: {error.message}; {CORRECT}"
+            ) from error
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:  # those of its expressions
+            roles = [message["role"] for message in conversation]
+            refused = f"the chat template of '{self._model}' refuses the roles {', '.join(roles)}: {first_line(error)}"
+            raise ModelError(f"{refused}; {_remedy(roles)}") from error
+
+
+def _remedy(roles: Sequence[str]) -> str:
+    """Return what may help where a template refuses these roles."""
+    if "tool" in roles:
+        return "try --tool-format text"
+    return "try --placement user" if "system" in roles else CORRECT
 
 
 def _stand_in(message: Message) -> Message:
@@ -215,24 +297,3 @@ def _stand_in(message: Message) -> Message:
         opened = f"{reasoning.OPEN}\n" if reasoning.OPEN in message.content else ""
         said = f"{opened}{_SAID}\n{reasoning.CLOSE}\n\n{said}".rstrip()
     return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))
-
-
-def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Convert messages to the form chat templates take. Calls are numbered throughout, and replies name the call they answer."""
-    rendered: list[dict[str, Any]] = []
-    made = answered = 0
-    for message in messages:
-        record: dict[str, Any] = {"role": message.role, "content": message.content}
-        if message.calls:
-            record["tool_calls"] = [_call(call, made + index) for index, call in enumerate(message.calls)]
-            made += len(message.calls)
-        if message.tool is not None:
-            record |= {"name": message.tool, "tool_call_id": _CALL_ID.format(answered)}
-            answered += 1
-        rendered.append(record)
-    return rendered
-
-
-def _call(call: ToolCall, number: int) -> dict[str, Any]:
-    function = {"name": call.tool, "arguments": json.loads(call.arguments)}
-    return {"type": "function", "id": _CALL_ID.format(number), "function": function}

@@ -1,0 +1,43 @@
+"""How a chat template lets a model think: whether a prompt opens the thoughts itself, and which switch turns thinking on or off.
+
+Some templates (DeepSeek-R1, Qwen 3.5) write ``<think>`` behind the words that open the assistant's turn. A completion then begins inside
+its thoughts, and does not hold the opening tag. Whoever reads it puts the tag back (`HfChat.opened`), so that thoughts that were cut off
+are unfinished thoughts wherever they were opened.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from espl_bench.utils.reasoning import CLOSE, OPEN
+
+SWITCHES: Final = ("enable_thinking", "thinking")
+"""Variables by which templates turn thinking on and off."""
+
+Render = Callable[[Mapping[str, bool]], str]
+"""Renders a conversation with values of switches."""
+
+
+def opened_thought(opening: str) -> str:
+    """Return what opens the assistant's turn from an opening tag on that it does not close; empty if there is none."""
+    at = opening.rfind(OPEN)
+    return "" if at < 0 or CLOSE in opening[at:] else opening[at:]
+
+
+def opening_of(asked: str, unasked: str, last: str) -> str:
+    """Return the words of a prompt that open the assistant's turn.
+
+    Args:
+        asked: the prompt.
+        unasked: the same conversation without them. Some templates always write them; what follows the last message is taken then.
+        last: the text of the last message.
+    """
+    same = next((at for at, (a, b) in enumerate(zip(asked, unasked, strict=False)) if a != b), min(len(asked), len(unasked)))
+    if same < len(asked) or not last.strip():
+        return asked[same:]
+    _, found, after = asked.rpartition(last.strip())
+    return after if found else ""
+
+
+def switches_of(renderings: tuple[Render, ...]) -> tuple[str, ...]:
+    """Return the switches that a template has: those whose two values give different texts in one of the renderings."""
+    return tuple(name for name in SWITCHES if any(render({name: True}) != render({name: False}) for render in renderings))
