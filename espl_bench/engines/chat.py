@@ -15,12 +15,12 @@ from typing import Any, Self
 
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.exceptions import TemplateSyntaxError
-from tokenizers.decoders import DecodeStream
 
 from espl_bench.engines.chat_rendering import DEFAULT, WITH_TOOLS, as_records, named_templates, render_chat
 from espl_bench.engines.template_clock import CLOCK, clock_at
 from espl_bench.engines.template_proof import CORRECT, TemplateProof
-from espl_bench.engines.thinking import SWITCHES, opened_thought, opening_of, switches_of
+from espl_bench.engines.thinking import SWITCHES, form_of, opened_thought, opening_of, switches_of
+from espl_bench.engines.token_text import TokenText
 from espl_bench.errors import ModelError, first_line
 from espl_bench.tools.calls import CLOSE, OPEN
 from espl_bench.tools.markers import MarkerFilter, markers_in_template, role_lines
@@ -139,10 +139,10 @@ class HfChat:
 
     def opened(self, messages: Sequence[Message]) -> str:
         """Return the opening tag of thoughts, and what follows it, where the rendered messages end inside thoughts; else an empty text."""
-        if reasoning.OPEN not in self.template:
+        if next(iter(self._thoughts)) not in self.template:
             return ""
         asked, unasked = (self._text(messages, assistant_speaks=speaks) for speaks in (True, False))
-        return opened_thought(opening_of(asked, unasked, messages[-1].content))
+        return opened_thought(opening_of(asked, unasked, messages[-1].content), self._thoughts)
 
     def thinking(self, on: bool, option: str) -> Self:
         """Return the same chat with its template's switch for thinking turned on or off.
@@ -223,27 +223,20 @@ class HfChat:
             yield from markers_in_template(rendered)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """Return the text of sampled tokens, without special tokens."""
-        return self._tokenizer.decode(list(tokens_T), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Return the text of sampled tokens, without special tokens that are no part of it. Thoughts are in ``<think>`` tags."""
+        return self._token_text.decode(tokens_T)
 
     def lengths(self, tokens_T: Sequence[int], text: str) -> tuple[int, ...]:
-        """Count the characters of the decoded `text` that each token adds; a character of several tokens counts for the last.
+        """Count the characters of the decoded `text` that each token adds, as `TokenText.lengths` does."""
+        return self._token_text.lengths(tokens_T, text)
 
-        Empty if the tokens, decoded one after the other, do not make up the text.
-        """
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            return ()
-        stream = DecodeStream(skip_special_tokens=True)
-        try:
-            pieces = [stream.step(backend, token) or "" for token in tokens_T]
-        except Exception:  # noqa: BLE001  (some decoders rewrite earlier output; the package has no narrower error for it)
-            return ()
-        joined = "".join(pieces)
-        held_back = text.removeprefix(joined)  # the rest of a character that was cut off
-        if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
-            return ()
-        return (*map(len, pieces[:-1]), len(pieces[-1]) + len(held_back))
+    @cached_property
+    def _thoughts(self) -> Mapping[str, str]:
+        return form_of(self.template)
+
+    @cached_property
+    def _token_text(self) -> TokenText:
+        return TokenText(self._tokenizer, {**{marker: marker for marker in (OPEN, CLOSE)}, **self._thoughts})
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))
@@ -258,9 +251,14 @@ class HfChat:
         return self._rendered(as_records([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
 
     def _neutral(self, message: Message) -> Message:
-        """Return a message without tokens of the chat format in its text."""
+        """Return a message without tokens of the chat format in its text.
+
+        Thoughts that the model marks otherwise than by ``<think>`` stay in the turn that was sampled; a rendering anew leaves them out.
+        """
         calls = tuple(ToolCall(call.tool, self._whole(call.arguments)) for call in message.calls)
-        return replace(message, content=self._whole(message.content), calls=calls)
+        thinks_otherwise = message.role == "assistant" and reasoning.OPEN not in self._thoughts
+        content = reasoning.strip_reasoning(message.content) if thinks_otherwise else message.content
+        return replace(message, content=self._whole(content), calls=calls)
 
     def _rendered(self, conversation: list[dict[str, Any]], *, assistant_speaks: bool) -> str:
         tools = [tool.schema() for tool in self._tools] or None

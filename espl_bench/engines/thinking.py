@@ -10,6 +10,27 @@ from typing import Final
 
 from espl_bench.utils.reasoning import CLOSE, OPEN
 
+NAMES: Final = ("think", "thinking", "thought", "thoughts", "reasoning", "reason", "seed:think")
+"""Names of tags that enclose thoughts."""
+_PAIRS: Final = (
+    *((f"<{name}>", f"</{name}>") for name in NAMES),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel>thought", "<channel|>"),
+)
+_HARMONY: Final = {
+    "<|channel|>analysis<|message|>": OPEN,
+    "<|end|><|start|>assistant<|channel|>analysis<|message|>": "\n",
+    "<|end|><|start|>assistant<|channel|>final<|message|>": CLOSE,
+    "<|end|><|start|>assistant<|channel|>commentary<|message|>": CLOSE,
+    "<|channel|>final<|message|>": "",
+}
+FORMS: Final[tuple[Mapping[str, str], ...]] = (*({opening: OPEN, closing: CLOSE} for opening, closing in _PAIRS), _HARMONY)
+"""How models mark their thoughts: markers, the opening one first, and what each is read as. A template names those of its model."""
+
 SWITCHES: Final = ("enable_thinking", "thinking")
 """Variables by which templates turn thinking on and off."""
 
@@ -17,8 +38,15 @@ Render = Callable[[Mapping[str, bool]], str]
 """Renders a conversation with values of switches."""
 
 
-def opened_thought(opening: str) -> str:
+def form_of(template: str) -> Mapping[str, str]:
+    """Return the form of a template's thoughts; the common one if it names none."""
+    return next((form for form in FORMS if next(iter(form)) in template), FORMS[0])
+
+
+def opened_thought(opening: str, form: Mapping[str, str]) -> str:
     """Return what opens the assistant's turn from an opening tag on that it does not close; empty if there is none."""
+    for marker, read_as in form.items():
+        opening = opening.replace(marker, read_as)
     at = opening.rfind(OPEN)
     return "" if at < 0 or CLOSE in opening[at:] else opening[at:]
 

@@ -87,7 +87,9 @@ def test_what_opens_the_next_turn_may_end_one():
 def test_an_end_that_the_tokenizer_does_not_know_is_one_line():
     tokenizer = make_chat("chatml")._tokenizer
     for unknown in (10**6, -1):
-        with pytest.raises(ModelError, match=f"names the end-of-turn id {unknown}, which its tokenizer does not know; correct eos_token_id"):
+        with pytest.raises(
+            ModelError, match=f"names the end-of-turn id {unknown}, which its tokenizer does not know; correct eos_token_id"
+        ):
             HfChat(tokenizer, frozenset({tokenizer.eos_token_id, unknown}), "m")
 
 
