@@ -23,7 +23,7 @@ from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.identity import DataIdentity
-from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
+from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
@@ -237,7 +237,7 @@ def open_run(
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
-    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=env.turns > 1)
+    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=not isinstance(env, SingleTurnEnv))
     if config.method.breeds:
         prove(editor_chat, system=False, replies=False)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now

@@ -22,7 +22,7 @@ from espl_bench.engines.template_proof import CORRECT, TemplateProof
 from espl_bench.engines.thinking import SWITCHES, form_of, opened_thought, opening_of, switches_of
 from espl_bench.engines.token_text import TokenText
 from espl_bench.errors import ModelError, first_line
-from espl_bench.tools.calls import CLOSE, OPEN
+from espl_bench.tools.call_formats import CLOSE, MARKERS, OPEN
 from espl_bench.tools.markers import MarkerFilter, markers_in_template, role_lines
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message, ToolCall
@@ -115,12 +115,15 @@ class HfChat:
         """Return the same chat with tools in its template, which renders them and their replies in the model's own format.
 
         Raises:
-            ModelError: the template does not support tools.
+            ModelError: the template does not support tools, or writes calls in a form that is not read here.
         """
         chat = copy(self)
         chat._tools = tuple(tools)
         if chat.encode(_OPENING) == self.encode(_OPENING):
             raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
+        chat._token_text = TokenText(self._tokenizer, {**{marker: marker for marker in MARKERS}, **self._token_text.kept})
+        for tool in chat._tools:
+            chat._proof.prove_call(tool, chat.decode)
         return chat
 
     def prove(self, *, system: bool, replies: bool) -> None:
@@ -133,9 +136,12 @@ class HfChat:
         Raises:
             ModelError: the template does not show a part of it, refuses it, or ends a turn with what ends no completion.
         """
+        self._proof.prove(system=system, replies=replies)
+
+    @property
+    def _proof(self) -> TemplateProof:
         controls = self.eos_ids | frozenset(self._tokenizer.added_tokens_decoder)
-        proof = TemplateProof(self._model, self._spoken, self._ids, controls, self.eos_ids, lambda token: self._tokenizer.decode([token]))
-        proof.prove(system=system, replies=replies)
+        return TemplateProof(self._model, self._spoken, self._ids, controls, self.eos_ids, lambda token: self._tokenizer.decode([token]))
 
     def opened(self, messages: Sequence[Message]) -> str:
         """Return the opening tag of thoughts, and what follows it, where the rendered messages end inside thoughts; else an empty text."""

@@ -5,12 +5,17 @@ expects content in parts, would let it guess; one whose turns end with another t
 completion run on to its limit. Each of these is one line, with the remedy that there is.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from espl_bench.engines.thinking import common_start
 from espl_bench.errors import ModelError
-from espl_bench.types import Message
+from espl_bench.tools.calls import read_calls
+from espl_bench.tools.tool_spec import ToolSpec
+from espl_bench.types import Message, ToolCall
+from espl_bench.utils.reasoning import strip_reasoning
 
 Render = Callable[[Sequence[Message], bool], str]
 """Renders messages; the second argument: whether the assistant speaks next."""
@@ -55,17 +60,21 @@ class TemplateProof:
             self._require(self.render(talk, True), parts[0 if system else 1 :])
         self._require_end(opening)
 
-    def prove_call(self, opening: Sequence[Message], called: Message, reply: Message) -> str:
-        """Return the text that a model of this template writes for a call in its own format, after looking for the tool's reply.
+    def prove_call(self, tool: ToolSpec, decode: Callable[[Sequence[int]], str]) -> None:
+        """Render a call in the model's own format and read it back as a run reads what is sampled; then look for the tool's reply.
 
-        Raises ModelError.
+        `decode` returns the text of sampled ids. Raises ModelError.
         """
-        asked = self.render(opening, True)
-        answered = self.render((*opening, called, reply), True)
-        if reply.content not in answered:
+        opening = (Message("user", ASKED),)
+        called = Message("assistant", "", (ToolCall(tool.name, json.dumps(tool.probe(), ensure_ascii=False)),))
+        asked, unasked = self.render(opening, True), self.render(opening, False)
+        written = self.render((*opening, called), False).removeprefix(unasked)
+        spoken = written[common_start(written, asked.removeprefix(unasked)) :]
+        said = strip_reasoning(decode(self.ids(spoken)))
+        if [(each.call and each.call.tool, each.arguments) for each in read_calls(said, [tool]).requests] != [(tool.name, tool.probe())]:
+            raise ModelError(f"the chat template of '{self.model}' writes calls in a form that is not read here; use --tool-format text")
+        if TOOL_REPLY not in self.render((*opening, called, Message("tool", TOOL_REPLY, tool=tool.name)), True):
             raise ModelError(f"the chat template of '{self.model}' does not show the reply of a tool; use --tool-format text")
-        called_text = self.render((*opening, called), False)
-        return called_text.removeprefix(asked) if called_text.startswith(asked) else called_text.removeprefix(self.render(opening, False))
 
     def _require(self, rendered: str, parts: Sequence[tuple[str, str]]) -> None:
         for name, text in parts:

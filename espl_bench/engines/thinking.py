@@ -26,7 +26,10 @@ _HARMONY: Final = {
     "<|end|><|start|>assistant<|channel|>analysis<|message|>": "\n",
     "<|end|><|start|>assistant<|channel|>final<|message|>": CLOSE,
     "<|end|><|start|>assistant<|channel|>commentary<|message|>": CLOSE,
+    "<|end|><|start|>assistant": CLOSE,
     "<|channel|>final<|message|>": "",
+    "<|channel|>commentary<|message|>": "",
+    "<|channel|>commentary": "",
 }
 FORMS: Final[tuple[Mapping[str, str], ...]] = (*({opening: OPEN, closing: CLOSE} for opening, closing in _PAIRS), _HARMONY)
 """How models mark their thoughts: markers, the opening one first, and what each is read as. A template names those of its model."""
@@ -59,7 +62,7 @@ def opening_of(asked: str, unasked: str, last: str) -> str:
         unasked: the same conversation without them. Some templates always write them; what follows the last message is taken then.
         last: the text of the last message.
     """
-    same = next((at for at, (a, b) in enumerate(zip(asked, unasked, strict=False)) if a != b), min(len(asked), len(unasked)))
+    same = common_start(asked, unasked)
     if same < len(asked) or not last.strip():
         return asked[same:]
     _, found, after = asked.rpartition(last.strip())
@@ -69,3 +72,8 @@ def opening_of(asked: str, unasked: str, last: str) -> str:
 def switches_of(renderings: tuple[Render, ...]) -> tuple[str, ...]:
     """Return the switches that a template has: those whose two values give different texts in one of the renderings."""
     return tuple(name for name in SWITCHES if any(render({name: True}) != render({name: False}) for render in renderings))
+
+
+def common_start(a: str, b: str) -> int:
+    """Count the characters with which both texts begin."""
+    return next((at for at, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b)))
