@@ -258,6 +258,10 @@ class SystemPrompt:
     """Number of rankings the prompt took part in."""
 
 
+MOST_WRITTEN: Final = 20_000
+"""Characters that are kept of a text that could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A child that was not born, and why. Always recorded."""
@@ -270,6 +274,8 @@ class Rejected:
     """Category, e.g. ``no_contrast``, ``no_edits``, ``unparseable``, ``unchanged``, ``too_long``, ``not_accepted``."""
     detail: str = ""
     """One line, at most a few hundred characters: e.g. the start of the text that could not be parsed."""
+    written: tuple[str, ...] = ()
+    """The editor's texts that could not be read, each as a whole, up to `MOST_WRITTEN` characters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     bill = estimate_bill(config, env, work, budget)
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
-        if speed := None if bill else _speed(config):
+        if speed := None if bill else _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
             record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
@@ -163,7 +163,7 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         console.print(plain(described, "yellow"))
     if bill:
         console.print(_grid(_billed(bill)))
-    elif speed := _speed(config):
+    elif speed := _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
         console.print(_grid(_measured(speed, work)))
 
 
@@ -178,14 +178,14 @@ def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
         return stand_in, f"counted from the description of the data, which are not stored here: {stand_in.assumes}"
 
 
-def _speed(config: RunConfig) -> "Speed | None":
+def _speed(config: RunConfig, largest: int) -> "Speed | None":
     """Measure the speed; None if the user pressed Ctrl-C."""
     from espl_bench.dry_run.probe import probe
 
     console = err_console()
     try:
         with console.status("measuring the time on two real steps; Ctrl-C skips this") if console.is_terminal else nullcontext():
-            return probe(config)
+            return probe(config, largest)
     except KeyboardInterrupt:
         console.print(plain("the time was not measured"))
         return None
