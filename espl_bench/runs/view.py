@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
@@ -56,7 +56,7 @@ class RunView:
     evaluations: tuple[EvaluationRow, ...]
     training_outcomes: Mapping[str, float]
     """Share of each outcome among the training rollouts."""
-    training_tools: Mapping[str, float]
+    training_tools: Mapping[str, float] = field(default_factory=dict[str, float])
     """Shares of `rollouts.tool_use` among them; empty without tools."""
 
     @property
