@@ -121,7 +121,6 @@ class HfChat:
         chat._tools = tuple(tools)
         if chat.encode(_OPENING) == self.encode(_OPENING):
             raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
-        chat._token_text = TokenText(self._tokenizer, {**{marker: marker for marker in MARKERS}, **self._token_text.kept})
         for tool in chat._tools:
             chat._proof.prove_call(tool, chat.decode)
         return chat
@@ -229,7 +228,7 @@ class HfChat:
             yield from markers_in_template(rendered)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """Return the text of sampled tokens, without special tokens that are no part of it. Thoughts are in ``<think>`` tags."""
+        """Return the text of sampled tokens, without special tokens but the markers of thoughts, as ``<think>``, and of calls."""
         return self._token_text.decode(tokens_T)
 
     def lengths(self, tokens_T: Sequence[int], text: str) -> tuple[int, ...]:
@@ -242,7 +241,8 @@ class HfChat:
 
     @cached_property
     def _token_text(self) -> TokenText:
-        return TokenText(self._tokenizer, {**{marker: marker for marker in (OPEN, CLOSE)}, **self._thoughts})
+        calls = {marker: marker for marker in MARKERS if marker in self.template or marker in (OPEN, CLOSE)}
+        return TokenText(self._tokenizer, {**calls, **self._thoughts})
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))

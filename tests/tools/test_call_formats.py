@@ -145,7 +145,8 @@ MISTRAL = "[TOOL_CALLS]{{ f.name }}[ARGS]{{ f.arguments | tojson }}"
 @pytest.mark.parametrize("special", [True, False])
 def test_a_template_whose_calls_are_read_is_taken_whether_or_not_its_markers_are_special(special: bool):
     markers = ("[TOOL_CALLS]", "[ARGS]") if special else ()
-    chat = build_chat("own", Family(None, (*QWEN.special[:2], *markers, "<|im_end|>")), template(MISTRAL)).with_tools(TOOLS)
+    chat = build_chat("own", Family(None, (*QWEN.special[:2], *markers, "<|im_end|>")), template(MISTRAL))
+    chat.with_tools(TOOLS)  # an engine decodes with its own chat, which knows no tools
     assert chat.decode(chat._ids(f"[TOOL_CALLS]look[ARGS]{JSON}<|im_end|>")) == f"[TOOL_CALLS]look[ARGS]{JSON}"
 
 
