@@ -16,7 +16,7 @@ from typing import Any, Self
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.exceptions import TemplateSyntaxError
 
-from espl_bench.engines.chat_rendering import DEFAULT, WITH_TOOLS, as_records, named_templates, render_chat
+from espl_bench.engines.chat_rendering import DEFAULT, WITH_TOOLS, as_records, named_templates, render_chat, stand_in
 from espl_bench.engines.template_clock import CLOCK, clock_at
 from espl_bench.engines.template_proof import CORRECT, TemplateProof
 from espl_bench.engines.thinking import SWITCHES, form_of, opened_thought, opening_of, switches_of
@@ -30,7 +30,6 @@ from espl_bench.utils import reasoning
 from espl_bench.utils.bounded_templates import TemplateLimitError
 
 _OPENING = (Message("user", "a"),)
-_SAID = "a"
 _PROBES = ("qzxsys", "qzxasked", "qzxsaid", "qzxagain")
 """Words that no template holds, to see what it puts around a message."""
 _IN_WORDS = frozenset({OPEN, CLOSE, reasoning.OPEN, reasoning.CLOSE, "<tool_response>", "</tool_response>"})
@@ -96,7 +95,7 @@ class HfChat:
         Raises:
             ModelError: the template refuses the messages.
         """
-        stand_ins = [_stand_in(message) for message in conversation]
+        stand_ins = [stand_in(message) for message in conversation]
         asked = self._text(stand_ins[:-1], assistant_speaks=True)
         said = stand_ins[-1].content.removeprefix(self.opened(stand_ins[:-1])).strip()
         replied = self._text([*stand_ins, *replies], assistant_speaks=True)
@@ -290,14 +289,3 @@ def _remedy(roles: Sequence[str]) -> str:
     if "tool" in roles:
         return "try --tool-format text"
     return "try --placement user" if "system" in roles else CORRECT
-
-
-def _stand_in(message: Message) -> Message:
-    """Replace what an assistant said by one letter, and its thinking, if any, by another; return other messages unchanged."""
-    if message.role != "assistant":
-        return message
-    said = "" if message.calls else _SAID
-    if reasoning.CLOSE in message.content:
-        opened = f"{reasoning.OPEN}\n" if reasoning.OPEN in message.content else ""
-        said = f"{opened}{_SAID}\n{reasoning.CLOSE}\n\n{said}".rstrip()
-    return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))

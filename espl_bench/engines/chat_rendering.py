@@ -6,6 +6,7 @@ So its compiled template is taken from there, with all that transformers gives t
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -14,11 +15,13 @@ from transformers.utils.chat_template_utils import _compile_jinja_template  # py
 
 from espl_bench.errors import ModelError
 from espl_bench.types import Message, ToolCall
+from espl_bench.utils import reasoning
 from espl_bench.utils.bounded_templates import bounded, compiled, render
 
 DEFAULT: Final = "default"
 WITH_TOOLS: Final = "tool_use"
 """Names of a tokenizer's templates: the one to use, and the one to use instead when there are tools."""
+_SAID: Final = "a"
 _CALL_ID: Final = "call{:05d}"
 """Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
 NONE: Final[Mapping[str, bool]] = {}
@@ -99,3 +102,14 @@ def as_records(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def _call(call: ToolCall, number: int) -> dict[str, Any]:
     function = {"name": call.tool, "arguments": json.loads(call.arguments)}
     return {"type": "function", "id": _CALL_ID.format(number), "function": function}
+
+
+def stand_in(message: Message) -> Message:
+    """Replace what an assistant said by one letter, and its thinking, if any, by another; return other messages unchanged."""
+    if message.role != "assistant":
+        return message
+    said = "" if message.calls else _SAID
+    if reasoning.CLOSE in message.content:
+        opened = f"{reasoning.OPEN}\n" if reasoning.OPEN in message.content else ""
+        said = f"{opened}{_SAID}\n{reasoning.CLOSE}\n\n{said}".rstrip()
+    return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))
