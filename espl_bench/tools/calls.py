@@ -100,7 +100,7 @@ def _bare(text: str, names: set[str]) -> Sequence[Mapping[str, Any]]:
         return read_python(stripped)
     begun = _BEGINS_JSON.match(stripped)
     try:
-        calls = read_json(stripped) if stripped[:1] in ("{", "[") else []
+        calls: Sequence[Mapping[str, Any]] = read_json(stripped) if stripped[:1] in ("{", "[") else ()
     except UnreadableError:
         if begun and begun["name"] in names:
             raise
