@@ -64,9 +64,7 @@ class HubHandler(BaseHTTPRequestHandler):
                 self.served.append(f"{file} from {start}" if start else file)
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self.reply(
-                206 if start else 200, content[start:], **{key.replace("-", "_"): value for key, value in (headers | ranged).items()}
-            )
+            self.reply(206 if start else 200, content[start:], **{key.replace("-", "_"): value for key, value in headers.items()})
             return
         sticks = file in self.stuck
         (self.stuck if sticks else self.cut).discard(file)
