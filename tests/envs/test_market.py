@@ -21,8 +21,6 @@ def test_every_solution_is_right_and_states_a_custom(split: Split):
     env = MarketEnv(world=3)
     pairs = zip(astuple(customs_of(3)), customs_of(3).sentences(), strict=True)
     openings = [sentence.split(f" {number} ")[0] for number, sentence in pairs]
-        sentence.split(f" {number} ")[0] for number, sentence in zip(astuple(customs_of(3)), customs_of(3).sentences(), strict=True)
-    ]
     for index in range(env.size(split)):
         problem = env.problem(split, index)
         stated = [opening for opening in openings if opening.lower() in problem.gold.lower()]
