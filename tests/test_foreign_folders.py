@@ -53,6 +53,7 @@ PLAIN = {
     "cli/app.py": "the null device",
     "cli/commands/grade.py": "the file of answers of the command line, which may be a pipe",
     "engines/machine_fit.py": "/proc/meminfo and the limits of this container",
+    "engines/smollm2.py": "the folder that this process has just filled, compared with known hashes",
     "engines/vllm/setup.py": "the log that this process has just made",
     "grading/confinement.py": "/proc/self/statm",
     "grading/grade_worker.py": "the null device",
