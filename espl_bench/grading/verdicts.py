@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from espl_bench.grading.expressions import USUAL, Conventions, split, sympy
-from espl_bench.grading.extract import has_box, last_box
+from espl_bench.grading.boxes import has_box, last_box
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import is_words, read
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar

@@ -15,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espl_bench.cli.console import err_console, facts_grid, out_console, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, explain_many, judge_many
-from espl_bench.grading.extract import after_thinking, extract, has_box, last_answer_line, whole
+from espl_bench.grading.answer_lines import last_answer_line
+from espl_bench.grading.boxes import has_box
+from espl_bench.grading.extract import after_thinking, extract, whole
 from espl_bench.rollouts.outcomes import LOUD_RATE
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import DASH, percent, plain
