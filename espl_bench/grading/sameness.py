@@ -30,7 +30,8 @@ from espl_bench.grading.readings import (
     SetOf,
     Words,
 )
-from espl_bench.grading.words import same_words, worded_number
+from espl_bench.grading.worded_numbers import worded_number
+from espl_bench.grading.words import same_words
 
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200

@@ -9,13 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from espl_bench.grading.expressions import (
-    PLAIN_CONSTANTS,
-    matching,
-    spelt,
-)
-from espl_bench.grading.notation import Token, UnreadableError, tokens
-from espl_bench.grading.words import worded_number
+from espl_bench.grading.expressions import matching, spelt
+from espl_bench.grading.notation import Token, tokens
+from espl_bench.grading.rewriting import rewritten, spelled_out
+from espl_bench.grading.worded_numbers import worded_number
 
 LEAD_INS: Final = frozenset(
     "the answer is|ans|ans.|answer|answer is|the final answer is|final answer|the result is|result|the value is|value|it is|is|so|thus|hence|therefore|"
@@ -30,7 +27,6 @@ _REMARKS: Final = frozenset(
     )
 )
 """Remarks in brackets behind an answer that change nothing about it."""
-_CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"}
 _FOR_ALL: Final = ("for all", "for any", "for every", "for each", "since", "because")
 _WRAPPERS: Final = (
     ("$$", "$$"),
@@ -85,18 +81,7 @@ def unwrapped(text: str) -> str:
 def cut(text: str, grouped: bool = True) -> tuple[Token, ...]:
     """Cut an answer into tokens, without what styles it. Raises UnreadableError."""
     found = tokens(_BOX.sub("", unwrapped(text)), grouped)
-    found = [part for token in found for part in _spelled_out(token, grouped)]
-    return tuple(_connected(trimmed(_inner_words(found))))
-
-
-def _spelled_out(token: Token, grouped: bool) -> Sequence[Token]:
-    """Cut words that hold a number once more: ``3:30 PM`` and ``(C) 12``, even if set as text, are no words alone."""
-    if token.kind != "words" or not any(char in "0123456789" for char in token.text):
-        return (token,)
-    try:
-        return tokens(token.text, grouped)
-    except UnreadableError:
-        return (token,)
+    return tuple(trimmed(rewritten(spelled_out(found, unwrapped, grouped))))
 
 
 def trimmed(found: Sequence[Token]) -> list[Token]:
@@ -112,52 +97,6 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
         else:
             break
     return found
-
-
-def _inner_words(found: Sequence[Token]) -> list[Token]:
-    """Flatten groups that hold only words, so that styled words are words."""
-    out: list[Token] = []
-    place = 0
-    found = list(found)
-    while place < len(found):
-        token = found[place]
-        if token.text == "{" and token.kind == "open" and (not out or out[-1].text not in ("^", "_", "sqrt", "frac", "binom", "}")):
-            end = matching(found, place)
-            inside = found[place + 1 : end]
-            before = out[-1] if out else None
-            command = before is not None and before.kind == "cmd"
-            if inside and not command and len(inside) == 1 and inside[0].kind == "words":
-                out.append(Token(inside[0].kind, inside[0].text, token.spaced))
-                place = end + 1
-                continue
-        out.append(token)
-        place += 1
-    return out
-
-
-def _connected(found: Sequence[Token]) -> list[Token]:
-    """Turn the words for and and or into operators."""
-    out: list[Token] = []
-    for token in found:
-        word = token.text.strip(" ,;").lower()
-        if word == "to" and len(found) == 3 and found[0].kind == found[2].kind == "num":
-            out.append(Token("op", ":", token.spaced))
-            continue
-        if token.kind in ("words", "letters") and (
-            word in ("percent", "per cent", "%") or (word == "cent" and out and out[-1].text == "per")
-        ):
-            if word == "cent":
-                out.pop()
-            out.append(Token("op", "%", token.spaced))
-            continue
-        if token.kind == "words" and word in PLAIN_CONSTANTS:
-            out.append(Token("letters", word, token.spaced))
-            continue
-        if token.kind in ("words", "letters") and word in _CONNECTIVES and (token.kind == "words" or (token.spaced and len(word) > 1)):
-            out.append(Token("op", _CONNECTIVES[word], token.spaced))
-        else:
-            out.append(token)
-    return out
 
 
 def _without_condition(found: list[Token]) -> list[Token]:

@@ -20,9 +20,11 @@ import re
 import unicodedata
 from typing import Final
 
+from espl_bench.grading.worded_numbers import SMALL_NUMBERS
+
 _ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b(?!\s*(?:(?:a|an|the)\b\s*)*$)")
 """An article stands before another word that is none."""
-_LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/&+*)\]-])")
+_LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/&+*)\]-]|\s[A-Za-z](?!\w))")
 """The A of Vitamin A, of Group A streptococcus and of a list is no article."""
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=\w)|(?<=\w)-(?=[^\W\d_])")
 _DASHES: Final = re.compile("[‐‑‒–—―−﹣－]")
@@ -39,11 +41,6 @@ _MONTHS: Final = "january february march april may june july august september oc
 _DATE: Final = re.compile(
     rf"\b(?:(?P<month>{'|'.join(_MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(_MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
 )
-_SMALL: Final = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS: Final = {word: 20 + 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
-_NUMBERS: Final = {**{word: value for value, word in enumerate(_SMALL)}, **_TENS}
 _VALUE: Final = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]++))?")
 _SIGN_NAMES: Final = {"+": "plus", "#": "sharp", "-": "minus", "*": "star"}
 """Punctuation that distinguishes names at the end of a word: C, C++ and C#."""
@@ -73,17 +70,6 @@ def normalised(text: str, hyphen: str = "") -> str:
     return _DATE.sub(_dated, bare)
 
 
-def worded_number(text: str) -> int | None:
-    """Return the number that words name, up to a hundred: ``sixteen``, ``twenty-one``; None if they name none."""
-    words = text.casefold().replace("-", " ").split()
-    if len(words) == 1:
-        word = words[0]
-        return _SMALL.index(word) if word in _SMALL else 100 if word == "hundred" else _TENS.get(word)
-    if len(words) == 2 and words[0] in _TENS and words[1] in _SMALL[1:10]:
-        return _TENS[words[0]] + _SMALL.index(words[1])
-    return None
-
-
 def same_words(given: str, truth: str) -> bool:
     """Return True if two texts say the same words in the same order."""
     if normalised(truth):
@@ -100,7 +86,7 @@ def _kept(piece: re.Match[str], text: str) -> str:
         return _kept_number(word, before, gap)
     if word[0].isalnum():
         alone = not before.isalnum() and not after.isalnum()
-        return gap + (str(_NUMBERS[word]) if alone and word in _NUMBERS else word.replace("'", ""))
+        return gap + (str(SMALL_NUMBERS[word]) if alone and word in SMALL_NUMBERS else word.replace("'", ""))
     if word in _SIGN_NAMES and (before.isalnum() or before == word) and not after.isalnum():
         return f" {_SIGN_NAMES[word]}"
     if before.isdigit() and after.isdigit():
