@@ -13,7 +13,20 @@ DROPPED: Final = frozenset(
 """Commands that style or space."""
 
 DROPPED_WITH_ARGUMENT: Final = MappingProxyType(
-    {"hspace": 0, "vspace": 0, "mspace": 0, "phantom": 0, "bbox": 1, "hphantom": 0, "vphantom": 0, "label": 0, "tag": 0, "color": 0, "textcolor": 1, "colorbox": 1}
+    {
+        "hspace": 0,
+        "vspace": 0,
+        "mspace": 0,
+        "phantom": 0,
+        "bbox": 1,
+        "hphantom": 0,
+        "vphantom": 0,
+        "label": 0,
+        "tag": 0,
+        "color": 0,
+        "textcolor": 1,
+        "colorbox": 1,
+    }
     | {"mathcolor": 1, "raisebox": 1, "fcolorbox": 2, "href": 1, "class": 1}
 )
 """Commands whose first argument styles or spaces, with the number of arguments after it that count."""

@@ -71,6 +71,12 @@ def is_words(found: Sequence[Token]) -> bool:
     ):
         return False
     for before, token in zip((None, *found), found, strict=False):
+        if (
+            before is not None
+            and token.text == "'"
+            and (before.text == "'" or (before.kind == "letters" and len(before.text) == 1 and found[-1] is token))
+        ):
+            return False
         if before is not None and token.text == "(" and before.kind == "letters" and not token.spaced:
             return False
         if token.kind in ("open", "close"):

@@ -12,7 +12,17 @@ from espl_bench.grading.notation import Token, UnreadableError, tokens
 from espl_bench.grading.notation_tables import FUNCTIONS, SYMBOLS
 from espl_bench.grading.worded_numbers import worded_number
 
-_CONNECTIVES: Final = {"and": "and", "or": "or", "且": "and", "或": "or", "和": "and", "与": "and", "或者": "or", "及": "and", "&": "and"} | {
+_CONNECTIVES: Final = {
+    "and": "and",
+    "or": "or",
+    "且": "and",
+    "或": "or",
+    "和": "and",
+    "与": "and",
+    "或者": "or",
+    "及": "and",
+    "&": "and",
+} | {
     "as well as": "and",
     "and also": "and",
 }
@@ -209,4 +219,3 @@ def _merged_words(found: Sequence[Token]) -> list[Token]:
 
 
 _REWRITINGS: Final = (_inner_words, _unit_fractions, _plain_primes, _connected, _bare_nouns, _merged_words)
-

@@ -29,7 +29,9 @@ _LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=\w)|(?<=\w)-(?=[^\W\d_])")
 _DASHES: Final = re.compile("[‐‑‒–—―−﹣－]")
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„«»‘’‚`´", "'"))
-_STYLE: Final = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc|up)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox|underline|boldsymbol)\s*+\{([^{}]*+)\}")
+_STYLE: Final = re.compile(
+    r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc|up)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox|underline|boldsymbol)\s*+\{([^{}]*+)\}"
+)
 _TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>|<\|[A-Za-z_]{1,16}\|>")
 _MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|\\[()\[\]]|[$]|(?<=\w)~(?=\w)|^\s*+(?:#{1,6}|>)(?=\s)")
 _ESCAPES: Final = re.compile(r"\\(?=[%&#$_])")
