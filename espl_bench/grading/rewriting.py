@@ -3,14 +3,16 @@ r"""Rewrite tokens so that what is written in several ways is one: words within 
 Nothing is lost here: a rewriting keeps what the text says, and what is not known stays as it is.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
 from espl_bench.grading.expressions import PLAIN_CONSTANTS, matching
 from espl_bench.grading.notation import Token, UnreadableError, tokens
 from espl_bench.grading.notation_tables import FUNCTIONS, SYMBOLS
-from espl_bench.grading.worded_numbers import worded_number
+from espl_bench.grading.worded_numbers import SCALES, worded_number
 
 _CONNECTIVES: Final = {
     "and": "and",
@@ -32,6 +34,7 @@ _LEAST_NOUN: Final = 3
 _JOINING: Final = frozenset(("per", "sq", "cu", "of", "in", "cm", "mm", "km", "ft", "hr", "yd", "mi"))
 """Short words that may stand before or behind a noun."""
 _AT_LAST: Final = (".",)
+_PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,4})?")
 
 
 def rewritten(found: Sequence[Token]) -> list[Token]:
@@ -218,4 +221,20 @@ def _merged_words(found: Sequence[Token]) -> list[Token]:
     return out
 
 
-_REWRITINGS: Final = (_inner_words, _unit_fractions, _plain_primes, _connected, _bare_nouns, _merged_words)
+def _scaled(found: Sequence[Token]) -> list[Token]:
+    """Multiply a number by the word behind it: ``1.5 million dollars`` is ``1500000 dollars``."""
+    out: list[Token] = []
+    for token in found:
+        first, _, rest = token.text.strip().partition(" ") if token.kind in ("words", "letters") else ("", "", "")
+        scale = SCALES.get(first.lower())
+        if scale is None or not out or out[-1].kind != "num" or not _PLAIN_NUMBER.fullmatch(out[-1].text):
+            out.append(token)
+            continue
+        value = Fraction(out[-1].text) * scale
+        out[-1] = Token("num", str(value) if value.denominator == 1 else str(float(value)), out[-1].spaced)
+        if rest:
+            out.append(Token("words", rest, True))
+    return out
+
+
+_REWRITINGS: Final = (_inner_words, _unit_fractions, _plain_primes, _connected, _bare_nouns, _merged_words, _scaled)

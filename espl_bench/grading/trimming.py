@@ -139,6 +139,9 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
 
 def _without_condition(found: list[Token]) -> list[Token]:
     """Cut off ``for all x`` and a remark in brackets behind an answer."""
+    last = found[-1].text.strip().lower() if found else ""
+    if len(found) > 1 and found[-1].kind == "words" and last[:1] == "(" and last[-1:] == ")" and last[1:-1].strip() in _REMARKS:
+        return trimmed(found[:-1])
     for place in range(1, len(found)):
         token = found[place]
         pair = " ".join(part.text.strip().lower() for part in found[place : place + 2] if part.kind in ("words", "letters"))

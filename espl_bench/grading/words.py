@@ -39,9 +39,9 @@ _STRUCK_OUT: Final = re.compile(r"~~[^~]*+~~")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,6}|[A-Za-z]{2,8});")
 _WORDLIKE: Final = re.compile(r"[+\-]?(?:[0-9][0-9,]{0,60}+)?\.?[0-9]++(?:[./:][0-9]++)*+|[^\W_]++(?:['][^\W_]++)*+|[^\w\s]|_", re.UNICODE)
 _THOUSANDS: Final = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9,])")
-_MONTHS: Final = "january february march april may june july august september october november december".split()
+MONTHS: Final = "january february march april may june july august september october november december".split()
 _DATE: Final = re.compile(
-    rf"\b(?:(?P<month>{'|'.join(_MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(_MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
+    rf"\b(?:(?P<month>{'|'.join(MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
 )
 _VALUE: Final = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]++))?")
 _SIGN_NAMES: Final = {"+": "plus", "#": "sharp", "-": "minus", "*": "star"}
