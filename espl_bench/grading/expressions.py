@@ -31,12 +31,14 @@ _ONE_ARGUMENT: Final[dict[str, Any]] = {
     "ceil": sympy.ceiling,
     "factorial": sympy.factorial,
     "cbrt": sympy.cbrt,
+    "cis": lambda angle: sympy.exp(sympy.I * angle),
 }
 _INVERSES: Final = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
 _SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.igcd, "lcm": sympy.ilcm}
 _APPLIED: Final = frozenset("f g F G P Q Y T phi psi".split())
 """Letters that are functions when a bracket follows."""
 _APPLIED_GREEK: Final = frozenset("phi psi sigma tau mu zeta Gamma Phi Psi".split())
+_SPECIAL: Final[dict[str, Any]] = {"Gamma": sympy.gamma, "zeta": sympy.zeta}
 _APPLIED_TO_ONE: Final = frozenset("h H y u v w p q a b c s".split()) - {"a", "b", "c", "s"}
 """Letters that are functions when a bracket with one letter or number follows."""
 PLAIN_CONSTANTS: Final[dict[str, Any]] = {"pi": sympy.pi, "infinity": sympy.oo, "infty": sympy.oo, "inf": sympy.oo, "oo": sympy.oo}
@@ -72,6 +74,8 @@ class Conventions:
     """``1/2x`` is ``1/(2x)``."""
     common_log: bool = False
     """``log`` without a base has the base 10."""
+    unknown_log: bool = False
+    """``log`` without a base has a base that is not known: only its ratios are."""
 
 
 USUAL: Final = Conventions()
@@ -284,6 +288,8 @@ class _Formula:
             return self._letters(single)
         if token.kind == "symbol":
             self.at += 1
+            if not single and token.text in _SPECIAL and self.now.text == "(" and (special := self._special(token.text)) is not None:
+                return special
             if not single and token.text in _APPLIED_GREEK and self.now.text == "(" and matching(self.tokens, self.at) == self.at + 2:
                 return sympy.Function(token.text)(self.sub(self.group()))
             return self._indexed(token.text)
@@ -360,6 +366,17 @@ class _Formula:
         if not single and self.now.kind == "open" and self.now.text == "(" and (run in _APPLIED or run in _APPLIED_TO_ONE):
             return self._applied(run)
         return self._indexed(run, single)
+
+    def _special(self, name: str) -> Any | None:
+        """Read the Gamma function of anything, and zeta of a whole number; None if it is a letter before a bracket."""
+        content = self.tokens[self.at + 1 : matching(self.tokens, self.at)]
+        if len(split(content, ",")) != 1:
+            return None
+        argument = self.sub(content)
+        if name == "zeta" and not (argument.is_Integer and argument > 1):
+            return None
+        self.at += len(content) + 2
+        return _SPECIAL[name](argument)
 
     def _constant_or(self, letter: str) -> Any:
         if letter not in self.bound:
@@ -509,6 +526,8 @@ class _Formula:
         if name == "log" and base is None and self.by.common_log:
             base = sympy.Integer(10)
         value = _apply(name, base, arguments)
+        if name == "log" and base is None and self.by.unknown_log:
+            value = value * symbol("unknown_base")
         return value if power is None else value**power
 
     def _arguments(self, name: str) -> list[Any]:

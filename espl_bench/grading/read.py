@@ -175,7 +175,7 @@ class _Reader:
 
     def _transposed(self, found: list[Token]) -> Reading | None:
         r"""Read a vector or matrix with ``^T``: a column for a point."""
-        end = next((n for n in (len(found) - 2, len(found) - 4) if 0 < n and found[n].text == "^"), 0)
+        end = next((n for n in (len(found) - 2, len(found) - 4) if n > 0 and found[n].text == "^"), 0)
         if not end or spelt(found[end + 1 :]) not in ("T", "top", "t", "intercal") or found[end - 1].kind not in ("close", "cmd"):
             return None
         value = self.value(found[:end])

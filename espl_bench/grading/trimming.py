@@ -126,9 +126,9 @@ def trimmed(found: Sequence[Token]) -> list[Token]:
     while found:
         if found[-1].kind == "op" and found[-1].text in (".", ",", ";", ":", "newline") and found[-1:] != found:
             found.pop()
-        elif found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1:
-            found.pop(0)
-        elif found[0].kind == "symbol" and found[0].text in ("sim", "simeq", "cong") and len(found) > 1:
+        elif (found[0].kind == "op" and found[0].text in ("newline", "&", ":", "=", "approx", "implies") and len(found) > 1) or (
+            found[0].kind == "symbol" and found[0].text in ("sim", "simeq", "cong") and len(found) > 1
+        ):
             found.pop(0)
         elif found[0].text == "{" and found[0].kind == "open" and matching(found, 0) == len(found) - 1:
             found = found[1:-1]

@@ -48,7 +48,7 @@ def _english(words: list[str]) -> int | None:
             part, room = part + small, 10 if small >= 20 else 1
         elif (scale := SCALES.get(word)) in (12, 100) and 0 < part < 100:
             part, room = part * scale, 100
-        elif scale is not None and scale >= 1_000 and 0 < part and scale < least:
+        elif scale is not None and scale >= 1_000 and part > 0 and scale < least:
             total, part, least, room = total + part * scale, 0, scale, 1_000
         else:
             return None
