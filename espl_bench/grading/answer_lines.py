@@ -89,7 +89,7 @@ def _without_marks(line: re.Match[str]) -> str:
 
 
 def _without_phrases(answer: str) -> str:
-    """Remove what few-shot examples taught many models to say: ``The final answer is 42. I hope it is correct.``"""
+    """Remove what few-shot examples taught many models to say, such as ``I hope it is correct``."""
     bare = answer.rstrip(" .!")
     hope = next((hope for hope in _HOPES if bare.lower().endswith(hope)), None)
     if hope is not None and bare[: -len(hope)].strip():

@@ -1,4 +1,4 @@
-r"""The domain of a parameter behind an answer: ``x = k\\pi, k \\in \\mathbb{Z}``.
+r"""The domain of a parameter behind an answer: ``x = k\pi, k \in \mathbb{Z}``.
 
 Who states the domain and who leaves it out give the same answer; two different domains do not, nor is a domain left out of an inequality.
 """

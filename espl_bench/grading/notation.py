@@ -52,8 +52,6 @@ _NUMBER: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_WIDE: Final = {code + 0xFEE0: chr(code) for code in range(0x30, 0x3A)}
-"""Full-width digits."""
 _WIDE_POINT: Final = re.compile("(?<=[0-9])．(?=[0-9])")
 _NEXT_ITEM: Final = re.compile(r",\s*+[0-9]")
 _ROW_GAP: Final = re.compile(r"\s*+\[[0-9.]+[a-z]{2}\]")
@@ -68,7 +66,7 @@ _MAX_TOKENS: Final = 4_000
 
 def tokens(text: str, grouped: bool = True) -> tuple[Token, ...]:
     """Cut a text into tokens. `grouped`: ``1,234`` is one number. Raises UnreadableError."""
-    text = _WIDE_POINT.sub(".", unicodedata.normalize("NFC", text).translate(_WIDE))
+    text = _WIDE_POINT.sub(".", unicodedata.normalize("NFC", text))
     return tuple(_Lexer(text, grouped).all())
 
 
@@ -204,7 +202,7 @@ class _Lexer:
             raise UnreadableError(f"\\begin{{{name}}}")
 
     def _skip_option(self) -> None:
-        """Skip a star and an option in square brackets: ``\\hspace*{1em}``, ``\\color[rgb]{1,0,0}``."""
+        r"""Skip a star and an option in square brackets: ``\hspace*{1em}``, ``\color[rgb]{1,0,0}``."""
         option = _OPTION.match(self.text, self.at)
         self.at = option.end() if option else self.at
 
@@ -238,6 +236,8 @@ class _Lexer:
             self._emit("symbol", f"{STYLES[name]}_{bare}")
         elif letter and (name in ("mathrm", "mathit") or (bare == "i" and self.out and self.out[-1].kind in ("num", "op", "close"))):
             self._emit("letters", bare)
+        elif name == "mathbf" and bare.isalpha() and len(bare) < 4 and self.out and self.out[-1].kind in ("num", "close"):
+            self._emit("symbol", f"bold_{bare}")
         elif bare in FUNCTIONS and (
             self.text[self.at : self.at + 1] == "("
             or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")
@@ -247,10 +247,10 @@ class _Lexer:
         elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
             self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))
         elif bare:
-            self._inline(content, units=name in WORD_STYLES and bool(self.out) and self.out[-1].kind in ("num", "close"))
+            self._inline(content, units=name in ("mathrm", "text", "textrm") and bool(self.out) and self.out[-1].kind in ("num", "close"))
 
     def _inline(self, content: str, units: bool = False) -> None:
-        """Cut a text that stands here. `units`: its letters are units, ``\\mathrm{m\\,s^{-2}}``."""
+        r"""Cut a text that stands here. `units`: its letters are units, ``\mathrm{m\,s^{-2}}``."""
         inner = _Lexer(content, self.grouped)
         inner.depth = self.depth
         found = [Token("words", token.text, token.spaced) if units and token.kind == "letters" else token for token in inner.all()]

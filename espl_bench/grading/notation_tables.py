@@ -235,15 +235,16 @@ _FRACTIONS: Final = {
         strict=True,
     )
 }
-_FULL_WIDTH: Final = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}
+_FULL_WIDTH: Final = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F) if not chr(code).isdigit()}
+"""Without digits: only ASCII digits are digits."""
 _STYLED_LETTERS: Final = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0x1D400, 0x1D800)}
-"""Letters and digits of mathematical alphabets: bold, italic, script."""
+"""Letters of mathematical alphabets: bold, italic, script."""
 _PLAIN_GREEK: Final = {char: f"\\{name} " for char, name in _GREEK.items()} | {"π": "\\pi ", "∂": "\\partial ", "∇": "\\nabla "}
 
 UNICODE: Final = MappingProxyType(
     {
         **{char: "\\" if char == "＼" else plain for char, plain in _FULL_WIDTH.items()},
-        **{char: _PLAIN_GREEK.get(plain, plain) for char, plain in _STYLED_LETTERS.items() if plain != char},
+        **{char: _PLAIN_GREEK.get(plain, plain) for char, plain in _STYLED_LETTERS.items() if plain != char and not plain.isdigit()},
         **_SUPERSCRIPTS,
         **_SUBSCRIPTS,
         **{char: f"\\{name} " for char, name in _GREEK.items()},

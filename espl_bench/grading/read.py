@@ -197,7 +197,10 @@ class _Reader:
         if not points:
             return None
         signs = {text for _, text in points}
-        parts = [part for part in split(found, *signs) if part]
+        parts = split(found, *signs)
+        if signs & {"and", "or"} and not (parts[0] and parts[-1]):
+            raise UnreadableError("a list that goes on")
+        parts = [part for part in parts if part]
         if any(is_words(part) and any(len(token.text) > 12 for token in part) for part in parts):
             raise UnreadableError("a sentence")
         items = _points(tuple(self.value(without_lead(part)) for part in _without_labels(parts)))

@@ -29,8 +29,11 @@ _CONNECTIVES: Final = {
     "and also": "and",
 }
 _PERCENT: Final = ("percent", "per cent", "pct", "%")
-_LEAST_NOUN: Final = 3
+_LEAST_NOUN: Final = 4
 """Letters from which on a bare word behind a number and a blank is a noun, and no product."""
+_SHORT_NOUNS: Final = frozenset(
+    ["men", "pts", "day", "cup", "cat", "dog", "egg", "pen", "car", "bus", "box", "chf", "inr", "usd", "min", "sec", "hrs"]
+)
 _JOINING: Final = frozenset(("per", "sq", "cu", "of", "in", "cm", "mm", "km", "ft", "hr", "yd", "mi"))
 """Short words that may stand before or behind a noun."""
 _AT_LAST: Final = (".",)
@@ -128,7 +131,7 @@ def _unit_fraction_end(found: Sequence[Token], place: int) -> int | None:
 
 
 def _plain_primes(found: Sequence[Token]) -> list[Token]:
-    """Take ``^{\\prime}`` for a prime, and empty groups away."""
+    r"""Take ``^{\prime}`` for a prime, and empty groups away."""
     out: list[Token] = []
     place = 0
     while place < len(found):
@@ -207,7 +210,9 @@ def _noun_like(found: Sequence[Token], place: int, noun: bool) -> bool:
         return False
     if token.text in _JOINING:
         return noun or (token.text in ("sq", "cu") and after.kind == "letters")
-    return len(token.text) >= _LEAST_NOUN and token.text.lower() not in ("and", "mod", "base")
+    if token.text[0].isupper() and token.text.lower() not in _SHORT_NOUNS:
+        return False
+    return (len(token.text) >= _LEAST_NOUN or token.text.lower() in _SHORT_NOUNS) and token.text.lower() not in ("and", "mod", "base")
 
 
 def _merged_words(found: Sequence[Token]) -> list[Token]:

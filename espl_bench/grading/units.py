@@ -103,6 +103,9 @@ _NO_NOUNS: Final = frozenset(
     "base mod modulo am pm for where with since because so then odd even prime multiple multiples factor does do cannot isnt doesnt "
     "a.m p.m bc ad am. pm. ish root roots squared-root degrees-of-freedom pi log ln sin cos tan x y z zero one two three four five "
     "ago clock o'clock noon midnight factorial squared cubed fails excluded divides remainder tens modulo choose mod inverse reciprocal opposite cm-not six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()  # noqa: E501
+) | frozenset(
+    "halves thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths "
+    "hundredth hundredths thousandth thousandths millionth millionths twelfth twelfths score gross pair pairs percentile".split()
 )
 _MOST_WORDS: Final = 4
 

@@ -39,7 +39,7 @@ _PROSE: Final = re.compile(
 """A gold answer in prose, which is answered by what it says: ``The sequence is convergent.``"""
 _BARE_LOG: Final = re.compile(r"log(?![_a-zA-Z0-9])")
 _NATURAL_LOG: Final = re.compile(r"(?<![a-zA-Z])ln(?![a-zA-Z])|log_\{?e")
-_TRAILING_CHOICE: Final = re.compile(r".*\S\s*\(\s*(?P<letter>[A-J])\s*\)", re.DOTALL)
+_TRAILING_CHOICE: Final = re.compile(r"(?<=\s)\(\s?(?P<letter>[A-J])\s?\)$")
 _LONGEST_SHOWN: Final = 200
 
 
@@ -254,9 +254,12 @@ def _same_choice(ours: Side, theirs: Side) -> bool | None:
         return None
     if gold["rest"].strip(" ."):  # its text is compared, too; a letter alone is enough
         bare = _LABEL.match(theirs.plain)
+        letters = [label["round"] or label["square"] or "" for label in (gold, bare) if label is not None]
+        if len(letters) == 2 and all(letter.isupper() for letter in letters) and letters[0] != letters[1]:
+            return False
         letter = None if gold["bare"] or bare is None or bare["rest"].strip(" .") else _choice(theirs)
         return letter == _choice(ours) if letter else None
-    if (last := _TRAILING_CHOICE.fullmatch(theirs.plain)) is not None and _choice(theirs) is None:
+    if (last := _TRAILING_CHOICE.search(theirs.plain)) is not None and _choice(theirs) is None:
         return last["letter"] == _choice(ours)
     letter, answer = _choice(ours), _choice(theirs)
     if letter is None or answer is None or letter == "I" or (gold["bare"] or "A").islower():
