@@ -124,7 +124,7 @@ def _told(reading: Any) -> str:
         return f"{reading.opening}{_told(reading.items)}{reading.closing}"
     if hasattr(reading, "__dataclass_fields__"):
         parts = [getattr(reading, name) for name in reading.__dataclass_fields__]
-        return "; ".join(_told(part) for part in parts if part not in (None, (), ""))
+        return "; ".join(_told(part) for part in parts if part not in (None, (), "") and part is not False)
     return str(reading)
 
 

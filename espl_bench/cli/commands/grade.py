@@ -180,6 +180,9 @@ def _summary(counts: Counter[Outcome]) -> str:
 
 def _read(path: Path, asked: GradeOptions) -> Iterator[GradeRow]:
     """Yield the rows of a file. Raises UsageError if it cannot be read, EsplError for an invalid line."""
+    path = path.expanduser()
+    if path.is_dir():
+        raise UsageError(f"--jsonl names the folder {path}, or nothing; give it a file with one JSON object a line")
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -203,11 +206,20 @@ def _row(line: bytes, location: str, asked: GradeOptions) -> GradeRow:
     for name in ("id", "gold", answer):
         if name not in columns:
             raise EsplError(f"{location} has no column '{name}'; every line needs id, gold and answer")
-    for name in ("gold", answer):
-        if not isinstance(columns[name], str):
-            raise EsplError(f"{location}: column '{name}' is not a text; put it in quotes")
     own = _with_options(asked, columns.get("options"), location)
-    return GradeRow(columns["id"], own.candidate(columns["gold"], columns[answer]))
+    answered = "" if columns[answer] is None else _as_text(columns[answer], answer, location)
+    return GradeRow(columns["id"], own.candidate(_as_text(columns["gold"], "gold", location), answered))
+
+
+def _as_text(value: Any, name: str, location: str) -> str:
+    """Return a text, or a number as JSON writes it. Raises EsplError for anything else."""
+    if value is None:
+        raise EsplError(f"{location}: column '{name}' is null; without a gold answer nothing can be graded: remove the line")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return json.dumps(value)
+    raise EsplError(f"{location}: column '{name}' is no text and no number; put it in quotes")
 
 
 def _with_options(asked: GradeOptions, options: Any, location: str) -> GradeOptions:
