@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from espl_bench.grading.expressions import spelt
 from espl_bench.grading.notation import Token
+from espl_bench.grading.token_runs import spelt
 
 _ORDER: Final = ("<", ">", "<=", ">=", "!=", "in", "notin")
 _BEFORE: Final = (

@@ -9,18 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from espl_bench.grading import read_sets
-from espl_bench.grading.expressions import (
-    PLAIN_CONSTANTS,
-    USUAL,
-    Conventions,
-    expression,
-    matching,
-    spelt,
-    split,
-    split_points,
-    symbol,
-    sympy,
-)
+from espl_bench.grading.expressions import PLAIN_CONSTANTS, USUAL, Conventions, expression
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.read_amounts import amount, date, in_base, ratio, scalar
@@ -43,6 +33,7 @@ from espl_bench.grading.readings import (
 )
 from espl_bench.grading.sameness import gathered
 from espl_bench.grading.scalars import consistent
+from espl_bench.grading.token_runs import matching, spelt, split, split_points
 from espl_bench.grading.trimming import bare, trimmed, without_lead
 
 _EQUALITY: Final = ("=", "approx")

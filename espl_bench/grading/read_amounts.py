@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from espl_bench.grading import units
-from espl_bench.grading.expressions import USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, sympy
+from espl_bench.grading.expressions import USUAL, Conventions, expression
+from espl_bench.grading.functions import exact_number, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
 from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit, Words
+from espl_bench.grading.token_runs import matching, spelt, split, split_points
 from espl_bench.grading.words import MONTHS
 
 _BASE_WORDS: Final = {

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from espl_bench.grading.expressions import spelt, sympy
+from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token
 from espl_bench.grading.readings import Bracketed, Listing, Named, Reading, Region, Scalar, SetOf
+from espl_bench.grading.token_runs import spelt
 
 JOINS: Final[dict[str, Callable[[Any, Any], Any]]] = {"cup": sympy.Union, "cap": sympy.Intersection, "setminus": sympy.Complement}
 _NUMBERS: Final[dict[str, Any]] = {

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sympy.core.function import AppliedUndef  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading import read_sets, scalars
-from espl_bench.grading.expressions import symbol, sympy
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.readings import (
     Assignments,
     Bracketed,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sympy.core.function import AppliedUndef  # pyright: ignore[reportMissingTypeStubs]
 
-from espl_bench.grading.expressions import symbol, sympy
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.readings import Scalar
 
 LEAST_DIGITS: Final = 3

@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from espl_bench.grading.expressions import matching, spelt
 from espl_bench.grading.notation import Token, tokens
 from espl_bench.grading.notation_tables import COMMANDS, FUNCTIONS, STYLES, SYMBOLS, WORD_STYLES
 from espl_bench.grading.rewriting import rewritten, spelled_out
+from espl_bench.grading.token_runs import matching, spelt
 from espl_bench.grading.worded_numbers import worded_number
 
 LEAD_INS: Final = frozenset(

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from espl_bench.grading.boxes import has_box, last_box
 from espl_bench.grading.domains import parametrised
-from espl_bench.grading.expressions import USUAL, Conventions, expression, split, sympy
+from espl_bench.grading.expressions import USUAL, Conventions, expression
+from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import is_words, read
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
 from espl_bench.grading.sameness import Tolerance, same
+from espl_bench.grading.token_runs import split
 from espl_bench.grading.trimming import LEAD_INS, cut, trimmed, unwrapped
 from espl_bench.grading.worded_meanings import same_meaning
 from espl_bench.grading.words import normalised, same_words

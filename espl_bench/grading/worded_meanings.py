@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from espl_bench.grading.expressions import sympy
+from espl_bench.grading.functions import sympy
 from espl_bench.grading.words import normalised
 
 _NOTHING: Final = (
