@@ -197,15 +197,6 @@ def _bare_nouns(found: Sequence[Token]) -> list[Token]:
     return out
 
 
-def _bracketed_nouns(found: Sequence[Token]) -> list[Token]:
-    """Take letters in brackets behind a number for words: ``5 (plums)``, as ASDiv writes its answers."""
-    last = found[-3:]
-    noun = len(found) == 4 and [token.text for token in (last[0], last[2])] == ["(", ")"] and last[1].kind == "letters" and last[0].spaced
-    if noun and found[0].kind == "num" and len(last[1].text) >= _LEAST_NOUN and not _is_mathematical(last[1].text):
-        return [found[0], Token("words", last[1].text, True)]
-    return list(found)
-
-
 def _ends_number(token: Token) -> bool:
     return token.kind == "num" or token.text == "pi" or (token.kind == "close" and token.text == "}")
 
@@ -252,4 +243,4 @@ def _scaled(found: Sequence[Token]) -> list[Token]:
     return out
 
 
-_REWRITINGS: Final = (_inner_words, _unit_fractions, _plain_primes, _connected, _bracketed_nouns, _bare_nouns, _merged_words, _scaled)
+_REWRITINGS: Final = (_inner_words, _unit_fractions, _plain_primes, _connected, _bare_nouns, _merged_words, _scaled)

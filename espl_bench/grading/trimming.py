@@ -156,6 +156,8 @@ def _without_condition(found: list[Token]) -> list[Token]:
                 return found[:place]
             if " ".join(part.text.strip().lower() for part in inside) in _REMARKS:
                 return trimmed(found[:place])
+            if len(inside) == place == 1 and found[0].kind == "num" and inside[0].kind == "letters" and len(inside[0].text) > 3:
+                return [found[0], Token("words", inside[0].text, True)]  # 5 (plums)
     return found
 
 
