@@ -100,6 +100,10 @@ def _is_encrypted(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", value.strip()) is not None
 
 
+def _has_placeholders(value: Any) -> bool:
+    return isinstance(value, str) and re.search(r"\bN_\d\d\b", value) is not None
+
+
 def _is_list(value: Any) -> bool:
     return (isinstance(value, list) and not is_chat(value)) or list_in(value) is not None  # pyright: ignore[reportUnknownArgumentType]
 
@@ -142,6 +146,12 @@ NOT_GRADED: Final[tuple[Layout, ...]] = (
         "IFEval",
         ("prompt", "instruction_id_list"),
         refused=PROGRAMS.replace("programs, which only running tells", "texts, which only programs tell"),
+    ),
+    Layout(
+        "MAWPS",
+        ("question", "numbers"),
+        when=_holds("question", _has_placeholders),
+        refused="its questions have N_00, N_01, … for the numbers of the column numbers: put these in, and name the result",
     ),
     Layout("preferences", ("chosen", "rejected"), refused="it holds preferred texts and no right answers; use a set with answers"),
 )
@@ -210,6 +220,7 @@ SHORT_TEXTS: Final[tuple[Layout, ...]] = tuple(
         Layout("SimpleQA Verified", ("problem",), ("answer",), marks=("answer_type", "topic")),
         Layout("BoolQ", ("passage", "question"), ("answer",), gold=yes_or_no, when=_holds("answer", _is_flag)),
         Layout("StrategyQA", ("question",), ("answer",), gold=yes_or_no, when=_holds("answer", _is_flag)),
+        Layout("DROP", ("passage", "question"), ("answers_spans.spans",)),
         Layout("NQ-open", ("question",), ("answer",), when=_holds("answer", _is_list)),
         Layout("WebQuestions", ("question",), ("answers",), when=_holds("answers", _is_list)),
     )
@@ -224,11 +235,15 @@ MATHEMATICS: Final[tuple[Layout, ...]] = tuple(
         Layout("OlympiadBench", ("context", "question"), ("final_answer",), optional=("context",)),
         Layout("SVAMP", ("body", "question"), ("answer",)),
         Layout("MGSM", ("question",), ("answer_number",)),
+        Layout("SciBench", ("problem_text",), ("answer_number",)),
+        Layout("UGPhysics", ("problem",), ("answers",), when=_holds("answers", _is_text)),
+        Layout("OpenThoughts", ("problem",), ("ground_truth_solution",), gold=worked_out),
+        Layout("LiveBench", ("turns.0",), ("ground_truth",)),
     )
 )
 
 TASKS: Final = ("problem", "question", "query", "prompt", "input", "instruction", "task", "messages")
-ANSWERS: Final = ("answer", "final_answer", "ground_truth", "expected_answer", "target", "ideal", "output", "gold")
+ANSWERS: Final = ("answer", "final_answer", "ground_truth", "expected_answer", "target", "ideal", "output", "gold", "reference_answer")
 
 GENERAL: Final[tuple[Layout, ...]] = (
     Layout("problem and answer", ("problem",), ("answer",)),

@@ -7,61 +7,24 @@ product; a letter in bold or with an accent is another letter.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
-import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]  (the package ships no types)
-
-from espl_bench.grading.notation import CLOSERS, OPENERS, Token, UnreadableError
+from espl_bench.grading.functions import SEVERAL_ARGUMENTS, apply, choose, exact_number, root, symbol, sympy
+from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS, SYMBOLS
+from espl_bench.grading.token_runs import matching, spelt, split, split_points
 
-sympy: Final[Any] = untyped_sympy
-
-_ONE_ARGUMENT: Final[dict[str, Any]] = {
-    **{
-        name: getattr(sympy, name)
-        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp", "arg", "erf")
-    },
-    **{f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
-    "ln": sympy.log,
-    "sgn": sympy.sign,
-    "abs": sympy.Abs,
-    "floor": sympy.floor,
-    "ceil": sympy.ceiling,
-    "factorial": sympy.factorial,
-    "cbrt": sympy.cbrt,
-}
 _INVERSES: Final = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
-_SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.igcd, "lcm": sympy.ilcm}
 _APPLIED: Final = frozenset("f g F G P Q Y T phi psi".split())
 """Letters that are functions when a bracket follows."""
 _APPLIED_GREEK: Final = frozenset("phi psi sigma tau mu zeta Gamma Phi Psi".split())
+_SPECIAL: Final[dict[str, Any]] = {"Gamma": sympy.gamma, "zeta": sympy.zeta}
 _APPLIED_TO_ONE: Final = frozenset("h H y u v w p q a b c s".split()) - {"a", "b", "c", "s"}
 """Letters that are functions when a bracket with one letter or number follows."""
 PLAIN_CONSTANTS: Final[dict[str, Any]] = {"pi": sympy.pi, "infinity": sympy.oo, "infty": sympy.oo, "inf": sympy.oo, "oo": sympy.oo}
 _MAX_DEPTH: Final = 60
 _LONGEST_PRODUCT: Final = 4
 """Letters that may stand together as a product; more are a word."""
-
-
-@lru_cache(maxsize=4096)
-def symbol(name: str) -> Any:
-    """Return the real number of this name."""
-    return sympy.Symbol(name, real=True)
-
-
-def exact_number(text: str) -> Any:
-    """Convert a number token to a rational number: ``12``, ``3.5``, ``1.5e3``, ``0.1(6)``."""
-    mantissa, _, exponent = text.partition("e")
-    before, _, again = mantissa.rstrip(")").partition("(")
-    value = Fraction(before if not before.endswith(".") else before + "0")
-    if again:
-        places = len(before.partition(".")[2])
-        value += Fraction(int(again), (10 ** len(again) - 1) * 10**places)
-    if exponent:
-        value *= Fraction(10) ** int(exponent)
-    return sympy.Rational(value.numerator, value.denominator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +35,8 @@ class Conventions:
     """``1/2x`` is ``1/(2x)``."""
     common_log: bool = False
     """``log`` without a base has the base 10."""
+    unknown_log: bool = False
+    """``log`` without a base has a base that is not known: only its ratios are."""
 
 
 USUAL: Final = Conventions()
@@ -284,6 +249,8 @@ class _Formula:
             return self._letters(single)
         if token.kind == "symbol":
             self.at += 1
+            if not single and token.text in _SPECIAL and self.now.text == "(" and (special := self._special(token.text)) is not None:
+                return special
             if not single and token.text in _APPLIED_GREEK and self.now.text == "(" and matching(self.tokens, self.at) == self.at + 2:
                 return sympy.Function(token.text)(self.sub(self.group()))
             return self._indexed(token.text)
@@ -325,7 +292,7 @@ class _Formula:
         self.at += 1
         if name not in ("C", "P") or not self.take("op", "_"):
             raise UnreadableError("an index without a letter")
-        return _choose(name, top, self.argument())
+        return choose(name, top, self.argument())
 
     def _letters(self, single: bool) -> Any:
         token = self.now
@@ -361,6 +328,17 @@ class _Formula:
             return self._applied(run)
         return self._indexed(run, single)
 
+    def _special(self, name: str) -> Any | None:
+        """Read the Gamma function of anything, and zeta of a whole number; None if it is a letter before a bracket."""
+        content = self.tokens[self.at + 1 : matching(self.tokens, self.at)]
+        if len(split(content, ",")) != 1:
+            return None
+        argument = self.sub(content)
+        if name == "zeta" and not (argument.is_Integer and argument > 1):
+            return None
+        self.at += len(content) + 2
+        return _SPECIAL[name](argument)
+
     def _constant_or(self, letter: str) -> Any:
         if letter not in self.bound:
             if letter == "e":
@@ -383,21 +361,21 @@ class _Formula:
         if self.now.text == "(" and name in ("C", "P"):
             content = split(self.group(), ",")
             if len(content) == 2 and all(len(part) == 1 and part[0].kind in ("num", "letters") for part in content):
-                return _choose(name, *[self.sub(part) for part in content])
+                return choose(name, *[self.sub(part) for part in content])
         elif self.now.text == "^" and name == "C":  # C^3_{10}
             self.at += 1
             above = self.argument()
             if above.is_Integer and self.take("op", "_"):
                 below = self.argument()
                 if below.is_Integer:
-                    return _choose(name, below, above)
+                    return choose(name, below, above)
         elif self.now.text == "_":
             self.at += 1
             below = self.argument()
             if self.take("op", "^"):
                 above = self.argument()
                 if (below.is_Integer and above.is_Integer) or (name == "C" and below.is_Symbol):
-                    return _choose(name, below, above)
+                    return choose(name, below, above)
         self.at = at
         return None
 
@@ -438,7 +416,7 @@ class _Formula:
             degree = 2
             if self.now.kind == "open" and self.now.text == "[":
                 degree = self.sub(self.group())
-            return _root(self.argument(), degree)
+            return root(self.argument(), degree)
         if name == "pi":
             return symbol(f"pi_{self.now.text}") if self.now.text == "_" else sympy.pi
         if name == "infty":
@@ -508,100 +486,21 @@ class _Formula:
         arguments = self._arguments(name)
         if name == "log" and base is None and self.by.common_log:
             base = sympy.Integer(10)
-        value = _apply(name, base, arguments)
+        value = apply(name, base, arguments)
+        if name == "log" and base is None and self.by.unknown_log:
+            value = value * symbol("unknown_base")
         return value if power is None else value**power
 
     def _arguments(self, name: str) -> list[Any]:
         """Read what a function is applied to: a bracket, or the factors that follow."""
         if self.now.kind == "open" and self.now.text in ("(", "[", "{"):
             return [self.sub(part) for part in split(self.group(), ",")]
-        if name in _SEVERAL_ARGUMENTS and self.now.text == "lbrace":
+        if name in SEVERAL_ARGUMENTS and self.now.text == "lbrace":
             return [self.sub(part) for part in split(self.group(), ",")]
         value = self.factor()
         while self._continues() and not (self.now.kind == "cmd" and self.now.text in FUNCTIONS.values()):
             value = value * self.factor()
         return [value]
-
-
-def _choose(name: str, first: Any, second: Any) -> Any:
-    ways = sympy.binomial(first, second)
-    return ways if name == "C" else sympy.ff(first, second)
-
-
-def _root(value: Any, degree: Any) -> Any:
-    if degree == 2:
-        return sympy.sqrt(value)
-    if degree.is_Integer and degree % 2 and value.is_negative:
-        return -sympy.root(-value, degree)
-    return sympy.root(value, degree)
-
-
-def _apply(name: str, base: Any | None, arguments: list[Any]) -> Any:
-    if name in _SEVERAL_ARGUMENTS and base is None and arguments:
-        if name in ("gcd", "lcm") and not all(argument.is_Integer for argument in arguments):
-            return sympy.Function(name)(*sorted(arguments, key=str))
-        return sympy.sympify(_SEVERAL_ARGUMENTS[name](*arguments))
-    if name in ("nCr", "binom") and len(arguments) == 2:
-        return sympy.binomial(*arguments)
-    if len(arguments) != 1:
-        raise UnreadableError(f"{name} of {len(arguments)} values")
-    if name in ("log", "lg"):
-        if name == "lg":
-            base = sympy.Integer(10)
-        return sympy.log(arguments[0]) if base is None else sympy.log(arguments[0]) / sympy.log(base)
-    if base is not None or name not in _ONE_ARGUMENT:
-        raise UnreadableError(f"the function {name}")
-    return _ONE_ARGUMENT[name](arguments[0])
-
-
-def matching(tokens: Sequence[Token], at: int) -> int:
-    """Return the index of the bracket that closes the one at `at`. Raises UnreadableError."""
-    depth = 0
-    for place in range(at, len(tokens)):
-        token = tokens[place]
-        if token.kind == "open":
-            depth += 1
-        elif token.kind == "close":
-            depth -= 1
-            if not depth:
-                if OPENERS[tokens[at].text] != token.text and "{" in (tokens[at].text, {"}": "{"}.get(token.text)):
-                    break
-                return place
-    raise UnreadableError("a bracket that is not closed")
-
-
-def split_points(tokens: Sequence[Token]) -> list[tuple[int, Token]]:
-    """Return the operators outside all brackets and environments, with their places. Raises UnreadableError."""
-    depth = 0
-    found: list[tuple[int, Token]] = []
-    for place, token in enumerate(tokens):
-        if token.kind == "open" or (token.kind == "cmd" and token.text.startswith("begin ")):
-            depth += 1
-        elif (token.kind == "close" and token.text in CLOSERS) or (token.kind == "cmd" and token.text.startswith("end ")):
-            depth -= 1
-            if depth < 0:
-                raise UnreadableError("a bracket that was not opened")
-        elif not depth and token.kind == "op":
-            found.append((place, token))
-    if depth:
-        raise UnreadableError("a bracket that is not closed")
-    return found
-
-
-def split(tokens: Sequence[Token], *signs: str) -> list[list[Token]]:
-    """Split tokens at operators outside all brackets."""
-    parts: list[list[Token]] = []
-    begin = 0
-    for place, token in split_points(tokens):
-        if token.text in signs:
-            parts.append(list(tokens[begin:place]))
-            begin = place + 1
-    return [*parts, list(tokens[begin:])]
-
-
-def spelt(tokens: Sequence[Token]) -> str:
-    """Return tokens as one canonical text, without braces."""
-    return "".join(token.text for token in tokens if token.text not in "{}")
 
 
 def _unchanged(value: Any) -> Any:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from espl_bench.grading.extract import Extracted, extract, has_box, last_box, whole
+from espl_bench.grading.boxes import Extracted, has_box, last_box
+from espl_bench.grading.extract import extract, whole
 from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
 from espl_bench.grading.process_pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import (

@@ -44,7 +44,7 @@ class Token:
 OPENERS: Final = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle", "lfloor": "rfloor", "lceil": "rceil", "{": "}"}
 CLOSERS: Final = frozenset(OPENERS.values())
 
-_GROUPS: Final = r"(?:\{,\}|,\\!\ ?|,|\\[,:;!\ ]|\{\\[,:;!\ ]\}|['~\ \u00a0\u2009\u202f’])"
+_GROUPS: Final = r"(?:\{,\}|\\text\{,\}|,\\!\ ?|,|\\thinspace\ ?|\\[,:;!\ ]|\{\\[,:;!\ ]\}|\\?_|['~\ \u00a0\u2009\u202f’])"
 _NUMBER: Final = re.compile(
     rf"""
     (?P<grouped>[0-9]{{1,3}}(?P<sep>{_GROUPS})[0-9]{{3}}(?:(?P=sep)[0-9]{{3}})*+(?![0-9])(?:\.[0-9]++)?)
@@ -57,6 +57,7 @@ _NEXT_ITEM: Final = re.compile(r",\s*+[0-9]")
 _ROW_GAP: Final = re.compile(r"\s*+\[[0-9.]+[a-z]{2}\]")
 _EXPONENT: Final = re.compile(r"[eE]([+-]?[0-9]{1,3})(?![0-9A-Za-z])")
 _REPEATING: Final = re.compile(r"(?P<point>\.?)\\(?:overline|bar|dot)\s*+\{?\s*+(?P<again>[0-9]{1,30})\s*+\}?")
+_OPTION: Final = re.compile(r"\*?(?:\[[^\[\]{}]{0,40}\])?(?=\{)")
 _COMMAND: Final = re.compile(r"\\([A-Za-z]++|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"[A-Za-z]++")
 _FOREIGN: Final = re.compile(r"[^\W\d_a-zA-Z]++")
@@ -80,6 +81,8 @@ class _Lexer:
         self.depth = 0
         """Brackets that are open, without braces."""
         self.spaced = False
+        self.aligned = 0
+        """Environments that are open in which ``&`` only aligns."""
 
     def all(self) -> list[Token]:
         while self.at < len(self.text):
@@ -153,11 +156,17 @@ class _Lexer:
             if name in ("left", "right") and self.text[self.at : self.at + 1] == ".":
                 self.at += 1
         elif name in DROPPED_WITH_ARGUMENT:
+            self._skip_option()
             self._argument()
             for _ in range(DROPPED_WITH_ARGUMENT[name]):
                 self._inline(self._argument())
         elif name in STYLES or name in WORD_STYLES:
             self._styled(name, self._argument())
+            if name in ("underbrace", "overbrace") and self.text[self.at : self.at + 2] in ("_{", "^{"):
+                self.at += 1
+                self._argument()
+        elif name == "prime" and self.out[-1:] == [Token("op", "^")]:
+            self.out[-1] = Token("op", "'")
         elif name in ACCENTS:
             self._emit("cmd", f"accent {ACCENTS[name]}")
         elif name == "mathbb":
@@ -182,7 +191,8 @@ class _Lexer:
 
     def _environment(self, side: str, name: str) -> None:
         name = name.rstrip("*")
-        if name in ("aligned", "align", "gathered", "split", "equation"):
+        if name in ("aligned", "align", "gathered", "split", "equation", "center"):
+            self.aligned += 1 if side == "begin" else -1
             self._emit("open" if side == "begin" else "close", "{" if side == "begin" else "}")
         elif name in ("pmatrix", "bmatrix", "Bmatrix", "matrix", "vmatrix", "cases", "smallmatrix", "array"):
             if name == "array" and side == "begin":
@@ -190,6 +200,11 @@ class _Lexer:
             self._emit("cmd", f"{side} {name}")
         else:
             raise UnreadableError(f"\\begin{{{name}}}")
+
+    def _skip_option(self) -> None:
+        r"""Skip a star and an option in square brackets: ``\hspace*{1em}``, ``\color[rgb]{1,0,0}``."""
+        option = _OPTION.match(self.text, self.at)
+        self.at = option.end() if option else self.at
 
     def _argument(self) -> str:
         """Return the text of the next argument: a group, or one character or command."""
@@ -216,24 +231,30 @@ class _Lexer:
     def _styled(self, name: str, content: str) -> None:
         content = content.replace("~", " ")
         bare = content.strip()
-        if name in STYLES and STYLES[name] and _LETTERS.fullmatch(bare) and len(bare) == 1:
+        letter = len(bare) == 1 and bare.isascii() and bare.isalpha()
+        if name in STYLES and STYLES[name] and letter:
             self._emit("symbol", f"{STYLES[name]}_{bare}")
-        elif name == "mathrm" and len(bare) == 1 and bare.isascii() and bare.isalpha():
+        elif letter and (name in ("mathrm", "mathit") or (bare == "i" and self.out and self.out[-1].kind in ("num", "op", "close"))):
             self._emit("letters", bare)
+        elif name == "mathbf" and bare.isalpha() and len(bare) < 4 and self.out and self.out[-1].kind in ("num", "close"):
+            self._emit("symbol", f"bold_{bare}")
         elif bare in FUNCTIONS and (
-            self.text[self.at : self.at + 1] == "(" or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")
+            self.text[self.at : self.at + 1] == "("
+            or name in ("mathrm", "operatorname", "mathit", "mathsf", "mathbf")
+            or (bare in ("cis", "arccot", "arcsec", "arccsc") and self.text[self.at :].strip())
         ):
             self._emit("cmd", FUNCTIONS[bare])
         elif name in WORD_STYLES and any(char.isalpha() for char in bare) and "\\" not in bare.replace("\\ ", "").replace("\\%", ""):
             self._emit("words", bare.replace("\\ ", " ").replace("\\%", "%"))
         elif bare:
-            self._inline(content)
+            self._inline(content, units=name in ("mathrm", "text", "textrm") and bool(self.out) and self.out[-1].kind in ("num", "close"))
 
-    def _inline(self, content: str) -> None:
+    def _inline(self, content: str, units: bool = False) -> None:
+        r"""Cut a text that stands here. `units`: its letters are units, ``\mathrm{m\,s^{-2}}``."""
         inner = _Lexer(content, self.grouped)
         inner.depth = self.depth
-        found = inner.all()
-        if all(token.kind == "op" and token.text in (".", ",", ";", ":", "!", "?") for token in found):
+        found = [Token("words", token.text, token.spaced) if units and token.kind == "letters" else token for token in inner.all()]
+        if units or all(token.kind == "op" and token.text in (".", ",", ";", ":", "!", "?") for token in found):
             self.out.extend(found)
         elif len(found) == 1:
             self._emit(found[0].kind, found[0].text)
@@ -247,18 +268,14 @@ class _Lexer:
             piece = self.text[self.at : self.at + length]
             if piece in PLAIN:
                 self.at += length
-                if PLAIN[piece]:
+                if PLAIN[piece] and not (piece == "&" and self.aligned > 0):
                     self._emit(*PLAIN[piece])
                 return
         if char in UNICODE:
             self.at += 1
             rest = UNICODE[char]
-            if rest.startswith("^"):
-                while self.at < len(self.text) and UNICODE.get(self.text[self.at], "").startswith("^"):
-                    rest += UNICODE[self.text[self.at]][1:]
-                    self.at += 1
-                self._emit("op", "^")
-                self._inline(rest[1:])
+            if rest[0] in "^_" and char != "＿" and char != "＾":
+                self._shifted(rest[0], rest[1:])
                 return
             saved, self.text, at = self.text, rest, self.at
             self.at = 0
@@ -270,3 +287,11 @@ class _Lexer:
             self._emit("words", match.group())
         else:
             raise UnreadableError(f"the character U+{ord(char):04X}")
+
+    def _shifted(self, sign: str, text: str) -> None:
+        """Cut a run of superscript or subscript characters as one exponent or index."""
+        while self.at < len(self.text) and UNICODE.get(self.text[self.at], "").startswith(sign):
+            text += UNICODE[self.text[self.at]][1:]
+            self.at += 1
+        self._emit("op", sign)
+        self._inline(text)

@@ -1,18 +1,32 @@
 # ruff: noqa: E501, SIM905  (tables of words)
 r"""How mathematics is written: one table for each sort of command or character. Adding a way to write something is a row here."""
 
+import unicodedata
 from types import MappingProxyType
 from typing import Final
 
 DROPPED: Final = frozenset(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm displaystyle textstyle scriptstyle "
     "scriptscriptstyle limits nolimits quad qquad thinspace medspace thickspace negthinspace enspace Large large LARGE huge Huge small tiny "
-    "normalsize footnotesize bf it rm sf tt boldmath checkmark square Box Diamond blacksquare qed hfill cr displaylimits noindent centering # null relax".split()
+    "normalsize footnotesize scriptsize bf it rm sf tt boldmath checkmark square Box Diamond blacksquare qed hfill cr displaylimits noindent centering # null relax strut mathstrut".split()
 ) | {",", ";", ":", "!", " ", "\n", ">", "/"}
 """Commands that style or space."""
 
 DROPPED_WITH_ARGUMENT: Final = MappingProxyType(
-    {"hspace": 0, "vspace": 0, "phantom": 0, "hphantom": 0, "vphantom": 0, "label": 0, "tag": 0, "color": 0, "textcolor": 1, "colorbox": 1}
+    {
+        "hspace": 0,
+        "vspace": 0,
+        "mspace": 0,
+        "phantom": 0,
+        "bbox": 1,
+        "hphantom": 0,
+        "vphantom": 0,
+        "label": 0,
+        "tag": 0,
+        "color": 0,
+        "textcolor": 1,
+        "colorbox": 1,
+    }
     | {"mathcolor": 1, "raisebox": 1, "fcolorbox": 2, "href": 1, "class": 1}
 )
 """Commands whose first argument styles or spaces, with the number of arguments after it that count."""
@@ -30,7 +44,7 @@ STYLES: Final = MappingProxyType(
         "mathop": "",
         "math": "",
     }
-    | {"smash": "", "mathstrut": "", "underbrace": "", "textsuperscript": "", "framebox": "", "overbrace": ""}
+    | {"smash": "", "vcenter": "", "underbrace": "", "textsuperscript": "", "framebox": "", "overbrace": ""}
 )
 """Commands that style their argument, with the name of the style where a letter of that style is another letter."""
 
@@ -77,7 +91,7 @@ FUNCTIONS: Final = MappingProxyType(
         "mod": "mod",
         "nCr": "nCr",
     }
-    | {"factorial": "factorial", "cbrt": "cbrt", "binom": "binom", "binomial": "binom", "comb": "binom", "ceiling": "ceil"}
+    | {"cis": "cis", "factorial": "factorial", "cbrt": "cbrt", "binom": "binom", "binomial": "binom", "comb": "binom", "ceiling": "ceil"}
 )
 
 COMMANDS: Final = MappingProxyType(
@@ -101,6 +115,7 @@ COMMANDS: Final = MappingProxyType(
         **dict.fromkeys(("neg", "lnot", "not"), ("cmd", "not")),
         **dict.fromkeys(("prime",), ("op", "'")),
         "sqrt": ("cmd", "sqrt"),
+        "surd": ("cmd", "sqrt"),
         "root": ("cmd", "root"),
         "over": ("op", "over"),
         "choose": ("op", "choose"),
@@ -182,7 +197,7 @@ PLAIN: Final = MappingProxyType(
 """Characters, the longest first."""
 
 _SUPERSCRIPTS: Final = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ⁽⁾", ("^0 ^1 ^2 ^3 ^4 ^5 ^6 ^7 ^8 ^9 ^+ ^- ^n ^i ^( ^)").split(), strict=True))
-_SUBSCRIPTS: Final = {char: f"_{{{number}}}" for number, char in enumerate("₀₁₂₃₄₅₆₇₈₉")}
+_SUBSCRIPTS: Final = {char: f"_{number}" for number, char in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _GREEK: Final = dict(
     zip(
         "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΣΦΨΩϕϵ",
@@ -222,10 +237,14 @@ _FRACTIONS: Final = {
 }
 _FULL_WIDTH: Final = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F) if not chr(code).isdigit()}
 """Without digits: only ASCII digits are digits."""
+_STYLED_LETTERS: Final = {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0x1D400, 0x1D800)}
+"""Letters of mathematical alphabets: bold, italic, script."""
+_PLAIN_GREEK: Final = {char: f"\\{name} " for char, name in _GREEK.items()} | {"π": "\\pi ", "∂": "\\partial ", "∇": "\\nabla "}
 
 UNICODE: Final = MappingProxyType(
     {
         **{char: "\\" if char == "＼" else plain for char, plain in _FULL_WIDTH.items()},
+        **{char: _PLAIN_GREEK.get(plain, plain) for char, plain in _STYLED_LETTERS.items() if plain != char and not plain.isdigit()},
         **_SUPERSCRIPTS,
         **_SUBSCRIPTS,
         **{char: f"\\{name} " for char, name in _GREEK.items()},
@@ -284,7 +303,11 @@ UNICODE: Final = MappingProxyType(
         "∠": "\\angle ",
         "∀": "\\forall ",
         "∃": "\\exists ",
+        **dict.fromkeys("✓✔☑■□∎", "\\checkmark "),
         "ⅰ": "i",
+        "ⅈ": "i",
+        "№": "\\# ",
+        "µ": "\\mu ",
         "ℓ": "\\ell ",
         "ℏ": "\\hbar ",
         "′": "'",

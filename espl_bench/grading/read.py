@@ -9,21 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from espl_bench.grading import read_sets
-from espl_bench.grading.expressions import (
-    PLAIN_CONSTANTS,
-    USUAL,
-    Conventions,
-    expression,
-    matching,
-    spelt,
-    split,
-    split_points,
-    symbol,
-    sympy,
-)
+from espl_bench.grading.expressions import PLAIN_CONSTANTS, USUAL, Conventions, expression
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
-from espl_bench.grading.read_amounts import amount, in_base, ratio, scalar
+from espl_bench.grading.read_amounts import amount, date, in_base, ratio, scalar
 from espl_bench.grading.readings import (
     Bracketed,
     Cases,
@@ -43,6 +33,7 @@ from espl_bench.grading.readings import (
 )
 from espl_bench.grading.sameness import gathered
 from espl_bench.grading.scalars import consistent
+from espl_bench.grading.token_runs import matching, spelt, split, split_points
 from espl_bench.grading.trimming import bare, trimmed, without_lead
 
 _EQUALITY: Final = ("=", "approx")
@@ -71,6 +62,12 @@ def is_words(found: Sequence[Token]) -> bool:
     ):
         return False
     for before, token in zip((None, *found), found, strict=False):
+        if (
+            before is not None
+            and token.text == "'"
+            and (before.text == "'" or (before.kind == "letters" and len(before.text) == 1 and found[-1] is token))
+        ):
+            return False
         if before is not None and token.text == "(" and before.kind == "letters" and not token.spaced:
             return False
         if token.kind in ("open", "close"):
@@ -110,8 +107,19 @@ class _Reader:
         if is_words(found) and not (len(found) == 1 and found[0].kind == "letters" and len(found[0].text) == 1):  # noqa: SIM102
             if not any(token.text in (",", ";", "and", "or") for token in found if token.kind == "op"):
                 return Words(" ".join(token.text for token in found))
+        if (day := date(found)) is not None:
+            return day
         found = _mended_brackets(found)
-        for attempt in (self._table, self._congruence, self._listing, self._relation, self._set, self._bracketed, self._plus_minus):
+        for attempt in (
+            self._table,
+            self._transposed,
+            self._congruence,
+            self._listing,
+            self._relation,
+            self._set,
+            self._bracketed,
+            self._plus_minus,
+        ):
             reading = attempt(found)
             if reading is not None:
                 return reading
@@ -138,10 +146,35 @@ class _Reader:
         rows = [split(row, "&") for row in split(found[1:-1], "newline") if row]
         if kind == "vmatrix":
             return None
+        if kind == "cases" and all(len(row) == 1 for row in rows):  # a system of equations
+            return self.value([token for row in rows for token in (Token("op", ","), *row[0])][1:])
         if kind == "cases":
             pairs = [(row[0], [token for part in row[1:] for token in part]) for row in rows]
-            return Cases(tuple((self.value(value), _condition(condition)) for value, condition in pairs))
+            return Cases(tuple((self.value(value), self._condition(condition)) for value, condition in pairs))
+        if kind in ("array", "matrix") and len(rows) == len(rows[0]) == 1:
+            return self.value(rows[0][0])
         return Matrix(tuple(tuple(self.value(cell) for cell in row) for row in rows))
+
+    def _condition(self, found: Sequence[Token]) -> Reading:
+        """Read the condition of a case, without the word if; as text if it is no relation."""
+        text = _condition(found)
+        bare = trimmed([token for token in found if token.text.strip(" ,").lower() not in ("if", "for", "when", "")])
+        try:
+            return self.value(bare) if bare and any(token.text in _RELATIONS for token in bare) else Words(text)
+        except UnreadableError:
+            return Words(text)
+
+    def _transposed(self, found: list[Token]) -> Reading | None:
+        r"""Read a vector or matrix with ``^T``: a column for a point."""
+        end = next((n for n in (len(found) - 2, len(found) - 4) if n > 0 and found[n].text == "^"), 0)
+        if not end or spelt(found[end + 1 :]) not in ("T", "top", "t", "intercal") or found[end - 1].kind not in ("close", "cmd"):
+            return None
+        value = self.value(found[:end])
+        if isinstance(value, Bracketed) and (value.opening, value.closing) in (("(", ")"), ("[", "]")):
+            return Matrix(tuple((item,) for item in value.items))
+        if isinstance(value, Matrix) and len({len(row) for row in value.rows}) == 1:
+            return Matrix(tuple(zip(*value.rows, strict=True)))
+        return None
 
     def _multiple(self, factor: Any, found: list[Token]) -> Reading:
         """Read a number times a matrix."""
@@ -155,12 +188,16 @@ class _Reader:
         if not points:
             return None
         signs = {text for _, text in points}
-        parts = [part for part in split(found, *signs) if part]
+        parts = split(found, *signs)
+        if signs & {"and", "or"} and not (parts[0] and parts[-1]):
+            raise UnreadableError("a list that goes on")
+        parts = [part for part in parts if part]
         if any(is_words(part) and any(len(token.text) > 12 for token in part) for part in parts):
             raise UnreadableError("a sentence")
-        items = tuple(self.value(without_lead(part)) for part in parts)
+        items = _points(tuple(self.value(without_lead(part)) for part in _without_labels(parts)))
         regions = [item for item in items if isinstance(item, Region)]
-        if len(regions) == len(items) and len({item.variable for item in regions}) == 1 and signs <= {"or", "and"} and len(signs) == 1:
+        excluding = signs == {","} and any(token.text == "!=" for token in found)  # 1 < x < 3, x != 2
+        if len(regions) == len(items) and len({item.variable for item in regions}) == 1 and (excluding or signs in ({"or"}, {"and"})):
             join: Callable[..., Any] = sympy.Union if signs == {"or"} else sympy.Intersection
             return Region(regions[0].variable, join(*[item.value for item in regions]))
         flat = [part for item in items for part in (item.items if isinstance(item, Listing) else (item,))]
@@ -277,6 +314,7 @@ class _Reader:
         return _opaque([token for part in parts for token in part] + [Token("op", sign) for sign in signs])
 
     def _set(self, found: list[Token]) -> Reading | None:
+        found = read_sets.with_differences(found)
         joins = [token.text for _, token in split_points(found) if token.text in ("cup", "cap", "setminus")]
         if joins:
             parts = [self.value(part) for part in split(found, "cup", "cap", "setminus")]
@@ -358,6 +396,38 @@ class _Reader:
             return self.value([Token("op", signs[t.text], t.spaced) if t.kind == "op" and t.text in signs else t for t in found])
 
         return Listing((chosen(True), chosen(False)), worded=True)
+
+
+def _points(items: tuple[Reading, ...]) -> tuple[Reading, ...]:
+    """Turn the assignments of ``(x, y) = (1, 2), (3, 4)`` into points."""
+    if len(items) < 2 or not isinstance(items[0], Listing) or not all(isinstance(value, Named) for value in items[0].items):
+        return items
+    size = len(items[0].items)
+    points: list[Reading] = []
+    for item in items:
+        if isinstance(item, Listing) and len(item.items) == size and all(isinstance(value, Named) for value in item.items):
+            points.append(Bracketed("(", ")", tuple(value.value for value in item.items if isinstance(value, Named))))
+        elif isinstance(item, Bracketed) and len(item.items) == size:
+            points.append(item)
+        else:
+            return items
+    return tuple(points)
+
+
+def _without_labels(parts: list[list[Token]]) -> list[list[Token]]:
+    """Remove the labels of parts, if every part has the next one: ``(a) 4, (b) 9``."""
+    for labels in ("abcdefgh", ("i", "ii", "iii", "iv", "v"), "12345678"):
+        ends = [_label_end(part, label) for part, label in zip(parts, labels, strict=False)]
+        if len(parts) > 1 and len(ends) == len(parts) and all(ends):
+            return [part[end:] for part, end in zip(parts, ends, strict=True)]
+    return parts
+
+
+def _label_end(part: Sequence[Token], label: str) -> int:
+    """Return the place behind ``(a)`` if the part begins with it and goes on, else 0."""
+    texts = [token.text.strip() for token in part[:4]]
+    end = 1 if texts[:1] == [f"({label})"] else 3 if texts[:3] == ["(", label, ")"] else 0
+    return end if end and len(part) > end and (end == 1 or part[end].spaced) else 0
 
 
 def _parity(found: Sequence[Token]) -> Congruence | None:

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905  (tables of words)
 """Numbers and formulas: with a unit, a percent sign or a base; ratios and times of day."""
 
 import itertools
@@ -5,16 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from espl_bench.grading import units
-from espl_bench.grading.expressions import USUAL, Conventions, exact_number, expression, matching, spelt, split, split_points, sympy
+from espl_bench.grading.expressions import USUAL, Conventions, expression
+from espl_bench.grading.functions import exact_number, sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.notation_tables import FUNCTIONS
-from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit
+from espl_bench.grading.readings import InBase, Quantity, Ratio, Reading, Scalar, Unit, Words
+from espl_bench.grading.token_runs import matching, spelt, split, split_points
+from espl_bench.grading.words import MONTHS
 
 _BASE_WORDS: Final = {
     **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16},
     **{"binary": 2, "octal": 8, "decimal": 10, "hex": 16, "hexadecimal": 16, "ternary": 3},
 }
 _HALVES: Final = {"am": "am", "a.m": "am", "pm": "pm", "p.m": "pm", "上午": "am", "下午": "pm", "noon": "", "": ""}
+_CURRENCIES: Final = frozenset("usd eur gbp rmb cny us jpy inr rs chf tk hk au ca nz a c s nt hkd aud cad sgd krw".split())
+"""Codes of currencies that may stand before an amount."""
 _DEGREE: Final = Unit((("degree", 1),))
 _MOST_TERMS: Final = 1000
 
@@ -94,6 +100,8 @@ def amount(found: Sequence[Token], by: Conventions = USUAL) -> Reading:
     if money is not None:
         unit, rest = money
         return Quantity(scalar(rest, by), unit)
+    if (angle := _angle(found)) is not None:
+        return angle
     start = _unit_start(found)
     if start is None:
         return _percentage(found, by) or scalar(found, by)
@@ -117,7 +125,20 @@ def amount(found: Sequence[Token], by: Conventions = USUAL) -> Reading:
         raise UnreadableError("units that do not go together")
     first = total[0].unit
     value = sum((q.amount.value * _rational(q.unit.factor) / _rational(first.factor) for q in total[1:]), total[0].amount.value)
-    return Quantity(Scalar(value), first)
+    return Quantity(Scalar(value), first, compound=True)
+
+
+def _angle(found: Sequence[Token]) -> Quantity | None:
+    """Read degrees with minutes and perhaps seconds of arc: ``45°30'15"``; None if it is anything else."""
+    end = _degree_end(found, 1) if len(found) > 3 and found[0].kind == "num" else 0
+    texts = [token.text for token in found[end:]] if end else []
+    kinds = [token.kind for token in found[end:]]
+    minutes = kinds[:1] == ["num"] and (texts[1:2] == ["'"] or texts[1:2] == ["minutes"])
+    seconds = kinds[2:3] == ["num"] and texts[3:] in (["'", "'"], ['"'])
+    if not minutes or not (len(texts) == 2 or seconds):
+        return None
+    parts = [exact_number(found[0].text), exact_number(texts[0]), exact_number(texts[2]) if seconds else sympy.Integer(0)]
+    return Quantity(Scalar(parts[0] + parts[1] / 60 + parts[2] / 3600), _DEGREE) if max(parts[1:]) < 60 else None
 
 
 def _rational(factor: object) -> object:
@@ -140,10 +161,12 @@ def _money_before(found: list[Token]) -> tuple[Unit, list[Token]] | None:
     word = rest[0]
     if word.kind == "cmd" and word.text.startswith("money "):
         unit = units.known(word.text.removeprefix("money "))
-    elif word.kind in ("words", "letters") and word.text.strip().lower() in ("usd", "eur", "gbp", "rmb", "cny", "us", "jpy"):
-        unit = units.known(word.text.strip())
+    elif word.kind in ("words", "letters") and (code := word.text.strip().rstrip(".").lower()) in _CURRENCIES:
+        unit = units.known(code)
         if rest[1].kind == "cmd" and rest[1].text.startswith("money "):
-            unit, rest = units.known("dollar"), rest[1:]
+            unit, rest = units.known("dollar") if code in ("us", "usd") else Unit(((f"{code} dollar", 1),)), rest[1:]
+        elif rest[1].text == "." and rest[1].kind == "op":
+            rest = rest[1:]
     else:
         return None
     return None if unit is None else (unit, [*found[:signs], *rest[1:]])
@@ -270,7 +293,13 @@ def in_base(found: Sequence[Token]) -> InBase | None:
     after = " ".join(token.text for token in found[place:] if token.text not in "_(){}").lower()
     after = " ".join(part for part in after.replace(",", " ").split() if part not in ("base", "in", "number", "system"))
     base = int(after) if after.isdecimal() and len(after) <= 2 else _BASE_WORDS.get(after)
-    if base is None or base not in range(2, 37) or not (before.isascii() and before.isalnum()) or not any(c.isdigit() for c in before):
+    letters = len(before) > 1 and base is not None and base > 10 and before.isalpha()
+    if (
+        base is None
+        or base not in range(2, 37)
+        or not (before.isascii() and before.isalnum())
+        or not (letters or any(c.isdigit() for c in before))
+    ):
         return None
     try:
         return InBase(before.upper().lstrip("0") or "0", base, int(before, base))
@@ -278,10 +307,38 @@ def in_base(found: Sequence[Token]) -> InBase | None:
         return InBase(before.upper(), base, -1)  # a digit that the base does not have
 
 
+def _full_hour(found: Sequence[Token]) -> Ratio | None:
+    """Read ``7 PM``; None if it is anything else."""
+    half = "".join(token.text.lower().strip() for token in found[1:]).replace(".", "")
+    if len(found) < 2 or found[0].kind != "num" or not found[0].text.isdecimal() or half not in ("am", "pm"):
+        return None
+    hours = int(found[0].text)
+    return Ratio((), (hours % 12 + (12 if half == "pm" else 0)) * 60, half) if 1 <= hours <= 12 else None
+
+
+def date(found: Sequence[Token]) -> Words | None:
+    """Read ``2020-05-14``, ``5/14/2020`` and a span of years, ``1990-1995``; None if it is anything else."""
+    texts = [token.text for token in found]
+    numbers, signs = texts[::2], texts[1::2]
+    if len(found) not in (3, 5) or len(set(signs)) != 1 or signs[0] not in ("-", "/") or any(token.spaced for token in found[1:]):
+        return None
+    if not all(token.kind == "num" and token.text.isdecimal() for token in found[::2]):
+        return None
+    if len(numbers) == 2:
+        first, last = int(numbers[0]), int(numbers[1])
+        return Words("-".join(numbers)) if signs[0] == "-" and 1500 <= first < last <= 2100 else None
+    sizes = [len(number) for number in numbers]
+    if sizes[0] == 4 and max(sizes[1:]) <= 2 and 1 <= int(numbers[1]) <= 12 and 1 <= int(numbers[2]) <= 31:
+        return Words(f"{MONTHS[int(numbers[1]) - 1]} {int(numbers[2])} {numbers[0]}")
+    if sizes[2] == 4 and max(sizes[:2]) <= 2 and signs[0] == "/" and max(int(number) for number in numbers[:2]) <= 31:
+        return Words(" ".join(str(int(number)) for number in numbers))  # day and month, or month and day
+    return None
+
+
 def ratio(found: Sequence[Token], value: Callable[[Sequence[Token]], Reading]) -> Ratio | None:
     """Read ``1:2``, ``3:30 PM`` or ``1:2:3:…``; None if there is no colon."""
     if not any(token.text == ":" for _, token in split_points(found)):
-        return None
+        return _full_hour(found)
     half = ""
     last = found[-1]
     words = last.text.lower().replace(".", "").strip() if last.kind in ("words", "letters") else ""

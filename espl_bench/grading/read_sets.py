@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from espl_bench.grading.expressions import spelt, sympy
+from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token
 from espl_bench.grading.readings import Bracketed, Listing, Named, Reading, Region, Scalar, SetOf
+from espl_bench.grading.token_runs import spelt
 
 JOINS: Final[dict[str, Callable[[Any, Any], Any]]] = {"cup": sympy.Union, "cap": sympy.Intersection, "setminus": sympy.Complement}
 _NUMBERS: Final[dict[str, Any]] = {
@@ -15,6 +16,8 @@ _NUMBERS: Final[dict[str, Any]] = {
     "set Q": sympy.S.Rationals,
     "set C": sympy.S.Complexes,
     "set R^+": sympy.Interval.open(0, sympy.oo),
+    "set R^*": sympy.Complement(sympy.S.Reals, sympy.FiniteSet(0)),
+    "set R^star": sympy.Complement(sympy.S.Reals, sympy.FiniteSet(0)),
     "set R^-": sympy.Interval.open(-sympy.oo, 0),
     "set R_>0": sympy.Interval.open(0, sympy.oo),
     "set R_>=0": sympy.Interval(0, sympy.oo),
@@ -25,6 +28,7 @@ _NUMBERS: Final[dict[str, Any]] = {
     "set N_0": sympy.S.Naturals0,
     "set Z_>=0": sympy.S.Naturals0,
 }
+CLOSING: Final = (")", "]", "rbrace")
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 
 
@@ -32,6 +36,23 @@ def number_set(found: Sequence[Token]) -> Region | None:
     """Read the letter for all numbers of a kind; None if it is anything else."""
     value = _NUMBERS.get(spelt(found))
     return None if value is None else Region(None, value)
+
+
+def with_differences(found: list[Token]) -> list[Token]:
+    r"""Take the minus between sets for a difference: ``\mathbb{R} - \{1\}``."""
+    return [
+        Token("op", "setminus", token.spaced)
+        if token == Token("op", "-", token.spaced)
+        and place
+        and (found[place - 1].text in CLOSING or found[place - 1].text.startswith("set "))
+        and _next_is_set(found, place)
+        else token
+        for place, token in enumerate(found)
+    ]
+
+
+def _next_is_set(found: Sequence[Token], place: int) -> bool:
+    return place + 1 < len(found) and found[place + 1] == Token("open", "lbrace", found[place + 1].spaced)
 
 
 def from_bounds(place: int, bounds: Mapping[int, Any], signs: Sequence[str]) -> Any | None:

@@ -34,6 +34,8 @@ class Quantity:
 
     amount: Scalar
     unit: Unit
+    compound: bool = False
+    """True if it was written with several units: ``5 ft 3 in``."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,9 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Cases:
-    """Values with their conditions, as tokens."""
+    """Values with their conditions."""
 
-    rows: tuple[tuple["Reading", str], ...]
+    rows: tuple[tuple["Reading", "Reading"], ...]
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ MAX_SEARCHED_CHARS: Final = 20_000
 """Maximum length of the end of a text that math-verify searches for an answer."""
 CPU_SHARE: Final = 1 / 15
 """CPU seconds that an answer may use, as a share of its wall-clock seconds: see `GradingRules.timeout_s`."""
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 """Version of the rules by which answers are found and compared; raised whenever a grade can change. 1: math-verify alone;
-2: answers are read as typed values first."""
+2: answers are read as typed values first; 3: more ways to write them, stricter intervals, compound units, dates and logarithms."""
 LONGEST_SHOWN: Final = 300
 """Maximum characters of a parsed form, or of a failure, kept for people to read."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sympy.core.function import AppliedUndef  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.grading import read_sets, scalars
-from espl_bench.grading.expressions import symbol, sympy
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.readings import (
     Assignments,
     Bracketed,
@@ -30,22 +30,12 @@ from espl_bench.grading.readings import (
     SetOf,
     Words,
 )
-from espl_bench.grading.words import same_words, worded_number
+from espl_bench.grading.worded_meanings import same_meaning, worded_set
+from espl_bench.grading.worded_numbers import worded_number
+from espl_bench.grading.words import same_words
 
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _MOST_ITEMS: Final = 200
-_WORDED_SETS: Final[dict[str, Any]] = {
-    **dict.fromkeys(
-        ("no solution", "no solutions", "none", "empty set", "no real solutions", "no real solution", "无解"), sympy.S.EmptySet
-    ),
-    **dict.fromkeys(("real numbers", "reals", "real", "real x", "全体实数", "实数"), sympy.S.Reals),
-    **dict.fromkeys(("integers", "integer numbers", "整数"), sympy.S.Integers),
-    **dict.fromkeys(("positive integers", "natural numbers", "naturals", "正整数"), sympy.S.Naturals),
-    **dict.fromkeys(("rational numbers", "rationals"), sympy.S.Rationals),
-    **dict.fromkeys(("nonnegative integers", "non-negative integers"), sympy.S.Naturals0),
-    "positive real numbers": sympy.Interval.open(0, sympy.oo),
-}
-"""Sets that words name, without all, the and set of."""
 _VALUELESS: Final = (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError)
 
 
@@ -74,6 +64,9 @@ def same(gold: Reading, answer: Reading, allowed: Tolerance) -> bool:
         rule = _ACROSS.get((type(left), type(right)))
         if rule is not None:
             return rule(left, right, allowed, swapped)
+    for left, right in ((gold, answer), (answer, gold)):
+        if isinstance(left, Relation) and isinstance(right, Bracketed) and (region := read_sets.as_region(right)) is not None:
+            return _region_relation(region, left, allowed, False)
     return _as_regions(gold, answer)
 
 
@@ -140,6 +133,8 @@ def _same_but_names(gold: Any, answer: Any) -> bool:
 
 
 def _quantities(gold: Quantity, answer: Quantity, allowed: Tolerance) -> bool:
+    if gold.compound != answer.compound:
+        return False
     if gold.unit.powers != answer.unit.powers:
         return _alike_nouns(gold, answer) and _scalars(gold.amount, answer.amount, allowed)
     if gold.unit.factor == answer.unit.factor:
@@ -227,6 +222,8 @@ def _names(gold: Named, answer: Named, allowed: Tolerance) -> bool:
 
 def _equation(reading: Named | Scalar) -> Relation:
     assert isinstance(reading, Named) and isinstance(reading.value, Scalar)
+    if not reading.arguments and len(reading.name) in (2, 3) and reading.name.isalpha() and reading.name.isupper():  # PV = nRT
+        return Relation("=", sympy.Mul(*[symbol(letter) for letter in reading.name]), reading.value.value)
     name = reading.name if not reading.arguments else f"{reading.name}({','.join(reading.arguments)})"
     return Relation("=", symbol(name), reading.value.value)
 
@@ -401,7 +398,7 @@ def _matrices(gold: Matrix, answer: Matrix, allowed: Tolerance) -> bool:
 def _cases(gold: Cases, answer: Cases, allowed: Tolerance) -> bool:
     left = list(answer.rows)
     for value, condition in gold.rows:
-        place = next((n for n, (other, when) in enumerate(left) if when == condition and same(value, other, allowed)), None)
+        place = next((n for n, (other, when) in enumerate(left) if same(condition, when, allowed) and same(value, other, allowed)), None)
         if place is None:
             return False
         del left[place]
@@ -409,7 +406,7 @@ def _cases(gold: Cases, answer: Cases, allowed: Tolerance) -> bool:
 
 
 def _words(gold: Words, answer: Words, allowed: Tolerance) -> bool:
-    return same_words(answer.text, gold.text)
+    return same_words(answer.text, gold.text) or same_meaning(answer.text, gold.text)
 
 
 def _opaques(gold: Opaque, answer: Opaque, allowed: Tolerance) -> bool:
@@ -443,8 +440,12 @@ def _quantity_scalar(quantity: Quantity, number: Scalar, allowed: Tolerance, swa
         return False
     if _scalars(gold, answer, allowed):
         return True
-    degrees = quantity.unit.powers == (("degree", 1),) and number.value.has(sympy.pi)
-    return degrees and scalars.same_number(quantity.amount.value * sympy.pi / 180, number.value)
+    if quantity.unit.powers != (("degree", 1),) or quantity.amount.value.free_symbols:
+        return False
+    radians = quantity.amount.value * sympy.pi / 180
+    if not swapped and number.decimals is not None and number.decimals >= allowed.places:
+        return scalars.same_scalar(Scalar(radians), number, allowed.places)
+    return number.value.has(sympy.pi) and scalars.same_number(radians, number.value)
 
 
 def _named_any(named: Named, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
@@ -481,17 +482,13 @@ def _bracket_list(point: Bracketed, listing: Listing, allowed: Tolerance, swappe
 
 
 def _surely_interval(point: Bracketed) -> bool:
-    """Return True for ``(-a, a)`` and ``(a, oo)``: an interval rather than a point."""
+    """Return True for ``(-2, 1)`` and ``(a, oo)``: an interval rather than a point."""
     ends = [item.value for item in point.items if isinstance(item, Scalar)]
     if any(end.has(sympy.oo, -sympy.oo) for end in ends):
         return True
-    return (
-        len(ends) == len(point.items) == 2
-        and ends[0] == -ends[1]
-        and not ends[0].free_symbols
-        and ends[0] != 0
-        and bool(ends[0] < 0) is True
-    )
+    if len(ends) != len(point.items) or len(ends) != 2 or any(end.free_symbols or not end.is_extended_real for end in ends):
+        return False
+    return bool(ends[0] < 0) and bool(ends[0] < ends[1])
 
 
 def _set_list(found: SetOf, listing: Listing, allowed: Tolerance, swapped: bool) -> bool:
@@ -540,6 +537,15 @@ def _region_relation(region: Region, relation: Relation, allowed: Tolerance, swa
     return _same_set(region.value, solved)
 
 
+def _congruence_scalar(found: Congruence, number: Scalar, allowed: Tolerance, swapped: bool) -> bool:
+    """A gold number is answered by the remainder with its modulus: ``3 (mod 7)``."""
+    if not swapped or found.subject is not None or not all(value.is_Integer for value in (found.residue, found.modulus, number.value)):
+        return False
+    if found.residue == number.value:
+        return True
+    return bool(0 <= number.value < found.modulus) and int(found.residue - number.value) % int(found.modulus) == 0
+
+
 def _relation_scalar(relation: Relation, number: Scalar, allowed: Tolerance, swapped: bool) -> bool:
     """A gold number is answered by an equation that says what it is the value of: ``m + n = 42``, ``f(3) = 42``."""
     if not swapped or relation.sign != "=" or relation.right.free_symbols or number.value.free_symbols:
@@ -560,10 +566,10 @@ def _matrix_bracket(matrix: Matrix, other: Bracketed, allowed: Tolerance, swappe
 
 
 def _words_any(words: Words, other: Reading, allowed: Tolerance, swapped: bool) -> bool:
-    said = words.text.lower().strip(" .").removeprefix("the ").removeprefix("set of ").removeprefix("all ")
     if isinstance(other, Scalar) and other.decimals is None and not other.percent:
-        return other.value == worded_number(said)
-    return isinstance(other, Region) and said in _WORDED_SETS and _same_set(_WORDED_SETS[said], other.value)
+        return other.value == worded_number(words.text.strip(" ."))
+    named = worded_set(words.text)
+    return isinstance(other, Region) and named is not None and _same_set(named, other.value)
 
 
 _ANYTHING: Final = (Scalar, Quantity, Bracketed, SetOf, Listing, Region, Relation, Assignments, Ratio, InBase, Matrix, Cases, Words, Opaque)
@@ -580,6 +586,7 @@ _ACROSS: Final[dict[tuple[type, type], Callable[[Any, Any, Tolerance, bool], boo
     (Ratio, Scalar): _ratio_scalar,
     (Region, Relation): _region_relation,
     (Relation, Scalar): _relation_scalar,
+    (Congruence, Scalar): _congruence_scalar,
     (Matrix, Bracketed): _matrix_bracket,
     (Words, Region): _words_any,
     (Words, Scalar): _words_any,

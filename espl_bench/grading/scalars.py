@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sympy.core.function import AppliedUndef  # pyright: ignore[reportMissingTypeStubs]
 
-from espl_bench.grading.expressions import symbol, sympy
+from espl_bench.grading.functions import symbol, sympy
 from espl_bench.grading.readings import Scalar
 
 LEAST_DIGITS: Final = 3
@@ -68,7 +68,10 @@ def _same(gold: Scalar, answer: Scalar, places: int) -> bool:
         return _continues(gold, answer)
     if answer.decimals is not None and not _ends_within(gold.value, answer.decimals) and gold.decimals is None:
         enough = answer.decimals >= places and answer.digits >= min(LEAST_DIGITS, places)
-        return enough and _within(gold.value, answer.value, answer.decimals, 1)
+        return enough and (
+            _within(gold.value, answer.value, answer.decimals, 0.5)
+            or (bool(abs(gold.value) > abs(answer.value)) and _within(gold.value, answer.value, answer.decimals, 1))
+        )
     if gold.decimals is not None and not _ends_within(answer.value, gold.decimals):
         longer = _unending(answer.value) if answer.decimals is None else answer.decimals > gold.decimals
         if gold.digits >= LEAST_DIGITS and longer:

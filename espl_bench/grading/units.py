@@ -38,14 +38,14 @@ _MASSES: Final = {
     "oz ounce": Fraction(45_359_237, 1_600_000),
 }
 _OTHERS: Final = {
-    "usd dollar us$ 美元": "dollar",
-    "cent ¢": "cent",
     "eur euro": "euro",
     "gbp pound": "pound",
     "yuan rmb cny 元": "yuan",
     "yen jpy 日元": "yen",
-    "rupee inr": "rupee",
-    "degree deg °": "degree",
+    "rupee inr rs": "rupee",
+    "chf franc": "franc",
+    "tk taka": "taka",
+    "degree deg ° 度": "degree",
     "radian rad": "radian",
     "celsius °c": "celsius",
     "fahrenheit °f": "fahrenheit",
@@ -74,6 +74,10 @@ _KNOWN: Final[dict[str, Unit]] = {
     **{name: Unit((("time", 1),), factor) for keys, factor in _TIMES.items() for name in _names(keys)},
     **{name: Unit((("mass", 1),), factor) for keys, factor in _MASSES.items() for name in _names(keys)},
     **{name: Unit(((base, 1),)) for keys, base in _OTHERS.items() for name in _names(keys)},
+    **{name: Unit((("dollar", 1),)) for name in _names("usd dollar us$ 美元")},
+    **{name: Unit((("dollar", 1),), Fraction(1, 100)) for name in _names("cent ¢")},
+    "hrs": Unit((("time", 1),), Fraction(3600)),
+    "yrs": Unit((("year", 1),)),
     "mph": Unit((("length", 1), ("time", -1)), Fraction(1_609_344, 3_600_000)),
     "kmh": Unit((("length", 1), ("time", -1)), Fraction(10, 36)),
     "kph": Unit((("length", 1), ("time", -1)), Fraction(10, 36)),
@@ -99,6 +103,9 @@ _NO_NOUNS: Final = frozenset(
     "base mod modulo am pm for where with since because so then odd even prime multiple multiples factor does do cannot isnt doesnt "
     "a.m p.m bc ad am. pm. ish root roots squared-root degrees-of-freedom pi log ln sin cos tan x y z zero one two three four five "
     "ago clock o'clock noon midnight factorial squared cubed fails excluded divides remainder tens modulo choose mod inverse reciprocal opposite cm-not six seven eight nine ten eleven twelve twenty first second-order third or-more th st nd rd".split()  # noqa: E501
+) | frozenset(
+    "halves thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths "
+    "hundredth hundredths thousandth thousandths millionth millionths twelfth twelfths score gross pair pairs percentile".split()
 )
 _MOST_WORDS: Final = 4
 

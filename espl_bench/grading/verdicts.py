@@ -5,17 +5,21 @@ Nothing here raises for what a text holds. Formulas with signs that only math-ve
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from espl_bench.grading.expressions import USUAL, Conventions, split, sympy
-from espl_bench.grading.extract import has_box, last_box
+from espl_bench.grading.boxes import has_box, last_box
+from espl_bench.grading.domains import parametrised
+from espl_bench.grading.expressions import USUAL, Conventions, expression
+from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.read import is_words, read
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
 from espl_bench.grading.sameness import Tolerance, same
+from espl_bench.grading.token_runs import split
 from espl_bench.grading.trimming import LEAD_INS, cut, trimmed, unwrapped
+from espl_bench.grading.worded_meanings import same_meaning
 from espl_bench.grading.words import normalised, same_words
 
 KNOWN_TO_MATH_VERIFY: Final = re.compile(r"\\(?:i{1,3}nt|oint|lim|det|operatorname|partial|nabla|liminf|limsup)(?![A-Za-z])|\\frac\s*\{d")
@@ -31,6 +35,13 @@ _MARKS: Final = re.compile(r"\\[,;:! ]|~|[{}$]|\\(?:left|right|quad|qquad)(?![A-
 _RULED: Final = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox|boldsymbol)\s*\{([^{}]*)\}")
 _NUMBERED: Final = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\.\s+[A-Z][a-z]+(?:\s+[a-z]+){2}")
 """A gold answer that goes on in prose behind its number: ``9. Anya needs to climb one floor``."""
+_PROSE: Final = re.compile(
+    r"(?:The|This|These|It|An?)\s(?:(?!\b(?:is|are)\b)[^.])*\b(?:is|are)\s(?P<rest>(?:(?!\b(?:is|are)\b)[^.])+)\.?\s*"
+)
+"""A gold answer in prose, which is answered by what it says: ``The sequence is convergent.``"""
+_BARE_LOG: Final = re.compile(r"log(?![_a-zA-Z0-9])")
+_NATURAL_LOG: Final = re.compile(r"(?<![a-zA-Z])ln(?![a-zA-Z])|log_\{?e")
+_TRAILING_CHOICE: Final = re.compile(r"(?<=\s)\(\s?(?P<letter>[A-J])\s?\)$")
 _LONGEST_SHOWN: Final = 200
 
 
@@ -81,6 +92,8 @@ def decide(gold: str, answer: str, allowed: Tolerance) -> Verdict:
     if (prose := _NUMBERED.match(gold)) is not None:
         gold = prose[1]
     ours, theirs = side_of(gold), side_of(answer)
+    if (said := _PROSE.fullmatch(ours.plain)) is not None and theirs.words and same_words(theirs.plain, said["rest"]):
+        return Verdict(True, "the words are what the gold answer says")
     if theirs.tokens == ():
         return Verdict(False, "the answer is empty", empty=True)
     if (chosen := _same_choice(ours, theirs)) is not None:
@@ -113,13 +126,12 @@ def _told(reading: Any) -> str:
         return f"{reading.opening}{_told(reading.items)}{reading.closing}"
     if hasattr(reading, "__dataclass_fields__"):
         parts = [getattr(reading, name) for name in reading.__dataclass_fields__]
-        return "; ".join(_told(part) for part in parts if part not in (None, (), ""))
+        return "; ".join(_told(part) for part in parts if part not in (None, (), "") and part is not False)
     return str(reading)
 
 
 def _as_values(ours: Side, theirs: Side, allowed: Tolerance) -> Verdict:
-    common_log = bool(_COMMON_LOG.search(ours.text) or _COMMON_LOG.search(theirs.text))
-    golds, answers = list(_readings(ours, common_log)), list(_readings(theirs, common_log))
+    golds, answers = _both_readings(ours, theirs)
     if any(isinstance(gold, Listing) for gold in golds):
         answers.extend(_ungrouped(theirs))
     if any(isinstance(gold, Scalar) and gold.value.has(sympy.zoo, sympy.nan) for gold in golds):
@@ -142,6 +154,41 @@ def _as_values(ours: Side, theirs: Side, allowed: Tolerance) -> Verdict:
     return Verdict(False, f"{which} {verb} a formula that can be read, and the texts differ")
 
 
+def _both_readings(ours: Side, theirs: Side) -> tuple[list[Reading], list[Reading]]:
+    """Read both sides. The base of a logarithm, and the domain of a parameter, may stand on one side only."""
+    if _BARE_LOG.search(ours.text) and _NATURAL_LOG.search(theirs.text):
+        return ([*_readings(ours, ways=(Conventions(unknown_log=True),))], [*_readings(theirs)])
+    common = _COMMON_LOG.search(ours.text) or _COMMON_LOG.search(theirs.text)
+    ways = (USUAL, Conventions(common_log=True)) if common else (USUAL,)
+    golds, answers = list(_readings(ours, ways)), list(_readings(theirs, ways))
+    gold, answer = (parametrised(side.tokens or ()) for side in (ours, theirs))
+    if gold is not None and answer is not None:
+        if gold.domain == answer.domain:
+            golds, answers = _read(gold.answer), _read(answer.renamed(gold.parameter))
+    else:
+        golds += _read(gold.answer) if gold else []
+        answers += _read(answer.answer) if answer else []
+    if ours.words != theirs.words:
+        golds += _product(ours)
+        answers += _product(theirs)
+    return golds, answers
+
+
+def _read(found: tuple[Token, ...]) -> list[Reading]:
+    try:
+        return [read(found)]
+    except UnreadableError:
+        return []
+
+
+def _product(side: Side) -> list[Reading]:
+    """Read two or three small letters as a product: only if the other side is a formula."""
+    found = side.tokens or ()
+    if not side.words or len(found) != 1 or found[0].kind != "letters" or not (found[0].text.islower() and 1 < len(found[0].text) < 4):
+        return []
+    return [Scalar(expression(found))]
+
+
 def _difference(gold: Reading, answer: Reading) -> str:
     kinds = [type(side).__name__.lower() for side in (gold, answer)]
     if kinds[0] != kinds[1]:
@@ -149,18 +196,16 @@ def _difference(gold: Reading, answer: Reading) -> str:
     return f"both are of kind {kinds[0]}, and they differ"
 
 
-def _readings(side: Side, common_log: bool = False) -> Iterator[Reading]:
+def _readings(side: Side, ways: tuple[Conventions, ...] = (USUAL,)) -> Iterator[Reading]:
     """Yield the ways to read a text that are not refused: the usual one first."""
     if side.tokens is None:
         return
-    ways = [(side.tokens, USUAL)]
+    tried = [(side.tokens, by) for by in ways]
     if any(token.text == "/" for token in side.tokens):
-        ways.append((side.tokens, Conventions(tight=True)))
-    if common_log:
-        ways.append((side.tokens, Conventions(common_log=True)))
+        tried.append((side.tokens, replace(ways[0], tight=True)))
     if (rest := _behind_label(side)) is not None:
-        ways.append((rest, USUAL))
-    for found, by in ways:
+        tried.append((rest, USUAL))
+    for found, by in tried:
         try:
             reading = read(found, by)
         except UnreadableError:
@@ -207,8 +252,17 @@ def _choice(side: Side) -> str | None:
 def _same_choice(ours: Side, theirs: Side) -> bool | None:
     """Compare the letters of choices, if the gold answer is only a letter; None if this is no choice."""
     gold = _LABEL.match(ours.plain)
-    if gold is None or gold["rest"].strip(" ."):
+    if gold is None:
         return None
+    if gold["rest"].strip(" ."):  # its text is compared, too; a letter alone is enough
+        bare = _LABEL.match(theirs.plain)
+        letters = [label["round"] or label["square"] or "" for label in (gold, bare) if label is not None]
+        if len(letters) == 2 and all(letter.isupper() for letter in letters) and letters[0] != letters[1]:
+            return False
+        letter = None if gold["bare"] or bare is None or bare["rest"].strip(" .") else _choice(theirs)
+        return letter == _choice(ours) if letter else None
+    if (last := _TRAILING_CHOICE.search(theirs.plain)) is not None and _choice(theirs) is None:
+        return last["letter"] == _choice(ours)
     letter, answer = _choice(ours), _choice(theirs)
     if letter is None or answer is None or letter == "I" or (gold["bare"] or "A").islower():
         return None
@@ -221,14 +275,14 @@ def _same_choice(ours: Side, theirs: Side) -> bool | None:
 def _same_text(ours: Side, theirs: Side) -> bool:
     """Compare words, or lists of words; single letters must be the same letters."""
     gold, answer = (trimmed(_without_lead(side.tokens or ())) for side in (ours, theirs))
-    if _spelled(gold) == _spelled(answer):
+    if _spelled(gold) == _spelled(answer) or same_meaning(ours.plain, theirs.plain):
         return True
     if all(len(_spelled(side).strip("(){}.")) == 1 for side in (gold, answer)):
         return False
     signs = (",", ";", "and", "or")
     parts = [[" ".join(token.text for token in part) for part in _parts(side, signs) if part] for side in (gold, answer)]
     if len(parts[0]) != len(parts[1]):
-        return same_words(" ".join(parts[1]), " ".join(parts[0])) and len(parts[0]) == 1
+        return False
     left = list(parts[1])
     for word in parts[0]:
         place = next((n for n, other in enumerate(left) if _same_word(word, other)), None)

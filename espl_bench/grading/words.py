@@ -1,48 +1,65 @@
 # ruff: noqa: E501, SIM905  (tables of words)
 r"""Compare short texts as SQuAD's evaluation does, with what its authors could not know of: LaTeX, dates, and numbers.
 
-Normalisation: unicode's compositions and ligatures, lower case, no punctuation, no articles (a, an, the), single blanks. Accents count.
-In numbers the point, the sign and the slash stay, thousands separators go, and dashes of every length are one. A month with day and
-year is a date, whichever comes first. A text that normalisation would empty (the letter A) is compared without it.
+SQuAD's normalisation is lower case, no punctuation, no articles (a, an, the), single blanks. It is made for answers copied out of a
+passage; for answers that a model writes freely, these differ from it:
+
+1. What only styles is removed: LaTeX, Markdown, tags, entities, end tokens. What is struck out is no answer.
+2. Characters of one meaning are one: compositions, compatibility forms (NFKC), dashes and quotation marks of every kind. Accents count.
+3. A hyphen within a word may be missing, or be a blank. A dash between numbers means ``to``.
+4. A number is its value: ``1,000`` is ``1000``, ``3.0`` is ``3``, ``twelve`` is ``12``. Its point, sign and slash, and marks such as ``<``
+   before it, count, which SQuAD drops: ``3.14`` is not ``314``. Other punctuation between digits separates them.
+5. A month with day and year is a date, whichever comes first.
+6. The letter A is no article where it ends a name or stands before punctuation: ``Vitamin A``, ``A, B``.
+
+A text that normalisation would empty is compared without it.
 """
 
+import html
 import re
 import unicodedata
 from typing import Final
 
+from espl_bench.grading.worded_numbers import SMALL_NUMBERS
+
 _ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b(?!\s*(?:(?:a|an|the)\b\s*)*$)")
 """An article stands before another word that is none."""
-_LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)")
-"""The A of Vitamin A and Group A streptococcus is no article."""
-_HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
+_LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/&+*)\]-]|\s[A-Za-z](?!\w))")
+"""The A of Vitamin A, of Group A streptococcus and of a list is no article."""
+_HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=\w)|(?<=\w)-(?=[^\W\d_])")
 _DASHES: Final = re.compile("[‐‑‒–—―−﹣－]")
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„«»‘’‚`´", "'"))
-_STYLE: Final = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox)\s*+\{([^{}]*+)\}")
+_STYLE: Final = re.compile(
+    r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt|normal|sc|up)?|math(?:rm|bf|it|sf|tt)|emph|mbox|hbox|underline|boldsymbol)\s*+\{([^{}]*+)\}"
+)
 _TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>|<\|[A-Za-z_]{1,16}\|>")
-_MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|[$]|\\(?=[%&#])")
+_MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|\\[()\[\]]|[$]|(?<=\w)~(?=\w)|^\s*+(?:#{1,6}|>)(?=\s)")
+_ESCAPES: Final = re.compile(r"\\(?=[%&#$_])")
+_STRUCK_OUT: Final = re.compile(r"~~[^~]*+~~")
+_ENTITY: Final = re.compile(r"&(?:#[0-9]{1,6}|[A-Za-z]{2,8});")
 _WORDLIKE: Final = re.compile(r"[+\-]?(?:[0-9][0-9,]{0,60}+)?\.?[0-9]++(?:[./:][0-9]++)*+|[^\W_]++(?:['][^\W_]++)*+|[^\w\s]|_", re.UNICODE)
 _THOUSANDS: Final = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9,])")
-_MONTHS: Final = "january february march april may june july august september october november december".split()
+MONTHS: Final = "january february march april may june july august september october november december".split()
 _DATE: Final = re.compile(
-    rf"\b(?:(?P<month>{'|'.join(_MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(_MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
+    rf"\b(?:(?P<month>{'|'.join(MONTHS)}) (?P<day>[0-9]{{1,2}})|(?P<day2>[0-9]{{1,2}}) (?P<month2>{'|'.join(MONTHS)}))(?: (?P<year>[0-9]{{4}}))?\b"
 )
-_SMALL: Final = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS: Final = {word: 20 + 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
-_SIGN_NAMES: Final = {"+": "plus", "#": "sharp"}
+_VALUE: Final = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]++))?")
+_SIGN_NAMES: Final = {"+": "plus", "#": "sharp", "-": "minus", "*": "star"}
 """Punctuation that distinguishes names at the end of a word: C, C++ and C#."""
+_BEFORE_NUMBERS: Final = "±<>≤≥≈~"
+"""Marks that change a number behind them."""
 _MAX_STYLES: Final = 20
 
 
 def unstyled(text: str) -> str:
-    """Remove commands, tags and marks that only style a text."""
+    """Remove commands, tags and marks that only style a text, and what is struck out."""
+    text = _STRUCK_OUT.sub("", html.unescape(text) if _ENTITY.search(text) else text)
     for _ in range(_MAX_STYLES):
         plain = _STYLE.sub(r"\1", text)
         if plain == text:
             break
         text = plain
-    return _MARKS.sub(" ", _TAG.sub("", text)).strip()
+    return _ESCAPES.sub("", _MARKS.sub(" ", _TAG.sub("", text))).strip()
 
 
 def normalised(text: str, hyphen: str = "") -> str:
@@ -55,17 +72,6 @@ def normalised(text: str, hyphen: str = "") -> str:
     return _DATE.sub(_dated, bare)
 
 
-def worded_number(text: str) -> int | None:
-    """Return the number that words name, up to a hundred: ``sixteen``, ``twenty-one``; None if they name none."""
-    words = text.casefold().replace("-", " ").split()
-    if len(words) == 1:
-        word = words[0]
-        return _SMALL.index(word) if word in _SMALL else 100 if word == "hundred" else _TENS.get(word)
-    if len(words) == 2 and words[0] in _TENS and words[1] in _SMALL[1:10]:
-        return _TENS[words[0]] + _SMALL.index(words[1])
-    return None
-
-
 def same_words(given: str, truth: str) -> bool:
     """Return True if two texts say the same words in the same order."""
     if normalised(truth):
@@ -76,19 +82,28 @@ def same_words(given: str, truth: str) -> bool:
 def _kept(piece: re.Match[str], text: str) -> str:
     """Return what is compared of one word, number, or mark; white space before it is kept."""
     word = piece.group()
-    gap = " " if piece.start() and text[piece.start() - 1].isspace() else ""
+    before, after = text[piece.start() - 1 : piece.start()] if piece.start() else "", text[piece.end() : piece.end() + 1]
+    gap = " " if before.isspace() else ""
     if any(char.isdigit() for char in word):
-        before = text[piece.start() - 1 : piece.start()]
-        signed = word[0] in "+-" and bool(before) and not before.isspace() and before not in "([{'\"="
-        number = word[1:] if signed or word[0] == "+" else word
-        if signed and before.isdigit():  # a span of years
-            return f" to {number}"
-        return gap + number
+        return _kept_number(word, before, gap)
     if word[0].isalnum():
-        return gap + word.replace("'", "")
-    if word in _SIGN_NAMES and piece.start() and (text[piece.start() - 1].isalnum() or text[piece.start() - 1] == word):
+        alone = not before.isalnum() and not after.isalnum()
+        return gap + (str(SMALL_NUMBERS[word]) if alone and word in SMALL_NUMBERS else word.replace("'", ""))
+    if word in _SIGN_NAMES and (before.isalnum() or before == word) and not after.isalnum():
         return f" {_SIGN_NAMES[word]}"
-    return gap
+    if before.isdigit() and after.isdigit():
+        return " "
+    return f"{gap}{word}" if word in _BEFORE_NUMBERS and (after.isdigit() or after in ".-") and after else gap
+
+
+def _kept_number(word: str, before: str, gap: str) -> str:
+    """Return a number by its value. A sign behind a word or number is a hyphen or a dash."""
+    signed = word[0] in "+-" and bool(before) and not before.isspace() and before not in "([{'\"=<>≤≥≈~"
+    number = word[1:] if signed or word[0] == "+" else word
+    if (value := _VALUE.fullmatch(number)) is not None:
+        whole, fraction = value["whole"].lstrip("0") or "0", (value["fraction"] or "").rstrip("0")
+        number = f"{value['sign']}{whole}{'.' if fraction else ''}{fraction}" if (whole, fraction) != ("0", "") else "0"
+    return f" to {number}" if signed and before.isdigit() else gap + number
 
 
 def _dated(date: re.Match[str]) -> str:

@@ -51,6 +51,13 @@ PUBLISHED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "MuSiQue": ({"question": "2 + 4?", "answer": "6", "answer_aliases": ["six"]}, ["6", "six"]),
     "TruthfulQA": ({"question": "2 + 4?", "best_answer": "6", "correct_answers": ["6", "six"]}, ["6", "six"]),
     "StrategyQA": ({"question": "2 + 4?", "answer": True}, ["yes", "true"]),
+    "SciBench": ({"problem_text": "2 + 4?", "answer_latex": "$6$", "answer_number": "6", "unit": "m", "solution": ""}, ["6"]),
+    "UGPhysics": ({"problem": "2 + 4?", "solution": "long", "answers": "6", "answer_type": "NV"}, ["6"]),
+    "OpenThoughts": ({"problem": "2 + 4?", "deepseek_solution": "x", "ground_truth_solution": r"So \boxed{6}."}, ["6"]),
+    "LiveBench": ({"question_id": "1", "task": "AMPS_Hard", "turns": ["2 + 4?"], "ground_truth": "6"}, ["6"]),
+    "NaturalReasoning": ({"question": "2 + 4?", "reference_answer": "6", "responses": []}, ["6"]),
+    "DeepMath": ({"question": "2 + 4?", "final_answer": "6", "r1_solution_1": "x"}, ["6"]),
+    "s1K": ({"question": "2 + 4?", "solution": "6", "attempt": r"\boxed{6}", "metadata": "{}"}, ["6"]),
     "multimodal chat of text": ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "2 + 4?"}]}], "answer": "6"}, ["6"]),
     "pandas' index": ({"": "0", "problem": "2 + 4?", "answer": "6"}, ["6"]),
 }
@@ -120,6 +127,10 @@ def test_what_must_be_read_to_answer_is_part_of_the_problem():
 
 
 REFUSED = {
+    "numbers in another column": (
+        {"Question": "Mira has N_00 plums.", "Numbers": "3.0", "Equation": "N_00", "Answer": 3.0},
+        "MAWPS: its questions have N_00",
+    ),
     "encrypted": ({"problem": "AbCd==", "answer": "EfGh==", "canary": "x"}, "BrowseComp: its texts are encrypted"),
     "many right answers": ({"nums": [1, 2], "target": 3}, "Countdown: many answers are right"),
     "many right answers in verl": (

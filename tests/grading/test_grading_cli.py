@@ -152,6 +152,21 @@ def test_an_empty_file(tmp_path: Path, capsys: Captured):
     assert graded(capsys, "--jsonl", write(tmp_path / "empty.jsonl")) == ("0 answers: none\n", "")
 
 
+def test_numbers_are_texts_and_a_missing_answer_is_none(tmp_path: Path, capsys: Captured):
+    lines = ['{"id": 1, "gold": 42, "answer": 42.0}', '{"id": 2, "gold": "1/2", "answer": 0.5}', '{"id": null, "gold": 3, "answer": null}']
+    file = tmp_path / "answers.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    out, _ = graded(capsys, "--jsonl", str(file), "--json")
+    assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["correct", "correct", "no_answer"]
+
+
+def test_a_path_may_begin_at_home_and_is_never_empty(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "answers.jsonl").write_text('{"id": 1, "gold": "1", "answer": "1"}', encoding="utf-8")
+    assert json.loads(graded(capsys, "--jsonl", "~/answers.jsonl", "--json")[0])["outcome"] == "correct"
+    assert invoke(["grade", "--jsonl", ""]) == 2 and "--jsonl names the folder ., or nothing" in capsys.readouterr().err
+
+
 ROW = {"id": 1, "gold": "1", "answer": "1"}
 BROKEN = {
     "{": "is not JSON",
@@ -159,8 +174,9 @@ BROKEN = {
     '{"id": 1, "answer": "1"}': "has no column 'gold'; every line needs id, gold and answer",
     '{"id": 1, "gold": "1"}': "has no column 'answer'",
     '{"gold": "1", "answer": "1"}': "has no column 'id'",
-    '{"id": 1, "gold": 1, "answer": "1"}': "column 'gold' is not a text; put it in quotes",
-    '{"id": 1, "gold": "1", "answer": null}': "column 'answer' is not a text",
+    '{"id": 1, "gold": true, "answer": "1"}': "column 'gold' is no text and no number; put it in quotes",
+    '{"id": 1, "gold": "1", "answer": ["1"]}': "column 'answer' is no text and no number",
+    '{"id": 1, "gold": null, "answer": "1"}': "column 'gold' is null; without a gold answer nothing can be graded: remove the line",
     '{"id": 1, "gold": "1", "answer": "1", "options": 3}': "column 'options' is not a JSON object",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"strikt": true}}': "unknown option 'strikt'; did you mean 'strict'?",
     '{"id": 1, "gold": "1", "answer": "1", "options": {"strict": 1}}': "option 'strict' must be a bool, not 1",

@@ -5,7 +5,8 @@ import pytest
 from grading_fixtures import needs_data, rows
 
 from espl_bench.grading import Extraction
-from espl_bench.grading.extract import extract, last_box
+from espl_bench.grading.boxes import last_box
+from espl_bench.grading.extract import extract
 
 BOXES = {
     "The answer is \\boxed{42}": "42",
@@ -64,7 +65,28 @@ LINES = {
     "Answer: \\boxed{3}": "3",
     "Answer: 42\r\n": "42",
     "Answer: \\boxed{3": None,
-    "Answer: 1\nAnswer:\n": None,
+    "Answer: 1\nNo.\nAnswer:\n": None,
+    "Answer: 1\n\nAnswer:\n": "1",
+    "\\textbf{Answer:} 42": "42",
+    "\\textbf{Final answer}: 42": "42",
+    "\\text{Answer: 42}": "42",
+    "__Answer:__ 42": "42",
+    "\u2705 Answer: 42": "42",
+    '"Answer: 42"': "42",
+    "2) **Answer:** 42": "42",
+    "Ans. = 42": "42",
+    "Answer -> 42": "42",
+    "Your answer: A*": "A*",
+    "**Answer: A***": "A",
+    "Final Answer: The final answer is $42$. I hope it is correct.": "$42$.",
+    "Answer: the answer is 42": "42",
+    "So the answer is 42": "42",
+    "Therefore, the final answer is: 42\nDone.": "42",
+    "Answer: 41\nSo the answer is fine.": "41",
+    "Q: What?\nA: 42": "42",
+    "A: 42\nB: 43": None,
+    "Answer: 42\nA: 43": "42",
+    "Thus far the answer is unknown": None,
     "I answer: 42": None,
     "An answerer: 42": None,
     "42": None,

@@ -3,7 +3,8 @@ from grading_fixtures import SHORT, needs_data, rows
 
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction, Grade, GradingRules, How, MatchType, VerifierPool, explain, grade, grade_answer, judge_many
-from espl_bench.grading.extract import Extracted, whole
+from espl_bench.grading.boxes import Extracted
+from espl_bench.grading.extract import whole
 from espl_bench.grading.grader import Candidate
 from espl_bench.grading.rules import MAX_ANSWER_CHARS, MAX_GOLD_CHARS
 from espl_bench.grading.wire import GraderQuestion

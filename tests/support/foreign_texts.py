@@ -12,7 +12,6 @@ from functools import cache, partial
 
 from chat_models import make_chat
 from espl_envs.last_answer import last_answer
-from espl_envs.qa.answers import same
 from espl_envs.rulebook.env import RulebookEnv
 from espl_envs.search.answers import exact_match, f1
 
@@ -26,6 +25,7 @@ from espl_bench.grading.extract import after_thinking, extract
 from espl_bench.grading.grader import Candidate, _decide
 from espl_bench.grading.integers import canonical, value_in_base
 from espl_bench.grading.rules import Extraction, GradingRules
+from espl_bench.grading.words import same_words
 from espl_bench.prompts.dialect import Dialect, Placement, TemplateName
 from espl_bench.prompts.forms import FORMS, BadTextError, split_blocks
 from espl_bench.prompts.principle_text import clean_principle, quote
@@ -205,7 +205,7 @@ READERS: dict[str, Reader] = {
     ),
     "Retry-After": Reader(lambda text: str(_retry_after_s(text))),
     "page": Reader(text_of_html),
-    "short answer": Reader(lambda text: (same(text, "a"), same("a", text))),
+    "short answer": Reader(lambda text: (same_words(text, "a"), same_words("a", text))),
     "passages": Reader(
         lambda text: [passage.text for found in _found(parse_json(text), ["q"], 3, "http://x") for passage in found.passages],
         (ForeignJsonError, RetrievalError),

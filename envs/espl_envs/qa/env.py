@@ -18,7 +18,6 @@ from espl_bench.grading.extract import extract
 from espl_bench.types import Outcome, Problem, Split
 from espl_envs.math.env import HOLDOUT
 from espl_envs.math.splits import hold_out
-from espl_envs.qa.answers import normalised, same
 from espl_envs.search.answers import exact_match, f1
 
 READ: Final = {
@@ -90,8 +89,8 @@ class QaEnv(SingleTurnEnv):
         Text: the question, without any instruction. The dialect says how to give the answer.
 
     Rewards:
-        1 if the answer is exactly one of the true ones, both normalised as `espl_envs.qa.answers` says, else 0. F1 over words is
-        reported too.
+        1 if the answer is exactly one of the true ones, both normalised as in SQuAD's evaluation and
+        `espl_bench.grading.words`, else 0. F1 is reported too.
 
     Episode end:
         Terminated after one response; truncated if that is longer than 20,000 characters.
@@ -140,8 +139,8 @@ class QaEnv(SingleTurnEnv):
         if answer is None:
             return Verdict.of(Outcome.NO_ANSWER, None, f1=0.0)
         truths = self.served.rows[problem.split][problem.index].answers
-        outcome = Outcome.CORRECT if exact_match(answer, truths, same) else Outcome.WRONG
-        return Verdict.of(outcome, None, f1=f1(answer, truths, normalised))
+        outcome = Outcome.CORRECT if exact_match(answer, truths) else Outcome.WRONG
+        return Verdict.of(outcome, None, f1=f1(answer, truths))
 
     def data_identity(self) -> Mapping[str, str]:
         """Return the hash of each split's questions and answers in order."""

@@ -1,7 +1,7 @@
 """Compare short answers as SQuAD's evaluation does: exact match after normalisation, and F1 over words.
 
 F1 is SQuAD's to the letter: lower case, no punctuation, no articles (a, an, the), single blanks. Exact match goes
-beyond it for numbers, dashes, dates and LaTeX (`espl_bench.grading.words`): 3.14 is not 314,
+beyond it for numbers, dashes, dates and styling, as `espl_bench.grading.words` says: 3.14 is not 314,
 and 1939–1945 is 1939-1945. Several answers may be right; the best
 counts. An empty answer is never right. A true answer that normalisation would empty (the letter A) is compared without it.
 """
@@ -9,7 +9,7 @@ counts. An empty answer is never right. A true answer that normalisation would e
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from espl_bench.grading.words import same_words
 
@@ -19,28 +19,23 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def normalised(text: str) -> str:
     """Normalise a text for comparison."""
-    return without_articles(text.lower().translate(_PUNCTUATION))
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def without_articles(text: str) -> str:
-    """Remove articles and repeated blanks from a text in lower case."""
-    return " ".join(_ARTICLES.sub(" ", text).split())
-
-
-def exact_match(given: str, truths: Sequence[str], same: Callable[[str, str], bool] = same_words) -> bool:
+def exact_match(given: str, truths: Sequence[str]) -> bool:
     """Return True if an answer is one of the true ones."""
-    return any(same(given, truth) for truth in truths)
+    return any(same_words(given, truth) for truth in truths)
 
 
-def f1(given: str, truths: Sequence[str], normalise: Callable[[str], str] = normalised) -> float:
+def f1(given: str, truths: Sequence[str]) -> float:
     """Return the best harmonic mean of precision and recall over the words of an answer and a true one; 0 to 1."""
-    return max((_f1(*compared(given, truth, normalise)) for truth in truths), default=0.0)
+    return max((_f1(*_compared(given, truth)) for truth in truths), default=0.0)
 
 
-def compared(given: str, truth: str, normalise: Callable[[str], str]) -> tuple[str, str]:
-    """Return both sides as they are compared."""
-    if compared := normalise(truth):
-        return normalise(given), compared
+def _compared(given: str, truth: str) -> tuple[str, str]:
+    """Return both sides as their words are counted."""
+    if compared := normalised(truth):
+        return normalised(given), compared
     return given.strip().lower(), truth.strip().lower()
 
 

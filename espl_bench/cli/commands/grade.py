@@ -15,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espl_bench.cli.console import err_console, facts_grid, out_console, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.grading import Candidate, Explanation, Extraction, Grade, GradingRules, MatchType, explain, explain_many, judge_many
-from espl_bench.grading.extract import after_thinking, extract, has_box, last_answer_line, whole
+from espl_bench.grading.answer_lines import last_answer_line
+from espl_bench.grading.boxes import has_box
+from espl_bench.grading.extract import after_thinking, extract, whole
 from espl_bench.rollouts.outcomes import LOUD_RATE
 from espl_bench.types import Outcome
 from espl_bench.utils.formatting import DASH, percent, plain
@@ -178,6 +180,9 @@ def _summary(counts: Counter[Outcome]) -> str:
 
 def _read(path: Path, asked: GradeOptions) -> Iterator[GradeRow]:
     """Yield the rows of a file. Raises UsageError if it cannot be read, EsplError for an invalid line."""
+    path = path.expanduser()
+    if path.is_dir():
+        raise UsageError(f"--jsonl names the folder {path}, or nothing; give it a file with one JSON object a line")
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -201,11 +206,20 @@ def _row(line: bytes, location: str, asked: GradeOptions) -> GradeRow:
     for name in ("id", "gold", answer):
         if name not in columns:
             raise EsplError(f"{location} has no column '{name}'; every line needs id, gold and answer")
-    for name in ("gold", answer):
-        if not isinstance(columns[name], str):
-            raise EsplError(f"{location}: column '{name}' is not a text; put it in quotes")
     own = _with_options(asked, columns.get("options"), location)
-    return GradeRow(columns["id"], own.candidate(columns["gold"], columns[answer]))
+    answered = "" if columns[answer] is None else _as_text(columns[answer], answer, location)
+    return GradeRow(columns["id"], own.candidate(_as_text(columns["gold"], "gold", location), answered))
+
+
+def _as_text(value: Any, name: str, location: str) -> str:
+    """Return a text, or a number as JSON writes it. Raises EsplError for anything else."""
+    if value is None:
+        raise EsplError(f"{location}: column '{name}' is null; without a gold answer nothing can be graded: remove the line")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return json.dumps(value)
+    raise EsplError(f"{location}: column '{name}' is no text and no number; put it in quotes")
 
 
 def _with_options(asked: GradeOptions, options: Any, location: str) -> GradeOptions:
