@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 
+from espl_bench.engines.adaptation import Adaptation
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
 from espl_bench.engines.hf import lora_views, model_loading
 from espl_bench.engines.hf.learner import Learner
+from espl_bench.engines.hf.reach import survey
+from espl_bench.engines.hf.reading import understand
 from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.learning.loss_spec import LossSpec
@@ -68,8 +71,10 @@ class HfEngine:
     isolates_snapshots = True
     batches_continuously = False
 
-    def __init__(self, parts: _Parts, chat: HfChat) -> None:
+    def __init__(self, parts: _Parts, chat: HfChat, adaptation: Adaptation) -> None:
         self.chat: Chat = chat
+        self.adaptation = adaptation
+        """What the adapter reaches of the model."""
         self._parts: _Parts | None = parts
 
     @classmethod
@@ -101,16 +106,22 @@ class HfEngine:
             plain.to(device).requires_grad_(False).eval()
             model_loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
-            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
+            words = model_loading.ordinary_ids(plain, tokenizer)
+            reading = understand(reference, str(model), words)
+            reach = survey(plain, str(model), words)
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha, reach.targets)
         lora_views.attach_adapter(policy, trained)
         eos_ids = model_loading.eos_ids(reference, tokenizer)
         chat = HfChat(tokenizer, eos_ids, str(model))
 
         def client(tree: Any) -> HfSamplingClient:
-            return HfSamplingClient(BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens), chat)
+            sampler = BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens, reading=reading)
+            return HfSamplingClient(sampler, chat)
 
-        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
-        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
+        trainer = Trainer(
+            trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing, reading=reading
+        )
+        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat, reach.adaptation)
 
     async def current(self) -> HfSamplingClient:
         """Return a client of the current weights. There is one policy tree: this call also updates older clients."""

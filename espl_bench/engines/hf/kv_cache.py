@@ -15,7 +15,8 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts
-from espl_bench.engines.hf.prefix_sharing import Tokens, cache_argument, forward_levels, prompt_levels, split_prefixes
+from espl_bench.engines.hf.forward import forward
+from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, prompt_levels, select_rows, split_prefixes
 
 
 class KVCache:
@@ -40,31 +41,28 @@ class KVCache:
     def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
         """Read one token per row; return the logits after it, (B, V)."""
         self._held += 1
-        return self._model(
-            input_ids=token_B1,
-            attention_mask=self._seen_BL[:, : self._held],
-            position_ids=position_B1,
-            use_cache=True,
-            logits_to_keep=1,
-            **cache_argument(self._cache),
-            **self._shared,
-        ).logits[:, -1]
+        seen_BL = self._seen_BL[:, : self._held]
+        logits = forward(
+            self._model, token_B1, seen_RL=seen_BL, position_RT=position_B1, cache=self._cache, keep=1, **self._shared
+        )
+        return logits[:, -1]
 
     def select(self, index: Tensor) -> None:
         """Keep only these rows. ``index`` increases."""
-        self._cache.batch_select_indices(index)
+        select_rows(self._cache, index)
         self._seen_BL = self._seen_BL[index]
         self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
 
 
-def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, KVCache]:
-    """Read the prompts of a batch; a shared beginning, or equal prompts that are adjacent, are read once.
+def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, levels: bool = True) -> tuple[Tensor, KVCache]:
+    """Read the prompts of a batch; equal prompts that are adjacent are read once, and so may be a beginning that several share.
 
     Args:
         model: a causal LM.
         prompts_B: one per row.
         room: tokens to come, per row.
         share: keep equal prompts once in memory, too; the model must have been adopted by `hf.attention`.
+        levels: read a beginning that prompts share once; padding then stands between it and the rest.
 
     Returns:
         Logits after each prompt, (B, V), and the rows' KV cache.
@@ -77,12 +75,13 @@ def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) 
         index.append(len(unique) - 1)
     index_B = torch.tensor(index, device=model.device)
     cache = DynamicCache(config=model.config)
-    logits, seen_UL = forward_levels(model, prompt_levels(split_prefixes(unique), "left", model.device), cache)
+    cuts = split_prefixes(unique) if levels else [SplitPrompt((), prompt) for prompt in unique]
+    logits, seen_UL = forward_levels(model, prompt_levels(cuts, "left", model.device), cache)
     logits_BV = logits[-1][index_B, -1]
     if len(unique) == len(prompts_B):
         return logits_BV, KVCache(model, cache, seen_UL, None, room)
     if share:
         shared = SharedPrompts.of(cache, seen_UL, index_B)
         return logits_BV, KVCache(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room)
-    cache.batch_select_indices(index_B)
+    select_rows(cache, index_B)
     return logits_BV, KVCache(model, cache, seen_UL[index_B], None, room)
