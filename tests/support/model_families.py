@@ -58,7 +58,14 @@ FAMILIES: Mapping[str, Family] = {
     "llama4 (text)": Family(
         "llama4",
         "Llama4TextConfig",
-        LOCAL | {"head_dim": 8, "intermediate_size_mlp": 48, "attention_chunk_size": WINDOW, "no_rope_layers": [1, 0], "interleave_moe_layer_step": 2},
+        LOCAL
+        | {
+            "head_dim": 8,
+            "intermediate_size_mlp": 48,
+            "attention_chunk_size": WINDOW,
+            "no_rope_layers": [1, 0],
+            "interleave_moe_layer_step": 2,
+        },
     ),
     "qwen2": Family("qwen2", "Qwen2Config"),
     "qwen2_moe": Family("qwen2_moe", "Qwen2MoeConfig", EXPERTS | {"shared_expert_intermediate_size": 16}),
@@ -85,7 +92,9 @@ FAMILIES: Mapping[str, Family] = {
         },
     ),
     "gemma4 (text)": Family(
-        "gemma4", "Gemma4TextConfig", SLIDING | {"head_dim": 8, "global_head_dim": 8, "vocab_size_per_layer_input": 96, "hidden_size_per_layer_input": 8}
+        "gemma4",
+        "Gemma4TextConfig",
+        SLIDING | {"head_dim": 8, "global_head_dim": 8, "vocab_size_per_layer_input": 96, "hidden_size_per_layer_input": 8},
     ),
     "gemma4 (experts)": Family(
         "gemma4",
@@ -126,9 +135,15 @@ FAMILIES: Mapping[str, Family] = {
     "phimoe": Family("phimoe", "PhimoeConfig", LOCAL),
     "granite": Family("granite", "GraniteConfig", {"logits_scaling": 2.0, "embedding_multiplier": 3.0}),
     "granitemoe": Family("granitemoe", "GraniteMoeConfig", LOCAL),
-    "granitemoehybrid": Family("granitemoehybrid", "GraniteMoeHybridConfig", LOCAL | MAMBA | {"shared_intermediate_size": 16, "layer_types": ["mamba", "attention"]}),
+    "granitemoehybrid": Family(
+        "granitemoehybrid",
+        "GraniteMoeHybridConfig",
+        LOCAL | MAMBA | {"shared_intermediate_size": 16, "layer_types": ["mamba", "attention"]},
+    ),
     "granitemoehybrid (dense)": Family(
-        "granitemoehybrid", "GraniteMoeHybridConfig", MAMBA | {"num_local_experts": 0, "shared_intermediate_size": 48, "layer_types": ["mamba", "attention"]}
+        "granitemoehybrid",
+        "GraniteMoeHybridConfig",
+        MAMBA | {"num_local_experts": 0, "shared_intermediate_size": 48, "layer_types": ["mamba", "attention"]},
     ),
     "olmo2": Family("olmo2", "Olmo2Config"),
     "olmo3": Family("olmo3", "Olmo3Config", SLIDING),
@@ -138,11 +153,13 @@ FAMILIES: Mapping[str, Family] = {
     "glm4": Family("glm4", "Glm4Config", {"head_dim": 8}),
     "glm4_moe": Family("glm4_moe", "Glm4MoeConfig", ROUTED | {"head_dim": 8, "first_k_dense_replace": 1}),
     "glm4_moe_lite": Family("glm4_moe_lite", "Glm4MoeLiteConfig", ROUTED | MLA),
-    "glm_moe_dsa": Family("glm_moe_dsa", "GlmMoeDsaConfig", ROUTED | MLA | {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 8}),
+    "glm_moe_dsa": Family("glm_moe_dsa", "GlmMoeDsaConfig", ROUTED | MLA | {"index_n_heads": 64, "index_head_dim": 32, "index_topk": 8}),
     "deepseek_v2": Family("deepseek_v2", "DeepseekV2Config", ROUTED | MLA | {"first_k_dense_replace": 1, "topk_method": "greedy"}),
     "deepseek_v3": Family("deepseek_v3", "DeepseekV3Config", ROUTED | MLA | {"first_k_dense_replace": 1}),
     "deepseek_v32": Family(
-        "deepseek_v32", "DeepseekV32Config", ROUTED | MLA | {"first_k_dense_replace": 1, "index_n_heads": 2, "index_head_dim": 16, "index_topk": 8}
+        "deepseek_v32",
+        "DeepseekV32Config",
+        ROUTED | MLA | {"first_k_dense_replace": 1, "index_n_heads": 64, "index_head_dim": 32, "index_topk": 8},
     ),
     "smollm3": Family("smollm3", "SmolLM3Config"),
     "lfm2": Family("lfm2", "Lfm2Config", {"layer_types": ["conv", "full_attention"], "block_multiple_of": 8}),
@@ -152,9 +169,25 @@ FAMILIES: Mapping[str, Family] = {
     "falcon_mamba": Family("falcon_mamba", "FalconMambaConfig", {"state_size": 8}),
     "mamba": Family("mamba", "MambaConfig", {"state_size": 8}),
     "mamba2": Family("mamba2", "Mamba2Config", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "chunk_size": 8}),
-    "jamba": Family("jamba", "JambaConfig", LOCAL | {"num_experts": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False}),
+    "jamba": Family(
+        "jamba",
+        "JambaConfig",
+        LOCAL | {"num_experts": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False},
+    ),
     "bamba": Family("bamba", "BambaConfig", MAMBA | {"attn_layer_indices": [1]}),
-    "zamba2": Family("zamba2", "Zamba2Config", {"mamba_d_state": 8, "mamba_headdim": 8, "n_mamba_heads": 8, "chunk_size": 8, "layers_block_type": ["mamba", "hybrid"], "num_mem_blocks": 1, "use_mem_rope": True}),
+    "zamba2": Family(
+        "zamba2",
+        "Zamba2Config",
+        {
+            "mamba_d_state": 8,
+            "mamba_headdim": 8,
+            "n_mamba_heads": 8,
+            "chunk_size": 8,
+            "layers_block_type": ["mamba", "hybrid"],
+            "num_mem_blocks": 1,
+            "use_mem_rope": True,
+        },
+    ),
     "cohere": Family("cohere", "CohereConfig"),
     "cohere2": Family("cohere2", "Cohere2Config", SLIDING),
     "nemotron": Family("nemotron", "NemotronConfig", {"head_dim": 8}),
@@ -178,10 +211,20 @@ FAMILIES: Mapping[str, Family] = {
     "kimi_linear": Family(
         "kimi_linear",
         "KimiLinearConfig",
-        MLA | LOCAL | {"moe_intermediate_size": 16, "linear_head_dim": 8, "linear_num_heads": 4, "layer_types": ["linear_attention", "full_attention"], "mlp_layer_types": ["dense", "sparse"]},
+        MLA
+        | LOCAL
+        | {
+            "moe_intermediate_size": 16,
+            "linear_head_dim": 8,
+            "linear_num_heads": 4,
+            "layer_types": ["linear_attention", "full_attention"],
+            "mlp_layer_types": ["dense", "sparse"],
+        },
     ),
     "ernie4_5": Family("ernie4_5", "Ernie4_5Config", {"head_dim": 8}),
-    "ernie4_5_moe": Family("ernie4_5_moe", "Ernie4_5_MoeConfig", {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 16, "moe_layer_start_index": 1}),
+    "ernie4_5_moe": Family(
+        "ernie4_5_moe", "Ernie4_5_MoeConfig", {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 16, "moe_layer_start_index": 1}
+    ),
     "exaone4": Family("exaone4", "Exaone4Config", SLIDING),
     "hunyuan_v1_dense": Family("hunyuan_v1_dense", "HunYuanDenseV1Config", {"head_dim": 8}),
     "seed_oss": Family("seed_oss", "SeedOssConfig", {"head_dim": 8}),
@@ -193,7 +236,11 @@ FAMILIES: Mapping[str, Family] = {
     "falcon": Family("falcon", "FalconConfig"),
     "opt": Family("opt", "OPTConfig", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     "rwkv": Family("rwkv", "RwkvConfig"),
-    "recurrent_gemma": Family("recurrent_gemma", "RecurrentGemmaConfig", {"lru_width": 32, "attention_window_size": WINDOW, "block_types": ["recurrent", "attention"], "head_dim": 8}),
+    "recurrent_gemma": Family(
+        "recurrent_gemma",
+        "RecurrentGemmaConfig",
+        {"lru_width": 32, "attention_window_size": WINDOW, "block_types": ["recurrent", "attention"], "head_dim": 8},
+    ),
 }
 
 

@@ -2,7 +2,8 @@
 
 An adapter takes the place of a linear layer, so it acts only where the model *calls* that layer. Experts that are kept in one tensor of
 three dimensions are no layers. A kernel that is handed a layer's weight goes round the layer. A tower for pictures is not called by
-text. A router may be a linear layer that returns more than a product. None of this depends on what a model or a layer is called.
+text. A router may be a linear layer that returns more than a product, and a layer that only ranks tokens passes no gradient on. None
+of this depends on what a model or a layer is called.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -19,7 +20,6 @@ from torch.overrides import TorchFunctionMode
 from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
-from espl_bench.engines.adaptation import Adaptation
 from espl_bench.engines.hf.forward import forward
 from espl_bench.errors import ModelError
 
@@ -29,19 +29,24 @@ MATRIX = 2
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The linear layers to adapt, by their full names, and what this means for the model's weights."""
+    """The linear layers to adapt, and what this means for the model's weights, embeddings and output layer aside."""
 
     targets: tuple[str, ...]
-    adaptation: Adaptation
+    """Full names."""
+    share: float
+    """Part of the weights that lies in these layers."""
+    fixed: tuple[str, ...]
+    """Kinds of matrices that no adapter reaches, the largest first."""
 
 
-def survey(model: Any, name: str, words: Sequence[int]) -> Reach:
+def survey(model: Any, name: str, words: Sequence[int], *, caches: bool) -> Reach:
     """Watch a model read a few tokens, with and without a cache.
 
     Args:
         model: a causal LM in eval mode that can be read.
         name: for messages.
         words: some ordinary ids of its tokenizer.
+        caches: whether it is sampled with a cache.
 
     Raises:
         ModelError: no linear layer can be adapted.
@@ -54,16 +59,18 @@ def survey(model: Any, name: str, words: Sequence[int]) -> Reach:
         for path, module in linear.items():
             hooks.callback(module.register_forward_pre_hook(watch.entering(path)).remove)
             hooks.callback(module.register_forward_hook(watch.leaving(path)).remove)
-        with torch.inference_mode(), watch:
-            _read(model, ids, None)
-            cache = DynamicCache(config=model.config)
-            _read(model, ids, cache)
-            _read(model, ids[:, :1], cache, ids.shape[1])
-    kinds = {kind(path) for path in watch.plain}  # a few tokens do not call every expert
+        with watch:
+            watch.learn(_read(model, ids, None))
+        if caches:
+            with torch.no_grad(), watch:
+                cache = DynamicCache(config=model.config)
+                _read(model, ids, cache)
+                _read(model, ids[:, :1], cache, ids.shape[1])
+    kinds = {kind(path) for path in watch.learning}  # a few tokens do not call every expert
     targets = tuple(path for path in linear if kind(path) in kinds - watch.other)
     if not targets:
         raise ModelError(f"model '{name}' has no linear layer that an adapter reaches; use another model")
-    return Reach(targets, _adaptation(model, targets))
+    return _reach(model, targets)
 
 
 def kind(path: str) -> str:
@@ -71,12 +78,14 @@ def kind(path: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.)", "*", path)
 
 
-def _read(model: Any, ids: Tensor, cache: DynamicCache | None, start: int = 0) -> None:
+def _read(model: Any, ids: Tensor, cache: DynamicCache | None, start: int = 0) -> Tensor:
     seen = torch.ones(1, start + ids.shape[1], dtype=torch.long, device=ids.device)
-    forward(model, ids, seen_RL=seen, position_RT=start + torch.arange(ids.shape[1], device=ids.device)[None], cache=cache, keep=1)
+    return forward(
+        model, ids, seen_RL=seen, position_RT=start + torch.arange(ids.shape[1], device=ids.device)[None], cache=cache, keep=ids.shape[1]
+    )
 
 
-def _adaptation(model: Any, targets: Sequence[str]) -> Adaptation:
+def _reach(model: Any, targets: tuple[str, ...]) -> Reach:
     """Count the weights that have an adapter, and name the kinds of those that have none."""
     ends = [layer.weight for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None]
     outside = {id(weight) for weight in ends}
@@ -85,16 +94,25 @@ def _adaptation(model: Any, targets: Sequence[str]) -> Adaptation:
     counted = {path: weight for path, weight in model.named_parameters() if id(weight) not in outside}
     fixed = {path: weight for path, weight in counted.items() if path not in adapted and weight.squeeze().dim() >= MATRIX}
     share = sum(counted[path].numel() for path in adapted) / sum(weight.numel() for weight in counted.values())
-    return Adaptation(len(targets), round(share, 4), _kinds(fixed))
+    return Reach(targets, round(share, 4), _kinds(fixed))
 
 
 def _kinds(fixed: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Name kinds by what is behind the number of their layer, most weights first."""
     sizes: dict[str, int] = {}
     for path, weight in fixed.items():
-        short = kind(path).rpartition(".*.")[2].removesuffix(".weight") if ".experts.*" not in kind(path) else kind(path).split(".*.", 1)[-1]
+        short = (
+            kind(path).rpartition(".*.")[2].removesuffix(".weight") if ".experts.*" not in kind(path) else kind(path).split(".*.", 1)[-1]
+        )
         sizes[short] = sizes.get(short, 0) + weight.numel()
     return tuple(sorted(sizes, key=lambda name: (-sizes[name], name)))
+
+
+def _is_product(module: Any, inputs: tuple[Any, ...], result: Any) -> bool:
+    rows, columns = (module.nx, module.nf) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
+    if not isinstance(result, Tensor) or not inputs or not isinstance(inputs[0], Tensor):
+        return False
+    return inputs[0].shape[-1] == rows and result.shape == (*inputs[0].shape[:-1], columns)
 
 
 class _Watch(TorchFunctionMode):
@@ -105,8 +123,10 @@ class _Watch(TorchFunctionMode):
         self._linear = linear
         self._owner = {id(module.weight): path for path, module in linear.items()}
         self._inside: list[str] = []
-        self.plain: set[str] = set()
-        """Layers that were called and returned a product of their inputs' shape."""
+        self._called: dict[str, Tensor] = {}
+        """A zero that was added to what a layer returned, by the layer: its gradient says whether the layer matters."""
+        self.learning: set[str] = set()
+        """Layers that were called, returned a product of their inputs' shape, and pass a gradient on."""
         self.other: set[str] = set()
         """Kinds of layers that an adapter would not, or not rightly, reach."""
 
@@ -117,13 +137,23 @@ class _Watch(TorchFunctionMode):
     def leaving(self, path: str) -> Any:
         """Return a hook behind a layer's forward."""
 
-        def hook(module: Any, inputs: tuple[Any, ...], result: Any) -> None:
+        def hook(module: Any, inputs: tuple[Any, ...], result: Any) -> Tensor | None:
             self._inside.pop()
-            rows, columns = (module.nx, module.nf) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
-            fits = isinstance(result, Tensor) and inputs[0].shape[-1] == rows and result.shape == (*inputs[0].shape[:-1], columns)
-            (self.plain if fits else self.other).add(path if fits else kind(path))
+            if not _is_product(module, inputs, result):
+                self.other.add(kind(path))
+                return None
+            if not torch.is_grad_enabled():
+                return None
+            zero = self._called.setdefault(path, torch.zeros_like(result, requires_grad=True))
+            return result + zero if zero.shape == result.shape else None
 
         return hook
+
+    def learn(self, logits: Tensor) -> None:
+        """Note which of the layers that were called have passed a gradient on to these logits."""
+        various = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype).view_as(logits)
+        gradients = torch.autograd.grad((logits * various).sum(), list(self._called.values()), allow_unused=True)
+        self.learning = {path for path, gradient in zip(self._called, gradients, strict=True) if gradient is not None}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Note weights among the arguments of what computes a tensor."""

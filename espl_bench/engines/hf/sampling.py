@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from espl_bench.engines.hf import attention
+from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.kv_cache import prefill
-from espl_bench.engines.hf.reading import Reading
 from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
 
@@ -72,7 +72,7 @@ class BatchSampler:
         self._eos = torch.tensor(sorted(eos_ids), device=model.device)
         self._max_batch_tokens = max_batch_tokens
         self._shares_prompts = reading is Reading.SHARED and attention.adopt(model)
-        self._pads = reading is not Reading.EQUAL
+        self._reading = reading
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     @torch.inference_mode()
@@ -99,7 +99,7 @@ class BatchSampler:
         for index in order:
             before = prompt
             prompt, new = max(prompt, len(requests[index].prompt_T)), max(new, self._limit(requests[index]))
-            uneven = not self._pads and len(requests[index].prompt_T) != before
+            uneven = self._reading is Reading.EQUAL and len(requests[index].prompt_T) != before
             if batch and (uneven or (len(batch) + 1) * (prompt + new) > self._max_batch_tokens):
                 yield batch
                 batch, prompt, new = [], len(requests[index].prompt_T), self._limit(requests[index])
@@ -111,7 +111,7 @@ class BatchSampler:
         rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
         prompts_B = [request.prompt_T for request in requests_B]
-        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, levels=self._shares_prompts)
+        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)

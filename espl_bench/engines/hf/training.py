@@ -18,9 +18,9 @@ from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
+from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.packing import MicroBatch, micro_batches
 from espl_bench.engines.hf.prefix_sharing import forward_levels
-from espl_bench.engines.hf.reading import Reading
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import mismatch, summed_loss
