@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 REREAD = "the model's cached decoding is not what reading whole is, so every token reads its rows again: slow"
+_NAMED = 8
+"""Kinds of weights that a line names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class ModelUse:
 
     def unadapted(self) -> str:
         """Say what the adapter trains, and what it does not."""
-        names = ", ".join(self.fixed)
+        more = len(self.fixed) - _NAMED
+        names = ", ".join(self.fixed[:_NAMED]) + (f" and {more} more kinds" if more > 0 else "")
         return f"the adapter trains {self.layers} linear layers with {self.share:.0%} of the weights; not adapted: {names}"
 
     def facts(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 
 LOCAL = {"num_local_experts": 4, "num_experts_per_tok": 2}
 ROUTED = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_group": 1, "topk_group": 1}
 DELTA = {
+    "initializer_range": 0.1,
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
     "linear_key_head_dim": 8,
@@ -118,6 +119,7 @@ FAMILIES: Mapping[str, Family] = {
             "sliding_window": WINDOW,
             "num_hidden_layers": 4,
             "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "initializer_range": 0.1,
             "num_kv_shared_layers": 2,
             "head_dim": 8,
             "global_head_dim": 8,
@@ -251,7 +253,7 @@ def make_family(name: str, folder: Path, seed: int = 0) -> Path:
     config = getattr(configs, family.config)(**COMMON | family.changes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval().save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from espl_bench.engines.hf.forward import forward
 from espl_bench.errors import ModelError
 
+_LINEAR = (nn.Linear, Conv1D)
 MATRIX = 2
 """Dimensions of the smallest weights that count: biases, norms and scales are vectors."""
 
@@ -52,7 +53,7 @@ def survey(model: Any, name: str, words: Sequence[int], *, caches: bool) -> Reac
         ModelError: no linear layer can be adapted.
     """
     output = model.get_output_embeddings()
-    linear = {path: module for path, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D)) and module is not output}
+    linear = {path: module for path, module in model.named_modules() if isinstance(module, _LINEAR) and module is not output}
     watch = _Watch(linear)
     ids = torch.tensor([[words[index % len(words)] for index in range(4)]], device=model.device)
     with ExitStack() as hooks:
@@ -79,10 +80,9 @@ def kind(path: str) -> str:
 
 
 def _read(model: Any, ids: Tensor, cache: DynamicCache | None, start: int = 0) -> Tensor:
-    seen = torch.ones(1, start + ids.shape[1], dtype=torch.long, device=ids.device)
-    return forward(
-        model, ids, seen_RL=seen, position_RT=start + torch.arange(ids.shape[1], device=ids.device)[None], cache=cache, keep=ids.shape[1]
-    )
+    position_1T = start + torch.arange(ids.shape[1], device=ids.device)[None]
+    seen_1L = torch.ones(1, start + ids.shape[1], dtype=torch.long, device=ids.device)
+    return forward(model, ids, seen_RL=seen_1L, position_RT=position_1T, cache=cache, keep=ids.shape[1])
 
 
 def _reach(model: Any, targets: tuple[str, ...]) -> Reach:
@@ -101,9 +101,8 @@ def _kinds(fixed: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Name kinds by what is behind the number of their layer, most weights first."""
     sizes: dict[str, int] = {}
     for path, weight in fixed.items():
-        short = (
-            kind(path).rpartition(".*.")[2].removesuffix(".weight") if ".experts.*" not in kind(path) else kind(path).split(".*.", 1)[-1]
-        )
+        layer = kind(path).removesuffix(".weight")
+        short = layer.partition(".*.")[2] or layer
         sizes[short] = sizes.get(short, 0) + weight.numel()
     return tuple(sorted(sizes, key=lambda name: (-sizes[name], name)))
 
