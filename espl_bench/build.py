@@ -17,19 +17,20 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import Control, find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine, TemplateChat
+from espl_bench.engines.engine import Chat, Engine
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
+from espl_bench.engines.rendered_chat import dated, prove, with_thinking
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.identity import DataIdentity
-from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
+from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
-from espl_bench.prompts.dialect import Dialect
+from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec
 from espl_bench.runs.collect_binding import RunParts, collect_binding
 from espl_bench.runs.moved import NOT_MOVED, Moved
@@ -227,13 +228,19 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    policy_chat, editor_chat = (_dated(each.chat, started or datetime.now(UTC)) for each in (engine, editor))
+    policy_chat, editor_chat = (dated(each.chat, started or datetime.now(UTC)) for each in (engine, editor))
+    policy_chat = with_thinking(policy_chat, config.sampling.thinking, "--thinking")
+    inherited = None if config.editor_source or given.editor else config.sampling.thinking
+    editor_chat = with_thinking(editor_chat, config.editor.thinking or inherited, "--editor-thinking")
     identity = data_identity_of(config, given.env)
     wording = Dialect.load(config.prompts.dialect)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
+    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=not isinstance(env, SingleTurnEnv))
+    if config.method.breeds:
+        prove(editor_chat, system=False, replies=False)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
     parts = RunParts(given.env or find_environment(config.env), env, identity, wording, chats, loads_model=given.engine is None)
@@ -272,14 +279,6 @@ def _rollout_spec(
         show=lambda principles: control.principles(principles, dialect),
         continuous=continuous,
     )
-
-
-def _dated(chat: Chat, started: datetime) -> Chat:
-    """Return a chat whose template reads the time of the run's start, if it is rendered here."""
-    if not isinstance(chat, TemplateChat):
-        return chat
-    dated: Chat = chat.dated(started)
-    return dated
 
 
 def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolFormat) -> tuple[Dialect, Chat]:

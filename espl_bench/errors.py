@@ -74,6 +74,15 @@ class DataError(EsplError):
     """A data set is missing, cannot be read, or is not the one that was recorded."""
 
 
+class MissingDataError(DataError):
+    """The data home lacks sets that an environment needs; the message names the commands that bring them."""
+
+    def __init__(self, message: str, sources: tuple[str, ...]) -> None:
+        """Take the message and the names of the sets."""
+        super().__init__(message)
+        self.sources = sources
+
+
 class DeviceMemoryError(EsplError):
     """A device does not have enough memory; the message says what to lower."""
 

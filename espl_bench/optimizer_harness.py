@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espl_bench.accounting.ledger import Purpose
+from espl_bench.engines.rendered_chat import opened_by
 from espl_bench.errors import CheckpointError, UsageError
 from espl_bench.evolution.operators.proposal import Child
 from espl_bench.evolution.optimizer import find_optimizer
@@ -140,7 +141,7 @@ class OptimizerHarness:
         )
         self.requests += 1
         [completion] = await (await self.context.reflecting()).sample([asked])
-        return strip_reasoning(readable(completion.text))
+        return strip_reasoning(readable(completion.after(opened_by(self.context.editor_chat, messages)).text))
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save, and stop if the run was asked to."""

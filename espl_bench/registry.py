@@ -37,6 +37,7 @@ NORMALISATIONS = Seam("normalisation", "espl_bench.normalisations")
 CONTROLS = Seam("control", "espl_bench.controls")
 DIALECTS = Seam("dialect", "espl_bench.dialects")
 ENGINES = Seam("engine", "espl_bench.engines")
+MODELS = Seam("model", "espl_bench.models")
 OPTIMIZERS = Seam("optimizer", "espl_bench.optimizers")
 
 

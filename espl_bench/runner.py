@@ -33,6 +33,7 @@ from espl_bench.runs.provenance import collect
 from espl_bench.runs.provenance_file import BINDING, GIVEN_FACTS
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.runs.summary import CurvePoint, Summary
+from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
 from espl_bench.utils.event_loop import run_to_end
 from espl_bench.utils.stop_signal import StopSignal, listening
@@ -138,7 +139,7 @@ def resume(
         run_dir.rewind(commit)
         context.ledger.restore(commit.ledger)
         context.clients.resume(run_dir.path, commit.step, commit.ledger)
-        return _complete(context, commit, RunRecorder(run_dir, context.ledger, reporter or Silent()), given, stop)
+        return _complete(context, commit, _recorder(context, run_dir, reporter), given, stop)
 
 
 def _same_run(
@@ -177,9 +178,13 @@ def _command(folder: Path) -> str:
 
 def _begun(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
     """Record the root prompt of a new run at step 0; return the recorder."""
-    recorder = RunRecorder(run_dir, context.ledger, reporter or Silent())
+    recorder = _recorder(context, run_dir, reporter)
     recorder.root(_root(context).members[0])
     return recorder
+
+
+def _recorder(context: RunContext, run_dir: RunDir, reporter: Reporter | None) -> RunRecorder:
+    return RunRecorder(run_dir, context.ledger, reporter or Silent(), has_tools=isinstance(context.env, ToolEnv))
 
 
 def _root(context: RunContext) -> Population:

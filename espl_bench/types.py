@@ -8,7 +8,7 @@ Axis suffixes used in names throughout the project:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -140,6 +140,13 @@ class Completion:
     lengths_T: tuple[int, ...] = ()
     """Characters of `text` that each token added, 0 for one that is not shown; empty if the engine does not report them."""
 
+    def after(self, opened: str) -> "Completion":
+        """Return the completion with what its prompt opened for it, an opening tag of thoughts, as the beginning of its text."""
+        if not opened:
+            return self
+        lengths_T = (len(opened) + self.lengths_T[0], *self.lengths_T[1:]) if self.lengths_T else ()
+        return replace(self, text=opened + self.text, lengths_T=lengths_T)
+
     @property
     def sampled_tokens(self) -> int:
         """Count the tokens that the model wrote."""
@@ -251,6 +258,10 @@ class SystemPrompt:
     """Number of rankings the prompt took part in."""
 
 
+MOST_WRITTEN: Final = 20_000
+"""Characters that are kept of a text that could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A child that was not born, and why. Always recorded."""
@@ -263,6 +274,8 @@ class Rejected:
     """Category, e.g. ``no_contrast``, ``no_edits``, ``unparseable``, ``unchanged``, ``too_long``, ``not_accepted``."""
     detail: str = ""
     """One line, at most a few hundred characters: e.g. the start of the text that could not be parsed."""
+    written: tuple[str, ...] = ()
+    """The editor's texts that could not be read, each as a whole, up to `MOST_WRITTEN` characters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,11 @@ DISTRIBUTIONS = {
     "sentence-transformers": "sentence_transformers",
 }
 """What is imported of distributions that are named otherwise."""
-UNIMPORTED = {"playwright": "a test of the page", "tensorboard": "torch.utils.tensorboard imports it"}
+UNIMPORTED = {
+    "gguf": "transformers imports it to read a file of that format",
+    "playwright": "a test of the page",
+    "tensorboard": "torch.utils.tensorboard imports it",
+}
 """Declared for another reason than an import in the packages."""
 TOOLS = ("dev",)
 """Extras of which only the checks make use."""

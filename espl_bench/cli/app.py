@@ -18,6 +18,7 @@ from espl_bench import __version__
 from espl_bench.cli.declare.analysis import attribute, contamination, plan
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.grade import grade
+from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
 from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
@@ -25,7 +26,7 @@ from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.escaping import print_anything
 from espl_bench.cli.group import CommandGroup
 from espl_bench.cli.run_option import flag_of
-from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, AsJson, ContactOption, Quiet, SendKeyOption
+from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, AsJson, ContactOption, NoDownload, Quiet, SendKeyOption
 from espl_bench.errors import EsplError, OptionError, UsageError
 from espl_bench.utils.stop_signal import raising
 from espl_bench.utils.terminal_text import clean
@@ -40,6 +41,7 @@ STOPPED_BY_CTRL_C = 130
 
 app = CommandGroup(pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
+app.add_typer(model_app, name="model")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
 app.add_typer(results_app, name="results")
@@ -74,20 +76,26 @@ def run(
             "--out", help="Run directory. Default: runs/ENV-METHOD-sSEED.", rich_help_panel="Output", metavar="DIR", show_default=False
         ),
     ] = None,
+    no_download: NoDownload = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimated cost without running.", rich_help_panel="Output")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one method on one environment with one seed.
 
-    Defaults are the paper's, or the environment's where it sets its own. A flag without a value is undone by its --no- form.
+    Defaults are the paper's, or the environment's where it sets its own. A flag without a value is undone by its --no- form. Data and
+    models that are not here are fetched from the hub.
     """
+    from espl_bench.cli.commands import provide
     from espl_bench.cli.commands import run as command
 
     config = command.configure(method, env, seed, chosen)
+    if not quiet:
+        provide.tell_default(config, chosen.values)
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
+        provide.provide(config, provide.Provision(not no_download, quiet))
         command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget(), chosen.trackers())
 
 
@@ -164,6 +172,7 @@ def compare(
     ] = None,
     chosen: "Chosen",
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs and the table.", rich_help_panel="Output", metavar="DIR")],
+    no_download: NoDownload = False,
     jobs: Annotated[int, typer.Option("--jobs", help="Number of runs at a time.", rich_help_panel="Output", metavar="N", min=1)] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -173,8 +182,9 @@ def compare(
     Finished runs in the folder are kept and unfinished ones are resumed. Repeat the command to continue after a stop.
     """
     from espl_bench.cli.commands import compare as command
+    from espl_bench.cli.commands.provide import Provision
 
-    plan = command.make_plan(methods, env, command.parse_seeds(seeds, seed_list), chosen, out)
+    plan = command.make_plan(methods, env, command.parse_seeds(seeds, seed_list), chosen, out, Provision(not no_download, quiet))
     raise typer.Exit(command.carry_out(plan, jobs, quiet, as_json))
 
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from espl_bench.cli.console import facts_grid
 from espl_bench.config.run_config import RunConfig
 from espl_bench.monitoring.reporter import EvalReport, Reporter, Silent, StepReport
-from espl_bench.rollouts.outcomes import Shares, failure_warning, mean_shares
+from espl_bench.rollouts.outcomes import UNANSWERED, Shares, answer_hint, failure_warning, mean_shares
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Outcome, Split
 from espl_bench.utils.formatting import DASH, clock, count, duration, percent, plain, points
@@ -58,7 +58,7 @@ def time_left(elapsed: float, done: int, remaining: int) -> float | None:
 
 
 class FailureWatch:
-    """Warns if too many rollouts could not be graded: once for training, and for every evaluation."""
+    """Warns if too many rollouts could not be graded, or none holds an answer: once for training, and for every evaluation."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -71,10 +71,14 @@ class FailureWatch:
         warning = None if self._warned else failure_warning(mean_shares(self._steps), f"the rollouts up to step {report.step}")
         self._warned = self._warned or warning is not None
         self._say(warning)
+        if len(self._steps) == UNANSWERED:
+            self._say(answer_hint(mean_shares(self._steps), f"the rollouts up to step {report.step}"))
 
     def evaluated(self, report: EvalReport) -> None:
         """Warn if too many answers of the evaluation could not be graded."""
-        self._say(failure_warning(report.outcomes, f"the {report.split.value} answers at step {report.step}"))
+        of_what = f"the {report.split.value} answers at step {report.step}"
+        self._say(failure_warning(report.outcomes, of_what))
+        self._say(answer_hint(report.outcomes, of_what))
 
     def _say(self, warning: str | None) -> None:
         if warning:

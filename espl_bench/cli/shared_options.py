@@ -6,6 +6,10 @@ import typer
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, no progress.", rich_help_panel="Output")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel="Output")]
+NoDownload = Annotated[
+    bool,
+    typer.Option("--no-download", help="Fetch neither data nor models; say what is missing instead.", rich_help_panel="What runs"),
+]
 
 ContactOption = Annotated[
     list[str] | None,

@@ -35,6 +35,7 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
         )
     if policy.is_endpoint and "model" not in given:
         raise OptionError("{engine} openai needs {model}, the name under which the endpoint serves it")
+    _check_thinking(config, policy, editor)
     if policy.is_service:
         for name in _decided_by_service():
             if name in given:
@@ -97,6 +98,18 @@ def check_correction(config: RunConfig) -> None:
             "{correction} {value} truncates plain ratios, and {loss} {name} does not weigh tokens by them; leave {correction} out",
             {"value": chosen.correction, "name": chosen.loss},
         )
+
+
+def _check_thinking(config: RunConfig, policy: ModelSource, editor: ModelSource | None) -> None:
+    """Raise OptionError for a switch of an endpoint's template, which is not rendered here, and for an editor that there is not."""
+    if config.sampling.thinking is not None and policy.is_endpoint:
+        raise OptionError("{thinking} is a switch of a chat template, and an endpoint renders its own; leave it out here")
+    if config.editor.thinking is None:
+        return
+    if (editor or policy).is_endpoint:
+        raise OptionError("{editor_thinking} is a switch of a chat template, and an endpoint renders its own; leave it out here")
+    if not config.method.breeds:
+        raise OptionError("{name} writes no reflections, so {editor_thinking} has no effect; leave it out", {"name": config.method.name})
 
 
 def _check_address(source: ModelSource, needs: str) -> None:

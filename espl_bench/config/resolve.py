@@ -11,7 +11,10 @@ from espl_bench.config.flat import flat_name, former_names
 from espl_bench.config.presets import find_preset
 from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import METHOD_CHOICES
+from espl_bench.engines.default_model import default_model
+from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import fastest_engine
+from espl_bench.engines.named_models import place_of
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import OptionError, UsageError
@@ -46,8 +49,9 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
     values |= given
     values.setdefault("model", spec.model)
     values.setdefault("engine", fastest_engine())
-    if values["model"] is None:
-        raise UsageError(f"environment '{spec.name}' ships no model; name one with --model (a folder or a hub id)")
+    values["model"] = _model(values["model"], values["engine"], spec)
+    if editor := values.get("editor_model"):
+        values["editor_model"] = _model(editor, values.get("editor_engine") or values["engine"], spec)
     try:
         config = RunConfig.model_validate({**values, "method": row, "env": spec.name})
         check_names(config)
@@ -60,6 +64,15 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
     except ValidationError as error:
         raise UsageError(f"{OPTIONS}: {_flat_fault(error)}") from error
     return config
+
+
+def _model(named: str | None, engine: str, spec: EnvironmentSpec) -> str:
+    """Return the model: the named one, or a default for this machine. Raises UsageError where none can be chosen."""
+    if find_engine(engine).location != "local":
+        if named is None:
+            raise UsageError(f"environment '{spec.name}' ships no model; name with --model what the engine serves")
+        return named
+    return default_model().model if named is None else place_of(named)
 
 
 def read_config(path: Path) -> RunConfig:

@@ -28,6 +28,7 @@ from espl_bench.registry import ACCEPTANCES, BASELINES, ENGINES, LOSSES, NORMALI
 from espl_bench.utils.redaction import holds_secret
 
 ToolFormat = Literal["text", "native"]
+Thinking = Literal["on", "off"]
 Executor = Literal["mp", "ray"]
 
 RUNS = "What runs"
@@ -44,6 +45,11 @@ BY_METHOD = "the method's own"
 BY_LOSS = "the loss's own"
 BY_POLICY = "the policy's"
 NO_LIMIT = "no limit"
+BY_TEMPLATE = "the chat template's own"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class Section(BaseModel):
@@ -92,6 +98,8 @@ class SamplingSection(Section):
     """Groups of episodes that take turns at the engine: one is sampled while the others wait for their tools."""
     tool_format: ToolFormat = "text"
     """How tools are described to the model: as text by the dialect, or natively by its chat template."""
+    thinking: Annotated[Thinking | None, Flag(default=BY_TEMPLATE)] = Field(default=None, exclude_if=_is_none)
+    """Thinking before a turn, for models whose chat template has a switch for it. Thoughts count in max_tokens."""
 
 
 class OptimisationSection(Section):
@@ -175,6 +183,8 @@ class EditorSection(Section):
     """Nucleus sampling of reflections. The paper's reference code uses 0.95."""
     max_tokens: int = Field(default=1024, ge=1)
     """Maximum tokens of one reflection."""
+    thinking: Annotated[Thinking | None, Flag(default="as the policy, if it is the same model")] = Field(default=None, exclude_if=_is_none)
+    """Thinking before a reflection, for models whose chat template has a switch for it. Thoughts count in editor_max_tokens."""
 
     @field_validator("base_url")
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from espl_bench.data.dataset_spec import DataSource, DataSpec
 from espl_bench.data.store import StoredData, home, is_stored, load
-from espl_bench.errors import DataError, unknown
+from espl_bench.errors import MissingDataError, unknown
 from espl_bench.types import Split
 
 
@@ -35,14 +35,15 @@ def load_data(env: str, data: DataSpec, chosen: Collection[str] | None = None) -
 
     Raises:
         UsageError: a chosen source does not exist.
-        DataError: a set is missing or damaged.
+        MissingDataError: a set is missing.
+        DataError: a set is damaged.
     """
     known = [source.name for source in data.train]
     for name in chosen or ():
         if name not in known:
             raise unknown(f"training source of {env}", name, known)
     if absent := missing(data, chosen):
-        raise DataError(_complaint(env, data, absent, chosen))
+        raise MissingDataError(_complaint(env, data, absent, chosen), tuple(source.name for _, source in absent))
     return {
         split: tuple(load(source, import_command(env, data, split, source)) for kind, source in _used(data, chosen) if kind is split)
         for split in Split

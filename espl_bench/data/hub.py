@@ -1,33 +1,32 @@
 """Fetch a data set from the hub with `datasets`, at a commit that is recorded. Imported only for a fetch."""
 
 import logging
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from espl_bench.data.arrow_files import BATCH, Record, records_of
 from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.hub_cache import load_offline
 from espl_bench.data.intake import Intake, IntakeRules, layout_of, take_in
 from espl_bench.data.store import DataOrigin
-from espl_bench.errors import DataError, UsageError, first_line
+from espl_bench.errors import DataError, UsageError
+from espl_bench.utils.hub_errors import hub_failures, why_of
 
 TIMEOUT: Final = 20.0
 """Seconds within which the hub must name the newest commit."""
-HTTP_CLIENTS: Final = {"httpx": "HTTPError", "httpx2": "HTTPError"}
-"""Libraries under the hub's client, which differ between its versions, and their error without a network."""
 
 
-def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None) -> tuple[Intake, DataOrigin]:
+def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None, progress: bool = True) -> tuple[Intake, DataOrigin]:
     """Fetch the items of a source, and return them with their origin.
 
     Args:
         source: its `hub_id` is fetched at its `revision`, or at the newest commit.
         remedy: the commands that import missing sets from files, for the message.
         rules: what is accepted of its rows, see `take_in`.
+        progress: whether to draw bars on stderr.
 
     Raises:
         UsageError: a package is missing.
@@ -37,7 +36,8 @@ def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None) -> 
         datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
     except ModuleNotFoundError as error:
         raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
-    with _one_line_failures(source, remedy, datasets.exceptions.DatasetsError), _quiet():
+    (datasets.enable_progress_bars if progress else datasets.disable_progress_bars)()
+    with hub_failures(lambda error: _failure(source, remedy, error), datasets.exceptions.DatasetsError), _quiet():
         rows, revision = _load(datasets, source)
         layout = layout_of(rows[0], source.hub_id, source) if len(rows) else None
         used = {column.split(".")[0] for column in layout.columns} if layout is not None and layout.of_source else set[str]()
@@ -72,19 +72,9 @@ def _commit(source: DataSource) -> str | None:
     return HfApi().dataset_info(source.hub_id, revision=source.revision, timeout=TIMEOUT).sha
 
 
-@contextmanager
-def _one_line_failures(source: DataSource, remedy: str, failure: type[Exception]) -> Generator[None]:
-    """Turn exceptions of the hub's client and of `datasets` (its `failure`) into one line with a remedy."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    clients = [cast(type[Exception], getattr(sys.modules[name], error)) for name, error in HTTP_CLIENTS.items() if name in sys.modules]
-    try:
-        yield
-    except (OSError, ValueError, failure, HfHubHTTPError, HFValidationError, *clients) as error:
-        what = f"{source.hub_id}{f' at revision {source.revision}' if source.revision else ''}"
-        raise DataError(
-            f"cannot fetch {what} ({first_line(error)}); without a network, bring the sets here as files and run: {remedy}"
-        ) from error
+def _failure(source: DataSource, remedy: str, error: Exception) -> DataError:
+    what = f"{source.hub_id}{f' at revision {source.revision}' if source.revision else ''}"
+    return DataError(f"cannot fetch {what} ({why_of(error)}); without a network, bring the sets here as files and run: {remedy}")
 
 
 @contextmanager

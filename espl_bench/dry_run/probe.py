@@ -3,6 +3,7 @@
 Completions are cut at `MOST_TOKENS`, or a dry run with long ones would take as long as some whole runs.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +11,11 @@ from tempfile import TemporaryDirectory
 from espl_bench import runner
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
+from espl_bench.monitoring.reporter import EvalReport, Silent
+from espl_bench.rollouts.evaluate import CHUNK
 from espl_bench.runs.log_rows import read_timing
 from espl_bench.runs.run_dir import RunDir
+from espl_bench.types import Split
 
 STEPS = 2
 """The first step warms up; the last one counts."""
@@ -28,33 +32,61 @@ class Speed:
     """Seconds of one iteration; 0 for a method without iterations."""
     eval_rollout_s: float
     """Seconds of one evaluation episode among many."""
+    once_s: float
+    """Seconds of everything else, which a run of any length takes once: the first and the last checkpoint, the result."""
     rollout_tokens: float
     """Tokens generated per episode by the untrained policy."""
     cut_at: int | None
-    """Tokens at which completions were cut for the measurement; None if the configuration's own limits were used."""
+    """Tokens at which completions were cut for the measurement; None if the configuration's own limit was used."""
 
     def seconds(self, work: Estimate) -> float:
         """Estimate the seconds of the whole run, if it continues as measured."""
-        return work.steps * self.step_s + work.eval_rollouts * self.eval_rollout_s
+        return self.once_s + work.steps * self.step_s + work.eval_rollouts * self.eval_rollout_s
 
     def most_seconds(self, work: Estimate) -> float:
         """Estimate the same if every completion used all its tokens, at the measured time per token; for completions that were cut."""
         longest = (work.max_generated_tokens + work.max_eval_tokens) / (work.rollouts + work.eval_rollouts)
-        return self.seconds(work) * max(1.0, longest / max(1.0, self.rollout_tokens))
+        sampling_s = self.seconds(work) - self.once_s
+        return self.once_s + sampling_s * max(1.0, longest / max(1.0, self.rollout_tokens))
 
 
-def probe(config: RunConfig) -> Speed:
-    """Run a shortened copy of a configuration in a temporary folder. Raises EsplError as the run itself would."""
+class _Watch(Silent):
+    """Adds up the time of the evaluations."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def evaluating(self, split: Split, done: int, total: int) -> None:
+        """Begin with the first episode."""
+        if done == 0:
+            self._began = time.monotonic()
+
+    def evaluated(self, report: EvalReport) -> None:
+        """Add the time since."""
+        self.seconds += time.monotonic() - self._began
+
+
+def probe(config: RunConfig, largest: int) -> Speed:
+    """Run a shortened copy of a configuration in a temporary folder. Raises EsplError as the run itself would.
+
+    Args:
+        config: the configuration.
+        largest: items of the largest split that is evaluated.
+    """
     limits = {"max_tokens": config.sampling.max_tokens, "editor_max_tokens": config.editor.max_tokens}
     cut = {name: min(limit, MOST_TOKENS) for name, limit in limits.items()}
-    short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=1, **cut)
+    samples = max(1, min(config.evaluation.eval_samples, CHUNK // max(1, largest)))  # as many at a time as in the run
+    short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=samples, **cut)
     with TemporaryDirectory(prefix="espl-bench-") as folder:
         path = Path(folder) / "probe"
-        spent = runner.run(short, path).ledger
+        watch = _Watch()
+        spent = runner.run(short, path, reporter=watch).ledger
         steps = [row.seconds for row in read_timing(RunDir.open(path))]
     return Speed(
         step_s=steps[-1] if steps else 0.0,
-        eval_rollout_s=(spent.wall_s - sum(steps)) / spent.eval_rollouts,
+        eval_rollout_s=watch.seconds / spent.eval_rollouts,
+        once_s=max(0.0, spent.wall_s - sum(steps) - watch.seconds),
         rollout_tokens=(spent.generated_tokens + spent.eval_tokens) / (spent.rollouts + spent.eval_rollouts),
-        cut_at=None if cut == limits else MOST_TOKENS,
+        cut_at=None if cut["max_tokens"] == limits["max_tokens"] else cut["max_tokens"],
     )

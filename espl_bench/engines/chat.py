@@ -6,8 +6,7 @@ end-of-turn token and the next assistant turn's first token, whatever the templa
 template may drop earlier thinking, or move the system message, once the conversation goes on.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -15,12 +14,15 @@ from functools import cached_property
 from typing import Any, Self
 
 from jinja2.exceptions import TemplateError as JinjaError
-from tokenizers.decoders import DecodeStream
+from jinja2.exceptions import TemplateSyntaxError
 
-from espl_bench.engines.chat_rendering import render_chat
+from espl_bench.engines.chat_rendering import DEFAULT, WITH_TOOLS, as_records, named_templates, render_chat, stand_in
 from espl_bench.engines.template_clock import CLOCK, clock_at
-from espl_bench.errors import ModelError
-from espl_bench.tools.calls import CLOSE, OPEN
+from espl_bench.engines.template_proof import CORRECT, TemplateProof
+from espl_bench.engines.thinking import SWITCHES, form_of, opened_thought, opening_of, switches_of
+from espl_bench.engines.token_text import TokenText
+from espl_bench.errors import ModelError, first_line
+from espl_bench.tools.call_formats import CLOSE, MARKERS, OPEN
 from espl_bench.tools.markers import MarkerFilter, markers_in_template, role_lines
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message, ToolCall
@@ -28,9 +30,6 @@ from espl_bench.utils import reasoning
 from espl_bench.utils.bounded_templates import TemplateLimitError
 
 _OPENING = (Message("user", "a"),)
-_SAID = "a"
-_CALL_ID = "call{:05d}"
-"""Ids of calls in a model's own format; nine characters, as Mistral's templates demand."""
 _PROBES = ("qzxsys", "qzxasked", "qzxsaid", "qzxagain")
 """Words that no template holds, to see what it puts around a message."""
 _IN_WORDS = frozenset({OPEN, CLOSE, reasoning.OPEN, reasoning.CLOSE, "<tool_response>", "</tool_response>"})
@@ -49,16 +48,22 @@ class HfChat:
             model: the model's name, for error messages.
 
         Raises:
-            ModelError: the tokenizer has no usable chat template, or there is no id that ends a turn.
+            ModelError: the tokenizer has no usable chat template, or there is no id that ends a turn, or one that it does not know.
         """
         if not tokenizer.chat_template:
             raise ModelError(f"model '{model}' has no chat template; use an instruction-tuned model, or add a chat_template.jinja")
         if not eos_ids:
             raise ModelError(f"model '{model}' names no end-of-turn token; set eos_token_id in its generation_config.json")
+        if unknown := sorted(eos_ids - set(tokenizer.get_vocab().values())):
+            raise ModelError(
+                f"model '{model}' names the end-of-turn id {unknown[0]}, which its tokenizer does not know; "
+                "correct eos_token_id in its generation_config.json"
+            )
         self._tokenizer = tokenizer
         self._model = model
         self._tools: tuple[ToolSpec, ...] = ()
         self._clock: str | None = None
+        self._switches: dict[str, bool] = {}
         self.eos_ids = eos_ids
         self._ends = tuple(tokenizer.decode([token]) for token in sorted(eos_ids))
         self.encode(_OPENING)  # settles the tokenizer's truncation and padding, which threads must not do at once
@@ -71,22 +76,28 @@ class HfChat:
         """
         return self._render(messages, assistant_speaks=True)
 
-    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message], ended: int | None = None) -> tuple[int, ...] | None:
         """Return the ids to append to a conversation that ends with an assistant's completed turn.
 
         They are found by comparing texts: the conversation rendered up to the assistant's turn, and rendered with the replies.
         The second must begin with the first, continue with the assistant's text (up to white space around it), then end the
         turn. Placeholders replace what assistants said, so that the result does not depend on how the template trims it.
 
+        Args:
+            conversation: ends with the assistant's turn.
+            replies: what follows.
+            ended: the id that ended the assistant's turn; None: the template's own.
+
         Returns:
-            None if the template would change anything before the replies; encode the whole conversation again in that case.
+            None if the template would change anything before the replies, or would have ended the turn with another of several end ids;
+            encode the whole conversation again in that case.
 
         Raises:
             ModelError: the template refuses the messages.
         """
-        stand_ins = [_stand_in(message) for message in conversation]
-        said = stand_ins[-1].content
+        stand_ins = [stand_in(message) for message in conversation]
         asked = self._text(stand_ins[:-1], assistant_speaks=True)
+        said = stand_ins[-1].content.removeprefix(self.opened(stand_ins[:-1])).strip()
         replied = self._text([*stand_ins, *replies], assistant_speaks=True)
         added = replied[len(asked) :]
         end_at, _ = min(((added.find(end), end) for end in self._ends if end in added), default=(-1, ""))
@@ -95,19 +106,78 @@ class HfChat:
         if end_at < 0 or not replied.startswith(asked) or not exact:
             return None
         tokens_T = self._ids(added[end_at:])  # tokenised after the end-of-turn token, as in the full text
-        return tokens_T[1:] if tokens_T[:1] and tokens_T[0] in self.eos_ids else None
+        if tokens_T[:1] and tokens_T[0] in self.eos_ids and ended in (None, tokens_T[0]):
+            return tokens_T[1:]
+        return None
 
     def with_tools(self, tools: Sequence[ToolSpec]) -> Self:
         """Return the same chat with tools in its template, which renders them and their replies in the model's own format.
 
         Raises:
-            ModelError: the template does not support tools.
+            ModelError: the template does not support tools, or writes calls in a form that is not read here.
         """
         chat = copy(self)
         chat._tools = tuple(tools)
         if chat.encode(_OPENING) == self.encode(_OPENING):
             raise ModelError(f"the chat template of '{self._model}' knows no tools; use --tool-format text")
+        for tool in chat._tools:
+            chat._proof.prove_call(tool, chat.decode)
         return chat
+
+    def prove(self, *, system: bool, replies: bool) -> None:
+        """Prove the template with what a run puts into it.
+
+        Args:
+            system: whether the run has a system message.
+            replies: whether its episodes go on after an assistant's turn.
+
+        Raises:
+            ModelError: the template does not show a part of it, refuses it, or ends a turn with what ends no completion.
+        """
+        self._proof.prove(system=system, replies=replies)
+
+    @property
+    def _proof(self) -> TemplateProof:
+        controls = self.eos_ids | frozenset(self._tokenizer.added_tokens_decoder)
+        return TemplateProof(self._model, self._spoken, self._ids, controls, self.eos_ids, lambda token: self._tokenizer.decode([token]))
+
+    def opened(self, messages: Sequence[Message]) -> str:
+        """Return the opening tag of thoughts, and what follows it, where the rendered messages end inside thoughts; else an empty text."""
+        if next(iter(self._thoughts)) not in self.template:
+            return ""
+        asked, unasked = (self._text(messages, assistant_speaks=speaks) for speaks in (True, False))
+        return opened_thought(opening_of(asked, unasked, messages[-1].content), self._thoughts)
+
+    def thinking(self, on: bool, option: str) -> Self:
+        """Return the same chat with its template's switch for thinking turned on or off.
+
+        Args:
+            on: whether the model is to think.
+            option: the option that asks for it, for error messages.
+
+        Raises:
+            ModelError: the template has none.
+        """
+        asked = (Message("user", "a"),)
+        talks = (asked, (Message("system", "a"), *asked), (*asked, Message("assistant", "<think>\na\n</think>\n\na"), *asked))
+        names = switches_of(tuple(self._switched(talk) for talk in talks))
+        if not names:
+            known = ", ".join(SWITCHES)
+            raise ModelError(f"the chat template of '{self._model}' has no switch for thinking ({known}); leave out {option}")
+        chat = copy(self)
+        chat._switches = dict.fromkeys(names, on)
+        return chat
+
+    def _switched(self, talk: Sequence[Message]) -> Callable[[Mapping[str, bool]], str]:
+        def render(switches: Mapping[str, bool]) -> str:
+            chat = copy(self)
+            chat._switches = dict(switches)
+            try:
+                return chat._text(talk, assistant_speaks=True)
+            except ModelError:  # it refuses these roles
+                return ""
+
+        return render
 
     @property
     def template(self) -> str:
@@ -150,34 +220,28 @@ class HfChat:
         talk = (Message("user", asked), Message("assistant", said), Message("user", again))
         for messages in ((Message("system", system), *talk), talk):
             try:
-                rendered = self._rendered(_conversation(messages), assistant_speaks=True)
+                rendered = self._rendered(as_records(messages), assistant_speaks=True)
             except ModelError:  # it refuses this role
                 continue
             yield from role_lines(rendered, _PROBES)
             yield from markers_in_template(rendered)
 
     def decode(self, tokens_T: Sequence[int]) -> str:
-        """Return the text of sampled tokens, without special tokens."""
-        return self._tokenizer.decode(list(tokens_T), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Return the text of sampled tokens, without special tokens but the markers of thoughts, as ``<think>``, and of calls."""
+        return self._token_text.decode(tokens_T)
 
     def lengths(self, tokens_T: Sequence[int], text: str) -> tuple[int, ...]:
-        """Count the characters of the decoded `text` that each token adds; a character of several tokens counts for the last.
+        """Count the characters of the decoded `text` that each token adds, as `TokenText.lengths` does."""
+        return self._token_text.lengths(tokens_T, text)
 
-        Empty if the tokens, decoded one after the other, do not make up the text.
-        """
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            return ()
-        stream = DecodeStream(skip_special_tokens=True)
-        try:
-            pieces = [stream.step(backend, token) or "" for token in tokens_T]
-        except Exception:  # noqa: BLE001  (some decoders rewrite earlier output; the package has no narrower error for it)
-            return ()
-        joined = "".join(pieces)
-        held_back = text.removeprefix(joined)  # the rest of a character that was cut off
-        if not pieces or len(joined) + len(held_back) != len(text) or held_back.strip("\ufffd"):
-            return ()
-        return (*map(len, pieces[:-1]), len(pieces[-1]) + len(held_back))
+    @cached_property
+    def _thoughts(self) -> Mapping[str, str]:
+        return form_of(self.template)
+
+    @cached_property
+    def _token_text(self) -> TokenText:
+        calls = {marker: marker for marker in MARKERS if marker in self.template or marker in (OPEN, CLOSE)}
+        return TokenText(self._tokenizer, {**calls, **self._thoughts})
 
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))
@@ -185,54 +249,43 @@ class HfChat:
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _spoken(self, messages: Sequence[Message], assistant_speaks: bool) -> str:
+        return self._text(messages, assistant_speaks=assistant_speaks)
+
     def _text(self, messages: Sequence[Message], *, assistant_speaks: bool) -> str:
-        return self._rendered(_conversation([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
+        return self._rendered(as_records([self._neutral(message) for message in messages]), assistant_speaks=assistant_speaks)
 
     def _neutral(self, message: Message) -> Message:
-        """Return a message without tokens of the chat format in its text."""
+        """Return a message without tokens of the chat format in its text.
+
+        Thoughts that the model marks otherwise than by ``<think>`` stay in the turn that was sampled; a rendering anew leaves them out.
+        """
         calls = tuple(ToolCall(call.tool, self._whole(call.arguments)) for call in message.calls)
-        return replace(message, content=self._whole(message.content), calls=calls)
+        thinks_otherwise = message.role == "assistant" and reasoning.OPEN not in self._thoughts
+        content = reasoning.strip_reasoning(message.content) if thinks_otherwise else message.content
+        return replace(message, content=self._whole(content), calls=calls)
 
     def _rendered(self, conversation: list[dict[str, Any]], *, assistant_speaks: bool) -> str:
         tools = [tool.schema() for tool in self._tools] or None
+        named = named_templates(self._tokenizer.chat_template, self._model)
+        template = (self._clock or "") + (named.get(WITH_TOOLS, named[DEFAULT]) if tools else named[DEFAULT])
+        tokens, switches = self._tokenizer.special_tokens_map, self._switches
         try:
-            template = (self._clock or "") + self._tokenizer.get_chat_template(tools=tools)
-            return render_chat(template, conversation, tools, self._tokenizer.special_tokens_map, assistant_speaks=assistant_speaks)
+            return render_chat(template, conversation, tools, tokens, assistant_speaks=assistant_speaks, switches=switches)
         except TemplateLimitError as error:
             raise ModelError(f"the chat template of '{self._model}' does not end: {error}; use another model, or correct it") from error
-        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError) as error:  # errors that an expression can raise
-            roles = ", ".join(message["role"] for message in conversation)
-            remedy = "--tool-format text" if "tool" in roles.split(", ") else "--placement user"
-            raise ModelError(f"the chat template of '{self._model}' refuses the roles {roles}: {error}; try {remedy}") from error
+        except TemplateSyntaxError as error:
+            raise ModelError(
+                f"the chat template of '{self._model}' is no template: line {error.lineno}: {error.message}; {CORRECT}"
+            ) from error
+        except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:  # those of its expressions
+            roles = [message["role"] for message in conversation]
+            refused = f"the chat template of '{self._model}' refuses the roles {', '.join(roles)}: {first_line(error)}"
+            raise ModelError(f"{refused}; {_remedy(roles)}") from error
 
 
-def _stand_in(message: Message) -> Message:
-    """Replace what an assistant said by one letter, and its thinking, if any, by another; return other messages unchanged."""
-    if message.role != "assistant":
-        return message
-    said = "" if message.calls else _SAID
-    if reasoning.CLOSE in message.content:
-        opened = f"{reasoning.OPEN}\n" if reasoning.OPEN in message.content else ""
-        said = f"{opened}{_SAID}\n{reasoning.CLOSE}\n\n{said}".rstrip()
-    return replace(message, content=said, calls=tuple(ToolCall(call.tool, "{}") for call in message.calls))
-
-
-def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Convert messages to the form chat templates take. Calls are numbered throughout, and replies name the call they answer."""
-    rendered: list[dict[str, Any]] = []
-    made = answered = 0
-    for message in messages:
-        record: dict[str, Any] = {"role": message.role, "content": message.content}
-        if message.calls:
-            record["tool_calls"] = [_call(call, made + index) for index, call in enumerate(message.calls)]
-            made += len(message.calls)
-        if message.tool is not None:
-            record |= {"name": message.tool, "tool_call_id": _CALL_ID.format(answered)}
-            answered += 1
-        rendered.append(record)
-    return rendered
-
-
-def _call(call: ToolCall, number: int) -> dict[str, Any]:
-    function = {"name": call.tool, "arguments": json.loads(call.arguments)}
-    return {"type": "function", "id": _CALL_ID.format(number), "function": function}
+def _remedy(roles: Sequence[str]) -> str:
+    """Return what may help where a template refuses these roles."""
+    if "tool" in roles:
+        return "try --tool-format text"
+    return "try --placement user" if "system" in roles else CORRECT

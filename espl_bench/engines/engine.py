@@ -38,10 +38,11 @@ class Chat(Protocol):
         """Return the token ids of the rendered messages, ending where the assistant's turn begins; none from a text engine."""
         ...
 
-    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...] | None:
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message], ended: int | None = None) -> tuple[int, ...] | None:
         """Return the ids to append after an assistant's completed turn: the replies, then the opening of the assistant's next turn.
 
-        None if the chat template would change earlier text: encode the whole conversation again in that case, as a new segment.
+        None if the chat template would change earlier text, or end the turn with another id than the one that `ended` it: encode the
+        whole conversation again in that case, as a new segment.
         """
         ...
 
@@ -69,6 +70,26 @@ class TemplateChat(Protocol):
 
     def dated(self, now: datetime) -> Self:
         """Return the same chat with a template that reads this time wherever it asks for the present."""
+        ...
+
+    def prove(self, *, system: bool, replies: bool) -> None:
+        """Raise ModelError unless the template shows what a run puts into it, and ends its turns with what ends a completion.
+
+        Args:
+            system: whether the run has a system message.
+            replies: whether its episodes go on after an assistant's turn.
+        """
+        ...
+
+    def opened(self, messages: Sequence[Message]) -> str:
+        """Return the opening tag of thoughts, and what follows it, where the rendered messages end inside thoughts; else an empty text."""
+        ...
+
+    def thinking(self, on: bool, option: str) -> Self:
+        """Return the same chat with its template's switch for thinking turned on or off. Raises ModelError if it has none.
+
+        `option` is the one that asks for it, for the message.
+        """
         ...
 
 

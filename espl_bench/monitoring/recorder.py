@@ -13,6 +13,7 @@ from espl_bench.evolve import Generation
 from espl_bench.monitoring.reporter import EvalReport, Reporter, StepReport
 from espl_bench.rollouts.evaluate import Evaluation
 from espl_bench.rollouts.outcomes import outcome_rates
+from espl_bench.rollouts.tool_use import tool_use
 from espl_bench.runs.checkpoints import Save
 from espl_bench.runs.log_rows import EvaluationRow, LearningCost, MetricsRow, TimingRow
 from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent, RejectedEvent
@@ -24,9 +25,10 @@ from espl_bench.types import SystemPrompt, TrajectoryGroup
 class RunRecorder:
     """Writes one run's records."""
 
-    def __init__(self, run_dir: RunDir, ledger: Ledger, reporter: Reporter) -> None:
-        """Keep the ledger, which is read at every commit."""
+    def __init__(self, run_dir: RunDir, ledger: Ledger, reporter: Reporter, *, has_tools: bool = False) -> None:
+        """Keep the ledger, which is read at every commit. `has_tools`: whether the environment has tools."""
         self.run_dir = run_dir
+        self.has_tools = has_tools
         self.ledger = ledger
         self.reporter = reporter
         self._tokens_before = _sampled(ledger)
@@ -65,6 +67,7 @@ class RunRecorder:
             shown=shown.id,
             generated_tokens=sum(rollout.generated_tokens for rollout in rollouts),
             train=learned,
+            tools=tool_use(rollouts) if self.has_tools else {},
         )
         self.run_dir.append(Log.METRICS, metrics.encode())
         tokens = _sampled(self.ledger)
@@ -101,7 +104,7 @@ class RunRecorder:
         for prompt, child in generation.born:
             self._event(BornEvent.of(step, prompt, child))
         for child in generation.rejected:
-            self._event(RejectedEvent(step, child.origin, child.parent_ids, child.reason, child.detail))
+            self._event(RejectedEvent(step, child.origin, child.parent_ids, child.reason, child.detail, written=child.written))
 
     def _event(self, event: PopulationEvent) -> None:
         self.run_dir.append(Log.POPULATION, event.encode())
@@ -120,6 +123,7 @@ class RunRecorder:
             outcomes=result.outcomes,
             spent=LearningCost.of(self.ledger.totals()),
             measures=result.measures,
+            tools=tool_use([rollout for group in result.groups_I for rollout in group.trajectories_G]) if self.has_tools else {},
         )
         self.run_dir.append(Log.EVALUATIONS, row.encode())
         self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))

@@ -96,11 +96,19 @@ def _progress(record: RunRecord) -> dict[str, Any]:
         "step": [row.step for row in metrics],
         "reward": [row.reward for row in metrics],
         "outcomes": [row.outcomes for row in metrics],
+        "tools": [row.tools for row in metrics] if any(row.tools for row in metrics) else [],
         "train": {name: [row.train.get(name) for row in metrics] for name in TRAIN_METRICS},
         "speed": [row.tokens_per_second for row in record.timing],
         "words": [asdict(entry) for entry in words],
         "evaluations": [
-            {"step": row.step, "split": row.split, "score": row.score, "prompt": row.prompt_id, "outcomes": row.outcomes}
+            {
+                "step": row.step,
+                "split": row.split,
+                "score": row.score,
+                "prompt": row.prompt_id,
+                "outcomes": row.outcomes,
+                **({"tools": row.tools} if row.tools else {}),
+            }
             for row in record.view.evaluations
         ],
     }

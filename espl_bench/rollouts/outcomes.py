@@ -43,6 +43,27 @@ def failure_warning(shares: Shares, of_what: str) -> str | None:
     return f"! {percent(failure_rate(shares))} of {of_what} could not be graded ({kinds}): do not trust these figures; the rollouts say why"
 
 
+UNANSWERED: Final = 3
+"""Iterations without a single answer after which a run says so."""
+
+
+def answer_hint(shares: Shares, of_what: str) -> str | None:
+    """Return one line with the remedy if not a single text held an answer; None if one did."""
+    missing = shares.get(Outcome.NO_ANSWER, 0.0), shares.get(Outcome.TRUNCATED, 0.0)
+    if not shares or sum(missing) < 1 - 1e-9:
+        return None
+    if missing[0] >= missing[1]:
+        remedy = (
+            "look at one with `espl-bench show RUN --rollout 0`: if it answers in another form, choose where the answer is found "
+            "(of the mathematics environments: --env-option extraction=anywhere), else see whether the chat template is the model's own"
+        )
+    else:
+        remedy = (
+            "they were cut at their limit: raise --max-tokens, or set --thinking off if the model thinks; `espl-bench show RUN --rollout 0`"
+        )
+    return f"! none of {of_what} holds an answer; {remedy}"
+
+
 def warnings_of(test: Shares, training: Shares) -> list[str]:
     """Return the warnings about a whole run."""
     warnings = (failure_warning(test, "the test answers"), failure_warning(training, "the training rollouts"))

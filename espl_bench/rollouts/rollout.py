@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from espl_bench.engines.engine import Chat, SamplingClient
+from espl_bench.engines.rendered_chat import opened_by
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
 from espl_bench.prompts.dialect import Dialect, Placement
@@ -128,24 +129,28 @@ class _Context:
     """The appended part, in words."""
     starts_segment: bool = False
     """True if a new segment begins."""
+    thought: str = ""
+    """What opens the policy's thoughts at the end of the conversation, if the chat template does: a part of what the policy says."""
 
     def follow(self, spec: RolloutSpec, completion: Completion, reply: EnvReply) -> "_Context":
         """Return the context after a turn and its reply."""
         observations = tuple(replace(observation, text=spec.chat.harmless(observation.text)) for observation in reply.observations)
+        ended = next(reversed(completion.tokens_T), None)
         try:
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=spec.native_tools)
-            appended_T = spec.chat.continuation(conversation, replies)
+            appended_T = spec.chat.continuation(conversation, replies, ended)
         except ModelError:  # some templates support only one call per turn
             if not spec.native_tools:
                 raise
             conversation, replies = self._worded(completion.text, replace(reply, observations=observations), native=False)
-            appended_T = spec.chat.continuation(conversation, replies)
+            appended_T = spec.chat.continuation(conversation, replies, ended)
         messages = (*conversation, *replies)
         starts_segment = appended_T is None
         observation_T = spec.chat.encode(messages) if appended_T is None else appended_T
         tokens_T = observation_T if starts_segment else (*self.tokens_T, *completion.tokens_T, *observation_T)
         used = completion.usage.prompt + completion.usage.sampled if completion.usage else len(tokens_T)
-        return _Context(messages, tokens_T, observation_T, _room(spec, used), observations, starts_segment)
+        thought = opened_by(spec.chat, messages)
+        return _Context(messages, tokens_T, observation_T, _room(spec, used), observations, starts_segment, thought)
 
     def _worded(self, text: str, reply: EnvReply, *, native: bool) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Word the conversation and the replies. Falls back to plain text if any call in the turn is malformed."""
@@ -186,7 +191,7 @@ class _Stage:
             if context.room < 1:
                 return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
             episode.goes(RolloutState.ENGINE)
-            completion = _readable(await self._pace.ask(index, episode.request(context)))
+            completion = _readable((await self._pace.ask(index, episode.request(context))).after(context.thought))
             episode.turns.append(Turn(context.observation_T, completion, context.observations, context.starts_segment))
             answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
             if isinstance(answered, Ending):
@@ -204,7 +209,8 @@ class _Stage:
         if same not in self._rendered:
             messages = self._spec.prompt_messages(episode.prompt.principles, question)
             tokens_T = self._spec.chat.encode(messages)
-            self._rendered[same] = _Context(messages, tokens_T, tokens_T, _room(self._spec, len(tokens_T)))
+            room, thought = _room(self._spec, len(tokens_T)), opened_by(self._spec.chat, messages)
+            self._rendered[same] = _Context(messages, tokens_T, tokens_T, room, thought=thought)
         return self._rendered[same]
 
 

@@ -42,6 +42,8 @@ class MetricsRow:
     """Sampled in this iteration's rollouts."""
     train: Mapping[str, float | None]
     """Metrics of the engine's training step; empty for a method that does not train. None: not a finite number."""
+    tools: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Shares of `rollouts.tool_use`; not written without tools, and absent from rows older than the field."""
 
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the row's line."""
@@ -54,6 +56,7 @@ class MetricsRow:
             "shown": self.shown,
             "generated_tokens": self.generated_tokens,
             "train": dict(self.train),
+            **({"tools": dict(self.tools)} if self.tools else {}),
         }
 
     @classmethod
@@ -130,6 +133,8 @@ class EvaluationRow:
     """None in rows older than the field."""
     measures: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     """Further numbers from the environment, means over samples; not written if empty. None: not a finite number."""
+    tools: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Shares of `rollouts.tool_use`; not written without tools, and absent from rows older than the field."""
 
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the row's line."""
@@ -141,6 +146,7 @@ class EvaluationRow:
             "outcomes": _plain(self.outcomes),
             **({"spent": asdict(self.spent)} if self.spent else {}),
             **({"measures": dict(self.measures)} if self.measures else {}),
+            **({"tools": dict(self.tools)} if self.tools else {}),
         }
 
     @classmethod

@@ -88,10 +88,15 @@ class RejectedEvent:
     """One word, e.g. ``no_contrast``."""
     detail: str
     event: Literal["rejected"] = "rejected"
+    written: tuple[str, ...] = ()
+    """The editor's texts that could not be read; not written if empty, and absent from events older than the field."""
 
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the event's line."""
-        return asdict(self)
+        event = asdict(self)
+        if not self.written:
+            del event["written"]
+        return event
 
 
 PopulationEvent = BornEvent | RatedEvent | RejectedEvent

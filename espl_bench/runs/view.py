@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
 from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.evolution.rating import conservative
 from espl_bench.rollouts.outcomes import mean_shares, warnings_of
+from espl_bench.rollouts.tool_use import mean_tool_use
 from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, TimingRow, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent, RejectedEvent, read_events
 from espl_bench.runs.run_dir import Log, RunDir
@@ -55,6 +56,8 @@ class RunView:
     evaluations: tuple[EvaluationRow, ...]
     training_outcomes: Mapping[str, float]
     """Share of each outcome among the training rollouts."""
+    training_tools: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Shares of `rollouts.tool_use` among them; empty without tools."""
 
     @property
     def warnings(self) -> list[str]:
@@ -121,6 +124,7 @@ def view_of(run: RunDir, logs: RunLogs) -> RunView:
         rejected=rejected,
         evaluations=logs.evaluations,
         training_outcomes=mean_shares([row.outcomes for row in metrics]),
+        training_tools=mean_tool_use([row.tools for row in metrics]),
     )
 
 

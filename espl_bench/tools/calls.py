@@ -1,9 +1,9 @@
 """Read tool calls from a policy's text: our own form, and the forms that models bring with them.
 
-Ours, and that of ChatML models: ``<tool_call>{"name": "search", "arguments": {…}}</tool_call>``, as often as wanted. A model
-whose format marks calls by special tokens leaves, once these are decoded away, bare JSON (Llama: one object with ``parameters``;
-Mistral: a list of objects) or a name before its JSON (newer Mistral: ``search{…}``). Such a text is a call only if it holds
-nothing else and the name is that of a tool, so that an answer is never taken for one.
+Ours, and that of ChatML models: ``<tool_call>{"name": "search", "arguments": {…}}</tool_call>``, as often as wanted. The other forms with
+markers are the rows of `call_formats`. A form without any is bare JSON (Llama: one object with ``parameters``; Mistral, once its marker is
+decoded away: a list of objects, or ``search{…}``), or calls in Python's words (``[search(query="…")]``). Such a text is a call only if it
+holds nothing else, so that an answer is never taken for one; one that begins like a call and cannot be read is a call that failed.
 
 Reading is strict: a malformed call becomes a `problem` in words that the policy can act on. Nothing is evaluated. Time is linear.
 """
@@ -14,19 +14,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from espl_bench.errors import first_line
+from espl_bench.tools.call_formats import (
+    CLOSE,
+    MAX_CHARACTERS,
+    OPEN,
+    UnreadableError,
+    Untyped,
+    attempts,
+    json_value,
+    read_json,
+    read_python,
+)
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec, named
 from espl_bench.types import ToolCall
-from espl_bench.utils.foreign_text import ForeignJsonError, parse_json
 
-OPEN: Final = "<tool_call>"
-CLOSE: Final = "</tool_call>"
-MAX_CHARACTERS: Final = 20_000
-"""Maximum length of a call; a longer one is refused unread."""
+__all__ = ["CLOSE", "MAX_CALLS", "MAX_CHARACTERS", "OPEN", "Reading", "Request", "read_calls"]
 MAX_CALLS: Final = 64
 """Maximum attempts at a call in one turn that are read; what follows is part of the text outside the calls."""
 
 _NAMED = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]{0,63})\s*(?P<json>\{.*)", re.DOTALL)
+_BEGINS_JSON = re.compile(
+    r"""\[?+\s*+\{\s*+ (?:"(?:type|id|tool_call_id)"\s*+:\s*+"[^"]{0,64}+"\s*+,\s*+){0,3}+ (?:"function"\s*+:\s*+\{\s*+)?+
+    "(?:name|tool_name|function)"\s*+:\s*+"(?P<name>[^"]{1,64}+)\"""",
+    re.VERBOSE,
+)
+_BEGINS_PYTHON = re.compile(r"\[?\s*+(?P<name>[A-Za-z_]\w{0,63})\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +62,6 @@ class Reading:
     """The text outside the calls."""
 
 
-class _UnreadableError(ValueError):
-    """No call; the message says why, for the policy."""
-
-
 def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
     """Read the calls of a turn whose thinking was removed.
 
@@ -61,9 +69,18 @@ def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
         text: the policy's text.
         tools: the tools it may call.
     """
-    if OPEN in text:
-        return _tagged(text, tools)
-    bare = _bare(text, {tool.name for tool in tools})[:MAX_CALLS]
+    found, said = attempts(text, MAX_CALLS)
+    if found:
+        requests: list[Request] = []
+        for each in found:
+            requests.extend(_checked(fields, tools) for fields in each.calls)
+            if each.problem is not None:
+                requests.append(_problem(f"{each.problem}; {_advice(tools)}"))
+        return Reading(tuple(requests[:MAX_CALLS]), said)
+    try:
+        bare = _bare(text, {tool.name for tool in tools})[:MAX_CALLS]
+    except UnreadableError as fault:
+        return Reading((_problem(f"{fault}; {_advice(tools)}"),), text)
     if bare:
         return Reading(tuple(_checked(fields, tools) for fields in bare), "")
     if CLOSE in text:
@@ -71,56 +88,24 @@ def read_calls(text: str, tools: Sequence[ToolSpec]) -> Reading:
     return Reading((), text)
 
 
-def _tagged(text: str, tools: Sequence[ToolSpec]) -> Reading:
-    before, *rest = text.split(OPEN, MAX_CALLS)
-    requests: list[Request] = []
-    said = [before]
-    for part in rest:
-        body, closed, after = part.partition(CLOSE)
-        said.append(after)
-        if not closed:
-            requests.append(_problem(f"the opening tag of a call has no closing tag behind it; {_advice(tools)}"))
-            continue
-        try:
-            requests.append(_checked(_fields(body), tools))
-        except _UnreadableError as fault:
-            requests.append(_problem(f"{fault}; {_advice(tools)}"))
-    return Reading(tuple(requests), "".join(said).strip())
+def _bare(text: str, names: set[str]) -> Sequence[Mapping[str, Any]]:
+    """Return the calls of a text that is nothing but calls without markers; none for any other text.
 
-
-def _fields(body: str) -> Mapping[str, Any]:
-    """Parse one JSON object. Raises _UnreadableError."""
-    if len(body) > MAX_CHARACTERS:
-        raise _UnreadableError(f"a call of more than {MAX_CHARACTERS} characters")
-    try:
-        value = parse_json(body)
-    except ForeignJsonError as error:
-        raise _UnreadableError(f"the call is not JSON ({first_line(error)})") from error
-    if not isinstance(value, dict):
-        raise _UnreadableError("the call is not a JSON object")
-    return cast(Mapping[str, Any], value)
-
-
-def _bare(text: str, names: frozenset[str] | set[str]) -> list[Mapping[str, Any]]:
-    """Return the calls of a text that is nothing but calls in a model's own format; none for any other text."""
-    if len(text) > MAX_CHARACTERS:
-        return []
+    Raises UnreadableError for a text that begins like such a call.
+    """
     stripped = text.strip()
-    if (match := _NAMED.fullmatch(stripped)) and match["name"] in names:
-        stripped, name = match["json"], match["name"]
-    else:
-        name = None
-    if stripped[:1] not in ("{", "["):
-        return []
+    if len(text) <= MAX_CHARACTERS and (match := _NAMED.fullmatch(stripped)) and match["name"] in names:
+        return [{"name": match["name"], "arguments": json_value(match["json"])}]
+    if (match := _BEGINS_PYTHON.match(stripped)) and match["name"] in names:
+        return read_python(stripped)
+    begun = _BEGINS_JSON.match(stripped)
     try:
-        value = parse_json(stripped)
-    except ForeignJsonError:
+        calls: Sequence[Mapping[str, Any]] = read_json(stripped) if stripped[:1] in ("{", "[") else ()
+    except UnreadableError:
+        if begun and begun["name"] in names:
+            raise
         return []
-    if name is not None:
-        return [{"name": name, "arguments": value}]
-    objects = cast(list[object], value) if isinstance(value, list) else [value]
-    calls = [cast(Mapping[str, Any], call) for call in objects if isinstance(call, dict)]
-    return calls if calls and len(calls) == len(objects) and all(call.get("name") in names for call in calls) else []
+    return calls if all(isinstance(call["name"], str) and call["name"] in names for call in calls) else []
 
 
 def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
@@ -131,17 +116,30 @@ def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
         return _problem(f"there is no tool {str(name)[:80]!r}; the tools are: {named(tools)}")
     if isinstance(arguments, str):  # some models quote the object
         try:
-            arguments = _fields(arguments)
-        except _UnreadableError:
+            arguments = json_value(arguments)
+        except UnreadableError:
             return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
     if not isinstance(arguments, dict):
         return _problem(f"the arguments of {tool.name} are no JSON object; it takes {tool.signature}")
-    checked = cast(Mapping[str, Any], arguments)
+    checked = {key: _typed(key, value, tool) for key, value in cast(Mapping[str, Any], arguments).items()}
     try:
         tool.check(checked)
     except BadArgumentsError as fault:
         return _problem(str(fault))
     return Request(ToolCall(tool.name, json.dumps(checked, ensure_ascii=False)), checked)
+
+
+def _typed(name: str, value: Any, tool: ToolSpec) -> Any:
+    """Return an argument; one that was written without its kind is a text if the tool takes a text there, else JSON."""
+    if not isinstance(value, Untyped):
+        return value
+    kind = next((parameter.kind for parameter in tool.parameters if parameter.name == name), "string")
+    if kind == "string":
+        return str(value)
+    try:
+        return json_value(value.strip())
+    except UnreadableError:
+        return str(value)
 
 
 def _problem(text: str) -> Request:

@@ -23,6 +23,8 @@ from espl_bench.utils.reasoning import strip_reasoning
 
 FAULTS = "error"
 """Name of the speaker of replies to malformed calls."""
+FAILURE = "Error: "
+"""Begins such a reply, and that of a tool that cannot do what it is asked for."""
 LAST_CALL = "That was the last call you have. Answer now."
 
 
@@ -142,7 +144,7 @@ class ToolEnv(TextEnv):
 
     def _reply(self, request: Request, recalled: Sequence[Observation] | None, index: int) -> Observation:
         if request.call is None:
-            return Observation(sanitize(f"Error: {request.problem}", self.limits.reply_chars), FAULTS)
+            return Observation(sanitize(f"{FAILURE}{request.problem}", self.limits.reply_chars), FAULTS)
         tool = request.call.tool
         if recalled is not None:
             if index >= len(recalled):
@@ -151,7 +153,12 @@ class ToolEnv(TextEnv):
         try:
             return Observation(sanitize(self.use(tool, request.arguments), self.limits.reply_chars), tool)
         except BadArgumentsError as fault:
-            return Observation(sanitize(f"Error: {fault}", self.limits.reply_chars), tool)
+            return Observation(sanitize(f"{FAILURE}{fault}", self.limits.reply_chars), tool)
+
+
+def failed(reply: Observation) -> bool:
+    """Return whether a reply to a call says that the call was malformed, or that the tool refused it."""
+    return reply.tool == FAULTS or (reply.tool is not None and reply.text.startswith(FAILURE))
 
 
 def as_text(observations: Sequence[Observation]) -> str:

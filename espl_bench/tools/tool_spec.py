@@ -76,6 +76,11 @@ class ToolSpec:
         arguments = {parameter.name: placeholders[parameter.kind] for parameter in self.parameters}
         return json.dumps({"name": self.name, "arguments": arguments}, ensure_ascii=False)
 
+    def probe(self) -> dict[str, Any]:
+        """Return arguments that show whether a form of calls keeps them: texts that look like numbers, with quotes and over lines."""
+        probes: dict[ParameterKind, object] = {"string": 'the "7",\nü: {1}', "integer": 17, "list of strings": ["8", "it's [a], b", ""]}
+        return {parameter.name: probes[parameter.kind] for parameter in self.parameters}
+
 
 def named(tools: Sequence[ToolSpec]) -> str:
     """Join the tools' names, for messages."""

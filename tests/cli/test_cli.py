@@ -399,19 +399,22 @@ def test_seeds():
     assert compare.parse_seeds(None, "7, 3,7") == (7, 3)
 
 
-def test_a_plan_goes_through_methods_inside_seeds_and_resumes_what_has_begun(tmp_path: Path):
+def test_a_plan_goes_through_methods_inside_seeds_and_resumes_what_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    runs = tmp_path / "runs"
     chosen = Chosen({"steps": 40, "model": "lab"}, (), ())
     config = resolve("espl", "rulebook", {"steps": 40, "model": "lab", "seed": 1})
-    make_run(tmp_path / "espl-s1", make_summary(), **{name: getattr(config, name) for name in RunConfig.model_fields})
-    make_run(tmp_path / "base-s1", None, **{name: getattr(config, name) for name in RunConfig.model_fields} | {"method": BASE})
-    plan = compare.make_plan("base,espl,base", "rulebook", (1, 0), chosen, tmp_path)
+    make_run(runs / "espl-s1", make_summary(), **{name: getattr(config, name) for name in RunConfig.model_fields})
+    make_run(runs / "base-s1", None, **{name: getattr(config, name) for name in RunConfig.model_fields} | {"method": BASE})
+    plan = compare.make_plan("base,espl,base", "rulebook", (1, 0), chosen, runs)
     assert [job.name for job in plan.jobs] == ["base-s1", "espl-s1", "base-s0", "espl-s0"]
     assert [job.name for job in plan.waiting] == ["base-s1", "base-s0", "espl-s0"], "what has a summary is kept"
     assert [job.iterations for job in plan.jobs] == [0, 40, 0, 40]
-    assert plan.jobs[0].command[3:] == ("resume", str(tmp_path / "base-s1"), "--quiet")
+    assert plan.jobs[0].command[3:] == ("resume", str(runs / "base-s1"), "--quiet")
     assert plan.jobs[3].command[3] == "run" and "--steps=40" in plan.jobs[3].command
     with pytest.raises(UsageError, match="another configuration: steps 40 -> 41"):
-        compare.make_plan("espl", "rulebook", (1,), Chosen({"steps": 41, "model": "lab"}, (), ()), tmp_path)
+        compare.make_plan("espl", "rulebook", (1,), Chosen({"steps": 41, "model": "lab"}, (), ()), runs)
 
 
 def script(folder: Path, code: str) -> Job:

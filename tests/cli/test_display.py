@@ -16,6 +16,7 @@ from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import RunView, ancestry, by_rating, read_view, replay
 from espl_bench.types import Outcome, Rating, Split
 from espl_bench.utils.formatting import clock, count, duration, plain
+from espl_bench.utils.jsonl import decode
 from espl_bench.utils.terminal_text import clean
 
 FOLDER = Path("runs/x")
@@ -293,6 +294,35 @@ def test_a_run_says_loudly_and_once_that_its_rollouts_are_not_graded(terminal: b
     assert len(warnings) == 2, "two per cent over three steps is the first time that it is more than one"
     assert "! 2.0 % of the rollouts up to step 3 could not be graded (timeout 2.0 %): do not trust these figures" in warnings[0]
     assert "! 50.0 % of the test answers at step 4 could not be graded (error 25.0 %, timeout 25.0 %)" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [(Outcome.NO_ANSWER, "--env-option extraction=anywhere"), (Outcome.TRUNCATED, "raise --max-tokens")],
+)
+def test_a_run_without_a_single_answer_names_the_remedy_once(missing: Outcome, remedy: str):
+    console = paper(width=400)
+    reporter = PlainLines(console)
+    reporter.started(make_config(steps=40), FOLDER, 0)
+    for step in range(1, 7):
+        reporter.stepped(StepReport(step, 0.0, {missing: 1.0}, 3, (), (), 1234.0, 2.0))
+    reporter.evaluated(EvalReport(6, Split.TEST, 0.0, {missing: 0.99, Outcome.WRONG: 0.01}, 0))
+    hints = [line for line in clean(written(console)).splitlines() if "holds an answer" in line]
+    assert len(hints) == 1 and hints[0].startswith("! none of the rollouts up to step 3 holds an answer; ") and remedy in hints[0]
+    reporter.evaluated(EvalReport(6, Split.VALIDATION, 0.0, {missing: 1.0}, 0))
+    assert "! none of the validation answers at step 6 holds an answer; " in clean(written(console))
+
+
+def test_a_rollout_of_a_run_without_iterations_is_one_of_its_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = RunDir(make_run(tmp_path / "run"))
+    rows = run.read_rollouts(3, decode)
+    for path in (tmp_path / "run" / "rollouts").iterdir():
+        path.unlink()
+    run.write_rollouts(0, rows, Split.TEST)
+    assert invoke(["show", str(tmp_path / "run"), "--rollout", "1"]) == 0
+    assert "test at step 0, rollout 1" in capsys.readouterr().out
+    assert invoke(["show", str(tmp_path / "run"), "--rollout", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollout"]["split"] == "test"
 
 
 def test_an_overview_says_it_too_for_a_run_that_is_still_going(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

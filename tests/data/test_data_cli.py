@@ -111,7 +111,7 @@ def test_get_fetches_what_is_missing_and_keeps_what_is_there(
 def test_get_without_a_network_names_every_file_that_is_wanted(data_home: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch):
     from espl_bench.errors import DataError
 
-    def unreachable(source: Any, remedy: str, rules: Any) -> Any:
+    def unreachable(source: Any, remedy: str, rules: Any, progress: bool) -> Any:
         raise DataError(f"cannot fetch {source.hub_id}: {remedy}")
 
     monkeypatch.setattr("espl_bench.data.hub.fetch", unreachable)

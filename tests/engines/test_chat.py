@@ -64,8 +64,8 @@ def play(chat, dialogue, ids_of):
     messages = opening(system, question)
     observation_T, fresh, turns, tokens_T = chat.encode(messages), False, [], chat.encode(messages)
     for thought, said, replied, by_tool in exchanges:
-        text = said_text(chat, thought, said)
-        ids = ids_of(messages, text)
+        ids = ids_of(messages, said_text(chat, thought, said))
+        text = chat.opened(messages) + said_text(chat, thought, said)
         turns.append(Turn(observation_T, Completion(ids, (-0.5,) * len(ids), text, StopReason.STOP), (), fresh))
         conversation, reply = (*messages, Message("assistant", text)), reply_message(replied, by_tool)
         appended_T = chat.continuation(conversation, [reply])
@@ -130,12 +130,14 @@ def test_which_families_are_split_into_segments():
         return len(play(chat, dialogue, lambda conversation, text: sampled(chat, conversation, text))[0].segments)
 
     plain = {name for name in SPEAKING if splits(name, None, None, False) > 1}
-    assert plain == {"r1"}, "only the thinking that its prompt opens is dropped"
-    assert {name for name in SPEAKING if splits(name, None, "be brief", False) > 1} == {"mistral", "r1"}, "the system message moves on"
+    assert plain == {"qwen35", "r1"}, "only the thinking that its prompt opens is dropped"
+    assert {name for name in SPEAKING if splits(name, None, "be brief", False) > 1} == {"mistral", "qwen35", "r1"}, (
+        "the system message moves on"
+    )
     thinking = {name for name in SPEAKING if name != "lab" and splits(name, "hm", None, False) > 1}
-    assert thinking == {"qwen3", "r1"}, "thinking is dropped"
+    assert thinking == {"qwen3", "qwen35", "r1"}, "thinking is dropped"
     replied = {name for name in SPEAKING if name != "lab" and splits(name, "hm", None, True) > 1}
-    assert replied == {"r1"}, "a reply of a tool is no question, which one of them knows"
+    assert replied == {"qwen35", "r1"}, "a reply of a tool is no question, which one of them knows"
 
 
 def test_a_template_that_ends_no_turn_is_rendered_anew_each_time():

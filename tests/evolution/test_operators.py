@@ -283,6 +283,7 @@ def test_a_mutation_that_comes_to_nothing_says_why(reason: str):
 def test_an_aggregation_that_cannot_be_read_is_unparseable():
     result, _ = mutated([group(1, RIGHT, WRONG)], critique=[f"[{add(LARGER)}]"], aggregate=["well"])
     assert refused(result) == ("unparseable", "aggregation: no complete JSON object in: 'well'")
+    assert isinstance(result, Rejected) and result.written == ("well",), "what was written is kept in full"
 
 
 def test_without_contrast_the_editor_is_not_asked():

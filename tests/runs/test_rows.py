@@ -48,7 +48,9 @@ RATED = st.builds(
     st.dictionaries(COUNTS, NUMBERS, max_size=12),
     st.dictionaries(COUNTS, st.tuples(NUMBERS, NUMBERS), max_size=12),
 )
-REJECTED = st.builds(RejectedEvent, COUNTS, NAMES, IDS, NAMES, NAMES)
+REJECTED = st.builds(
+    RejectedEvent, COUNTS, NAMES, IDS, NAMES, NAMES, st.just("rejected"), st.lists(NAMES.filter(bool), max_size=2).map(tuple)
+)
 
 
 @st.composite

@@ -44,6 +44,7 @@ FAMILIES = {
     "chatml": QWEN,
     "qwen25": QWEN,
     "qwen3": Family(None, QWEN.special, (*QWEN.added, "<think>", "</think>")),
+    "qwen35": Family(None, QWEN.special, (*QWEN.added, "<think>", "</think>")),
     "llama31": Family("<|begin_of_text|>", ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>")),
     "mistral": Family(
         "<s>",

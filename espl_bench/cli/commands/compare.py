@@ -13,6 +13,7 @@ from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import BatchPlan, damage_of
 from espl_bench.cli.commands.compare_display import CompareDisplay
+from espl_bench.cli.commands.provide import FETCH, Provision, provide, tell_default
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
@@ -40,8 +41,8 @@ def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path) -> BatchPlan:
-    """Resolve every run before the first one starts.
+def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path, provision: Provision = FETCH) -> BatchPlan:
+    """Resolve every run, and bring the data and models that they share, before the first one starts.
 
     Raises UsageError for an invalid configuration, and if a folder holds a run of another configuration; DataError if data are missing.
     """
@@ -53,8 +54,10 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
     damage = {config.folder_name: fault for config in configs if (fault := damage_of(out / config.folder_name))}
     pairs = [(choice, config) for choice, config in zip(named, configs, strict=True) if config.folder_name not in damage]
     plan = BatchPlan(out, tuple(_job(choice, config, chosen, out) for choice, config in pairs), tuple(damage.values()))
-    if plan.waiting:  # the runs share their data
-        environment_of(configure(wanted[0], env, seeds[0], chosen))
+    if plan.waiting:
+        tell_default(configs[0], chosen.values)
+        provide(configs[0], provision)
+        environment_of(configs[0])
     return plan
 
 

@@ -1,12 +1,12 @@
 """`data status`, `data get`, `data import` and `data check`: manage the environments' data sets."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 
 from espl_bench.cli.commands import data_display
 from espl_bench.cli.commands.data_display import Status
-from espl_bench.cli.console import out_console, write_json
+from espl_bench.cli.console import err_console, out_console, write_json
 from espl_bench.cli.options import parse_data, parse_pairs
 from espl_bench.data.data_files import find_files, hash_of_all
 from espl_bench.data.dataset_spec import DataSource
@@ -78,21 +78,43 @@ def get(env: str, source: str | None, revision: str | None, again: bool, rules: 
         wanted = [(split, data_source) for split, data_source in wanted if data_source.name == source]
     if revision is not None and len(wanted) > 1:
         raise UsageError(f"--revision applies to one data set, but {env} has {len(wanted)}; name one with --source")
-    from espl_bench.data.hub import fetch
-
     for _, data_source in wanted:
         if is_stored(data_source) and not again:
             data_display.say_stored(data_source.name, home())
     waiting = [(split, data_source) for split, data_source in wanted if again or not is_stored(data_source)]
     done: list[Manifest] = []
-    for index, (_, data_source) in enumerate(waiting):
-        asked = replace(data_source, revision=revision) if revision is not None else data_source
-        data_display.say_fetching(asked)
-        remedy = " ; ".join(import_command(env, spec.data, split, left) for split, left in waiting[index:])
-        intake, origin = fetch(asked, remedy, rules)
-        done.append(_keep(data_source, intake, origin, as_json))
+    for data_source, manifest in _fetched(spec, waiting, revision, rules):
+        done.append(manifest)
+        if not as_json:
+            out_console().print(data_display.kept(data_source, manifest, home()))
     if as_json:
         _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done]})
+
+
+def fetch_sets(env: str, sources: Collection[str], quiet: bool) -> None:
+    """Fetch sets of an environment by name, and print on stderr what became of them. Raises as `data.hub.fetch`."""
+    spec = _with_data(env)
+    waiting = [(split, source) for split, source in spec.data if source.name in sources]
+    for source, manifest in _fetched(spec, waiting, None, IntakeRules(), quiet):
+        err_console().print(data_display.kept(source, manifest, home()), soft_wrap=True)
+
+
+def _fetched(
+    spec: EnvironmentSpec,
+    waiting: Sequence[tuple[Split, DataSource]],
+    revision: str | None,
+    rules: IntakeRules,
+    quiet: bool = False,
+) -> Iterator[tuple[DataSource, Manifest]]:
+    """Fetch sets and store each, those before a failure too; `quiet`: without progress bars."""
+    from espl_bench.data.hub import fetch
+
+    for index, (_, source) in enumerate(waiting):
+        asked = replace(source, revision=revision) if revision is not None else source
+        data_display.say_fetching(asked)
+        remedy = " ; ".join(import_command(spec.name, spec.data, split, left) for split, left in waiting[index:])
+        intake, origin = fetch(asked, remedy, rules, progress=not quiet)
+        yield source, save(source, intake, origin)
 
 
 def import_files(

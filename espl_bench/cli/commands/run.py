@@ -13,6 +13,7 @@ from rich.table import Table
 
 from espl_bench.accounting.cost_tracker import Budget, Price
 from espl_bench.build import environment_of
+from espl_bench.cli.commands.provide import absent_models
 from espl_bench.cli.console import err_console, facts_grid, out_console, write, write_json
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
@@ -141,16 +142,17 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     """Print what the run would cost.
 
     Counts are computed and printed first. The time is measured on two steps in a temporary folder (Ctrl-C skips this). For an
-    endpoint or a service nothing is measured: the number of requests and their price are printed instead. Such a plan does not
-    need the data, if their description states the number of rows.
+    endpoint or a service nothing is measured: the number of requests and their price are printed instead. Counts need neither the
+    model nor the data, if their description states the number of rows; nothing is fetched.
     """
     env, described = _planned_environment(config)
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes, env.turns)
     bill = estimate_bill(config, env, work, budget)
+    unmeasured = [*(["its data"] if described else []), *(f"model {model}" for model in absent_models(config))]
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
-        if speed := None if bill else _speed(config):
+        if speed := None if bill or unmeasured else _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
             record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
@@ -163,29 +165,29 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         console.print(plain(described, "yellow"))
     if bill:
         console.print(_grid(_billed(bill)))
-    elif speed := _speed(config):
+    elif unmeasured:
+        console.print(plain(f"the time was not measured; not on this machine: {', '.join(unmeasured)}"))
+    elif speed := _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
         console.print(_grid(_measured(speed, work)))
 
 
 def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
-    """Return the environment and a note. If its data are missing but not needed for the plan, the environment is a stand-in."""
+    """Return the environment and a note. If its data are missing, the environment is a stand-in, with which only counts are planned."""
     try:
         return environment_of(config), ""
     except DataError as error:
-        if not config.policy_source.is_remote:
-            raise
         stand_in = described_environment(find_environment(config.env), error)
         return stand_in, f"counted from the description of the data, which are not stored here: {stand_in.assumes}"
 
 
-def _speed(config: RunConfig) -> "Speed | None":
+def _speed(config: RunConfig, largest: int) -> "Speed | None":
     """Measure the speed; None if the user pressed Ctrl-C."""
     from espl_bench.dry_run.probe import probe
 
     console = err_console()
     try:
         with console.status("measuring the time on two real steps; Ctrl-C skips this") if console.is_terminal else nullcontext():
-            return probe(config)
+            return probe(config, largest)
     except KeyboardInterrupt:
         console.print(plain("the time was not measured"))
         return None

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.panel import Panel
@@ -17,9 +18,11 @@ from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.prompts.dialect import Dialect
+from espl_bench.rollouts.tool_use import told
 from espl_bench.runs.rollout_rows import RolloutRow
-from espl_bench.runs.run_dir import RunDir
+from espl_bench.runs.run_dir import RolloutKind, RunDir
 from espl_bench.runs.view import PromptView, RunView, ancestry, by_rating, children, read_view
+from espl_bench.types import Split
 from espl_bench.utils.formatting import DASH, fixed, percent, plain, points
 
 LONG_TREE = 30
@@ -31,6 +34,8 @@ class ShownRollout:
     """One stored rollout and where it was taken from."""
 
     step: int
+    kind: RolloutKind
+    """None: from training."""
     index: int
     """In its file, from 0."""
     row: RolloutRow
@@ -41,7 +46,8 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
     run = RunDir.open(folder)
     view = read_view(run)
     asked = rollout is not None or step is not None
-    sample = _sample(run, step, rollout or 0) if asked or run.rollout_steps() else None
+    kind = _kind(run)
+    sample = _sample(run, kind, step, rollout or 0) if asked or run.rollout_steps(kind) else None
     if as_json:
         write_json(_as_json(folder, view, sample))
         return
@@ -57,14 +63,19 @@ def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step:
         _print_rollout(console, view, sample)
 
 
-def _sample(run: RunDir, step: int | None, index: int) -> ShownRollout:
+def _kind(run: RunDir) -> RolloutKind:
+    """Return which rollouts to show: those of training, or for a run that has none those of an evaluation."""
+    return next((kind for kind in (None, Split.TEST, Split.VALIDATION) if run.rollout_steps(kind)), None)
+
+
+def _sample(run: RunDir, kind: RolloutKind, step: int | None, index: int) -> ShownRollout:
     """Return the rollout at an index of a step, by default of the newest one."""
     if step is None:
-        step = max(run.rollout_steps(), default=1)
-    rows = run.read_rollouts(step, RolloutRow.parse)
+        step = max(run.rollout_steps(kind), default=1)
+    rows = run.read_rollouts(step, RolloutRow.parse, kind)
     if not 0 <= index < len(rows):
         raise UsageError(f"--rollout {index} does not exist: step {step} has rollouts 0 to {len(rows) - 1}")
-    return ShownRollout(step, index, rows[index])
+    return ShownRollout(step, kind, index, rows[index])
 
 
 def _print_overview(console: Console, folder: Path, view: RunView) -> None:
@@ -82,6 +93,8 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     for split in dict.fromkeys(row.split for row in view.evaluations):
         curve = "  ".join(f"{row.step}: {points(row.score)}" for row in view.evaluations if row.split is split)
         grid.add_row(plain(f"{split} %", "dim"), plain(curve))
+    if tools := _tools(view):
+        grid.add_row(plain("tools", "dim"), plain(tools))
     if view.rejected:
         grid.add_row(plain("not born", "dim"), plain(", ".join(f"{kind} × {number}" for kind, number in view.rejected.items())))
     console.print(grid)
@@ -91,6 +104,13 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     _print_population(console, view)
     shown = view.prompt(view.shown_id)
     console.print(Panel(principles_text(shown.principles), title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
+
+
+def _tools(view: RunView) -> str:
+    """Say how training, and the last evaluation of each split, used the tools; empty without any."""
+    latest = {row.split: told(row.tools) for row in view.evaluations}
+    parts = {"training": told(view.training_tools), **latest}
+    return "; ".join(f"{name}: {use}" for name, use in parts.items() if use)
 
 
 def _print_population(console: Console, view: RunView) -> None:
@@ -156,7 +176,8 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     row = sample.row
     prompt = view.prompt(row.prompt_id)
     console.print()
-    console.print(plain(f"step {sample.step}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
+    where = f"step {sample.step}" if sample.kind is None else f"{sample.kind} at step {sample.step}"
+    console.print(plain(f"{where}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
     dialect = Dialect.load(view.config.prompts.dialect)
     for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
@@ -213,7 +234,13 @@ def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
         "rejected": view.rejected,
         "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,
+        "training_tools": dict(view.training_tools),
         "warnings": view.warnings,
-        "rollout": {**sample.row.encode(), "step": sample.step, "place": sample.index} if sample else None,
+        "rollout": _sample_json(sample) if sample else None,
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _sample_json(sample: ShownRollout) -> dict[str, Any]:
+    where = {} if sample.kind is None else {"split": sample.kind}
+    return {**sample.row.encode(), "step": sample.step, "place": sample.index, **where}

@@ -111,7 +111,7 @@ class TextChat:
         """Return no ids."""
         return ()
 
-    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message]) -> tuple[int, ...]:
+    def continuation(self, conversation: Sequence[Message], replies: Sequence[Message], ended: int | None = None) -> tuple[int, ...]:
         """Return no ids."""
         return ()
 

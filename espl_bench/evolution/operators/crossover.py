@@ -84,7 +84,7 @@ async def cross(operator: str, view: StepView, editor: Editor, limits: EditLimit
     try:
         parsed = limits.parse(text, limits.edits.crossover, best.principles)
     except UnparseableEditsError as error:
-        return birth.rejected("unparseable", f"crossover: {error}")
+        return birth.rejected("unparseable", f"crossover: {error}", (text,))
     if not parsed.edits:
         return birth.rejected("no_edits", "; ".join(parsed.problems)[:300])
     applied = apply_edits(best.principles, parsed.edits)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from espl_bench.engines.engine import Chat, SamplingClient
+from espl_bench.engines.rendered_chat import opened_by
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.prompts.dialect import Dialect, TemplateName
@@ -148,4 +149,6 @@ class Editor:
         ]
         if not requests:
             return []
-        return [strip_reasoning(readable(completion.text)) for completion in await self.client.sample(requests)]
+        completions = await self.client.sample(requests)
+        thoughts = [opened_by(self.chat, messages) for messages in conversations]
+        return [strip_reasoning(readable(completion.after(opened).text)) for completion, opened in zip(completions, thoughts, strict=True)]

@@ -70,7 +70,8 @@ async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Edit
     views = await _summarise(parent, cases, editor, limits)
     critiques, broken = await _criticise(parent, cases, views, editor, limits)
     if not always and not any(critique.edits for critique in critiques):
-        return birth.rejected("unparseable" if broken else "no_edits", "; ".join(broken)[:300])
+        faults = "; ".join(line for line, _ in broken)[:300]
+        return birth.rejected("unparseable" if broken else "no_edits", faults, tuple(dict.fromkeys(text for _, text in broken)))
     return await _aggregate(birth, critiques, editor, limits)
 
 
@@ -115,20 +116,20 @@ async def _criticise(
     views: Sequence[tuple[AttemptView, ...]],
     editor: Editor,
     limits: EditLimits,
-) -> tuple[list[Critique], list[str]]:
-    """Run stage 2, all problems in one call. Also returns one line per critique that could not be read."""
+) -> tuple[list[Critique], list[tuple[str, str]]]:
+    """Run stage 2, all problems in one call. Also returns a line for every fault in a critique, with the critique."""
     contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
     critiques: list[Critique] = []
-    broken: list[str] = []
+    broken: list[tuple[str, str]] = []
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
     for (problem, _), text in zip(cases, texts, strict=True):
         try:
             parsed = limits.parse(text, limits.edits.critique, parent.principles, limits.max_edits)
         except UnparseableEditsError as error:
-            broken.append(f"critique of {problem.id}: {error}")
+            broken.append((f"critique of {problem.id}: {error}", text))
             continue
         critiques.append(Critique(problem, parsed.edits))
-        broken.extend(f"critique of {problem.id}: {line}" for line in parsed.problems)
+        broken.extend((f"critique of {problem.id}: {line}", text) for line in parsed.problems)
     return critiques, broken
 
 
@@ -143,7 +144,7 @@ async def _aggregate(birth: Birth, critiques: Sequence[Critique], editor: Editor
         unread: tuple[Evidence, ...] = ()
     except UnparseableEditsError as error:
         if limits.rules.unreadable_aggregation == "reject":
-            return birth.rejected("unparseable", f"aggregation: {error}")
+            return birth.rejected("unparseable", f"aggregation: {error}", (text,))
         final, unread = (), (Evidence("keep", (), "", "aggregation", f"unreadable: {error}"),)
     left = apply_edits(candidates, final).principles
     overlong = limits.overlong(left, parent.principles)

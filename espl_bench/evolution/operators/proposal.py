@@ -7,7 +7,8 @@ from typing import Literal
 from espl_bench.evolution.operators.edits import Edit, Merge, Modify, ParsedEdits, Remove, parse_edits
 from espl_bench.prompts.forms import FORMS, Form, PromptForm
 from espl_bench.prompts.principle_text import OpName
-from espl_bench.types import Lineage, Rating, Rejected, SystemPrompt
+from espl_bench.tools.sanitize import truncate
+from espl_bench.types import MOST_WRITTEN, Lineage, Rating, Rejected, SystemPrompt
 
 Aggregation = Literal["proposed", "always"]
 UnreadableAggregation = Literal["reject", "keep_additions"]
@@ -141,9 +142,10 @@ class Birth:
         """Return the parents by id."""
         return tuple(parent.id for parent in self.parents)
 
-    def rejected(self, reason: str, detail: str = "") -> Rejected:
-        """Record that there is no child, and why."""
-        return Rejected(self.step, self.operator, self.parent_ids, reason, detail)
+    def rejected(self, reason: str, detail: str = "", written: Sequence[str] = ()) -> Rejected:
+        """Record that there is no child, and why; `written` holds the texts that could not be read."""
+        kept = tuple(truncate(text, MOST_WRITTEN) for text in written)
+        return Rejected(self.step, self.operator, self.parent_ids, reason, detail, kept)
 
     def child(
         self, principles: tuple[str, ...], rating: Rating, evidence: tuple[Evidence, ...], limits: EditLimits, unchanged: str

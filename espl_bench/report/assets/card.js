@@ -7,10 +7,11 @@ const MEANINGS = { rollouts: "training rollouts", generated_tokens: "generated t
 
 export function card(run, detail) {
   const { config, provenance, summary } = detail.card;
+  const tools = detail.progress.evaluations.filter((row) => row.split === "test").at(-1)?.tools ?? {};
   return el("div", { class: "cards" },
     el("section", { "aria-label": "Result" }, el("h2", {}, "Result"), summary ? facts([
       ["test score", `${points(summary.score)} % (${interval(...summary.ci95)})`], ["samples × items", `${summary.k} × ${summary.n_items}`], ["validation", points(summary.validation_score)],
-      ...Object.entries(summary.outcomes).map(([name, share]) => [name.replace("_", " "), `${points(share)} %`]), ["cost", known(summary.cost_usd) ? `${summary.cost_usd.toFixed(2)} USD` : null], ["run id", summary.run_id],
+      ...Object.entries(summary.outcomes).map(([name, share]) => [name.replace("_", " "), `${points(share)} %`]), ["rollouts that called a tool", known(tools.called) ? `${points(tools.called)} %` : null], ["calls that failed", known(tools.failed_calls) ? `${points(tools.failed_calls)} %` : null], ["cost", known(summary.cost_usd) ? `${summary.cost_usd.toFixed(2)} USD` : null], ["run id", summary.run_id],
     ]) : el("p", { class: "soft" }, `${run.steps} of ${run.iterations} steps; the result comes at the end.`)),
     el("section", { "aria-label": "Ledger" }, el("h2", {}, "Ledger"), summary ? facts(Object.entries(summary.ledger).map(([name, value]) => [MEANINGS[name] ?? name, name.endsWith("_s") ? duration(value) : `${whole(value)}${value > 9999 ? ` (${count(value)})` : ""}`])) : el("p", { class: "soft" }, "Written at the end.")),
     el("section", { "aria-label": "Method" }, el("h2", {}, "Method"), values(config.method)),

@@ -18,6 +18,10 @@ export function progress(run, detail) {
     found.push(line("Mean training reward", [{ name: "reward", colour: "var(--m1)", points: over(told.reward) }], { write: (value) => decimals(value), min: 0 }));
     const names = [...new Set(told.outcomes.flatMap(Object.keys))];
     found.push(line("Outcomes of training rollouts, percent", stackedSeries(told.step, told.outcomes, names, outcomeColour), { ...share, max: 1 }));
+    if (told.tools.length) {
+      const tools = (name) => over(told.tools.map((row) => row[name]));
+      found.push(line("Tools in training rollouts, percent", [{ name: "rollouts that called", colour: "var(--m1)", points: tools("called") }, { name: "calls that failed", colour: "var(--m2)", dash: "7 3", points: tools("failed_calls") }], { ...share, max: 1 }));
+    }
     if (told.words.some((row) => row.mean_words > 0)) {
       found.push(line("Words of a prompt", [{ name: "shown", colour: "var(--m1)", points: over(told.words.map((row) => row.shown_words)) }, { name: "mean of the living", colour: "var(--m2)", dash: "7 3", points: over(told.words.map((row) => row.mean_words)) }], { write: count, min: 0 }));
       found.push(line("Diversity of the living prompts", [{ name: "mean share of words not shared", colour: "var(--m3)", points: over(told.words.map((row) => row.diversity)) }], { write: (value) => decimals(value), min: 0, max: 1 }));

@@ -1,0 +1,1 @@
+"""`arithmetic-words`: word problems of a market whose measures nobody states."""
