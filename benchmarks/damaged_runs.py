@@ -1,4 +1,4 @@
-"""Damage run directories at random and read them: no traceback, no hang, nothing written outside, and the sound runs are shown.
+"""Damage runs, published records and sweeps at random and read them: no traceback, no hang, nothing written outside, the sound ones shown.
 
     python benchmarks/damaged_runs.py [--cases 4000] [--first 0] [--pictures]
 

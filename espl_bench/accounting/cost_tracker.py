@@ -18,6 +18,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import EsplError, UsageError, reading
 from espl_bench.types import Usage
+from espl_bench.utils.named_files import read_named_text
 from espl_bench.utils.validation import first_fault
 
 PACKAGED = Path(__file__).with_name("prices.toml")
@@ -102,7 +103,7 @@ def read_prices(file: Path | None) -> dict[str, Price]:
 def _read(path: Path) -> dict[str, Price]:
     try:
         with reading(path, f"name a price file, e.g. a copy of {PACKAGED}", UsageError):
-            return _PriceFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))).models
+            return _PriceFile.model_validate(tomllib.loads(read_named_text(path))).models
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text; compare it with {PACKAGED}") from error
     except tomllib.TOMLDecodeError as error:

@@ -1,13 +1,18 @@
 """Histories of ratings: every prompt's rating over time, and how often the favourite won."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import Final
 
 from espl_bench.evolution.rating import BETA
 from espl_bench.runs.population_events import BornEvent, PopulationEvent, RatedEvent
 from espl_bench.types import Rating
+
+PAIRED: Final = 100
+"""Prompts of one iteration that are compared in pairs; of more, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,18 @@ def histories(events: Sequence[PopulationEvent]) -> dict[int, list[RatedAt]]:
 
 def rating_at(history: Sequence[RatedAt], step: int) -> Rating | None:
     """Return the rating of a prompt after `step` iterations; None before its birth."""
-    known = [entry.rating for entry in history if entry.step <= step]
-    return known[-1] if known else None
+    known = bisect_right(history, step, key=lambda entry: entry.step)
+    return history[known - 1].rating if known else None
 
 
 def duels(events: Sequence[PopulationEvent], tie: float) -> Iterator[Duel]:
-    """Yield every ranked pair that has a favourite. Mean rewards within `tie` are a draw, as in the rating."""
+    """Yield the ranked pairs that have a favourite. Mean rewards within `tie` are a draw, as in the rating."""
     past = histories(events)
     for event in events:
         if not isinstance(event, RatedEvent) or not event.ratings:
             continue
-        before = {key: rating_at(past[key], event.step - 1) for key in event.means}
-        for a, b in combinations(sorted(before), 2):
+        before = {key: rating_at(past[key], event.step - 1) for key in sorted(event.means)[-PAIRED:]}
+        for a, b in combinations(before, 2):
             mine, other = before[a], before[b]
             if mine is None or other is None:
                 continue

@@ -1,5 +1,6 @@
 """Read everything under some paths for viewing: finished runs for tables, run directories for their histories."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,9 +60,11 @@ class Study:
     def named(self) -> dict[str, RunRecord]:
         """Records by unique name: the folder's, numbered if taken. Runs added later do not change earlier names."""
         records: dict[str, RunRecord] = {}
+        met: Counter[str] = Counter()
         for record in self.records:
-            same = sum(other.name == record.name for other in records.values())
-            records[f"{record.name}~{same + 1}" if same else record.name] = record
+            name = record.name
+            met[name] += 1
+            records[name if met[name] == 1 else f"{name}~{met[name]}"] = record
         return records
 
 

@@ -1,7 +1,6 @@
 """Which files a name means: a file, a pattern, or a folder of shards. Shards are read in their order, all of them or none."""
 
 import glob
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from espl_bench.data.files import READERS, read_records
 from espl_bench.data.opening import ending_of
 from espl_bench.errors import DataError, UsageError, reading
 from espl_bench.utils import foreign_files
+from espl_bench.utils.foreign_json import parse_json
+from espl_bench.utils.named_files import read_named
 
 _SHARD: Final = re.compile(r"(?P<before>.*?)-(?P<number>\d{1,6})-of-(?P<all>\d{1,6})(?P<after>\..*)")
 _DIGITS: Final = re.compile(r"(\d+)")
@@ -133,7 +134,7 @@ def _saved(folder: Path) -> DataFiles:
 def _described(path: Path) -> dict[str, Any]:
     try:
         with reading(path, "save the set again", DataError):
-            content = json.loads(path.read_bytes())
+            content = parse_json(read_named(path))
     except ValueError as error:
         raise DataError(f"{path} is not JSON; save the set again") from error
     if not isinstance(content, dict):

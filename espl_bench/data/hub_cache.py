@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 from espl_bench.data.data_files import find_files
 from espl_bench.data.dataset_spec import DataSource
 from espl_bench.data.opening import ending_of
+from espl_bench.errors import DataError, reading
+from espl_bench.utils import named_files
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -62,10 +64,15 @@ def _snapshot(source: DataSource) -> Path | None:
     home = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=source.hub_id, repo_type="dataset")
     snapshots = sorted(path for path in (home / "snapshots").glob("*") if path.is_dir())
     branch = home / "refs" / (source.revision or "main")
-    name = branch.read_text().strip() if branch.is_file() else source.revision
+    name = _line(branch) if branch.is_file() else source.revision
     if name is None and len(snapshots) == 1:
         return snapshots[0]
     return next((path for path in snapshots if path.name == name), None)
+
+
+def _line(file: Path) -> str:
+    with reading(file, "fetch the set again", DataError):
+        return named_files.read_named(file, limit=4096).decode("utf-8", "replace").strip()
 
 
 def _require_whole(folder: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from espl_bench.errors import DataError, UsageError
+from espl_bench.utils.foreign_files import ANY_BYTES
+from espl_bench.utils.named_files import open_named
 
 PACKED: Final = (".gz", ".zst")
 """Endings of packed files; the ending before it names the format."""
@@ -49,7 +51,7 @@ def ending_of(path: Path) -> str:
 
 def beginning(path: Path) -> bytes:
     """Return the first bytes of a file as they are on disk. Raises DataError for what is known to be no data."""
-    with path.open("rb") as file:
+    with open_named(path, ANY_BYTES) as file:
         start = file.read(512)
     bare = start.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     for magic, reason in REFUSED:
@@ -71,7 +73,7 @@ def opened(path: Path) -> Generator[IO[bytes]]:
     start = beginning(path)
     packing = "gzip" if start.startswith(GZIP) else "Zstandard" if start.startswith(ZSTANDARD) else None
     if packing is None:
-        with path.open("rb") as file:
+        with open_named(path, ANY_BYTES) as file:
             yield file
         return
     try:
@@ -117,7 +119,7 @@ class _Bounded(io.RawIOBase):
 @contextmanager
 def _unpacking(path: Path, packing: str) -> Generator[IO[bytes]]:
     if packing == "gzip":
-        with gzip.open(path) as stream:
+        with open_named(path, ANY_BYTES) as packed, gzip.open(packed) as stream:
             yield io.BufferedReader(_Bounded(stream, path, ()))
         return
     arrow = arrow_package("a .zst file")

@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
 from espl_bench.data.item_text import Item
 from espl_bench.errors import DataError, reading
 from espl_bench.utils import atomic_io, foreign_files
+from espl_bench.utils.foreign_files import LOG_BYTES
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_object, parse_record
+from espl_bench.utils.named_files import read_named
+from espl_bench.utils.names import fault_of_name
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
@@ -78,6 +82,13 @@ class Manifest(BaseModel):
     rows_file: str
     rows_sha256: str
     imported_utc: str
+
+    @field_validator("rows_file")
+    @classmethod
+    def _stays_in_its_folder(cls, name: str) -> str:
+        if fault := fault_of_name(name):
+            raise ValueError(f"{name!r} is no name of a file: {fault}")
+        return name
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +188,10 @@ def _stamp(path: Path, remedy: str) -> _Stamp:
 def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
     try:
         with _reading(path, remedy):
-            return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(f"{path} is damaged ({first_fault(error)}); bring it back: {remedy}") from error
+            return parse_record(Manifest, read_named(path))
+    except (ValidationError, InvalidJsonError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else error
+        raise DataError(f"{path} is damaged ({reason}); bring it back: {remedy}") from error
 
 
 @lru_cache(maxsize=64)
@@ -188,10 +200,13 @@ def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: st
     manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
     path = folder / manifest.rows_file
     with _reading(path, remedy):
-        content = path.read_bytes()
+        content = read_named(path, LOG_BYTES)
     if hashlib.sha256(content).hexdigest() != manifest.rows_sha256:
         raise DataError(f"{path} is not the file that was stored (its SHA-256 differs from the manifest's); bring it back: {remedy}")
-    return StoredData(manifest, tuple(_item(json.loads(line)) for line in content.splitlines()))
+    try:
+        return StoredData(manifest, tuple(_item(parse_object(line)) for line in content.splitlines()))
+    except (InvalidJsonError, KeyError) as error:
+        raise DataError(f"{path} holds a line that is no item ({error}); bring it back: {remedy}") from error
 
 
 def _reading(path: Path, remedy: str) -> AbstractContextManager[None]:
@@ -199,4 +214,7 @@ def _reading(path: Path, remedy: str) -> AbstractContextManager[None]:
 
 
 def _item(row: Mapping[str, Any]) -> Item:
-    return Item(row["problem"], row["answer"], row["row"])
+    problem, answer, number = row["problem"], row["answer"], row["row"]
+    if not (isinstance(problem, str) and isinstance(answer, str) and isinstance(number, int)):
+        raise InvalidJsonError("problem and answer are texts, row is a number")
+    return Item(problem, answer, number)

@@ -95,7 +95,8 @@ def _curve(run: Summary, axis: Axis, split: CurveSplit) -> list[tuple[float, flo
 def _x_values(curves_R: Sequence[Sequence[tuple[float, float]]], shared: bool) -> list[float]:
     """Choose the x values of the mean: evaluations that all seeds share, or an even grid over their common range."""
     if shared or len(curves_R) == 1:
-        return [x for x, _ in curves_R[0] if all(any(x == other for other, _ in curve) for curve in curves_R)]
+        everywhere = frozenset[float].intersection(*(frozenset(x for x, _ in curve) for curve in curves_R))
+        return [x for x, _ in curves_R[0] if x in everywhere]
     start, end = max(curve[0][0] for curve in curves_R), min(curve[-1][0] for curve in curves_R)
     if end < start:
         return []

@@ -21,6 +21,7 @@ from espl_bench.leaderboard.grouping import GroupEntry, TestGroup, group
 from espl_bench.leaderboard.layout import Sheet, TableLayout, interval_cell, signed_cell, signed_interval_cell
 from espl_bench.stats import Interval, difference_interval, mean_interval
 from espl_bench.utils.formatting import DASH, fixed, points
+from espl_bench.utils.named_files import read_named
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 ROWS = (
@@ -130,7 +131,7 @@ def read_paper(path: Path) -> Paper:
     """Read reported figures. Raises RunDirError naming the file and the entry."""
     try:
         with reading(path, "restore it from version control"):
-            return Paper.model_validate_json(path.read_bytes())
+            return Paper.model_validate_json(read_named(path))
     except ValidationError as error:
         raise RunDirError(f"{path}: {first_fault(error)}; restore it") from error
 

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from espl_bench.errors import EsplError, UsageError, unknown
+from espl_bench.errors import EsplError, UsageError, reading, unknown
+from espl_bench.utils.named_files import read_named
 
 STEP = "step"
 """The x-axis of every curve, as a metric for trackers without a step axis of their own."""
@@ -78,7 +79,7 @@ class WandB:
         from wandb.errors import Error
 
         for settings in (run.folder / "wandb" / "settings", Path("wandb") / "settings"):
-            if settings.is_file() and "base_url" in settings.read_text(encoding="utf-8", errors="replace"):
+            if settings.exists() and _chooses_an_address(settings):
                 raise EsplError(
                     f"{settings} would choose where the numbers and the key go; remove it, and set WANDB_BASE_URL if you need it"
                 )
@@ -105,6 +106,11 @@ class WandB:
     def close(self) -> None:
         """Finish this part of the run."""
         self._run.finish()
+
+
+def _chooses_an_address(settings: Path) -> bool:
+    with reading(settings, "remove it, and set WANDB_BASE_URL if you need it", EsplError):
+        return b"base_url" in read_named(settings)
 
 
 class Trackio:

@@ -16,18 +16,20 @@ from typing import Any, cast
 
 from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2 import TemplateError as JinjaError
-from jinja2.loaders import FileSystemLoader
+from jinja2.loaders import FunctionLoader, split_template_path
 from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
-from espl_bench.errors import TemplateError, UsageError
-from espl_bench.prompts.root_prompt import read_principles
+from espl_bench.errors import TemplateError, UsageError, reading
+from espl_bench.prompts.root_prompt import principles_of
 from espl_bench.registry import DIALECTS, find
 from espl_bench.tools.markers import neutralise_common
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message
+from espl_bench.utils import foreign_files
 from espl_bench.utils.bounded_templates import TemplateLimitError, bounded
 from espl_bench.utils.bounded_templates import render as rendered
+from espl_bench.utils.named_files import read_named
 
 BUILT_IN = Path(__file__).parent / "templates"
 COMPACT, FULL, SEARCH, SHORT = (BUILT_IN / name for name in ("compact", "full", "search", "short"))
@@ -35,6 +37,8 @@ COMPACT, FULL, SEARCH, SHORT = (BUILT_IN / name for name in ("compact", "full", 
 IRRELEVANT = "irrelevant.txt"
 """File with one principle per line; only a control needs it."""
 REMEDY = "compare it with the built-in dialects"
+LARGEST = 2**24
+"""Most bytes of a file of a dialect."""
 _BACKTICKS = re.compile("`+")
 
 
@@ -80,31 +84,42 @@ def passed(value: object, harmless: Harmless) -> object:
     return value
 
 
+def _stamp(path: Path) -> int | None:
+    there = foreign_files.status(path)
+    return None if there is None else there.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class Dialect:
     """A folder of templates. `Dialect.load("compact")`, or the path of a folder of your own."""
 
     folder: Path
+    installed: bool = False
+    """True for the dialect of a package, whose files an installer may have linked. In any other folder no link is followed: what it leads
+    to would be sent to a model."""
     tools: tuple[ToolSpec, ...] = ()
     """Tools to describe to the policy in words; empty if its chat format describes them."""
 
     @classmethod
     def load(cls, name: str) -> "Dialect":
         """Load a registered dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
-        folder = Path(name) if "/" in name else Path(find(DIALECTS, name))
+        installed = "/" not in name
+        folder = Path(find(DIALECTS, name)) if installed else Path(name)
         if not folder.is_dir():
             raise UsageError(f"unknown dialect '{name}': no folder {folder}; name a registered dialect or a folder of templates")
+        with reading(folder, "name a folder of templates", UsageError):
+            names = foreign_files.names(folder)
         for template in TemplateName:
-            if not (folder / f"{template}.jinja").is_file():
+            if f"{template}.jinja" not in names:
                 raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
-        dialect = cls(folder)
+        dialect = cls(folder, installed)
         for template in TemplateName:
             dialect.compiled(template)
         return dialect
 
     @cached_property
     def _environment(self) -> SandboxedEnvironment:
-        loader = FileSystemLoader(self.folder)
+        loader = FunctionLoader(self._source)
         environment = ImmutableSandboxedEnvironment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         cast(Any, environment).filters["fenced"] = fenced
         return bounded(environment)
@@ -132,13 +147,37 @@ class Dialect:
             raise TemplateError(f"{file} is not UTF-8 text; {REMEDY}") from error
         except (RecursionError, MemoryError, SyntaxError) as error:  # of the parsers, for a template that nests too deep
             raise TemplateError(f"{file} nests too deep; {REMEDY}") from error
+        except JinjaError as error:
+            raise TemplateError(f"{error}; {REMEDY}") from error
+
+    def _source(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        """Return a template's text, its file and whether that is still the same, as jinja2 asks; None if there is none.
+
+        Raises UnicodeDecodeError, and JinjaError for what is not read.
+        """
+        path = self.folder.joinpath(*split_template_path(name))
+        stamp, content = _stamp(path), self._read(name)
+        return None if content is None else (content.decode(), str(path), lambda: _stamp(path) == stamp)
+
+    def _read(self, name: str) -> bytes | None:
+        """Read a file of the folder or below; None if there is none. Raises JinjaError unless it is a regular file of a bounded size."""
+        path = self.folder.joinpath(*split_template_path(name))
+        try:
+            return read_named(path, LARGEST) if self.installed else foreign_files.read_bytes(path, self.folder, LARGEST)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise JinjaError(f"{path} is not read ({error.strerror or error})") from error
 
     def _file(self, template: TemplateName) -> Path:
         return self.folder / f"{template}.jinja"
 
     @cached_property
     def _irrelevant(self) -> tuple[str, ...]:
-        return read_principles(self.folder / IRRELEVANT)
+        file = self.folder / IRRELEVANT
+        if (content := self._file_content(IRRELEVANT)) is None:
+            raise UsageError(f"{file} is missing; write irrelevant principles into it, one a line")
+        return principles_of(content, file)
 
     def irrelevant(self) -> tuple[str, ...]:
         """Return principles that are unrelated to any task. Raises UsageError without the file."""
@@ -153,14 +192,21 @@ class Dialect:
         waiting = [*(self._file(template).name for template in TemplateName), IRRELEVANT]
         while waiting:
             name = waiting.pop()
-            path = self.folder / name
-            if name in found or not path.is_file():
+            content = None if name in found else self._file_content(name)
+            if content is None:
                 continue
-            content = path.read_bytes()
             found[name] = hashlib.sha256(content).hexdigest()
             if name != IRRELEVANT:
                 waiting.extend(self._included(name, content))
         return found
+
+    def _file_content(self, name: str) -> bytes | None:
+        try:
+            return self._read(name)
+        except TemplateNotFound:  # a name outside, which is not rendered either
+            return None
+        except JinjaError as error:
+            raise TemplateError(f"{error}; {REMEDY}") from error
 
     def _included(self, name: str, content: bytes) -> list[str]:
         """Return the names of the files that one includes; all of the folder if it computes a name."""
@@ -170,7 +216,7 @@ class Dialect:
             raise TemplateError(f"{self.folder / name} is not a template: {error}; {REMEDY}") from error
         if None not in named:
             return [each for each in named if each is not None]
-        return [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        return [path.relative_to(self.folder).as_posix() for path in foreign_files.files_below(self.folder)]
 
     def prompt_messages(
         self, principles: Sequence[str], question: str, placement: Placement, harmless: Harmless = neutralise_common

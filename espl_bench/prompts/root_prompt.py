@@ -11,14 +11,21 @@ from typing import Final
 from espl_bench.errors import UsageError, reading
 from espl_bench.prompts.forms import BadTextError, split_blocks
 from espl_bench.prompts.principle_text import clean_principle
+from espl_bench.utils.named_files import decoded, read_named
 
 _MARKER: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])(?:\s+|$)")
 
 
 def read_principles(file: Path) -> tuple[str, ...]:
     """Read the principles of a file. Raises UsageError if it cannot be read as text or holds none."""
-    text = _text(file)
-    principles = tuple(principle for line in text.splitlines() if (principle := parse_principle(line)))
+    with reading(file, "the root prompt is a text file", UsageError):
+        content = read_named(file)
+    return principles_of(content, file)
+
+
+def principles_of(content: bytes, file: Path) -> tuple[str, ...]:
+    """Read the principles in a file's content. Raises UsageError, naming the file, as `read_principles`."""
+    principles = tuple(principle for line in _text(content, file).splitlines() if (principle := parse_principle(line)))
     if not principles:
         raise UsageError(f"{file} holds no principle; write one a line, or leave --root-prompt out to start from none")
     return principles
@@ -27,7 +34,9 @@ def read_principles(file: Path) -> tuple[str, ...]:
 def read_blocks(file: Path) -> tuple[str, ...]:
     """Read the blocks of a file, separated by empty lines. Raises UsageError if it cannot be read as text or holds none."""
     try:
-        blocks = split_blocks(_text(file))
+        with reading(file, "the root prompt is a text file", UsageError):
+            content = read_named(file)
+        blocks = split_blocks(_text(content, file))
     except BadTextError as error:
         raise UsageError(f"{file} holds a block {error}; take it out") from error
     if not blocks:
@@ -35,10 +44,9 @@ def read_blocks(file: Path) -> tuple[str, ...]:
     return blocks
 
 
-def _text(file: Path) -> str:
+def _text(content: bytes, file: Path) -> str:
     try:
-        with reading(file, "the root prompt is a text file", UsageError):
-            return file.read_text(encoding="utf-8-sig")
+        return decoded(content)
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
 

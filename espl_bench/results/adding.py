@@ -107,6 +107,21 @@ def published(study: Path) -> list[AddedResult]:
     return [AddedResult(path, read_result(path)) for path in foreign_files.files_named(study, SUFFIX)]
 
 
+def readable(studies: Iterable[Path]) -> tuple[list[tuple[Path, AddedResult]], list[EsplError]]:
+    """List study and result of every published run, and why others cannot be read. Raises RunDirError if none of several can be."""
+    results: list[tuple[Path, AddedResult]] = []
+    damaged: list[EsplError] = []
+    for study in studies:
+        for path in foreign_files.files_named(study, SUFFIX):
+            try:
+                results.append((study, AddedResult(path, read_result(path))))
+            except EsplError as error:
+                damaged.append(error)
+    if damaged and not results:
+        raise damaged[0]
+    return results, damaged
+
+
 def misfit(new: PublishedResult, there: Sequence[PublishedResult]) -> str | None:
     """Explain why a result does not fit a study; None if it does."""
     run = new.summary

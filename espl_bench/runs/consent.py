@@ -23,7 +23,9 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.utils import atomic_io, foreign_files, key_names
+from espl_bench.utils.foreign_files import RECORD_BYTES
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_object
+from espl_bench.utils.named_files import decoded, open_named
 
 APP: Final = "espl-bench"
 TRUST: Final = "trust.toml"
@@ -165,8 +167,9 @@ def own_consent() -> Consent:
     """Return what the user's own configuration allows. Raises UsageError if it is no such file, or others can write it."""
     path = platformdirs.user_config_path(APP) / TRUST
     try:
-        status = path.stat()
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_named(path, RECORD_BYTES) as file:
+            status, content = os.fstat(file.fileno()), file.read()
+        values = tomllib.loads(decoded(content))
     except FileNotFoundError:
         return NO_CONSENT
     except (OSError, ValueError) as error:

@@ -49,7 +49,10 @@ class ProvenanceFile:
     def data_identity(self) -> dict[str, str]:
         """Return the hashes that two runs are compared by; empty for a version that did not hash generated items."""
         data = self._object(self.facts().get(DATA_FACTS, {}), DATA_FACTS)
-        return self._object(data.get(IDENTITY, {}), IDENTITY)
+        hashes = self._object(data.get(IDENTITY, {}), IDENTITY)
+        if wrong := next((name for name, hashed in hashes.items() if not isinstance(hashed, str)), None):
+            raise RunDirError(f"{self.path} is damaged (the {IDENTITY} of {wrong} is no text); {REMEDY}")
+        return hashes
 
     def started(self) -> datetime | None:
         """Return when the run was started; None if it is not recorded."""

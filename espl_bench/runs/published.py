@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.config.choices import changes, choices_in, completed, without_folders
 from espl_bench.errors import RunDirError, reading
-from espl_bench.runs.summary import Summary, indented
+from espl_bench.runs.summary import Summary, in_shape, indented
 from espl_bench.types import Outcome
 from espl_bench.utils import foreign_files
 from espl_bench.utils.content_hash import content_sha256
@@ -156,7 +156,9 @@ def read_result(path: Path) -> PublishedResult:
     """Read a published run. Raises RunDirError in one line that names the file."""
     try:
         with reading(path, "restore it from version control"):
-            return parse_record(PublishedResult, foreign_files.read_record(path))
+            result = parse_record(PublishedResult, foreign_files.read_record(path))
+        in_shape(result.summary)
+        return result
     except (ValidationError, ValueError) as error:
         where = f": {first_fault(error) if isinstance(error, ValidationError) else error}"
         raise RunDirError(f"{path} is not a published result{where}; remove it and add the run again") from error

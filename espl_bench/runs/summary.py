@@ -172,7 +172,7 @@ class MisshapenError(ValueError):
     """The samples of a summary are not those that it names."""
 
 
-def _in_shape(summary: Summary) -> Summary:
+def in_shape(summary: Summary) -> Summary:
     """Return the summary. Raises MisshapenError unless it has a score for each of its samples, and at least one."""
     shape = [len(row) for row in summary.sample_scores]
     if not shape or not summary.k or shape != [summary.k] * summary.n_items:
@@ -184,7 +184,7 @@ def read_summary(path: Path) -> Summary:
     """Read a summary file. Raises RunDirError in one line that names the file."""
     try:
         with reading(path, "a run writes it when it ends: resume the run first"):
-            return _in_shape(parse_record(Summary, foreign_files.read_record(path)))
+            return in_shape(parse_record(Summary, foreign_files.read_record(path)))
     except (InvalidJsonError, MisshapenError) as error:
         raise RunDirError(f"{path} is not a summary: {error}; remove it and resume the run to write it again") from error
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """A run as read from its own files, for `espl-bench show`. The run may be finished or still going."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ class RunView:
     steps: int
     """Iterations made."""
     prompts: tuple[PromptView, ...]
-    """In order of birth."""
+    """In order of birth, which is that of their ids."""
     shown_id: int
     """Id of the prompt that an evaluation would show now."""
     rejected: Mapping[str, int]
@@ -67,9 +68,9 @@ class RunView:
 
     def prompt(self, prompt_id: int) -> PromptView:
         """Return a prompt by id. Raises RunDirError if it is not in the log."""
-        for prompt in self.prompts:
-            if prompt.id == prompt_id:
-                return prompt
+        place = bisect_left(self.prompts, prompt_id, key=lambda prompt: prompt.id)
+        if place < len(self.prompts) and self.prompts[place].id == prompt_id:
+            return self.prompts[place]
         raise RunDirError(f"prompt {prompt_id} is not in {Log.POPULATION}.jsonl; restore the file from a copy")
 
 
@@ -153,7 +154,7 @@ def replay(events: Iterable[PopulationEvent], population_size: int) -> tuple[tup
                 _rate(prompts, event)
             case RejectedEvent():
                 rejected[f"{event.origin}: {event.reason}"] += 1
-    living = sorted(prompts)[-population_size:]
+    living = frozenset(sorted(prompts)[-population_size:])
     return tuple(replace(prompts[key], lives=key in living) for key in sorted(prompts)), dict(sorted(rejected.items()))
 
 

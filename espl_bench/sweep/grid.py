@@ -47,6 +47,7 @@ from espl_bench.config.sections import METHOD_CHOICES
 from espl_bench.errors import UsageError, reading, unknown
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.sweep.resources import Resources, read_resources
+from espl_bench.utils.named_files import read_named_text
 from espl_bench.utils.names import fault_of_name
 from espl_bench.utils.validation import first_fault
 
@@ -202,7 +203,7 @@ def read_grid(path: Path) -> Grid:
     """Read a grid file. Raises UsageError naming the file and the mistake."""
     try:
         with reading(path, "name a TOML file with a grid", UsageError):
-            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            values = tomllib.loads(read_named_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     try:

@@ -1,4 +1,4 @@
-"""The only place that opens files in folders that may come from elsewhere: run directories, sweeps, records, shared memory.
+"""The only place that opens files in folders that may come from elsewhere: run directories, sweeps, records, dialects, shared memory.
 
 Such a folder is data. Nothing in it is followed or opened but regular files and folders: no link, no FIFO, no socket, no device. A link
 in the path of the folder that the user named is the user's own; below it (`inside`) every step is opened by descriptor and none may be
@@ -73,14 +73,14 @@ class OpenFolder:
         """Open a regular file, or make it if `flags` has O_CREAT. What is written to must be this user's, under one name."""
         there = self.status(name)
         if there is not None:
-            _require_file(there, self.path / name)
+            refuse_special(there, self.path / name)
         try:
             descriptor = os.open(name, flags | _SAFELY, 0o666, dir_fd=self.descriptor)
         except OSError as error:
             error.filename = str(self.path / name)
             raise
         try:
-            _require_file(opened := os.fstat(descriptor), self.path / name)
+            refuse_special(opened := os.fstat(descriptor), self.path / name)
             if flags & (os.O_WRONLY | os.O_RDWR):
                 self._require_own(opened, self.path / name)
         except OSError:
@@ -150,7 +150,7 @@ def _one_name(name: str) -> str:
     return name
 
 
-def _require_file(status: os.stat_result, path: Path) -> None:
+def refuse_special(status: os.stat_result, path: Path) -> None:
     """Raise OSError unless it is a regular file."""
     if not stat.S_ISREG(status.st_mode):
         raise RefusedFileError(path, next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "it is a device, not a file"))

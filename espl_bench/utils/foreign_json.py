@@ -2,6 +2,9 @@
 
 Python's parser takes integers of any length, numbers that overflow, the words NaN and Infinity, and nesting that ends later code with
 a RecursionError. None of these is ever written by this package.
+
+It is not the reader of `foreign_text`: a file is kept as it is, half characters included, because a resumed run must equal its log byte for
+byte, and a number that no row holds is damage there; in what a model wrote the one is replaced and the other is no fault of the run.
 """
 
 import json
@@ -57,7 +60,10 @@ def parse_record(model: type[Record], data: bytes) -> Record:
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
             raise
-    return model.model_validate(value)  # with a lone surrogate, which pydantic's own parser refuses
+    try:
+        return model.model_validate(value)  # with a lone surrogate, which pydantic's own parser refuses
+    except UnicodeEncodeError as error:
+        raise InvalidJsonError("the name of a field holds half a character") from error
 
 
 def _integer(digits: str) -> int:

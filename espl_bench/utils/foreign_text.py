@@ -2,7 +2,8 @@ r"""Read what a model, an endpoint or a page wrote: any sequence of characters, 
 
 Such a text may hold half of a character (a lone surrogate, which JSON's ``\ud800`` makes and no encoding can write), a million brackets,
 or a number of a million digits. Here it becomes text that can be stored, tokenised and sent on, and JSON whose depth and numbers are
-bounded. Time is linear in the text.
+bounded. Time is linear in the text. Files are read by `foreign_json` instead, which keeps half characters and refuses such numbers as
+damage; its docstring says why.
 """
 
 import json

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from espl_bench.errors import ModelError
+from espl_bench.utils.foreign_files import ANY_BYTES
+from espl_bench.utils.named_files import read_named, require_named
 
 NO_CODE: Final = {"trust_remote_code": False}
 """Arguments of everything that loads a model, a configuration or a tokenizer. Without it libraries ask on the terminal."""
@@ -19,7 +21,10 @@ PICKLED: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 """Suffixes of weights that would be unpickled."""
 _CLASSES: Final = {"modules.json": ("type", "sentence_transformers."), "config.json": ("activation_function", "torch.nn.")}
 """Files of an embedder with a key whose dotted value is imported, and what may be."""
-_MAX_JSON: Final = 64 * 2**20
+_MAX_BYTES: Final = {".json": 2**28, ".jinja": 2**24, ".txt": 2**28, ".model": 2**28, ".tiktoken": 2**28}
+"""Most bytes of what a library reads whole into memory, by suffix. The largest tokenizers have 40 MB."""
+_TEMPLATES: Final = "additional_chat_templates"
+"""Folder in which a model may have several chat templates."""
 
 
 def refuse_unsafe(model: str) -> None:
@@ -28,6 +33,8 @@ def refuse_unsafe(model: str) -> None:
     if not folder.is_dir():
         return
     for place in _places(model, folder):
+        for path in sorted(place.iterdir()):
+            _refuse_special(model, path)
         files = sorted(path for path in place.iterdir() if path.is_file())
         for path in files:
             _check_json(model, path)
@@ -58,9 +65,21 @@ def _named_code(model: str) -> str:
     return f" (auto_map in {names[0]})" if names else ""
 
 
+def _refuse_special(model: str, path: Path) -> None:
+    """Refuse what is neither file nor folder, and what is too large to be what it is called. The hub's cache is made of links."""
+    if path.is_dir() or not path.exists():  # a file that a link does not lead to is missing, which the library reports
+        return
+    try:
+        require_named(path, _MAX_BYTES.get(path.suffix, ANY_BYTES))
+    except OSError as error:
+        raise ModelError(f"model '{model}': {path.name} is not read ({error.strerror or error}); put a sound copy in its place") from error
+
+
 def _places(model: str, folder: Path) -> Iterator[Path]:
     """Yield the folders that loading reads: the model's own, and those of an embedder's modules."""
     yield folder
+    if (folder / _TEMPLATES).is_dir():
+        yield folder / _TEMPLATES
     modules = _json(folder / "modules.json")
     for key, value in _pairs(modules):
         if key == "path" and isinstance(value, str) and value:
@@ -94,9 +113,7 @@ def _check_json(model: str, path: Path) -> None:
 def _json(path: Path) -> object:
     """Return a file's JSON; None if it is none, which the library reports."""
     try:
-        if path.stat().st_size > _MAX_JSON:
-            return None
-        return json.loads(path.read_bytes())
+        return json.loads(read_named(path))  # as libraries read it, so that nothing means something to them and not to us
     except (OSError, ValueError, RecursionError):
         return None
 

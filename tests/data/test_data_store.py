@@ -1,5 +1,6 @@
 """The data home: whole or absent, and never another set in silence. Fetching, for real from a folder and for real without a network."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -227,3 +228,42 @@ def test_offline_a_filled_cache_is_enough_and_its_commit_is_the_one_that_is_want
     shutil.rmtree(tmp_path / "datasets")
     shutil.rmtree(tmp_path / "hub")
     assert all("(HF_HUB_OFFLINE is set, and the cache has no copy of it)" in line for line in fetched(**offline))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "large"])
+@pytest.mark.parametrize("name", ["manifest.json", "rows"])
+def test_what_is_no_file_in_the_data_home_is_refused(name: str, kind: str, home: Path):
+    manifest = put()
+    path = home / "sums" / (manifest.rows_file if name == "rows" else name)
+    path.unlink()
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            with path.open("wb") as file:
+                file.truncate(2**40)
+    with pytest.raises(DataError, match=REMEDY):
+        store.load(SOURCE, REMEDY)
+
+
+@pytest.mark.parametrize("rows", ["/dev/zero", "../../secret.jsonl", "", "a/b.jsonl"])
+def test_a_manifest_names_no_file_outside_its_folder(rows: str, home: Path):
+    put()
+    edit(home / "sums" / "manifest.json", rows_file=rows)
+    with pytest.raises(DataError, match="is damaged"):
+        store.load(SOURCE, REMEDY)
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[" * 5000, b'{"problem": 1, "answer": "2", "row": 3}', b"1e999", b"null"])
+def test_rows_that_are_no_items_are_refused_though_their_hash_is_right(line: bytes, home: Path):
+    manifest = put()
+    (home / "sums" / manifest.rows_file).write_bytes(line + b"\n")
+    edit(home / "sums" / "manifest.json", rows_sha256=hashlib.sha256(line + b"\n").hexdigest())
+    with pytest.raises(DataError, match="holds a line that is no item"):
+        store.load(SOURCE, REMEDY)
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))

@@ -1,5 +1,6 @@
 """Dialects: one rendering of the prompt, complete folders, and failures that name file and line."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -229,3 +230,50 @@ def test_a_template_that_vanishes_is_named(own: Path):
     (own / "critique.jinja").unlink()
     with pytest.raises(TemplateError, match=r"critique\.jinja is missing; restore it"):
         dialect.reflection_messages(TemplateName.CRITIQUE, {})
+
+
+SECRET = "what only its owner may read"
+
+
+@pytest.mark.parametrize("place", ["system.jinja", "other.jinja", "below/other.jinja", "irrelevant.txt"])
+@pytest.mark.parametrize("kind", ["link", "device", "fifo", "large"])
+def test_a_dialect_is_read_from_its_own_files_alone(kind: str, place: str, own: Path, tmp_path: Path):
+    path = own / place
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    (tmp_path / "secret").write_text(SECRET)
+    match kind:
+        case "link":
+            path.symlink_to(tmp_path / "secret")
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "fifo":
+            os.mkfifo(path)
+        case _:
+            with path.open("wb") as file:
+                file.truncate(2**34)
+    if place.endswith("other.jinja"):
+        (own / "problem.jinja").write_text("{{ question }} {% include '" + place + "' ignore missing %}")
+    with pytest.raises((TemplateError, UsageError), match=f"{path.name} is not read") as refusal:
+        dialect = Dialect.load(str(own))
+        dialect.irrelevant() if place.endswith("txt") else dialect.render(TemplateName.PROBLEM, question="1 + 1")
+    assert SECRET not in str(refusal.value) and "\n" not in str(refusal.value)
+    with pytest.raises(TemplateError, match=f"{path.name} is not read"):
+        Dialect(own).identity()
+
+
+def test_a_link_in_an_installed_dialect_is_its_installer_s(monkeypatch: pytest.MonkeyPatch, own: Path, tmp_path: Path):
+    plain = Dialect.load(str(own)).identity()
+    own.joinpath("system.jinja").rename(tmp_path / "stored")
+    own.joinpath("system.jinja").symlink_to(tmp_path / "stored")
+    monkeypatch.setattr("espl_bench.prompts.dialect.find", lambda kind, name: own)
+    assert Dialect.load("installed").identity() == plain
+
+
+def test_no_included_name_leads_outside(own: Path, tmp_path: Path):
+    (tmp_path / "outside.jinja").write_text(SECRET)
+    for name in ("../outside.jinja", str(tmp_path / "outside.jinja")):
+        (own / "problem.jinja").write_text("{{ question }}{% include '" + name + "' ignore missing %}")
+        dialect = Dialect.load(str(own))
+        assert SECRET not in dialect.render(TemplateName.PROBLEM, question="1 + 1")
+        assert set(dialect.identity()) <= {path.name for path in own.iterdir()}

@@ -208,6 +208,41 @@ def test_list_names_every_run(runs: Path, root: Path, capsys: Capture):
     assert sorted((each["row"], each["seed"]) for each in found) == [("base", 0), ("base", 1), ("espl", 0), ("espl", 1)]
 
 
+@pytest.mark.parametrize("kind", ["cut", "fifo", "link", "deep", "item"])
+def test_a_damaged_record_is_left_out_of_the_list(kind: str, runs: Path, root: Path, capsys: Capture):
+    add(root, runs)
+    names = [path.name for path in sorted((root / "rulebook").glob(f"*{SUFFIX}"))]
+    spoil(root / "rulebook" / names[1], kind)
+    capsys.readouterr()
+    assert invoke(["results", "list", "--results", str(root), "--json"]) == 0
+    said = capsys.readouterr()
+    assert [Path(each["file"]).name for each in json.loads(said.out)] == [names[0], *names[2:]]
+    assert "left out" in said.err and names[1] in said.err and len(said.err.splitlines()) == 1
+    assert invoke(["table", str(root), "--json"]) == 0
+    for name in names:
+        spoil(root / "rulebook" / name, "cut")
+    assert invoke(["results", "list", "--results", str(root)]) == 1
+    assert "is not a published result" in capsys.readouterr().err
+
+
+def spoil(path: Path, kind: str) -> None:
+    whole = path.read_bytes() if path.is_file() else b""
+    path.unlink()
+    match kind:
+        case "cut":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "item":
+            record = json.loads(whole)
+            del record["summary"]["sample_scores"][3]
+            path.write_text(json.dumps(record))
+        case _:
+            path.write_bytes(b"[" * 100_000)
+
+
 def test_no_folder_of_the_machine_is_published(runs: Path, root: Path):
     add(root, runs)
     assert without_folders({"a": ["/home/me/model", "b/c", 3], "d": "/x"}) == {"a": ["model", "b/c", 3], "d": "x"}

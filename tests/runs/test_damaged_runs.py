@@ -1,5 +1,6 @@
 """A damaged run is one line and is left out; the others are shown. `benchmarks/damaged_runs.py` tries thousands of damages."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,3 +39,21 @@ def test_a_damaged_summary_is_left_out_of_every_view(sound: Path, tmp_path: Path
 def test_every_picture_is_drawn_without_the_damaged_run(sound: Path, tmp_path: Path):
     faults, _ = one_case(tmp_path / "case", sound, 3, kinds=("tree", "prompts"))
     assert not faults
+
+
+def test_a_hash_of_data_that_is_no_text_is_damage(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = Path(shutil.copytree(sound.parent / "real" / "victim", tmp_path / "victim"))
+    provenance = json.loads((run / "provenance.json").read_text())
+    provenance["facts"]["data"] = {"identity": {"train": 2**62}}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    assert call("verify", run) == 1
+    assert "provenance.json is damaged (the identity of train is no text)" in capsys.readouterr().err
+
+
+def test_a_field_with_half_a_character_in_its_name_is_damage(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = Path(shutil.copytree(sound.parent / "real" / "victim", tmp_path / "victim"))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "\ud800": config.pop("seed")}))
+    for command in (["show", run], ["verify", run], ["results", "add", run, "--results", tmp_path / "results"]):
+        assert call(*command) in (1, 2)
+        assert "config.json" in capsys.readouterr().err

@@ -8,19 +8,31 @@ import random
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from loop_fixtures import make_scripted_config
+from loop_fixtures import run as loop_run
 from report_fixtures import make_run
 from report_pages import everything_in
+from scripted_engine import ScriptedEngine
 
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.attribute import _siblings
+from espl_bench.cli.commands.batch import BatchPlan, damage_of, run_batch
+from espl_bench.cli.commands.sweep_display import SweepDisplay
+from espl_bench.cli.console import err_console
 from espl_bench.errors import EsplError
 from espl_bench.report.live_server import WatchedRun, find
 from espl_bench.report.page import encode
+from espl_bench.sweep.grid import make_cells, read_grid
+from espl_bench.sweep.journal import Journal
+from espl_bench.sweep.processes import Job, JobResult, RunStatus
+from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
 
 HANG_S = 60
 """No command on these small runs needs a tenth of it."""
@@ -43,15 +55,41 @@ VALUES: tuple[Any, ...] = (
 
 
 def base(folder: Path) -> Path:
-    """A sound run and another, `victim`, beside a file that is nobody's business."""
+    """Sound runs, and what becomes `victim`, beside a file that is nobody's business: run directories, records and a sweep.
+
+    ``study`` holds runs that were made by hand, ``real`` the victim as a loop makes it, which `verify` and `results add` find in order.
+    """
     study = folder / "study"
     for name, seed in (("one", 0), ("victim", 1)):
-        run = make_run(study / name, seed=seed)
-        provenance = json.loads((run / "provenance.json").read_text())
-        provenance |= {"git": {"commit": "c0ffee", "dirty": True, "diff": f"+{SECRET}"}, "argv": ["espl-bench", "--out=/home/eve/x"]}
-        (run / "provenance.json").write_text(json.dumps(provenance))
+        confess(make_run(study / name, seed=seed))
+    for name, seed in (("one", 0), ("victim", 1)):
+        loop_run(make_scripted_config(seed=seed, steps=2, eval_samples=2), folder / "real" / name, ScriptedEngine())
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert call("results", "add", folder / "real", "--results", folder / "results", "--quiet") == 0
+    make_sweep(folder)
     (folder / "secret.txt").write_text(SECRET)
     return study
+
+
+def confess(run: Path) -> None:
+    """Let a run's provenance hold what no report may."""
+    provenance = json.loads((run / "provenance.json").read_text())
+    provenance |= {"git": {"commit": "c0ffee", "dirty": True, "diff": f"+{SECRET}"}, "argv": ["espl-bench", "--out=/home/eve/x"]}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+
+
+def make_sweep(folder: Path) -> None:
+    """A sweep of two finished cells, with the record of their attempts."""
+    (folder / "grid.toml").write_text('methods = ["base"]\nenvironments = ["rulebook"]\nseeds = 2\n')
+    grid = read_grid(folder / "grid.toml")
+    cells = make_cells(grid)
+    storage = Storage.open(str(folder / "sweep"))
+    storage.write(SWEEP, SweepFile.of(grid, cells).model_dump_json().encode())
+    journal = Journal(storage)
+    for cell in cells:
+        job = Job(make_run(folder / "sweep" / cell.name, method="base", seed=cell.config.seed), (), cell.config.iterations)
+        journal.placed(job, "here")
+        journal.ended(JobResult(job, RunStatus.FINISHED))
 
 
 def damage(run: Path, rng: random.Random) -> str:
@@ -130,7 +168,7 @@ def replace_by_other(path: Path, rng: random.Random) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-    outside = next(parent for parent in path.parents if parent.name == "study").parent / "secret.txt"
+    outside = next(parent / "secret.txt" for parent in path.parents if (parent / "secret.txt").exists())
     match rng.randrange(8):
         case 0:
             path.symlink_to(outside)
@@ -154,21 +192,64 @@ def replace_by_other(path: Path, rng: random.Random) -> None:
             path.touch()
 
 
-def commands(study: Path, rng: random.Random, kinds: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[], int]]]:
-    """`show` and two more of the commands that read runs, each as something to call; it returns the exit code."""
+@dataclass(frozen=True)
+class Command:
+    """Something to call, which returns the exit code."""
+
+    name: str
+    call: Callable[[], int]
+    of_one: bool = False
+    """It is about the damaged thing alone, so that one line may be all that it has to say."""
+
+
+def commands(study: Path, rng: random.Random, kinds: tuple[str, ...] = ()) -> Iterator[Command]:
+    """`show` and three more of the commands that read runs."""
     out, run = study.parent / "out", study / "victim"
     table = rng.choice([[], ["--json"], *(["--format", name] for name in ("markdown", "csv", "latex", "html")), ["--match", "rollouts"]])
     show = rng.choice([[], ["--json"], ["--prompts"], ["--tree"], ["--rollout", "0"], ["--step", "2"]])
-    others: dict[str, Callable[[], int]] = {
-        "table": lambda: call("table", study, *table),
-        "report": lambda: call("report", study, "--out", out / "report.html"),
-        "view": lambda: look(study),
-        "attribute": lambda: seeds(study / "one"),
-    }
-    yield "show", lambda: call("show", run, *show)
-    yield from ((name, others[name]) for name in rng.sample(sorted(others), 2))
+    as_json = rng.choice([[], ["--json"]])
+    others = [
+        Command("table", lambda: call("table", study, *table)),
+        Command("report", lambda: call("report", study, "--out", out / "report.html")),
+        Command("view", lambda: look(study)),
+        Command("attribute", lambda: seeds(study / "one")),
+        Command("verify", lambda: call("verify", run, *as_json), of_one=True),
+        Command("results add", lambda: call("results", "add", run, "--results", out / "results", "--quiet", *as_json), of_one=True),
+    ]
+    yield Command("show", lambda: call("show", run, *show), of_one=True)
+    yield from rng.sample(others, 3)
     for kind in kinds:
-        yield "plot", lambda kind=kind: call("plot", study, "--out", out / "plots", "--kinds", kind)
+        yield Command("plot", lambda kind=kind: call("plot", study, "--out", out / "plots", "--kinds", kind))
+
+
+def commands_on_results(results: Path, rng: random.Random) -> Iterator[Command]:
+    """What reads published runs."""
+    as_json = rng.choice([[], ["--json"]])
+    yield Command("results list", lambda: call("results", "list", "--results", results, *as_json))
+    yield Command("results check", lambda: call("results", "check", "--results", results, *as_json), of_one=True)
+    yield Command("table", lambda: call("table", results, *as_json))
+
+
+def commands_on_sweep(sweep: Path, rng: random.Random, of_one: bool) -> Iterator[Command]:
+    """What reads the cells of a sweep."""
+    as_json = rng.choice([[], ["--json"]])
+    yield Command("sweep status", lambda: call("sweep", "status", sweep, *as_json), of_one)
+    yield Command("sweep's tables", lambda: tables(sweep), of_one)
+
+
+def tables(sweep: Path) -> int:
+    """Make the tables that stand at the end of a sweep; cells that are not finished count as failed."""
+    storage = Storage.open(str(sweep))
+    try:
+        cells = storage.sweep().cells
+    except EsplError as error:
+        print(f"espl-bench: {error}", file=sys.stderr)  # noqa: T201  # as the command does
+        return 1
+    jobs = tuple(Job(sweep / cell.name, (), cell.config.iterations) for cell in cells)
+    plan = BatchPlan(sweep, jobs, tuple(fault for job in jobs if (fault := damage_of(job.folder))))
+    display = SweepDisplay(err_console(), plan.waiting, True, storage, Journal(storage))
+    run_batch(plan, lambda waiting: [JobResult(job, RunStatus.FAILED, "not finished") for job in waiting], display, as_json=False)
+    return 0
 
 
 def call(*arguments: object) -> int:
@@ -199,40 +280,80 @@ def hang(number: int, frame: FrameType | None) -> None:
 
 
 def one_case(folder: Path, sound: Path, seed: int, kinds: tuple[str, ...] = ()) -> tuple[list[str], set[str]]:
-    """Damage a copy of the sound runs and try every command. Returns what went wrong, and the commands that left the damaged run out."""
+    """Damage a copy of the sound things and try every command. Returns what went wrong, and the commands that left the damaged one out."""
     rng = random.Random(seed)
     study = folder / "study"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(sound.parent, folder)
-    what = ", ".join(damage(study / "victim", rng) for _ in range(rng.choice([1, 1, 1, 2])) if (study / "victim" / "config.json").exists())
+    match rng.choice(["run", "run", "run", "real", "real", "record", "cell", "sweep"]):
+        case "run":
+            victim, tried = study / "victim", commands(study, rng, kinds)
+        case "real":
+            study = folder / "real"
+            victim, tried = study / "victim", commands(study, rng, kinds)
+        case "record":
+            victim, tried = folder / "results" / "rulebook", commands_on_results(folder / "results", rng)
+        case "cell":
+            victim, tried = folder / "sweep" / "rulebook-base-s1", commands_on_sweep(folder / "sweep", rng, of_one=False)
+        case _:
+            victim, tried = folder / "sweep" / "attempts", commands_on_sweep(folder / "sweep", rng, of_one=True)
+            if rng.random() < 0.7:
+                victim = folder / "sweep" / "own"
+                victim.mkdir()
+                (folder / "sweep" / SWEEP).rename(victim / SWEEP)
+    damages = 1 if victim.name == "rulebook" else rng.choice([1, 1, 1, 2])  # one record, so that a sound one is left
+    what = ", ".join(damage(victim, rng) for _ in range(damages) if damageable(victim))
+    if victim.name == "own":
+        (victim / SWEEP).rename(folder / "sweep" / SWEEP)
     faults: list[str] = []
     left_out: set[str] = set()
-    for name, run in commands(study, rng, kinds):
-        said, told = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-        signal.signal(signal.SIGALRM, hang)
-        signal.alarm(HANG_S)
-        try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
-                code = run()
-        except Exception as error:  # noqa: BLE001  # any of them is what this looks for
-            faults.append(f"seed {seed}: {name} after {what}: {type(error).__name__}: {str(error)[:200]}")
-            continue
-        finally:
-            signal.alarm(0)
-        words = told.getvalue()
+    for command in tried:
+        found, words = attempt(command)
+        faults += [f"seed {seed}: {command.name} after {what}: {fault}" for fault in found]
         if "left out" in words:
-            left_out.add(name)
-            if "victim" not in words:
-                faults.append(f"seed {seed}: {name} after {what}: names no run: {words[:200]}")
-        if name != "show" and code != 0:
-            faults.append(f"seed {seed}: {name} after {what}: the sound runs are not shown: {words[:300]}")
-        if name == "show" and code and len([line for line in words.splitlines() if line.startswith("espl-bench: ")]) != 1:
-            faults.append(f"seed {seed}: {name} after {what}: {words[:200]}")
-        if "Traceback" in words:
-            faults.append(f"seed {seed}: {name} after {what}: a traceback")
+            left_out.add(command.name)
+            if victim.name == "victim" and "victim" not in words:
+                faults.append(f"seed {seed}: {command.name} after {what}: names no run: {words[:200]}")
+    faults += [f"seed {seed}: {what}: {fault}" for fault in escaped(folder)]
+    return faults, left_out
+
+
+def damageable(victim: Path) -> bool:
+    """Return whether there is a file to damage, and the thing is still what it is."""
+    return any(path.is_file() and not path.is_symlink() for path in victim.rglob("*")) and (
+        victim.name != "victim" or (victim / "config.json").exists()
+    )
+
+
+def attempt(command: Command) -> tuple[list[str], str]:
+    """Call a command. Returns what is wrong with how it ended, and what it printed to stderr."""
+    said, told = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    signal.signal(signal.SIGALRM, hang)
+    signal.alarm(HANG_S)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+            code = command.call()
+    except Exception as error:  # noqa: BLE001  # any of them is what this looks for
+        return [f"{type(error).__name__}: {str(error)[:200]}"], ""
+    finally:
+        signal.alarm(0)
+    said.flush()
+    words, shown = told.getvalue(), said.buffer.getvalue()  # pyright: ignore[reportAttributeAccessIssue]  # a BytesIO
+    errors = [line for line in words.splitlines() if line.startswith("espl-bench: ")]
+    faults: list[str] = []
+    if not command.of_one and code != 0:
+        faults.append(f"the sound ones are not shown: {words[:300]}")
+    if command.of_one and code != 0 and not shown and len(errors) != 1:
+        faults.append(f"ends with {len(errors)} lines: {words[:300]}")
+    if "Traceback" in words or b"Traceback (most" in shown:
+        faults.append("a traceback")
+    return faults, words
+
+
+def escaped(folder: Path) -> Iterator[str]:
+    """Say what left its place: into a report, or onto a file outside."""
     report = folder / "out" / "report.html"
     if report.exists() and SECRET in everything_in(report.read_bytes()):
-        faults.append(f"seed {seed}: the report after {what} holds what a link leads to")
+        yield "the report holds what a link leads to"
     if (folder / "secret.txt").read_text() != SECRET:
-        faults.append(f"seed {seed}: {what} wrote outside")
-    return faults, left_out
+        yield "wrote outside"

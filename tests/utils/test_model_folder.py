@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -174,3 +175,34 @@ def test_every_loader_is_told_to_run_no_code_and_nothing_is_unpickled():
             assert not unpickles or own, f"{path}: {called}"  # a copy of an object, and the state of one's own pre-training
             if called == "np.load":
                 assert "allow_pickle=False" in ast.unparse(node), path
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja", "extra.json"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "large"])
+def test_what_is_no_file_of_a_model_is_refused_before_a_library_opens_it(model: Path, kind: str, name: str):
+    path = model / name
+    path.unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            with path.open("wb") as file:
+                file.truncate(2**34)
+    assert f"{name} is not read" in refused(model)
+
+
+def test_a_chat_template_among_several_is_a_file_too(model: Path):
+    (model / "additional_chat_templates").mkdir()
+    os.mkfifo(model / "additional_chat_templates" / "tools.jinja")
+    assert "tools.jinja is not read (it is a FIFO" in refused(model)
+
+
+def test_a_model_of_links_is_that_of_the_hub_s_cache(model: Path):
+    (model.parent / "blobs").mkdir()
+    for path in [*model.iterdir()]:
+        if path.is_file():
+            path.rename(model.parent / "blobs" / path.name)
+            path.symlink_to(Path("..") / "blobs" / path.name)
+    load_model(str(model), torch.float32)

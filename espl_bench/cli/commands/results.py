@@ -56,8 +56,10 @@ def _examined(folders: Sequence[Path], quiet: bool) -> list[PublishedResult]:
 
 
 def show(root: Path, as_json: bool) -> None:
-    """Print every published run. Raises RunDirError for a record that cannot be read."""
-    results = [(study, added) for study in adding.studies(root) for added in adding.published(study)]
+    """Print every published run; a damaged record is one line and is left out. Raises RunDirError if none can be read."""
+    results, damaged = adding.readable(adding.studies(root))
+    for reason in damaged:
+        err_console().print(plain(f"! left out: {reason}", "yellow"), soft_wrap=True)
     labels = generated.labels_of([added for _, added in results])
     if as_json:
         listed = [_record(study, added, label) for (study, added), label in zip(results, labels, strict=True)]

@@ -23,7 +23,7 @@ from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
 from espl_bench.sweep.journal import Journal
 from espl_bench.sweep.processes import Job, JobResult, run_all
 from espl_bench.sweep.storage import SWEEP, Storage, SweepFile
-from espl_bench.utils import foreign_files
+from espl_bench.utils import foreign_files, named_files
 from espl_bench.utils.formatting import plain
 
 REFRESH_S = 10.0
@@ -80,7 +80,9 @@ def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: boo
         raise UsageError(f'no folder is named for the runs; use --out PLACE, or put out = "PLACE" into {grid}')
     cells = make_cells(read)
     contacts = _contacts(cells, location if out is None else None)
-    confirm([(Origin(str(grid.resolve()), grid.read_bytes()), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}")
+    confirm(
+        [(Origin(str(grid.resolve()), named_files.read_named(grid)), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}"
+    )
     return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json)
 
 
