@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf import chunked_logprobs
+from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.lora_views import with_adapter
 from espl_bench.engines.hf.training import Trainer
 from espl_bench.learning.losses import default_loss
@@ -57,7 +58,10 @@ def child(whole: bool, steps: int) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if whole:
         chunked_logprobs.PIECE = sys.maxsize
-    trainer = Trainer(with_adapter(small(device), 8, 32.0), token_budget=ROLLOUTS * (PROMPT + SAMPLED), gradient_checkpointing=False)
+    model = small(device).eval().requires_grad_(False)
+    opened = examine(model, "random", range(64))
+    adapted = with_adapter(model, 8, 32.0, opened.targets)
+    trainer = Trainer(adapted, token_budget=ROLLOUTS * (PROMPT + SAMPLED), gradient_checkpointing=False, reading=opened.reading)
     data, before, seconds = rollouts(), gigabytes(device), list[float]()
     for _ in range(steps):
         began = time.perf_counter()

@@ -20,6 +20,7 @@ from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import Chat, Engine
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
+from espl_bench.engines.model_use import WatchingEngine
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.identity import DataIdentity
@@ -301,6 +302,18 @@ def source_facts(config: RunConfig, cost_tracker: CostTracker) -> dict[str, Any]
 def _source_fact(source: ModelSource) -> dict[str, Any]:
     identity = {"base_url": source.base_url} if source.is_remote else {"fingerprint": fingerprint(Path(source.model))}
     return {"engine": source.engine, "model": source.model, **identity}
+
+
+def model_facts(context: RunContext) -> dict[str, Any]:
+    """Return the facts for provenance about what the policy's adapter reaches; empty for an engine that does not know."""
+    engine = context.engine
+    return {"model_use": engine.model_use.facts()} if isinstance(engine, WatchingEngine) else {}
+
+
+def model_lines(context: RunContext) -> tuple[str, ...]:
+    """Return what a user should know of how the policy's model is used, each in a line."""
+    engine = context.engine
+    return engine.model_use.lines(trains=context.config.method.learns_weights) if isinstance(engine, WatchingEngine) else ()
 
 
 def data_facts(context: RunContext) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from espl_bench.accounting.cost_tracker import Budget, BudgetSpentError, CostTracker
 from espl_bench.accounting.usage import Spent
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
-from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, open_run, source_facts
+from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, model_facts, model_lines, open_run, source_facts
 from espl_bench.config.contacts import contacts_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import Engine
@@ -73,7 +73,7 @@ def run(
     allow_keys_of(contacts)
     started = datetime.now(UTC).replace(microsecond=0)
     context = open_run(config, budget, given, started=started)  # before the folder is made, so that a failure leaves nothing behind
-    facts = data_facts(context) | source_facts(config, context.clients.cost_tracker) | given.facts()
+    facts = data_facts(context) | model_facts(context) | source_facts(config, context.clients.cost_tracker) | given.facts()
     provenance = collect(config.model, facts=facts, started=started) | {BINDING: context.binding.model_dump(mode="json")}
     run_dir = RunDir.create(Path(folder), config, provenance)
     run_dir.bind(context.binding)
@@ -233,6 +233,8 @@ def _resumable(folder: Path, answers_kept: bool) -> Generator[None]:
 async def _to_the_end(context: RunContext, state: LoopState, recorder: RunRecorder, stop: StopSignal) -> Summary:
     """Learn, evaluate and summarise."""
     recorder.reporter.started(context.config, recorder.folder, state.step)
+    for line in model_lines(context):
+        recorder.reporter.stuck(line)
     with listening(stop):
         learn = train if context.config.method.optimizer is None else optimize
         state = await learn(context, state, recorder, stop)

@@ -12,7 +12,7 @@ PIECE = 2**25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSpec:
-    """A fresh LoRA adapter on every linear layer but the output layer, and how its weights are trained."""
+    """A fresh LoRA adapter on every linear layer that it reaches but the output layer, and how its weights are trained."""
 
     rank: int = RANK
     alpha: float

@@ -62,7 +62,7 @@ class Reporter(Protocol):
         ...
 
     def stuck(self, message: str) -> None:
-        """Handle what needs attention while the run goes on: stuck rollouts, a tracker that failed. The message is one line."""
+        """Handle what needs attention while the run goes on: stuck rollouts, a tracker that failed, an adapter's limits. One line."""
         ...
 
     def finished(self, summary: Summary, folder: Path) -> None:

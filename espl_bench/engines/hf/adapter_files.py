@@ -59,13 +59,14 @@ def load(trainer: Trainer, folder: Path) -> None:
     weights = _read(folder / WEIGHTS)
     _check_shapes(weights, _adapter(model), folder / WEIGHTS)
     moments = _read(folder / OPTIMIZER)
+    stepped = {key.partition("/")[2] for key in moments}
     expected = {
         f"{moment}/{name}": torch.zeros(()) if moment == "step" else parameter
         for name, parameter in trainer.parameters.items()
         for moment in ("step", "exp_avg", "exp_avg_sq")
+        if name in stepped  # what has had no gradient yet has no moments: all before the first step, then experts that no token chose
     }
-    if moments:  # a checkpoint from before the first step has none
-        _check_shapes(moments, expected, folder / OPTIMIZER)
+    _check_shapes(moments, expected, folder / OPTIMIZER)
     set_peft_model_state_dict(model, weights)
     trainer.optimizer.state.clear()
     for key, tensor in moments.items():

@@ -21,10 +21,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from espl_bench.engines.hf.prefix_sharing import cache_argument
+from espl_bench.engines.hf.forward import forward
 
 NAME = "espl_shared_prompts"
-_CHANGE_SCORES = ("softcap", "s_aux", "position_bias")
+_CHANGE_SCORES = ("softcap", "s_aux", "position_bias", "sliding_window")
 """Arguments of transformers' attention functions that change the scores beyond scaled dot products."""
 
 
@@ -136,8 +136,13 @@ def adopt(model: Any) -> bool:
     model.set_attn_implementation(NAME)
     if _hands_down(model):
         return True
-    model.set_attn_implementation("sdpa")
+    leave(model)
     return False
+
+
+def leave(model: Any) -> None:
+    """Undo `adopt`."""
+    model.set_attn_implementation("sdpa")
 
 
 @torch.inference_mode()
@@ -145,11 +150,11 @@ def _hands_down(model: Any) -> bool:
     """Return True if every layer of a model uses the shared prompts."""
     one = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     cache = DynamicCache(config=model.config)
-    model(input_ids=one, use_cache=True, **cache_argument(cache))
+    forward(model, one, seen_RL=one + 1, position_RT=one, cache=cache, keep=1)
     shared = SharedPrompts.of(cache, one + 1, one[0])
     fresh = DynamicCache(config=model.config)
     try:
-        model(input_ids=one, position_ids=one + 1, use_cache=True, shared_prompts=shared, **cache_argument(fresh))
+        forward(model, one, seen_RL=one + 1, position_RT=one + 1, cache=fresh, keep=1, shared_prompts=shared)
     except TypeError:  # a forward without further keyword arguments
         return False
     return shared.consulted == len(cache.layers)

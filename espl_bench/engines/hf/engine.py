@@ -19,9 +19,11 @@ from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
 from espl_bench.engines.hf import lora_views, model_loading
+from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.model_use import ModelUse
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
@@ -68,8 +70,10 @@ class HfEngine:
     isolates_snapshots = True
     batches_continuously = False
 
-    def __init__(self, parts: _Parts, chat: HfChat) -> None:
+    def __init__(self, parts: _Parts, chat: HfChat, model_use: ModelUse) -> None:
         self.chat: Chat = chat
+        self.model_use = model_use
+        """What was found out about the model."""
         self._parts: _Parts | None = parts
 
     @classmethod
@@ -101,16 +105,20 @@ class HfEngine:
             plain.to(device).requires_grad_(False).eval()
             model_loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
-            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
+            opened = examine(plain, str(model), model_loading.ordinary_ids(plain, tokenizer))
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha, opened.targets)
         lora_views.attach_adapter(policy, trained)
         eos_ids = model_loading.eos_ids(reference, tokenizer)
         chat = HfChat(tokenizer, eos_ids, str(model))
 
         def client(tree: Any) -> HfSamplingClient:
-            return HfSamplingClient(BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens), chat)
+            sampler = BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens, reading=opened.reading)
+            return HfSamplingClient(sampler, chat)
 
-        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
-        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat)
+        trainer = Trainer(
+            trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing, reading=opened.reading
+        )
+        return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat, opened.use)
 
     async def current(self) -> HfSamplingClient:
         """Return a client of the current weights. There is one policy tree: this call also updates older clients."""

@@ -1,7 +1,7 @@
 """KV caches of the rows of a running batch: the prefill, then one decode step at a time.
 
 Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf.attention`);
-else every row has a copy.
+else every row has a copy. A model that has no use for a cache reads its rows again (`Reread`).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -15,13 +15,14 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts
-from espl_bench.engines.hf.prefix_sharing import Tokens, cache_argument, forward_levels, prompt_levels, split_prefixes
+from espl_bench.engines.hf.forward import Reading, forward
+from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, prompt_levels, select_rows, split_prefixes
 
 
 class KVCache:
     """The caches of B rows. Made by `prefill`."""
 
-    def __init__(self, model: Any, cache: DynamicCache, seen_BL: Tensor, shared: SharedPrompts | None, room: int) -> None:
+    def __init__(self, model: Any, cache: DynamicCache, seen_BL: Tensor, shared: SharedPrompts | None, room: int, padded: bool) -> None:
         """Take over a prefill.
 
         Args:
@@ -30,9 +31,11 @@ class KVCache:
             seen_BL: attention mask over the cached tokens.
             shared: the prompts, if rows share them.
             room: tokens to come, per row.
+            padded: False if no row is: then the model gets no mask, which some apply to the wrong columns.
         """
         self._model = model
         self._cache = cache
+        self._padded = padded
         self._seen_BL = pad(seen_BL, (0, room), value=1)
         self._held = seen_BL.shape[1]
         self._shared = {"shared_prompts": shared} if shared is not None else {}
@@ -40,35 +43,68 @@ class KVCache:
     def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
         """Read one token per row; return the logits after it, (B, V)."""
         self._held += 1
-        return self._model(
-            input_ids=token_B1,
-            attention_mask=self._seen_BL[:, : self._held],
-            position_ids=position_B1,
-            use_cache=True,
-            logits_to_keep=1,
-            **cache_argument(self._cache),
-            **self._shared,
-        ).logits[:, -1]
+        seen_BL = self._seen_BL[:, : self._held] if self._padded else None
+        logits = forward(self._model, token_B1, seen_RL=seen_BL, position_RT=position_B1, cache=self._cache, keep=1, **self._shared)
+        return logits[:, -1]
 
     def select(self, index: Tensor) -> None:
         """Keep only these rows. ``index`` increases."""
-        self._cache.batch_select_indices(index)
+        select_rows(self._cache, index)
         self._seen_BL = self._seen_BL[index]
         self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
 
 
-def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) -> tuple[Tensor, KVCache]:
-    """Read the prompts of a batch; a shared beginning, or equal prompts that are adjacent, are read once.
+class Reread:
+    """What KVCache is, for a model that decodes without one: every step reads all tokens of its rows again."""
+
+    def __init__(self, model: Any, prompts_B: Sequence[Tokens], room: int) -> None:
+        """Take over rows that no token has been sampled for; `room` tokens are to come per row."""
+        self._model = model
+        self._length_B = torch.tensor([len(prompt) for prompt in prompts_B], device=model.device)
+        width = max(map(len, prompts_B)) + room
+        self._ids_BL = torch.tensor([(*prompt, *(0,) * (width - len(prompt))) for prompt in prompts_B], device=model.device)
+
+    def logits(self) -> Tensor:
+        """Read all rows; return the logits after each, (B, V)."""
+        last_B = self._length_B - 1
+        column_L = torch.arange(int(last_B.max()) + 1, device=last_B.device)
+        seen_BL = (column_L <= last_B[:, None]).long()
+        keep_S, place_B = torch.unique(last_B, return_inverse=True)
+        position_BL = column_L.expand(len(last_B), -1)
+        ids_BL = self._ids_BL[:, : len(column_L)]
+        logits_BSV = forward(self._model, ids_BL, seen_RL=seen_BL, position_RT=position_BL, cache=None, keep=keep_S)
+        return logits_BSV[torch.arange(len(last_B), device=last_B.device), place_B]
+
+    def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
+        """Add one token per row, and read; return the logits after it, (B, V)."""
+        self._ids_BL.scatter_(1, position_B1, token_B1)
+        self._length_B = position_B1[:, 0] + 1
+        return self.logits()
+
+    def select(self, index: Tensor) -> None:
+        """Keep only these rows."""
+        self._ids_BL, self._length_B = self._ids_BL[index], self._length_B[index]
+
+
+Memory = KVCache | Reread
+
+
+def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, reading: Reading = Reading.SHARED) -> tuple[Tensor, Memory]:
+    """Read the prompts of a batch; equal prompts that are adjacent are read once, and so may be a beginning that several share.
 
     Args:
         model: a causal LM.
         prompts_B: one per row.
         room: tokens to come, per row.
         share: keep equal prompts once in memory, too; the model must have been adopted by `hf.attention`.
+        reading: what the model allows.
 
     Returns:
-        Logits after each prompt, (B, V), and the rows' KV cache.
+        Logits after each prompt, (B, V), and the rows' memory.
     """
+    if reading is Reading.REREAD:
+        reread = Reread(model, prompts_B, room)
+        return reread.logits(), reread
     unique: list[Tokens] = []
     index: list[int] = []
     for prompt in prompts_B:
@@ -77,12 +113,13 @@ def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool) 
         index.append(len(unique) - 1)
     index_B = torch.tensor(index, device=model.device)
     cache = DynamicCache(config=model.config)
-    logits, seen_UL = forward_levels(model, prompt_levels(split_prefixes(unique), "left", model.device), cache)
-    logits_BV = logits[-1][index_B, -1]
+    cuts = split_prefixes(unique) if reading is Reading.SHARED else [SplitPrompt((), prompt) for prompt in unique]
+    logits, seen_UL = forward_levels(model, prompt_levels(cuts, "left", model.device), cache)
+    logits_BV, padded = logits[-1][index_B, -1], reading is not Reading.EQUAL
     if len(unique) == len(prompts_B):
-        return logits_BV, KVCache(model, cache, seen_UL, None, room)
+        return logits_BV, KVCache(model, cache, seen_UL, None, room, padded)
     if share:
         shared = SharedPrompts.of(cache, seen_UL, index_B)
-        return logits_BV, KVCache(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room)
-    cache.batch_select_indices(index_B)
-    return logits_BV, KVCache(model, cache, seen_UL[index_B], None, room)
+        return logits_BV, KVCache(model, DynamicCache(config=model.config), seen_UL[index_B, :0], shared, room, padded)
+    select_rows(cache, index_B)
+    return logits_BV, KVCache(model, cache, seen_UL[index_B], None, room, padded)

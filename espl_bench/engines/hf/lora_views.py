@@ -14,6 +14,8 @@ through peft takes 19 % (34 %) longer than from merged weights, through these la
 
 import copy
 import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,8 +32,8 @@ def share_weights(model: Any) -> Any:
     return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
 
 
-def with_adapter(model: Any, rank: int, alpha: float) -> Any:
-    """Wrap a model by peft: a fresh adapter on all linear layers but the output layer, float32, without dropout.
+def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) -> Any:
+    """Wrap a model by peft: a fresh adapter on the linear layers of these names, float32, without dropout.
 
     Its weights are drawn from torch's global generator on the CPU; B is zero, so the outputs do not change yet.
     """
@@ -39,12 +41,29 @@ def with_adapter(model: Any, rank: int, alpha: float) -> Any:
         r=rank,
         lora_alpha=alpha,  # pyright: ignore[reportArgumentType]  # peft only divides it by the rank
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=list(targets),
         task_type=TaskType.CAUSAL_LM,
     )
     with warnings.catch_warnings():  # peft asks for an attribute that transformers is renaming
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        return get_peft_model(model, config)
+        with _of_no_known_type(model):
+            return get_peft_model(model, config)
+
+
+@contextmanager
+def _of_no_known_type(model: Any) -> Generator[None]:
+    """Keep peft from deciding by the name of a model's type.
+
+    It would turn dense layers into targets among fused experts where an old version of the type had a layer of that name, and refuse
+    others. Our targets were seen at work in this model (`hf.reach`).
+    """
+    config = model.config
+    known = config.model_type
+    config.model_type = ""
+    try:
+        yield
+    finally:
+        config.model_type = known
 
 
 class AdaptedLinear(nn.Module):
@@ -54,6 +73,18 @@ class AdaptedLinear(nn.Module):
         super().__init__()
         self.base = base
         self.snapshot(lora)
+
+    @property
+    def weight(self) -> Tensor:
+        """Return the base weight, for models that look at its dtype or device."""
+        weight: Tensor = self.base.weight
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Return the base bias."""
+        bias: Tensor | None = self.base.bias
+        return bias
 
     def snapshot(self, lora: LoraLayer) -> None:
         """Copy the adapter's weights as they are now."""

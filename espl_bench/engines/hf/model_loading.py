@@ -107,3 +107,11 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = model.generation_config.eos_token_id
     several = configured if isinstance(configured, list) else [configured]
     return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)
+
+
+def ordinary_ids(model: Any, tokenizer: Any, count: int = 64) -> tuple[int, ...]:
+    """Return some ids of ordinary words, spread over the vocabulary: none that is special or was added, as those of pictures are."""
+    size = min(len(tokenizer), model.get_input_embeddings().weight.shape[0])
+    added = set(tokenizer.added_tokens_decoder)
+    plain = [token for token in range(size) if token not in added]
+    return tuple(plain[:: max(1, len(plain) // count)]) or (0,)

@@ -18,20 +18,12 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
-import transformers
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from espl_bench.engines.hf.forward import forward
+
 Tokens = tuple[int, ...]
-
-_RENAMED_IN = (5, 24)
-
-
-def cache_argument(cache: DynamicCache | None) -> dict[str, Any]:
-    """Name the argument of a model's forward that takes a KV cache as this transformers does, which renamed it in 5.24."""
-    installed = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    return {"cache" if installed >= _RENAMED_IN else "past_key_values": cache}
-
 
 WORTH = 64
 """Tokens, padding included, that another level must save: it costs another pass through the model."""
@@ -152,6 +144,14 @@ def _common(a: Tokens, b: Tokens) -> int:
     return min(len(a), len(b))
 
 
+def select_rows(cache: DynamicCache, index_R: Tensor) -> None:
+    """Keep only these rows of a cache, in this order; a row may be kept several times.
+
+    ``batch_select_indices`` is missing in some layers, and in those that hold keys and a recurrent state it forgets the state.
+    """
+    cache.reorder_cache(index_R)
+
+
 def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tuple[list[Tensor], Tensor]:
     """Read the levels in turn; gradients flow through the cache.
 
@@ -169,15 +169,7 @@ def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | No
     for depth, rows in enumerate(levels):
         if depth:
             assert cache is not None
-            cache.batch_select_indices(rows.index_R)
+            select_rows(cache, rows.index_R)
             seen_RL = torch.cat([seen_RL[rows.index_R], rows.seen_RT], 1)
-        out = model(
-            input_ids=rows.ids_RT,
-            attention_mask=seen_RL,
-            position_ids=rows.position_RT,
-            use_cache=cache is not None,
-            logits_to_keep=rows.keep,
-            **cache_argument(cache),
-        )
-        logits.append(out.logits)
+        logits.append(forward(model, rows.ids_RT, seen_RL=seen_RL, position_RT=rows.position_RT, cache=cache, keep=rows.keep))
     return logits, seen_RL

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from espl_bench.engines.hf import attention
+from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.kv_cache import prefill
 from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
@@ -57,19 +58,21 @@ class _Rows:
 class BatchSampler:
     """Samples from one module tree. Not thread-safe: the engine holds a lock around it."""
 
-    def __init__(self, model: Any, *, eos_ids: frozenset[int], max_batch_tokens: int) -> None:
+    def __init__(self, model: Any, *, eos_ids: frozenset[int], max_batch_tokens: int, reading: Reading) -> None:
         """Prepare to sample.
 
         Args:
             model: a causal LM in eval mode (a ``PreTrainedModel``; transformers' types do not pass a strict check).
             eos_ids: ids that end a completion.
             max_batch_tokens: upper bound of rows * (longest prompt + longest completion) of a batch, if it has two rows.
+            reading: what the model allows.
         """
         self.model = model
         self.eos_ids = eos_ids
         self._eos = torch.tensor(sorted(eos_ids), device=model.device)
         self._max_batch_tokens = max_batch_tokens
-        self._shares_prompts = attention.adopt(model)
+        self._shares_prompts = reading is Reading.SHARED and attention.adopt(model)
+        self._reading = reading
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     @torch.inference_mode()
@@ -94,8 +97,10 @@ class BatchSampler:
         batch: list[int] = []
         prompt = new = 0
         for index in order:
+            before = prompt
             prompt, new = max(prompt, len(requests[index].prompt_T)), max(new, self._limit(requests[index]))
-            if batch and (len(batch) + 1) * (prompt + new) > self._max_batch_tokens:
+            uneven = self._reading is Reading.EQUAL and len(requests[index].prompt_T) != before
+            if batch and (uneven or (len(batch) + 1) * (prompt + new) > self._max_batch_tokens):
                 yield batch
                 batch, prompt, new = [], len(requests[index].prompt_T), self._limit(requests[index])
             batch.append(index)
@@ -106,7 +111,7 @@ class BatchSampler:
         rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
         prompts_B = [request.prompt_T for request in requests_B]
-        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts)
+        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)

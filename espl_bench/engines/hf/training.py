@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
+from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.packing import MicroBatch, micro_batches
 from espl_bench.engines.hf.prefix_sharing import forward_levels
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
@@ -57,7 +58,7 @@ class _Measured:
 class Trainer:
     """Optimises the adapter of one module tree. Not thread-safe: the engine holds a lock around it."""
 
-    def __init__(self, model: Any, *, token_budget: int, gradient_checkpointing: bool) -> None:
+    def __init__(self, model: Any, *, token_budget: int, gradient_checkpointing: bool, reading: Reading) -> None:
         """Set up the optimiser.
 
         Args:
@@ -65,14 +66,15 @@ class Trainer:
             token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows.
             gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and prompts are
                 read once per trajectory instead of once per group.
+            reading: what the model allows.
         """
         self.model = model
         self.parameters: dict[str, torch.nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
-        self._token_budget = token_budget
-        self._share_prompts = not gradient_checkpointing  # a layer whose forward runs twice cannot fill a cache
+        self._token_budget = 0 if reading is Reading.EQUAL else token_budget
+        self._share_prompts = reading is Reading.SHARED and not gradient_checkpointing  # a forward that runs twice cannot fill a cache
         model.eval()
         self._vocabulary = ChunkedLogprobs(model, token_budget)
         if gradient_checkpointing:

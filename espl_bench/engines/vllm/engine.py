@@ -8,7 +8,7 @@ share its memory; if that is too small for both at once, vLLM sleeps while the w
 # (torch is partly untyped)
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +17,10 @@ from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
 from espl_bench.engines.hf import lora_views, model_loading
+from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.model_use import ModelUse
 from espl_bench.engines.vllm.adapters import Adapters
 from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
@@ -68,11 +70,13 @@ class VllmEngine:
 
     batches_continuously = True
 
-    def __init__(self, parts: _Parts, chat: HfChat, sleeps: bool) -> None:
+    def __init__(self, parts: _Parts, chat: HfChat, sleeps: bool, model_use: ModelUse) -> None:
         self.chat: Chat = chat
         self.isolates_snapshots = not sleeps
         self._chat = chat
         self._parts: _Parts | None = parts
+        self.model_use = model_use
+        """What was found out about the model."""
 
     @classmethod
     def from_pretrained(
@@ -111,8 +115,11 @@ class VllmEngine:
             threads = model_loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model)
-            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha)
-        trainer = Trainer(trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing)
+            opened = examine(plain, model, model_loading.ordinary_ids(plain, tokenizer))
+            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha, opened.targets)
+        trainer = Trainer(
+            trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing, reading=opened.reading
+        )
         learner = Learner(trainer)
         serving = Serving(
             model=model,
@@ -128,7 +135,7 @@ class VllmEngine:
         )
         server = Server(serving)
         adapters = Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE), in_memory=not spread.over_machines)
-        return cls(_Parts(learner, server, adapters), chat, sleep)
+        return cls(_Parts(learner, server, adapters), chat, sleep, replace(opened.use, reading="vllm"))
 
     async def current(self) -> VllmSamplingClient:
         """Return a client of the current weights, served and checked. This call also updates older clients.
