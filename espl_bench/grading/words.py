@@ -18,12 +18,12 @@ A text that normalisation would empty is compared without it.
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 from espl_bench.grading.worded_numbers import SMALL_NUMBERS
 
-_ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b(?!\s*(?:(?:a|an|the)\b\s*)*$)")
-"""An article stands before another word that is none."""
+_ARTICLES: Final = frozenset({"a", "an", "the"})
 _LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/&+*)\]-]|\s[A-Za-z](?!\w))")
 """The A of Vitamin A, of Group A streptococcus and of a list is no article."""
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=\w)|(?<=\w)-(?=[^\W\d_])")
@@ -68,8 +68,15 @@ def normalised(text: str, hyphen: str = "") -> str:
     text = _HYPHEN.sub(hyphen, _DASHES.sub("-", text.casefold().translate(_QUOTES)))
     text = _THOUSANDS.sub(lambda number: number.group().replace(",", ""), text)
     kept = [_kept(piece, text) for piece in _WORDLIKE.finditer(text)]
-    bare = " ".join(_ARTICLES.sub(" ", "".join(kept)).split())
-    return _DATE.sub(_dated, bare)
+    return _DATE.sub(_dated, " ".join(_without_articles("".join(kept).split())))
+
+
+def _without_articles(words: Sequence[str]) -> list[str]:
+    """Leave out articles. One behind which no other word comes is none."""
+    end = len(words)
+    while end and words[end - 1] in _ARTICLES:
+        end -= 1
+    return [word for word in words[:end] if word not in _ARTICLES] + list(words[end:])
 
 
 def same_words(given: str, truth: str) -> bool:

@@ -250,7 +250,7 @@ def make_family(name: str, folder: Path, seed: int = 0) -> Path:
     """Write a family's model and a tokenizer into a folder, as transformers writes them."""
     family = FAMILIES[name]
     configs = importlib.import_module(f"transformers.models.{family.module}.configuration_{family.module}")
-    config = getattr(configs, family.config)(**COMMON | family.changes)
+    config = getattr(configs, family.config)(**{**COMMON, **family.changes})
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

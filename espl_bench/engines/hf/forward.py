@@ -57,7 +57,7 @@ def forward(
     known = inspect.signature(_base(model).forward).parameters
     passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     chosen = {"attention_mask": seen_RL, "position_ids": position_RT, "logits_to_keep": keep}
-    arguments = {name: value for name, value in chosen.items() if value is not None and (passes_on or name in known)}
+    arguments: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None and (passes_on or name in known)}
     if cache is not None:
         arguments[_cache_name(known)] = cache
     logits: Tensor = model(input_ids=ids_RT, use_cache=cache is not None, **arguments, **others).logits

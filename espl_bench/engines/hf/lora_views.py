@@ -69,7 +69,7 @@ def _of_no_known_type(model: Any) -> Generator[None]:
 class AdaptedLinear(nn.Module):
     """A linear layer plus a fixed low-rank update. For inference only."""
 
-    def __init__(self, base: nn.Module, lora: LoraLayer) -> None:
+    def __init__(self, base: Any, lora: LoraLayer) -> None:
         super().__init__()
         self.base = base
         self.snapshot(lora)

@@ -149,7 +149,8 @@ def select_rows(cache: DynamicCache, index_R: Tensor) -> None:
 
     ``batch_select_indices`` is missing in some layers, and in those that hold keys and a recurrent state it forgets the state.
     """
-    cache.reorder_cache(index_R)
+    untyped: Any = cache  # which asks for another class of tensor than it needs
+    untyped.reorder_cache(index_R)
 
 
 def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | None) -> tuple[list[Tensor], Tensor]:

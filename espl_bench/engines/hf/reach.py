@@ -131,7 +131,11 @@ class _Watch(TorchFunctionMode):
 
     def entering(self, path: str) -> Any:
         """Return a hook before a layer's forward."""
-        return lambda _module, _inputs: self._inside.append(path)
+
+        def hook(module: Any, inputs: tuple[Any, ...]) -> None:
+            self._inside.append(path)
+
+        return hook
 
     def leaving(self, path: str) -> Any:
         """Return a hook behind a layer's forward."""
@@ -151,7 +155,7 @@ class _Watch(TorchFunctionMode):
     def learn(self, logits: Tensor) -> None:
         """Note which of the layers that were called have passed a gradient on to these logits."""
         various = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype).view_as(logits)
-        gradients = torch.autograd.grad((logits * various).sum(), list(self._called.values()), allow_unused=True)
+        gradients: Any = torch.autograd.grad((logits * various).sum(), list(self._called.values()), allow_unused=True)
         self.learning = {path for path, gradient in zip(self._called, gradients, strict=True) if gradient is not None}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

@@ -90,8 +90,8 @@ class _Trial:
     def __init__(self, model: Any, words: Sequence[int]) -> None:
         self._model = model
         rng = torch.Generator().manual_seed(0)
-        picked = [words[index] for index in torch.randint(len(words), (len(_LENGTHS), max(_LENGTHS) + _NEW), generator=rng).flatten()]
         width = max(_LENGTHS) + _NEW
+        picked = [words[index] for index in torch.randint(len(words), (len(_LENGTHS) * width,), generator=rng).tolist()]
         rows = [picked[width * row : width * (row + 1)] for row in range(len(_LENGTHS))]
         rows[1] = [*rows[0][: _LENGTHS[0]], *rows[1][_LENGTHS[0] :]]
         rows[3] = [*rows[2][: _LENGTHS[2]], *rows[3][_LENGTHS[2] :]]

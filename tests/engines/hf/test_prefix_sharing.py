@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 from transformers.cache_utils import CacheLayerMixin, DynamicCache
 
 from espl_bench.engines.hf.attention import SharedPrompts, adopt
-from espl_bench.engines.hf.kv_cache import prefill
+from espl_bench.engines.hf.kv_cache import KVCache, prefill
 from espl_bench.engines.hf.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
 
 CPU = torch.device("cpu")
@@ -135,6 +135,7 @@ def test_a_shared_prompt_is_held_once() -> None:
     with torch.inference_mode():
         _, memory = prefill(model, [prompt] * 16, 4, share=True)
         memory.step(torch.full((16, 1), 7), torch.full((16, 1), 40))
+    assert isinstance(memory, KVCache)
     consulted.extend(memory._shared.values())
     assert [keys.shape[0] for keys, _ in consulted[0]._layers] == [1, 1]
     kept = [layer for layer in memory._cache.layers if isinstance(layer, CacheLayerMixin)]
