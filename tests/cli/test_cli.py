@@ -359,7 +359,7 @@ def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: p
 
 
 def test_a_dry_run_need_not_measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def impatient(config: RunConfig) -> None:
+    def impatient(config: RunConfig, largest: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("espl_bench.dry_run.probe.probe", impatient)

@@ -204,7 +204,7 @@ MISTAKES = {
     ("--gold", "1"): "give either --gold and --answer, or --jsonl",
     ("--gold", "1", "--answer", "1", "--jsonl", "x"): "give either --gold and --answer, or --jsonl",
     ("--jsonl", "nowhere"): "cannot read nowhere (No such file or directory); give --jsonl a file with one JSON object a line",
-    ("--jsonl", "."): "cannot read . (Is a directory)",
+    ("--jsonl", "."): "--jsonl names the folder ., or nothing; give it a file",
     ("--gold", "1", "--answer", "1", "--extract", "boxd"): "unknown --extract value 'boxd'; did you mean 'boxed'?",
     ("--gold", "1", "--answer", "1", "--match-types", "latx"): "unknown match type 'latx'; did you mean 'latex'?",
     ("--gold", "1", "--answer", "1", "--match-types", "expr", "--extract", "boxed"): "use it with --extract anywhere",
