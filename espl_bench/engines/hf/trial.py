@@ -14,15 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import (
-    DummyLayer,
-    DynamicCache,
-    DynamicLayer,
-    DynamicSlidingWindowLayer,
-    LinearAttentionAndFullAttentionLayer,
-    LinearAttentionAndSlidingWindowAttentionLayer,
-    LinearAttentionLayer,
-)
+from transformers import cache_utils
+from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf import attention
 from espl_bench.engines.hf.forward import Reading, forward
@@ -32,16 +25,18 @@ from espl_bench.errors import ModelError, first_line
 
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Mean |difference| of log-probabilities that rounding can explain, as a part of the largest logit (at least 1)."""
-_PADDABLE = (
-    DummyLayer,
-    DynamicLayer,
-    DynamicSlidingWindowLayer,
-    LinearAttentionLayer,
-    LinearAttentionAndFullAttentionLayer,
-    LinearAttentionAndSlidingWindowAttentionLayer,
+_PADDABLE_NAMES = (
+    "DummyLayer",
+    "DynamicLayer",
+    "DynamicSlidingWindowLayer",
+    "LinearAttentionLayer",
+    "LinearAttentionAndFullAttentionLayer",
+    "LinearAttentionAndSlidingWindowAttentionLayer",
 )
-"""Kinds of cache layers that padding in front was seen to leave alone at every length. Others, such as those that pick the most
-relevant of many tokens, do their own thing only beyond a number of tokens that a trial does not reach."""
+_PADDABLE: tuple[type, ...] = tuple(getattr(cache_utils, name) for name in _PADDABLE_NAMES if hasattr(cache_utils, name))
+"""Kinds of cache layers, as far as the installed version has them, that padding in front was seen to leave alone at every length.
+Others, such as those that pick the most relevant of many tokens, do their own thing only beyond a number of tokens that a trial does not
+reach."""
 _FAILURES = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What a model's own code raises where it is read in a way that it does not support."""
 _LENGTHS = (7, 7, 4, 9)
