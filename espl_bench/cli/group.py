@@ -13,7 +13,8 @@ from typer.core import TyperCommand
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from espl_bench.cli.help_renderer import Command, Group
+from espl_bench.cli.command import Command, PathNames, at_home
+from espl_bench.cli.help_renderer import Group
 from espl_bench.errors import unknown
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -62,8 +63,10 @@ class CommandGroup(typer.Typer):
         def declare(function: Function) -> Function:
             def complete() -> Any:
                 callback, kind = finish(function)
-                info = CommandInfo(name, cls=kind, callback=callback, **settings)
-                return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=MARKUP)
+                info = CommandInfo(name, cls=kind, callback=at_home(callback), **settings)
+                command: Any = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=MARKUP)
+                command.paths = PathNames.of(callback)
+                return command
 
             def outline() -> None:
                 raise NotImplementedError("an outline is not run")

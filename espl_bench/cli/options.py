@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from espl_bench.cli.help_renderer import Command
+from espl_bench.cli.command import Command
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES
@@ -179,7 +179,9 @@ def make_budget(spending: Mapping[str, Any]) -> "Budget":
         if value is not None and not value > 0:
             raise UsageError(f"{flag_of(name)} must be above 0, not {value}")
     prices = spending.get("prices")
-    return Budget(spending.get("max_cost"), spending.get("max_tokens_total"), Path(prices) if prices else None)
+    if prices == "":
+        raise UsageError("--prices is empty; name a file, or leave it out")
+    return Budget(spending.get("max_cost"), spending.get("max_tokens_total"), Path(prices).expanduser() if prices else None)
 
 
 def takes_run_options(command: Function) -> Function:

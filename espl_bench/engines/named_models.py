@@ -30,6 +30,7 @@ def place_of(model: str) -> str:
 
     A folder of that name in the current one goes before.
     """
+    model = os.path.expanduser(model)
     if os.path.isdir(model) or model not in names(MODELS):
         return model
     folder = find_model(model).folder()

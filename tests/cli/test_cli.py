@@ -561,3 +561,33 @@ def test_a_stopped_comparison_goes_on_with_the_same_command(tiny: list[str], tmp
     assert done.returncode == 0, done.stderr
     assert metrics.read_text().count("\n") == 300
     assert "espl" in done.stdout and (tmp_path / "table.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--out", "", "--steps", "0"], "--out is empty; name a path, or leave it out"),
+        (["run", "--out=", "--steps", "0"], "--out is empty; name a path, or leave it out"),
+        (["run", "--prices="], "--prices is empty; name a file, or leave it out"),
+        (["show", ""], "a path is empty; name one"),
+        (["table", "runs", ""], "a path is empty; name one"),
+    ],
+)
+def test_an_empty_path_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    assert invoke(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_empty_answer_is_an_answer(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["grade", "--gold", "5", "--answer", ""]) == 0
+    assert "no_answer" in capsys.readouterr().out
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_run(tmp_path / "done", make_summary())
+    for words in (["show", "~/done"], ["table", "~/done"]):
+        assert invoke(words) == 0, capsys.readouterr().err
+    assert "does not exist" not in capsys.readouterr().err
+    assert invoke(["run", "--steps", "0", "--prices=~/none.toml"]) == 2
+    assert str(tmp_path / "none.toml") in capsys.readouterr().err
