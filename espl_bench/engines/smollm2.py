@@ -97,11 +97,10 @@ def _convert(file: Path, target: Path) -> None:
     transformers: Any = untyped
     unpack = getattr(transformers, "GgufConfig", None)
     options: dict[str, Any] = {} if unpack is None else {"quantization_config": unpack(dequantize=True)}
+    source: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            str(file.parent), gguf_file=file.name, dtype=torch.float32, **options, **NO_CODE
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, **NO_CODE)
+        model = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32, **options, **NO_CODE)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**source, **NO_CODE)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"cannot convert {PACKAGE} ({first_line(error)})") from error
     # The conversion drops a part that the file names by its family alone: every digit is a token of its own.
