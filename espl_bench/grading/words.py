@@ -49,6 +49,9 @@ _SIGN_NAMES: Final = {"+": "plus", "#": "sharp", "-": "minus", "*": "star"}
 _BEFORE_NUMBERS: Final = "±<>≤≥≈~"
 """Marks that change a number behind them."""
 _MAX_STYLES: Final = 20
+_MOST_MARKS: Final = 1_000
+_TIMES: Final = 20
+"""A text is longer than another one of the same words by at most so many characters, and so many times."""
 
 
 def unstyled(text: str) -> str:
@@ -80,7 +83,15 @@ def _without_articles(words: Sequence[str]) -> list[str]:
 
 
 def same_words(given: str, truth: str) -> bool:
-    """Return True if two texts say the same words in the same order."""
+    """Return True if two texts say the same words in the same order.
+
+    A text that is many times longer says more: no style, article or mark of a real answer takes so much.
+    """
+    if given == truth:
+        return unstyled(truth) != ""
+    shorter, longer = sorted(map(len, (given, truth)))
+    if longer > _MOST_MARKS + _TIMES * shorter:
+        return False
     if normalised(truth):
         return any(normalised(given, hyphen) == normalised(truth, hyphen) for hyphen in ("", " "))
     return unstyled(given).casefold() == unstyled(truth).casefold() != ""

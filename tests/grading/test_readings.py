@@ -78,3 +78,8 @@ def test_what_the_options_allow():
     assert decide("[0,1)", "0 \\le x < 1", Tolerance()).equal is True
     assert decide("[0,1)", "0 \\le x < 1", Tolerance(relations_for_sets=False)).equal is False
     assert decide("\\frac{1}{3}", "0.33", Tolerance(places=2)).equal is True
+
+
+def test_a_text_that_is_many_times_longer_says_more():
+    assert same_words("**the answer**", "answer") and same_words("word " * 3_000, "word " * 3_000)
+    assert not same_words("*" * 5_000 + "answer", "answer")
