@@ -256,11 +256,13 @@ class Reads:
     async def sample(self, requests):
         return [self._say(request) for request in requests]
 
+    thoughts = ""
+
     def _say(self, request):
         first = len(request.messages) == 2
         if not first:
             self.seen.append(request.messages[-1].content)
-        text = search_call("Zorbonia") if first else "Answer: 12 miles"
+        text = self.thoughts + (search_call("Zorbonia") if first else "Answer: 12 miles")
         ids = (*self.chat._ids(text), *self.chat.eos_ids)
         return Completion(ids, (-0.5,) * len(ids), text, StopReason.STOP)
 
@@ -272,8 +274,10 @@ def test_no_injected_text_becomes_a_message_a_mask_hole_or_a_call(family: str, c
         path = write_jsonl(tmp_path / f"{len(passages)}-{passages[0]['id']}.jsonl", passages)
         env = make_environment(find_environment("nq"), {"corpus": str(path), "top_k": 4})
         client = Reads(make_chat(family))
+        client.thoughts = "I look it up.</think>" if family == "r1" else ""  # its prompt opens them
         [trajectory] = played(env, client, [env.problem(Split.TEST, 0)])
-        assert [turn.completion.text for turn in trajectory.turns] == [search_call("Zorbonia"), "Answer: 12 miles"]
+        said = [turn.completion.text.rpartition("</think>")[2] for turn in trajectory.turns]
+        assert said == [search_call("Zorbonia"), "Answer: 12 miles"]
         data = to_datums(trajectory, 1.0, 1.0)
         special = {*client.chat._tokenizer.all_special_ids, *client.chat._tokenizer.added_tokens_decoder}
         ids = [token for datum in data for token in datum.tokens_T if token in special]
