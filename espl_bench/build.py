@@ -228,10 +228,7 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    policy_chat, editor_chat = (dated(each.chat, started or datetime.now(UTC)) for each in (engine, editor))
-    policy_chat = with_thinking(policy_chat, config.sampling.thinking, "--thinking")
-    inherited = None if config.editor_source or given.editor else config.sampling.thinking
-    editor_chat = with_thinking(editor_chat, config.editor.thinking or inherited, "--editor-thinking")
+    policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     wording = Dialect.load(config.prompts.dialect)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
@@ -258,6 +255,16 @@ def open_run(
         limits=config.limits,
         data_identity=identity.compared,
         binding=collect_binding(recorded, config, parts),
+    )
+
+
+def _chats(config: RunConfig, engine: Engine, editor: Engine, started: datetime) -> tuple[Chat, Chat]:
+    """Return the chats of the policy and of the editor, which thinks as the policy does if it is the policy."""
+    policy, of_editor = (dated(each.chat, started) for each in (engine, editor))
+    inherited = config.sampling.thinking if editor is engine else None
+    return (
+        with_thinking(policy, config.sampling.thinking, "--thinking"),
+        with_thinking(of_editor, config.editor.thinking or inherited, "--editor-thinking"),
     )
 
 

@@ -75,5 +75,10 @@ def test_arrows_point_down(module: str):
     assert not up
 
 
+def test_the_project_holds_no_run_of_its_own():
+    """A test that runs in the current folder would leave one."""
+    assert not [path for path in ROOT.iterdir() if path.name in ("config.json", "provenance.json", "checkpoints", "rollouts", ".lock")]
+
+
 def test_the_root_holds_what_a_reader_opens_first():
     assert len(list((ROOT / "espl_bench").glob("*.py"))) <= 14

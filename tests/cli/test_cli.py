@@ -573,9 +573,13 @@ def test_a_stopped_comparison_goes_on_with_the_same_command(tiny: list[str], tmp
         (["table", "runs", ""], "a path is empty; name one"),
     ],
 )
-def test_an_empty_path_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+def test_an_empty_path_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
     assert invoke(arguments) == 2
     assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_answer_is_an_answer(capsys: pytest.CaptureFixture[str]):

@@ -3,7 +3,6 @@
 Each choice is one line on stderr with the option that changes it.
 """
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +17,6 @@ from espl_bench.engines.hub_models import fetch_model, is_cached, is_hub_id, lic
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import DataError, MissingDataError
 from espl_bench.utils.formatting import plain
-
-OFFLINE = "HF_HUB_OFFLINE"
-SET = ("1", "ON", "YES", "TRUE", "on", "yes", "true")
-"""Values with which the hub's client asks nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +48,11 @@ def provide(config: RunConfig, how: Provision = FETCH) -> None:
         DataError: something is missing and cannot be fetched. One line names everything that is, with the commands that bring it.
         ModelError: the hub gives no such model.
     """
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
     faults = [fault] if (fault := _bring_data(config, how)) else []
     for model in absent_models(config):
-        if faults or not how.download or os.environ.get(OFFLINE, "") in SET:
+        if faults or not how.download or HF_HUB_OFFLINE:
             faults.append(
                 f"model '{model}' is not in the hub's cache; with a network: hf download {shlex.quote(model)} ; {without_network()}"
             )
