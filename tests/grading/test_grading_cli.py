@@ -164,7 +164,7 @@ def test_a_path_may_begin_at_home_and_is_never_empty(tmp_path: Path, capsys: Cap
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "answers.jsonl").write_text('{"id": 1, "gold": "1", "answer": "1"}', encoding="utf-8")
     assert json.loads(graded(capsys, "--jsonl", "~/answers.jsonl", "--json")[0])["outcome"] == "correct"
-    assert invoke(["grade", "--jsonl", ""]) == 2 and "--jsonl names the folder ., or nothing" in capsys.readouterr().err
+    assert invoke(["grade", "--jsonl", ""]) == 2 and "--jsonl is empty; name a path" in capsys.readouterr().err
 
 
 ROW = {"id": 1, "gold": "1", "answer": "1"}

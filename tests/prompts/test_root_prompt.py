@@ -5,6 +5,7 @@ import pytest
 from espl_bench.cli.app import invoke
 from espl_bench.cli.commands import run as command
 from espl_bench.cli.options import Chosen
+from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import UsageError
 from espl_bench.prompts.root_prompt import read_principles
 
@@ -47,7 +48,13 @@ def test_a_file_that_holds_none_is_refused_by_name(content: bytes | None, words:
 
 def test_the_file_becomes_the_root_prompt_of_run_and_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Chosen] = []
-    monkeypatch.setattr(command, "configure", lambda method, env, seed, chosen: seen.append(chosen))
+    configure = command.configure
+
+    def watched(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
+        seen.append(chosen)
+        return configure(method, env, seed, chosen)
+
+    monkeypatch.setattr(command, "configure", watched)
     monkeypatch.setattr(command, "dry_run", lambda config, as_json, budget: None)
     (tmp_path / "root.txt").write_text("1. One.\n2. Two.\n")
     assert invoke(["run", "--root-prompt", str(tmp_path / "root.txt"), "--dry-run"]) == 0
