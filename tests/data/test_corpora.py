@@ -108,7 +108,7 @@ def import_sets(folder: Path, authors: bool = False) -> list[str]:
 def test_an_imported_corpus_is_searched_and_recorded(authors: bool, data_home: Path, tmp_path: Path, capsys: Capture):
     command = import_sets(tmp_path, authors)
     spec = find_environment("hotpotqa")
-    with pytest.raises(UsageError, match="hotpotqa needs --corpus FILE .* --split corpus --from HOTPOTQA-TRAIN-FILE --from HOTPOTQA-DEV-"):
+    with pytest.raises(UsageError, match=r"hotpotqa needs --corpus FILE .* --split corpus --from HOTPOTQA-TRAIN-FILE --from HOTPOTQA-DEV-"):
         make_environment(spec, {}).prepare()
     capsys.readouterr()
     assert invoke(command) == 0

@@ -124,8 +124,11 @@ class SearchEnv(ToolEnv):
         return self.served.problems[split][index]
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails."""
-        queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
+        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails.
+
+        A query without a letter or digit is none: a model may copy the dots of the example.
+        """
+        queries: list[str] = [query for query in arguments["query_list"] if any(map(str.isalnum, query))]
         if not 1 <= len(queries) <= self.max_queries:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
         return "\n\n".join(self._format(result) for result in self.retriever.retrieve(queries, self.top_k))

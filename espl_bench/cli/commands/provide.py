@@ -114,9 +114,7 @@ def absences(config: RunConfig) -> list[str]:
 
 
 def _bring_data(config: RunConfig, how: Provision) -> str:
-    """Fetch the sets that are missing. Returns what is in the way, or nothing."""
-    if not list(find_environment(config.env).data):
-        return ""
+    """Make the environment, and fetch the sets that are missing for it. Returns what is in the way, or nothing."""
     try:
         require_training_split(config, environment_of(config))
     except MissingDataError as lack:
