@@ -88,6 +88,12 @@ def environment_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Te
     return find_control(config.control).environment(_untouched(config, spec), config.seed)
 
 
+def require_training_split(config: RunConfig, env: TextEnv) -> None:
+    """Raise UsageError if a method learns and its environment has nothing to learn from."""
+    if Split.TRAIN not in env.splits and not config.method.is_static:
+        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
+
+
 def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> DataIdentity:
     """Return the identity of a run's data: of the items as they are without a control. Raises as `environment_of`."""
     return DataIdentity.of(_untouched(config, spec))
@@ -219,8 +225,7 @@ def open_run(
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
     env = environment_of(config, given.env)
-    if Split.TRAIN not in env.splits and not config.method.is_static:
-        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
+    require_training_split(config, env)
     env.prepare()
     control = find_control(config.control)
     control.check(env, config.env)

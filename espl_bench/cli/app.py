@@ -91,7 +91,7 @@ def run(
 
     config = command.configure(method, env, seed, chosen)
     if not quiet:
-        provide.tell_default(config, chosen.values)
+        provide.tell_defaults([config], chosen.values)
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from espl_bench.cli.commands.provide import tell_default
+from espl_bench.cli.commands.provide import tell_defaults
 from espl_bench.config.resolve import resolve
 from espl_bench.engines import model_source
 
@@ -25,7 +25,7 @@ def test_the_engine_is_told_with_its_reason_where_there_was_a_choice(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(model_source, "find_spec", lambda name: object() if vllm else None)
-    tell_default(resolve("espl", "rulebook", chosen), chosen)
+    tell_defaults([resolve("espl", "rulebook", chosen)], chosen)
     told = capsys.readouterr().err
     assert words in told if words else told == ""
 

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import BatchPlan, damage_of
 from espl_bench.cli.commands.compare_display import CompareDisplay
-from espl_bench.cli.commands.provide import FETCH, Provision, provide, tell_default
+from espl_bench.cli.commands.provide import FETCH, Provision, provide_all, tell_defaults
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
@@ -55,9 +54,10 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
     pairs = [(choice, config) for choice, config in zip(named, configs, strict=True) if config.folder_name not in damage]
     plan = BatchPlan(out, tuple(_job(choice, config, chosen, out) for choice, config in pairs), tuple(damage.values()))
     if plan.waiting:
-        tell_default(configs[0], chosen.values)
-        provide(configs[0], provision)
-        environment_of(configs[0])
+        if not provision.quiet:
+            tell_defaults(configs[:1], chosen.values)
+        waiting = {job.folder for job in plan.waiting}
+        provide_all(((f"run {config.folder_name}", config) for _, config in pairs if out / config.folder_name in waiting), provision)
     return plan
 
 
