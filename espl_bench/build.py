@@ -17,7 +17,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import Control, find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine
+from espl_bench.engines.engine import Chat, Engine, ScoringEngine
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
@@ -233,6 +233,8 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
+    if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
+        raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     wording = Dialect.load(config.prompts.dialect)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
-from espl_bench.cli.declare.analysis import attribute, contamination, plan
+from espl_bench.cli.declare.analysis import attribute, contamination, plan, selectors
 from espl_bench.cli.declare.data import data_app
+from espl_bench.cli.declare.export import export
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
@@ -249,6 +250,8 @@ app.command()(grade)
 app.command()(plan)
 app.command()(attribute)
 app.command()(contamination)
+app.command()(selectors)
+app.command()(export)
 app.command("quotes", hidden=True)(contamination)  # its name in earlier versions
 
 

@@ -139,6 +139,10 @@ class HfEngine:
         """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`."""
         return await self._open().learner.train_step(data, loss, adam)
 
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
+        return await self._open().learner.score(data, reference=reference)
+
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self._open().learner.save(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from espl_bench.errors import ModelError, UsageError, first_line, unknown
@@ -102,6 +102,12 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
         raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
     return loaded, tokenizer
+
+
+def stored_dtype(model: str) -> torch.dtype:
+    """Return the dtype that the weights of a local folder or hub id are stored in; float32 if its configuration does not say."""
+    dtype = getattr(AutoConfig.from_pretrained(model, **NO_CODE), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -67,8 +67,8 @@ async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Edit
     cases = contrasts(groups_P, limits.attempts)
     if not cases and not always:
         return birth.rejected("no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
-    views = await _summarise(parent, cases, editor, limits)
-    critiques, broken = await _criticise(parent, cases, views, editor, limits)
+    views = await summarise(parent, cases, editor, limits)
+    critiques, broken = await criticise(parent, cases, views, editor, limits)
     if not always and not any(critique.edits for critique in critiques):
         faults = "; ".join(line for line, _ in broken)[:300]
         return birth.rejected("unparseable" if broken else "no_edits", faults, tuple(dict.fromkeys(text for _, text in broken)))
@@ -95,10 +95,10 @@ def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[
     return cases
 
 
-async def _summarise(
+async def summarise(
     parent: SystemPrompt, cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor, limits: EditLimits
 ) -> list[tuple[AttemptView, ...]]:
-    """Run stage 1, all rollouts of all cases in one call."""
+    """Summarise every rollout of every case (stage 1), in one call."""
     shows = limits.rules.summary_shows
     principles = None if shows == "attempt" else parent.principles
     contexts = [
@@ -110,14 +110,14 @@ async def _summarise(
     return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
 
 
-async def _criticise(
+async def criticise(
     parent: SystemPrompt,
     cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]],
     views: Sequence[tuple[AttemptView, ...]],
     editor: Editor,
     limits: EditLimits,
 ) -> tuple[list[Critique], list[tuple[str, str]]]:
-    """Run stage 2, all problems in one call. Also returns a line for every fault in a critique, with the critique."""
+    """Criticise every problem (stage 2), in one call. Also returns a line for every fault in a critique, with the critique."""
     contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
     critiques: list[Critique] = []
     broken: list[tuple[str, str]] = []
