@@ -18,6 +18,7 @@ from espl_bench import __version__
 from espl_bench.cli.declare.analysis import attribute, contamination, plan
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.env import env_app
+from espl_bench.cli.declare.export_scores import export_scores
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
@@ -253,6 +254,7 @@ app.command()(plan)
 app.command()(attribute)
 app.command()(contamination)
 app.command()(stats)
+app.command("export-scores")(export_scores)
 app.command("quotes", hidden=True)(contamination)  # its name in earlier versions
 
 

@@ -209,8 +209,6 @@ class EnvironmentSpec:
     summary: str
     dialect: str = "task"
     """Templates of its prompts: a name, e.g. compact or full, or a folder. By default those that use its `wording`."""
-    wording: Wording = USUAL_WORDING
-    """Its own words, for the dialect task and for dialects that extend it."""
     model: str | None = None
     """Default model: a folder or a hub id; None: `--model` must be given."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -225,3 +223,5 @@ class EnvironmentSpec:
     """Items served with default options, if it selects among the rows of its data; used to plan without the data."""
     turns: int = 1
     """`TextEnv.turns` with default options; used to plan without the data."""
+    wording: Wording = USUAL_WORDING
+    """Its own words, for the dialect task and for dialects that extend it."""

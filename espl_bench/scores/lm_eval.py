@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from espl_bench.data.files import read_records
-from espl_bench.errors import DataError, UsageError, unknown
-from espl_bench.scores.score import Score, Selection, Source, number
+from espl_bench.errors import DataError
+from espl_bench.scores.score import Score, Selection, Source, choose, number
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_object
 from espl_bench.utils.named_files import read_named
 
@@ -33,7 +33,7 @@ def read_lm_eval(source: Source, selection: Selection) -> Iterator[Score]:
     method = source.method or str(stated.get("model_name") or "") or source.path.parent.name or source.path.stem
     seed = source.run or _seed(stated)
     records = list(read_records(source.path))
-    wanted = _chosen(records, source.path, selection.metric)
+    wanted = _chosen(records, source.path, selection)
     for place, record in enumerate(records, start=1):
         if record.get("filter", "none") != wanted[1]:
             continue
@@ -42,7 +42,7 @@ def read_lm_eval(source: Source, selection: Selection) -> Iterator[Score]:
         yield Score(task, method, seed, str(record["doc_id"]), number(record.get(wanted[0])))
 
 
-def _chosen(records: list[dict[str, Any]], path: Path, metric: str | None) -> tuple[str, str]:
+def _chosen(records: list[dict[str, Any]], path: Path, selection: Selection) -> tuple[str, str]:
     """Return the metric and the filter that are meant: ``exact_match`` or, as the harness writes it, ``exact_match,strict-match``."""
     there: dict[str, tuple[str, str]] = {}
     for record in records:
@@ -51,12 +51,7 @@ def _chosen(records: list[dict[str, Any]], path: Path, metric: str | None) -> tu
                 there.setdefault(f"{name},{record.get('filter', 'none')}", (name, record.get("filter", "none")))
     if not there:
         raise DataError(f"{path} names no metric with a number for each sample; log another task, or convert it to a table")
-    fitting = {text: pair for text, pair in there.items() if metric in (None, text, pair[0])}
-    if not fitting:
-        raise unknown(f"metric of {path.name}", str(metric), there)
-    if len(fitting) > 1:
-        raise UsageError(f"{path} has several scores: {', '.join(fitting)}; name one with --metric")
-    return next(iter(fitting.values()))
+    return choose(there, selection, path, lambda name, wanted: wanted in (name, there[name][0]))
 
 
 def _results(samples: Path, time: str) -> Mapping[str, Any]:

@@ -57,14 +57,17 @@ def _value(value: Any, where: str) -> float | None:
 
 def _columns(header: Sequence[str], path: Path, selection: Selection) -> dict[str, str]:
     """Find the column of each role. Raises UsageError."""
-    named = {"score": selection.metric} if selection.metric is not None else {}
+    wanted = next((name for name in selection.metrics if name in header), None)
+    if selection.metrics and wanted is None:
+        raise unknown(f"column of {path.name}", selection.metrics[0], header)
+    named = {"score": wanted} if wanted is not None else {}
     names: dict[str, str] = {}
-    for role, wanted in {**named, **selection.columns}.items():
+    for role, column in {**named, **selection.columns}.items():
         if role not in ROLES:
             raise unknown("role of a column", role, ROLES)
-        if wanted not in header:
-            raise unknown(f"column of {path.name}", wanted, header)
-        names[role] = wanted
+        if column not in header:
+            raise unknown(f"column of {path.name}", column, header)
+        names[role] = column
     for role, usual in ROLES.items():
         fitting = [column for column in header if column.strip().casefold() in usual and column not in names.values()]
         if role in names:

@@ -4,7 +4,7 @@ An episode's reward is the weighted sum of its trace's rewards. One that failed,
 nothing: it is no zero.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -44,7 +44,7 @@ def read_episodes(source: Source, selection: Selection) -> Iterator[Score]:
             method=source.method or str(config.get("model") or "") or source.path.parent.name,
             run=source.run or "",
             item=str(item),
-            value=_reward(trace, selection.metric, where) if episode.get("ok") and trace else None,
+            value=_reward(trace, selection.metrics, where) if episode.get("ok") and trace else None,
         )
 
 
@@ -57,9 +57,10 @@ def _trained(episode: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     return policies[0] if policies else {}
 
 
-def _reward(trace: Mapping[str, Any], metric: str | None, where: str) -> float | None:
+def _reward(trace: Mapping[str, Any], wanted: Sequence[str], where: str) -> float | None:
     rewards, metrics = _object(trace, "rewards"), _object(trace, "metrics")
-    if metric in (None, REWARD):
+    metric = next((name for name in wanted if name in (REWARD, *rewards, *metrics)), None if wanted else REWARD)
+    if metric == REWARD:
         values = [_weighted(reward) for reward in rewards.values()]
         return None if not values or None in values else sum(value for value in values if value is not None)
     if metric in rewards:
@@ -68,7 +69,7 @@ def _reward(trace: Mapping[str, Any], metric: str | None, where: str) -> float |
         return number(metrics[metric])
     if not rewards and not metrics:
         return None
-    raise unknown(f"score in {where}", str(metric), (REWARD, *rewards, *metrics))
+    raise unknown(f"score in {where}", wanted[0], (REWARD, *rewards, *metrics))
 
 
 def _weighted(reward: object) -> float | None:
@@ -81,9 +82,10 @@ def read_results(source: Source, selection: Selection) -> Iterator[Score]:
     """Yield the rewards of rollouts as versions before 0.3 saved them; the metadata beside the file name environment and model."""
     described = _metadata(source.path)
     for place, record in enumerate(read_records(source.path), start=1):
-        name = selection.metric or REWARD
-        if name not in record:
-            raise unknown(f"score of {source.path.name}, line {place}", name, [key for key in record if number(record[key]) is not None])
+        name = next((name for name in selection.metrics or (REWARD,) if name in record), None)
+        if name is None:
+            known = [key for key in record if number(record[key]) is not None]
+            raise unknown(f"score of {source.path.name}, line {place}", selection.metrics[0], known)
         yield Score(
             test=str(described.get("env_id") or described.get("env") or record.get("task") or source.path.parent.name),
             method=source.method or str(described.get("model") or source.path.parent.name),

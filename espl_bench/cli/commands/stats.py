@@ -28,9 +28,9 @@ class Wanted:
     shared_items: bool
 
 
-def print_stats(files: Sequence[str], metric: str | None, columns: Sequence[str], wanted: Wanted) -> None:
+def print_stats(files: Sequence[str], metrics: Sequence[str], columns: Sequence[str], wanted: Wanted) -> None:
     """Read, compare and print. Raises UsageError or DataError."""
-    read = read_scores(parse_sources(files), Selection(metric, _parse_columns(columns)))
+    read = read_scores(parse_sources(files), Selection(tuple(metrics), _parse_columns(columns)))
     tests = arrange(read, wanted.shared_items)
     tables = [tabulate_scores(test, _reference(test, tests, wanted.against)) for test in tests]
     plans = [_plan(test, table, wanted.detect) for test, table in zip(tests, tables, strict=True) if wanted.detect is not None]

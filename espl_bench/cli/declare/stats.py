@@ -20,7 +20,8 @@ def stats(
         typer.Option("--against", metavar="NAME", help="Method to compare with. Default: base, or the first by name."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="Which score, if a file has several; as the message lists them.")
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="Which score, if a file has several; repeated, the first that a file has."),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -51,4 +52,4 @@ def stats(
     from espl_bench.cli.commands.table import choose_format
 
     form = command.Wanted(choose_format(wanted, as_json, markdown), against, detect, shared_items)
-    command.print_stats(files, metric, column or (), form)
+    command.print_stats(files, metric or (), column or (), form)
