@@ -1,7 +1,7 @@
 """Read scores from the samples of lm-evaluation-harness: ``samples_TASK_TIME.jsonl``, as ``--log_samples`` writes them.
 
 A line is a document under one filter. It names its metrics and holds their values as fields. The model stands in ``results_TIME.json``
-beside the file, the task in the file's name.
+beside the file, the task in the file's name. The seeds there are those of the evaluation, not of a training run, and pair nothing.
 """
 
 import re
@@ -31,7 +31,6 @@ def read_lm_eval(source: Source, selection: Selection) -> Iterator[Score]:
     task = named["task"] if named else source.path.stem
     stated = _results(source.path, named["time"]) if named else {}
     method = source.method or str(stated.get("model_name") or "") or source.path.parent.name or source.path.stem
-    seed = source.run or _seed(stated)
     records = list(read_records(source.path))
     wanted = _chosen(records, source.path, selection)
     for place, record in enumerate(records, start=1):
@@ -39,7 +38,7 @@ def read_lm_eval(source: Source, selection: Selection) -> Iterator[Score]:
             continue
         if "doc_id" not in record:
             raise DataError(f"{source.path}, line {place} has no doc_id; it is no sample of lm-evaluation-harness")
-        yield Score(task, method, seed, str(record["doc_id"]), number(record.get(wanted[0])))
+        yield Score(task, method, source.run or "", str(record["doc_id"]), number(record.get(wanted[0])))
 
 
 def _chosen(records: list[dict[str, Any]], path: Path, selection: Selection) -> tuple[str, str]:
@@ -63,9 +62,3 @@ def _results(samples: Path, time: str) -> Mapping[str, Any]:
         return parse_object(read_named(path, LARGEST_RESULTS))
     except (InvalidJsonError, OSError) as error:
         raise DataError(f"{path} cannot be read ({error}); restore it, or name the row: NAME={samples}") from error
-
-
-def _seed(results: Mapping[str, Any]) -> str:
-    config = results.get("config")
-    seed = config.get("random_seed") if isinstance(config, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return "" if seed is None else str(seed)  # pyright: ignore[reportUnknownArgumentType]
