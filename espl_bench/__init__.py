@@ -8,9 +8,13 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from espl_bench.environment.gym_ids import offer
+
 # Must be set before torch is first imported, hence here. OpenMP's threads spin between two operations by default; on a
 # machine with anything else to do, a small model then runs many times slower (measured: first sample 22 s, not 0.5 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+offer()
 
 __version__ = "0.1.0"
 

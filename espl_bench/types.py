@@ -110,10 +110,10 @@ class Problem:
     index: int
     question: str
     """The text that the policy is shown."""
-    answer: str
-    """The truth: shown to graders and to the editor, never to the policy."""
-    gold: str
-    """A full response that must be graded CORRECT; the environment's own proof of its grader."""
+    answer: str = ""
+    """The truth: shown to graders and to the editor, never to the policy. Empty: there is none to show."""
+    gold: str = ""
+    """A full response that must be graded CORRECT; the environment's own proof of its grader. Empty: none is known."""
 
 
 @dataclass(frozen=True, slots=True)

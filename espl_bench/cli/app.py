@@ -17,12 +17,15 @@ import typer
 from espl_bench import __version__
 from espl_bench.cli.declare.analysis import attribute, contamination, plan, selectors
 from espl_bench.cli.declare.data import data_app
+from espl_bench.cli.declare.env import env_app
 from espl_bench.cli.declare.export import export
+from espl_bench.cli.declare.export_scores import export_scores
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
 from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
+from espl_bench.cli.declare.stats import stats
 from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.escaping import print_anything
 from espl_bench.cli.group import CommandGroup
@@ -42,6 +45,7 @@ STOPPED_BY_CTRL_C = 130
 
 app = CommandGroup(pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
+app.add_typer(env_app, name="env")
 app.add_typer(model_app, name="model")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
@@ -252,6 +256,8 @@ app.command()(attribute)
 app.command()(contamination)
 app.command()(selectors)
 app.command()(export)
+app.command()(stats)
+app.command("export-scores")(export_scores)
 app.command("quotes", hidden=True)(contamination)  # its name in earlier versions
 
 

@@ -1,13 +1,12 @@
 """The environment, made from published sets in the data home; `own_files` makes it from one's own files."""
 
-import string
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
 from espl_bench.data.find_data import load_data
 from espl_bench.data.store import StoredData
-from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
+from espl_bench.environment.text_env import SingleTurnEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
@@ -69,8 +68,6 @@ class MathEnv(SingleTurnEnv):
         self.served = served
         self.facts = facts
         self.rules = rules
-        charset = "".join(sorted(served.characters | set(string.printable)))
-        self.observation_space = text_space(MAX_OBSERVATION_CHARS, charset)
 
     @property
     def splits(self) -> tuple[Split, ...]:

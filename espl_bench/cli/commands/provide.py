@@ -39,7 +39,7 @@ FETCH = Provision()
 
 
 def tell_defaults(configs: Iterable[RunConfig], given: Container[str]) -> None:
-    """Say which engines, models and corpora were chosen for runs where nobody named them, each once; `given` are the options that somebody gave."""
+    """Say which engines, models and corpora were chosen for runs where nobody named them, each once; `given` are the named options."""
     for line in dict.fromkeys(line for config in configs for line in _defaults(config, given)):
         _say(line)
 
