@@ -81,10 +81,12 @@ def add_credit(credits: Credits, prompts: Collection[SystemPrompt], groups_KP: I
     return added
 
 
-def keep_stated(credits: Credits, prompts: Iterable[SystemPrompt]) -> Credits:
-    """Forget principles that none of these prompts states."""
-    stated = {text for prompt in prompts for text in prompt.principles}
-    return {principle: credit for principle, credit in credits.items() if principle in stated}
+def forget(credits: Credits, gone: Iterable[SystemPrompt], living: Iterable[SystemPrompt]) -> Credits:
+    """Forget the principles of prompts that left, except those that a living one states."""
+    left = {text for prompt in gone for text in prompt.principles if text in credits}
+    if left:
+        left.difference_update(*(prompt.principles for prompt in living))
+    return {principle: credit for principle, credit in credits.items() if principle not in left}
 
 
 def _words(text: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from espl_bench.evolution.credit import Credit, Credits, add_credit, keep_stated
+from espl_bench.evolution.credit import Credit, Credits, add_credit, forget
 from espl_bench.evolution.history import History
 from espl_bench.evolution.rating import TIE, conservative, rate_by_means
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt, TrajectoryGroup
@@ -92,7 +92,7 @@ class Population:
         rolled_out = {group.prompt_id for group in groups_KP}
         prompts = [member for member in self.members if member.id in rolled_out]
         history = self.history.record(groups_KP).keep({member.id for member in self.members})
-        return replace(self, history=history, credit=keep_stated(add_credit(self.credit, prompts, groups_KP), self.members))
+        return replace(self, history=history, credit=add_credit(self.credit, prompts, groups_KP))
 
     def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
         """Add a child as the newest member, evicting the oldest beyond ``max_size``. The child is then ``newest``.
@@ -102,9 +102,10 @@ class Population:
         if unborn := [parent for parent in lineage.parent_ids if not 0 <= parent < self.next_id]:
             raise ValueError(f"parents that were never born: {unborn}")
         child = SystemPrompt(id=self.next_id, principles=principles, rating=rating, lineage=lineage)
-        members = (*self.members, child)[-self.max_size :]
+        gone, members = (*self.members, child)[: -self.max_size], (*self.members, child)[-self.max_size :]
         history = self.history.keep({member.id for member in members})
-        return replace(self, members=members, next_id=self.next_id + 1, history=history, credit=keep_stated(self.credit, members))
+        credit = forget(self.credit, gone, members)
+        return replace(self, members=members, next_id=self.next_id + 1, history=history, credit=credit)
 
     def best_rated(self, width: float) -> SystemPrompt:
         """Return the member with the highest mu - width * sigma; of equals, the oldest."""
