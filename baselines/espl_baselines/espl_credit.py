@@ -1,10 +1,10 @@
-"""E-SPL that keeps the evidence about each principle, and tries to do without the principle that has least.
+"""E-SPL that keeps the evidence about each principle, and tries to do without the principles that have least.
 
 The prompts of a step differ, so rollouts made with a principle stand beside rollouts made without it, on the same problems
-(`espl_bench.evolution.credit`). In each iteration this operator writes a copy of the best prompt without the principle that the evidence
-is most against. If there is evidence against it, that removes it. If there is none for it either, because all prompts state it, the copy
-puts it in doubt: the rollouts under the copy, which E-SPL makes in any case for a newest prompt, are then the evidence that was missing.
-No call to the editor and no rollout is made for it.
+(`espl_bench.evolution.credit`). In every third iteration this operator writes a copy of the best prompt without the two principles that
+the evidence is most against. If there is evidence against one, that removes it. If there is none for it either, because all prompts state
+it, the copy puts it in doubt: the rollouts under the copy, which E-SPL makes in any case for a newest prompt, are then the evidence that
+was missing. No call to the editor and no rollout is made for it.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Doubt:
     """Copies the best prompt without its least supported principles."""
 
     name: str = "doubt"
-    most: int = 1
+    most: int = 2
     """Principles that one copy leaves out."""
-    every: int = 1
+    every: int = 3
     """Iterations between two copies."""
     enough: int = 3
     """A principle is not in doubt if problems spoke so much oftener for it than against it."""
@@ -43,7 +43,7 @@ class Doubt:
         order = [best.principles[int(index)] for index in rng.permutation(len(best.principles))]
         open_to_doubt = [text for text in order if credit[text].support < self.enough]
         doubted = sorted(open_to_doubt, key=lambda text: credit[text].support)[: self.most]
-        if not doubted:
+        if not doubted or len(doubted) == len(best.principles):
             return []
         evidence = tuple(
             Evidence("remove", (index,), text, "credit", credit[text].told())
@@ -63,6 +63,6 @@ class Doubt:
 DOUBT: Final = Doubt()
 ESPL_CREDIT = ESPL.varied(
     name="espl_credit",
-    summary="E-SPL that keeps the evidence about each principle and tries to do without the one that has least",
+    summary="E-SPL that keeps the evidence about each principle and tries to do without those that have least",
     operators=("mutation", "doubt", "crossover"),
 )

@@ -163,10 +163,9 @@ def test_doubt_keeps_its_interval_and_asks_no_editor():
     assert DOUBT.max_calls(10, 5, LIMITS) == 0
 
 
-def test_a_prompt_of_nothing_but_doubtful_principles_stays():
+def test_a_prompt_is_not_copied_without_all_that_it_says():
     seen = view([prompt(4, DAX)], [group(1, 4, WRONG)])
-    [child] = asyncio.run(Doubt(every=1).propose(seen, editor(Answers()), LIMITS, rng_for(0, "test")))
-    assert not isinstance(child, Child) and child.reason == "unchanged", "a prompt that says nothing joins no population"
+    assert asyncio.run(Doubt(every=1).propose(seen, editor(Answers()), LIMITS, rng_for(0, "test"))) == []
 
 
 # Verified children
