@@ -25,8 +25,10 @@ class Niches:
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
         """Return the top prompt and others uniformly, siblings last."""
+        if len(window) <= num_prompts:
+            return TOP_PLUS_RANDOM.select(window, history, num_prompts, rng)
         ranked = sorted(window, key=lambda prompt: (-optimistic(prompt.rating, WIDTH), prompt.id))
-        heads = {parent_of(prompt): prompt for prompt in reversed(ranked)}.values()
+        heads = tuple({parent_of(prompt): prompt for prompt in reversed(ranked)}.values())
         newest = max(window, key=lambda prompt: prompt.id)
         order = sorted(ranked, key=lambda prompt: prompt is not newest and prompt not in heads)
         places = max(num_prompts, len({newest.id, *(prompt.id for prompt in heads)}))
