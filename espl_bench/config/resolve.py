@@ -48,7 +48,8 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
         given["env_options"] = {**values.get("env_options", {}), **given["env_options"]}
     values |= given
     values.setdefault("model", spec.model)
-    values.setdefault("engine", fastest_engine())
+    if "engine" not in values:
+        values["engine"] = fastest_engine(values["model"] and place_of(values["model"]))
     values["model"] = _model(values["model"], values["engine"], spec)
     if editor := values.get("editor_model"):
         values["editor_model"] = _model(editor, values.get("editor_engine") or values["engine"], spec)

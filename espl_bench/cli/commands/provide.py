@@ -14,6 +14,7 @@ from espl_bench.cli.console import err_console
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.default_model import default_model
 from espl_bench.engines.hub_models import fetch_model, is_cached, is_hub_id, licence_of, without_network
+from espl_bench.engines.model_source import is_tiny
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import DataError, MissingDataError
 from espl_bench.utils.formatting import plain
@@ -33,12 +34,29 @@ FETCH = Provision()
 
 
 def tell_default(config: RunConfig, given: Mapping[str, Any]) -> None:
-    """Say which model was chosen, if nobody named one."""
+    """Say which engine and which model were chosen, where nobody named one."""
+    if "engine" not in given and not config.policy_source.is_remote:
+        _tell_engine(config)
     if "model" in given or find_environment(config.env).model is not None or config.policy_source.is_remote:
         return
     chosen = default_model()
     if config.model == chosen.model:
         _say(f"model {chosen.model}: {chosen.reason}; another: --model")
+
+
+def _tell_engine(config: RunConfig) -> None:
+    """Say which engine was chosen and why, on a machine with a GPU; elsewhere there is no choice."""
+    import torch  # which the run is about to load
+
+    if not torch.cuda.is_available():
+        return
+    engine = config.policy_source.engine
+    if engine == "vllm":
+        _say("engine vllm: the fastest on a GPU; another: --engine hf")
+    elif config.optimisation.train_device is None and is_tiny(config.model):
+        _say("engine hf on the CPU: a model this small runs faster there than on a GPU; otherwise: --engine vllm, or --train-device cuda")
+    else:
+        _say(f"engine {engine}: vLLM is not installed, which samples faster on a GPU")
 
 
 def provide(config: RunConfig, how: Provision = FETCH) -> None:

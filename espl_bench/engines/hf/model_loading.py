@@ -20,13 +20,15 @@ SMALL = 5_000_000
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def pick_device(name: str | None) -> torch.device:
-    """Return the device of that name; without one cuda, else mps, else cpu.
+def pick_device(name: str | None, *, tiny: bool = False) -> torch.device:
+    """Return the device of that name; without one the fastest: cuda, else mps, else cpu, and cpu for a tiny model.
 
     Raises:
         UsageError: there is no such device here.
     """
     if name is None:
+        if tiny:
+            return torch.device("cpu")
         available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         return torch.device(next(device for device, there in available.items() if there))
     try:
