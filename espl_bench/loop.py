@@ -183,12 +183,13 @@ class StepTrial:
     groups: list[TrajectoryGroup] = field(default_factory=list[TrajectoryGroup])
     candidates: int = 0
 
-    async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
-        """Roll out one candidate, metered like training."""
+    async def roll_out(self, principles: Sequence[str], problems: Sequence[Problem] | None = None) -> tuple[TrajectoryGroup, ...]:
+        """Roll out one candidate, metered like training, by default on all problems of the step."""
         self.candidates += 1
         prompt = SystemPrompt(-self.candidates, tuple(principles), Rating(), Lineage(TRIAL))
         size, keys = self.context.config.batch.group_size, ("trial", self.step, self.candidates)
-        groups = await roll_out(self.policy, self.context.spec, [prompt], self.problems_P, size, *keys, watchdog=self.watchdog)
+        problems_P = self.problems_P if problems is None else problems
+        groups = await roll_out(self.policy, self.context.spec, [prompt], problems_P, size, *keys, watchdog=self.watchdog)
         self.context.ledger.record_episodes(Purpose.ROLLOUT, sum(len(group.trajectories_G) for group in groups))
         self.groups.extend(groups)
         own = seed_for(self.context.config.seed, "trial", self.candidates)  # a control that draws draws anew for each candidate

@@ -143,6 +143,7 @@ def test_json_is_plain():
         "next_id": 1,
         "max_size": 10,
         "history": {"by_prompt": {}, "recent": {}},
+        "credit": {},
     }
 
 
