@@ -160,7 +160,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Comma-separated names. Default: all registered methods.",
+            help="Comma-separated names, or all. Default: base, rl_only, reflection_only, evolution_only, espl.",
             rich_help_panel="What runs",
             metavar="A,B,…",
             show_default=False,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from espl_bench.cli.commands.compare import parse_methods
 from espl_bench.cli.commands.provide import tell_defaults
 from espl_bench.config.resolve import resolve
 from espl_bench.engines import model_source
@@ -38,3 +39,9 @@ def test_a_tiny_model_is_opened_on_the_cpu_also_where_there_is_a_gpu(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device(None).type == "cuda" and pick_device(None, tiny=True).type == "cpu"
     assert model_source.is_tiny(resolve("espl", "rulebook", {}).model) and not model_source.is_tiny("Qwen/Qwen3-0.6B")
+
+
+def test_a_comparison_is_of_the_papers_methods_unless_others_are_named():
+    assert set(parse_methods(None)) == {"base", "rl_only", "reflection_only", "evolution_only", "espl"}
+    assert parse_methods("espl, base,espl") == ("espl", "base")
+    assert set(parse_methods(None)) < set(parse_methods("all")) and "gepa" in parse_methods("all")
