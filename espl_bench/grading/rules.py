@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from espl_bench.errors import UsageError
+from espl_bench.errors import UsageError, unknown
 from espl_bench.types import Outcome
 
 MAX_ANSWER_CHARS: Final = 500
@@ -92,6 +92,13 @@ class GradingRules:
     def cpu_s(self) -> float:
         """CPU seconds that one attempt at an answer may use."""
         return self.timeout_s * CPU_SHARE
+
+
+def rules_of(extraction: str) -> GradingRules:
+    """Return the rules of competition mathematics with another place of the answer. Raises UsageError for an unknown one."""
+    if extraction not in list(Extraction):
+        raise unknown("extraction", str(extraction), Extraction)
+    return GradingRules(Extraction(extraction))
 
 
 class How(StrEnum):

@@ -18,6 +18,8 @@ KINDS: Final[Mapping[str, str]] = {
     "http": "a server that speaks Search-R1's wire format",
     "ddgs": "the live web",
 }
+LOCAL: Final = ("bm25", "dense")
+"""Those that search a local corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ def identity_of(options: RetrieverOptions) -> str:
             from espl_bench.retrieval.web import identity_of
 
             return identity_of(options.pages)
+
+
+def require_packages(kind: str) -> None:
+    """Raise UsageError if the back end of `bm25` lacks a package, before anything is fetched for it."""
+    if kind == "bm25":
+        from espl_bench.retrieval.bm25 import Vocabulary
+
+        Vocabulary()
 
 
 def _open(options: RetrieverOptions) -> Retriever:
