@@ -190,7 +190,7 @@ def test_every_loader_is_told_to_run_no_code_and_nothing_is_unpickled():
             if node.func.attr in loaders and called.split(".")[0] not in ("HfEngine", "VllmEngine"):
                 assert any(word.arg is None and ast.unparse(word.value) == "NO_CODE" for word in node.keywords), f"{path}: {called}"
             unpickles = called in ("torch.load", "pickle.load", "pickle.loads", "joblib.load", "marshal.loads", "np.lib.format.read_array")
-            own = path.name == "checker.py" or (path.name == "pretrain.py" and "weights_only=True" in ast.unparse(node))
+            own = path.name == "check_subject.py" or (path.name == "pretrain.py" and "weights_only=True" in ast.unparse(node))
             assert not unpickles or own, f"{path}: {called}"  # a copy of an object, and the state of one's own pre-training
             if called == "np.load":
                 assert "allow_pickle=False" in ast.unparse(node), path
