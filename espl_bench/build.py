@@ -17,13 +17,14 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import Control, find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine
+from espl_bench.engines.engine import Chat, Engine, ScoringEngine
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.identity import DataIdentity
+from espl_bench.environment.pool import close_env
 from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
@@ -96,7 +97,11 @@ def require_training_split(config: RunConfig, env: TextEnv) -> None:
 
 def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> DataIdentity:
     """Return the identity of a run's data: of the items as they are without a control. Raises as `environment_of`."""
-    return DataIdentity.of(_untouched(config, spec))
+    env = _untouched(config, spec)
+    try:
+        return DataIdentity.of(env)
+    finally:
+        close_env(env)
 
 
 def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
@@ -233,9 +238,12 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
+    if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
+        raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
-    wording = Dialect.load(config.prompts.dialect)
+    described = given.env or find_environment(config.env)
+    wording = replace(Dialect.load(config.prompts.dialect), wording=described.wording)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
@@ -245,7 +253,7 @@ def open_run(
         prove(editor_chat, system=False, replies=False)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
-    parts = RunParts(given.env or find_environment(config.env), env, identity, wording, chats, loads_model=given.engine is None)
+    parts = RunParts(described, env, identity, wording, chats, loads_model=given.engine is None)
     return RunContext(
         config=recorded,
         env=env,

@@ -13,6 +13,7 @@ from espl_bench.build import UNBOUNDED, GivenObjects, data_facts, model_facts, m
 from espl_bench.config.contacts import contacts_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import Engine
+from espl_bench.environment.pool import close_env
 from espl_bench.environment.text_env import EnvironmentSpec
 from espl_bench.errors import DeviceMemoryError, EndpointError, EngineError, RunDirError, UsageError
 from espl_bench.evolution.population import Population
@@ -200,7 +201,7 @@ def _complete(
 
 
 async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunRecorder, given: GivenObjects, stop: StopSignal) -> Summary:
-    """Run to the end, and close the engines that were opened for the run, whatever happens."""
+    """Run to the end, and close the engines and environments that were opened for the run, whatever happens."""
     try:
         if commit is None:
             state = LoopState(0, _root(context))
@@ -210,6 +211,8 @@ async def _finish(context: RunContext, commit: Checkpoint | None, recorder: RunR
         with _resumable(recorder.folder, context.clients.keeps_answers):
             return await _to_the_end(context, state, recorder, stop)
     finally:
+        context.spec.pool.close()
+        close_env(context.env)
         for engine in {id(engine): engine for engine in (context.engine, context.editor)}.values():
             if engine is not given.engine and engine is not given.editor:
                 await engine.close()
@@ -251,7 +254,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
     """Assemble the run's result."""
     config = context.config
     totals = context.ledger.totals()
-    shown = config.method.shown_prompt(state.population).principles
+    shown = context.shown(state.population).principles
     return Summary(
         **names_and_settings(config, context.binding),
         steps=state.step,

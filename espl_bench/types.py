@@ -110,10 +110,10 @@ class Problem:
     index: int
     question: str
     """The text that the policy is shown."""
-    answer: str
-    """The truth: shown to graders and to the editor, never to the policy."""
-    gold: str
-    """A full response that must be graded CORRECT; the environment's own proof of its grader."""
+    answer: str = ""
+    """The truth: shown to graders and to the editor, never to the policy. Empty: there is none to show."""
+    gold: str = ""
+    """A full response that must be graded CORRECT; the environment's own proof of its grader. Empty: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +306,12 @@ class Datum:
     advantage: float
     temperature: float
     """The temperature the tokens were drawn at; the trainer divides its logits by it."""
+    advantages_T: tuple[float, ...] = ()
+    """Advantage of each token, where they differ; empty: `advantage` is that of every sampled token."""
+
+    def advantage_at(self, token: int) -> float:
+        """Return the advantage of a sampled token."""
+        return self.advantages_T[token] if self.advantages_T else self.advantage
 
 
 def all_equal(values: Sequence[float]) -> bool:

@@ -27,7 +27,7 @@ LAYERS = (
     {"loop"},
     {"build", "optimizer_harness"},
     {"analysis"},
-    {"plots", "report", "results", "runner"},
+    {"plots", "report", "results", "runner", "scores"},
     {"dry_run", "sweep"},
     {"cli"},
     {"__main__"},

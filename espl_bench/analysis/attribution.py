@@ -27,6 +27,7 @@ from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
 from espl_bench.config.choices import unlike
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import SamplingClient
+from espl_bench.environment.pool import close_env
 from espl_bench.errors import RunDirError, UsageError, reading
 from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
@@ -206,6 +207,8 @@ async def measure(
                 with writing(folder / FILE, KEPT):
                     atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
         finally:
+            context.spec.pool.close()
+            close_env(context.env)
             await context.engine.close()
     return Cells(step=summary.steps, cells=tuple(cells))
 

@@ -8,14 +8,16 @@ one that the run is bound to. Every difference and every invalid line is a `Diff
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from pydantic_core import to_json
 
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import data_identity_of, environment_of
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.pool import EnvPool, close_env
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
 from espl_bench.rollouts.outcomes import mean_shares
@@ -78,14 +80,20 @@ class Examiner:
 
     config: RunConfig
 
-    def make(self) -> TextEnv:
-        """Make an instance, as the run did for every episode."""
-        return environment_of(self.config)
+    @cached_property
+    def pool(self) -> EnvPool:
+        """Instances in which episodes are replayed."""
+        return EnvPool(partial(environment_of, self.config))
 
     @cached_property
     def env(self) -> TextEnv:
         """Instance that is used to read items."""
-        return self.make()
+        return environment_of(self.config)
+
+    def close(self) -> None:
+        """Close the instances."""
+        self.pool.close()
+        close_env(self.env)
 
     @cached_property
     def problems(self) -> Mapping[str, Problem]:
@@ -108,7 +116,8 @@ class Examiner:
             return RegradedRollout(stored, Ending(stored.reward, stored.outcome, stored.error))
         problem = self.problems[stored.problem_id]
         stop = stored.stop_reason or StopReason.STOP
-        return RegradedRollout(stored, replay(self.make(), problem, stored.turns, stop, stored.heard, stored.limit))
+        with self.pool.lent() as env:
+            return RegradedRollout(stored, replay(env, problem, stored.turns, stop, stored.heard, stored.limit))
 
 
 def verify(run_dir: RunDir, progress: Progress) -> Verification:
@@ -118,7 +127,11 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
         UsageError: the run's environment is not installed, or has other data.
         RunDirError: a log of the run, its configuration or its summary is damaged.
     """
-    examiner = Examiner(run_dir.config())
+    with closing(Examiner(run_dir.config())) as examiner:
+        return _verify(run_dir, examiner, progress)
+
+
+def _verify(run_dir: RunDir, examiner: Examiner, progress: Progress) -> Verification:
     run_dir.refuse_other_data(data_identity_of(examiner.config).compared)
     verification = Verification(run_dir, run_dir.summary() if run_dir.is_finished else None)
     _compare_config(verification, examiner.config)

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
-from espl_bench.cli.declare.analysis import attribute, contamination, plan
+from espl_bench.cli.declare.analysis import attribute, contamination, plan, selectors
 from espl_bench.cli.declare.data import data_app
+from espl_bench.cli.declare.env import env_app
+from espl_bench.cli.declare.export import export
+from espl_bench.cli.declare.export_scores import export_scores
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
 from espl_bench.cli.declare.results import results_app
 from espl_bench.cli.declare.retriever import retriever_app
+from espl_bench.cli.declare.stats import stats
 from espl_bench.cli.declare.sweep import sweep_app
 from espl_bench.cli.escaping import print_anything
 from espl_bench.cli.group import CommandGroup
@@ -41,6 +45,7 @@ STOPPED_BY_CTRL_C = 130
 
 app = CommandGroup(pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
+app.add_typer(env_app, name="env")
 app.add_typer(model_app, name="model")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
@@ -155,7 +160,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Comma-separated names. Default: all registered methods.",
+            help="Comma-separated names, or all. Default: base, rl_only, reflection_only, evolution_only, espl.",
             rich_help_panel="What runs",
             metavar="A,B,…",
             show_default=False,
@@ -249,6 +254,10 @@ app.command()(grade)
 app.command()(plan)
 app.command()(attribute)
 app.command()(contamination)
+app.command()(selectors)
+app.command()(export)
+app.command()(stats)
+app.command("export-scores")(export_scores)
 app.command("quotes", hidden=True)(contamination)  # its name in earlier versions
 
 

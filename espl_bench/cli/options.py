@@ -222,14 +222,17 @@ def check_choices(values: Mapping[str, Scalar]) -> None:
             require(option.seam, value)
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, Scalar]:
-    """``world=7`` → {"world": 7}: a value is a JSON scalar if it reads as one, else text. Raises UsageError without "="."""
-    parsed: dict[str, Scalar] = {}
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """``world=7`` → {"world": 7}: a value is JSON if it reads as such, else text.
+
+    Raises UsageError without "=", and for a list or an object in JSON that is none.
+    """
+    parsed: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise UsageError(f"--env-option takes KEY=VALUE, not '{pair}'")
-        parsed[key] = _scalar(value)
+        parsed[key] = _json_or_text(key, value)
     return parsed
 
 
@@ -264,12 +267,15 @@ def _root_principles(principles: Sequence[str], file: Path | None, blocks: Path 
     return read_principles(file) if file is not None else read_blocks(blocks or Path())
 
 
-def _scalar(text: str) -> Scalar:
+def _json_or_text(key: str, text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_not_json)
-    except ValueError:
+        return json.loads(text, parse_constant=_not_json)
+    except RecursionError as error:
+        raise UsageError(f"--env-option {key} nests too deep to be read") from error
+    except ValueError as error:
+        if text.startswith(('{"', "[{", '["')):
+            raise UsageError(f"--env-option {key} begins as JSON and is none ({error}); mend it, and put it in single quotes") from error
         return text
-    return text if isinstance(value, dict | list) else value
 
 
 def _not_json(constant: str) -> None:

@@ -1,9 +1,9 @@
 """What a run with a configuration would connect to, and which variable of the environment it would send there."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.model_source import ModelSource
@@ -46,11 +46,21 @@ def _of_source(source: ModelSource, role: str) -> Iterator[Contact]:
         yield Contact(source.base_url or source.engine, f"{role} {source.model}", source.api_key_env or usual)
 
 
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts among the options, those in lists and objects too, with their names: ``server_url`` for url in server."""
+    if isinstance(value, str) and value:
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in cast(Mapping[str, Any], value).items():
+            yield from _texts(each, f"{name}_{key}" if name else key)
+    elif isinstance(value, list | tuple):
+        for each in cast(Sequence[Any], value):
+            yield from _texts(each, name)
+
+
 def _of_environment(config: RunConfig) -> Iterator[Contact]:
     """Take every option of the environment that looks like an address, or like the name of a variable with a key."""
-    for name, value in config.env_options.items():
-        if not isinstance(value, str) or not value:
-            continue
+    for name, value in _texts(config.env_options):
         if "://" in value or _PLACES.search(name):
             yield Contact(value, f"the environment's {name}")
         elif name == "retriever" and value == WEB:

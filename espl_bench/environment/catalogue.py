@@ -4,9 +4,9 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
-from espl_bench.errors import UsageError
-from espl_bench.registry import ENVIRONMENTS, find
+from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Wording
+from espl_bench.errors import EsplError, UsageError, first_line
+from espl_bench.registry import ENVIRONMENTS, find, names
 
 
 def find_environment(name: str) -> EnvironmentSpec:
@@ -14,11 +14,24 @@ def find_environment(name: str) -> EnvironmentSpec:
     return find(ENVIRONMENTS, name)
 
 
+def wording_of(name: str) -> Wording:
+    """Return an environment's own words; the usual ones for an environment that is not installed, e.g. one given from Python."""
+    return find_environment(name).wording if name in names(ENVIRONMENTS) else Wording()
+
+
 def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextEnv:
-    """Make an instance of the environment. Raises UsageError if it does not take the options."""
+    """Make an instance of the environment. Raises UsageError in one line if it cannot be made, or does not take the options."""
     module, _, attribute = spec.entry_point.partition(":")
-    make = getattr(importlib.import_module(module), attribute)
     try:
-        return make(**spec.arguments, **options)
+        make = getattr(importlib.import_module(module), attribute)
+        env = make(**{**spec.arguments, **options})
+    except EsplError:
+        raise
     except TypeError as error:
-        raise UsageError(f"environment '{spec.name}' does not take these options: {error}") from error
+        raise UsageError(f"environment '{spec.name}' does not take these options: {first_line(error)}") from error
+    except Exception as error:  # its package's code runs here, and may raise anything
+        fault = f"{type(error).__name__}: {first_line(error)}"
+        raise UsageError(f"environment '{spec.name}' cannot be made by {spec.entry_point} ({fault}); check --env-option") from error
+    if not isinstance(env, TextEnv):
+        raise UsageError(f"{spec.entry_point} of environment '{spec.name}' makes a {type(env).__name__}; let it make a TextEnv")
+    return env

@@ -16,6 +16,7 @@ class AnsweredProblem:
     """An episode in which every turn was the same text."""
 
     reward: float
+    """Sum over the steps."""
     outcome: object
     """An `Outcome`, if the environment keeps the contract."""
     truncated: bool
@@ -27,9 +28,11 @@ def play(env: TextEnv, problem: Problem, text: str) -> AnsweredProblem:
     """Answer `text` to everything until the episode ends. Raises EnvError if it does not."""
     env.reset(options={"split": problem.split, "index": problem.index})
     replies: list[str] = []
+    earned = 0.0
     for _ in range(MAX_TURNS):
         reply, reward, terminated, truncated, info = env.step(text)
+        earned += float(reward)
         if terminated or truncated:
-            return AnsweredProblem(float(reward), info.get("outcome"), truncated, tuple(replies))
+            return AnsweredProblem(earned, info.get("outcome"), truncated, tuple(replies))
         replies.append(reply.replace(text, "") if text else reply)
     raise EnvError(f"the episode of {problem.id} has not ended after {MAX_TURNS} turns")

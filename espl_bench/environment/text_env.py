@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import gymnasium
 from gymnasium.error import ResetNeeded
@@ -20,6 +20,7 @@ from espl_bench.data.dataset_spec import DataSpec
 from espl_bench.data.served_identity import served_identity
 from espl_bench.errors import EnvError
 from espl_bench.types import Limit, Outcome, Problem, Split
+from espl_bench.utils.foreign_text import readable
 
 Info = dict[str, Any]
 """Info of a step. See `TextEnv` for the contents of the last one."""
@@ -50,18 +51,29 @@ class Verdict:
 MAX_OBSERVATION_CHARS = 100_000
 
 
-def text_space(max_length: int, charset: str) -> Text:
-    """Return a space of texts with its own generator. Gymnasium's character tables are made once: every episode has spaces."""
-    return copy(_text_space(max_length, charset))
+class UnicodeText(Text):
+    """A space of texts of any characters that can be encoded. Samples are of printable ASCII."""
+
+    def contains(self, x: Any) -> bool:
+        """Return whether this is a text of a fitting length, without a lone surrogate."""
+        return isinstance(x, str) and self.min_length <= len(x) <= self.max_length and readable(x) == x
+
+
+def text_space(max_length: int) -> Text:
+    """Return a space of texts with its own generator. Gymnasium's character tables are made once: every instance has spaces."""
+    return copy(_text_space(max_length))
 
 
 @cache
-def _text_space(max_length: int, charset: str) -> Text:
-    return Text(max_length=max_length, min_length=0, charset=charset)
+def _text_space(max_length: int) -> Text:
+    return UnicodeText(max_length=max_length, min_length=0, charset=string.printable)
 
 
 class TextEnv(gymnasium.Env[str, str], ABC):
     """An episode is one problem: `reset(options={"split": …, "index": …})` returns its text, `step(text)` takes the answer.
+
+    An instance plays one episode after the other, and `close` is called when it is no longer needed. An episode earns the sum of the
+    rewards of its steps.
 
     The last step's info holds ``outcome`` (an `Outcome`), and ``limit`` (a `Limit`) if one was reached. Item `index` of a split is a
     pure function of the environment's own options, never of the seed; without options, `reset` draws an item of the first split
@@ -75,16 +87,19 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     """Maximum number of instances stepped concurrently (in `reset` or `step`), in threads other than the one that made them. More
     than one lets slow graders or servers work in parallel. State shared between instances must be thread-safe."""
 
+    episodes_at_once: ClassVar[int | None] = None
+    """Maximum number of episodes under way at a time, and so of instances, e.g. the sessions of a server. None: any number. Fewer than a
+    batch has make several rounds of it."""
+
     items_hashed: ClassVar[int] = 250_000
     """Maximum number of items of a split that `items_identity` hashes; of a longer one, that many evenly spread items. An environment whose
     items are slow to make lowers it."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
-    charset: ClassVar[str] = string.printable + "·×÷−≤≥≠√π∞"
 
     def __init__(self) -> None:
-        self.observation_space = text_space(MAX_OBSERVATION_CHARS, self.charset)
-        self.action_space = text_space(self.max_response_chars, self.charset)
+        self.observation_space = text_space(MAX_OBSERVATION_CHARS)
+        self.action_space = text_space(self.max_response_chars)
         self.current: Problem | None = None
 
     @abstractmethod
@@ -167,6 +182,20 @@ class SingleTurnEnv(TextEnv):
         return "", verdict.reward, True, False, verdict.info
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """An environment's own words, which the dialect `task` puts around its questions."""
+
+    task: str = "You are a careful problem solver."
+    """Introduces the task to the policy, at the beginning of the system prompt, e.g. ``You spell words backwards.``"""
+    answer_form: str = ""
+    """Says what an answer looks like, after the question, e.g. ``End with a line: Answer: WORD``."""
+
+
+USUAL_WORDING: Final = Wording()
+"""Of an environment that names none."""
+
+
 @dataclass(frozen=True)
 class EnvironmentSpec:
     """Facts about an environment that the harness needs."""
@@ -178,8 +207,8 @@ class EnvironmentSpec:
     entry_point: str
     """``module:name`` of the callable that makes the TextEnv: its class, or a function."""
     summary: str
-    dialect: str
-    """Templates of its prompts, e.g. compact or full."""
+    dialect: str = "task"
+    """Templates of its prompts: a name, e.g. compact or full, or a folder. By default those that use its `wording`."""
     model: str | None = None
     """Default model: a folder or a hub id; None: `--model` must be given."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -194,3 +223,5 @@ class EnvironmentSpec:
     """Items served with default options, if it selects among the rows of its data; used to plan without the data."""
     turns: int = 1
     """`TextEnv.turns` with default options; used to plan without the data."""
+    wording: Wording = USUAL_WORDING
+    """Its own words, for the dialect task and for dialects that extend it."""

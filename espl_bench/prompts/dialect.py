@@ -6,9 +6,10 @@ only decide wording; the loop and the operators decide content.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,10 @@ from jinja2.loaders import FunctionLoader, split_template_path
 from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
+from espl_bench.environment.text_env import USUAL_WORDING, Wording
 from espl_bench.errors import TemplateError, UsageError, reading
 from espl_bench.prompts.root_prompt import principles_of
-from espl_bench.registry import DIALECTS, find
+from espl_bench.registry import DIALECTS, find, names, require
 from espl_bench.tools.markers import neutralise_common
 from espl_bench.tools.tool_spec import ToolSpec
 from espl_bench.types import Message
@@ -32,10 +34,12 @@ from espl_bench.utils.bounded_templates import render as rendered
 from espl_bench.utils.named_files import read_named
 
 BUILT_IN = Path(__file__).parent / "templates"
-COMPACT, FULL, SEARCH, SHORT = (BUILT_IN / name for name in ("compact", "full", "search", "short"))
+COMPACT, FULL, SEARCH, SHORT, TASK = (BUILT_IN / name for name in ("compact", "full", "search", "short", "task"))
 """The registered dialects; an entry point of `espl_bench.dialects` names a folder."""
 IRRELEVANT = "irrelevant.txt"
 """File with one principle per line; only a control needs it."""
+EXTENDS = "extends.txt"
+"""File that names the registered dialect from which a folder takes the files that it does not hold."""
 REMEDY = "compare it with the built-in dialects"
 LARGEST = 2**24
 """Most bytes of a file of a dialect."""
@@ -99,23 +103,47 @@ class Dialect:
     to would be sent to a model."""
     tools: tuple[ToolSpec, ...] = ()
     """Tools to describe to the policy in words; empty if its chat format describes them."""
+    wording: Wording = USUAL_WORDING
+    """The environment's own words."""
+    heirs: tuple[Path, ...] = ()
+    """Folders for which this dialect is looked into."""
 
     @classmethod
     def load(cls, name: str) -> "Dialect":
-        """Load a registered dialect by name, or a folder that holds every template. Raises UsageError or TemplateError."""
+        """Load a registered dialect by name, or a folder of templates; what it lacks comes from the dialect that it extends.
+
+        Raises UsageError or TemplateError.
+        """
         installed = "/" not in name
         folder = Path(find(DIALECTS, name)) if installed else Path(name)
         if not folder.is_dir():
             raise UsageError(f"unknown dialect '{name}': no folder {folder}; name a registered dialect or a folder of templates")
         with reading(folder, "name a folder of templates", UsageError):
-            names = foreign_files.names(folder)
-        for template in TemplateName:
-            if f"{template}.jinja" not in names:
-                raise TemplateError(f"{folder / template}.jinja is missing; a dialect needs every template of {BUILT_IN / 'compact'}")
+            held = foreign_files.names(folder)
         dialect = cls(folder, installed)
         for template in TemplateName:
+            if f"{template}.jinja" not in held and dialect.base is None:
+                remedy = f"write it, or name in {EXTENDS} the dialect that it is taken from, e.g. full"
+                raise TemplateError(f"{folder / template}.jinja is missing; {remedy}")
             dialect.compiled(template)
         return dialect
+
+    @cached_property
+    def base(self) -> "Dialect | None":
+        """The dialect that this one extends. Raises UsageError if there is none of that name, TemplateError if it extends this one."""
+        try:
+            content = self._read_own(EXTENDS)
+        except JinjaError as error:
+            raise TemplateError(f"{error}; {REMEDY}") from error
+        return None if content is None else self._named(content.decode(errors="replace").strip())
+
+    def _named(self, name: str) -> "Dialect":
+        """Find a registered dialect to inherit from. A folder that is extended by what it extends would be searched without end."""
+        require(DIALECTS, name)
+        folder = Path(find(DIALECTS, name))
+        if self.installed and folder in (self.folder, *self.heirs):
+            raise TemplateError(f"{self.folder / EXTENDS} names '{name}', which extends it in turn; name another dialect")
+        return Dialect(folder, installed=True, heirs=(*self.heirs, self.folder))
 
     @cached_property
     def _environment(self) -> SandboxedEnvironment:
@@ -155,11 +183,26 @@ class Dialect:
 
         Raises UnicodeDecodeError, and JinjaError for what is not read.
         """
-        path = self.folder.joinpath(*split_template_path(name))
-        stamp, content = _stamp(path), self._read(name)
+        holder, own_name = self._holder(name)
+        path = holder.folder.joinpath(*split_template_path(own_name))
+        stamp, content = _stamp(path), holder._read_own(own_name)
         return None if content is None else (content.decode(), str(path), lambda: _stamp(path) == stamp)
 
     def _read(self, name: str) -> bytes | None:
+        """Read a file of the folder or of the dialect it extends; None if there is none. Raises as `_read_own`."""
+        holder, own_name = self._holder(name)
+        return holder._read_own(own_name)
+
+    def _holder(self, name: str) -> "tuple[Dialect, str]":
+        """Return the dialect that holds a file, and its name there: ``full/problem.jinja`` is that of the dialect full."""
+        if self._read_own(name) is not None:
+            return self, name
+        named, _, rest = name.partition("/")
+        if rest and named in names(DIALECTS):
+            return self._named(named)._holder(rest)
+        return (self, name) if self.base is None else self.base._holder(name)
+
+    def _read_own(self, name: str) -> bytes | None:
         """Read a file of the folder or below; None if there is none. Raises JinjaError unless it is a regular file of a bounded size."""
         path = self.folder.joinpath(*split_template_path(name))
         try:
@@ -186,6 +229,8 @@ class Dialect:
     def identity(self) -> Mapping[str, str]:
         """Return the SHA-256 of every file that may be rendered, by name: the templates, what they include, and `IRRELEVANT`.
 
+        An environment's own wording is hashed beside them.
+
         Raises TemplateError as `compiled`.
         """
         found: dict[str, str] = {}
@@ -198,6 +243,8 @@ class Dialect:
             found[name] = hashlib.sha256(content).hexdigest()
             if name != IRRELEVANT:
                 waiting.extend(self._included(name, content))
+        if self.wording != USUAL_WORDING:
+            found["wording"] = hashlib.sha256(json.dumps(asdict(self.wording)).encode()).hexdigest()
         return found
 
     def _file_content(self, name: str) -> bytes | None:
@@ -225,8 +272,9 @@ class Dialect:
 
         `harmless` is that of the policy's chat.
         """
-        system = self.render(TemplateName.SYSTEM, harmless=harmless, principles=principles, tools=self.tools)
-        problem = self.render(TemplateName.PROBLEM, harmless=harmless, question=question)
+        words = asdict(self.wording)
+        system = self.render(TemplateName.SYSTEM, harmless=harmless, principles=principles, tools=self.tools, **words)
+        problem = self.render(TemplateName.PROBLEM, harmless=harmless, question=question, **words)
         if placement is Placement.USER:
             return (Message("user", f"{system}\n\n{problem}"),)
         return (Message("system", system), Message("user", problem))

@@ -5,7 +5,7 @@ A failure of the environment ends the episode, and is not a crash; anything else
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from espl_bench.environment.text_env import TextEnv
@@ -37,6 +37,8 @@ class EnvReply:
     """The environment's reply to a turn that is not the last."""
 
     observations: tuple[Observation, ...]
+    reward: float = 0.0
+    """What the turn earned; an episode earns the sum."""
     said: str = ""
     """The policy's text outside the `calls`."""
     calls: tuple[ToolCall, ...] = ()
@@ -64,12 +66,17 @@ def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
         outcome = _outcome(info["outcome"], stop)
         limit = info.get("limit") or (Limit.TURN if outcome is Outcome.TRUNCATED else None)
         return _bounded(Ending(reward, outcome, info.get("error"), limit, info.get("measures", {})))
-    if stop is StopReason.LENGTH:  # an unfinished turn cannot be followed by another
-        return Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN)
+    if stop is StopReason.LENGTH or not is_bounded(reward):  # an unfinished turn cannot be followed by another
+        return _bounded(Ending(reward, Outcome.TRUNCATED, limit=Limit.TURN))
     exchange = info.get("exchange")
     if isinstance(exchange, Exchange):
-        return EnvReply(exchange.observations, exchange.said, exchange.calls)
-    return EnvReply((Observation(observation),))
+        return EnvReply(exchange.observations, reward, exchange.said, exchange.calls)
+    return EnvReply((Observation(observation),), reward)
+
+
+def with_earned(ending: Ending, earned: float) -> Ending:
+    """Add what earlier turns earned to an ending. One that is not graded earns nothing."""
+    return _bounded(replace(ending, reward=earned + ending.reward)) if ending.outcome.graded else ending
 
 
 def _bounded(ending: Ending) -> Ending:
@@ -101,14 +108,16 @@ def replay(
     if isinstance(env, ToolEnv):
         env.recall(observations)
     answered: str | EnvReply | Ending = begin(env, problem)
+    earned = 0.0
     for turn, text in enumerate(texts, start=1):
         if isinstance(answered, Ending):
             return Ending(0.0, Outcome.ERROR, answered.error or f"the episode ended before turn {turn} of {len(texts)}")
         if limit is Limit.TOKENS and turn == len(texts):
-            return Ending(0.0, Outcome.TRUNCATED, limit=limit)
+            return with_earned(Ending(0.0, Outcome.TRUNCATED, limit=limit), earned)
         answered = answer(env, text, stop if turn == len(texts) else StopReason.STOP)
+        earned += answered.reward if isinstance(answered, EnvReply) else 0.0
     if isinstance(answered, Ending):
-        return answered
+        return with_earned(answered, earned)
     return Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
 
 

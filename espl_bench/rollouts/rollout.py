@@ -8,17 +8,19 @@ extended, a new segment begins: the conversation is rendered from scratch, and i
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from espl_bench.engines.engine import Chat, SamplingClient
 from espl_bench.engines.rendered_chat import opened_by
+from espl_bench.environment.pool import EnvPool
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.rollouts.episode import Ending, EnvReply, answer, begin
+from espl_bench.rollouts.episode import Ending, EnvReply, answer, begin, with_earned
 from espl_bench.rollouts.scheduling import GroupedLockstep, Immediate, RequestScheduler
 from espl_bench.rollouts.watchdog import RolloutState, Watchdog, stop
 from espl_bench.seeding import seed_for
@@ -64,6 +66,11 @@ class RolloutSpec:
     show: Callable[[Sequence[str]], Sequence[str]] = tuple
     """Returns the principles that the policy sees: a prompt's own, unless a control replaces them."""
 
+    @cached_property
+    def pool(self) -> EnvPool:
+        """Instances of the environment. Whoever made the spec closes it."""
+        return EnvPool(self.make_env)
+
     def prompt_tokens(self, principles: Sequence[str], question: str) -> tuple[int, ...]:
         """Render a problem under a system prompt as ids, the same for training and evaluation."""
         return self.chat.encode(self.prompt_messages(principles, question))
@@ -78,13 +85,16 @@ class _Episode:
     """One rollout in progress."""
 
     spec: RolloutSpec
-    env: TextEnv
     problem: Problem
     prompt: SystemPrompt
     sample: int
     seed_keys: tuple[str | int, ...]
+    env: TextEnv | None = None
+    """Lent by the pool while the episode is under way."""
+    earned: float = 0.0
+    """Sum of the rewards of the turns before the last."""
     turns: list[Turn] = field(default_factory=list[Turn])
-    state: RolloutState = RolloutState.ENVIRONMENT
+    state: RolloutState = RolloutState.WAITING
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -107,8 +117,17 @@ class _Episode:
             messages=context.messages,
         )
 
+    def begun(self) -> str | Ending:
+        """Take an instance and begin. Blocking."""
+        self.env = self.spec.pool.take()
+        return begin(self.env, self.problem)
+
     def ended(self, ending: Ending) -> Trajectory:
-        """Build the finished trajectory."""
+        """Give the instance back and build the finished trajectory. An instance that failed is not used again."""
+        if self.env is not None:
+            self.spec.pool.give_back(self.env, usable=ending.outcome.graded)
+            self.env = None
+        ending = with_earned(ending, self.earned)
         result = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
         return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *result)
 
@@ -167,23 +186,25 @@ def _room(spec: RolloutSpec, used: int) -> int:
 
 
 class _Stage:
-    """State shared by the episodes of one batch: scheduler, environment threads, and rendered prompts."""
+    """State shared by the episodes of one round: scheduler, environment threads, places, and rendered prompts."""
 
-    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor, places: int) -> None:
         self._spec = spec
         self._pace = pace
         self._threads = threads
+        self._places = asyncio.Semaphore(places)
         self._rendered: dict[tuple[int, str], _Context] = {}
 
     async def play(self, index: int, episode: _Episode) -> Trajectory:
         """Run one episode from its question to its ending."""
-        ending = await self._to_its_end(index, episode)
+        async with self._places:
+            trajectory = episode.ended(await self._to_its_end(index, episode))
         episode.goes(RolloutState.DONE)
         await self._pace.leave(index)
-        return episode.ended(ending)
+        return trajectory
 
     async def _to_its_end(self, index: int, episode: _Episode) -> Ending:
-        question = await self._off_the_loop(episode, begin, episode.env, episode.problem)
+        question = await self._off_the_loop(episode, episode.begun)
         if isinstance(question, Ending):
             return question
         context = self._opening(episode, question)
@@ -222,8 +243,12 @@ def _readable(completion: Completion) -> Completion:
 
 def _go_on(episode: _Episode, context: _Context, completion: Completion) -> _Context | Ending:
     """Step the environment and render its reply. Blocking; runs in a worker thread."""
+    assert episode.env is not None, "it has begun"
     answered = answer(episode.env, completion.text, completion.stop_reason)
-    return answered if isinstance(answered, Ending) else context.follow(episode.spec, completion, answered)
+    if isinstance(answered, Ending):
+        return answered
+    episode.earned += answered.reward
+    return context.follow(episode.spec, completion, answered)
 
 
 async def roll_out(
@@ -247,18 +272,23 @@ async def roll_out(
         watchdog: reports stuck rollouts.
     """
     episodes = [
-        _Episode(spec, spec.make_env(), problem, prompt, sample, (*seed_keys, slot, problem.id))
+        _Episode(spec, problem, prompt, sample, (*seed_keys, slot, problem.id))
         for slot, prompt in enumerate(prompts_K)
         for problem in problems_P
         for sample in range(group_size)
     ]
-    at_once = episodes[0].env.steps_at_once if episodes else 1
-    pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(episodes), spec.sampling_groups)
-    threads = ThreadPoolExecutor(max(1, min(at_once, len(episodes))), thread_name_prefix="episode")
+    if not episodes:
+        return ()
+    allowed = await asyncio.to_thread(spec.pool.concurrency)
+    places = max(1, min(allowed.episodes or len(episodes), len(episodes)))
+    threads = ThreadPoolExecutor(max(1, min(allowed.steps, places)), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
+    results: list[Trajectory] = []
     try:
-        stage = _Stage(spec, pace, threads)
-        results = await _together([stage.play(index, episode) for index, episode in enumerate(episodes)])
+        for round_ in _rounds(episodes, len(episodes) if spec.continuous else places):
+            pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(round_), spec.sampling_groups)
+            stage = _Stage(spec, pace, threads, places)
+            results += await _together([stage.play(index, episode) for index, episode in enumerate(round_)])
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         await stop(watching)
@@ -266,6 +296,11 @@ async def roll_out(
         TrajectoryGroup(results[start].problem, results[start].prompt_id, tuple(results[start : start + group_size]))
         for start in range(0, len(results), group_size)
     )
+
+
+def _rounds(episodes: Sequence[_Episode], most: int) -> Iterator[Sequence[_Episode]]:
+    """Divide the episodes into rounds: those of a lockstep are under way together, so that no more may be in one than are allowed."""
+    yield from (episodes[start : start + most] for start in range(0, len(episodes), most))
 
 
 _NOBODY = Watchdog(0.0, lambda message: None)

@@ -21,9 +21,14 @@ LOOKS = 4
 class RolloutState(StrEnum):
     """State of an unfinished rollout; the first state that holds a stuck rollout is the one the others may wait for."""
 
+    WAITING = "waiting for its turn"
+    """Of as many episodes as the environment allows at a time; never stuck itself."""
     ENVIRONMENT = "in the environment"
     ENGINE = "at the engine"
     DONE = "done"
+
+
+_AT_REST = (RolloutState.WAITING, RolloutState.DONE)
 
 
 class WatchedRollout(Protocol):
@@ -55,7 +60,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(self.after_s / LOOKS)
             now = time.monotonic()
-            stuck = [rollout for rollout in rollouts if rollout.state is not RolloutState.DONE and now - rollout.since >= self.after_s]
+            stuck = [rollout for rollout in rollouts if rollout.state not in _AT_REST and now - rollout.since >= self.after_s]
             if not stuck:
                 patience_s = self.after_s
             elif now - min(rollout.since for rollout in stuck) >= patience_s:

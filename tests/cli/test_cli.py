@@ -281,12 +281,19 @@ def test_help_states_every_default(capsys: pytest.CaptureFixture[str], monkeypat
         assert any(f"{option.flag} " in line and f"Default: {option.default}." in line for line in lines), option.flag
 
 
-def test_pairs_are_json_scalars_or_text():
-    pairs = ["a=1", "b=1.5", "c=true", "d=null", "e=word", "f=[1]", "g=x=y", "h=", 'i="1"', "j=NaN"]
+def test_pairs_are_json_or_text():
+    pairs = ["a=1", "b=1.5", "c=true", "d=null", "e=word", "f=[1]", "g=x=y", "h=", 'i="1"', "j=NaN", 'k={"sets": ["x", 2]}', "l=[0-9].txt"]
     assert parse_pairs(pairs) == {
         **{"a": 1, "b": 1.5, "c": True, "d": None, "e": "word"},
-        **{"f": "[1]", "g": "x=y", "h": "", "i": "1", "j": "NaN"},
+        **{"f": [1], "g": "x=y", "h": "", "i": "1", "j": "NaN"},
+        **{"k": {"sets": ["x", 2]}, "l": "[0-9].txt"},
     }
+
+
+@pytest.mark.parametrize("broken", ['k={"sets": [1', '["a", ', '[{"name": "x"]'])
+def test_json_that_does_not_end_is_not_taken_for_a_text(broken: str):
+    with pytest.raises(UsageError, match=r"--env-option k begins as JSON and is none \(.*\); mend it"):
+        parse_pairs([broken if broken.startswith("k=") else f"k={broken}"])
 
 
 def test_options_given_to_a_comparison_reach_its_runs_unchanged(monkeypatch: pytest.MonkeyPatch):

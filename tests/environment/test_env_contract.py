@@ -3,8 +3,11 @@
 import itertools
 import pickle
 import random
+import subprocess
+import sys
 from typing import Any, ClassVar
 
+import faulty_envs
 import gymnasium
 import pytest
 from espl_envs.rulebook.env import RulebookEnv
@@ -199,6 +202,19 @@ BROKEN = {
     NeverRests: "step after the end of an episode is accepted; raise gymnasium.error.ResetNeeded",
     GoesOnForEver: "the episode of train/0 has not ended after 100 turns",
     SaysNothing: "earns 1.0 as None (info needs an Outcome), not 1.0 as correct",
+    faulty_envs.Evaluates: "was run as code; never evaluate what a model wrote",
+    faulty_envs.RaisesOnNoise: "the response 'zq }{ 7%% ]] -- qz' to train/0 raises ValueError: could not convert string to float",
+    faulty_envs.SharesState: "an episode of train/0 ends otherwise while others are under way; keep its state in the instance",
+    faulty_envs.RemembersEpisodes: "the gold response to train/0 ends otherwise the second time; grade without chance",
+    faulty_envs.SeedsTheProcess: "it changes the global generator of random; use a generator",
+    faulty_envs.Prints: "it prints 'grading train/0",
+    faulty_envs.PaysForForm: "train/0 pays the gold response of train/1, whose answer is another; compare the answer, not its form",
+    faulty_envs.FindsAnywhere: "the question itself, repeated in answer to train/0 earns 1.0 as correct",
+    faulty_envs.FillsIn: "the response '{answer} {problem.answer} {0} %(answer)s…' to train/0 earns 1.0 as correct",
+    faulty_envs.ShiftedCopies: "validation/0 has the same question as train/1; give it to one split",
+    faulty_envs.HalfACharacter: "the question of train/0 holds half of a character (a lone surrogate); decode the text anew",
+    faulty_envs.NoText: "the answer of train/0 is a NoneType; make it a str",
+    faulty_envs.OtherIdentity: "data_identity differs between two instances; make it a hash of the data",
 }
 
 
@@ -312,13 +328,32 @@ def test_a_registered_environment_is_complete(name: str):
 
 
 def test_rulebook_is_made_by_its_gymnasium_id():
-    import espl_envs  # noqa: F401  # registers
-
     env = gymnasium.make("espl/Rulebook-v0", world=4)
     question, info = env.reset(seed=1, options={"split": "test", "index": 7})
     expected = RulebookEnv(world=4).problem(Split.TEST, 7)
     assert (question, info["problem_id"]) == (expected.question, "test/7")
     assert env.step(expected.gold)[1:4] == (1.0, True, False)
+
+
+@pytest.mark.parametrize("first", ["import gymnasium, espl_bench", "import espl_bench, gymnasium"])
+def test_gymnasium_finds_every_registered_id_once_the_package_is_imported_and_loads_none_before(first: str):
+    code = f"""
+import sys
+{first}
+from gymnasium import make, registry
+gymnasium.register("some/Other-v0", entry_point="x:Y")
+assert not any(name.startswith("espl_envs") for name in sys.modules)
+make("CartPole-v1")
+assert not any(name.startswith("espl_envs") for name in sys.modules)
+print(make("espl/Rulebook-v0", world=4).unwrapped.world, make("espl/ArithmeticWords", disable_env_checker=True).spec.id)
+print("espl/Almanac-v0" in registry, gymnasium.spec("espl/QA-v1").id, registry["some/Other-v0"].id)
+try:
+    make("espl/Nothing-v0")
+except gymnasium.error.NameNotFound as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4", "espl/ArithmeticWords-v0", "True", "espl/QA-v1", "some/Other-v0", "NameNotFound"]
 
 
 def test_options_that_an_environment_does_not_take_are_refused():

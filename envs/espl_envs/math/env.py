@@ -1,17 +1,16 @@
 """The environment, made from published sets in the data home; `own_files` makes it from one's own files."""
 
-import string
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
 from espl_bench.data.find_data import load_data
 from espl_bench.data.store import StoredData
-from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
-from espl_bench.errors import UsageError, unknown
+from espl_bench.environment.text_env import SingleTurnEnv, Verdict
+from espl_bench.errors import UsageError
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
-from espl_bench.grading.rules import RULES_VERSION
+from espl_bench.grading.rules import RULES_VERSION, rules_of
 from espl_bench.types import Problem, Split
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import MathRow, Splits, hold_out
@@ -69,8 +68,6 @@ class MathEnv(SingleTurnEnv):
         self.served = served
         self.facts = facts
         self.rules = rules
-        charset = "".join(sorted(served.characters | set(string.printable)))
-        self.observation_space = text_space(MAX_OBSERVATION_CHARS, charset)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -137,10 +134,3 @@ def _published(
 
 def _rows(sets: tuple[StoredData, ...]) -> list[MathRow]:
     return [MathRow(stored.manifest.source, item) for stored in sets for item in stored.items]
-
-
-def rules_of(extraction: str) -> GradingRules:
-    """Return the rules of competition mathematics with another place of the answer. Raises UsageError for an unknown one."""
-    if extraction not in list(Extraction):
-        raise unknown("extraction", str(extraction), Extraction)
-    return GradingRules(Extraction(extraction))

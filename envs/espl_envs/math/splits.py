@@ -69,11 +69,6 @@ class Splits:
             for split, problems in self.problems.items()
         }
 
-    @cached_property
-    def characters(self) -> frozenset[str]:
-        """Characters that occur in the questions."""
-        return frozenset().union(*(problem.question for problems in self.problems.values() for problem in problems))
-
 
 class HasItem(Protocol):
     """A row of any environment."""

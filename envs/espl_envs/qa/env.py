@@ -1,7 +1,6 @@
 """The environment, made from one's own files."""
 
 import json
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,7 +10,7 @@ from espl_bench.data.instructions import AnswerPlace
 from espl_bench.data.item_text import Item, identity_of
 from espl_bench.data.layouts import AnswerKind
 from espl_bench.data.own_files import OwnFiles, OwnRules, read_own_files, require_places
-from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, SingleTurnEnv, Verdict, text_space
+from espl_bench.environment.text_env import SingleTurnEnv, Verdict
 from espl_bench.errors import unknown
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
@@ -70,11 +69,6 @@ class Served:
         """Hash of each split's questions and answers in order."""
         return {split.value: identity_of(row.item for row in rows) for split, rows in self.rows.items() if rows}
 
-    @cached_property
-    def characters(self) -> frozenset[str]:
-        """Characters that occur in the questions."""
-        return frozenset().union(*(problem.question for problems in self.problems.values() for problem in problems))
-
 
 class QaEnv(SingleTurnEnv):
     """Questions with short answers in free text, which come in one spelling or in several.
@@ -118,7 +112,6 @@ class QaEnv(SingleTurnEnv):
         super().__init__()
         self.served = served
         self.facts = facts
-        self.observation_space = text_space(MAX_OBSERVATION_CHARS, "".join(sorted(served.characters | set(string.printable))))
 
     @property
     def splits(self) -> tuple[Split, ...]:

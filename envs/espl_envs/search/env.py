@@ -1,6 +1,5 @@
 """The environment, made from published sets in the data home."""
 
-import string
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -8,7 +7,7 @@ from typing import Any, ClassVar
 from espl_bench.data.corpus_store import StoredCorpus, is_stored, load
 from espl_bench.data.find_data import corpus_complaint, load_data, remake_command
 from espl_bench.data.store import StoredData
-from espl_bench.environment.text_env import MAX_OBSERVATION_CHARS, Verdict, text_space
+from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
@@ -101,8 +100,6 @@ class SearchEnv(ToolEnv):
         self.max_queries = max_queries
         self.passage_chars = passage_chars
         self.lacking = lacking
-        charset = "".join(sorted(served.characters | set(string.printable)))
-        self.observation_space = text_space(MAX_OBSERVATION_CHARS, charset)
 
     @property
     def retriever(self) -> Retriever:

@@ -111,11 +111,6 @@ class Served:
         """Hash of each split's questions and answers in order."""
         return {split.value: identity_of(row.item for row in rows) for split, rows in self.rows.items()}
 
-    @cached_property
-    def characters(self) -> frozenset[str]:
-        """Characters that occur in the questions."""
-        return frozenset().union(*(row.item.problem for rows in self.rows.values() for row in rows))
-
 
 def select(train: Mapping[str, Sequence[Item]], test: Mapping[str, Sequence[Item]], sizes: Sizes, seed: int) -> Served:
     """Select the splits of an environment from its sets, given by name.

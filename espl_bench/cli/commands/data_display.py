@@ -157,6 +157,8 @@ def _file(file: Mapping[str, Any]) -> list[RenderableType]:
     remarks.extend(f"{count:,} {kind} are not shown" for kind, count in file["unshown"].items())
     if file["conflicts"]:
         remarks.append(f"{file['conflicts']:,} problems had several answers; the last one counts")
+    if file.get("solutions"):
+        remarks.append(f"{file['solutions']:,} answers are whole solutions, which no response equals")
     if file.get("expected_rows", file["rows_read"]) != file["rows_read"]:
         remarks.append(f"the set's own description names {file['expected_rows']:,} rows")
     lines.extend(plain(f"    ! {remark}", "yellow") for remark in remarks)

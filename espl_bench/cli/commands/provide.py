@@ -17,6 +17,7 @@ from espl_bench.data.dataset_spec import CorpusSource
 from espl_bench.data.find_data import corpus_complaint
 from espl_bench.engines.default_model import default_model
 from espl_bench.engines.hub_models import fetch_model, is_cached, is_hub_id, licence_of, without_network
+from espl_bench.engines.model_source import is_tiny
 from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import DataError, MissingDataError, ModelError, UsageError
 from espl_bench.retrieval.default_corpus import default_corpus
@@ -38,13 +39,15 @@ FETCH = Provision()
 
 
 def tell_defaults(configs: Iterable[RunConfig], given: Container[str]) -> None:
-    """Say which models and corpora were chosen for runs where nobody named them, each once; `given` are the options that somebody gave."""
+    """Say which engines, models and corpora were chosen for runs where nobody named them, each once; `given` are the named options."""
     for line in dict.fromkeys(line for config in configs for line in _defaults(config, given)):
         _say(line)
 
 
 def _defaults(config: RunConfig, given: Container[str]) -> Iterator[str]:
     spec = find_environment(config.env)
+    if "engine" not in given and not config.policy_source.is_remote:
+        yield from _engine(config)
     if (corpus := default_corpus(spec.data, config.env_options)) is not None:
         yield f"corpus {corpus.name}: {corpus.about}; another: --corpus FILE"
     if "model" in given or spec.model is not None or config.policy_source.is_remote:
@@ -52,6 +55,21 @@ def _defaults(config: RunConfig, given: Container[str]) -> Iterator[str]:
     chosen = default_model()
     if config.model == chosen.model:
         yield f"model {chosen.model}: {chosen.reason}; another: --model"
+
+
+def _engine(config: RunConfig) -> Iterator[str]:
+    """Yield which engine was chosen and why, on a machine with a GPU; elsewhere there is no choice."""
+    import torch  # which the run is about to load
+
+    if not torch.cuda.is_available():
+        return
+    engine = config.policy_source.engine
+    if engine == "vllm":
+        yield "engine vllm: the fastest on a GPU; another: --engine hf"
+    elif config.optimisation.train_device is None and is_tiny(config.model):
+        yield "engine hf on the CPU: a model this small runs faster there than on a GPU; otherwise: --engine vllm, or --train-device cuda"
+    else:
+        yield f"engine {engine}: vLLM is not installed, which samples faster on a GPU"
 
 
 def provide(config: RunConfig, how: Provision = FETCH) -> None:

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.tree import Tree
 from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
+from espl_bench.environment.catalogue import wording_of
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import Evidence
 from espl_bench.prompts.dialect import Dialect
@@ -103,7 +104,8 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     console.print()
     _print_population(console, view)
     shown = view.prompt(view.shown_id)
-    console.print(Panel(principles_text(shown.principles), title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
+    said = principles_text(shown.principles, view.credit_of(shown))
+    console.print(Panel(said, title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
 
 
 def _tools(view: RunView) -> str:
@@ -133,7 +135,7 @@ def _print_prompts(console: Console, view: RunView) -> None:
     for prompt in view.prompts:
         state = "" if prompt.lives else ", extinct"
         console.print(plain(f"#{prompt.id}  {_origin(prompt)}, step {prompt.born_step}, rating {_rating(prompt)}{state}", "bold"))
-        console.print(principles_text(prompt.principles))
+        console.print(principles_text(prompt.principles, view.credit_of(prompt)))
         for edit in prompt.evidence:
             console.print(plain(f"  - {_edit(edit)}", "dim"))
         console.print()
@@ -178,7 +180,7 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     console.print()
     where = f"step {sample.step}" if sample.kind is None else f"{sample.kind} at step {sample.step}"
     console.print(plain(f"{where}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
-    dialect = Dialect.load(view.config.prompts.dialect)
+    dialect = replace(Dialect.load(view.config.prompts.dialect), wording=wording_of(view.config.env))
     for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
@@ -230,7 +232,7 @@ def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
         "steps": view.steps,
         "summary": view.summary.model_dump(mode="json", by_alias=True) if view.summary else None,
         "shown_id": view.shown_id,
-        "prompts": [asdict(prompt) for prompt in view.prompts],
+        "prompts": [{**asdict(prompt), "credit": view.credit_of(prompt)} for prompt in view.prompts],
         "rejected": view.rejected,
         "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,
