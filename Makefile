@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # Some minutes on two cores: what a first look needs, not what a comparison does.
-CHAT_SIZE := --steps 3 --num-prompts 2 --batch-size 4 --group-size 4 --max-tokens 96 --editor-max-tokens 200 \
+CHAT_SIZE := --steps 3 --num-prompts 2 --batch-size 4 --group-size 4 --temperature 0.6 --max-tokens 96 --editor-max-tokens 200 \
 	--eval-every 0 --test-every 0 --eval-samples 1
 # A process a core, at most eight. The tests of a file stay together: they share what is costly to make.
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile

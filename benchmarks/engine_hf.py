@@ -1,11 +1,11 @@
-"""How fast the embedded engine samples and trains, beside transformers' ``generate`` in the same process.
+"""How fast engine hf samples and trains, beside transformers' ``generate`` in the same process, on any device.
 
-The batch is a typical iteration on the default model: 30 prompts of 50 to 90 tokens, five rollouts each, at most 25 new
-tokens. Both samplers take turns, and the best of the repeats counts, so that a busy machine disturbs the ratio less.
+Both samplers take turns, and the best of the repeats counts, so that a busy machine disturbs the ratio less. The default batch is a
+typical iteration on the lab model: 30 prompts of 50 to 90 tokens, five rollouts each, at most 25 new tokens.
 
-    python benchmarks/engine_hf.py [--model FOLDER] [--repeats N] [--threads N]
-
-Without --model a random Llama of 4 layers x 128 is made (the one of the tests, wider).
+    python benchmarks/engine_hf.py                                          a random Llama of 4 layers x 128 on the CPU
+    python benchmarks/engine_hf.py --model FOLDER --device cuda
+    python benchmarks/engine_hf.py --shape 0.6 --device cuda --prompt-tokens 256 --new-tokens 512
 """
 
 import argparse
@@ -15,104 +15,160 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.machine_fit import SIZES, Size
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, SampleRequest
 
-PROMPTS, ROLLOUTS, NEW_TOKENS = 30, 5, 25
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from engines_fixtures import make_model, make_tokenizer  # found through the path above
+
+HEAD = 128
+"""Width of an attention head of the shapes."""
 
 
-def typical_batch(vocabulary: int) -> list[SampleRequest]:
-    """Random prompts, each asked for ROLLOUTS times with seeds of their own."""
-    rng = random.Random(0)
-    prompts = [tuple(rng.randrange(5, vocabulary) for _ in range(rng.randint(50, 90))) for _ in range(PROMPTS)]
-    return [SampleRequest(prompt, rng.getrandbits(32), NEW_TOKENS, 1.0) for prompt in prompts for _ in range(ROLLOUTS)]
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rollouts of an iteration."""
+
+    prompts: int
+    rollouts: int
+    """Of each prompt."""
+    prompt_tokens: int
+    """Of the longest prompt; the shortest has 5/9 of them."""
+    new_tokens: int
+
+    def requests(self, vocabulary: int) -> list[SampleRequest]:
+        """Return random prompts, each asked for as many times as there are rollouts, with seeds of their own."""
+        rng = random.Random(0)
+        lengths = [rng.randint(self.prompt_tokens * 5 // 9, self.prompt_tokens) for _ in range(self.prompts)]
+        prompts = [tuple(rng.randrange(5, vocabulary) for _ in range(length)) for length in lengths]
+        return [SampleRequest(prompt, rng.getrandbits(32), self.new_tokens, 1.0) for prompt in prompts for _ in range(self.rollouts)]
+
+    def data(self, requests: list[SampleRequest], completions: list[Completion]) -> list[Datum]:
+        """Return the rollouts as training data, with advantages that sum to zero in each group."""
+        middle = (self.rollouts - 1) / 2
+        return [
+            Datum(
+                request.prompt_T + completion.tokens_T,
+                (False,) * len(request.prompt_T) + (True,) * len(completion.tokens_T),
+                (0.0,) * len(request.prompt_T) + completion.logprobs_T,
+                (i % self.rollouts - middle) / max(middle, 1),
+                1.0,
+            )
+            for i, (request, completion) in enumerate(zip(requests, completions, strict=True))
+        ]
 
 
-def generate(model: torch.nn.Module, requests: list[SampleRequest], eos_ids: frozenset[int]) -> int:
+def generate(model: torch.nn.Module, batch: Batch, requests: list[SampleRequest], eos_ids: frozenset[int]) -> int:
     """Sample with transformers; returns the number of tokens up to each row's end."""
     width = max(len(request.prompt_T) for request in requests)
     pads = [width - len(request.prompt_T) for request in requests]
-    ids = torch.tensor([[0] * pad + list(request.prompt_T) for pad, request in zip(pads, requests, strict=True)])
-    seen = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
-    out = model.generate(ids, attention_mask=seen, do_sample=True, top_k=0, max_new_tokens=NEW_TOKENS, pad_token_id=0)
+    ids = torch.tensor([[0] * pad + list(request.prompt_T) for pad, request in zip(pads, requests, strict=True)], device=model.device)
+    seen = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads], device=model.device)
+    out = model.generate(ids, attention_mask=seen, do_sample=True, top_k=0, max_new_tokens=batch.new_tokens, pad_token_id=0)
     ends = [[t for t, token in enumerate(row) if token in eos_ids] for row in out[:, width:].tolist()]
     return sum(end[0] + 1 if end else out.shape[1] - width for end in ends)
 
 
-def timed(work: Callable[[], int]) -> float:
+def timed(work: Callable[[], int], device: torch.device) -> float:
     """Tokens per second of one call."""
     start = time.perf_counter()
     tokens = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return tokens / (time.perf_counter() - start)
 
 
-def as_data(requests: list[SampleRequest], completions: list[Completion]) -> list[Datum]:
-    """The rollouts as training data, with advantages that sum to zero in each group."""
-    return [
-        Datum(
-            request.prompt_T + completion.tokens_T,
-            (False,) * len(request.prompt_T) + (True,) * len(completion.tokens_T),
-            (0.0,) * len(request.prompt_T) + completion.logprobs_T,
-            (i % ROLLOUTS - 2) / 2,
-            1.0,
-        )
-        for i, (request, completion) in enumerate(zip(requests, completions, strict=True))
-    ]
-
-
-def measure(folder: str, repeats: int) -> None:
+def measure(folder: str, batch: Batch, device: str, repeats: int) -> None:
     """Print the speeds of one model."""
-    engine = HfEngine.from_pretrained(folder, AdapterSpec(rank=8, alpha=16, seed=0, device="cpu"))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    requests = typical_batch(model.config.vocab_size)
+    engine = HfEngine.from_pretrained(folder, AdapterSpec(rank=8, alpha=16, seed=0, device=device))
     client = asyncio.run(engine.current())
+    where = next(client.sampler.model.parameters())
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=where.dtype).eval().to(where.device)
+    requests = batch.requests(model.config.vocab_size)
     eos_ids = client.sampler.eos_ids
 
     def sample() -> int:
         return sum(len(completion.tokens_T) for completion in asyncio.run(client.sample(requests)))
 
-    sample(), generate(model, requests, eos_ids)
-    pairs = [(timed(sample), timed(lambda: generate(model, requests, eos_ids))) for _ in range(repeats)]
+    def plainly() -> int:
+        return generate(model, batch, requests, eos_ids)
+
+    sample(), plainly()
+    pairs = [(timed(sample, where.device), timed(plainly, where.device)) for _ in range(repeats)]
     ours, theirs = (max(speeds) for speeds in zip(*pairs, strict=True))
+    name = torch.cuda.get_device_name(where.device) if where.device.type == "cuda" else f"{where.device}, {torch.get_num_threads()} threads"
+    print(f"device                     {name}, {where.dtype}")
     print(f"espl-bench, adapter on     {ours:9.0f} tokens/s")
     print(f"transformers, no adapter   {theirs:9.0f} tokens/s")
     print(f"ratio                      {ours / theirs:9.2f}")
-    data = as_data(requests, asyncio.run(client.sample(requests)))
+    data = batch.data(requests, asyncio.run(client.sample(requests)))
     sizes = sum(len(datum.tokens_T) for datum in data)
 
     def train() -> int:
         asyncio.run(engine.train_step(data, default_loss("importance_sampling"), AdamParams(lr=0.0)))
         return sizes
 
-    best = max(timed(train) for _ in range(repeats))
-    print(f"training step              {sizes / best:9.2f} s for {len(data)} trajectories of {sizes} tokens")
+    best = max(timed(train, where.device) for _ in range(repeats))
+    print(f"training step              {sizes / best:9.2f} s for {len(data)} trajectories of {sizes} tokens, {best:.0f} tokens/s")
+    if where.device.type == "cuda":
+        print(f"peak memory                {torch.cuda.max_memory_allocated(where.device) / 2**30:9.1f} GiB")
+
+
+def make_shape(folder: Path, size: Size) -> None:
+    """Write a random model of a size's shape, with the tests' tokenizer. Its texts never end by themselves."""
+    config = LlamaConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        intermediate_size=3 * size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=max(size.hidden // HEAD, size.kv_width // HEAD),
+        num_key_value_heads=size.kv_width // HEAD,
+        head_dim=HEAD,
+        max_position_embeddings=32_768,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a local folder or hub id; default: a random Llama")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", help="a local folder or hub id; default: a random Llama")
+    which.add_argument("--shape", type=float, choices=[size.billions for size in SIZES], help="a random model of that many billions")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
+    parser.add_argument("--prompts", type=int, default=30)
+    parser.add_argument("--rollouts", type=int, default=5, help="of each prompt")
+    parser.add_argument("--prompt-tokens", type=int, default=90, help="of the longest prompt")
+    parser.add_argument("--new-tokens", type=int, default=25)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="torch threads; default: torch's own choice")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.model:
-        return measure(options.model, options.repeats)
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-    from engines_fixtures import make_model
-
+    batch = Batch(options.prompts, options.rollouts, options.prompt_tokens, options.new_tokens)
     with tempfile.TemporaryDirectory() as folder:
-        make_model(Path(folder), layers=4, width=128, spread=0.02)
-        measure(folder, options.repeats)
+        if options.shape:
+            make_shape(Path(folder), next(size for size in SIZES if size.billions == options.shape))
+        elif not options.model:
+            make_model(Path(folder), layers=4, width=128, spread=0.02)
+        measure(options.model or folder, batch, options.device, options.repeats)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.evolution.population import Population as Population
     from espl_bench.evolution.schedule import Halves as Halves
     from espl_bench.evolution.schedule import Progress as Progress
+    from espl_bench.evolution.schedule import Prompts as Prompts
     from espl_bench.evolution.schedule import Schedule as Schedule
     from espl_bench.evolution.selection import Selector as Selector
     from espl_bench.grading.grader import grade as grade
@@ -98,6 +99,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.method import EditorChoice as EditorChoice
     from espl_bench.method import Method as Method
     from espl_bench.method import Shown as Shown
+    from espl_bench.method import Teacher as Teacher
     from espl_bench.monitoring.reporter import EvalReport as EvalReport
     from espl_bench.monitoring.reporter import Reporter as Reporter
     from espl_bench.monitoring.reporter import Silent as Silent
@@ -168,7 +170,7 @@ else:
         "evolution.operators.editor": ("Editor",),
         "evolution.optimizer": ("Harness", "Optimizer"),
         "evolution.population": ("Population",),
-        "evolution.schedule": ("Halves", "Progress", "Schedule"),
+        "evolution.schedule": ("Halves", "Progress", "Prompts", "Schedule"),
         "evolution.selection": ("Selector",),
         "grading.grader": ("grade",),
         "grading.rules": ("Extraction", "Grade", "GradingRules"),
@@ -179,7 +181,7 @@ else:
         "learning.advantages": ("Baseline",),
         "learning.losses": ("Loss",),
         "learning.loss_spec": ("LossSpec",),
-        "method": ("ESPL", "EditorChoice", "Method", "Shown"),
+        "method": ("ESPL", "EditorChoice", "Method", "Shown", "Teacher"),
         "monitoring.reporter": ("EvalReport", "Reporter", "Silent", "StepReport"),
         "runner": ("resume", "run"),
         "runs.consent": ("Consent",),

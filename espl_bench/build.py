@@ -17,7 +17,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.sections import ToolFormat
 from espl_bench.controls import Control, find_control
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.engine import Chat, Engine
+from espl_bench.engines.engine import Chat, Engine, ScoringEngine
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
@@ -87,6 +87,12 @@ def environment_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Te
     Raises UsageError if it cannot be made.
     """
     return find_control(config.control).environment(_untouched(config, spec), config.seed)
+
+
+def require_training_split(config: RunConfig, env: TextEnv) -> None:
+    """Raise UsageError if a method learns and its environment has nothing to learn from."""
+    if Split.TRAIN not in env.splits and not config.method.is_static:
+        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
 
 
 def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> DataIdentity:
@@ -224,8 +230,7 @@ def open_run(
     if given.editor is not None and config.editor.model is None:
         raise UsageError("editor= is another model than the policy's; name it, for the record, with editor_model in the configuration")
     env = environment_of(config, given.env)
-    if Split.TRAIN not in env.splits and not config.method.is_static:
-        raise UsageError(f"environment '{config.env}' is for evaluation only, and {config.method.name} learns; use --method base")
+    require_training_split(config, env)
     env.prepare()
     control = find_control(config.control)
     control.check(env, config.env)
@@ -233,6 +238,8 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
+    if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
+        raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     described = given.env or find_environment(config.env)

@@ -37,6 +37,17 @@ class Shown(StrEnum):
     BEST = "best"
     """The highest mu - 2 sigma. The reference code shows the newest prompt, rated or not; the paper does not say."""
     NEWEST = "newest"
+    ROOT = "root"
+    """The run's first prompt: of methods whose weights take over what a prompt says."""
+
+
+class Teacher(StrEnum):
+    """The weights of a teacher, which answers under the evolved prompt."""
+
+    REFERENCE = "reference"
+    """The frozen base model."""
+    CURRENT = "current"
+    """The policy itself, without a gradient."""
 
 
 class EditorChoice(StrEnum):
@@ -79,6 +90,10 @@ class Method:
     """Scaling of the advantages of a baseline set."""
     reduction: Annotated[Reduction, Field(exclude_if=lambda name: name == "sum")] = "sum"
     """How the loss combines tokens: their sum (paper), or their mean over the step."""
+    teacher: Annotated[Teacher | None, Field(exclude_if=lambda teacher: teacher is None)] = None
+    """Teacher of the steps in which the schedule distils; None for methods without such steps."""
+    loss: Annotated[str | None, Field(exclude_if=lambda name: name is None)] = None
+    """The loss that the method is defined with, unless an option names another one; None: the run's."""
     optimizer: Annotated[str | None, Field(exclude_if=lambda name: name is None)] = None
     """An optimizer that owns its loop and writes the prompt. Weights stay frozen, and none of the choices above applies."""
 
@@ -92,9 +107,13 @@ class Method:
         """True if nothing is learned, so there is nothing to iterate."""
         return not self.learns_weights and not self.breeds
 
-    def shown_prompt(self, population: Population) -> SystemPrompt:
-        """Return the prompt that the method is evaluated with now."""
+    def evolved_prompt(self, population: Population) -> SystemPrompt:
+        """Return the prompt that the words half of the method would answer with now."""
         return population.newest if self.shown is Shown.NEWEST or self.optimizer is not None else population.best_rated(width=2.0)
+
+    def shown_prompt(self, population: Population, root: SystemPrompt) -> SystemPrompt:
+        """Return the prompt that the method is evaluated with now; `root` is the run's first."""
+        return root if self.shown is Shown.ROOT else self.evolved_prompt(population)
 
     def varied(self, **choices: object) -> "Method":
         """Return the same row with some choices changed."""

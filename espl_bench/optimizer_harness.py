@@ -13,7 +13,8 @@ from typing import Any
 from espl_bench.accounting.ledger import Purpose
 from espl_bench.engines.rendered_chat import opened_by
 from espl_bench.errors import CheckpointError, UsageError
-from espl_bench.evolution.operators.proposal import Child
+from espl_bench.evolution.operators.editor import Editor
+from espl_bench.evolution.operators.proposal import Child, EditLimits
 from espl_bench.evolution.optimizer import find_optimizer
 from espl_bench.evolve import Generation, mean_rewards
 from espl_bench.loop import LoopState, RunContext
@@ -89,6 +90,16 @@ class OptimizerHarness:
         return self.context.config.seed
 
     @property
+    def group_size(self) -> int:
+        """Return the configured size of a group."""
+        return self.context.config.batch.group_size
+
+    @property
+    def limits(self) -> EditLimits:
+        """Return the configured bounds of operators."""
+        return self.context.config.limits
+
+    @property
     def training(self) -> Sequence[Problem]:
         """Return the training problems."""
         return self._split(Split.TRAIN)
@@ -127,6 +138,10 @@ class OptimizerHarness:
         self.recorder.iteration(step + 1, groups, generation, prompt, {}, time.monotonic() - started)
         self.state = LoopState(step + 1, population)
         return graded
+
+    async def editor(self) -> Editor:
+        """Return the editor of operators."""
+        return await self.context.edits(self.state.step)
 
     async def write(self, request: str) -> str:
         """Return the editor's answer."""

@@ -254,7 +254,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
     """Assemble the run's result."""
     config = context.config
     totals = context.ledger.totals()
-    shown = config.method.shown_prompt(state.population).principles
+    shown = context.shown(state.population).principles
     return Summary(
         **names_and_settings(config, context.binding),
         steps=state.step,

@@ -306,6 +306,12 @@ class Datum:
     advantage: float
     temperature: float
     """The temperature the tokens were drawn at; the trainer divides its logits by it."""
+    advantages_T: tuple[float, ...] = ()
+    """Advantage of each token, where they differ; empty: `advantage` is that of every sampled token."""
+
+    def advantage_at(self, token: int) -> float:
+        """Return the advantage of a sampled token."""
+        return self.advantages_T[token] if self.advantages_T else self.advantage
 
 
 def all_equal(values: Sequence[float]) -> bool:

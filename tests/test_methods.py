@@ -7,9 +7,11 @@ from espl_baselines.base import BASE
 from loop_fixtures import (
     SHAPE,
     all_methods,
+    breeding_steps,
     check_population,
     events,
     last_commit,
+    loop_methods,
     make_config,
     make_scripted_config,
     rows,
@@ -17,9 +19,11 @@ from loop_fixtures import (
 )
 from scripted_engine import ScriptedEngine
 
+from espl_bench.evolution.acceptance import find_acceptance
 from espl_bench.method import ESPL, EditorChoice, find_method
 from espl_bench.registry import LOSSES, SELECTORS, names
-from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.runs.run_dir import TRIAL, Log, RunDir
+from espl_bench.utils.jsonl import decode
 
 METHODS = ("base", "espl", "evolution_only", "reflection_only", "rl_only")
 
@@ -36,16 +40,19 @@ def test_every_registered_method_is_called_by_its_name(name: str):
     assert find_method(name).summary
 
 
-@pytest.mark.parametrize("name", all_methods())
-def test_every_registered_method_runs(name: str, lab_model: Path, tmp_path: Path):
+@pytest.mark.parametrize("name", loop_methods())
+def test_every_method_of_the_loop_runs(name: str, lab_model: Path, tmp_path: Path):
     method = find_method(name)
-    summary = run(make_config(lab_model, name, steps=2), tmp_path)
+    config = make_config(lab_model, name, steps=2)
+    summary = run(config, tmp_path)
     steps = 0 if method.is_static else 2
     assert (summary.method, summary.steps, summary.n_items) == (name, steps, 100)
     assert [row["step"] for row in rows(tmp_path, Log.METRICS)] == list(range(1, steps + 1))
-    assert summary.ledger.rollouts == steps * 3 * 4 * 4
+    trials = sum(len(RunDir(tmp_path).read_rollouts(step, decode, TRIAL)) for step in RunDir(tmp_path).rollout_steps(TRIAL))
+    assert summary.ledger.rollouts == steps * 3 * 4 * 4 + trials
+    assert (trials > 0) <= find_acceptance(method.acceptance).rolls_out
     assert (summary.ledger.train_tokens > 0) == method.learns_weights
-    assert (summary.ledger.reflection_calls > 0) == bool(method.operators)
+    assert (summary.ledger.reflection_calls > 0) == bool(breeding_steps(config))
     assert [row["split"] for row in rows(tmp_path, Log.EVALUATIONS)] == ["validation", "test"]
     check_population(tmp_path)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from espl_bench.accounting.usage import LedgerTotals
-from espl_bench.engines.engine import AdamParams, SamplingClient, TrainingClient
+from espl_bench.engines.engine import AdamParams, SamplingClient, ScoringEngine, TrainingClient
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
@@ -67,7 +67,7 @@ class Ledger:
                 raise ValueError("a reflection is a call, not an episode")
 
     def record_training(self, data: Sequence[Datum]) -> None:
-        """Count the tokens, prompts included, of one training step."""
+        """Count the tokens, prompts included, of one training step, or of a teacher that reads for one."""
         self._add("train_tokens", sum(len(datum.tokens_T) for datum in data))
 
     @contextmanager
@@ -117,6 +117,14 @@ class MeteredClient:
             completions = await self._client.sample(requests)
         self._ledger.record_samples(self._purpose, requests, completions)
         return completions
+
+
+async def metered_score(engine: ScoringEngine, ledger: Ledger, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+    """Call `engine.score` and record it in the ledger: its tokens count as those of training."""
+    with ledger.device():
+        logprobs = await engine.score(data, reference=reference)
+    ledger.record_training(data)
+    return logprobs
 
 
 async def metered_train_step(

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
-from espl_bench.cli.declare.analysis import attribute, contamination, plan
+from espl_bench.cli.declare.analysis import attribute, contamination, plan, selectors
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.env import env_app
+from espl_bench.cli.declare.export import export
 from espl_bench.cli.declare.export_scores import export_scores
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
@@ -95,7 +96,7 @@ def run(
 
     config = command.configure(method, env, seed, chosen)
     if not quiet:
-        provide.tell_default(config, chosen.values)
+        provide.tell_defaults([config], chosen.values)
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
@@ -159,7 +160,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Comma-separated names. Default: all registered methods.",
+            help="Comma-separated names, or all. Default: base, rl_only, reflection_only, evolution_only, espl.",
             rich_help_panel="What runs",
             metavar="A,B,…",
             show_default=False,
@@ -253,6 +254,8 @@ app.command()(grade)
 app.command()(plan)
 app.command()(attribute)
 app.command()(contamination)
+app.command()(selectors)
+app.command()(export)
 app.command()(stats)
 app.command("export-scores")(export_scores)
 app.command("quotes", hidden=True)(contamination)  # its name in earlier versions

@@ -6,8 +6,9 @@ Progress goes to stderr, results go to stdout. The reporters know nothing of the
 import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
 
@@ -257,10 +258,14 @@ def result_line(summary: Summary, folder: Path) -> str:
     return clean(f"{name}: {score}, validation {percent(summary.validation_score)}, {spent}, {shlex.quote(str(folder))}")
 
 
-def principles_text(principles: tuple[str, ...] | list[str]) -> Text:
-    """Render a numbered list of principles literally, since they may contain Rich markup."""
-    lines = [f"[G{index}] {principle}" for index, principle in enumerate(principles)]
-    return plain("\n".join(lines)) if lines else Text("no principles", style="dim")
+def principles_text(principles: Sequence[str], notes: Sequence[str] = ()) -> Text:
+    """Render a numbered list of principles literally, since they may contain Rich markup; below each its note, if it has one."""
+    lines: list[Text] = []
+    for index, (principle, note) in enumerate(zip_longest(principles, notes, fillvalue="")):
+        lines.append(plain(f"[G{index}] {principle}"))
+        if note:
+            lines.append(plain(f"     {note}", "dim"))
+    return Text("\n").join(lines) if lines else Text("no principles", style="dim")
 
 
 def _rest(outcomes: Mapping[Outcome, float]) -> str:

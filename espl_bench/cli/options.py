@@ -99,7 +99,7 @@ def _retrieval(flag: str, metavar: str, help: str) -> tuple[Any, Any]:
 
 RETRIEVAL: Mapping[str, tuple[Any, Any]] = {
     "retriever": _retrieval("--retriever", "NAME", "Of environments that search: bm25, http, ddgs or dense. Default: bm25."),
-    "corpus": _retrieval("--corpus", "FILE", "Passages, for bm25 and dense: .jsonl or .parquet with id, title, text. Default: none."),
+    "corpus": _retrieval("--corpus", "FILE", "Passages: .jsonl or .parquet with id, title, text. Default: the environment's."),
     "retriever_url": _retrieval("--retriever-url", "URL", "Of an http retriever. Default: none."),
     "embedder": _retrieval("--embedder", "NAME", "sentence-transformers model of dense. Default: none."),
     "retrieval_cache": _retrieval("--retrieval-cache", "MODE", "off, record or replay. Default: off, for ddgs record."),

@@ -14,7 +14,7 @@ from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.errors import OptionError
 from espl_bench.evolution.acceptance import ALWAYS_NAME
-from espl_bench.evolution.schedule import TOGETHER
+from espl_bench.evolution.schedule import TOGETHER, Progress, find_schedule
 from espl_bench.learning.loss_spec import DEFAULT_LOSS
 from espl_bench.method import Method
 from espl_bench.registry import CONTROLS, LOSSES, require
@@ -79,6 +79,11 @@ def check_learning(config: RunConfig) -> None:
     """Raise OptionError for choices with which a method could not learn anything."""
     if config.method.learns_weights and config.sampling.temperature == 0:
         raise OptionError("weights cannot learn from greedy rollouts; set {temperature} above 0, e.g. 1.0")
+    if config.method.teacher is None and _distils(config):
+        raise OptionError(
+            "{schedule} {value} distils a prompt, and {name} has no teacher; use it with a method that has, such as distill",
+            {"value": config.method.schedule, "name": config.method.name},
+        )
     if config.method.is_static and find_control(config.control).changes_rewards:
         raise OptionError(
             "{name} does not learn from rewards, so {control} {value} has no effect; leave it out",
@@ -98,6 +103,12 @@ def check_correction(config: RunConfig) -> None:
             "{correction} {value} truncates plain ratios, and {loss} {name} does not weigh tokens by them; leave {correction} out",
             {"value": chosen.correction, "name": chosen.loss},
         )
+
+
+def _distils(config: RunConfig) -> bool:
+    """Return whether the schedule distils in some iteration."""
+    schedule, steps = find_schedule(config.method.schedule), range(config.iterations)
+    return any(schedule(Progress(step, config.iterations, 0, 0), config.method.schedule_period).distil for step in steps)
 
 
 def _check_thinking(config: RunConfig, policy: ModelSource, editor: ModelSource | None) -> None:

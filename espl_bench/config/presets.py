@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from espl_bench.errors import unknown
+from espl_bench.evolution.schedule import TOGETHER
 from espl_bench.method import Method
 
 
@@ -30,7 +31,9 @@ class Preset:
     """Differences between its origin and this project, by necessity or on purpose, one line each."""
 
     def method_choices(self, method: Method) -> dict[str, Any]:
-        """Return the choices that apply to a method."""
+        """Return the choices that apply to a method: none to a staged one, which is more than a half or both of E-SPL."""
+        if method.schedule != TOGETHER:
+            return {}
         selects = bool(method.operators) and method.population_size > 1
         return {**(self.training if method.learns_weights else {}), **(self.selecting if selects else {})}
 

@@ -28,7 +28,7 @@ OPTIONS = "options"
 
 
 def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[str, Any], preset: str | None = None) -> RunConfig:
-    """Resolve a configuration: defaults, then the environment's, then the preset's, then `choices` (those that are not None).
+    """Resolve a configuration: defaults, the environment's, the preset's, the method's, then `choices` (those that are not None).
 
     Method and environment are given by registered name or as objects. Choices are flat: fields of the sections by their flat
     names, and those fields of Method that an option may override. Raises UsageError in one line.
@@ -44,11 +44,14 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
         values |= {**named.config, **_present(spec.presets.get(preset, {}))}
         own = named.method_choices(row) | own
     row = row.varied(**own)
+    if row.loss is not None:
+        values["loss"] = row.loss
     if "env_options" in given:  # a preset's choices stay unless overridden
         given["env_options"] = {**values.get("env_options", {}), **given["env_options"]}
     values |= given
     values.setdefault("model", spec.model)
-    values.setdefault("engine", fastest_engine())
+    if "engine" not in values:
+        values["engine"] = fastest_engine(values["model"] and place_of(values["model"]))
     values["model"] = _model(values["model"], values["engine"], spec)
     if editor := values.get("editor_model"):
         values["editor_model"] = _model(editor, values.get("editor_engine") or values["engine"], spec)

@@ -137,7 +137,7 @@ class OptimisationSection(Section):
     """Leave rollouts that hit the token limit out of the loss; they still count in the baseline."""
     train_device: Annotated[
         str | None,
-        Flag(default="the first accelerator, or the CPU", panel=DEVICES, decided_by_service=True, affects=Affects.NOTHING),
+        Flag(default="the fastest for the model's size", panel=DEVICES, decided_by_service=True, affects=Affects.NOTHING),
     ] = None
     """Device on which weights are trained, e.g. cuda:1."""
 

@@ -4,7 +4,7 @@ A description is written by hand next to the environment and holds no data. Ever
 descriptions alone. This module imports only the standard library and the project's types, so that a spec stays light.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,6 +92,31 @@ class DataSource:
 
 
 @dataclass(frozen=True, slots=True)
+class CorpusSource:
+    """A small corpus to search: the paragraphs that the rows of data sets hold beside their questions."""
+
+    name: str
+    """Name of the corpus in the data home and in commands."""
+    sets: tuple[DataSource, ...]
+    """The sets whose rows are read, each for itself."""
+    rank: Callable[[str], int]
+    """Orders the questions of a set: those of lowest rank are taken."""
+    questions: int
+    """Maximum number of questions of each set whose paragraphs are taken."""
+    licence: Licence
+    about: str
+    """Content in one line, which says what it is not."""
+    column: str = "context"
+    """Column of a row's paragraphs, see `paragraphs.paragraphs_of`."""
+    evidence: str = "supporting_facts"
+    """Column of the titles among them that hold the answer."""
+
+
+CORPUS = "corpus"
+"""Stands for the corpus where commands name a split."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataSpec:
     """The data of one environment."""
 
@@ -102,6 +127,8 @@ class DataSpec:
     """How splits are made from the sources, in one line."""
     selected: int | None = None
     """Rows of the training sources that are used; None: all."""
+    corpus: CorpusSource | None = None
+    """What is searched unless a corpus is named."""
 
     def of(self, split: Split) -> tuple[DataSource, ...]:
         """Return the sources of a split; empty if it has none of its own."""

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Collection, Mapping
 
-from espl_bench.data.dataset_spec import DataSource, DataSpec
+from espl_bench.data.dataset_spec import CORPUS, CorpusSource, DataSource, DataSpec
 from espl_bench.data.store import StoredData, home, is_stored, load
 from espl_bench.errors import MissingDataError, unknown
 from espl_bench.types import Split
@@ -18,6 +18,20 @@ def import_command(env: str, data: DataSpec, split: Split, source: DataSource) -
     """Return the command that imports one set from a file."""
     named = f" --source {source.name}" if len(data.of(split)) > 1 else ""
     return f"espl-bench data import {shlex.quote(env)} --split {split.value}{named} --from FILE"
+
+
+def import_corpus_command(env: str, corpus: CorpusSource) -> str:
+    """Return the command that makes an environment's corpus from files."""
+    files = " ".join(f"--from {source.name.upper()}-FILE" for source in corpus.sets)
+    return f"espl-bench data import {shlex.quote(env)} --split {CORPUS} {files}"
+
+
+def corpus_complaint(env: str, corpus: CorpusSource) -> str:
+    """Describe what an environment can search if its corpus is missing."""
+    return (
+        f"{env} needs --corpus FILE (passages with id, title and text), or the corpus {corpus.name}, which {home()} lacks; "
+        f"with a network: {get_command(env)} ; without: {import_corpus_command(env, corpus)}"
+    )
 
 
 def missing(data: DataSpec, chosen: Collection[str] | None = None) -> list[tuple[Split, DataSource]]:

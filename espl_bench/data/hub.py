@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from espl_bench.data.arrow_files import BATCH, Record, records_of
-from espl_bench.data.dataset_spec import DataSource
+from espl_bench.data.dataset_spec import CorpusSource, DataSource
 from espl_bench.data.hub_cache import load_offline
 from espl_bench.data.intake import Intake, IntakeRules, layout_of, take_in
+from espl_bench.data.paragraphs import GatheredParagraphs, gather
 from espl_bench.data.store import DataOrigin
 from espl_bench.errors import DataError, UsageError
 from espl_bench.utils.hub_errors import hub_failures, why_of
@@ -32,18 +33,35 @@ def fetch(source: DataSource, remedy: str, rules: IntakeRules | None = None, pro
         UsageError: a package is missing.
         DataError: the hub cannot be reached, has no such set or revision, or holds something else than expected.
     """
-    try:
-        datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
-    except ModuleNotFoundError as error:
-        raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
-    (datasets.enable_progress_bars if progress else datasets.disable_progress_bars)()
-    with hub_failures(lambda error: _failure(source, remedy, error), datasets.exceptions.DatasetsError), _quiet():
+    with _fetching(source, remedy, progress) as datasets:
         rows, revision = _load(datasets, source)
         layout = layout_of(rows[0], source.hub_id, source) if len(rows) else None
         used = {column.split(".")[0] for column in layout.columns} if layout is not None and layout.of_source else set[str]()
         slim = rows.select_columns([name for name in rows.column_names if name in used]) if used else rows
         intake = take_in(_records(slim), source.hub_id, source, rules=rules)
     return intake, DataOrigin(hub_id=source.hub_id, revision=revision)
+
+
+def fetch_paragraphs(corpus: CorpusSource, source: DataSource, remedy: str, progress: bool = True) -> tuple[GatheredParagraphs, DataOrigin]:
+    """Fetch what one set gives to a corpus, and return it with its origin. Arguments and errors are those of `fetch`."""
+    with _fetching(source, remedy, progress) as datasets:
+        rows, revision = _load(datasets, source)
+        read = {corpus.column, corpus.evidence, *(pair.problem for pair in source.columns)}
+        slim = rows.select_columns([name for name in rows.column_names if name in read])
+        gathered = gather(corpus, source, _records(slim), source.hub_id)
+    return gathered, DataOrigin(hub_id=source.hub_id, revision=revision)
+
+
+@contextmanager
+def _fetching(source: DataSource, remedy: str, progress: bool) -> Generator[Any]:
+    """Yield the package that loads sets, and turn its failures inside the block into one line. Raises as `fetch`."""
+    try:
+        datasets: Any = import_module("datasets")  # takes a second and more, and is not typed throughout
+    except ModuleNotFoundError as error:
+        raise UsageError(f"fetching from the hub needs {error.name}; install it with: pip install 'espl-bench[hub]'") from error
+    (datasets.enable_progress_bars if progress else datasets.disable_progress_bars)()
+    with hub_failures(lambda error: _failure(source, remedy, error), datasets.exceptions.DatasetsError), _quiet():
+        yield datasets
 
 
 def _records(rows: Any) -> Iterator[Record]:

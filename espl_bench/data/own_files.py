@@ -6,11 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from espl_bench.data.answer_form import count_solutions, is_solution
 from espl_bench.data.data_files import DataFiles, find_files, hash_of_all
 from espl_bench.data.instructions import AnswerPlace, unread_places
 from espl_bench.data.intake import AS_ENV_OPTIONS, Intake, IntakeRules, take_in
 from espl_bench.data.layouts import AnswerKind
-from espl_bench.errors import UsageError
+from espl_bench.errors import DataError, UsageError
 from espl_bench.types import Split
 
 
@@ -49,7 +50,7 @@ def read_own_files(env: str, files: Mapping[Split, str | None], rules: OwnRules)
 
     Raises:
         UsageError: there is no test file, a file or a column does not exist, or an option is no flag.
-        DataError: a file cannot be read, or has rows that cannot be used.
+        DataError: a file cannot be read, has rows that cannot be used, or mostly solutions instead of answers.
     """
     if files.get(Split.TEST) is None:
         raise UsageError(f"{env} needs a file to test on: --data test=FILE (and --data train=FILE to learn from)")
@@ -87,8 +88,21 @@ def _read(files: tuple[tuple[Split, _Stamped], ...], rules: OwnRules) -> OwnFile
     for split, (found, _) in files:
         intake = take_in(found.records(), found.name, None, rules.problem_column, rules.answer_column, rules.intake_rules())
         intakes[split] = intake
-        facts.append(_facts(split, found, intake))
+        solutions = _require_answers(intake, found.name)
+        facts.append(_facts(split, found, intake) | ({"solutions": solutions} if solutions else {}))
     return OwnFiles(intakes, facts)
+
+
+def _require_answers(intake: Intake, name: str) -> int:
+    """Return how many answers are whole solutions, which no response equals. Raises DataError if most of them are."""
+    solutions = count_solutions(item.answer for item in intake.items)
+    if 2 * solutions > len(intake.items):
+        example = next(item.answer for item in intake.items if is_solution(item.answer)).strip('["')
+        raise DataError(
+            f"{name}: {solutions} of {len(intake.items)} answers are whole solutions ({' '.join(example.split())[:60]!r} …), which no "
+            f"response equals; name the column of the final answers with {AS_ENV_OPTIONS.answer_column}, or write them into one"
+        )
+    return solutions
 
 
 def _facts(split: Split, found: DataFiles, intake: Intake) -> dict[str, Any]:

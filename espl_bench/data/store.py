@@ -9,13 +9,13 @@ Reading compares the file's bytes with the manifest and is cached until either f
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -34,8 +34,9 @@ from espl_bench.utils.validation import FrozenRecord, first_fault
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = "espl-bench/data/1"
+M = TypeVar("M", bound=BaseModel)
 
-_Stamp = tuple[int, int]
+Stamp = tuple[int, int]
 """Modification time in nanoseconds, and size in bytes."""
 
 
@@ -119,8 +120,7 @@ def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
         for item in intake.items
     ]
     rows_file = f"rows-{intake.identity[:8]}.jsonl"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder):
         atomic_io.write_atomic(folder / rows_file, lines)
         manifest = Manifest(
             source=source.name,
@@ -141,12 +141,25 @@ def save(source: DataSource, intake: Intake, origin: DataOrigin) -> Manifest:
             imported_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         atomic_io.write_atomic(folder / MANIFEST, [atomic_io.encode_text(manifest.model_dump_json(indent=2, by_alias=True) + "\n")])
-        for old in folder.glob("rows-*.jsonl"):
-            if old.name != rows_file:
-                old.unlink()
+        remove_others(folder, "rows-*.jsonl", rows_file)
+    return manifest
+
+
+@contextmanager
+def writing_to(folder: Path) -> Generator[None]:
+    """Make a folder of the data home, to be filled inside the block. Raises DataError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error.strerror or error}); set {HOME_VARIABLE} to a writable folder") from error
-    return manifest
+
+
+def remove_others(folder: Path, pattern: str, kept: str) -> None:
+    """Remove what earlier versions of a set left in its folder."""
+    for old in folder.glob(pattern):
+        if old.name != kept:
+            old.unlink()
 
 
 def is_stored(source: DataSource) -> bool:
@@ -166,7 +179,7 @@ def load(source: DataSource, remedy: str) -> StoredData:
     """
     folder = home() / source.name
     manifest = manifest_of(source, remedy)
-    return _stored(folder, _stamp(folder / MANIFEST, remedy), _stamp(folder / manifest.rows_file, remedy), remedy)
+    return _stored(folder, stamp_of(folder / MANIFEST, remedy), stamp_of(folder / manifest.rows_file, remedy), remedy)
 
 
 def manifest_of(source: DataSource, remedy: str) -> Manifest:
@@ -174,32 +187,37 @@ def manifest_of(source: DataSource, remedy: str) -> Manifest:
     path = home() / source.name / MANIFEST
     if not path.is_file():
         raise DataError(f"the data set {source.name} is not in {home()}; fetch or import it: {remedy}")
-    return _manifest(path, _stamp(path, remedy), remedy)
+    return _manifest(path, stamp_of(path, remedy), remedy)
 
 
-def _stamp(path: Path, remedy: str) -> _Stamp:
+def stamp_of(path: Path, remedy: str) -> Stamp:
     """Return a file's stamp, which changes when the file does."""
-    with _reading(path, remedy):
+    with reading_stored(path, remedy):
         stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=256)
-def _manifest(path: Path, stamp: _Stamp, remedy: str) -> Manifest:
+def _manifest(path: Path, stamp: Stamp, remedy: str) -> Manifest:
+    return read_manifest(Manifest, path, remedy)
+
+
+def read_manifest(kind: type[M], path: Path, remedy: str) -> M:
+    """Read a manifest. Raises DataError if it is damaged."""
     try:
-        with _reading(path, remedy):
-            return parse_record(Manifest, read_named(path))
+        with reading_stored(path, remedy):
+            return parse_record(kind, read_named(path))
     except (ValidationError, InvalidJsonError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else error
         raise DataError(f"{path} is damaged ({reason}); bring it back: {remedy}") from error
 
 
 @lru_cache(maxsize=64)
-def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: str) -> StoredData:
+def _stored(folder: Path, manifest_stamp: Stamp, rows_stamp: Stamp, remedy: str) -> StoredData:
     """Read and compare a set once, as long as neither file changes."""
     manifest = _manifest(folder / MANIFEST, manifest_stamp, remedy)
     path = folder / manifest.rows_file
-    with _reading(path, remedy):
+    with reading_stored(path, remedy):
         content = read_named(path, LOG_BYTES)
     if hashlib.sha256(content).hexdigest() != manifest.rows_sha256:
         raise DataError(f"{path} is not the file that was stored (its SHA-256 differs from the manifest's); bring it back: {remedy}")
@@ -209,7 +227,8 @@ def _stored(folder: Path, manifest_stamp: _Stamp, rows_stamp: _Stamp, remedy: st
         raise DataError(f"{path} holds a line that is no item ({error}); bring it back: {remedy}") from error
 
 
-def _reading(path: Path, remedy: str) -> AbstractContextManager[None]:
+def reading_stored(path: Path, remedy: str) -> AbstractContextManager[None]:
+    """Turn an OSError inside the block into a DataError with the command that brings the file back."""
     return reading(path, f"bring it back: {remedy}", DataError)
 
 

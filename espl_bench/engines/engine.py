@@ -125,6 +125,15 @@ class TrainingClient(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoringEngine(Protocol):
+    """An engine that reads given tokens, as a teacher does. Implementing it besides `Engine` is optional."""
+
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the log-probability of each sampled token of each datum at its temperature, under base or current weights."""
+        ...
+
+
 class Engine(TrainingClient, Protocol):
     """Both clients over one model."""
 

@@ -71,7 +71,8 @@ class TemplateProof:
         written = self.render((*opening, called), False).removeprefix(unasked)
         spoken = written[common_start(written, asked.removeprefix(unasked)) :]
         said = strip_reasoning(decode(self.ids(spoken)))
-        if [(each.call and each.call.tool, each.arguments) for each in read_calls(said, [tool]).requests] != [(tool.name, tool.probe())]:
+        read, probe = read_calls(said, [tool]).requests, tool.probe()
+        if [each.arguments for each in read] != [probe] or (not probe and read[0].call is None):
             raise ModelError(f"the chat template of '{self.model}' writes calls in a form that is not read here; use --tool-format text")
         if TOOL_REPLY not in self.render((*opening, called, Message("tool", TOOL_REPLY, tool=tool.name)), True):
             raise ModelError(f"the chat template of '{self.model}' does not show the reply of a tool; use --tool-format text")

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from espl_bench.evolution.operators.operator import StepView
 from espl_bench.evolution.operators.proposal import Child
 from espl_bench.registry import ACCEPTANCES, find
-from espl_bench.types import TrajectoryGroup
+from espl_bench.types import Problem, TrajectoryGroup
 
 TIE_SLACK: Final = 1e-9
 """Mean rewards closer than this count as equal."""
@@ -16,8 +16,11 @@ TIE_SLACK: Final = 1e-9
 class Trial(Protocol):
     """Rollouts for judging children. They are metered and stored like any others; weights do not learn from them."""
 
-    async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
-        """Roll out a prompt on the problems of the step, one group each, with the weights that made the step's rollouts."""
+    async def roll_out(self, principles: Sequence[str], problems: Sequence[Problem] | None = None) -> tuple[TrajectoryGroup, ...]:
+        """Roll out a prompt, one group for each problem, with the weights that made the step's rollouts.
+
+        `problems`: of the step; None: all of them.
+        """
         ...
 
 
@@ -63,12 +66,13 @@ class BeatsParent:
     async def judge(self, child: Child, view: StepView, trial: Trial) -> Judgement:
         """Roll the child out on the step's problems and compare the two means."""
         parent_id = child.lineage.parent_ids[0]
-        before = _mean([group for group in view.groups_KP if group.prompt_id == parent_id])
-        after = _mean(await trial.roll_out(child.principles))
+        before = mean_reward([group for group in view.groups_KP if group.prompt_id == parent_id])
+        after = mean_reward(await trial.roll_out(child.principles))
         return Judgement(after > before + TIE_SLACK, f"{after:.4f} against {before:.4f} of prompt {parent_id}")
 
 
-def _mean(groups: Sequence[TrajectoryGroup]) -> float:
+def mean_reward(groups: Sequence[TrajectoryGroup]) -> float:
+    """Return the mean reward of the graded rollouts; 0 if there are none."""
     rewards = [reward for group in groups for reward in group.graded_rewards]
     return sum(rewards) / len(rewards) if rewards else 0.0
 

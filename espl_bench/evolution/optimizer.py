@@ -7,6 +7,8 @@ for every other method, the test split is out of reach, and the run has the same
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from espl_bench.evolution.operators.editor import Editor
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.registry import OPTIMIZERS, find
 from espl_bench.types import Problem, TrajectoryGroup
 
@@ -22,6 +24,16 @@ class Harness(Protocol):
     @property
     def seed(self) -> int:
         """Return the run's seed, from which an optimizer derives all its randomness."""
+        ...
+
+    @property
+    def group_size(self) -> int:
+        """Return the number of rollouts of a problem that the methods of the loop compare."""
+        ...
+
+    @property
+    def limits(self) -> EditLimits:
+        """Return the bounds of a prompt and of its edits."""
         ...
 
     @property
@@ -57,6 +69,13 @@ class Harness(Protocol):
 
         Raises:
             UsageError: the request includes a test problem, or more rollouts than are left.
+        """
+        ...
+
+    async def editor(self) -> Editor:
+        """Return the editor of operators, which words its requests as the dialect does. Metered as reflection.
+
+        Its draws depend on the number of `roll_out` so far: ask for it again after each.
         """
         ...
 

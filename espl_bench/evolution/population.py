@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from espl_bench.evolution.credit import Credit, Credits, add_credit, forget
 from espl_bench.evolution.history import History
 from espl_bench.evolution.rating import TIE, conservative, rate_by_means
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, SystemPrompt, TrajectoryGroup
@@ -31,6 +32,8 @@ class Population:
     """At least 1. With 1, every child replaces its parent."""
     history: History = field(default_factory=History)
     """Rewards of the members, problem by problem; empty in checkpoints of versions that kept none."""
+    credit: Credits = field(default_factory=dict[str, Credit])
+    """Evidence about the members' principles; empty in checkpoints of versions that kept none."""
 
     def __post_init__(self) -> None:
         """Check the invariants that every method relies on. Raises ValueError."""
@@ -85,8 +88,11 @@ class Population:
         return replace(self, members=tuple(members))
 
     def record(self, groups_KP: Sequence[TrajectoryGroup]) -> Self:
-        """Remember the members' rewards of one step."""
-        return replace(self, history=self.history.record(groups_KP).keep({member.id for member in self.members}))
+        """Remember the members' rewards of one step, and what they say about single principles."""
+        rolled_out = {group.prompt_id for group in groups_KP}
+        prompts = [member for member in self.members if member.id in rolled_out]
+        history = self.history.record(groups_KP).keep({member.id for member in self.members})
+        return replace(self, history=history, credit=add_credit(self.credit, prompts, groups_KP))
 
     def admit(self, principles: tuple[str, ...], rating: Rating, lineage: Lineage) -> Self:
         """Add a child as the newest member, evicting the oldest beyond ``max_size``. The child is then ``newest``.
@@ -96,9 +102,10 @@ class Population:
         if unborn := [parent for parent in lineage.parent_ids if not 0 <= parent < self.next_id]:
             raise ValueError(f"parents that were never born: {unborn}")
         child = SystemPrompt(id=self.next_id, principles=principles, rating=rating, lineage=lineage)
-        members = (*self.members, child)[-self.max_size :]
+        gone, members = (*self.members, child)[: -self.max_size], (*self.members, child)[-self.max_size :]
         history = self.history.keep({member.id for member in members})
-        return replace(self, members=members, next_id=self.next_id + 1, history=history)
+        credit = forget(self.credit, gone, members)
+        return replace(self, members=members, next_id=self.next_id + 1, history=history, credit=credit)
 
     def best_rated(self, width: float) -> SystemPrompt:
         """Return the member with the highest mu - width * sigma; of equals, the oldest."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from espl_bench.registry import SCHEDULES, find
@@ -21,12 +22,26 @@ class Progress:
     """Tokens sampled in these episodes."""
 
 
+class Prompts(StrEnum):
+    """The prompts that an iteration rolls out."""
+
+    SELECTED = "selected"
+    """Those that the method's selector picks (paper)."""
+    EVOLVED = "evolved"
+    """The best of the population alone, in every place."""
+    ROOT = "root"
+    """The root prompt alone, in every place. It is not rated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """The halves of a method that learn from one iteration. Ratings follow every iteration in any case."""
+    """The halves of a method that learn from one iteration, and under which prompts. Selected prompts are rated in any case."""
 
     weights: bool
     words: bool
+    prompts: Prompts = Prompts.SELECTED
+    distil: bool = False
+    """Whether weights learn from the method's teacher, under the best of the population, instead of from rewards."""
 
 
 Schedule = Callable[[Progress, int], Halves]

@@ -1,7 +1,7 @@
 """Selectors: strategies that choose the system prompts of a step from the window of rated prompts.
 
 A selector only *orders* the window, strongest claim first. Taking the first M of that order, reserving a place for the newest prompt and
-repeating when the window is too small are the same for all of them, in :func:`_take`. Reserving the place after ordering leaves the
+repeating when the window is too small are the same for all of them, in :func:`take`. Reserving the place after ordering leaves the
 distribution over the other prompts as it would be without the newest.
 """
 
@@ -54,7 +54,7 @@ class TopPlusRandom:
     ) -> tuple[SystemPrompt, ...]:
         """Return the top prompt, then others uniformly without replacement."""
         top, *others = _by_optimism(window, self.width)
-        return _take([top, *_shuffled(others, rng)], num_prompts, self.include_newest)
+        return take([top, *_shuffled(others, rng)], num_prompts, self.include_newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Softmax:
         logits = np.array([optimistic(prompt.rating, self.width) for prompt in window]) / self.temperature
         noisy = logits + rng.gumbel(size=len(window))
         order = [window[int(index)] for index in np.argsort(-noisy, kind="stable")]
-        return _take(order, num_prompts, self.include_newest)
+        return take(order, num_prompts, self.include_newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Ucb:
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
         """Order by upper bound, highest first; of equals, the older."""
-        return _take(_by_optimism(window, self.width), num_prompts, self.include_newest)
+        return take(_by_optimism(window, self.width), num_prompts, self.include_newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Lucb:
         order = _by_optimism(window, self.width)
         champion = min(order, key=lambda prompt: (-conservative(prompt.rating, self.width), prompt.id))
         order.remove(champion)
-        return _take([champion, *order], num_prompts, self.include_newest)
+        return take([champion, *order], num_prompts, self.include_newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Uniform:
         self, window: Sequence[SystemPrompt], history: History, num_prompts: int, rng: np.random.Generator
     ) -> tuple[SystemPrompt, ...]:
         """Return a random order of the window."""
-        return _take(_shuffled(window, rng), num_prompts, self.include_newest)
+        return take(_shuffled(window, rng), num_prompts, self.include_newest)
 
 
 TOP_PLUS_RANDOM: Final = TopPlusRandom()
@@ -149,7 +149,7 @@ def _shuffled(prompts: Sequence[SystemPrompt], rng: np.random.Generator) -> list
     return [prompts[int(index)] for index in rng.permutation(len(prompts))]
 
 
-def _take(order: Sequence[SystemPrompt], num_prompts: int, include_newest: bool) -> tuple[SystemPrompt, ...]:
+def take(order: Sequence[SystemPrompt], num_prompts: int, include_newest: bool) -> tuple[SystemPrompt, ...]:
     """Return the first ``num_prompts`` of the order, repeated if it is short; the newest comes last if it was left out.
 
     A single place belongs to the strongest claim, not to the newest.

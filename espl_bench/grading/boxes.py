@@ -19,16 +19,23 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_ONLY_BOX = re.compile(r"\\(?:boxed|fbox)\s*+\{([^{}\\]*+)\}[^{}\\]*+")
+"""A box that holds and is followed by no other brace or command: of such a text nothing else needs to be looked at."""
 _NUMBER = re.compile(r"[+\-−]?[0-9]++(?:[.,][0-9]++)*+")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
+_PART: Final = r"(?:part|case|question|problem)"
+_MARK: Final = r"(?:[a-h]|[ivx]{1,4}|[0-9]{1,2})"
 _SEPARATORS = re.compile(
-    r"""(?: \s | \$ | \\[()\[\]] | [,;&] | \\(?:quad|qquad)(?![a-z]) | \\[,;:!\ ]
-      | \b(?:and|or|as\ well\ as|respectively)\b | \\(?:text|mbox)\{[\s,;]*+(?:and|or)?[\s,;]*+\}
-      | \b[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?\s*+= | \.(?=\s*+\(?(?:\bpart\b|\(?[a-h]\)))
-      | (?:\b(?:for|in)\s++)?+ (?:\bpart\s++|\bcase\s++)?+ \(?(?:[a-h]|[ivx]{1,4}|[0-9]{1,2})\)\s*+:?+ )*+""",
+    rf"""(?: \n[ ]*+[-*•](?=\s) | \s | \$ | \\[()\[\]] | [,;&] | \\(?:quad|qquad)(?![a-z]) | \\[,;:!\ ]
+      | \b(?:and|or|as\ well\ as|respectively)\b | \\(?:text|mbox)\{{[\s,;]*+(?:and|or)?[\s,;]*+\}}
+      | \b[A-Za-z](?:_\{{?[0-9A-Za-z]\}}?)?\s*+[=:] | \b(?:first|second|third|fourth|fifth|sixth)\s*+:
+      | \.(?=\s*+\(?(?:\b{_PART}\b|\(?[a-h]\)))
+      | (?:\b(?:for|in)\s++)?+ (?:\b{_PART}\s++)?+ \(?{_MARK}\)\s*+:?+
+      | (?:\b(?:for|in)\s++)?+ \b{_PART}\s++{_MARK}\b\s*+:?+ )*+""",
     re.VERBOSE | re.IGNORECASE,
 )
-_SEPARATOR = re.compile(r"[,;&]|\\q?quad|\\(?:text|mbox)\{|\b(?:and|or)\b|\)", re.IGNORECASE)
+"""What may stand between boxes that are a list: separators, and labels of the parts of a question."""
+_SEPARATOR = re.compile(r"[,;&:]|\n[ ]*+[-*•]|\\q?quad|\\(?:text|mbox)\{|\b(?:and|or)\b|\)", re.IGNORECASE)
 _LONGEST_GAP: Final = 80
 """Maximum characters between two boxes of a list."""
 
@@ -62,7 +69,10 @@ def has_box(text: str) -> bool:
 
 def last_box(text: str) -> Extracted:
     r"""Return the content of the last box, ``\boxed 7`` without braces included."""
-    boxes = _find_boxes(text)
+    start = _first_word(text)
+    if only := _ONLY_BOX.fullmatch(text, start):
+        return _of_last(only[1].strip())
+    boxes = _find_boxes(text, start)
     if not boxes:
         return Extracted(None, "no box")
     last = boxes[-1]
@@ -72,8 +82,12 @@ def last_box(text: str) -> Extracted:
     listed = _listed(text, boxes)
     answers = [_BOX_START.sub("{", text[box.inside : box.end]).strip() for box in listed]
     if len(set(answers)) == 1:
-        return Extracted(answers[-1], "the last box") if answers[-1] else Extracted(None, "the last box is empty")
+        return _of_last(answers[-1])
     return Extracted(", ".join(answers), f"the last {len(answers)} boxes, which are a list")
+
+
+def _of_last(inside: str) -> Extracted:
+    return Extracted(inside, "the last box") if inside else Extracted(None, "the last box is empty")
 
 
 def _listed(text: str, boxes: list[_Box]) -> list[_Box]:
@@ -113,12 +127,12 @@ def _is_box(token: re.Match[str]) -> bool:
     return token.end() == len(token.string) or _NUMBER.match(token.string, token.end()) is not None
 
 
-def _find_boxes(text: str) -> list[_Box]:
-    """Find all boxes, in the order in which they begin."""
+def _find_boxes(text: str, start: int) -> list[_Box]:
+    """Find all boxes, in the order in which they begin; none begins before `start`."""
     boxes: list[_Box] = []
     open_braces: list[_Box | None] = []
     """The box whose brace it is, None for any other brace."""
-    for token in _TOKEN.finditer(text, _first_word(text)):
+    for token in _TOKEN.finditer(text, start):
         if _is_box(token):
             box = _Box(token.start(), token.end())
             boxes.append(box)

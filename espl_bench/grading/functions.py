@@ -30,6 +30,8 @@ _ONE_ARGUMENT: Final[dict[str, Any]] = {
     "cbrt": sympy.cbrt,
     "cis": _cis,
 }
+PLAIN_CONSTANTS: Final[dict[str, Any]] = {"pi": sympy.pi, "infinity": sympy.oo, "infty": sympy.oo, "inf": sympy.oo, "oo": sympy.oo}
+"""Constants whose names are written without a backslash."""
 SEVERAL_ARGUMENTS: Final[dict[str, Any]] = {"max": sympy.Max, "min": sympy.Min, "gcd": sympy.igcd, "lcm": sympy.ilcm}
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from espl_bench.grading.boxes import Extracted, has_box, last_box
 from espl_bench.grading.extract import extract, whole
-from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
+from espl_bench.grading.integers import canonical, canonical_answer, is_decimal_fraction, value_in_base
 from espl_bench.grading.process_pool import VerifierPool, shared_pool
 from espl_bench.grading.rules import (
     LENGTH_RATIO,
@@ -151,7 +151,7 @@ def _decide(candidate: Candidate) -> Grade | GraderQuestion:
         return Grade(Outcome.NO_ANSWER, None, How.EXTRACTION, candidate.extracted.source)
     if rules.extraction is Extraction.ANYWHERE:
         return _question(gold, answer[-MAX_SEARCHED_CHARS:], tuple(rules.match_types), rules)
-    if has_box(gold):
+    if "\\" in gold and has_box(gold):
         gold = last_box(gold).answer or gold
     exact = _decide_exactly(gold, answer)
     return exact or _question(gold, answer, (), rules)
@@ -161,7 +161,7 @@ def _decide_exactly(gold: str, answer: str) -> Grade | None:
     """Decide integers, equal texts, and answers too long to be anything but wrong."""
     gold_integer = canonical(gold)
     if gold_integer is not None:
-        integer = canonical(answer)
+        integer = canonical_answer(answer)
         if integer == gold_integer:
             return Grade(Outcome.CORRECT, answer, How.INTEGER, "the integers are equal")
         if integer is not None:

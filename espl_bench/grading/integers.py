@@ -24,6 +24,8 @@ _NUMBER = re.compile(
 )
 
 
+_OTHER_GROUPS = re.compile(r"-?[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}|-?[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}+")
+"""Indian groups, and groups with full stops, of which there must be two: ``1.234`` is a decimal fraction."""
 _BASED = re.compile(r"(?P<digits>[0-9][0-9A-Za-z]{0,99})\s*+_\s*+(?:\{\s*+(?P<braced>[0-9]{1,2})\s*+\}|(?P<bare>[0-9]{1,2}))")
 _BASES: Final = range(2, 37)
 """Bases for which digits and letters suffice."""
@@ -34,7 +36,7 @@ def canonical(text: str) -> str | None:
     text = text.strip()
     if text.isascii() and text.isdecimal():
         return text.lstrip("0") or "0"
-    match = _NUMBER.fullmatch(_unwrapped(text))
+    match = _NUMBER.fullmatch(text) or _NUMBER.fullmatch(_unwrapped(text))
     if match is None or (match["decimals"] or "").strip("0"):
         return None
     digits = match["digits"]
@@ -43,6 +45,14 @@ def canonical(text: str) -> str | None:
     digits = digits.lstrip("0") or "0"
     negative = match["sign"] in ("-", "−", "–") and digits != "0"
     return f"-{digits}" if negative else digits
+
+
+def canonical_answer(text: str) -> str | None:
+    """Return an integer as `canonical` does, also one in groups that mean something else where no integer is expected: ``12,34,567``."""
+    found = canonical(text)
+    if found is None and (match := _OTHER_GROUPS.fullmatch(_unwrapped(text))) is not None:
+        found = canonical(re.sub(r"[.,]", "", match.group()))
+    return found
 
 
 def is_decimal_fraction(text: str) -> bool:

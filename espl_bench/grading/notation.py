@@ -20,9 +20,10 @@ from espl_bench.grading.notation_tables import (
     PLAIN,
     STYLES,
     SYMBOLS,
-    UNICODE,
     WORD_STYLES,
 )
+from espl_bench.grading.number_tokens import number_at
+from espl_bench.grading.unicode_tables import UNICODE
 
 
 class UnreadableError(ValueError):
@@ -44,23 +45,14 @@ class Token:
 OPENERS: Final = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle", "lfloor": "rfloor", "lceil": "rceil", "{": "}"}
 CLOSERS: Final = frozenset(OPENERS.values())
 
-_GROUPS: Final = r"(?:\{,\}|\\text\{,\}|,\\!\ ?|,|\\thinspace\ ?|\\[,:;!\ ]|\{\\[,:;!\ ]\}|\\?_|['~\ \u00a0\u2009\u202f’])"
-_NUMBER: Final = re.compile(
-    rf"""
-    (?P<grouped>[0-9]{{1,3}}(?P<sep>{_GROUPS})[0-9]{{3}}(?:(?P=sep)[0-9]{{3}})*+(?![0-9])(?:\.[0-9]++)?)
-  | (?P<plain>[0-9]++(?:\.[0-9]++)?|\.[0-9]++)
-    """,
-    re.VERBOSE,
-)
 _WIDE_POINT: Final = re.compile("(?<=[0-9])．(?=[0-9])")
-_NEXT_ITEM: Final = re.compile(r",\s*+[0-9]")
 _ROW_GAP: Final = re.compile(r"\s*+\[[0-9.]+[a-z]{2}\]")
-_EXPONENT: Final = re.compile(r"[eE]([+-]?[0-9]{1,3})(?![0-9A-Za-z])")
-_REPEATING: Final = re.compile(r"(?P<point>\.?)\\(?:overline|bar|dot)\s*+\{?\s*+(?P<again>[0-9]{1,30})\s*+\}?")
 _OPTION: Final = re.compile(r"\*?(?:\[[^\[\]{}]{0,40}\])?(?=\{)")
 _COMMAND: Final = re.compile(r"\\([A-Za-z]++|.)", re.DOTALL)
 _LETTERS: Final = re.compile(r"[A-Za-z]++")
 _FOREIGN: Final = re.compile(r"[^\W\d_a-zA-Z]++")
+_RAISED_ROOT: Final = re.compile("([²³⁴⁵⁶⁷⁸⁹]|[¹²³⁴⁵⁶⁷⁸⁹][⁰¹²³⁴⁵⁶⁷⁸⁹])√")
+"""The degree of a root before its sign: ``³√2``. Behind a number without a blank it is an exponent."""
 _MAX_TOKENS: Final = 4_000
 
 
@@ -117,27 +109,7 @@ class _Lexer:
             self._character(char)
 
     def _number(self) -> None:
-        match = _NUMBER.match(self.text, self.at)
-        if match is None:  # pragma: no cover  (a digit always matches)
-            raise UnreadableError("a number")
-        number = match["plain"]
-        if match["grouped"]:
-            bare = match["sep"].lstrip("{").startswith(",") and not match["sep"].startswith(("{", ",\\"))
-            inside = self.depth and bare
-            if self.grouped and not inside and not (bare and (self._follows_list() or _NEXT_ITEM.match(self.text, match.end()))):
-                number = match["grouped"].replace(match["sep"], "")
-            else:
-                match = re.compile(r"(?P<plain>[0-9]++(?:\.[0-9]++)?)").match(self.text, self.at) or match
-                number = match["plain"]
-        self.at = match.end()
-        if repeating := _REPEATING.match(self.text, self.at):
-            if bool(repeating["point"]) != ("." in number):
-                self.at = repeating.end()
-                whole, _, once = number.partition(".")
-                number = f"{whole}.{once}({repeating['again']})"
-        elif exponent := _EXPONENT.match(self.text, self.at):
-            self.at = exponent.end()
-            number += f"e{exponent[1]}"
+        number, self.at = number_at(self.text, self.at, self.grouped, self.depth > 0, self._follows_list())
         self._emit("num", number)
 
     def _follows_list(self) -> bool:
@@ -264,6 +236,12 @@ class _Lexer:
             self._emit("close", "}")
 
     def _character(self, char: str) -> None:
+        if (root := _RAISED_ROOT.match(self.text, self.at)) and (self.spaced or not self.out or self.out[-1].kind in ("op", "open")):
+            self.at = root.end()
+            degree = "".join(UNICODE[char][1:] for char in root[1])
+            for kind, text in (("cmd", "sqrt"), ("open", "["), ("num", degree), ("close", "]")):
+                self._emit(kind, text)
+            return
         for length in (3, 2, 1):
             piece = self.text[self.at : self.at + length]
             if piece in PLAIN:

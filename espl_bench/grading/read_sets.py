@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token
-from espl_bench.grading.readings import Bracketed, Listing, Named, Reading, Region, Scalar, SetOf
+from espl_bench.grading.readings import Bracketed, Listing, Named, Reading, Region, Relation, Scalar, SetOf
+from espl_bench.grading.scalars import VALUELESS
 from espl_bench.grading.token_runs import spelt
 
 JOINS: Final[dict[str, Callable[[Any, Any], Any]]] = {"cup": sympy.Union, "cap": sympy.Intersection, "setminus": sympy.Complement}
@@ -29,6 +30,7 @@ _NUMBERS: Final[dict[str, Any]] = {
     "set Z_>=0": sympy.S.Naturals0,
 }
 CLOSING: Final = (")", "]", "rbrace")
+_KINDS: Final[dict[str, Any]] = {"<": sympy.Lt, ">": sympy.Gt, "<=": sympy.Le, ">=": sympy.Ge, "!=": sympy.Ne}
 _FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 
 
@@ -109,3 +111,15 @@ def as_region(reading: Reading) -> Region | None:
         return None
     value = interval(reading)
     return None if value is None else Region(None, value)
+
+
+def solved(relation: Relation, variable: str | None = None) -> Any | None:
+    """Solve an inequality in one variable, which must have this name; None if it has others, or no solution can be found."""
+    names = (relation.left - relation.right).free_symbols
+    if len(names) != 1 or relation.sign == "=" or variable not in (None, *map(str, names)):
+        return None
+    (name,) = names
+    try:
+        return sympy.solveset(_KINDS[relation.sign](relation.left, relation.right), name, sympy.S.Reals)
+    except VALUELESS:
+        return None

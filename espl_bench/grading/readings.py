@@ -131,6 +131,8 @@ class InBase:
     digits: str
     base: int
     value: int
+    prefixed: bool = False
+    """True if it was written with a prefix, as programs do: ``0b101``."""
 
 
 @dataclass(frozen=True)

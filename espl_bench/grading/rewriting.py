@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
-from espl_bench.grading.expressions import PLAIN_CONSTANTS
+from espl_bench.grading.functions import PLAIN_CONSTANTS
 from espl_bench.grading.notation import Token, UnreadableError, tokens
 from espl_bench.grading.notation_tables import FUNCTIONS, SYMBOLS
 from espl_bench.grading.token_runs import matching

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from espl_bench.errors import UsageError
+from espl_bench.errors import UsageError, unknown
 from espl_bench.types import Outcome
 
 MAX_ANSWER_CHARS: Final = 500
@@ -23,9 +23,11 @@ MAX_SEARCHED_CHARS: Final = 20_000
 """Maximum length of the end of a text that math-verify searches for an answer."""
 CPU_SHARE: Final = 1 / 15
 """CPU seconds that an answer may use, as a share of its wall-clock seconds: see `GradingRules.timeout_s`."""
-RULES_VERSION: Final = 3
+RULES_VERSION: Final = 4
 """Version of the rules by which answers are found and compared; raised whenever a grade can change. 1: math-verify alone;
-2: answers are read as typed values first; 3: more ways to write them, stricter intervals, compound units, dates and logarithms."""
+2: answers are read as typed values first; 3: more ways to write them, stricter intervals, compound units, dates and logarithms;
+4: named points, vectors of unit vectors, inequalities in set builders, roots of negative numbers, labels between boxes, Indian
+and European groups of digits."""
 LONGEST_SHOWN: Final = 300
 """Maximum characters of a parsed form, or of a failure, kept for people to read."""
 
@@ -90,6 +92,13 @@ class GradingRules:
     def cpu_s(self) -> float:
         """CPU seconds that one attempt at an answer may use."""
         return self.timeout_s * CPU_SHARE
+
+
+def rules_of(extraction: str) -> GradingRules:
+    """Return the rules of competition mathematics with another place of the answer. Raises UsageError for an unknown one."""
+    if extraction not in list(Extraction):
+        raise unknown("extraction", str(extraction), Extraction)
+    return GradingRules(Extraction(extraction))
 
 
 class How(StrEnum):

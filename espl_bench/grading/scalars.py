@@ -22,10 +22,10 @@ _THOROUGH: Final = 1_100
 _THOROUGH_TOLERANCE: Final = sympy.Float("1e-1000", 10)
 _POINT_DIGITS: Final = 30
 _POINT_TOLERANCE: Final = sympy.Float("1e-18", 10)
-_CONSTANTS: Final = ("C", "K", "D", "A", "B", "c")
+_CONSTANTS: Final = ("C", "K", "D", "A", "B")
 _WHOLE: Final = frozenset("nmkNMK")
 _MOST_CONSTANTS: Final = 3
-_VALUELESS: Final = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
+VALUELESS: Final = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
 """Errors of evaluating a formula where it has no value."""
 
 
@@ -115,7 +115,7 @@ def _within(number: Any, decimal: Any, decimals: int, units: float) -> bool:
         return bool(difference <= limit)
     try:
         return bool(difference.evalf(_QUICK) <= limit)
-    except _VALUELESS:
+    except VALUELESS:
         return False
 
 
@@ -131,7 +131,7 @@ def same_number(left: Any, right: Any) -> bool:
         if _apart(left, right, _QUICK, _QUICK_TOLERANCE):
             return False
         return not _apart(left, right, _THOROUGH, _THOROUGH_TOLERANCE)
-    except _VALUELESS:
+    except VALUELESS:
         return False
 
 
@@ -154,7 +154,7 @@ def same_formula(left: Any, right: Any, rename: bool = True) -> bool:
     if verdict is None:
         try:
             verdict = sympy.simplify(left - right) == 0
-        except _VALUELESS:
+        except VALUELESS:
             verdict = False
     return bool(verdict) or (rename and _same_but_constants(left, right))
 
@@ -170,6 +170,8 @@ def _same_at_points(left: Any, right: Any) -> bool | None:
     roots = any(power.free_symbols and power.exp.is_Integer is not True for power in (left.atoms(sympy.Pow) | right.atoms(sympy.Pow)))
     signs = [1, 1, 1] if roots and not (left.has(sympy.Abs) or right.has(sympy.Abs)) else [1, 1, -1, -1]
     steps = left.has(sympy.floor, sympy.ceiling, sympy.Mod) or right.has(sympy.floor, sympy.ceiling, sympy.Mod)
+    if roots:
+        left, right = _with_real_roots(left), _with_real_roots(right)
     extremes = left.has(sympy.Max, sympy.Min) or right.has(sympy.Max, sympy.Min)
     if (extremes and left.free_symbols != right.free_symbols) or left.has(sympy.sign) != right.has(sympy.sign):
         return False
@@ -189,7 +191,7 @@ def _same_at_points(left: Any, right: Any) -> bool | None:
             }
         try:
             ours, theirs = (side.xreplace(point).evalf(_POINT_DIGITS) for side in (left, right))
-        except _VALUELESS:
+        except VALUELESS:
             continue
         if not (ours.is_number and theirs.is_number and ours.is_finite and theirs.is_finite):
             continue
@@ -199,17 +201,27 @@ def _same_at_points(left: Any, right: Any) -> bool | None:
     return True if compared >= 2 else None
 
 
+def _with_real_roots(formula: Any) -> Any:
+    """Take odd roots of negative numbers for negative numbers, as ``root`` does: ``x^{2/3}`` has a value everywhere."""
+
+    def is_odd_root(part: Any) -> bool:
+        return bool(part.is_Pow and part.exp.is_Rational and part.exp.q > 1 and part.exp.q % 2 and part.base.is_extended_real)
+
+    return formula.replace(is_odd_root, lambda part: sympy.sign(part.base) ** part.exp.p * sympy.Abs(part.base) ** part.exp)
+
+
 def _coordinate(place: int, round_: int) -> Any:
     return sympy.Rational((7919 * (place + 3) + 104_729 * (round_ + 1)) % 1009 + 409, 499 + 18 * round_)
 
 
 def _same_but_constants(left: Any, right: Any) -> bool:
-    """Compare formulas whose constants of integration have other names."""
-    ours, theirs = (sorted((name for name in side.free_symbols if _is_constant(name)), key=str) for side in (left, right))
+    """Compare formulas whose constants of integration have other names: in an answer also small ones that are only added."""
+    ours = sorted((name for name in left.free_symbols if _is_constant(name)), key=str)
+    theirs = sorted((name for name in right.free_symbols if _is_constant(name) or _is_added(name, right)), key=str)
     rest = left.free_symbols - set(ours)
     if not ours or len(ours) != len(theirs) or len(ours) > _MOST_CONSTANTS or not rest or rest != right.free_symbols - set(theirs):
         return False
-    if not any(str(name)[0] in "CcK" for name in ours):
+    if not any(str(name)[0] in "CcK" for name in (*ours, *theirs)):
         return False
     if set(ours) == set(theirs) and len(ours) == 1:
         return False
@@ -222,4 +234,8 @@ def _same_but_constants(left: Any, right: Any) -> bool:
 
 def _is_constant(name: Any) -> bool:
     text = str(name)
-    return text in _CONSTANTS[:5] or (text[0] in "CcKk" and text[1:2] == "_" and text[2:].isdecimal())
+    return text in _CONSTANTS or (text[0] in "CcKk" and text[1:2] == "_" and text[2:].isdecimal())
+
+
+def _is_added(name: Any, formula: Any) -> bool:
+    return str(name) in ("c", "k") and formula.diff(name) == 1

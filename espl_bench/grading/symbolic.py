@@ -13,9 +13,9 @@ from typing import Any, Final
 import math_verify  # pyright: ignore[reportMissingTypeStubs]  (the packages ship no types)
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]
 
+from espl_bench.grading.comparison import Tolerance
 from espl_bench.grading.latex_rewrites import as_meant, before_percent
 from espl_bench.grading.rules import LONGEST_SHOWN, MatchType
-from espl_bench.grading.sameness import Tolerance
 from espl_bench.grading.verdicts import Verdict, decide, shown
 from espl_bench.grading.wire import GraderFinding, GraderQuestion, GraderReply
 

@@ -6,33 +6,28 @@ Nothing here raises for what a text holds. Formulas with signs that only math-ve
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final
 
 from espl_bench.grading.boxes import has_box, last_box
+from espl_bench.grading.choice_labels import behind_label, same_choice
+from espl_bench.grading.comparison import Tolerance
+from espl_bench.grading.conventions import USUAL, Conventions
 from espl_bench.grading.domains import parametrised
-from espl_bench.grading.expressions import USUAL, Conventions, expression
+from espl_bench.grading.expressions import expression
 from espl_bench.grading.functions import sympy
 from espl_bench.grading.notation import Token, UnreadableError
-from espl_bench.grading.read import is_words, read
+from espl_bench.grading.plain_words import may_be_product
+from espl_bench.grading.read import read
 from espl_bench.grading.readings import Congruence, Listing, Reading, Scalar
-from espl_bench.grading.sameness import Tolerance, same
-from espl_bench.grading.token_runs import split
-from espl_bench.grading.trimming import LEAD_INS, cut, trimmed, unwrapped
-from espl_bench.grading.worded_meanings import same_meaning
-from espl_bench.grading.words import normalised, same_words
+from espl_bench.grading.sameness import same
+from espl_bench.grading.side import Side, side_of
+from espl_bench.grading.texts_alike import same_text, same_tokens
+from espl_bench.grading.trimming import cut
+from espl_bench.grading.words import same_words
 
 KNOWN_TO_MATH_VERIFY: Final = re.compile(r"\\(?:i{1,3}nt|oint|lim|det|operatorname|partial|nabla|liminf|limsup)(?![A-Za-z])|\\frac\s*\{d")
 _COMMON_LOG: Final = re.compile(r"log_\{?10\}?|\\lg(?![a-z])")
 _GROUPED: Final = re.compile(r"[0-9],[0-9]{3}")
-_LABEL: Final = re.compile(
-    r"^\s*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s+)?(?:\(\s*(?P<round>[A-Ja-j])\s*\)|\[\s*(?P<square>[A-Ja-j])\s*\]|(?P<marked>[A-Ja-j])\s*[.:)]|(?P<bare>[A-J]))"
-    r"\s*(?P<rest>.*)$",
-    re.DOTALL | re.IGNORECASE,
-)
-_FORMULA_SIGNS: Final = frozenset("=+^_<>\\*/|{}&~")
-_MARKS: Final = re.compile(r"\\[,;:! ]|~|[{}$]|\\(?:left|right|quad|qquad)(?![A-Za-z])")
-_RULED: Final = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox|boldsymbol)\s*\{([^{}]*)\}")
 _NUMBERED: Final = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\.\s+[A-Z][a-z]+(?:\s+[a-z]+){2}")
 """A gold answer that goes on in prose behind its number: ``9. Anya needs to climb one floor``."""
 _PROSE: Final = re.compile(
@@ -41,7 +36,6 @@ _PROSE: Final = re.compile(
 """A gold answer in prose, which is answered by what it says: ``The sequence is convergent.``"""
 _BARE_LOG: Final = re.compile(r"log(?![_a-zA-Z0-9])")
 _NATURAL_LOG: Final = re.compile(r"(?<![a-zA-Z])ln(?![a-zA-Z])|log_\{?e")
-_TRAILING_CHOICE: Final = re.compile(r"(?<=\s)\(\s?(?P<letter>[A-J])\s?\)$")
 _LONGEST_SHOWN: Final = 200
 
 
@@ -59,34 +53,6 @@ class Verdict:
     """True if there is nothing in the answer."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """A text, as tokens and as plain text."""
-
-    text: str
-    tokens: tuple[Token, ...] | None
-    """None if it cannot be cut."""
-
-    @property
-    def words(self) -> bool:
-        """True if it holds no mathematics."""
-        return self.tokens is not None and is_words(self.tokens)
-
-    @property
-    def plain(self) -> str:
-        """The text without styling."""
-        return _MARKS.sub(" ", _RULED.sub(r" \1 ", unwrapped(self.text))).strip()
-
-
-@lru_cache(maxsize=1024)
-def side_of(text: str) -> Side:
-    """Cut a text."""
-    try:
-        return Side(text, cut(text))
-    except UnreadableError:
-        return Side(text, None)
-
-
 def decide(gold: str, answer: str, allowed: Tolerance) -> Verdict:
     """Compare two texts."""
     if (prose := _NUMBERED.match(gold)) is not None:
@@ -96,10 +62,10 @@ def decide(gold: str, answer: str, allowed: Tolerance) -> Verdict:
         return Verdict(True, "the words are what the gold answer says")
     if theirs.tokens == ():
         return Verdict(False, "the answer is empty", empty=True)
-    if (chosen := _same_choice(ours, theirs)) is not None:
+    if (chosen := same_choice(ours, theirs)) is not None:
         return Verdict(chosen, "the choices are the same" if chosen else "the choices differ")
     if ours.words and theirs.words and not any(isinstance(next(_readings(side), None), Congruence) for side in (ours, theirs)):
-        equal = _same_text(ours, theirs)
+        equal = same_text(ours, theirs)
         return Verdict(equal, "the words are the same" if equal else "the words differ")
     return _as_values(ours, theirs, allowed)
 
@@ -144,7 +110,7 @@ def _as_values(ours: Side, theirs: Side, allowed: Tolerance) -> Verdict:
         return decide(ours.text, inside, allowed)
     if golds and answers:
         return Verdict(False, _difference(golds[0], answers[0]))
-    if _same_tokens(ours, theirs):
+    if same_tokens(ours, theirs):
         return Verdict(True, "they are written alike")
     unread = [side for side, found in ((ours, golds), (theirs, answers)) if not found]
     if any(KNOWN_TO_MATH_VERIFY.search(side.text) for side in unread) and not any(side.words for side in (ours, theirs)):
@@ -182,11 +148,9 @@ def _read(found: tuple[Token, ...]) -> list[Reading]:
 
 
 def _product(side: Side) -> list[Reading]:
-    """Read two or three small letters as a product: only if the other side is a formula."""
+    """Read letters as a product: only if the other side is a formula."""
     found = side.tokens or ()
-    if not side.words or len(found) != 1 or found[0].kind != "letters" or not (found[0].text.islower() and 1 < len(found[0].text) < 4):
-        return []
-    return [Scalar(expression(found))]
+    return [Scalar(expression(found))] if side.words and may_be_product(found) else []
 
 
 def _difference(gold: Reading, answer: Reading) -> str:
@@ -203,7 +167,7 @@ def _readings(side: Side, ways: tuple[Conventions, ...] = (USUAL,)) -> Iterator[
     tried = [(side.tokens, by) for by in ways]
     if any(token.text == "/" for token in side.tokens):
         tried.append((side.tokens, replace(ways[0], tight=True)))
-    if (rest := _behind_label(side)) is not None:
+    if (rest := behind_label(side)) is not None:
         tried.append((rest, USUAL))
     for found, by in tried:
         try:
@@ -223,120 +187,3 @@ def _ungrouped(side: Side) -> list[Reading]:
         return [read(cut(side.text, grouped=False))]
     except UnreadableError:
         return []
-
-
-def _behind_label(side: Side) -> tuple[Token, ...] | None:
-    r"""Return what stands behind the label of a choice: the 12 of ``\textbf{(C)}\ 12``."""
-    label = _LABEL.match(side.plain)
-    if label is None or label["bare"] or not label["rest"].strip():
-        return None
-    found = list(side.tokens or ())
-    if found and found[0].kind == "words" and (head := _LABEL.match(found[0].text)) and not head["rest"].strip():
-        return tuple(trimmed(found[1:]))
-    place = next((n for n, token in enumerate(found) if token.text in (")", ".", ":", "]")), None)
-    return tuple(trimmed(found[place + 1 :])) if place is not None and place <= 2 else None
-
-
-def _choice(side: Side) -> str | None:
-    """Return the letter if the text is the label of a choice, perhaps with its text; None if it is not."""
-    label = _LABEL.match(side.plain)
-    if label is None:
-        return None
-    letter = label["round"] or label["square"] or label["marked"] or label["bare"]
-    rest = label["rest"].strip(" .")
-    if label["bare"] and rest:
-        return None
-    return letter.upper()
-
-
-def _same_choice(ours: Side, theirs: Side) -> bool | None:
-    """Compare the letters of choices, if the gold answer is only a letter; None if this is no choice."""
-    gold = _LABEL.match(ours.plain)
-    if gold is None:
-        return None
-    if gold["rest"].strip(" ."):  # its text is compared, too; a letter alone is enough
-        bare = _LABEL.match(theirs.plain)
-        letters = [label["round"] or label["square"] or "" for label in (gold, bare) if label is not None]
-        if len(letters) == 2 and all(letter.isupper() for letter in letters) and letters[0] != letters[1]:
-            return False
-        letter = None if gold["bare"] or bare is None or bare["rest"].strip(" .") else _choice(theirs)
-        return letter == _choice(ours) if letter else None
-    if (last := _TRAILING_CHOICE.search(theirs.plain)) is not None and _choice(theirs) is None:
-        return last["letter"] == _choice(ours)
-    letter, answer = _choice(ours), _choice(theirs)
-    if letter is None or answer is None or letter == "I" or (gold["bare"] or "A").islower():
-        return None
-    bare = _LABEL.match(theirs.plain)
-    if bare is not None and bare["bare"] and bare["bare"].islower() and letter not in "ABCDE":
-        return None
-    return letter == answer
-
-
-def _same_text(ours: Side, theirs: Side) -> bool:
-    """Compare words, or lists of words; single letters must be the same letters."""
-    gold, answer = (trimmed(_without_lead(side.tokens or ())) for side in (ours, theirs))
-    if _spelled(gold) == _spelled(answer) or same_meaning(ours.plain, theirs.plain):
-        return True
-    if all(len(_spelled(side).strip("(){}.")) == 1 for side in (gold, answer)):
-        return False
-    signs = (",", ";", "and", "or")
-    parts = [[" ".join(token.text for token in part) for part in _parts(side, signs) if part] for side in (gold, answer)]
-    if len(parts[0]) != len(parts[1]):
-        return False
-    left = list(parts[1])
-    for word in parts[0]:
-        place = next((n for n, other in enumerate(left) if _same_word(word, other)), None)
-        if place is None:
-            return False
-        del left[place]
-    return True
-
-
-def _same_word(word: str, other: str) -> bool:
-    if len(word.strip()) == 1 or len(other.strip()) == 1:
-        return word.strip() == other.strip()
-    return same_words(other, word)
-
-
-def _parts(found: list[Token], signs: tuple[str, ...]) -> list[list[Token]]:
-    """Split at separators, also those within a text."""
-    parts: list[list[Token]] = []
-    for part in split(found, *signs):
-        pieces: list[list[Token]] = [[]]
-        for token in part:
-            if token.kind == "words":
-                first, *others = re.split(r"[,;]|\s(?:and|or|&)\s", token.text)
-                pieces[-1].append(Token("words", first))
-                pieces.extend([Token("words", other)] for other in others)
-            else:
-                pieces[-1].append(token)
-        parts.extend(piece for piece in pieces if any(token.text.strip() for token in piece))
-    return parts
-
-
-def _without_lead(found: tuple[Token, ...]) -> list[Token]:
-    for end in range(min(5, len(found) - 1), 0, -1):
-        if " ".join(token.text.strip() for token in found[:end]).lower().strip(" :") in LEAD_INS and len(found[0].text) > 2:
-            return list(found[end:])
-    return list(found)
-
-
-def _spelled(found: list[Token]) -> str:
-    return "".join(token.text.strip() for token in found).replace(" ", "")
-
-
-def _pieces(found: tuple[Token, ...]) -> list[str]:
-    """Return tokens without braces; letters are letters, together or not."""
-    return [piece for token in found if token.text not in "{}" for piece in (token.text if token.kind == "letters" else (token.text,))]
-
-
-def _same_tokens(ours: Side, theirs: Side) -> bool:
-    """Compare what cannot be read: token by token, or as words if there is no sign of a formula."""
-    if ours.tokens is not None and theirs.tokens is not None and _pieces(ours.tokens) == _pieces(theirs.tokens):
-        return True
-    plain = [side.plain for side in (ours, theirs)]
-    if any(set(text) & _FORMULA_SIGNS for text in plain):
-        return " ".join(plain[0].split()) == " ".join(plain[1].split())
-    if not any(char.isalpha() for char in plain[0]) or any(not char.isprintable() for text in plain for char in text):
-        return False
-    return normalised(plain[0]) == normalised(plain[1]) != ""

@@ -21,12 +21,18 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from espl_bench.grading.worded_numbers import SMALL_NUMBERS
+from espl_bench.grading.worded_numbers import SMALL_NUMBERS, worded_number
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 _LETTER_A: Final = re.compile(r"(?<=\S\s)(?:A(?=\s|$)|a$)|(?<!\w)[Aa](?=\s?[,;:/&+*)\]-]|\s[A-Za-z](?!\w))")
 """The A of Vitamin A, of Group A streptococcus and of a list is no article."""
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-(?=\w)|(?<=\w)-(?=[^\W\d_])")
+_OUTER_POINTS: Final = re.compile(r"^[ .]+(?![0-9])|^ +|[ .]+$")
+"""Points around a text, but not that of ``.75``."""
+_TENS_AND_ONES: Final = re.compile(
+    rf"\b(?:{'|'.join(word for word, value in SMALL_NUMBERS.items() if value >= 20)})(?: ?- ?| )(?:{'|'.join(list(SMALL_NUMBERS)[1:10])})\b",
+    re.IGNORECASE,
+)
 _DASHES: Final = re.compile("[‐‑‒–—―−﹣－]")
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„«»‘’‚`´", "'"))
 _STYLE: Final = re.compile(
@@ -34,6 +40,8 @@ _STYLE: Final = re.compile(
 )
 _TAG: Final = re.compile(r"</?[A-Za-z]{1,12}>|<\|[A-Za-z_]{1,16}\|>")
 _MARKS: Final = re.compile(r"\*\*|__|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|\\[,;:! ]|\\[()\[\]]|[$]|(?<=\w)~(?=\w)|^\s*+(?:#{1,6}|>)(?=\s)")
+_EMPHASIS: Final = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,500})(?<=\S)\*(?![\w*])")
+"""Words between single asterisks. A lone one belongs to a name: ``A*``."""
 _ESCAPES: Final = re.compile(r"\\(?=[%&#$_])")
 _STRUCK_OUT: Final = re.compile(r"~~[^~]*+~~")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,6}|[A-Za-z]{2,8});")
@@ -62,12 +70,13 @@ def unstyled(text: str) -> str:
         if plain == text:
             break
         text = plain
-    return _ESCAPES.sub("", _MARKS.sub(" ", _TAG.sub("", text))).strip()
+    return _ESCAPES.sub("", _EMPHASIS.sub(r"\1", _MARKS.sub(" ", _TAG.sub("", text)))).strip()
 
 
 def normalised(text: str, hyphen: str = "") -> str:
     """Normalise a text for comparison; `hyphen` stands for one within a word."""
-    text = _LETTER_A.sub("letter-a", unicodedata.normalize("NFKC", unstyled(text)).strip(" ."))
+    text = _LETTER_A.sub("letter-a", _OUTER_POINTS.sub("", unicodedata.normalize("NFKC", unstyled(text))))
+    text = _TENS_AND_ONES.sub(lambda number: str(worded_number(number.group())), text)
     text = _HYPHEN.sub(hyphen, _DASHES.sub("-", text.casefold().translate(_QUOTES)))
     text = _THOUSANDS.sub(lambda number: number.group().replace(",", ""), text)
     kept = [_kept(piece, text) for piece in _WORDLIKE.finditer(text)]

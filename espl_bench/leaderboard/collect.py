@@ -31,6 +31,8 @@ class FoundRun:
     """Run directories without a summary; they appear in no row."""
     unreadable: tuple[str, ...] = ()
     """Damaged results, and folders that were not entered, one line each."""
+    places: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Id of a finished run → its directory or file."""
     labels: Mapping[Path, str] = field(default_factory=dict[Path, str])
     """Run directory, resolved → label of its row, for finished runs and those that were to be labelled beside them."""
 
@@ -79,9 +81,9 @@ def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE, 
     entries = tuple(_entry(run.summary, labels[key]) for key, run in distinct.items())
     of_folders = {run.location.resolve(): labels[run.summary.to_json()].text for run in runs}
     unreadable = (*dict.fromkeys(left_out), *map(str, damaged))
-    return FoundRun(
-        entries, tuple(unfinished.values()), unreadable, {**of_folders, **{folder.resolve(): labels[folder].text for folder in beside}}
-    )
+    places = {run.summary.run_id: run.location for run in runs}
+    of_beside = {folder.resolve(): labels[folder].text for folder in beside}
+    return FoundRun(entries, tuple(unfinished.values()), unreadable, places, {**of_folders, **of_beside})
 
 
 def entries_of(summaries: Sequence[Summary]) -> tuple[GroupEntry, ...]:

@@ -182,7 +182,8 @@ def matched_sheet(matched: Matched) -> Sheet:
     title = f"{matched.env} · {matched.model} · {matched.split} score at {amount} {BUDGETS[matched.budget]}"
     headings = ("method", "score", "95 % CI", f"Δ {matched.reference}", "95 % CI", "seeds")
     note = "interpolated linearly between evaluations; intervals are pointwise, over seeds, and do not cover other items"
-    return Sheet(title, (TableLayout(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note,))
+    missing = tuple(f"left out, without {matched.split} scores from training: run {run}" for run in matched.left_out)
+    return Sheet(title, (TableLayout(headings, tuple(map(_matched, matched.rows)), frozenset()),), (note, *missing))
 
 
 def _matched(row: MatchedRow) -> tuple[str, ...]:

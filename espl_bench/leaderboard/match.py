@@ -70,20 +70,23 @@ class Matched:
     reference: str
     rows: tuple[MatchedRow, ...]
     """Best score first."""
+    left_out: tuple[str, ...] = ()
+    """Ids of the runs without such a curve: they are in no row."""
 
 
 def match(test: TestGroup, budget: MatchAxis, wanted: str | None) -> Matched:
     """Compare the methods of one test at the largest budget that all have reached.
 
-    Reads the test curve if every learning run was tested during training, else the validation curve.
-    Raises RunDirError if a run has no such curve, or if no run spent anything of the budget.
+    Reads the test curve if every learning run was tested during training, else the validation curve. A run without one is left out and
+    named. Raises RunDirError if no run has such a curve, or if none spent anything of the budget.
     """
-    learning = [run for method in test.methods.values() for run in method.runs.values() if run.steps]
-    split = "test" if learning and all(len(_points(run, "test")) > 1 for run in learning) else "validation"
-    for method in test.methods.values():
-        for run in method.runs.values():
-            if not _points(run, split):
-                raise RunDirError(f"run {run.run_id} has no {split} scores from training to match budgets with; use --test-every")
+    runs = [run for method in test.methods.values() for run in method.runs.values()]
+    tested = [len(_points(run, "test")) > 1 for run in runs if run.steps]
+    split = "test" if tested and all(tested) else "validation"
+    missing = [run for run in runs if not _points(run, split)]
+    if len(missing) == len(runs):
+        raise RunDirError(f"run {missing[0].run_id} has no {split} scores from training to match budgets with; use --test-every")
+    learning = [run for run in runs if run.steps and _points(run, split)]
     if budget is MatchAxis.COST:
         _refuse_unpriced(learning, split)
     reached = [max(budget.of(point.spent) for point in _points(run, split)) for run in learning]
@@ -92,11 +95,13 @@ def match(test: TestGroup, budget: MatchAxis, wanted: str | None) -> Matched:
         raise RunDirError(f"no run on {test.env} spent any {budget.value}; match another budget")
     amount = min(spending)
     scores = {
-        label: {seed: _score_at(run, split, budget, amount) for seed, run in method.runs.items()} for label, method in test.methods.items()
+        label: {seed: _score_at(run, split, budget, amount) for seed, run in method.runs.items() if _points(run, split)}
+        for label, method in test.methods.items()
     }
     reference = test.reference(wanted)
-    rows = [_row(label, scores[label], scores[reference] if label != reference else {}) for label in scores]
-    return Matched(test.env, test.model, budget, amount, split, reference, tuple(sorted(rows, key=lambda row: (-row.score, row.method))))
+    rows = [_row(label, of_label, scores[reference] if label != reference else {}) for label, of_label in scores.items() if of_label]
+    best_first = tuple(sorted(rows, key=lambda row: (-row.score, row.method)))
+    return Matched(test.env, test.model, budget, amount, split, reference, best_first, tuple(run.run_id for run in missing))
 
 
 def _refuse_unpriced(learning: Iterable[Summary], split: str) -> None:

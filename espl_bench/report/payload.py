@@ -120,6 +120,7 @@ def _prompts(record: RunRecord) -> list[dict[str, Any]]:
     return [
         {
             **asdict(prompt),
+            "credit": record.view.credit_of(prompt),
             "lane": lane[prompt.id],
             "history": [[entry.step, entry.rating.mu, entry.rating.sigma, entry.mean] for entry in past[prompt.id]],
         }

@@ -1,5 +1,6 @@
 """Build a retriever from options; all episodes of a process share it. Each back end loads its packages when it is opened."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ KINDS: Final[Mapping[str, str]] = {
     "http": "a server that speaks Search-R1's wire format",
     "ddgs": "the live web",
 }
+LOCAL: Final = ("bm25", "dense")
+"""Those that search a local corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,22 @@ class RetrieverOptions:
         return CacheMode(self.retrieval_cache)
 
 
-@lru_cache(maxsize=8)
+_OPENING: Final = threading.Lock()
+
+
 def open_retriever(options: RetrieverOptions) -> Retriever:
-    """Open the retriever. Raises UsageError or DataError in one line if it cannot be opened."""
+    """Open the retriever, once for all threads. Raises UsageError or DataError in one line if it cannot be opened."""
+    with _OPENING:  # episodes ask all at once for the first time: each would build the index
+        return _opened(options)
+
+
+def forget_retrievers() -> None:
+    """Let the next caller open a retriever anew, e.g. in another data home."""
+    _opened.cache_clear()
+
+
+@lru_cache(maxsize=8)
+def _opened(options: RetrieverOptions) -> Retriever:
     if options.mode is CacheMode.OFF:
         return _open(options)
     folder = Path(options.retrieval_cache_dir).expanduser() if options.retrieval_cache_dir else cache_folder()
@@ -95,6 +111,14 @@ def identity_of(options: RetrieverOptions) -> str:
             from espl_bench.retrieval.web import identity_of
 
             return identity_of(options.pages)
+
+
+def require_packages(kind: str) -> None:
+    """Raise UsageError if the back end of `bm25` lacks a package, before anything is fetched for it."""
+    if kind == "bm25":
+        from espl_bench.retrieval.bm25 import Vocabulary
+
+        Vocabulary()
 
 
 def _open(options: RetrieverOptions) -> Retriever:

@@ -140,6 +140,15 @@ def newest(checkpoints: Path) -> Checkpoint | None:
         raise CheckpointError(f"{broken}; {_remedy(checkpoints, committed)}") from broken
 
 
+def newest_population(checkpoints: Path) -> Mapping[str, Any] | None:
+    """Return the population of the last commit, to be looked at; only its own record is verified. None if none can be read."""
+    try:
+        committed = steps(checkpoints)
+        return _unsealed(path_of(checkpoints, committed[-1]) / RECORD).population if committed else None
+    except (OSError, _BrokenError):
+        return None
+
+
 def discard_after(checkpoints: Path, step: int) -> None:
     """Delete checkpoints of later steps, and unfinished ones that a crash left."""
     for later in steps(checkpoints):

@@ -223,6 +223,10 @@ class RunDir:
         """
         return checkpoints.newest(self._checkpoints)
 
+    def last_population(self) -> Mapping[str, Any] | None:
+        """Return the population of the newest checkpoint, to be looked at; None if there is none that can be read."""
+        return checkpoints.newest_population(self._checkpoints)
+
     def rewind(self, commit: Checkpoint) -> None:
         """Undo everything written after a commit; the logs then have the same bytes as at the commit.
 

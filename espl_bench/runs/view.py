@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.errors import RunDirError
+from espl_bench.evolution.credit import Credit, Credits
 from espl_bench.evolution.operators.proposal import Evidence
+from espl_bench.evolution.population import Population
 from espl_bench.evolution.rating import conservative
 from espl_bench.rollouts.outcomes import mean_shares, warnings_of
 from espl_bench.rollouts.tool_use import mean_tool_use
@@ -59,6 +61,12 @@ class RunView:
     """Share of each outcome among the training rollouts."""
     training_tools: Mapping[str, float] = field(default_factory=dict[str, float])
     """Shares of `rollouts.tool_use` among them; empty without tools."""
+    credit: Credits = field(default_factory=dict[str, Credit])
+    """Evidence about the principles of living prompts, at the last commit."""
+
+    def credit_of(self, prompt: PromptView) -> list[str]:
+        """Say the evidence about each principle of a prompt, in order; empty where there is none."""
+        return [self.credit[text].told() if prompt.lives and text in self.credit else "" for text in prompt.principles]
 
     @property
     def warnings(self) -> list[str]:
@@ -126,7 +134,16 @@ def view_of(run: RunDir, logs: RunLogs) -> RunView:
         evaluations=logs.evaluations,
         training_outcomes=mean_shares([row.outcomes for row in metrics]),
         training_tools=mean_tool_use([row.tools for row in metrics]),
+        credit=_credit(run),
     )
+
+
+def _credit(run: RunDir) -> Credits:
+    """Return the evidence at the last commit; none if there is no sound one, or if its version kept none."""
+    try:
+        return Population.from_json(run.last_population() or {}).credit
+    except ValueError:
+        return {}
 
 
 class UnbornError(ValueError):

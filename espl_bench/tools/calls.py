@@ -47,7 +47,7 @@ class Request:
 
     call: ToolCall | None
     arguments: Mapping[str, Any]
-    """Arguments of a valid call, as its tool takes them."""
+    """Arguments of a call of a known tool, as they were read."""
     problem: str | None = None
     """One line for the policy."""
 
@@ -125,21 +125,36 @@ def _checked(fields: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Request:
     try:
         tool.check(checked)
     except BadArgumentsError as fault:
-        return _problem(str(fault))
+        return Request(None, checked, str(fault))
     return Request(ToolCall(tool.name, json.dumps(checked, ensure_ascii=False)), checked)
+
+
+_WORDS: Final[Mapping[str, Any]] = {"True": True, "False": False, "None": None}
+"""Values that a template may write in Python's words."""
 
 
 def _typed(name: str, value: Any, tool: ToolSpec) -> Any:
     """Return an argument; one that was written without its kind is a text if the tool takes a text there, else JSON."""
     if not isinstance(value, Untyped):
         return value
-    kind = next((parameter.kind for parameter in tool.parameters if parameter.name == name), "string")
-    if kind == "string":
-        return str(value)
+    text, parameter = str(value), tool.parameter(name)
+    if parameter is None:
+        return text
+    read = _as_json(text)
+    if parameter.fits(text) and not (read is None and parameter.fits(None)):
+        return text
+    return read
+
+
+def _as_json(text: str) -> Any:
+    """Read a value that may be JSON, or a word of Python; a text that is neither is itself."""
+    bare = text.strip()
+    if bare in _WORDS:
+        return _WORDS[bare]
     try:
-        return json_value(value.strip())
+        return json_value(bare)
     except UnreadableError:
-        return str(value)
+        return text
 
 
 def _problem(text: str) -> Request:

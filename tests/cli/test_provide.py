@@ -1,14 +1,12 @@
 """The command as it is typed, on a machine that has neither data nor model: with a hub, after a broken download, and without a hub."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from bare_machine import NOWHERE, SMALL, Machine
 from hub_server import serving_repositories
 from patience import PATIENCE_S
 from tiny_qwen import make_tiny_qwen
@@ -16,12 +14,7 @@ from tiny_qwen import make_tiny_qwen
 from espl_bench.engines.default_model import CPU_MODEL
 
 COMMAND = ("run", "--method", "espl", "--env", "beyondaime")
-SMALL = (
-    *("--steps=1", "--batch-size=2", "--group-size=2", "--num-prompts=1", "--max-tokens=8", "--editor-max-tokens=8", "--eval-samples=1"),
-    "--out",
-)
 WEIGHTS = "model.safetensors"
-NOWHERE = "http://127.0.0.1:9"
 
 
 def table(split: str, rows: int) -> Mapping[str, bytes]:
@@ -38,26 +31,6 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mappi
         "datasets/AI-MO/aimo-validation-aime": table("train", 30),
         "datasets/ByteDance-Seed/BeyondAIME": table("test", 4),
     }
-
-
-class Machine:
-    """One with an empty home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.variables = {"HF_HOME": str(folder / "hub"), "ESPL_BENCH_DATA": str(folder / "data"), "CUDA_VISIBLE_DEVICES": ""}
-
-    def start(self, arguments: Sequence[str], **variables: str) -> subprocess.Popen[str]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | self.variables | variables
-        command = [sys.executable, "-m", "espl_bench", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environ, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def call(self, arguments: Sequence[str], **variables: str) -> tuple[int, str, str]:
-        process = self.start(arguments, **variables)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        return process.returncode, out, err
 
 
 def test_without_leave_to_download_one_line_names_all_that_is_missing(tmp_path: Path):

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -169,17 +170,24 @@ def test_what_learns_nothing_is_not_iterated(method: str, steps: int):
 # Engines
 
 
-def test_vllm_is_chosen_where_it_and_cuda_are_there(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("installed", "cuda", "megabytes", "engine"),
+    [(True, True, 30, "vllm"), (True, False, 30, "hf"), (False, True, 30, "hf"), (True, True, 3, "hf")],
+)
+def test_vllm_is_chosen_where_it_is_faster(
+    installed: bool, cuda: bool, megabytes: int, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     import torch
 
     from espl_bench.engines import model_source
 
-    assert resolve("espl", "rulebook", {}).engine == model_source.fastest_engine()
-    for there, cuda, engine in ((True, True, "vllm"), (True, False, "hf"), (False, True, "hf")):
-        monkeypatch.setattr(model_source, "find_spec", lambda name, there=there: object() if there else None)
-        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
-        assert resolve("espl", "rulebook", {}).engine == engine
-        assert resolve("espl", "rulebook", {"engine": "hf"}).engine == "hf", "what is said goes before"
+    (tmp_path / "model.safetensors").touch()
+    os.truncate(tmp_path / "model.safetensors", megabytes * 1_000_000)
+    monkeypatch.setattr(model_source, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert resolve("espl", "rulebook", {"model": str(tmp_path)}).engine == engine
+    assert resolve("espl", "rulebook", {"model": "a/hub-id"}).engine == ("vllm" if installed and cuda else "hf")
+    assert resolve("espl", "rulebook", {"model": str(tmp_path), "engine": "hf"}).engine == "hf", "what is said goes before"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from espl_envs.almanac.words import HOUSE_WORDS, RELATIONS, SOURCE, SOURCES
-from loop_fixtures import adapter, all_methods, check_mutations, check_population, events, rows
+from loop_fixtures import adapter, breeding_steps, check_mutations, check_population, events, loop_methods, rows
 from patience import PATIENCE_S
 from resume_fixtures import check_same_rollouts, summary
 
@@ -66,7 +66,7 @@ def test_it_needs_no_model_to_be_named():
     assert Path(configure("espl").model).is_dir()
 
 
-@pytest.mark.parametrize("method", all_methods())
+@pytest.mark.parametrize("method", loop_methods())
 def test_every_method_searches_answers_and_is_verified(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder, row = tmp_path / "run", find_method(method)
     assert invoke(["run", f"--method={method}", "--env=almanac", f"--out={folder}", "--json", *typed()]) == 0
@@ -80,7 +80,8 @@ def test_every_method_searches_answers_and_is_verified(method: str, tmp_path: Pa
         check_population(folder)
         check_mutations(folder)
         children = events(folder, "born")[1:]
-        assert children and all(is_principle(text) for child in children for text in child["principles"])
+        assert bool(children) == bool(breeding_steps(RunDir(folder).config()))
+        assert all(is_principle(text) for child in children for text in child["principles"])
     assert invoke(["verify", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agrees"] is True
 

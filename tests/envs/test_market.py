@@ -17,14 +17,14 @@ def test_it_keeps_the_contract():
 
 
 @pytest.mark.parametrize("split", Split)
-def test_every_solution_is_right_and_states_a_custom(split: Split):
+def test_every_solution_is_right_and_states_its_customs(split: Split):
     env = MarketEnv(world=3)
     pairs = zip(astuple(customs_of(3)), customs_of(3).sentences(), strict=True)
     openings = [sentence.split(f" {number} ")[0] for number, sentence in pairs]
     for index in range(env.size(split)):
         problem = env.problem(split, index)
         stated = [opening for opening in openings if opening.lower() in problem.gold.lower()]
-        assert len(stated) >= (2 if split is Split.TEST else 1)
+        assert len(stated) == env.levels[split][index % 4]
         assert int(problem.answer) >= 0
         assert env.grade(problem, problem.gold).outcome is Outcome.CORRECT
         assert env.grade(problem, f"The answer is \\boxed{{{int(problem.answer) + 1}}}.").outcome is Outcome.WRONG
@@ -47,6 +47,17 @@ def test_the_answers_depend_on_the_world():
 
 def test_no_world_has_a_measure_that_a_model_may_know():
     assert not {customs_of(world).tally for world in range(200)} & {10, 12}
+
+
+def test_an_answer_needs_no_box_unless_one_is_asked_for():
+    problem = MarketEnv().problem(Split.TEST, 0)
+    text = f"Two and two are four, so in all that is {problem.answer}."
+    assert MarketEnv().grade(problem, text).outcome is Outcome.CORRECT
+    assert MarketEnv().grade(problem, f"{text} No, {int(problem.answer) + 1}.").outcome is Outcome.WRONG
+    assert MarketEnv().grade(problem, "I cannot say.").outcome is Outcome.NO_ANSWER
+    assert MarketEnv(extraction="boxed").grade(problem, text).outcome is Outcome.NO_ANSWER
+    with pytest.raises(UsageError, match="unknown extraction 'boxd'; did you mean 'boxed'"):
+        MarketEnv(extraction="boxd")
 
 
 @pytest.mark.parametrize("world", [-1, 1.5, "3", True])

@@ -136,6 +136,25 @@ def test_problems_that_ask_for_the_answer_elsewhere_are_refused(tmp_path: Path):
     assert mathematics(test=file, extraction="boxed_or_answer_line").size(Split.TEST) == 3
 
 
+SOLUTIONS = (
+    "If Jana is in 5th place, she finished after four others. Therefore 4 people crossed the finish line faster than Jana did today.",
+    'Let us call the number "x". Divided by 10 it is 6:\n\nx / 10 = 6\n\nMultiply both sides of the equation by ten. Therefore it is 60.',
+    "Since there are 12 plums and Mira eats 5 of them, the number of plums that remain is 7. The answer is therefore seven plums.",
+)
+"""Answers as Orca-Math has them."""
+
+
+def test_whole_solutions_are_no_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(SOLUTIONS)]
+    for make in (own_files, mathematics):
+        with pytest.raises(DataError, match=r"3 of 3 answers are whole solutions \('If Jana .* answer_column=NAME, or write them into one"):
+            make(test=str(write_jsonl(tmp_path / "a.jsonl", rows)))
+    short = [{"question": "Who?", "answer": f"St. Bernadette of the {n}. District, J. R. R. Tolkien's Mr. Smith"} for n in range(3)]
+    file = write_jsonl(tmp_path / "b.jsonl", [*rows[:1], {"question": "1?", "answer": [SOLUTIONS[1], "60"]}, *short])
+    assert invoke(["data", "check", "qa", f"--data=test={file}"]) == 0
+    assert "! 1 answers are whole solutions, which no response equals" in capsys.readouterr().out
+
+
 def test_the_command_tells_which_layout_was_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = [{"question": f"Where is {n}?", "answer": f"Town {n}", "supporting_facts": []} for n in range(3)] + [{"question": "x"}]
     file = write_jsonl(tmp_path / "a.jsonl", rows)

@@ -10,7 +10,7 @@ from chat_models import make_chat
 from data_fixtures import needs_test_data, write_jsonl
 from espl_envs.search import spec as specs
 from espl_envs.search.answers import exact_match, f1, normalised
-from espl_envs.search.env import SearchEnv
+from espl_envs.search.env import SEARCH, SearchEnv
 from espl_envs.search.rows import Sizes, select
 from search_fixtures import Oracle, import_questions, questions, search_call
 
@@ -22,6 +22,7 @@ from espl_bench.errors import DataError, UsageError
 from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec, roll_out
+from espl_bench.tools.tool_env import failed
 from espl_bench.types import ROOT_ORIGIN, Completion, Lineage, Outcome, Rating, Split, StopReason, SystemPrompt
 
 ENVS = ("nq-hotpotqa", "hotpotqa", "nq")
@@ -227,6 +228,15 @@ def test_a_policy_that_never_searches_scores_what_its_prior_says(corpus: str):
     assert 0 < sum(t.reward for t in trajectories) == expected < len(problems) * 0.2
     assert {len(t.turns) for t in trajectories} == {1}
     assert sum(t.measures["f1"] for t in trajectories) >= expected
+
+
+@needs_test_data
+def test_a_policy_that_copies_the_example_of_a_call_has_a_failed_call(corpus: str):
+    env = make_environment(find_environment("nq"), {"corpus": corpus})
+    env.reset(options={"split": "test", "index": 0})
+    heard, _, _, _, info = env.step(f"<tool_call>{SEARCH.example()}</tool_call>")
+    assert "Error: query_list holds 0 queries; give 1 to 3" in heard
+    assert [failed(reply) for reply in info["exchange"].observations] == [True]
 
 
 # Hostile passages

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from data_fixtures import needs_test_data
-from loop_fixtures import adapter, all_methods, check_mutations, check_population, rows
+from loop_fixtures import adapter, check_mutations, check_population, loop_methods, rows
 from patience import PATIENCE_S
 from resume_fixtures import check_same_rollouts, summary
 from search_fixtures import import_questions
@@ -83,7 +83,7 @@ def stored(folder: Path) -> list[dict]:
     return [row for step in RunDir(folder).rollout_steps() for row in RunDir(folder).read_rollouts(step, decode)]
 
 
-@pytest.mark.parametrize("method", all_methods())
+@pytest.mark.parametrize("method", loop_methods())
 def test_every_method_runs_from_the_command_line_to_the_verified_result(
     method: str, searching_model: Path, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -137,18 +137,18 @@ def born(result: Child | Rejected) -> Child:
 
 def test_only_problems_with_contrast_are_reflected_on():
     groups = [group(1, RIGHT, RIGHT), group(2, RIGHT, WRONG), group(3, WRONG, WRONG), group(4, Outcome.NO_ANSWER, RIGHT)]
-    assert [case.id for case, _ in contrasts(groups, 4)] == ["train/2", "train/4"]
+    assert [case.problem.id for case in contrasts(groups, 4)] == ["train/2", "train/4"]
 
 
 def test_failures_of_ours_are_neither_right_nor_wrong():
     assert contrasts([group(1, RIGHT, FAILED), group(2, RIGHT, Outcome.TIMEOUT)], 4) == []
-    [(_, attempts)] = contrasts([group(1, RIGHT, FAILED, WRONG)], 4)
-    assert [attempt.outcome for attempt in attempts] == [RIGHT, WRONG]
+    [case] = contrasts([group(1, RIGHT, FAILED, WRONG)], 4)
+    assert [attempt.outcome for attempt in case.rollouts] == [RIGHT, WRONG]
 
 
 def test_groups_of_one_problem_are_pooled():
-    [(case, attempts)] = contrasts([group(1, RIGHT, RIGHT), group(1, WRONG, WRONG)], 4)
-    assert (case.id, len(attempts)) == ("train/1", 4)
+    [case] = contrasts([group(1, RIGHT, RIGHT), group(1, WRONG, WRONG)], 4)
+    assert (case.problem.id, len(case.rollouts)) == ("train/1", 4)
 
 
 @settings(max_examples=200, deadline=None)
@@ -158,7 +158,7 @@ def test_attempts_are_bounded_and_balanced(outcomes: list[Outcome], limit: int):
     wrong = sum(outcome in (WRONG, Outcome.NO_ANSWER) for outcome in outcomes)
     cases = contrasts([group(1, *outcomes)], limit)
     assert bool(cases) == (right > 0 and wrong > 0)
-    for _, attempts in cases:
+    for attempts in (case.rollouts for case in cases):
         rights = sum(attempt.outcome is RIGHT for attempt in attempts)
         assert len(attempts) == min(limit, right + wrong), "no place is wasted"
         assert 0 < rights < len(attempts)
@@ -166,8 +166,8 @@ def test_attempts_are_bounded_and_balanced(outcomes: list[Outcome], limit: int):
 
 
 def test_a_limit_of_one_attempt_still_shows_both_sides():
-    [(_, attempts)] = contrasts([group(1, RIGHT), group(1, WRONG)], 1)
-    assert {attempt.outcome for attempt in attempts} == {RIGHT, WRONG}
+    [case] = contrasts([group(1, RIGHT), group(1, WRONG)], 1)
+    assert {attempt.outcome for attempt in case.rollouts} == {RIGHT, WRONG}
 
 
 # Mutation: the four stages

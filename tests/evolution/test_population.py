@@ -142,7 +142,8 @@ def test_json_is_plain():
         ],
         "next_id": 1,
         "max_size": 10,
-        "history": {"by_prompt": {}},
+        "history": {"by_prompt": {}, "recent": {}},
+        "credit": {},
     }
 
 

@@ -56,8 +56,12 @@ def halves(name: str, steps: int = 8, period: int = 2) -> str:
 def test_what_each_schedule_lets_learn():
     assert {name: halves(name) for name in names(SCHEDULES)} == {
         "together": "bbbbbbbb",
+        "together_then_distil": "bbbbbbww",
+        "words_then_distil": "ppppwwww",
         "words_every_period": "wbwbwbwb",
         "alternating": "ppwwppww",
+        "prompt_then_weights": "ppppwwww",
+        "weights_then_prompt": "wwwwpppp",
         "words_then_weights": "ppppwwww",
         "weights_then_words": "wwwwpppp",
     }
@@ -120,11 +124,12 @@ def test_the_history_adds_up_over_steps_and_forgets_who_left():
     root = Population.start(("a",), 2)
     once = root.record([group("p", 0, [1.0, 0.0]), group("q", 0, [1.0])])
     twice = once.record([group("p", 0, [1.0]), group("p", 0, [0.0], Outcome.ERROR)])
-    assert twice.history == History({0: {"p": Earned(2.0, 3), "q": Earned(1.0, 1)}})
+    assert twice.history == History({0: {"p": Earned(2.0, 3), "q": Earned(1.0, 1)}}, {0: 2 / 3 + 0.3 * (1 - 2 / 3)})
     assert twice.history.of(0)["p"].mean == pytest.approx(2 / 3) and twice.history.of(7) == {}
     grown = twice.admit(("b",), Rating(), Lineage("mutation", (0,), 1)).record([group("p", 1, [1.0])])
     left = grown.admit(("c",), Rating(), Lineage("mutation", (1,), 2))
-    assert set(grown.history.by_prompt) == {0, 1} and set(left.history.by_prompt) == {1}
+    assert set(grown.history.by_prompt) == set(grown.history.recent) == {0, 1}
+    assert set(left.history.by_prompt) == set(left.history.recent) == {1}
 
 
 def test_the_history_survives_its_record_and_older_records_have_none():

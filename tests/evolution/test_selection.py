@@ -24,7 +24,7 @@ def ids(selector, window=WINDOW, num_prompts=3, seed=0):
 
 
 def test_the_names_are_the_published_ones():
-    assert names(SELECTORS) == ["lucb", "softmax", "top_plus_random", "ucb", "uniform"]
+    assert names(SELECTORS) == ["lucb", "moving_average", "niches", "pareto", "softmax", "thompson", "top_plus_random", "ucb", "uniform"]
 
 
 @pytest.mark.parametrize("name", names(SELECTORS))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espl_bench.grading.integers import canonical, is_decimal_fraction, value_in_base
+from espl_bench.grading.integers import canonical, canonical_answer, is_decimal_fraction, value_in_base
 
 INTEGERS = {
     "42": "42",
@@ -133,3 +133,11 @@ def test_integers_with_a_base(text: str, value: int | None):
 def test_however_a_base_is_written(number: int, base: int):
     digits = {2: f"{number:b}", 8: f"{number:o}", 10: str(number)}[base]
     assert value_in_base(f"{digits}_{base}") == (number if len(digits) <= 100 else None) == value_in_base(f"{digits}_{{{base}}}")
+
+
+def test_groups_that_mean_something_else_elsewhere_count_in_an_answer():
+    groups = {"1,00,000": "100000", "12,34,567": "1234567", "-12,34,567": "-1234567", "1.234.567": "1234567", "$1.000.000$": "1000000"}
+    assert {text: canonical_answer(text) for text in groups} == groups
+    assert {canonical(text) for text in groups} == {None}
+    assert {canonical_answer(text) for text in ("1.234", "12,34", "1,00,00", "1.234.5678", "1.234,567", "0,12,345", "123,45,678")} == {None}
+    assert canonical_answer("1,234") == "1234"

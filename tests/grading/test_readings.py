@@ -1,6 +1,7 @@
 r"""What the reading of answers finds equal and what it does not: ways to write the same, and near misses.
 
-The pairs are in `readings/`: gold answer and answer, separated by a tab; `by_kind.tsv` and `short_answers.tsv` also say which they are.
+The pairs are in `readings/`: gold answer and answer, separated by a tab; `by_kind.tsv`, `short_answers.tsv` and
+`several_boxes.tsv`, whose answers are whole responses, also say which they are.
 """
 
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from espl_bench.grading.boxes import last_box
-from espl_bench.grading.sameness import Tolerance
+from espl_bench.grading.comparison import Tolerance
 from espl_bench.grading.verdicts import decide, shown
 from espl_bench.grading.words import same_words
 
@@ -38,6 +39,7 @@ EQUAL = pairs("written_alike")
 DIFFERENT = pairs("near_misses")
 BY_KIND = kinds("by_kind")
 SHORT_ANSWERS = kinds("short_answers")
+BOXES = kinds("several_boxes")
 
 
 def test_ways_to_write_the_same():
@@ -54,6 +56,14 @@ def test_kinds(kind: str):
         return decide(gold, last_box(f"\\boxed{{{answer}}}").answer or "", Tolerance()).equal
 
     assert [row for row in BY_KIND[kind] if equal(row[1], row[2]) is not (row[0] == "same")] == []
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_boxes(kind: str):
+    def equal(gold: str, response: str) -> bool | None:
+        return decide(gold, last_box(response.replace("\\n", "\n")).answer or "", Tolerance()).equal
+
+    assert [row for row in BOXES[kind] if equal(row[1], row[2]) is not (row[0] == "same")] == []
 
 
 @pytest.mark.parametrize("kind", SHORT_ANSWERS)

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -151,6 +152,19 @@ def test_what_cannot_be_matched_is_one_line():
         build_board(entries([make_summary("base")]), budget=MatchAxis.ROLLOUTS)
     with pytest.raises(RunDirError, match="has no validation scores from training to match budgets with"):
         build_board(entries([make_summary("espl", curve=())]), budget=MatchAxis.ROLLOUTS)
+
+
+def test_a_run_without_a_curve_is_left_out_of_the_match_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    full = curve([(0, 0.1), (10, 0.5)])
+    runs = [make_summary("espl", 0, curve=full), make_summary("espl", 1, curve=()), make_summary("rl_only", 0, curve=())]
+    [matched] = build_board(entries(runs), budget=MatchAxis.ROLLOUTS).matched
+    assert [(row.method, row.seeds) for row in matched.rows] == [("espl", (0,))] and matched.left_out == ("espl-1", "rl_only-0")
+    for run in runs:
+        write_run(tmp_path / run.run_id, run)
+    assert invoke(["table", str(tmp_path), "--match", "rollouts"]) == 0
+    out, err = capsys.readouterr()
+    assert f"! left out of the scores at equal rollouts: {tmp_path / 'espl-1'} has no validation scores from training" in err
+    assert "left out, without validation scores from training: run rl_only-0" in out
 
 
 def test_runs_on_other_test_items_are_refused():

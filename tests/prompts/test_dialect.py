@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ from espl_bench.evolution.operators.editor import (
 )
 from espl_bench.evolution.operators.edits import parse_edits
 from espl_bench.evolution.operators.proposal import EditLimits
+from espl_bench.grading import Extraction
+from espl_bench.grading.extract import extract
 from espl_bench.prompts.dialect import BUILT_IN, Dialect, Placement, TemplateName, fenced
 from espl_bench.prompts.principle_text import OpName
+from espl_bench.tools.tool_spec import Parameter, ToolSpec
 from espl_bench.types import Message, Problem, Split
 
 DIALECTS = sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir())
@@ -52,6 +56,15 @@ def test_a_prompt_without_principles_is_worded_too_and_differs(name: str):
     empty, full = (Dialect.load(name).prompt_messages(p, "QUESTION", Placement.SYSTEM) for p in ((), PRINCIPLES))
     assert empty[0].content and "[G0]" not in empty[0].content
     assert empty[1] == full[1]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_model_that_copies_its_prompt_has_answered_nothing(name: str):
+    dialect = replace(Dialect.load(name), tools=(ToolSpec("look", "Looks.", (Parameter("query", "string", "words"),)),))
+    messages = dialect.prompt_messages((), "Who was it?", Placement.SYSTEM)
+    for text in (*(message.content for message in messages), "\n\n".join(message.content for message in messages)):
+        for place in (Extraction.ANSWER_LINE, Extraction.BOXED, Extraction.BOXED_OR_ANSWER_LINE):
+            assert not extract(text, place).answer
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -19,11 +19,12 @@ from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.cli.app import invoke
 from espl_bench.errors import DataError, UsageError
+from espl_bench.retrieval import bm25
 from espl_bench.retrieval.bm25 import Bm25Retriever
 from espl_bench.retrieval.cache import CachedRetriever
 from espl_bench.retrieval.http import HttpRetriever
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
+from espl_bench.retrieval.open_retriever import RetrieverOptions, forget_retrievers, open_retriever
 from espl_bench.retrieval.retriever import FoundPassage, Passage, RetrievalError
 from espl_bench.retrieval.web import Limiter, WebRetriever
 
@@ -31,7 +32,7 @@ from espl_bench.retrieval.web import Limiter, WebRetriever
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
-    open_retriever.cache_clear()
+    forget_retrievers()
     return tmp_path / "home"
 
 
@@ -286,6 +287,21 @@ def test_many_threads_may_record_the_same(tmp_path: Path):
     assert len(list(tmp_path.rglob("*"))) == 5 + len({path.parent for path in tmp_path.rglob("*.json")}), (
         "and nothing unfinished lies about"
     )
+
+
+def test_many_threads_build_one_index(corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    built: list[Path] = []
+    build = bm25.build
+    monkeypatch.setattr(bm25, "build", lambda corpus, folder, *how: (built.append(folder), time.sleep(0.05), build(corpus, folder, *how)))
+    together = threading.Barrier(8)
+
+    def opened() -> object:
+        together.wait()
+        return open_retriever(RetrieverOptions(corpus=str(corpus)))
+
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(opened) for _ in range(8)]
+    assert len({id(each.result()) for each in asked}) == 1 and len(built) == 1
 
 
 def test_options_that_cannot_be_are_refused_in_one_line(corpus: Path):

@@ -9,13 +9,13 @@ from retrieval_fixtures import PASSAGES, ids
 
 from espl_bench.errors import ModelError, UsageError
 from espl_bench.retrieval import dense
-from espl_bench.retrieval.open_retriever import RetrieverOptions, identity_of, open_retriever
+from espl_bench.retrieval.open_retriever import RetrieverOptions, forget_retrievers, identity_of
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
-    open_retriever.cache_clear()
+    forget_retrievers()
     return tmp_path / "home"
 
 

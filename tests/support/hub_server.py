@@ -42,11 +42,25 @@ class HubHandler(BaseHTTPRequestHandler):
         if name is None:
             self.reply(401, X_Error_Code="RepoNotFound")
         elif path.startswith(f"api/{name}/tree/"):
-            self.reply(200, json.dumps([_entry(file, content) for file, content in self.repositories[name].items()]).encode())
+            self.tree(name, path.removeprefix(f"api/{name}/tree/").partition("/")[2])
         elif path.startswith(f"api/{name}"):
             self.reply(200, json.dumps(self.info(name)).encode())
         else:
             self.file(name, path.partition("/resolve/")[2].partition("/")[2])
+
+    def tree(self, name: str, folder: str) -> None:
+        """List a folder; all that is in its folders too, if that is asked for."""
+        start = f"{folder}/" if folder else ""
+        inside = {file: content for file, content in self.repositories[name].items() if file.startswith(start)}
+        if "recursive=true" in self.path.lower():
+            entries = [_entry(file, content) for file, content in inside.items()]
+        else:
+            entries = [_entry(file, content) for file, content in inside.items() if "/" not in file.removeprefix(start)]
+            folders = dict.fromkeys(
+                start + file.removeprefix(start).partition("/")[0] for file in inside if "/" in file.removeprefix(start)
+            )
+            entries += [_folder(each) for each in folders]
+        self.reply(200 if inside else 404, json.dumps(entries).encode(), **({} if inside else {"X_Error_Code": "EntryNotFound"}))
 
     def info(self, name: str) -> dict[str, object]:
         siblings = [{"rfilename": file} for file in self.repositories[name]]
@@ -83,7 +97,8 @@ class HubHandler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}").get("paths", [])
         name = next(name for name in self.repositories if f"/{name}/" in self.path)
         files = self.repositories[name]
-        self.reply(200, json.dumps([_entry(file, files[file]) for file in asked if file in files]).encode())
+        folders = [_folder(path) for path in asked if any(file.startswith(f"{path}/") for file in files)]
+        self.reply(200, json.dumps([*(_entry(file, files[file]) for file in asked if file in files), *folders]).encode())
 
 
 def _id(name: str) -> str:
@@ -97,6 +112,10 @@ def _web(name: str) -> str:
 
 def _entry(path: str, content: bytes) -> dict[str, object]:
     return {"type": "file", "path": path, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+
+
+def _folder(path: str) -> dict[str, object]:
+    return {"type": "directory", "path": path, "oid": hashlib.sha1(path.encode()).hexdigest(), "size": 0}
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from espl_bench import build, registry, runner
 from espl_bench.build import GivenObjects
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig
-from espl_bench.method import Method, Shown
+from espl_bench.evolution.schedule import Halves, Progress, Prompts, find_schedule
+from espl_bench.method import Method, Shown, find_method
 from espl_bench.runs.checkpoints import newest
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.utils.jsonl import decode
@@ -78,6 +79,23 @@ def all_methods() -> list[str]:
     return registry.names(registry.METHODS)
 
 
+def loop_methods() -> list[str]:
+    """Those that the one loop runs."""
+    return [name for name in all_methods() if find_method(name).optimizer is None]
+
+
+def breeding_steps(config: RunConfig) -> list[int]:
+    """Iterations, counted from 1, in which words learn."""
+    if not config.method.operators:
+        return []
+    return [step for step in range(1, config.iterations + 1) if halves_of(config, step).words]
+
+
+def halves_of(config: RunConfig, step: int) -> Halves:
+    """What learns in an iteration, counted from 1."""
+    return find_schedule(config.method.schedule)(Progress(step - 1, config.iterations, 0, 0), config.method.schedule_period)
+
+
 def splits_by_question(env) -> dict:
     """Question → split, for telling apart what an engine was asked."""
     from espl_bench.types import Split
@@ -139,8 +157,9 @@ def check_population(folder: Path) -> None:
             if config.method.operators and len(batch) > 1:
                 matches.update(batch.keys())
                 ratings |= _rated(oracle, ratings, batch, config.evolution.tie)
+            rated = set() if halves_of(config, row["step"]).prompts is Prompts.ROOT else batch.keys()
             assert {int(prompt): tuple(pair) for prompt, pair in row["ratings"].items()} == {
-                prompt: pytest.approx(ratings[prompt], rel=1e-9) for prompt in batch
+                prompt: pytest.approx(ratings[prompt], rel=1e-9) for prompt in rated
             }
         elif row["event"] == "born":
             prompt, parents = row["id"], row["parents"]
@@ -153,7 +172,7 @@ def check_population(folder: Path) -> None:
             living = [*living, prompt][-config.method.population_size :]
     if living and (steps := rows(folder, Log.METRICS)):
         best = max(living, key=lambda prompt: ratings[prompt][0] - 2 * ratings[prompt][1])
-        assert steps[-1]["shown"] == (best if config.method.shown is Shown.BEST else living[-1])
+        assert steps[-1]["shown"] == {Shown.BEST: best, Shown.NEWEST: living[-1], Shown.ROOT: 0}[config.method.shown]
     members = last_commit(folder).population["members"]
     assert [member["id"] for member in members] == living
     for member in members:
@@ -162,9 +181,9 @@ def check_population(folder: Path) -> None:
 
 
 def check_mutations(folder: Path) -> None:
-    """Every iteration mutates once. A child is rejected for want of contrast exactly where the stored rollouts of its parent have none."""
+    """Iterations that breed mutate once. A child is rejected for want of contrast exactly where its parent's stored rollouts have none."""
     proposed = [row for kind in ("born", "rejected") for row in events(folder, kind) if row["origin"] == "mutation"]
-    assert sorted(row["step"] for row in proposed) == [row["step"] for row in rows(folder, Log.METRICS)]
+    assert sorted(row["step"] for row in proposed) == breeding_steps(RunDir(folder).config())
     for row in proposed:
         assert (row.get("reason") == "no_contrast") != _has_contrast(folder, row["step"], *row["parents"])
 

@@ -67,6 +67,7 @@ class ScriptedEngine:
     practice: float = 0.0
     calls: list = field(default_factory=list)
     trained: list = field(default_factory=list)
+    scored: list = field(default_factory=list)
     chat: HfChat = field(default_factory=make_chat)
 
     async def current(self):
@@ -78,8 +79,14 @@ class ScriptedEngine:
 
     async def train_step(self, data, loss, adam):
         self.trained.append(tuple(data))
-        self.practice += adam.lr * sum(abs(datum.advantage) for datum in data)
+        self.practice += adam.lr * sum(abs(datum.advantage) + sum(map(abs, datum.advantages_T)) for datum in data)
         return {"loss": -self.practice}
+
+    async def score(self, data, *, reference):
+        """A teacher that likes every token more than the student did, the current weights the more for their practice."""
+        liking = 0.1 if reference else 0.1 + self.practice / 1000
+        self.scored.append((tuple(data), reference))
+        return [tuple(own + liking for own, sampled in zip(d.logprobs_T, d.mask_T, strict=True) if sampled) for d in data]
 
     async def save(self, folder):
         (folder / "weights.json").write_text(json.dumps(self.practice))

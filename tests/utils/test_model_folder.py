@@ -13,8 +13,10 @@ from data_fixtures import write_jsonl
 from espl_envs.lab import MODEL
 from espl_envs.search.env import SearchEnv
 from espl_envs.search.rows import Served
+from report_fixtures import make_run
 from retrieval_fixtures import PASSAGES
 
+from espl_bench.cli.app import invoke
 from espl_bench.engines.hf.model_loading import load_model
 from espl_bench.errors import ModelError
 from espl_bench.retrieval import dense
@@ -140,6 +142,23 @@ def test_an_environment_that_searches_tells_its_identity_without_opening_a_retri
     retrieval = {"retriever": "dense", "corpus": str(corpus), "embedder": str(embedder)}
     env = SearchEnv(Served({}), {}, retrieval, ToolLimits(), top_k=3, max_queries=3, passage_chars=100)
     assert env.data_identity() == {"retrieval": identity_of(options(corpus, embedder))}
+
+
+def test_verify_of_a_stranger_s_run_opens_no_embedder(
+    tmp_path: Path, embedder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(dense.DenseRetriever, "open", lambda *_: pytest.fail("opens the retriever"))
+    for split, source in (("train", "nq-open-train"), ("test", "nq-open-dev")):
+        asked = write_jsonl(tmp_path / f"{split}.jsonl", ({"question": f"where in {split} is {n} ?", "answer": ["x"]} for n in range(40)))
+        assert invoke(["data", "import", "nq", "--split", split, "--source", source, "--from", str(asked), "--quiet"]) == 0
+    run = make_run(tmp_path / "run")
+    retrieval = {"retriever": "dense", "corpus": str(write_jsonl(tmp_path / "corpus.jsonl", PASSAGES)), "embedder": str(embedder)}
+    change(run / "config.json", env="nq", env_options=retrieval)
+    capsys.readouterr()
+    assert invoke(["verify", str(run)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "data" in err and not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("kind", ["module", "activation", "pickle", "outside", "theirs and ours"])

@@ -7,6 +7,7 @@ from typing import ClassVar
 from espl_bench.environment.text_env import SingleTurnEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.grading.grader import grade
+from espl_bench.grading.rules import Extraction, rules_of
 from espl_bench.seeding import seed_for
 from espl_bench.types import Problem, Split
 from espl_bench.utils.numbers import is_whole
@@ -22,7 +23,7 @@ class MarketEnv(SingleTurnEnv):
         its coins, a crate its fruits, a tally its beans, and market days their prices. Four sentences hold all of it.
 
     Action space:
-        Text. The answer is in the last box, or stands at the end, as `espl_bench.grading` reads it.
+        Text. The answer is the last number, in a box or not: small models seldom draw one. `extraction` may ask for it.
 
     Observation space:
         Text: the problem.
@@ -34,25 +35,28 @@ class MarketEnv(SingleTurnEnv):
         Terminated after one response.
 
     Splits:
-        train 256 and validation 64 items, two thirds of one custom and a third of two; test 100 items, half of two customs and half of
-        three. Item i is a pure function of (world, split, i). No question occurs in two splits: each belongs to one by its hash.
+        train 256 and validation 64 items: a quarter needs no custom, half of them one, a quarter two; test 100 items: a quarter each
+        needs none, one, two and three. Item i is a pure function of (world, split, i). No question occurs in two splits: each belongs
+        to one by its hash.
 
     Arguments:
         world: Seed of the customs; every number is another world.
+        extraction: Where the answer is: ``anywhere`` (default), ``boxed``, ``boxed_or_answer_line`` or ``answer_line``.
 
     Version history:
         v0: first version.
     """
 
     sizes: ClassVar[dict[Split, int]] = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
-    levels: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (1, 1, 2), Split.VALIDATION: (1, 1, 2), Split.TEST: (2, 3)}
+    levels: ClassVar[dict[Split, tuple[int, ...]]] = {Split.TRAIN: (0, 1, 1, 2), Split.VALIDATION: (0, 1, 1, 2), Split.TEST: (0, 1, 2, 3)}
 
-    def __init__(self, world: int = 0) -> None:
-        """Raise UsageError unless `world` is a whole number from 0."""
+    def __init__(self, world: int = 0, extraction: str = Extraction.ANYWHERE) -> None:
+        """Raise UsageError unless `world` is a whole number from 0 and `extraction` is known."""
         super().__init__()
         if not is_whole(world, least=0):
             raise UsageError(f"arithmetic-words: world must be a whole number from 0, not {world!r}")
         self.world = world
+        self.rules = rules_of(extraction)
 
     def size(self, split: Split) -> int:
         """Return 256, 64 or 100."""
@@ -72,17 +76,17 @@ class MarketEnv(SingleTurnEnv):
 
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Compare the number in the answer with the truth."""
-        return Verdict.of(grade(problem.answer, response).outcome)
+        return Verdict.of(grade(problem.answer, response, self.rules).outcome)
 
 
 @cache
 def _draw(world: int, split: Split, index: int, levels: tuple[int, ...]) -> Story:
-    """Draw until the question belongs to the split."""
+    """Draw until the question belongs to the split and its answer is no digit, which any number in a text could be."""
     rng = random.Random(seed_for(world, "arithmetic-words", split.value, index))
     kinds = LEVELS[levels[index % len(levels)]]
     while True:
         story = rng.choice(kinds)(rng, customs_of(world))
-        if _owner(story.question) is split:
+        if story.answer > 9 and _owner(story.question) is split:
             return story
 
 

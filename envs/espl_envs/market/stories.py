@@ -17,8 +17,28 @@ class Story:
 
     question: str
     working: str
-    """Sentences that name every custom that is needed."""
+    """Sentences that name every custom that is needed, if any is."""
     answer: int
+
+
+def harvest(rng: random.Random, _: Customs) -> Story:
+    """No custom: a sum."""
+    name, fruit, morning, afternoon = rng.choice(NAMES), rng.choice(FRUITS), rng.randint(2, 20), rng.randint(2, 20)
+    return Story(
+        f"{name} picks {morning} {fruit} in the morning and {afternoon} {fruit} in the afternoon. How many {fruit} is that in all?",
+        f"{morning} {fruit} and {afternoon} {fruit} are {morning + afternoon}.",
+        morning + afternoon,
+    )
+
+
+def rows(rng: random.Random, _: Customs) -> Story:
+    """No custom: a product."""
+    name, goods, number, each = rng.choice(NAMES), rng.choice(GOODS), rng.randint(2, 9), rng.randint(2, 9)
+    return Story(
+        f"{name} lays out {number} rows with {each} {goods} in every row. How many {goods} is that in all?",
+        f"{number} rows of {each} {goods} are {number * each}.",
+        number * each,
+    )
 
 
 def coins(rng: random.Random, customs: Customs) -> Story:
@@ -108,6 +128,7 @@ def change(rng: random.Random, customs: Customs) -> Story:
 
 
 LEVELS: Mapping[int, Sequence[Callable[[random.Random, Customs], Story]]] = {
+    0: (harvest, rows),
     1: (coins, fruits, beans, price),
     2: (sale, stock),
     3: (change,),

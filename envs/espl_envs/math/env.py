@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from espl_bench.data.find_data import load_data
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import SingleTurnEnv, Verdict
-from espl_bench.errors import UsageError, unknown
+from espl_bench.errors import UsageError
 from espl_bench.grading import COMPETITION_MATHS, Extraction, GradingRules, grade
 from espl_bench.grading.process_pool import MAX_SIZE
-from espl_bench.grading.rules import RULES_VERSION
+from espl_bench.grading.rules import RULES_VERSION, rules_of
 from espl_bench.types import Problem, Split
 from espl_envs.math.rows import ROWS
 from espl_envs.math.splits import MathRow, Splits, hold_out
@@ -134,10 +134,3 @@ def _published(
 
 def _rows(sets: tuple[StoredData, ...]) -> list[MathRow]:
     return [MathRow(stored.manifest.source, item) for stored in sets for item in stored.items]
-
-
-def rules_of(extraction: str) -> GradingRules:
-    """Return the rules of competition mathematics with another place of the answer. Raises UsageError for an unknown one."""
-    if extraction not in list(Extraction):
-        raise unknown("extraction", str(extraction), Extraction)
-    return GradingRules(Extraction(extraction))

@@ -11,8 +11,9 @@ from espl_bench.data.layouts import AnswerKind
 from espl_bench.data.own_files import OwnFiles, OwnRules, read_own_files, require_places
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
+from espl_bench.grading.rules import rules_of
 from espl_bench.types import Split
-from espl_envs.math.env import HOLDOUT, MathEnv, rules_of
+from espl_envs.math.env import HOLDOUT, MathEnv
 from espl_envs.math.splits import MathRow, Splits, hold_out
 
 USE_QA: Final = "use --env qa, which compares short texts and knows several spellings"

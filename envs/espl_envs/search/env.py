@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from espl_bench.data.find_data import load_data
+from espl_bench.data.corpus_store import StoredCorpus, is_stored, load
+from espl_bench.data.find_data import corpus_complaint, get_command, load_data
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import UsageError
 from espl_bench.grading import Extraction
 from espl_bench.grading.extract import extract
 from espl_bench.grading.rules import RULES_VERSION
+from espl_bench.retrieval.default_corpus import default_corpus
 from espl_bench.retrieval.open_retriever import RetrieverOptions, identity_of, open_retriever
 from espl_bench.retrieval.retriever import FoundPassage, Retriever
 from espl_bench.tools.sanitize import sanitize
@@ -19,10 +21,7 @@ from espl_bench.tools.tool_spec import BadArgumentsError, Parameter, ToolSpec
 from espl_bench.types import Outcome, Problem, Split
 from espl_bench.utils.numbers import is_whole
 from espl_envs.search.answers import exact_match, f1
-from espl_envs.search.rows import ROWS, Served, Sizes, select
-
-SEED = 0
-"""Seed of the selection; another seed makes another environment."""
+from espl_envs.search.rows import ROWS, SEED, Served, Sizes, select, uncovered
 
 SEARCH = ToolSpec(
     "search",
@@ -35,8 +34,9 @@ class SearchEnv(ToolEnv):
     """Questions to answer by searching: several turns, a search tool, a short answer.
 
     Description:
-        A question of Natural Questions or HotpotQA, and a tool that searches a collection of passages, by default a local one.
-        The questions are fetched or imported once with ``espl-bench data``; neither they nor passages are part of this package.
+        A question of Natural Questions or HotpotQA, and a tool that searches a collection of passages, by default a small one
+        made of HotpotQA's own paragraphs. Questions and paragraphs are fetched or imported once with ``espl-bench data``; neither
+        are part of this package.
 
     Action space:
         Text. A call of ``search`` as ``<tool_call>{"name": "search", "arguments": {"query_list": [...]}}</tool_call>``, or in
@@ -58,7 +58,8 @@ class SearchEnv(ToolEnv):
 
     Arguments:
         retriever: ``bm25`` (default), ``http``, ``ddgs`` or ``dense``, see `espl_bench.retrieval.open_retriever`, as for the next ones:
-        corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: The retriever's options.
+        corpus, retriever_url, retriever_timeout, embedder, pages, retrieval_cache, retrieval_cache_dir: The retriever's options; without
+            a corpus, `espl_envs.search.rows.PARAGRAPHS` is searched.
         top_k: Passages per query (default 3).
         max_queries: Queries per call (default 3).
         passage_chars: Maximum characters shown of a passage (default 1,000).
@@ -82,8 +83,12 @@ class SearchEnv(ToolEnv):
         top_k: int,
         max_queries: int,
         passage_chars: int,
+        lacking: str = "",
     ) -> None:
-        """Serve these questions; `retrieval` are the options of the retriever, which is opened when first needed."""
+        """Serve these questions; `retrieval` are the options of the retriever, which is opened when first needed.
+
+        `lacking` says in one line what it needs for that and is not here.
+        """
         super().__init__(limits)
         for name, value in (("top_k", top_k), ("max_queries", max_queries), ("passage_chars", passage_chars)):
             if not is_whole(value):
@@ -94,6 +99,7 @@ class SearchEnv(ToolEnv):
         self.top_k = top_k
         self.max_queries = max_queries
         self.passage_chars = passage_chars
+        self.lacking = lacking
 
     @property
     def retriever(self) -> Retriever:
@@ -101,7 +107,9 @@ class SearchEnv(ToolEnv):
         return open_retriever(RetrieverOptions(**self.retrieval))
 
     def prepare(self) -> None:
-        """Open the retriever, and build its index if there is none yet."""
+        """Open the retriever, and build its index if there is none yet. Raises UsageError if there is nothing to search."""
+        if self.lacking:
+            raise UsageError(self.lacking)
         _ = self.retriever
 
     def size(self, split: Split) -> int:
@@ -113,8 +121,11 @@ class SearchEnv(ToolEnv):
         return self.served.problems[split][index]
 
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails."""
-        queries: list[str] = [query for query in arguments["query_list"] if query.strip()]
+        """Search. Raises BadArgumentsError for too many queries or none, RetrievalError if the retriever fails.
+
+        A query without a letter or digit is none: a model may copy the dots of the example.
+        """
+        queries: list[str] = [query for query in arguments["query_list"] if any(map(str.isalnum, query))]
         if not 1 <= len(queries) <= self.max_queries:
             raise BadArgumentsError(f"query_list holds {len(queries)} queries; give 1 to {self.max_queries}")
         return "\n\n".join(self._format(result) for result in self.retriever.retrieve(queries, self.top_k))
@@ -143,7 +154,7 @@ class SearchEnv(ToolEnv):
         return {**self.served.identity, **({"retrieval": identity_of(RetrieverOptions(**self.retrieval))} if complete else {})}
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Return the origins of the questions, and the version of the grading rules."""
+        """Return the origins of the questions and of the corpus, unless the options name one, and the version of the grading rules."""
         return {**self.facts, "grading_rules": RULES_VERSION}
 
 
@@ -175,11 +186,15 @@ def published(
         UsageError: an option is invalid.
         DataError: a set is not in the data home, or damaged; names the command that restores it.
     """
-    stored = load_data(dataset, ROWS[dataset])
-    served, facts = _published(dataset, stored[Split.TRAIN], stored[Split.TEST], Sizes(train_items, validation_items, test_items))
+    data = ROWS[dataset]
+    stored = load_data(dataset, data)
+    small = default_corpus(data, {"retriever": retriever, "corpus": corpus})
+    passages = load(small, f"{get_command(dataset)} --source {small.name} --again") if small is not None and is_stored(small) else None
+    sizes = Sizes(train_items, validation_items, test_items)
+    served, facts = _published(dataset, stored[Split.TRAIN], stored[Split.TEST], sizes, passages)
     retrieval = {
         "retriever": retriever,
-        "corpus": corpus,
+        "corpus": corpus if passages is None else str(passages.path),
         "retriever_url": retriever_url,
         "retriever_timeout": retriever_timeout,
         "embedder": embedder,
@@ -188,14 +203,25 @@ def published(
         "retrieval_cache_dir": retrieval_cache_dir,
     }
     limits = ToolLimits(max_turns, max_calls, max_reply_chars, max_heard_chars)
-    return SearchEnv(served, facts, retrieval, limits, top_k, max_queries, passage_chars)
+    lacking = corpus_complaint(dataset, small) if small is not None and passages is None else ""
+    return SearchEnv(served, facts, retrieval, limits, top_k, max_queries, passage_chars, lacking)
 
 
 @lru_cache(maxsize=32)
-def _published(dataset: str, train: tuple[StoredData, ...], test: tuple[StoredData, ...], sizes: Sizes) -> tuple[Served, Mapping[str, Any]]:
+def _published(
+    dataset: str, train: tuple[StoredData, ...], test: tuple[StoredData, ...], sizes: Sizes, corpus: StoredCorpus | None
+) -> tuple[Served, Mapping[str, Any]]:
     """Build the splits once: a run makes an environment for every episode."""
-    facts = {"sets": [stored.facts() for stored in (*train, *test)]}
-    return select(_by_name(train), _by_name(test), sizes, SEED), facts
+    served = select(_by_name(train), _by_name(test), sizes, SEED)
+    facts: dict[str, Any] = {"sets": [stored.facts() for stored in (*train, *test)]}
+    if corpus is None:
+        return served, facts
+    if beyond := uncovered(served, corpus):
+        raise UsageError(
+            f"{dataset}: the corpus {corpus.manifest.corpus} holds no paragraphs for {beyond} of the questions that are asked for; "
+            "lower train_items, validation_items or test_items, or name another with --corpus"
+        )
+    return served, {**facts, "corpus": corpus.facts()}
 
 
 def _by_name(sets: Sequence[StoredData]) -> dict[str, Sequence[Any]]:

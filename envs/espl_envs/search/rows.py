@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from espl_bench.data.dataset_spec import DataSpec
+from espl_bench.data.corpus_store import StoredCorpus
+from espl_bench.data.dataset_spec import CorpusSource, DataSpec
 from espl_bench.data.item_text import Item, identity_of, match_key
 from espl_bench.errors import UsageError
 from espl_bench.seeding import seed_for
@@ -19,15 +20,40 @@ from espl_bench.types import Problem, Split
 from espl_bench.utils.numbers import is_whole
 from espl_envs.search import sources
 
+SEED = 0
+"""Seed of the selection; another seed makes another environment."""
 SELECTED = "the questions of each set are ranked by a seeded hash; train and then validation are the first of the training sets"
+
+
+def rank_of(question: str) -> int:
+    """Return the place of a question in the ranking of its set: those of lowest rank are selected."""
+    return _rank(match_key(question), SEED)
+
+
+def _rank(key: str, seed: int) -> int:
+    return seed_for(seed, "search", "selection", key)
+
+
+PARAGRAPHS = CorpusSource(
+    name="hotpotqa-paragraphs",
+    sets=(sources.HOTPOTQA_TRAIN, sources.HOTPOTQA_DEV),
+    rank=rank_of,
+    questions=2_000,
+    licence=sources.HOTPOTQA_LICENCE,
+    about="the Wikipedia paragraphs beside 2,000 questions of each HotpotQA set: small, not Wikipedia, with few of the articles of NQ",
+)
+"""What is searched unless a corpus is named, so that a search runs at once."""
 
 ROWS: Mapping[str, DataSpec] = MappingProxyType(
     {
         "nq-hotpotqa": DataSpec(
-            train=(sources.NQ_TRAIN, sources.HOTPOTQA_TRAIN), test=(sources.NQ_DEV, sources.HOTPOTQA_DEV), split_rule=SELECTED
+            train=(sources.NQ_TRAIN, sources.HOTPOTQA_TRAIN),
+            test=(sources.NQ_DEV, sources.HOTPOTQA_DEV),
+            split_rule=SELECTED,
+            corpus=PARAGRAPHS,
         ),
-        "hotpotqa": DataSpec(train=(sources.HOTPOTQA_TRAIN,), test=(sources.HOTPOTQA_DEV,), split_rule=SELECTED),
-        "nq": DataSpec(train=(sources.NQ_TRAIN,), test=(sources.NQ_DEV,), split_rule=SELECTED),
+        "hotpotqa": DataSpec(train=(sources.HOTPOTQA_TRAIN,), test=(sources.HOTPOTQA_DEV,), split_rule=SELECTED, corpus=PARAGRAPHS),
+        "nq": DataSpec(train=(sources.NQ_TRAIN,), test=(sources.NQ_DEV,), split_rule=SELECTED, corpus=PARAGRAPHS),
     }
 )
 """Data by the environment's name."""
@@ -108,10 +134,15 @@ def select(train: Mapping[str, Sequence[Item]], test: Mapping[str, Sequence[Item
     return Served({split: tuple(rows) for split, rows in selected.items()})
 
 
+def uncovered(served: Served, corpus: StoredCorpus) -> int:
+    """Count the questions of HotpotQA whose paragraphs are not in the corpus that was made of its rows."""
+    return sum(not corpus.covers(row.source, rank_of(row.item.problem)) for rows in served.rows.values() for row in rows)
+
+
 def _ranked(source: str, items: Sequence[Item], seed: int) -> list[SearchRow]:
     """Rank by the hash of seed and question; drop questions that differ from an earlier one only in punctuation."""
     keys = {match_key(item.problem): item for item in reversed(items)}
-    return [SearchRow(source, keys[key]) for key in sorted(keys, key=lambda key: (seed_for(seed, "search", "selection", key), key))]
+    return [SearchRow(source, keys[key]) for key in sorted(keys, key=lambda key: (_rank(key, seed), key))]
 
 
 def _share(size: int, number: int, sets: int) -> int:

@@ -13,7 +13,7 @@ COLUMNS = (
 """Columns on the hub, in users' own files, and in Search-R1's collections."""
 
 _NQ = Licence("cc-by-sa-3.0", "the data's README in google-research-datasets/natural-questions")
-_HOTPOTQA = Licence("cc-by-sa-4.0", "the hub's page of the set")
+HOTPOTQA_LICENCE = Licence("cc-by-sa-4.0", "the hub's page of the set")
 
 NQ_TRAIN = DataSource(
     name="nq-open-train",
@@ -43,7 +43,7 @@ HOTPOTQA_TRAIN = DataSource(
     hub_id="hotpotqa/hotpot_qa",
     config="distractor",
     hub_split="train",
-    licence=_HOTPOTQA,
+    licence=HOTPOTQA_LICENCE,
     columns=COLUMNS,
     answers="list",
     allow_conflicts=True,
@@ -54,7 +54,7 @@ HOTPOTQA_DEV = DataSource(
     hub_id="hotpotqa/hotpot_qa",
     config="distractor",
     hub_split="validation",
-    licence=_HOTPOTQA,
+    licence=HOTPOTQA_LICENCE,
     columns=COLUMNS,
     answers="list",
     allow_conflicts=True,

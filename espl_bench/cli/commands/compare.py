@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import BatchPlan, damage_of
 from espl_bench.cli.commands.compare_display import CompareDisplay
-from espl_bench.cli.commands.provide import FETCH, Provision, provide, tell_default
+from espl_bench.cli.commands.provide import FETCH, Provision, provide_all, tell_defaults
 from espl_bench.cli.commands.run import configure
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
@@ -27,6 +26,10 @@ from espl_bench.sweep.processes import Job, run_all
 from espl_bench.utils import foreign_files
 
 DEFAULT_SEEDS = 3
+DEFAULT_METHODS = ("base", "rl_only", "reflection_only", "evolution_only", "espl")
+"""E-SPL and what the paper compares it with."""
+ALL = "all"
+"""In place of names: every registered method, rivals and those of other packages too."""
 
 
 def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
@@ -41,23 +44,33 @@ def parse_seeds(number: int | None, listed: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
+def parse_methods(listed: str | None) -> tuple[str, ...]:
+    """Parse ``--methods A,B,…`` or ``--methods all``. Raises UsageError if it names none."""
+    if listed is None:
+        return DEFAULT_METHODS
+    if listed.strip() == ALL:
+        return tuple(names(METHODS))
+    if not (wanted := [name.strip() for name in listed.split(",") if name.strip()]):
+        raise UsageError("--methods names no method; e.g. --methods base,espl")
+    return tuple(dict.fromkeys(wanted))
+
+
 def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chosen, out: Path, provision: Provision = FETCH) -> BatchPlan:
     """Resolve every run, and bring the data and models that they share, before the first one starts.
 
     Raises UsageError for an invalid configuration, and if a folder holds a run of another configuration; DataError if data are missing.
     """
-    wanted = names(METHODS) if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    if not wanted:
-        raise UsageError("--methods names no method; e.g. --methods base,espl")
-    named = [(f"--method={method}", f"--env={env}", f"--seed={seed}") for seed in seeds for method in dict.fromkeys(wanted)]
-    configs = [configure(method, env, seed, chosen) for seed in seeds for method in dict.fromkeys(wanted)]
+    wanted = parse_methods(methods)
+    named = [(f"--method={method}", f"--env={env}", f"--seed={seed}") for seed in seeds for method in wanted]
+    configs = [configure(method, env, seed, chosen) for seed in seeds for method in wanted]
     damage = {config.folder_name: fault for config in configs if (fault := damage_of(out / config.folder_name))}
     pairs = [(choice, config) for choice, config in zip(named, configs, strict=True) if config.folder_name not in damage]
     plan = BatchPlan(out, tuple(_job(choice, config, chosen, out) for choice, config in pairs), tuple(damage.values()))
     if plan.waiting:
-        tell_default(configs[0], chosen.values)
-        provide(configs[0], provision)
-        environment_of(configs[0])
+        if not provision.quiet:
+            tell_defaults(configs[:1], chosen.values)
+        waiting = {job.folder for job in plan.waiting}
+        provide_all(((f"run {config.folder_name}", config) for _, config in pairs if out / config.folder_name in waiting), provision)
     return plan
 
 

@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 
 from espl_bench.cli.commands import data_display
+from espl_bench.cli.commands.corpora import fetch_corpus, import_corpus
 from espl_bench.cli.commands.data_display import Status
 from espl_bench.cli.console import err_console, out_console, write_json
 from espl_bench.cli.options import parse_data, parse_pairs
+from espl_bench.data import corpus_store
+from espl_bench.data.corpus_store import CorpusManifest
 from espl_bench.data.data_files import find_files, hash_of_all
-from espl_bench.data.dataset_spec import DataSource
-from espl_bench.data.find_data import get_command, import_command
+from espl_bench.data.dataset_spec import CORPUS, CorpusSource, DataSource
+from espl_bench.data.find_data import get_command, import_command, import_corpus_command
 from espl_bench.data.intake import Intake, IntakeRules, take_in
 from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
 from espl_bench.environment.catalogue import find_environment, make_environment
@@ -56,6 +59,30 @@ def _statuses(spec: EnvironmentSpec) -> Iterator[Status]:
             get=get_command(spec.name),
             imports=remedy,
         )
+    if spec.data.corpus is not None:
+        yield _corpus_status(spec, spec.data.corpus)
+
+
+def _corpus_status(spec: EnvironmentSpec, corpus: CorpusSource) -> Status:
+    manifest, fault = None, ""
+    if corpus_store.is_stored(corpus):
+        try:
+            manifest = corpus_store.load(corpus, get_command(spec.name)).manifest
+        except EsplError as error:
+            fault = str(error)
+    return Status(
+        env=spec.name,
+        split=CORPUS,
+        source=corpus.name,
+        stored=manifest is not None,
+        items=manifest.passages if manifest else None,
+        origin=" and ".join(str(part.origin) for part in manifest.parts) if manifest else "",
+        identity=manifest.passages_sha256 if manifest else "",
+        licence=corpus.licence.short,
+        fault=fault,
+        get=get_command(spec.name),
+        imports=import_corpus_command(spec.name, corpus),
+    )
 
 
 def _manifest(source: DataSource, remedy: str) -> tuple[Manifest | None, str]:
@@ -70,14 +97,15 @@ def _manifest(source: DataSource, remedy: str) -> tuple[Manifest | None, str]:
 def get(env: str, source: str | None, revision: str | None, again: bool, rules: IntakeRules, as_json: bool) -> None:
     """Fetch the data sets of an environment. If one fails, those fetched before it are kept."""
     spec = _with_data(env)
-    wanted = list(spec.data)
+    wanted, corpus = list(spec.data), spec.data.corpus
     if source is not None:
-        known = {data_source.name for _, data_source in spec.data}
+        known = {data_source.name for _, data_source in spec.data} | ({corpus.name} if corpus is not None else set())
         if source not in known:
             raise unknown(f"source of {env}", source, known)
         wanted = [(split, data_source) for split, data_source in wanted if data_source.name == source]
-    if revision is not None and len(wanted) > 1:
-        raise UsageError(f"--revision applies to one data set, but {env} has {len(wanted)}; name one with --source")
+        corpus = corpus if corpus is not None and corpus.name == source else None
+    if revision is not None and len(wanted) != 1:
+        raise UsageError(f"--revision applies to one data set, but {env} has {len(list(spec.data))}; name one with --source")
     for _, data_source in wanted:
         if is_stored(data_source) and not again:
             data_display.say_stored(data_source.name, home())
@@ -87,8 +115,19 @@ def get(env: str, source: str | None, revision: str | None, again: bool, rules: 
         done.append(manifest)
         if not as_json:
             out_console().print(data_display.kept(data_source, manifest, home()))
+    made = _made(env, corpus, again) if corpus is not None else None
     if as_json:
-        _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done]})
+        record = {"corpus": made.model_dump(mode="json", by_alias=True)} if made is not None else {}
+        _json({"sets": [manifest.model_dump(mode="json", by_alias=True) for manifest in done], **record})
+
+
+def _made(env: str, corpus: CorpusSource, again: bool) -> CorpusManifest | None:
+    """Make a corpus unless it is there. Returns its manifest if it was made."""
+    if corpus_store.is_stored(corpus) and not again:
+        data_display.say_stored(corpus.name, home())
+        return None
+    data_display.say_making(corpus)
+    return fetch_corpus(env, corpus)
 
 
 def fetch_sets(env: str, sources: Collection[str], quiet: bool) -> None:
@@ -129,9 +168,12 @@ def import_files(
 ) -> None:
     """Import the rows of one file or several into the data home."""
     spec = _with_data(env)
-    kinds = [kind.value for kind in Split]
+    kinds = [*(kind.value for kind in Split), CORPUS]
     if split not in kinds:
         raise unknown("split", split, kinds)
+    if split == CORPUS:
+        _import_corpus(spec, files, as_json)
+        return
     data_source = spec.data.find(env, Split(split), source)
     found = find_files(files)
     intake = take_in(found.records(), found.name, data_source, problem_column, answer_column, rules)
@@ -140,6 +182,14 @@ def import_files(
     manifest = _keep(data_source, intake, origin, as_json, found.expected_rows)
     if as_json:
         _json(manifest.model_dump(mode="json", by_alias=True))
+
+
+def _import_corpus(spec: EnvironmentSpec, files: Sequence[str], as_json: bool) -> None:
+    corpus, manifest = import_corpus(spec, files)
+    if as_json:
+        _json(manifest.model_dump(mode="json", by_alias=True))
+    else:
+        out_console().print(data_display.made(corpus, manifest, home()))
 
 
 def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool, rows: int | None = None) -> Manifest:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from espl_bench.cli.console import err_console, facts_grid, plain_table
-from espl_bench.data.dataset_spec import DataSource
+from espl_bench.data.corpus_store import CorpusManifest
+from espl_bench.data.dataset_spec import CorpusSource, DataSource
 from espl_bench.data.overlap import SHARE, WORDS, OverlapPair
 from espl_bench.data.store import Manifest
 from espl_bench.environment.data_check import DataReport, OverlapReport, SourceReport, SplitReport
@@ -53,6 +54,12 @@ def say_fetching(source: DataSource) -> None:
     err_console().print(plain(f"fetching {source.hub_id} at {revision} …", "dim"), soft_wrap=True)
 
 
+def say_making(corpus: CorpusSource) -> None:
+    """Print of what a corpus is being made."""
+    sets = ", ".join(dict.fromkeys(source.hub_id for source in corpus.sets))
+    err_console().print(plain(f"making {corpus.name} of the paragraphs in {sets} …", "dim"), soft_wrap=True)
+
+
 def kept(source: DataSource, manifest: Manifest, home: Path, rows: int | None = None) -> RenderableType:
     """Lay out what was stored, with warnings about it."""
     lines = [plain(f"{source.name}: {manifest.items:,} items from {manifest.origin} -> {home / source.name}", "bold")]
@@ -61,6 +68,20 @@ def kept(source: DataSource, manifest: Manifest, home: Path, rows: int | None = 
     lines.extend(plain(f"! {remark}", "yellow") for remark in _remarks(source, manifest))
     if rows is not None and rows != manifest.rows_read:
         lines.append(plain(f"! the set's own description names {rows:,} rows, but {manifest.rows_read:,} were read", "yellow"))
+    return Group(*lines)
+
+
+def made(corpus: CorpusSource, manifest: CorpusManifest, home: Path) -> RenderableType:
+    """Lay out what a corpus was made of, with a warning about it."""
+    questions = sum(part.questions for part in manifest.parts)
+    origins = " and ".join(str(part.origin) for part in manifest.parts)
+    lines = [
+        plain(f"{corpus.name}: {manifest.passages:,} passages from {origins} -> {home / corpus.name / manifest.passages_file}", "bold"),
+        plain(f"licence {corpus.licence.short}; {corpus.about}"),
+        plain(f"identity {manifest.passages_sha256}"),
+    ]
+    if without := sum(part.without_evidence for part in manifest.parts):
+        lines.append(plain(f"! of {questions:,} questions, {without:,} name evidence that is not among their paragraphs", "yellow"))
     return Group(*lines)
 
 
@@ -136,6 +157,8 @@ def _file(file: Mapping[str, Any]) -> list[RenderableType]:
     remarks.extend(f"{count:,} {kind} are not shown" for kind, count in file["unshown"].items())
     if file["conflicts"]:
         remarks.append(f"{file['conflicts']:,} problems had several answers; the last one counts")
+    if file.get("solutions"):
+        remarks.append(f"{file['solutions']:,} answers are whole solutions, which no response equals")
     if file.get("expected_rows", file["rows_read"]) != file["rows_read"]:
         remarks.append(f"the set's own description names {file['expected_rows']:,} rows")
     lines.extend(plain(f"    ! {remark}", "yellow") for remark in remarks)

@@ -46,7 +46,7 @@ def _method_record(name: str) -> Record:
 
 
 def _learns(method: Method) -> list[str]:
-    return [*(["weights"] if method.learns_weights else []), *(["words"] if method.operators else [])]
+    return [*(["weights"] if method.learns_weights else []), *(["words"] if method.breeds else [])]
 
 
 def _environment_record(name: str) -> Record:

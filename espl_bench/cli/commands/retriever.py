@@ -9,10 +9,8 @@ from pathlib import Path
 from espl_bench.cli.console import out_console, write, write_json
 from espl_bench.errors import EsplError, UsageError, unknown
 from espl_bench.retrieval.http_server import RetrieverServer
-from espl_bench.retrieval.open_retriever import RetrieverOptions, open_retriever
+from espl_bench.retrieval.open_retriever import LOCAL, RetrieverOptions, open_retriever
 from espl_bench.utils.formatting import plain
-
-LOCAL = ("bm25", "dense")
 
 
 def serve(corpus: Path, kind: str, embedder: str | None, host: str, port: int) -> None:

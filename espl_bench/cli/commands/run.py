@@ -13,7 +13,7 @@ from rich.table import Table
 
 from espl_bench.accounting.cost_tracker import Budget, Price
 from espl_bench.build import environment_of
-from espl_bench.cli.commands.provide import absent_models
+from espl_bench.cli.commands.provide import absent_corpus, absent_models
 from espl_bench.cli.console import err_console, facts_grid, out_console, write, write_json
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
@@ -149,7 +149,9 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     sizes = {split: env.size(split) for split in Split}
     work = estimate(config, sizes, env.turns)
     bill = estimate_bill(config, env, work, budget)
-    unmeasured = [*(["its data"] if described else []), *(f"model {model}" for model in absent_models(config))]
+    corpus = absent_corpus(config)
+    missing = [*(["its data"] if described else []), *([f"corpus {corpus.name}"] if corpus is not None else [])]
+    unmeasured = [*missing, *(f"model {model}" for model in absent_models(config))]
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
         if speed := None if bill or unmeasured else _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):

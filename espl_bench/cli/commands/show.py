@@ -104,7 +104,8 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     console.print()
     _print_population(console, view)
     shown = view.prompt(view.shown_id)
-    console.print(Panel(principles_text(shown.principles), title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
+    said = principles_text(shown.principles, view.credit_of(shown))
+    console.print(Panel(said, title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
 
 
 def _tools(view: RunView) -> str:
@@ -134,7 +135,7 @@ def _print_prompts(console: Console, view: RunView) -> None:
     for prompt in view.prompts:
         state = "" if prompt.lives else ", extinct"
         console.print(plain(f"#{prompt.id}  {_origin(prompt)}, step {prompt.born_step}, rating {_rating(prompt)}{state}", "bold"))
-        console.print(principles_text(prompt.principles))
+        console.print(principles_text(prompt.principles, view.credit_of(prompt)))
         for edit in prompt.evidence:
             console.print(plain(f"  - {_edit(edit)}", "dim"))
         console.print()
@@ -231,7 +232,7 @@ def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
         "steps": view.steps,
         "summary": view.summary.model_dump(mode="json", by_alias=True) if view.summary else None,
         "shown_id": view.shown_id,
-        "prompts": [asdict(prompt) for prompt in view.prompts],
+        "prompts": [{**asdict(prompt), "credit": view.credit_of(prompt)} for prompt in view.prompts],
         "rejected": view.rejected,
         "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from espl_bench.build import environment_of
 from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import TABLES, BatchPlan
+from espl_bench.cli.commands.provide import FETCH, Provision, absences, provide_all, tell_defaults
 from espl_bench.cli.commands.sweep_display import CellState, SweepDisplay, state_of, status_table
 from espl_bench.cli.console import err_console, out_console, plain_table, write_json
 from espl_bench.config.contacts import Contact, contacts_of
-from espl_bench.errors import DataError, RunDirError, UsageError
+from espl_bench.errors import RunDirError, UsageError
 from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
 from espl_bench.sweep.grid import Cell, labelled, make_cells, read_grid
@@ -52,9 +52,8 @@ class Means:
 
 
 def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
-    """Print every cell with the resources it takes. Raises UsageError for an invalid grid, DataError if this machine lacks data."""
+    """Print every cell with the resources it takes, and what this machine lacks for them. Raises UsageError for an invalid grid."""
     cells = make_cells(labelled(read_grid(grid), label))
-    _require_data(cells)
     if as_json:
         write_json(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=2) + "\n")
         return
@@ -66,9 +65,20 @@ def list_cells(grid: Path, label: str | None, as_json: bool) -> None:
     console = out_console()
     console.print(table)
     console.print(plain(f"{len(cells)} cells", "bold"))
+    if missing := dict.fromkeys(thing for cell in cells for thing in absences(cell.config)):
+        console.print(plain(f"not on this machine: {', '.join(missing)}; fetched before the first cell starts", "yellow"), soft_wrap=True)
 
 
-def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT) -> int:
+def run(
+    grid: Path,
+    out: str | None,
+    label: str | None,
+    means: Means,
+    quiet: bool,
+    as_json: bool,
+    consent: Consent = NO_CONSENT,
+    provision: Provision = FETCH,
+) -> int:
     """Run a grid, or continue it; returns the exit code.
 
     Raises UsageError for an invalid grid, or one whose contacts are not confirmed, before anything is started; EsplError when stopped by a
@@ -83,15 +93,17 @@ def run(grid: Path, out: str | None, label: str | None, means: Means, quiet: boo
     confirm(
         [(Origin(str(grid.resolve()), named_files.read_named(grid)), contacts)], consent, f"espl-bench sweep run {shlex.quote(str(grid))}"
     )
-    return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json)
+    if not quiet and means.address is None:
+        tell_defaults((cell.config for cell in cells), {*read.options, *(["model"] if read.models else [])})
+    return _carry_out(Storage.open(location), SweepFile.of(read, cells), means, quiet, as_json, provision)
 
 
-def resume(location: str, means: Means, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT) -> int:
+def resume(location: str, means: Means, quiet: bool, as_json: bool, consent: Consent = NO_CONSENT, provision: Provision = FETCH) -> int:
     """Resume the sweep stored at `location`. Raises as `run` does."""
     storage = Storage.open(location)
     sweep = storage.sweep()
     confirm([(_origin(storage, sweep), _contacts(sweep.cells))], consent, f"espl-bench sweep resume {shlex.quote(location)}")
-    return _carry_out(storage, sweep, means, quiet, as_json)
+    return _carry_out(storage, sweep, means, quiet, as_json, provision)
 
 
 def _origin(storage: Storage, sweep: SweepFile) -> Origin:
@@ -125,7 +137,7 @@ def _tally(states: Sequence[CellState]) -> str:
     return f"{len(states)} cells: " + ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
-def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as_json: bool) -> int:
+def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as_json: bool, provision: Provision) -> int:
     on_ray = means.ray
     cells = {cell.name: cell for cell in sweep.cells}
     storage.fetch_all(cells)
@@ -135,7 +147,7 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
             RunDir.open(storage.view / name).refuse_changes(cell.config)
     if means.address is None:  # the cells run on this machine
         unfinished = {name: cell for name, cell in cells.items() if not foreign_files.exists(storage.view / name / SUMMARY)}
-        _require_data([cell for name, cell in unfinished.items() if name not in damage])
+        provide_all(((f"cell {name}", cell.config) for name, cell in unfinished.items() if name not in damage), provision)
     jobs = tuple(_job(storage, cell) for name, cell in cells.items() if name not in damage)
     plan = BatchPlan(storage.view, jobs, tuple(damage.values()), "" if storage.is_folder else storage.url)
     journal = Journal(storage)
@@ -159,19 +171,6 @@ def _carry_out(storage: Storage, sweep: SweepFile, means: Means, quiet: bool, as
         for name in TABLES:
             storage.write(name, foreign_files.read_bytes(storage.view / name))
     return code
-
-
-def _require_data(cells: Sequence[Cell]) -> None:
-    """Raise DataError, naming the first cell, if this machine lacks the data of an environment: else every such cell would find out."""
-    seen: set[str] = set()
-    for cell in cells:
-        environment = json.dumps([cell.config.env, cell.config.env_options], sort_keys=True, default=str)
-        if environment not in seen:
-            seen.add(environment)
-            try:
-                environment_of(cell.config)
-            except DataError as error:
-                raise DataError(f"cell {cell.name}: {error}") from error
 
 
 def _on_ray(

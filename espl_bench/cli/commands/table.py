@@ -58,6 +58,10 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
     if not runs.entries:
         raise RunDirError(f"no finished run; continue with: espl-bench resume {shlex.quote(str(runs.unfinished[0]))}")
     board = build_board(runs.entries, against, budget)
+    for matched in board.matched:
+        for run in matched.left_out:
+            missing = f"{runs.places[run]} has no {matched.split} scores from training"
+            err_console().print(plain(f"! left out of the scores at equal {matched.budget.value}: {missing}", "yellow"), soft_wrap=True)
     if wanted is Format.SCREEN:
         console = out_console()
         console.print(to_screen(board, console.width, curves))

@@ -63,7 +63,7 @@ def _print_differences(verification: verify.Verification) -> None:
 
 
 @contextmanager
-def grading_progress(quiet: bool, words: str = "grading again") -> Generator[verify.Progress]:
+def grading_progress(quiet: bool, words: str = "grading again", unit: str = "files") -> Generator[verify.Progress]:
     """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:
@@ -73,7 +73,7 @@ def grading_progress(quiet: bool, words: str = "grading again") -> Generator[ver
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("files"),
+        TextColumn(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:

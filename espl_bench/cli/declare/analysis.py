@@ -1,4 +1,4 @@
-"""Declarations of the commands that analyse finished runs: `plan`, `attribute` and `contamination`. `cli/commands` implements them."""
+"""Declarations of the commands that analyse runs: `plan`, `attribute`, `contamination` and `selectors`. `cli/commands` implements them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -73,3 +73,18 @@ def contamination(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: 
     from espl_bench.cli.commands import contamination as command
 
     raise typer.Exit(command.print_quotes(run, as_json))
+
+
+def selectors(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Runs of a method that breeds several prompts.", show_default=False)],
+    draws: Annotated[int, typer.Option("--draws", metavar="N", min=1, help="Replays of each run under each selector.")] = 20,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay recorded rollouts under every selector: how far each stays behind the best prompt, by held-out scores.
+
+    No model is loaded. Selectors see one half of the problems; the other half scores the prompts.
+    """
+    from espl_bench.cli.commands import selectors as command
+
+    command.compare_selectors(runs, draws, quiet, as_json)

@@ -69,7 +69,7 @@ def import_(
             show_default=False,
         ),
     ],
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.", show_default=False)],
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation, test or corpus.", show_default=False)],
     source: Source = None,
     problem_column: Annotated[
         str | None, typer.Option("--problem-column", metavar="NAME", help="Column of the problems, if it is not obvious; a.b for b in a.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from espl_bench.cli.group import CommandGroup
-from espl_bench.cli.shared_options import AsJson, ContactOption, Quiet, SendKeyOption
+from espl_bench.cli.shared_options import AsJson, ContactOption, NoDownload, Quiet, SendKeyOption
 
 sweep_app = CommandGroup(no_args_is_help=True)
 
@@ -68,12 +68,14 @@ def run(
     growing: Growing = False,
     contact: ContactOption = None,
     send_key: SendKeyOption = None,
+    no_download: NoDownload = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells without running them.", rich_help_panel="Output")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every cell of a grid, and print the table.
 
+    Data and models that are not here are fetched from the hub before the first cell starts, unless the cells run on another cluster.
     Finished cells are kept and unfinished ones are resumed. Repeat the command to continue after a stop.
     Ctrl-C lets running cells save first; a second one ends them at once.
     """
@@ -82,9 +84,8 @@ def run(
     if dry_run:
         command.list_cells(grid, label, as_json)
     else:
-        raise typer.Exit(
-            command.run(grid, out, label, command.Means(address, jobs, growing), quiet, as_json, command.Consent.of(contact, send_key))
-        )
+        means, provision = command.Means(address, jobs, growing), command.Provision(not no_download, quiet)
+        raise typer.Exit(command.run(grid, out, label, means, quiet, as_json, command.Consent.of(contact, send_key), provision))
 
 
 @sweep_app.command()
@@ -95,13 +96,15 @@ def resume(
     growing: Growing = False,
     contact: ContactOption = None,
     send_key: SendKeyOption = None,
+    no_download: NoDownload = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume a stopped sweep, and try its failed cells again."""
     from espl_bench.cli.commands import sweep as command
 
-    raise typer.Exit(command.resume(location, command.Means(address, jobs, growing), quiet, as_json, command.Consent.of(contact, send_key)))
+    means, provision = command.Means(address, jobs, growing), command.Provision(not no_download, quiet)
+    raise typer.Exit(command.resume(location, means, quiet, as_json, command.Consent.of(contact, send_key), provision))
 
 
 @sweep_app.command()

@@ -31,7 +31,11 @@ _MUST_MATCH = ("r", "lora_alpha", "target_modules")
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
     """Write the adapter alone into an existing folder."""
-    model: PeftModel = trainer.model
+    write_adapter(trainer.model, folder)
+
+
+def write_adapter(model: PeftModel, folder: Path) -> None:
+    """Write the adapter of a model into an existing folder."""
     save_file(_adapter(model), folder / WEIGHTS, metadata={"format": "pt"})
     model.peft_config[ADAPTER].save_pretrained(str(folder))
 
@@ -54,10 +58,7 @@ def load(trainer: Trainer, folder: Path) -> None:
     Raises:
         CheckpointError: a file is missing, broken, or belongs to another model or adapter.
     """
-    model: PeftModel = trainer.model
-    _check_config(model, folder / CONFIG)
-    weights = _read(folder / WEIGHTS)
-    _check_shapes(weights, _adapter(model), folder / WEIGHTS)
+    weights = _read_adapter(trainer.model, folder)
     moments = _read(folder / OPTIMIZER)
     stepped = {key.partition("/")[2] for key in moments}
     expected = {
@@ -67,12 +68,25 @@ def load(trainer: Trainer, folder: Path) -> None:
         if name in stepped  # what has had no gradient yet has no moments: all before the first step, then experts that no token chose
     }
     _check_shapes(moments, expected, folder / OPTIMIZER)
-    set_peft_model_state_dict(model, weights)
+    set_peft_model_state_dict(trainer.model, weights)
     trainer.optimizer.state.clear()
     for key, tensor in moments.items():
         moment, _, name = key.partition("/")
         parameter = trainer.parameters[name]
         trainer.optimizer.state[parameter][moment] = tensor.to(parameter.device)
+
+
+def load_adapter(model: PeftModel, folder: Path) -> None:
+    """Give a model the adapter of a checkpoint. Raises CheckpointError as `load`."""
+    set_peft_model_state_dict(model, _read_adapter(model, folder))
+
+
+def _read_adapter(model: PeftModel, folder: Path) -> dict[str, Tensor]:
+    """Read the weights of an adapter that fits the model. Raises CheckpointError."""
+    _check_config(model, folder / CONFIG)
+    weights = _read(folder / WEIGHTS)
+    _check_shapes(weights, _adapter(model), folder / WEIGHTS)
+    return weights
 
 
 def _adapter(model: PeftModel) -> dict[str, Tensor]:

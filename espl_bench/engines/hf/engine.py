@@ -23,6 +23,7 @@ from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.learner import Learner
 from espl_bench.engines.hf.sampling import BatchSampler
 from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.model_source import is_tiny
 from espl_bench.engines.model_use import ModelUse
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
@@ -97,7 +98,7 @@ class HfEngine:
             ModelError: the model is missing, cannot be read, or has no chat template.
             UsageError: the device or the dtype does not exist.
         """
-        device = model_loading.pick_device(adapter.device)
+        device = model_loading.pick_device(adapter.device, tiny=is_tiny(str(model)))
         model_loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
@@ -137,6 +138,10 @@ class HfEngine:
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
         """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`."""
         return await self._open().learner.train_step(data, loss, adam)
+
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
+        return await self._open().learner.score(data, reference=reference)
 
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""

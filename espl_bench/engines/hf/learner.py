@@ -8,6 +8,7 @@ The embedded engine and engine vllm differ in the sampler; both train and checkp
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,10 @@ class Learner:
         """
         return await self.run(lambda: self._step(tuple(data), loss, adam))
 
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
+        return await self.run(lambda: self._score(tuple(data), reference))
+
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self.run(lambda: adapter_files.save(self.trainer, folder))
@@ -57,6 +62,10 @@ class Learner:
     def _locked(self, action: Callable[[], Result]) -> Result:
         with self.lock:
             return action()
+
+    def _score(self, data: Sequence[Datum], reference: bool) -> list[tuple[float, ...]]:
+        with self.trainer.model.disable_adapter() if reference else nullcontext():
+            return [tuple(self.trainer.score(datum)) for datum in data]
 
     def _step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
         try:

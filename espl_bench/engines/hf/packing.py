@@ -42,7 +42,7 @@ class SharedPrefix:
     def order(self) -> tuple[Any, ...]:
         """Sort key under which neighbours share their prefix or have similar lengths; total, as far as order matters."""
         shared, suffix = self.prefix
-        return len(shared), shared, len(suffix), suffix, len(self.rest), self.rest, self.datum.advantage
+        return len(shared), shared, len(suffix), suffix, len(self.rest), self.rest, self.datum.advantage, self.datum.advantages_T
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _chunk(splits_B: Sequence[SharedPrefix], index: Sequence[int], start: int, s
             if split.datum.mask_T[token]:
                 mask_BT[row, t - start] = True
                 predicted.append(
-                    (split.datum.tokens_T[token], split.datum.logprobs_T[token], split.datum.advantage, split.datum.temperature)
+                    (split.datum.tokens_T[token], split.datum.logprobs_T[token], split.datum.advantage_at(token), split.datum.temperature)
                 )
     keep_S = mask_BT.any(0).nonzero()[:, 0]
     row_N, t_N = mask_BT.nonzero(as_tuple=True)

@@ -53,7 +53,7 @@ def completion(sequence: tinker.SampledSequence, text: str) -> Completion:
 
 def wire_datum(datum: Datum) -> tinker.Datum:
     """Convert one trajectory: T - 1 positions that predict the next token, with zero advantage where it was not sampled."""
-    weights_T = [datum.advantage if sampled else 0.0 for sampled in datum.mask_T]
+    weights_T = [datum.advantage_at(t) if sampled else 0.0 for t, sampled in enumerate(datum.mask_T)]
     return tinker.Datum(
         model_input=tinker.ModelInput.from_ints(list(datum.tokens_T[:-1])),
         loss_fn_inputs={
@@ -97,7 +97,7 @@ def metrics(
     sampled = [(datum, t) for datum in data for t in range(1, len(datum.tokens_T)) if datum.mask_T[t]]
     logprobs_N = torch.tensor(logprobs, dtype=torch.float64)
     sampler_N = torch.tensor([datum.logprobs_T[t] for datum, t in sampled], dtype=torch.float64)
-    advantages_N = torch.tensor([datum.advantage for datum, _ in sampled], dtype=torch.float64)
+    advantages_N = torch.tensor([datum.advantage_at(t) for datum, t in sampled], dtype=torch.float64)
     row_N = torch.tensor([row for row, datum in enumerate(data) for sampled in datum.mask_T[1:] if sampled])
     grad_norm = next((value for key, value in (optimiser or {}).items() if key.endswith(GRAD_NORM)), None)
     return {

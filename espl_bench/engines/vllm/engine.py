@@ -156,15 +156,17 @@ class VllmEngine:
 
     async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
         """Take one optimiser step on the sum over data and tokens; without data, no step. For the metrics see `Trainer.step`."""
-        parts = self._open()
-        if not self.isolates_snapshots and not parts.asleep:
-            await parts.server.call(parts.server.sleep())
-            parts.asleep = True
+        parts = await self._resting()
         metrics = await parts.learner.train_step(data, loss, adam)
         if data:
             parts.adapters.prompt = _prompt(data[0])
             parts.stale = True
         return metrics
+
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the trainer's log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
+        parts = await self._resting()
+        return await parts.learner.score(data, reference=reference)
 
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder: engine hf reads them too."""
@@ -186,6 +188,14 @@ class VllmEngine:
         if parts is not None:
             parts.server.close()
             parts.adapters.close()
+
+    async def _resting(self) -> _Parts:
+        """Return the parts once the trainer may compute: vLLM sleeps if the two share a card that is too small for both."""
+        parts = self._open()
+        if not self.isolates_snapshots and not parts.asleep:
+            await parts.server.call(parts.server.sleep())
+            parts.asleep = True
+        return parts
 
     async def _awake(self) -> _Parts:
         """Return the parts once vLLM can sample. Memory cached by the trainer is freed on the card first."""

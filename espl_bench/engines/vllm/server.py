@@ -161,8 +161,13 @@ def _already_shut_down(timeout: float | None = None) -> None:
 
 
 async def _start(serving: Serving) -> Any:
-    """Make an ``AsyncLLM`` that belongs to the running loop."""
+    """Make an ``AsyncLLM`` that belongs to the running loop.
+
+    It gets the batch sizes of ``LLM``, which is made for many requests at once: on an H100 1,024 sequences and 16,384 tokens. Those of
+    an engine without a usage context are 128 and 2,048 on every device, less than the rollouts of a step.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()))
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**serving.arguments()), usage_context=UsageContext.LLM_CLASS)

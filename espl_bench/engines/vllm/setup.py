@@ -110,6 +110,7 @@ class Serving:
             "skip_tokenizer_init": True,
             "enable_lora": True,
             "max_cpu_loras": 2,
+            "max_model_len": -1,  # the model's, or as much of it as there is memory for
             "max_lora_rank": next((rank for rank in RANKS if rank >= self.lora_rank), RANKS[-1]),
             "logprobs_mode": "processed_logprobs",
             "generation_config": "vllm",

@@ -31,6 +31,23 @@ class AttemptView:
 
 
 @dataclass(frozen=True, slots=True)
+class RivalView:
+    """How the list of principles of a critique's right attempts differs from the criticised one, of its wrong attempts."""
+
+    has: tuple[str, ...]
+    """Principles that only the other list has."""
+    lacks: tuple[str, ...]
+    """Principles that only the criticised list has."""
+
+    @classmethod
+    def of(cls, principles: Sequence[str], criticised: Sequence[str]) -> "RivalView":
+        """Compare two lists of principles."""
+        return cls(
+            tuple(text for text in principles if text not in criticised), tuple(text for text in criticised if text not in principles)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A change that critiques ask for; identical ones are counted together."""
 
@@ -97,10 +114,14 @@ def transcript(trajectory: Trajectory) -> str:
 
 
 def critique_context(
-    principles: Sequence[str], problem: Problem, attempts: Sequence[AttemptView], limits: EditLimits = PAPER
+    principles: Sequence[str],
+    problem: Problem,
+    attempts: Sequence[AttemptView],
+    limits: EditLimits = PAPER,
+    rival: RivalView | None = None,
 ) -> Mapping[str, object]:
-    """Build the context of the critique template."""
-    shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts}
+    """Build the context of the critique template. `rival`: the right attempts were made under another list, which differs so."""
+    shown = {"principles": principles, "question": problem.question, "answer": problem.answer, "attempts": attempts, "rival": rival}
     return {**shown, "max_edits": limits.max_edits, **_bounds(limits)}
 
 

@@ -19,6 +19,7 @@ from espl_bench.evolution.operators.editor import (
     AttemptView,
     Editor,
     Proposal,
+    RivalView,
     aggregate_context,
     critique_context,
     summary_context,
@@ -31,6 +32,20 @@ from espl_bench.evolution.rating import mutation_child
 from espl_bench.prompts.dialect import TemplateName
 from espl_bench.prompts.principle_text import quote
 from espl_bench.types import Outcome, Problem, Rejected, SystemPrompt, Trajectory, TrajectoryGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A problem with right and wrong attempts, as one critique sees it."""
+
+    problem: Problem
+    rollouts: tuple[Trajectory, ...]
+    rival: SystemPrompt | None = None
+    """The prompt of the right attempts; None if all attempts are the parent's own."""
+
+    def prompt_of(self, rollout: Trajectory, parent: SystemPrompt) -> SystemPrompt:
+        """Return the prompt that an attempt was made under."""
+        return self.rival if self.rival is not None and rollout.prompt_id == self.rival.id else parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,7 @@ class Mutation:
 
     async def propose(self, view: StepView, editor: Editor, limits: EditLimits, rng: np.random.Generator) -> Sequence[Child | Rejected]:
         """Return one child of the best prompt, or why there is none. Draws no random numbers."""
-        best, groups_P = (view.best, view.groups_of(view.best)) if limits.rules.reflect_on == "prompt" else view.best_slot()
+        best, groups_P = reflected_on(view, limits)
         return [await mutate(Birth(self.name, (best,), view.step), groups_P, editor, limits)]
 
     def max_calls(self, problems: int, group_size: int, limits: EditLimits) -> int:
@@ -60,22 +75,29 @@ class Mutation:
 MUTATION: Final = Mutation()
 
 
-async def mutate(birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits) -> Child | Rejected:
-    """Write one child of a single parent from its own groups, or return why there is none."""
+def reflected_on(view: StepView, limits: EditLimits) -> tuple[SystemPrompt, tuple[TrajectoryGroup, ...]]:
+    """Return the prompt that a mutation edits, and the groups that it reflects on."""
+    return (view.best, view.groups_of(view.best)) if limits.rules.reflect_on == "prompt" else view.best_slot()
+
+
+async def mutate(
+    birth: Birth, groups_P: Sequence[TrajectoryGroup], editor: Editor, limits: EditLimits, more: Sequence[Case] = ()
+) -> Child | Rejected:
+    """Write one child of a single parent from its own groups and `more` cases, or return why there is none."""
     [parent] = birth.parents
     always = limits.rules.aggregation == "always"
-    cases = contrasts(groups_P, limits.attempts)
+    cases = [*contrasts(groups_P, limits.attempts), *more]
     if not cases and not always:
         return birth.rejected("no_contrast", f"none of {len(groups_P)} problems had both right and wrong rollouts")
-    views = await _summarise(parent, cases, editor, limits)
-    critiques, broken = await _criticise(parent, cases, views, editor, limits)
+    views = await summarise(parent, cases, editor, limits)
+    critiques, broken = await criticise(parent, cases, views, editor, limits)
     if not always and not any(critique.edits for critique in critiques):
         faults = "; ".join(line for line, _ in broken)[:300]
         return birth.rejected("unparseable" if broken else "no_edits", faults, tuple(dict.fromkeys(text for _, text in broken)))
     return await _aggregate(birth, critiques, editor, limits)
 
 
-def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[Problem, tuple[Trajectory, ...]]]:
+def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[Case]:
     """Return the problems with 0 < V < 1, each with at most `attempts` rollouts, right and wrong ones alternating.
 
     Several groups of one problem (a prompt that was sampled twice) are pooled. A contrast needs two: a smaller limit counts as 2.
@@ -84,45 +106,56 @@ def contrasts(groups_P: Sequence[TrajectoryGroup], attempts: int) -> list[tuple[
     pooled: dict[str, list[Trajectory]] = {}
     for group in groups_P:
         pooled.setdefault(group.problem.id, []).extend(t for t in group.trajectories_G if t.outcome.graded)
-    cases: list[tuple[Problem, tuple[Trajectory, ...]]] = []
+    cases: list[Case] = []
     for rollouts in pooled.values():
         right = [trajectory for trajectory in rollouts if trajectory.outcome is Outcome.CORRECT]
         wrong = [trajectory for trajectory in rollouts if trajectory.outcome is not Outcome.CORRECT]
         if right and wrong:
             few = min(len(right), len(wrong), attempts // 2)
             rights = max(few, min(len(right), attempts - len(wrong)))
-            cases.append((rollouts[0].problem, (*right[:rights], *wrong[: attempts - rights])))
+            cases.append(Case(rollouts[0].problem, (*right[:rights], *wrong[: attempts - rights])))
     return cases
 
 
-async def _summarise(
-    parent: SystemPrompt, cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]], editor: Editor, limits: EditLimits
-) -> list[tuple[AttemptView, ...]]:
-    """Run stage 1, all rollouts of all cases in one call."""
+async def summarise(parent: SystemPrompt, cases: Sequence[Case], editor: Editor, limits: EditLimits) -> list[tuple[AttemptView, ...]]:
+    """Summarise every rollout of every case (stage 1), in one call."""
     shows = limits.rules.summary_shows
-    principles = None if shows == "attempt" else parent.principles
     contexts = [
-        summary_context(problem, transcript(rollout), principles, rollout.outcome is Outcome.CORRECT if shows == "verdict" else None)
-        for problem, rollouts in cases
-        for rollout in rollouts
+        summary_context(
+            case.problem,
+            transcript(rollout),
+            None if shows == "attempt" else case.prompt_of(rollout, parent).principles,
+            rollout.outcome is Outcome.CORRECT if shows == "verdict" else None,
+        )
+        for case in cases
+        for rollout in case.rollouts
     ]
     texts = iter(await editor.write(TemplateName.SUMMARY, contexts))
-    return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in rollouts) for _, rollouts in cases]
+    return [tuple(AttemptView(rollout.outcome is Outcome.CORRECT, next(texts)) for rollout in case.rollouts) for case in cases]
 
 
-async def _criticise(
+async def criticise(
     parent: SystemPrompt,
-    cases: Sequence[tuple[Problem, tuple[Trajectory, ...]]],
+    cases: Sequence[Case],
     views: Sequence[tuple[AttemptView, ...]],
     editor: Editor,
     limits: EditLimits,
 ) -> tuple[list[Critique], list[tuple[str, str]]]:
-    """Run stage 2, all problems in one call. Also returns a line for every fault in a critique, with the critique."""
-    contexts = [critique_context(parent.principles, problem, attempts, limits) for (problem, _), attempts in zip(cases, views, strict=True)]
+    """Criticise every problem (stage 2), in one call. Also returns a line for every fault in a critique, with the critique."""
+    contexts = [
+        critique_context(
+            parent.principles,
+            case.problem,
+            attempts,
+            limits,
+            None if case.rival is None else RivalView.of(case.rival.principles, parent.principles),
+        )
+        for case, attempts in zip(cases, views, strict=True)
+    ]
     critiques: list[Critique] = []
     broken: list[tuple[str, str]] = []
     texts = await editor.write(TemplateName.CRITIQUE, contexts)
-    for (problem, _), text in zip(cases, texts, strict=True):
+    for problem, text in zip((case.problem for case in cases), texts, strict=True):
         try:
             parsed = limits.parse(text, limits.edits.critique, parent.principles, limits.max_edits)
         except UnparseableEditsError as error:

@@ -22,10 +22,17 @@ export function promptPanel(run, detail, prompt) {
       fact("principles", prompt.principles.length)),
     el("p", {}, rollouts),
     el("h3", {}, "What it says"),
-    prompt.principles.length ? el("ol", { class: "principles", start: 0 }, prompt.principles.map((text, place) => el("li", {}, el("span", { class: "number" }, `G${place}`), el("span", { class: "said" }, text)))) : el("p", { class: "soft" }, "Nothing: the root prompt has no principles."),
+    prompt.principles.length ? el("ol", { class: "principles", start: 0 }, prompt.principles.map((text, place) => principle(text, place, prompt.credit[place]))) : el("p", { class: "soft" }, "Nothing: the root prompt has no principles."),
     prompt.parents.map((id) => parentDiff(path, detail, prompt, id)),
     evidence(prompt),
     ratedOver(prompt));
+}
+
+// A principle and, of a living prompt, what rollouts with it and without it say about it.
+function principle(text, place, credit) {
+  return el("li", {},
+    el("span", { class: "number" }, `G${place}`),
+    el("div", {}, el("span", { class: "said" }, text), credit ? el("div", { class: "soft" }, credit) : null));
 }
 
 export function descent(prompt) {

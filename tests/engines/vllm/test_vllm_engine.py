@@ -11,12 +11,13 @@ import pytest
 import torch
 from checked import present
 from engine_calls import data, sample, sample_reference, wait
+from engines_fixtures import make_model
 from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams, Engine
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.vllm import adapters
+from espl_bench.engines.vllm import adapters, setup
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.losses import default_loss
@@ -239,3 +240,15 @@ def test_a_checkpoint_is_the_embedded_engines_and_comes_back(engine: VllmEngine,
     (tmp_path / "adapter_model.safetensors").unlink()
     with pytest.raises(CheckpointError):
         wait(engine.load(tmp_path))
+
+
+def test_a_context_that_memory_has_no_room_for_is_cut_to_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(tmp_path / "model", width=128, context=16_384)
+    monkeypatch.setattr(setup, "CPU_CACHE_BYTES", 2**22)
+    started = VllmEngine.from_pretrained(str(model), AdapterSpec(rank=4, alpha=8.0, seed=0))
+    try:
+        asked = requests(6)
+        assert 1_024 <= present(started._parts).server.context < 16_384
+        assert all(completion.tokens_T for completion in sample(started, asked))
+    finally:
+        wait(started.close())

@@ -22,8 +22,9 @@ class Watch:
     dialogs: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """Of one module: while it lives, an event loop runs in this thread, and `asyncio.run` of any other test would be refused."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("needs chromium; name it in CHROMIUM or install the package chromium")
