@@ -3,7 +3,7 @@
 Reads finished runs or published results (default: the study `results/rulebook-worlds`) and prints one line a row, over all worlds:
 
 - score and validation score, in percent, and the mean over worlds of the paired difference to `espl` with its interval, corrected
-  (Bonferroni) for the number of rows that were tried, whether all of them are printed or not;
+  (Bonferroni) for the number of rows that were tried, whether all of them are printed or not. An interval needs two seeds of every world;
 - principles of the shown prompt that are false, and operators that no principle names, of 24. A principle states one meaning of one
   operator; it is false if that is not the operator's hidden meaning in the run's world. No run and no table uses these counts;
 - rollouts and sampled tokens of learning, the editor's included, relative to the `espl` run of the same world and seed.
@@ -20,6 +20,7 @@ from espl_envs.rulebook.env import hidden_meanings
 from numpy.typing import NDArray
 
 from espl_bench.leaderboard.collect import collect
+from espl_bench.leaderboard.comparisons import FEWEST_SEEDS
 from espl_bench.leaderboard.grouping import TestGroup, group
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval
@@ -73,14 +74,18 @@ def compared(label: str, tests: Sequence[TestGroup]) -> Iterator[str]:
         return
     scores = [(test.methods[label].on(seeds), test.methods[REFERENCE].on(seeds)) for test, seeds in pairs]
     gap, (low, high) = mean_difference(scores, 1 - 0.05 / TRIED)
+    ranked = all(len(seeds) >= FEWEST_SEEDS for _, seeds in pairs)
     yield f"{100 * gap:+.1f}"
-    yield f"{100 * low:+.1f} … {100 * high:+.1f}"
+    yield f"{100 * low:+.1f} … {100 * high:+.1f}" if ranked else "one seed"
     false = [
         tuple(np.array([[float(false_and_missing(test.methods[name].runs[seed])[0])] for seed in seeds]) for name in (label, REFERENCE))
         for test, seeds in pairs
     ]
-    more, (low, high) = mean_difference([(ours, theirs) for ours, theirs in false], 0.95)
-    yield f"{more:+.2f} ({low:+.2f} … {high:+.2f})"
+    if ranked:
+        more, (low, high) = mean_difference([(ours, theirs) for ours, theirs in false], 0.95)
+        yield f"{more:+.2f} ({low:+.2f} … {high:+.2f})"
+    else:
+        yield f"{fmean(float((ours - theirs).mean()) for ours, theirs in false):+.2f}"
     yield f"{fmean(ours.ledger.rollouts / theirs.ledger.rollouts for ours, theirs in runs):.2f}"
     yield f"{fmean(tokens(ours) / tokens(theirs) for ours, theirs in runs):.2f}"
 

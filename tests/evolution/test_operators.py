@@ -524,7 +524,7 @@ def test_failures_of_ours_enter_no_mean_and_a_prompt_that_only_failed_has_none()
 class NoTrial:
     """No rule of these tests rolls anything out."""
 
-    async def roll_out(self, principles):
+    async def roll_out(self, principles, problems=None):
         raise AssertionError(f"nothing was to be rolled out, and {principles} was")
 
 

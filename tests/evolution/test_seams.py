@@ -88,7 +88,7 @@ class Rolls:
         self.reward = reward
         self.asked: list[Sequence[str]] = []
 
-    async def roll_out(self, principles: Sequence[str]) -> tuple[TrajectoryGroup, ...]:
+    async def roll_out(self, principles: Sequence[str], problems: Sequence[Problem] | None = None) -> tuple[TrajectoryGroup, ...]:
         self.asked.append(principles)
         return (group("train/1", -1, [self.reward] * 2),)
 
