@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from rich.panel import Panel
 from rich.text import Text
 from rich.tree import Tree
 
+from espl_bench.build import dialect_of
 from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
-from espl_bench.environment.catalogue import wording_of
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import Evidence
-from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.tool_use import told
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RolloutKind, RunDir
@@ -187,7 +186,7 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     console.print()
     where = f"step {sample.step}" if sample.kind is None else f"{sample.kind} at step {sample.step}"
     console.print(plain(f"{where}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
-    dialect = replace(Dialect.load(view.config.prompts.dialect), wording=wording_of(view.config.env))
+    dialect = dialect_of(view.config)
     for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
