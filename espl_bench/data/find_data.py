@@ -20,6 +20,11 @@ def import_command(env: str, data: DataSpec, split: Split, source: DataSource) -
     return f"espl-bench data import {shlex.quote(env)} --split {split.value}{named} --from FILE"
 
 
+def remake_command(env: str, corpus: CorpusSource) -> str:
+    """Return the command that makes an environment's corpus again, from the hub."""
+    return f"{get_command(env)} --source {corpus.name} --again"
+
+
 def import_corpus_command(env: str, corpus: CorpusSource) -> str:
     """Return the command that makes an environment's corpus from files."""
     files = " ".join(f"--from {source.name.upper()}-FILE" for source in corpus.sets)

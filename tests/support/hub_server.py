@@ -60,7 +60,10 @@ class HubHandler(BaseHTTPRequestHandler):
                 start + file.removeprefix(start).partition("/")[0] for file in inside if "/" in file.removeprefix(start)
             )
             entries += [_folder(each) for each in folders]
-        self.reply(200 if inside else 404, json.dumps(entries).encode(), **({} if inside else {"X_Error_Code": "EntryNotFound"}))
+        if inside:
+            self.reply(200, json.dumps(entries).encode())
+        else:
+            self.reply(404, b"{}", X_Error_Code="EntryNotFound")
 
     def info(self, name: str) -> dict[str, object]:
         siblings = [{"rfilename": file} for file in self.repositories[name]]

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from espl_bench.data.corpus_store import StoredCorpus, is_stored, load
-from espl_bench.data.find_data import corpus_complaint, get_command, load_data
+from espl_bench.data.find_data import corpus_complaint, load_data, remake_command
 from espl_bench.data.store import StoredData
 from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import UsageError
@@ -189,7 +189,7 @@ def published(
     data = ROWS[dataset]
     stored = load_data(dataset, data)
     small = default_corpus(data, {"retriever": retriever, "corpus": corpus})
-    passages = load(small, f"{get_command(dataset)} --source {small.name} --again") if small is not None and is_stored(small) else None
+    passages = load(small, remake_command(dataset, small)) if small is not None and is_stored(small) else None
     sizes = Sizes(train_items, validation_items, test_items)
     served, facts = _published(dataset, stored[Split.TRAIN], stored[Split.TEST], sizes, passages)
     retrieval = {

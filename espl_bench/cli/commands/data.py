@@ -13,7 +13,7 @@ from espl_bench.data import corpus_store
 from espl_bench.data.corpus_store import CorpusManifest
 from espl_bench.data.data_files import find_files, hash_of_all
 from espl_bench.data.dataset_spec import CORPUS, CorpusSource, DataSource
-from espl_bench.data.find_data import get_command, import_command, import_corpus_command
+from espl_bench.data.find_data import get_command, import_command, import_corpus_command, remake_command
 from espl_bench.data.intake import Intake, IntakeRules, take_in
 from espl_bench.data.store import DataOrigin, Manifest, home, is_stored, manifest_of, save
 from espl_bench.environment.catalogue import find_environment, make_environment
@@ -67,7 +67,7 @@ def _corpus_status(spec: EnvironmentSpec, corpus: CorpusSource) -> Status:
     manifest, fault = None, ""
     if corpus_store.is_stored(corpus):
         try:
-            manifest = corpus_store.load(corpus, get_command(spec.name)).manifest
+            manifest = corpus_store.load(corpus, remake_command(spec.name, corpus)).manifest
         except EsplError as error:
             fault = str(error)
     return Status(
