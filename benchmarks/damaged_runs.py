@@ -6,6 +6,7 @@ Every case is named by its seed, so that a fault can be repeated with --first SE
 """
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -17,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from damage import base, one_case
 
 PICTURES = ("curves", "bars", "tree", "ratings", "prompts", "outcomes", "mismatch")
+MEMORY = 8 * 2**30
+"""Bytes of address space: what takes more is a fault, and not the end of the machine."""
 EVERY = 100
 """Cases between two lines of progress."""
 
@@ -28,6 +31,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="seed of the first case")
     parser.add_argument("--pictures", action="store_true", help="draw every picture too, which takes seconds a case")
     chosen = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     met: Counter[str] = Counter()
     faults: list[str] = []
     started = time.monotonic()

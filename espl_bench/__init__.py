@@ -6,17 +6,39 @@ costs nothing.
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
-
-from espl_bench.environment.gym_ids import offer
 
 # Must be set before torch is first imported, hence here. OpenMP's threads spin between two operations by default; on a
 # machine with anything else to do, a small model then runs many times slower (measured: first sample 22 s, not 0.5 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-offer()
-
 __version__ = "0.1.0"
+
+
+class _OfferEnvironments:
+    """Waits in the import system for Gymnasium, which then finds our environments by their ids (`environment/gym_ids.py`)."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        from espl_bench.environment.gym_ids import replacing_spec
+
+        return replacing_spec(fullname)
+
+
+def _offer_environments() -> None:
+    """Let Gymnasium find our environments, now or when it is imported."""
+    if "gymnasium" not in sys.modules:
+        sys.meta_path.insert(0, _OfferEnvironments())
+        return
+    from espl_bench.environment.gym_ids import replace_registry
+
+    replace_registry()
+
+
+_offer_environments()
 
 if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a test compares the two
     from espl_bench.accounting.cost_tracker import Budget as Budget
@@ -37,6 +59,7 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.environment.text_env import SingleTurnEnv as SingleTurnEnv
     from espl_bench.environment.text_env import TextEnv as TextEnv
     from espl_bench.environment.text_env import Verdict as Verdict
+    from espl_bench.environment.text_env import Wording as Wording
     from espl_bench.errors import EnvError as EnvError
     from espl_bench.errors import EsplError as EsplError
     from espl_bench.errors import UsageError as UsageError
@@ -138,7 +161,7 @@ else:
         "engines.engine": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
         "engines.engine_spec": ("EngineSpec",),
         "environment.checker": ("check_environment",),
-        "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict"),
+        "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict", "Wording"),
         "errors": ("EnvError", "EsplError", "UsageError"),
         "evolution.acceptance": ("Acceptance", "Judgement", "Trial"),
         "evolution.history": ("History",),

@@ -22,7 +22,7 @@ from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
-from espl_bench.environment.catalogue import find_environment, make_environment
+from espl_bench.environment.catalogue import find_environment, make_environment, wording_of
 from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.pool import close_env
 from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, TextEnv
@@ -108,6 +108,16 @@ def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
     if spec is not None and spec.name != config.env:
         raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
     return make_environment(spec or find_environment(config.env), config.env_options)
+
+
+def dialect_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Dialect:
+    """Load the dialect of a run, with the environment's own words. Raises UsageError or TemplateError.
+
+    Args:
+        config: names dialect and environment.
+        spec: the environment itself, for one that is not registered.
+    """
+    return replace(Dialect.load(config.prompts.dialect), wording=spec.wording if spec is not None else wording_of(config.env))
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -243,7 +253,7 @@ def open_run(
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     described = given.env or find_environment(config.env)
-    wording = replace(Dialect.load(config.prompts.dialect), wording=described.wording)
+    wording = dialect_of(config, described)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:

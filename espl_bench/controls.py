@@ -174,6 +174,8 @@ def _answered(env: TextEnv) -> Iterator[tuple[Problem, AnsweredProblem, Answered
     size = env.size(Split.TRAIN)
     for index in range(min(size, PROBED)):
         problem, following = (env.problem(Split.TRAIN, (index + offset) % size) for offset in (0, 1))
+        if not problem.gold:
+            raise UsageError(f"{problem.id} has no gold response, so no control of rewards or answers can be checked; leave out --control")
         wrong = following.gold if following.gold != problem.gold else ""
         yield problem, _played(env, problem, problem.gold), _played(env, problem, wrong)
 

@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 from cli_fixtures import make_config
 from command_line import CommandLine
+from data_fixtures import write_jsonl
+from loop_fixtures import make_scripted_config
+from loop_fixtures import run as loop_run
 from report_fixtures import make_run
 from report_pages import everything_in
+from scripted_engine import ScriptedEngine
 
 from espl_bench.accounting.response_cache import ResponseCache
 from espl_bench.cli.app import invoke
@@ -45,6 +49,7 @@ NAMED_BY_THE_USER = {
     ("page.py", "read_text"): "the page's own assets",
     ("provenance.py", "read_text"): "/proc/cpuinfo",
     ("consent.py", "stat"): "the user's own configuration and record",
+    ("export.py", "write_text"): "a folder that this process has just made",
     ("cell_worker.py", "shutil.rmtree"): "a folder that this process has just made",
 }
 
@@ -52,6 +57,7 @@ NAMED_BY_THE_USER = {
 PLAIN = {
     "cli/app.py": "the null device",
     "cli/commands/grade.py": "the file of answers of the command line, which may be a pipe",
+    "environment/scaffold.py": "the package's own files for a new environment",
     "engines/machine_fit.py": "/proc/meminfo and the limits of this container",
     "engines/smollm2.py": "the folder that this process has just filled, compared with known hashes",
     "engines/vllm/setup.py": "the log that this process has just made",
@@ -257,6 +263,24 @@ def test_what_colleagues_are_to_read_follows_the_umask(run: Path, tmp_path: Path
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o640
     assert {path.stat().st_mode & 0o777 for path in made.rglob("*") if path.is_file()} == {0o640}
     assert {path.stat().st_mode & 0o777 for path in made.rglob("*") if path.is_dir()} == {0o750}
+
+
+def test_what_else_colleagues_are_to_read_follows_the_umask(tmp_path: Path, espl_bench: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ESPL_BENCH_DATA", str(tmp_path / "shared" / "home"))
+    questions = write_jsonl(tmp_path / "q.jsonl", ({"question": f"where is {n} ?", "answer": ["x"]} for n in range(9)))
+    before = os.umask(0o027)
+    try:
+        loop_run(make_scripted_config(steps=2, eval_samples=2), tmp_path / "shared" / "run", ScriptedEngine())
+        espl_bench.succeeds("results", "add", tmp_path / "shared" / "run", "--results", tmp_path / "shared" / "results")
+        espl_bench.succeeds("plot", tmp_path / "shared" / "run", "--out", tmp_path / "shared" / "plots", "--kinds", "bars")
+        espl_bench.succeeds("data", "import", "nq", "--split", "train", "--source", "nq-open-train", "--from", questions)
+    finally:
+        os.umask(before)
+    made = [path for path in (tmp_path / "shared").rglob("*") if path.name != ".lock"]
+    odd = [
+        (path.name, oct(path.stat().st_mode & 0o777)) for path in made if path.stat().st_mode & 0o777 != (0o750 if path.is_dir() else 0o640)
+    ]
+    assert len(made) > 20 and odd == []
 
 
 def test_a_report_holds_no_private_names_and_nothing_that_a_link_leads_to(tmp_path: Path, espl_bench: CommandLine):

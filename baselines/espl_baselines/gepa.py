@@ -35,13 +35,21 @@ Answered = TypeVar("Answered")
 
 
 def candidate_of(principles: Sequence[str], before: Candidate | None = None) -> Candidate:
-    """Lay out principles: those of an earlier candidate keep their slots, new ones take the slots that became free, then empty ones."""
-    old = before or dict.fromkeys(range(SLOTS), "")
-    slots = {slot: text if text in principles else "" for slot, text in old.items()}
-    new = iter([text for text in principles if text not in slots.values()])
-    freed = [slot for slot in slots if not slots[slot] and old[slot]]
-    empty = [slot for slot in slots if not slots[slot] and not old[slot]]
-    return slots | dict(zip([*freed, *empty], new, strict=False))
+    """Lay out principles in slots.
+
+    Those of an earlier candidate keep their slots. New ones take the slots of those that are gone, as modifications do, and then slots that
+    their texts determine: so two descendants that added different principles differ in different slots, and a merge has both.
+    """
+    if before is None:
+        return dict.fromkeys(range(SLOTS), "") | dict(enumerate(principles))
+    slots = {slot: text if text in principles else "" for slot, text in before.items()}
+    new = [text for text in principles if text not in slots.values()]
+    freed = [slot for slot, text in slots.items() if not text and before[slot]]
+    slots |= dict(zip(freed, new, strict=False))
+    for text in new[len(freed) :]:
+        first = seed_for(0, NAME, text)
+        slots[next(slot for slot in ((first + step) % SLOTS for step in range(SLOTS)) if not slots[slot])] = text
+    return slots
 
 
 def principles_of(candidate: Mapping[int, str]) -> tuple[str, ...]:

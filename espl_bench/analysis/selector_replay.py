@@ -7,16 +7,18 @@ recorded is divided by problem: one half is what selectors learn from, the other
     rollout regret  the best living prompt's held-out score minus the mean of those rolled out, averaged over the iterations
     final regret    the best living prompt's held-out score at the end, minus that of the prompt that would be shown
 
-A replay cannot tell which prompts another selection would have bred, and where weights learned, a prompt's rewards are those of the weights
-that it met. Prompts that the run rolled out on one half only are left out.
+The best of several scores with noise is too high, so both are too, by the same for every selector: they compare, and are no absolute
+distances. A replay cannot tell which prompts another selection would have bred, and where weights learned, a prompt's rewards are those
+of the weights that it met. Prompts that the run rolled out on one half only are left out.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from espl_bench.errors import UsageError
+from espl_bench.errors import RunDirError, UsageError
 from espl_bench.evolution.population import Population
 from espl_bench.evolution.rating import crossover_child, mutation_child
 from espl_bench.evolution.selection import find_selector
@@ -59,11 +61,14 @@ class Recorded:
 
     @classmethod
     def of(cls, run: RunDir) -> "Recorded":
-        """Read a run, finished or not. Raises UsageError if it selected nothing, RunDirError for a damaged log."""
+        """Read a run, finished or not. Raises UsageError if it selected nothing, RunDirError for a damaged log or missing rollouts."""
         config = run.config()
         method, steps = config.method, run.rollout_steps()
         if not method.operators or method.population_size == 1:
             raise UsageError(f"{run.path}: {method.name} selects no prompts, so there is nothing to replay; name runs that breed several")
+        if steps and len(steps) < steps[-1]:
+            missing = next(step for step in itertools.count(1) if step not in set(steps))
+            raise RunDirError(f"{run.path} has no rollouts of step {missing}, so its selections cannot be replayed; bring them back")
         births: dict[int, list[BornEvent]] = {}
         for event in read_events(run):
             if isinstance(event, BornEvent) and event.step > 0:

@@ -5,6 +5,7 @@ No model is loaded. Verification compares reward and outcome of every rollout; r
 one that the run is bound to. Every difference and every invalid line is a `Difference`; nothing is repaired.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -270,9 +271,9 @@ def _compare_costs(verification: Verification, summary: Summary) -> None:
     if summary.training_outcomes:
         verification.compare(SUMMARY, "training outcomes", summary.training_outcomes, mean_shares([row.outcomes for row in metrics]))
     rows = [row for row in read_evaluations(run) if row.spent is not None]
-    expected = [
-        spent_until(row.step, row.spent, seconds) for row in rows if row.spent is not None and set(seconds) >= set(_steps(row.step))
-    ]
+    timed = next(step for step in itertools.count(1) if step not in seconds) - 1
+    """The last step up to which all are timed; a damaged row may name any."""
+    expected = [spent_until(row.step, row.spent, seconds) for row in rows if row.spent is not None and row.step <= timed]
     if len(expected) == len(summary.curve):
         for point, spent in zip(summary.curve, expected, strict=True):
             claimed = point.spent.model_copy(update={"cost_usd": None})
@@ -281,10 +282,6 @@ def _compare_costs(verification: Verification, summary: Summary) -> None:
     if final is not None:
         for name, amount in asdict(final).items():
             verification.compare(SUMMARY, f"ledger's {name}", getattr(summary.ledger, name), amount)
-
-
-def _steps(last: int) -> range:
-    return range(1, last + 1)
 
 
 def _plain(value: object) -> object:

@@ -9,8 +9,8 @@ _COMMANDS: Final = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname
 _FIRST_WORD: Final = re.compile(r"\s*([^\W\d_]{3,})")
 _WORD: Final = re.compile(r"[^\W\d_]{3,}")
 _MATHEMATICAL: Final = re.compile(r"[\d=+/^<>|()\[\]−×÷√]|\\[A-Za-z]")
-_SENTENCE_END: Final = re.compile(r"(?:[^\W\d_]{2}|[\d)\]}$%])[.!?:][\"'”’)\]]?\s+(?=[A-Z\d$\\])|\n")
-_LEAST_WORDS: Final = 15
+_SENTENCE_END: Final = re.compile(r"(?:[^\W\d_]{2}|[\d)\]}$%])[.!?][\"'”’)\]]?\s+(?=[A-Z\d$\\])|\n")
+_LEAST_WORDS: Final = 10
 """Words of three letters and more from which on a text of several sentences is a solution. No short answer is so long."""
 _FUNCTIONS: Final = frozenset(
     (

@@ -5,15 +5,15 @@ tokenizer is not available; attempts shown to a reflection are assumed to have t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from espl_bench.accounting.cost_tracker import Budget, ModelRole, Price, open_cost_tracker
+from espl_bench.build import dialect_of
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
-from espl_bench.environment.catalogue import wording_of
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.evolution.operators.editor import critique_context, summary_context
-from espl_bench.prompts.dialect import Dialect, TemplateName
+from espl_bench.prompts.dialect import TemplateName
 from espl_bench.types import Message, Usage
 
 CHARACTERS_PER_TOKEN = 4
@@ -77,7 +77,7 @@ def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
 
     In episodes of several turns, this is the prompt of the last turn, if all turns before it have their maximum length.
     """
-    dialect = replace(Dialect.load(config.prompts.dialect), wording=wording_of(config.env))
+    dialect = dialect_of(config)
     problems = [env.problem(split, index) for split in env.splits for index in range(min(env.size(split), PROMPTS_RENDERED))]
     lengths = [
         _tokens(dialect.prompt_messages(config.evolution.root_principles, problem.question, config.prompts.placement))
@@ -92,7 +92,7 @@ def _prompt_tokens(config: RunConfig, env: TextEnv) -> int:
 
 def _reflection_tokens(config: RunConfig, env: TextEnv) -> int:
     """Return the longer prompt of a summary and a critique: of a whole response, or of a summary of each attempt."""
-    dialect = Dialect.load(config.prompts.dialect)
+    dialect = dialect_of(config)
     problem = env.problem(env.splits[0], 0)
     summary = dialect.reflection_messages(TemplateName.SUMMARY, summary_context(problem, ""))
     critique = dialect.reflection_messages(

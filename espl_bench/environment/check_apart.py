@@ -99,9 +99,9 @@ def _try(report: CheckReport, rules: Sequence[str], progress: Callable[[str], No
                     report.findings.append(Finding(begun[-1], message["problem"], message["remedy"], Level(message["level"])))
                 if "done" in message:
                     return len(rules)
-            fault = f"the process ends with status {process.wait()} at {pulse.read()[1]}"
+            fault = f"the process ends with status {process.wait(report.request.deadline_s)} at {pulse.read()[1]}"
             remedy = "call neither exit nor code that can crash"
-        except WireTimeoutError:
+        except (WireTimeoutError, subprocess.TimeoutExpired):  # the second for one that has only closed its files
             fault = f"{pulse.read()[1]} does not end within {report.request.deadline_s:g} s"
             remedy = "bound what a grader computes, and every wait; --deadline allows more"
         except WireError as error:

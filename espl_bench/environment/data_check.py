@@ -171,10 +171,12 @@ def _split_report(env: TextEnv, split: Split, problems: Sequence[Problem], ident
 def _unaccepted(env: TextEnv, problems: Sequence[Problem], index: int) -> Unaccepted | None:
     """Try the gold responses of the item itself and of others: it is no use if an answer is only recognised as equal text."""
     problem = problems[index]
+    if not problem.gold:
+        return None
     own = play(env, problem, problem.gold).outcome
     if own is not Outcome.CORRECT:
         return Unaccepted(problem.id, problem.answer, str(own), "own")
-    others = [other for other in (*problems[index + 1 :], *problems[:index]) if other.answer != problem.answer]
+    others = [other for other in (*problems[index + 1 :], *problems[:index]) if other.gold and other.answer != problem.answer]
     outcomes = [play(env, problem, other.gold).outcome for other in others[:OTHERS]]
     if len(outcomes) == OTHERS and not any(isinstance(outcome, Outcome) and outcome.graded for outcome in outcomes):
         return Unaccepted(problem.id, problem.answer, str(outcomes[0]), "other")

@@ -6,13 +6,9 @@ loads the specs once an id is asked for that it does not have. This is done when
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Final
-
-GYMNASIUM: Final = "gymnasium"
+from typing import Any
 
 
 class _Registry(dict[str, Any]):
@@ -53,16 +49,8 @@ def _register_all(registry: _Registry) -> None:
             gymnasium.register(id=spec.gym_id, entry_point=spec.entry_point, kwargs=dict(spec.arguments))
 
 
-def offer() -> None:
-    """Offer our environments to Gymnasium, now or when it is imported. A second call does nothing."""
-    if GYMNASIUM in sys.modules:
-        _replace_registry()
-    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterImport())
-
-
-def _replace_registry() -> None:
-    """Put our registry wherever a module holds Gymnasium's."""
+def replace_registry() -> None:
+    """Put our registry wherever a module holds Gymnasium's. A second call does nothing."""
     plain = sys.modules["gymnasium.envs.registration"].__dict__["registry"]
     if isinstance(plain, _Registry):
         return
@@ -72,21 +60,15 @@ def _replace_registry() -> None:
             module.registry = ours  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class _AfterImport(MetaPathFinder):
-    """Finds Gymnasium as usual, and replaces its registry once it is imported."""
+def replacing_spec(name: str) -> ModuleSpec | None:
+    """Find Gymnasium as usual, and replace its registry once it is imported. None if it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.loader is not None:
+        execute = spec.loader.exec_module
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find nothing else."""
-        if fullname != GYMNASIUM:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            replace_registry()
 
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _replace_registry()
-
-            spec.loader.exec_module = exec_module
-        return spec
+        spec.loader.exec_module = exec_module
+    return spec

@@ -23,9 +23,9 @@ def number_at(text: str, at: int, grouped: bool, in_brackets: bool, in_list: boo
     Args:
         text: the whole text.
         at: where the number begins.
-        grouped: ``1,234`` may be one number,
-        in_brackets: but not within brackets, where a bare comma separates,
-        in_list: nor after a number and a comma.
+        grouped: ``1,234`` may be one number.
+        in_brackets: it stands within brackets, where a bare comma separates.
+        in_list: it follows a number and a comma, so a bare comma separates, too.
     """
     match = _NUMBER.match(text, at)
     assert match is not None, "a digit always matches"

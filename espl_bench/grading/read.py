@@ -13,7 +13,7 @@ from espl_bench.grading.expressions import expression
 from espl_bench.grading.notation import Token, UnreadableError
 from espl_bench.grading.plain_words import is_words
 from espl_bench.grading.read_amounts import amount
-from espl_bench.grading.read_brackets import bracketed, labelled_point, mended_brackets, region
+from espl_bench.grading.read_brackets import bracketed, labelled_point, mended_brackets, set_formula
 from espl_bench.grading.read_lists import listing, plus_minus
 from espl_bench.grading.read_numbers import in_base
 from espl_bench.grading.read_relations import congruence, parity, relation
@@ -30,7 +30,7 @@ _ATTEMPTS: Final[tuple[Callable[[Reader, list[Token]], Reading | None], ...]] = 
     congruence,
     listing,
     relation,
-    region,
+    set_formula,
     bracketed,
     labelled_point,
     plus_minus,

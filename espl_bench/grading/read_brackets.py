@@ -12,11 +12,11 @@ from espl_bench.grading.reader import Reader, opaque
 from espl_bench.grading.readings import Bracketed, Listing, Named, Reading, Region, Relation, Scalar, SetOf
 from espl_bench.grading.token_runs import matching, split, split_points
 
-_POINTS: Final = frozenset("ABDEHIJKLMNORSUVWXZ")
-"""Letters of points: before a bracket, C and P choose, and others are functions."""
+_POINTS: Final = frozenset("ABDEHKMORSVW")
+"""Letters of points: before a bracket, C and P choose, N and U are distributions, and others functions."""
 
 
-def region(reader: Reader, found: list[Token]) -> Reading | None:
+def set_formula(reader: Reader, found: list[Token]) -> Reading | None:
     """Read unions and differences of sets, and letters for all numbers of a kind; None if it is anything else."""
     found = read_sets.with_differences(found)
     joins = [token.text for _, token in split_points(found) if token.text in ("cup", "cap", "setminus")]

@@ -82,9 +82,9 @@ def _progression(found: Sequence[Token]) -> object:
         step = known[1] - known[0]
         if not step or known != list(range(known[0], known[0] + step * len(known), step)) or (last - known[0]) % step:
             break
-        values = range(known[0], last + (1 if step > 0 else -1), step)
-        if not 0 < len(values) <= _MOST_TERMS:
+        if not 0 <= (last - known[0]) // step < _MOST_TERMS:
             break
+        values = range(known[0], last + (1 if step > 0 else -1), step)
         return sympy.Add(*values) if sign == "+" else sympy.Mul(*values)
     raise UnreadableError("a formula that goes on")
 

@@ -156,10 +156,11 @@ def matrix_basis(matrix: Matrix, vector: Scalar, by: Comparison, swapped: bool) 
 
 def _coordinates(vector: Any, size: int) -> list[Scalar] | None:
     """Return the factors of the unit vectors, of one style; None if it is anything else."""
+    vector = vector.expand()
     for style in ("bold", "vec", "hat"):
         units = [symbol(f"{style}_{letter}") for letter in "ijk"]
         found = [vector.coeff(unit) for unit in units]
-        rest = vector.expand() - sympy.Add(*[factor * unit for factor, unit in zip(found, units, strict=True)]).expand()
-        if vector.has(*units) and rest == 0 and not sympy.Add(*found).has(*units) and not any(found[size:]):
+        told = sympy.Add(*[factor * unit for factor, unit in zip(found, units, strict=True)])
+        if vector.has(*units) and vector == told.expand() and not sympy.Add(*found).has(*units) and not any(found[size:]):
             return [Scalar(factor) for factor in found[:size]]
     return None

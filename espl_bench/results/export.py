@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from espl_bench.build import adapter_spec, environment_of
+from espl_bench.build import adapter_spec, dialect_of, environment_of
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.controls import find_control
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.prompts.dialect import Dialect
 from espl_bench.results.model_card import eval_result, model_card
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.moved import Moved
@@ -78,14 +77,14 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
             (made / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             (made / "README.md").write_text(model_card(run, gap), encoding="utf-8")
             (made / ".eval_results").mkdir()
-            (made / ".eval_results" / f"{summary.env}.yaml").write_text(eval_result(run), encoding="utf-8")
+            (made / ".eval_results" / f"{config.env}.yaml").write_text(eval_result(run), encoding="utf-8")
             made.rename(out)
     return Exported(out, gap)
 
 
 def shown_messages(config: RunConfig, env: TextEnv, principles: tuple[str, ...]) -> tuple[Message, ...]:
     """Return the messages that a problem was tested with, `QUESTION` in its place."""
-    dialect = Dialect.load(config.prompts.dialect)
+    dialect = dialect_of(config)
     if isinstance(env, ToolEnv) and config.sampling.tool_format == "text":
         dialect = replace(dialect, tools=env.tools)
     seen = find_control(config.control).principles(principles, dialect)

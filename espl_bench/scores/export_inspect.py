@@ -6,13 +6,12 @@ grading failed is a sample with an error, and without a score.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from espl_bench.build import dialect_of
 from espl_bench.controls import find_control
-from espl_bench.environment.catalogue import wording_of
-from espl_bench.prompts.dialect import Dialect
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.scores.inspect_log import OURS
@@ -89,7 +88,7 @@ class InspectLog:
 
     def _samples(self, rows: Sequence[RolloutRow]) -> Iterator[dict[str, Any]]:
         summary, config = self.run.summary(), self.run.config()
-        dialect = replace(Dialect.load(config.prompts.dialect), wording=wording_of(config.env))
+        dialect = dialect_of(config)
         principles = find_control(config.control).principles(summary.shown_prompt, dialect)
         for row in rows:
             opening = dialect.prompt_messages(principles, row.question, config.prompts.placement)

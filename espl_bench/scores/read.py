@@ -77,7 +77,11 @@ def read_scores(sources: Sequence[Source], selection: Selection) -> tuple[ReadFi
         DataError: a file is damaged.
     """
     files: list[ReadFile] = []
+    named: set[tuple[Path, str | None]] = set()
     for source in sources:
+        if (source.path.resolve(), source.method) in named:
+            raise UsageError(f"{source.path} is named twice, and would count as two runs; name it once")
+        named.add((source.path.resolve(), source.method))
         if not source.path.is_file():
             raise UsageError(f"{source.path} does not exist, seen from {Path.cwd()}; name a file of scores, or a folder of logs")
         with reading(source.path, "check the file", DataError):

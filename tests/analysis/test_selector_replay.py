@@ -1,6 +1,7 @@
 """Selectors on recorded rollouts: regret is 0 where it must be, larger for the worse, and nothing held out is shown."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_the_two_halves_share_no_problem(folder: Path):
     assert problems[0] and problems[1] and not problems[0] & problems[1]
     found = Recorded.of(run_dir)
     assert found.steps == 16 and set(found.scores) <= set(found.seen) and len(found.scores) > 2
+
+
+def test_a_step_far_behind_the_others_is_no_work(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    copy = Path(shutil.copytree(folder, tmp_path / "run"))
+    (copy / "rollouts" / "step_000001.jsonl").rename(copy / "rollouts" / "step_999999.jsonl")
+    assert invoke(["selectors", str(copy), "--draws=2"]) == 1
+    assert "has no rollouts of step 1, so its selections cannot be replayed" in capsys.readouterr().err
 
 
 def test_the_command_prints_every_selector(folder: Path, capsys: pytest.CaptureFixture[str]):

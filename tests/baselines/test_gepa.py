@@ -1,11 +1,13 @@
 """GEPA: the package's decisions, on this harness's rollouts, editor and budget."""
 
+import asyncio
 import json
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from espl_baselines import gepa
 from espl_baselines.gepa import MINIBATCH, SLOTS, candidate_of, principles_of
 from loop_fixtures import events, last_commit, make_config, make_scripted_config, rows, run
 from resume_fixtures import PulledError, PullsThePlug, check_same_rollouts, summary
@@ -14,7 +16,9 @@ from scripted_engine import ScriptedEngine
 from espl_bench import runner
 from espl_bench.cli.app import invoke
 from espl_bench.errors import UsageError
+from espl_bench.evolution.operators.proposal import Child
 from espl_bench.runs.run_dir import Log, RunDir
+from espl_bench.types import Lineage, Outcome, Problem, Rating, Split, Trajectory, TrajectoryGroup
 from espl_bench.utils.jsonl import decode
 
 pytest.importorskip("gepa")
@@ -29,11 +33,67 @@ def rollouts(folder: Path) -> list[list[dict]]:
 
 def test_the_principles_of_a_candidate_keep_their_slots():
     first = candidate_of(["a", "b", "c"])
+    assert [first[slot] for slot in range(4)] == ["a", "b", "c", ""] and len(first) == SLOTS
     changed = candidate_of(["a", "B", "c", "d"], first)
-    assert [changed[slot] for slot in range(5)] == ["a", "B", "c", "d", ""] and len(changed) == SLOTS
+    assert [changed[slot] for slot in range(3)] == ["a", "B", "c"] and sorted(filter(None, changed.values())) == ["B", "a", "c", "d"]
     dropped = candidate_of(["c"], first)
     assert principles_of(dropped) == ("c",) and dropped[2] == "c"
-    assert principles_of(changed | {4: "a"}) == ("a", "B", "c", "d"), "each once"
+    assert principles_of(first | {9: "a"}) == ("a", "b", "c"), "each once"
+
+
+def test_different_additions_have_different_slots_and_equal_ones_the_same():
+    first = candidate_of(["a"])
+    d, e = candidate_of(["a", "d"], first), candidate_of(["a", "e"], first)
+    [of_d], [of_e] = ([slot for slot in first if one[slot] != first[slot]] for one in (d, e))
+    assert of_d != of_e and candidate_of(["a", "d"], first) == d
+    full = candidate_of([f"p{number}" for number in range(SLOTS)], first)
+    assert sorted(full.values()) == sorted(f"p{number}" for number in range(SLOTS))
+
+
+class TwoRules:
+    """A harness with three kinds of problems: two need a principle each, the third none at all, so that the root stays in the front."""
+
+    root, seed, group_size, limits, restored = (), 0, 1, None, None
+
+    def __init__(self) -> None:
+        self.training = tuple(Problem(f"train/{i}", Split.TRAIN, i, "q", str(i % 3), "") for i in range(12))
+        self.validation = tuple(Problem(f"validation/{i}", Split.VALIDATION, i, "q", str(i % 3), "") for i in range(12))
+        self.rollouts_left, self.ids, self.lineage = 600, {(): 0}, {}
+
+    async def roll_out(self, principles, problems, samples=1, parents=()):
+        if principles not in self.ids:
+            self.ids[principles] = len(self.ids)
+            self.lineage[principles] = tuple(parents)
+        self.rollouts_left -= len(problems) * samples
+        return tuple(self._group(problem, principles) for problem in problems)
+
+    def _group(self, problem, principles):
+        right = f"rule {problem.answer}" in principles or (problem.answer == "2" and not principles)
+        rollout = Trajectory(problem, self.ids[principles], 0, (), float(right), Outcome.CORRECT if right else Outcome.WRONG)
+        return TrajectoryGroup(problem, self.ids[principles], (rollout,))
+
+    async def editor(self):
+        return None
+
+    async def checkpoint(self, state):
+        json.dumps(state)
+
+
+def test_a_merge_takes_the_principles_of_both(monkeypatch: pytest.MonkeyPatch):
+    async def add_one(birth, groups, editor, limits):
+        """Add a principle that a failure needs, but never a second one: only a merge can have both."""
+        wanted = [f"rule {group.problem.answer}" for group in groups if not group.graded_rewards[0]]
+        [parent] = birth.parents
+        if parent.principles or not wanted:
+            return birth.rejected("no_edits")
+        return Child((wanted[0],), Rating(), Lineage("gepa"), ())
+
+    monkeypatch.setattr(gepa, "mutate", add_one)
+    harness = TwoRules()
+    best = asyncio.run(gepa.OPTIMIZER.optimise(harness))  # pyright: ignore[reportArgumentType]
+    assert set(best) == {"rule 0", "rule 1"}
+    parents = {harness.ids["rule 0",], harness.ids["rule 1",]}
+    assert set(harness.lineage[tuple(best)]) == parents, "it descends from both"
 
 
 def test_a_validation_pass_and_a_minibatch_are_paid_as_rollouts(tmp_path: Path):

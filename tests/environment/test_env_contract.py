@@ -361,6 +361,37 @@ def test_options_that_an_environment_does_not_take_are_refused():
         make_environment(find_environment("rulebook"), {"wrld": 3})
 
 
+def test_whatever_a_constructor_raises_is_one_line():
+    spec = EnvironmentSpec("breaks", "t/Breaks-v0", "faulty_envs:BreaksWhenMade", "cannot be made")
+    with pytest.raises(UsageError) as fault:
+        make_environment(spec, {})
+    expected = "environment 'breaks' cannot be made by faulty_envs:BreaksWhenMade (AssertionError: size must); check --env-option"
+    assert str(fault.value) == expected
+    assert make_environment(spec, {"size": 6}).size(Split.TEST) == 20
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "complaint"),
+    [
+        ("faulty_envs:Nothing", "(AttributeError: module 'faulty_envs' has no attribute 'Nothing')"),
+        ("no_such_module:Env", "(ModuleNotFoundError: No module named 'no_such_module')"),
+        ("builtins:dict", "builtins:dict of environment 'odd' makes a dict; let it make a TextEnv"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_one_line(entry_point: str, complaint: str):
+    with pytest.raises(UsageError) as fault:
+        make_environment(EnvironmentSpec("odd", "t/Odd-v0", entry_point, "odd"), {})
+    assert complaint in str(fault.value) and "\n" not in str(fault.value)
+
+
+def test_texts_of_any_script_are_in_the_spaces_and_half_a_character_is_not():
+    env = Sums()
+    for text in ("是的", "👩🏽‍🔬", "ﷺ\u202e", "\x00"):
+        assert env.observation_space.contains(text) and env.action_space.contains(text)
+    assert not env.observation_space.contains("\ud83d") and not env.action_space.contains("a" * (env.max_response_chars + 1))
+    assert env.observation_space.contains(env.observation_space.sample())
+
+
 def test_an_environment_can_go_to_another_process_in_mid_episode():
     env = Sums()
     env.reset(options={"split": "test", "index": 7})

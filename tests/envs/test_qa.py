@@ -149,7 +149,7 @@ def test_whole_solutions_are_no_answers(tmp_path: Path, capsys: pytest.CaptureFi
     for make in (own_files, mathematics):
         with pytest.raises(DataError, match=r"3 of 3 answers are whole solutions \('If Jana .* answer_column=NAME, or write them into one"):
             make(test=str(write_jsonl(tmp_path / "a.jsonl", rows)))
-    short = [{"question": "Who?", "answer": f"St. Bernadette of the {n}. District, J. R. R. Tolkien's Mr. Smith"} for n in range(3)]
+    short = [{"question": f"Who is {n}?", "answer": f"St. Bernadette of the {n}. District, J. R. R. Tolkien's Mr. Smith"} for n in range(3)]
     file = write_jsonl(tmp_path / "b.jsonl", [*rows[:1], {"question": "1?", "answer": [SOLUTIONS[1], "60"]}, *short])
     assert invoke(["data", "check", "qa", f"--data=test={file}"]) == 0
     assert "! 1 answers are whole solutions, which no response equals" in capsys.readouterr().out

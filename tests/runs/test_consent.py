@@ -107,12 +107,15 @@ def test_the_editor_the_retriever_and_what_looks_like_an_address_are_contacts_to
         "api_key_env": "GITHUB_TOKEN",
         "top_k": 3,
         "corpus": "x",
+        "tools": [{"server": "http://inside/mcp", "names": ["a"]}, "http://bare/"],
+        "judge": {"url": "e", "api_key_env": "JUDGE_KEY"},
     }
     found = {
         (contact.place, contact.key) for contact in contacts_of(config("http://a/v1", **editor).model_copy(update={"env_options": options}))
     }
     assert found == {
         *(("http://a/v1", "OPENAI_API_KEY"), ("http://b/v1", "AWS_KEY"), ("http://c", None), ("d", None)),
+        *(("http://inside/mcp", None), ("http://bare/", None), ("e", None), ("rulebook", "JUDGE_KEY")),
         ("rulebook", "GITHUB_TOKEN"),
     }
     service = resolve("espl", "rulebook", {"engine": "tinker", "model": "m"})

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,17 @@ def test_a_field_with_half_a_character_in_its_name_is_damage(sound: Path, tmp_pa
     for command in (["show", run], ["verify", run], ["results", "add", run, "--results", tmp_path / "results"]):
         assert call(*command) in (1, 2)
         assert "config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log", ["evaluations", "metrics", "timing", "population"])
+def test_a_step_far_behind_the_others_is_no_work(log: str, sound: Path, tmp_path: Path):
+    """What comes of it is another matter; a list of all steps before it would take more memory than there is."""
+    run = Path(shutil.copytree(sound.parent / "real" / "victim", tmp_path / "victim"))
+    first, *rest = (run / f"{log}.jsonl").read_text().splitlines()
+    (run / f"{log}.jsonl").write_text("\n".join([json.dumps({**json.loads(first), "step": 10**6}), *rest]) + "\n")
+    tracemalloc.start()
+    for command in (["verify", run], ["show", run], ["table", run, "--match", "rollouts"]):
+        call(*command)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * 2**20

@@ -1,5 +1,6 @@
 """A log of very many prompts, principles, rollouts or evaluations is shown in time that grows with it, and no faster."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from report_fixtures import make_run
 from espl_bench.analysis import lineage_layout, prompt_length, rating_history
 from espl_bench.analysis.study import gather
 from espl_bench.cli.app import invoke
+from espl_bench.cli.commands import show
 from espl_bench.plots import tree
 from espl_bench.plots.kinds import KINDS, PlotChoices
 from espl_bench.plots.style import drawing
@@ -64,6 +66,24 @@ def test_a_run_is_shown_in_time_that_grows_with_its_logs(kind: str, few: None, t
 @pytest.mark.parametrize("kind", POPULATIONS)
 def test_a_run_is_drawn_in_time_that_grows_with_its_logs(kind: str, few: None, tmp_path: Path):
     assert growth(draw, tmp_path, kind) < 2.7
+
+
+def test_of_very_many_prompts_some_are_printed_and_all_are_in_the_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(show, "MOST_PROMPTS", 20)
+    run = long_run(tmp_path / "run", "living", 60)
+
+    def shown(*options: str) -> str:
+        assert invoke(["show", str(run), *options]) == 0
+        return capsys.readouterr().out
+
+    assert (
+        shown("--prompts").startswith("the newest 20 of 60 prompts; --json holds all") and shown("--prompts").count("step 1, rating") == 20
+    )
+    assert "best rated (mu - 2 sigma) first; the first 20, --json holds all" in shown() and shown().count("mutation of #0") == 19
+    assert shown("--tree") == "lineage: 60 prompts; --json holds them\n"
+    assert len(json.loads(shown("--json"))["prompts"]) == 60
 
 
 class Counted(int):

@@ -1,4 +1,7 @@
-"""Logs that the real tools wrote (lm-evaluation-harness 0.4.13, inspect 0.3.285, verifiers 0.4.0): their scores are the tools' own."""
+"""Logs that the real tools wrote (lm-evaluation-harness 0.4.13, inspect 0.3.285, verifiers 0.4.0): their scores are the tools' own.
+
+The second log of lm-evaluation-harness is the first with other scores.
+"""
 
 import json
 import shutil

@@ -198,6 +198,7 @@ def test_unknown_names_are_answered_with_the_nearest(cli: CommandLine, tmp_path:
     assert "did you mean 'tuned'" in cli.fails("stats", path, "--against=tunde", code=2)
     assert "did you mean 'score'" in cli.fails("stats", path, "--column=scor=score", code=2)
     assert "--column takes ROLE=NAME" in cli.fails("stats", path, "--column=score", code=2)
+    assert "is named twice, and would count as two runs" in cli.fails("stats", path, path, code=2)
     assert "does not exist" in cli.fails("stats", tmp_path / "nothing.csv", code=2)
     assert "holds no log that is known" in cli.fails("stats", tmp_path, code=2)
 

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from rich.panel import Panel
 from rich.text import Text
 from rich.tree import Tree
 
+from espl_bench.build import dialect_of
 from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
-from espl_bench.environment.catalogue import wording_of
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.proposal import Evidence
-from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.tool_use import told
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RolloutKind, RunDir
@@ -28,6 +27,8 @@ from espl_bench.utils.formatting import DASH, fixed, percent, plain, points
 
 LONG_TREE = 30
 """Largest number of prompts for which the overview draws the lineage."""
+MOST_PROMPTS = 2_000
+"""Largest number of prompts that are printed one by one: nobody reads more, and a hundred thousand take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +122,21 @@ def _print_population(console: Console, view: RunView) -> None:
     for heading in ("prompt", "rating", "matches", "reward", "principles", "born"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("origin")
-    for prompt in living:
+    for prompt in living[:MOST_PROMPTS]:
         reward = DASH if prompt.mean_reward is None else fixed(prompt.mean_reward, 2)
         cells = (f"#{prompt.id}", _rating(prompt), str(prompt.matches), reward, str(len(prompt.principles)), str(prompt.born_step))
         style = "bold" if prompt.id == view.shown_id else ""
         grid.add_row(*(plain(cell, style) for cell in (*cells, _origin(prompt))))
-    console.print(plain(f"{len(living)} of {len(view.prompts)} prompts live; best rated (mu - 2 sigma) first", "dim"))
+    first = f"; the first {MOST_PROMPTS}, --json holds all" if len(living) > MOST_PROMPTS else ""
+    console.print(plain(f"{len(living)} of {len(view.prompts)} prompts live; best rated (mu - 2 sigma) first{first}", "dim"))
     console.print(grid)
     console.print()
 
 
 def _print_prompts(console: Console, view: RunView) -> None:
-    for prompt in view.prompts:
+    if len(view.prompts) > MOST_PROMPTS:
+        console.print(plain(f"the newest {MOST_PROMPTS} of {len(view.prompts)} prompts; --json holds all", "dim"))
+    for prompt in view.prompts[-MOST_PROMPTS:]:
         state = "" if prompt.lives else ", extinct"
         console.print(plain(f"#{prompt.id}  {_origin(prompt)}, step {prompt.born_step}, rating {_rating(prompt)}{state}", "bold"))
         console.print(principles_text(prompt.principles, view.credit_of(prompt)))
@@ -142,14 +146,16 @@ def _print_prompts(console: Console, view: RunView) -> None:
 
 
 def _print_tree(console: Console, view: RunView, whole: bool) -> None:
-    drawn_ids = frozenset(prompt.id for prompt in view.prompts) if whole else ancestry(view.prompts)
-    if not whole and len(drawn_ids) > LONG_TREE:
-        console.print(plain(f"lineage: {len(view.prompts)} prompts; --tree draws them", "dim"))
+    everything = whole and len(view.prompts) <= MOST_PROMPTS
+    drawn_ids = frozenset(prompt.id for prompt in view.prompts) if everything else ancestry(view.prompts)
+    remedy = "--json holds them" if whole or len(view.prompts) > MOST_PROMPTS else "--tree draws them"
+    if len(drawn_ids) > (MOST_PROMPTS if whole else LONG_TREE):
+        console.print(plain(f"lineage: {len(view.prompts)} prompts; {remedy}", "dim"))
         return
     left_out = len(view.prompts) - len(drawn_ids)
     console.print(lineage_tree(view, drawn_ids))
     if left_out:
-        console.print(plain(f"{left_out} extinct prompts without living descendants are omitted; --tree draws them", "dim"))
+        console.print(plain(f"{left_out} extinct prompts without living descendants are omitted; {remedy}", "dim"))
 
 
 def lineage_tree(view: RunView, drawn_ids: frozenset[int]) -> RenderableType:
@@ -180,7 +186,7 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     console.print()
     where = f"step {sample.step}" if sample.kind is None else f"{sample.kind} at step {sample.step}"
     console.print(plain(f"{where}, rollout {sample.index}: {row.problem_id} under prompt #{prompt.id}", "bold"))
-    dialect = replace(Dialect.load(view.config.prompts.dialect), wording=wording_of(view.config.env))
+    dialect = dialect_of(view.config)
     for message in dialect.prompt_messages(prompt.principles, row.question, view.config.prompts.placement):
         console.print(Panel(plain(message.content), title=message.role, title_align="left", expand=False))
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
