@@ -2,6 +2,8 @@
 
 A schema is kept as its text, so that it compares and hashes, and so that templates show it as it was written.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# the library is partly untyped
 
 import json
 import math

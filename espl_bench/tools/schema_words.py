@@ -20,7 +20,7 @@ _CHOICES: Final = ("anyOf", "oneOf", "allOf")
 def part_of(root: Any, keys: Sequence[str]) -> Any:
     """Return the part of a schema that keys lead to."""
     for key in keys:
-        root = root[int(key)] if isinstance(root, list) else root[key]
+        root = cast(list[Any], root)[int(key)] if isinstance(root, list) else root[key]
     return root
 
 
@@ -49,7 +49,7 @@ def _keys(pointer: str) -> list[str]:
     return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
 
 
-def _kind(schema: Mapping[str, Any]) -> Any:
+def _kind(schema: Mapping[str, Any]) -> str | list[Any] | None:
     return schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
 
 
@@ -64,7 +64,7 @@ def in_words(schema: Any, root: Any, depth: int = DEEPEST) -> str:
         return " or ".join(dict.fromkeys(in_words(choice, root, depth) for choice in choices))
     match _kind(schema):
         case list() as kinds:
-            return " or ".join(in_words({**schema, "type": kind}, root, depth) for kind in cast(list[Any], kinds))
+            return " or ".join(in_words({**schema, "type": kind}, root, depth) for kind in kinds)
         case "array":
             return _list_in_words(schema, root, depth)
         case "object":
@@ -121,7 +121,7 @@ def instance(schema: Any, root: Any, leaves: Leaves, depth: int = DEEPEST) -> An
     if choices := next((schema[key] for key in _CHOICES if schema.get(key)), None):
         return instance(choices[0], root, leaves, depth)
     kind = _kind(schema)
-    match kind[0] if isinstance(kind, list) and kind else kind:  # pyright: ignore[reportUnknownVariableType]
+    match kind[0] if isinstance(kind, list) and kind else kind:
         case "integer":
             return leaves.integer
         case "number":

@@ -109,7 +109,10 @@ class ToolSpec:
         whole = JsonSchema.of({"type": "object", "properties": {}, **harmless})
         required = whole.root.get("required", ())
         properties: Mapping[str, Any] = whole.root["properties"]
-        abouts = {key: str(part.get("description", "")) if isinstance(part, Mapping) else "" for key, part in properties.items()}
+        abouts = {
+            key: str(cast(Mapping[str, Any], part).get("description", "")) if isinstance(part, Mapping) else ""
+            for key, part in properties.items()
+        }
         parameters = tuple(Parameter(key, whole.inside("properties", key), about_it, key in required) for key, about_it in abouts.items())
         return cls(name, neutralise_common(about), parameters, whole)
 

@@ -47,7 +47,7 @@ def test_a_search_runs_at_once_and_afterwards_without_a_hub(env: str, tmp_path: 
     ):
         assert part in err
     assert not [name for name in served if name.startswith("fullwiki")]
-    facts = json.loads((tmp_path / "first" / "provenance.json").read_text())["data"]
+    facts = json.loads((tmp_path / "first" / "provenance.json").read_text())["facts"]["data"]
     corpus = facts["corpus"]
     assert (corpus["corpus"], corpus["passages"], corpus["licence"]) == ("hotpotqa-paragraphs", 36, "cc-by-sa-4.0")
     assert [part["origin"]["revision"] for part in corpus["parts"]] == ["a" * 40] * 2

@@ -116,7 +116,7 @@ def provide_all(runs: Iterable[tuple[str, RunConfig]], how: Provision = FETCH) -
         try:
             provide(config, how)
         except (DataError, ModelError, UsageError) as error:
-            kind = next(kind for kind in (DataError, ModelError, UsageError) if isinstance(error, kind))
+            kind = DataError if isinstance(error, DataError) else ModelError if isinstance(error, ModelError) else UsageError
             raise kind(f"{name}: {error}") from error
 
 
