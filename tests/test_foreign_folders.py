@@ -49,6 +49,7 @@ NAMED_BY_THE_USER = {
     ("page.py", "read_text"): "the page's own assets",
     ("provenance.py", "read_text"): "/proc/cpuinfo",
     ("consent.py", "stat"): "the user's own configuration and record",
+    ("export.py", "write_text"): "a folder that this process has just made",
     ("cell_worker.py", "shutil.rmtree"): "a folder that this process has just made",
 }
 
@@ -56,6 +57,7 @@ NAMED_BY_THE_USER = {
 PLAIN = {
     "cli/app.py": "the null device",
     "cli/commands/grade.py": "the file of answers of the command line, which may be a pipe",
+    "environment/scaffold.py": "the package's own files for a new environment",
     "engines/machine_fit.py": "/proc/meminfo and the limits of this container",
     "engines/smollm2.py": "the folder that this process has just filled, compared with known hashes",
     "engines/vllm/setup.py": "the log that this process has just made",

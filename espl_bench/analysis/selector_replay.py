@@ -7,8 +7,9 @@ recorded is divided by problem: one half is what selectors learn from, the other
     rollout regret  the best living prompt's held-out score minus the mean of those rolled out, averaged over the iterations
     final regret    the best living prompt's held-out score at the end, minus that of the prompt that would be shown
 
-A replay cannot tell which prompts another selection would have bred, and where weights learned, a prompt's rewards are those of the weights
-that it met. Prompts that the run rolled out on one half only are left out.
+The best of several scores with noise is too high, so both are too, by the same for every selector: they compare, and are no absolute
+distances. A replay cannot tell which prompts another selection would have bred, and where weights learned, a prompt's rewards are those
+of the weights that it met. Prompts that the run rolled out on one half only are left out.
 """
 
 import itertools

@@ -79,7 +79,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('concurrency', int, 'Endpoints', 'Requests in flight at endpoints.', '16'),
     RunOption('request_timeout', float, 'Endpoints', 'Seconds of one try of a request. A service may be unreachable for as long.', '600'),
     RunOption('request_tries', int, 'Endpoints', 'Tries of a request before the run ends, to be resumed. A service has this many timeouts to answer any request in flight.', '8'),
-    RunOption('shown', str, 'Evaluation and checkpoints', 'Prompt that is evaluated: best (the highest-rated) or newest.', "the method's own", choices=('best', 'newest')),
+    RunOption('shown', str, 'Evaluation and checkpoints', 'Prompt that is evaluated: best (the highest-rated) or newest.', "the method's own", choices=('best', 'newest', 'root')),
     RunOption('checkpoint_every', int, 'Evaluation and checkpoints', 'Iterations between the checkpoints that a run can be resumed from.', '10'),
     RunOption('eval_every', int, 'Evaluation and checkpoints', 'Iterations between validations; 0: only at the end.', '10'),
     RunOption('test_every', int, 'Evaluation and checkpoints', 'Iterations between tests, which are reported and influence nothing; 0: only at the end.', '0'),

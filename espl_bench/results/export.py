@@ -77,7 +77,7 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
             (made / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             (made / "README.md").write_text(model_card(run, gap), encoding="utf-8")
             (made / ".eval_results").mkdir()
-            (made / ".eval_results" / f"{summary.env}.yaml").write_text(eval_result(run), encoding="utf-8")
+            (made / ".eval_results" / f"{config.env}.yaml").write_text(eval_result(run), encoding="utf-8")
             made.rename(out)
     return Exported(out, gap)
 
