@@ -17,6 +17,7 @@ from pydantic_core import to_json
 
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import data_identity_of, environment_of
+from espl_bench.config.choices import completed
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.pool import EnvPool, close_env
 from espl_bench.environment.text_env import TextEnv
@@ -249,7 +250,10 @@ def _compare_claims(verification: Verification, summary: Summary, examiner: Exam
     if summary.data_identity:
         told["data_identity"] = run.provenance.data_identity()
     for name, expected in told.items():
-        verification.compare(SUMMARY, name, _plain(getattr(summary, name)), _plain(expected))
+        said = getattr(summary, name)
+        if name == "choices":  # options that are newer than the run had their defaults
+            said, expected = completed(said), completed(expected)
+        verification.compare(SUMMARY, name, _plain(said), _plain(expected))
     _compare_costs(verification, summary)
     rows = read_evaluations(run)
     final = next((row for row in reversed(rows) if (row.step, row.split) == (summary.steps, Split.TEST)), None)

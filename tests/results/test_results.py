@@ -11,6 +11,7 @@ import pytest
 from loop_fixtures import make_scripted_config, run
 from scripted_engine import ScriptedEngine
 
+from espl_bench.analysis.verify import verify
 from espl_bench.cli.app import invoke
 from espl_bench.errors import RunDirError
 from espl_bench.leaderboard.board import build_board
@@ -281,6 +282,13 @@ def test_nothing_in_a_summary_is_believed(kind: str, runs: Path, root: Path, tmp
     add(root, copied, code=1)
     assert "was changed or is damaged" in capsys.readouterr().err and not root.exists()
     assert invoke(["verify", str(copied), "--quiet"]) == 1
+
+
+def test_a_run_that_is_older_than_an_option_had_its_default(runs: Path, tmp_path: Path):
+    copied = Path(shutil.copytree(runs / "espl-s0", tmp_path / "espl-s0"))
+    edit(copied / "summary.json", lambda summary: [summary["choices"].pop(option) for option in ("teacher", "schedule")])
+    differences = verify(RunDir.open(copied), lambda *_: None).differences
+    assert [difference.what for difference in differences] == ["hash of what it says"], "which a real one has of what it says"
 
 
 @pytest.mark.parametrize("kind", FORGED)
