@@ -4,7 +4,7 @@
     DIR/prompt.json            the shown prompt: its principles, and the messages around {question}
     DIR/adapter/               the adapter, as peft loads it
     DIR/model/                 base and adapter merged, as transformers and vLLM load it
-    DIR/.eval_results/         the test score, as a model hub reads it
+    DIR/.eval_results/         the test score, as a model hub reads it, if the test is a published data set
 
 A run whose weights are frozen has neither adapter nor model: its result is the prompt.
 """
@@ -21,10 +21,11 @@ from espl_bench.controls import find_control
 from espl_bench.engines.engine_spec import find_engine
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import RunDirError, UsageError
-from espl_bench.results.model_card import eval_result, model_card
+from espl_bench.results.model_card import model_card
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import RunDir
+from espl_bench.scores.export_hub import published_benchmark, to_eval_results
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Message
 from espl_bench.utils.disk_refusals import writing
@@ -76,8 +77,9 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
             prompt = {"principles": summary.shown_prompt, "messages": [{"role": each.role, "content": each.content} for each in messages]}
             (made / "prompt.json").write_text(json.dumps(prompt, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             (made / "README.md").write_text(model_card(run, gap), encoding="utf-8")
-            (made / ".eval_results").mkdir()
-            (made / ".eval_results" / f"{config.env}.yaml").write_text(eval_result(run), encoding="utf-8")
+            if (benchmark := published_benchmark(summary)) is not None:
+                (made / ".eval_results").mkdir()
+                (made / ".eval_results" / f"{config.env}.yaml").write_text(to_eval_results(run, benchmark), encoding="utf-8")
             made.rename(out)
     return Exported(out, gap)
 

@@ -1,14 +1,12 @@
-"""The model card of an exported run, and its score in the form that model hubs read."""
+"""The model card of an exported run."""
 
 import json
 from collections.abc import Mapping
 
-from espl_bench.environment.catalogue import find_environment
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import collect
 from espl_bench.leaderboard.render import to_markdown
 from espl_bench.runs.run_dir import RunDir
-from espl_bench.runs.summary import Summary
 
 WHOLE = """
 ## Use
@@ -58,24 +56,6 @@ def model_card(run: RunDir, gap: float | None) -> str:
         "Made with espl-bench. `espl-bench verify RUN` re-grades every stored rollout of the run directory.\n",
     ]
     return "\n\n".join(parts)
-
-
-def eval_result(run: RunDir) -> str:
-    """Write the test score as an entry of a hub's `.eval_results`."""
-    summary, started = run.summary(), run.provenance.started()
-    identity = summary.data_identity.get("test", "")
-    entry = {
-        "dataset": {"id": _dataset(summary), "task_id": summary.environment, "revision": identity},
-        "value": round(100 * summary.score, 4),
-        **({} if started is None else {"date": started.date().isoformat()}),
-        "source": {"name": f"espl-bench run {summary.run_id}"},
-        "notes": f"mean of {summary.k} samples of {summary.n_items} items, in percent; method {summary.row}",
-    }
-    return f"- {json.dumps(entry, ensure_ascii=False)}\n"
-
-
-def _dataset(summary: Summary) -> str:
-    return find_environment(summary.env).gym_id
 
 
 def _yaml(record: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ be told. Values are in percent. Strings are written as JSON strings, which YAML 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from espl_bench.environment.catalogue import find_environment
@@ -27,15 +27,19 @@ class Benchmark:
     revision: str | None = None
 
 
-def benchmark_of(summary: Summary, dataset: str | None, task: str | None) -> Benchmark:
-    """Return the benchmark of a run's test. Raises UsageError if it is not one published set and none is named."""
+def published_benchmark(summary: Summary) -> Benchmark | None:
+    """Return the benchmark of a run's test if that is one data set of the hub."""
     sets = [source for split, source in find_environment(summary.env).data if split is Split.TEST]
-    published = sets[0] if len(sets) == 1 and "/" in sets[0].hub_id else None
-    if dataset is None and published is None:
+    return Benchmark(sets[0].hub_id, revision=sets[0].revision) if len(sets) == 1 and "/" in sets[0].hub_id else None
+
+
+def benchmark_of(summary: Summary, dataset: str | None, task: str | None) -> Benchmark:
+    """Return the named benchmark, or that of a run's test. Raises UsageError if it is not one published set and none is named."""
+    if dataset is not None:
+        return Benchmark(dataset, task or DEFAULT_TASK)
+    if (published := published_benchmark(summary)) is None:
         raise UsageError(f"the test of '{summary.env}' is no single data set of the hub; name the benchmark with --dataset OWNER/NAME")
-    if dataset is None and published is not None:
-        return Benchmark(published.hub_id, task or DEFAULT_TASK, published.revision)
-    return Benchmark(dataset or "", task or DEFAULT_TASK)
+    return replace(published, task=task or DEFAULT_TASK)
 
 
 def to_eval_results(run: RunDir, benchmark: Benchmark, source_url: str | None = None) -> str:

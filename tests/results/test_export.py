@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from loop_fixtures import last_commit, make_config, run
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -14,7 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from espl_bench.build import adapter_spec
 from espl_bench.cli.app import invoke
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.results import export
 from espl_bench.runs.run_dir import RunDir
+from espl_bench.scores.export_hub import Benchmark
 from espl_bench.types import SampleRequest
 
 SHAPE = {"steps": 4, "lr": 0.005, "eval_samples": 2}
@@ -35,7 +38,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_everything_and_nothing_else(exported: Path):
-    assert {path.name for path in exported.iterdir()} == {"README.md", "prompt.json", "adapter", "model", ".eval_results"}
+    assert {path.name for path in exported.iterdir()} == {"README.md", "prompt.json", "adapter", "model"}
     assert [path.name for path in exported.parent.iterdir()] == ["espl"], "nothing is left beside it"
     assert not [path for path in exported.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
 
@@ -89,16 +92,20 @@ def test_the_card_says_what_it_is(trained: Path, exported: Path):
     assert f"{100 * summary.score:.1f} %" in card and summary.data_identity["test"] in card
     assert f"| rollouts | {summary.ledger.rollouts:,} |" in card and all(text in card for text in summary.shown_prompt)
     assert str(trained) not in card
-    [line] = (exported / ".eval_results" / "rulebook.yaml").read_text().splitlines()
-    entry = json.loads(line.removeprefix("- "))
-    assert entry["value"] == round(100 * summary.score, 4) and entry["dataset"]["id"] == "espl/Rulebook-v0"
-    assert entry["dataset"]["revision"] == summary.data_identity["test"] and entry["dataset"]["task_id"] == "rulebook"
+
+
+def test_a_test_that_is_a_published_set_has_an_entry_for_the_hub(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "published_benchmark", lambda summary: Benchmark("owner/set"))
+    assert invoke(["export", str(trained), f"--out={tmp_path / 'out'}", "--quiet"]) == 0
+    [entry] = yaml.safe_load((tmp_path / "out" / ".eval_results" / "rulebook.yaml").read_text())
+    assert entry["dataset"] == {"id": "owner/set", "task_id": "default"}
+    assert entry["value"] == pytest.approx(100 * RunDir(trained).summary().score)
 
 
 def test_a_run_with_frozen_weights_is_its_prompt(lab_model: Path, tmp_path: Path):
     run(make_config(lab_model, "evolution_only", **SHAPE), tmp_path / "run")
     assert invoke(["export", str(tmp_path / "run"), f"--out={tmp_path / 'out'}", "--quiet"]) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "prompt.json", ".eval_results"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "prompt.json"}
     assert "unchanged" in (tmp_path / "out" / "README.md").read_text()
 
 
