@@ -207,7 +207,10 @@ def _with_real_roots(formula: Any) -> Any:
     def is_odd_root(part: Any) -> bool:
         return bool(part.is_Pow and part.exp.is_Rational and part.exp.q > 1 and part.exp.q % 2 and part.base.is_extended_real)
 
-    return formula.replace(is_odd_root, lambda part: sympy.sign(part.base) ** part.exp.p * sympy.Abs(part.base) ** part.exp)
+    def real_root(part: Any) -> Any:
+        return sympy.sign(part.base) ** part.exp.p * sympy.Abs(part.base) ** part.exp
+
+    return formula.replace(is_odd_root, real_root)
 
 
 def _coordinate(place: int, round_: int) -> Any:
