@@ -163,8 +163,9 @@ class Gepa:
         except ModuleNotFoundError as error:
             raise UsageError(f"method {NAME} needs {error.name}; install it with: pip install 'espl-bench[gepa]'") from error
         adapter = Adapter(harness, asyncio.get_running_loop(), list((harness.restored or {}).get("answers", ())))
+        untyped: Any = optimize  # its protocols ask for what an adapter need not have
         result = await asyncio.to_thread(
-            optimize,
+            untyped,
             seed_candidate=candidate_of(harness.root),
             trainset=list(harness.training),
             valset=list(held_out(harness)),

@@ -58,7 +58,9 @@ class TwoRules:
     def __init__(self) -> None:
         self.training = tuple(Problem(f"train/{i}", Split.TRAIN, i, "q", str(i % 3), "") for i in range(12))
         self.validation = tuple(Problem(f"validation/{i}", Split.VALIDATION, i, "q", str(i % 3), "") for i in range(12))
-        self.rollouts_left, self.ids, self.lineage = 600, {(): 0}, {}
+        self.rollouts_left = 600
+        self.ids: dict[tuple[str, ...], int] = {(): 0}
+        self.lineage: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     async def roll_out(self, principles, problems, samples=1, parents=()):
         if principles not in self.ids:

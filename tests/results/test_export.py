@@ -63,7 +63,7 @@ def test_it_answers_in_plain_transformers_what_the_test_has(trained: Path, expor
     messages = [{**each, "content": each["content"].replace("{question}", question)} for each in prompt["messages"]]
     tokenizer, model = AutoTokenizer.from_pretrained(exported / "model"), AutoModelForCausalLM.from_pretrained(exported / "model")
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    written = model.generate(**ids, max_new_tokens=40, do_sample=False)[0, ids["input_ids"].shape[1] :].tolist()
+    written = model.generate(**ids, max_new_tokens=40, do_sample=False)[0, ids["input_ids"].shape[1] :].tolist()  # pyright: ignore[reportAttributeAccessIssue]
 
     async def answered() -> list[int]:
         engine = HfEngine.from_pretrained(config.model, adapter_spec(config))
