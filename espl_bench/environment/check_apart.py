@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -132,7 +132,7 @@ def _messages(replies: int, pulse: Pulse, deadline_s: float) -> Iterator[dict[st
 
 
 @contextmanager
-def _process(request: CheckRequest, rules: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], int, Pulse]]:
+def _process(request: CheckRequest, rules: Sequence[str]) -> Generator[tuple[subprocess.Popen[bytes], int, Pulse]]:
     """Start a checking process; end it and its children in the end."""
     pulse = Pulse.make()
     replies, sending = os.pipe()

@@ -102,8 +102,8 @@ def concurrency(subject: Subject) -> Iterator[Broken]:
     ways: dict[str, list[Ended]] = {"while others are under way": together}
     if env.steps_at_once > 1:
         with ThreadPoolExecutor(min(count, env.steps_at_once)) as threads:
-            stages = [(problem, text, subject.fresh()) for problem, text in episodes[:count]]
-            ways["in threads, as steps_at_once allows"] = list(threads.map(lambda stage: _kept(subject.play(*stage)), stages))
+            playing = [threads.submit(subject.play, problem, text, subject.fresh()) for problem, text in episodes[:count]]
+            ways["in threads, as steps_at_once allows"] = [_kept(played.result()) for played in playing]
     for way, endings in ways.items():
         for (problem, _), one, two in zip(episodes, alone, endings, strict=False):
             if one != two:

@@ -46,7 +46,9 @@ def _register_all(registry: _Registry) -> None:
         except UsageError:
             continue
         if spec.gym_id not in registry:
-            gymnasium.register(id=spec.gym_id, entry_point=spec.entry_point, kwargs=dict(spec.arguments))
+            gymnasium.register(  # pyright: ignore[reportUnknownMemberType]
+                id=spec.gym_id, entry_point=spec.entry_point, kwargs=dict(spec.arguments)
+            )
 
 
 def replace_registry() -> None:

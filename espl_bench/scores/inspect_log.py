@@ -70,14 +70,16 @@ def read_inspect(source: Source, selection: Selection) -> Iterator[Score]:
 def _ours(described: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what `export-scores` notes in a log: method and seed. Empty for a log of anybody else."""
     metadata = described.get("metadata")
-    noted = cast(Mapping[str, Any], metadata) if isinstance(metadata, dict) else {}
+    noted: Mapping[str, Any] = cast(Mapping[str, Any], metadata) if isinstance(metadata, dict) else {}
     return noted if noted.get("written_by") == OURS else {}
 
 
 def _value(sample: Mapping[str, Any], scorer: str, part: str | None) -> float | None:
-    score = (sample.get("scores") or {}).get(scorer)
-    value = score.get("value") if isinstance(score, dict) else score  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return number(cast(dict[str, Any], value).get(part) if isinstance(value, dict) and part is not None else value)
+    score = cast(Mapping[str, Any], sample.get("scores") or {}).get(scorer)
+    value = cast(Mapping[str, Any], score).get("value") if isinstance(score, dict) else score
+    if isinstance(value, dict):
+        return None if part is None else number(cast(Mapping[str, Any], value).get(part))
+    return number(value)
 
 
 def _chosen(samples: list[dict[str, Any]], path: Path, selection: Selection) -> tuple[str, str | None]:

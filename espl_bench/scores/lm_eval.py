@@ -29,7 +29,7 @@ def read_lm_eval(source: Source, selection: Selection) -> Iterator[Score]:
     """Yield the scores of a file of samples. Raises UsageError if several metrics or filters are there and none is named."""
     named = _NAME.fullmatch(source.path.name.removesuffix(".gz").removesuffix(".jsonl"))
     task = named["task"] if named else source.path.stem
-    stated = _results(source.path, named["time"]) if named else {}
+    stated: Mapping[str, Any] = _results(source.path, named["time"]) if named else {}
     method = source.method or str(stated.get("model_name") or "") or source.path.parent.name or source.path.stem
     records = list(read_records(source.path))
     wanted = _chosen(records, source.path, selection)

@@ -101,7 +101,8 @@ def kind_of(path: Path) -> Kind:
         return Kind.INSPECT
     if ending_of(path) not in READERS:
         return Kind.TABLE  # which says what endings there are
-    first: dict[str, Any] = next(read_records(path), {})
+    nothing: dict[str, Any] = {}
+    first = next(read_records(path), nothing)
     known = {
         Kind.LM_EVAL: lm_eval.is_lm_eval,
         Kind.VERIFIERS: verifiers_log.is_episode,

@@ -50,8 +50,9 @@ def read_episodes(source: Source, selection: Selection) -> Iterator[Score]:
 
 def _trained(episode: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return the trace of the policy; empty if the episode failed before there was one."""
-    traces = [trace for trace in cast(list[Any], episode.get("traces") or []) if isinstance(trace, dict)]
-    policies = [trace for trace in cast(list[dict[str, Any]], traces) if _object(trace, "agent").get("trainable", True)]
+    stated = cast(list[object], episode.get("traces") or [])
+    traces = [cast(Mapping[str, Any], trace) for trace in stated if isinstance(trace, dict)]
+    policies = [trace for trace in traces if _object(trace, "agent").get("trainable", True)]
     if len(policies) > 1:
         raise UsageError(f"{where} has the traces of {len(policies)} policies, and no score of one; convert it to a table")
     return policies[0] if policies else {}
@@ -59,7 +60,8 @@ def _trained(episode: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 def _reward(trace: Mapping[str, Any], wanted: Sequence[str], where: str) -> float | None:
     rewards, metrics = _object(trace, "rewards"), _object(trace, "metrics")
-    metric = next((name for name in wanted if name in (REWARD, *rewards, *metrics)), None if wanted else REWARD)
+    named = [name for name in wanted if name in (REWARD, *rewards, *metrics)]
+    metric = named[0] if named else "" if wanted else REWARD
     if metric == REWARD:
         values = [_weighted(reward) for reward in rewards.values()]
         return None if not values or None in values else sum(value for value in values if value is not None)
@@ -73,7 +75,7 @@ def _reward(trace: Mapping[str, Any], wanted: Sequence[str], where: str) -> floa
 
 
 def _weighted(reward: object) -> float | None:
-    stated = cast(Mapping[str, Any], reward) if isinstance(reward, Mapping) else {}
+    stated: Mapping[str, Any] = cast(Mapping[str, Any], reward) if isinstance(reward, Mapping) else {}
     score, weight = number(stated.get("score")), number(stated.get("weight", 1.0))
     return None if score is None or weight is None else score * weight
 

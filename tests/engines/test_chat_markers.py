@@ -113,7 +113,7 @@ def test_arguments_of_calls_and_replies_of_tools_add_no_token(name):
         context = _Context(opening, chat.encode(opening), chat.encode(opening), 100)
         call = ToolCall("search", f'{{"query_list": ["{argument}"]}}')
         completion = Completion((), (), f'<tool_call>{{"name": "search", "arguments": {call.arguments}}}</tool_call>', StopReason.STOP)
-        followed = context.follow(spec, completion, EnvReply((Observation(reply, "search"),), "", (call,)))
+        followed = context.follow(spec, completion, EnvReply((Observation(reply, "search"),), calls=(call,)))
         return control_ids(chat, followed.messages), [token for token in followed.observation_T if token in _controls(chat)]
 
     for token in special:

@@ -75,7 +75,7 @@ def test_one_run_each_is_the_paired_t_test_and_the_permutation_test_of_scipy(cli
     low, high = expected.confidence_interval(0.95)
     assert (row["difference"]["low"], row["difference"]["high"]) == pytest.approx((low, high))
     assert row["p_corrected"] == pytest.approx(expected.pvalue), "one pair is corrected for one"
-    exact = scipy_stats.permutation_test((tuned, base), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf)
+    exact = scipy_stats.permutation_test((tuned, base), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf)  # pyright: ignore[reportArgumentType]  # as its documentation says: all
     assert row["difference"]["p_permutation"] == pytest.approx(exact.pvalue)
     assert not table["over_runs"] and "one run of each method" in " ".join(table["notes"])
 
@@ -219,5 +219,5 @@ def test_a_design_separates_the_gap_in_four_of_five_studies(cli: CommandLine, tm
     rng = rng_for(5, "studies")
     studies = rng.normal(0.05, (noise.items + noise.samples) ** 0.5, size=(4000, design["items"]))
     tested = scipy_stats.ttest_1samp(studies, 0.0, axis=1)
-    assert np.mean(tested.pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
+    assert np.mean(tested.pvalue < 0.05) == pytest.approx(0.8, abs=0.03)  # pyright: ignore[reportAttributeAccessIssue]
     assert design["separates"] <= 0.05

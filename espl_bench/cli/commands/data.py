@@ -99,7 +99,7 @@ def get(env: str, source: str | None, revision: str | None, again: bool, rules: 
     spec = _with_data(env)
     wanted, corpus = list(spec.data), spec.data.corpus
     if source is not None:
-        known = {data_source.name for _, data_source in spec.data} | ({corpus.name} if corpus is not None else set())
+        known = [*(data_source.name for _, data_source in spec.data), *(() if corpus is None else (corpus.name,))]
         if source not in known:
             raise unknown(f"source of {env}", source, known)
         wanted = [(split, data_source) for split, data_source in wanted if data_source.name == source]
