@@ -24,7 +24,7 @@ def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextE
     module, _, attribute = spec.entry_point.partition(":")
     try:
         make = getattr(importlib.import_module(module), attribute)
-        env = make(**{**spec.arguments, **options})
+        env = make(**spec.arguments, **options)  # an option that the spec fixes is a TypeError
     except EsplError:
         raise
     except TypeError as error:
