@@ -1,6 +1,6 @@
-"""The rows beyond the paper against `espl` on rulebook: `python benchmarks/beyond_the_paper.py [RUN_OR_FOLDER…]`.
+"""The rows beyond the paper against `espl` on rulebook: `python benchmarks/beyond_the_paper.py RUN_OR_FOLDER…`.
 
-Reads finished runs or published results (default: the study `results/rulebook-worlds`) and prints one line a row, over all worlds:
+Reads finished runs or published results and prints one line a row, over all worlds:
 
 - score and validation score, in percent, and the mean over worlds of the paired difference to `espl` with its interval, corrected
   (Bonferroni) for the number of rows that were tried, whether all of them are printed or not. An interval needs two seeds of every world;
@@ -25,7 +25,6 @@ from espl_bench.leaderboard.grouping import TestGroup, group
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval
 
-PUBLISHED = Path(__file__).parents[1] / "results" / "rulebook-worlds"
 REFERENCE = "espl"
 TRIED = 5
 """Rows that were compared with the reference."""
@@ -105,7 +104,7 @@ def line(label: str, tests: Sequence[TestGroup]) -> str:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", type=Path, default=[PUBLISHED])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN_OR_FOLDER")
     tests = [test for test in group(collect(parser.parse_args().paths).entries) if test.env.startswith("rulebook")]
     labels = list(dict.fromkeys(label for test in tests for label in test.methods))
     print(f"| {' | '.join(HEAD)} |")
