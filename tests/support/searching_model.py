@@ -30,7 +30,7 @@ def make_random_model(folder: Path, head_dim: int = 8) -> Path:
     return make_tiny_qwen(folder, [*texts, *root * 4, *said], head_dim)
 
 
-def teach_to_search(source: Path, folder: Path, items: Mapping[str, Any], steps: int = 150) -> Path:
+def teach_to_search(source: Path, folder: Path, items: Mapping[str, Any], steps: int = 250) -> Path:
     """A copy that searches or answers as it likes, and answers once it has read something: yes, no, or nonsense."""
     rng = random.Random(0)
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForCausalLM.from_pretrained(source)
