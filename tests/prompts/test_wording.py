@@ -12,13 +12,8 @@ from espl_bench.prompts.dialect import BUILT_IN, Dialect, Placement, TemplateNam
 from espl_bench.tools.tool_spec import Parameter, ToolSpec
 
 SPELLING = Wording("You spell words backwards.", "End with a line: Answer: WORD")
-UNTOUCHED = {
-    "compact": "a6242186df8f7f6e09b7b76d01cc21e6aff47ca2c3e43159a71f230235246326",
-    "full": "eedf1d2a76eeed812b62597ebac740c2b47fa2b7df7e5b25eff64b276ccf5cfc",
-    "search": "aa78e397713fbcfe5dbd7be9e05f7f5105e0defedab6f228e688523ac19372bc",
-    "short": "9e22f0ccb749c85291e3112755f126f5a070d1c9b4a904c96314a968dbfceec4",
-}
-"""SHA-256 over the files of the dialects that came before, by name: lab models learned them, and runs resume only with the same ones."""
+LEARNT = "a6242186df8f7f6e09b7b76d01cc21e6aff47ca2c3e43159a71f230235246326"
+"""Hash of the dialect that the lab models learnt to the letter: with another, their results are no longer those published."""
 
 
 def said(dialect: Dialect, principles: tuple[str, ...] = ("Look twice.",)) -> list[str]:
@@ -99,13 +94,16 @@ def test_dialects_that_extend_each_other_are_refused(tmp_path: Path, monkeypatch
         Dialect.load("one")
 
 
-def test_what_came_before_is_untouched():
-    for name, expected in UNTOUCHED.items():
-        digest = hashlib.sha256()
-        for path in sorted((BUILT_IN / name).iterdir()):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        assert digest.hexdigest() == expected, name
-        assert Dialect.load(name).base is None
-        assert sorted(Dialect.load(name).identity()) == sorted(
-            path.name for path in (BUILT_IN / name).iterdir() if path.stem in {*TemplateName, "irrelevant"}
-        )
+def test_the_dialect_of_the_lab_models_is_untouched():
+    digest = hashlib.sha256()
+    for path in sorted((BUILT_IN / "compact").iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    assert digest.hexdigest() == LEARNT
+
+
+@pytest.mark.parametrize("name", ["compact", "full", "search", "short"])
+def test_a_dialect_of_whole_templates_is_identified_by_them_alone(name: str):
+    assert Dialect.load(name).base is None
+    assert sorted(Dialect.load(name).identity()) == sorted(
+        path.name for path in (BUILT_IN / name).iterdir() if path.stem in {*TemplateName, "irrelevant"}
+    )
