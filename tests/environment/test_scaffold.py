@@ -19,7 +19,7 @@ from espl_bench.errors import UsageError
 def test_a_new_package_installs_keeps_the_contract_passes_its_tests_and_runs(kind: Kind, tmp_path: Path):
     name, source, site = f"my-{kind}", tmp_path / "source", tmp_path / "site"
     write_package(name, kind, source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     subprocess.run([*pip, f"--target={site}", str(source)], check=True, timeout=PATIENCE_S)
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
 
