@@ -248,8 +248,7 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
-        raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
+    _require_teacher(config, engine)
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     described = given.env or find_environment(config.env)
@@ -279,6 +278,12 @@ def open_run(
         data_identity=identity.compared,
         binding=collect_binding(recorded, config, parts),
     )
+
+
+def _require_teacher(config: RunConfig, engine: Engine) -> None:
+    """Raise UsageError for a method with a teacher and an engine that it cannot read with."""
+    if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
+        raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
 
 
 def _chats(config: RunConfig, engine: Engine, editor: Engine, started: datetime) -> tuple[Chat, Chat]:

@@ -10,6 +10,15 @@ NoDownload = Annotated[
     bool,
     typer.Option("--no-download", help="Fetch neither data nor models; say what is missing instead.", rich_help_panel="What runs"),
 ]
+EnvOptions = Annotated[
+    list[str] | None, typer.Option("--env-option", metavar="KEY=VALUE", help="Option of the environment; may be repeated.")
+]
+OwnFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data", metavar="SPLIT=FILE", help="Your own file, pattern or folder, for [bold]jsonl[/] and [bold]qa[/]; may be repeated."
+    ),
+]
 
 ContactOption = Annotated[
     list[str] | None,

@@ -13,14 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from espl_bench.data.dataset_spec import CorpusSource
 from espl_bench.data.paragraphs import GatheredParagraphs
 from espl_bench.data.store import MANIFEST, DataOrigin, Stamp, home, read_manifest, reading_stored, remove_others, stamp_of, writing_to
 from espl_bench.errors import DataError
 from espl_bench.utils import atomic_io, foreign_files
-from espl_bench.utils.names import fault_of_name
+from espl_bench.utils.names import FileName
 from espl_bench.utils.validation import FrozenRecord
 
 SCHEMA: Final = "espl-bench/corpus/1"
@@ -50,16 +50,9 @@ class CorpusManifest(FrozenRecord):
     licence: str
     parts: tuple[CorpusPart, ...]
     passages: int
-    passages_file: str
+    passages_file: FileName
     passages_sha256: str
     made_utc: str
-
-    @field_validator("passages_file")
-    @classmethod
-    def _stays_in_its_folder(cls, name: str) -> str:
-        if fault := fault_of_name(name):
-            raise ValueError(f"{name!r} is no name of a file: {fault}")
-        return name
 
 
 @dataclass(frozen=True, eq=False)

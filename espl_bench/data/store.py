@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espl_bench.data.dataset_spec import Columns, DataSource
 from espl_bench.data.intake import Intake
@@ -28,7 +28,7 @@ from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.foreign_files import LOG_BYTES
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_object, parse_record
 from espl_bench.utils.named_files import read_named
-from espl_bench.utils.names import fault_of_name
+from espl_bench.utils.names import FileName
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 HOME_VARIABLE: Final = "ESPL_BENCH_DATA"
@@ -80,16 +80,9 @@ class Manifest(BaseModel):
     unshown: dict[str, int] = Field(default_factory=dict)
     unread_columns: tuple[str, ...] = ()
     identity: str
-    rows_file: str
+    rows_file: FileName
     rows_sha256: str
     imported_utc: str
-
-    @field_validator("rows_file")
-    @classmethod
-    def _stays_in_its_folder(cls, name: str) -> str:
-        if fault := fault_of_name(name):
-            raise ValueError(f"{name!r} is no name of a file: {fault}")
-        return name
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,9 @@
 """Names that become names of files and folders."""
 
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 LONGEST: Final = 200
 """Bytes; a file system takes 255, and endings are added."""
@@ -37,3 +39,13 @@ def fault_of_line(text: str) -> str | None:
     if wrong := next((char for char in text if not char.isprintable()), None):
         return f"it holds {wrong!r}"
     return f"it is longer than {LONGEST} bytes" if len(text.encode("utf-8")) > LONGEST else None
+
+
+def _file_name(name: str) -> str:
+    if fault := fault_of_name(name):
+        raise ValueError(f"{name!r} is no name of a file: {fault}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""Field of a stored record that names a file beside it, and can name no other."""

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espl_bench.cli.commands.plan import parse_gap
-from espl_bench.cli.console import out_console, write, write_json
+from espl_bench.cli.commands.table import print_sheets
 from espl_bench.errors import UsageError
-from espl_bench.leaderboard import markup
-from espl_bench.leaderboard.layout import Sheet
-from espl_bench.leaderboard.render import Format, sheets_to_screen
+from espl_bench.leaderboard.render import Format
 from espl_bench.scores.arrange import ScoredTest, arrange
 from espl_bench.scores.compare import ScoredTable, tabulate_scores
 from espl_bench.scores.design import ScorePlan, plan_scores
@@ -37,7 +35,7 @@ def print_stats(files: Sequence[str], metrics: Sequence[str], columns: Sequence[
     found = [plan for plan in plans if plan is not None]
     sheets = [table_sheet(table) for table in tables]
     sheets += [plan_sheet(plan, table.in_shares) for plan, table in zip(plans, tables, strict=False) if plan is not None]
-    _print(sheets, tables, found, wanted.format)
+    print_sheets(wanted.format, sheets, LEGEND, lambda: to_csv(tables), lambda: to_json(tables, found))
 
 
 def _reference(test: ScoredTest, tests: Sequence[ScoredTest], against: str | None) -> str | None:
@@ -71,20 +69,3 @@ def _number(text: str) -> float:
     if not 0 < gap < float("inf"):
         raise UsageError(f"--detect must be above 0, not '{text}'")
     return gap
-
-
-def _print(sheets: Sequence[Sheet], tables: Sequence[ScoredTable], plans: Sequence[ScorePlan], wanted: Format) -> None:
-    match wanted:
-        case Format.SCREEN:
-            console = out_console()
-            console.print(sheets_to_screen(sheets, console.width, LEGEND))
-        case Format.MARKDOWN:
-            write(markup.to_markdown(sheets, LEGEND))
-        case Format.LATEX:
-            write(markup.to_latex(sheets, LEGEND))
-        case Format.HTML:
-            write(markup.to_html(sheets, LEGEND))
-        case Format.CSV:
-            write(to_csv(tables))
-        case Format.JSON:
-            write_json(to_json(tables, plans))

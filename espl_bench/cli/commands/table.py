@@ -1,7 +1,7 @@
 """`table`: compare finished runs."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espl_bench.cli.console import err_console, out_console, write, write_json
@@ -9,6 +9,7 @@ from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard import markup, paper
 from espl_bench.leaderboard.board import build_board
 from espl_bench.leaderboard.collect import FoundRun, collect
+from espl_bench.leaderboard.layout import Sheet
 from espl_bench.leaderboard.match import MatchAxis
 from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, to_text
 from espl_bench.utils.formatting import plain
@@ -74,7 +75,11 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
     runs = collect(paths) if paths else FoundRun((), ())
     _tell_unfinished(runs)
     compared = paper.compare_with_paper(paper.read_paper(paper.reported_file()), runs.entries)
-    sheets, legend = paper.paper_sheets(compared), paper.LEGEND
+    print_sheets(wanted, paper.paper_sheets(compared), paper.LEGEND, lambda: paper.to_csv(compared), lambda: paper.to_json(compared))
+
+
+def print_sheets(wanted: Format, sheets: Sequence[Sheet], legend: str, to_csv: Callable[[], str], to_json: Callable[[], str]) -> None:
+    """Print laid-out tables in one of the formats; the two for machines are made from what the sheets were."""
     match wanted:
         case Format.SCREEN:
             console = out_console()
@@ -86,9 +91,9 @@ def print_paper(paths: Sequence[Path], wanted: Format) -> None:
         case Format.HTML:
             write(markup.to_html(sheets, legend))
         case Format.CSV:
-            write(paper.to_csv(compared))
+            write(to_csv())
         case Format.JSON:
-            write_json(paper.to_json(compared))
+            write_json(to_json())
 
 
 def _tell_unfinished(runs: FoundRun) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from espl_bench.cli.group import CommandGroup
-from espl_bench.cli.shared_options import AsJson
+from espl_bench.cli.shared_options import AsJson, EnvOptions, OwnFiles
 
 data_app = CommandGroup(no_args_is_help=True)
 
@@ -94,17 +94,8 @@ def check(
         list[str] | None,
         typer.Option("--against", metavar="ENV", help="Also look for its problems in the data sets of this environment; may be repeated."),
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            metavar="SPLIT=FILE",
-            help="Your own file, pattern or folder, for [bold]jsonl[/] and [bold]qa[/]; may be repeated.",
-        ),
-    ] = None,
-    env_option: Annotated[
-        list[str] | None, typer.Option("--env-option", metavar="KEY=VALUE", help="Option of the environment; may be repeated.")
-    ] = None,
+    data: OwnFiles = None,
+    env_option: EnvOptions = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the data of an environment: counts, repetitions, identity, rejected answers, overlaps between splits, licences."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from espl_bench.cli.group import CommandGroup
-from espl_bench.cli.shared_options import AsJson, Quiet
+from espl_bench.cli.shared_options import AsJson, EnvOptions, OwnFiles, Quiet
 
 env_app = CommandGroup(no_args_is_help=True)
 
@@ -19,17 +19,8 @@ def env() -> None:
 @env_app.command()
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Environment; listed by [bold]envs[/].", show_default=False)],
-    env_option: Annotated[
-        list[str] | None, typer.Option("--env-option", metavar="KEY=VALUE", help="Option of the environment; may be repeated.")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            metavar="SPLIT=FILE",
-            help="Your own file, pattern or folder, for [bold]jsonl[/] and [bold]qa[/]; may be repeated.",
-        ),
-    ] = None,
+    env_option: EnvOptions = None,
+    data: OwnFiles = None,
     samples: Annotated[int, typer.Option("--samples", metavar="N", min=1, help="Items of each split on which the grader is tried.")] = 16,
     items: Annotated[
         int, typer.Option("--items", metavar="N", min=1, help="Items of each split that are read to find duplicates.")
