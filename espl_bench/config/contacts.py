@@ -1,6 +1,7 @@
 """What a run with a configuration would connect to, and which variable of the environment it would send there."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -14,6 +15,9 @@ SERVICE_KEY: Final = "TINKER_API_KEY"
 WEB: Final = "ddgs"
 """Name of the retriever that searches the live web."""
 _PLACES: Final = re.compile(r"(^|_)(url|uri|host|endpoint|address|server|base)$")
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*$")
+_COMMANDS: Final = re.compile(r"(^|_)(command|cmd|mcp)$")
+"""Options that name a program to run, as a command line or as a list."""
 _KEYS: Final = re.compile(r"(key|token|secret|password|credential)s?(_env|_var|_variable|_name)$|^env_(key|token)")
 
 
@@ -27,10 +31,12 @@ class Contact:
     """What is there, for a message."""
     key: str | None = None
     """Variable whose value is sent there, if it is set; None: nothing secret."""
+    is_program: bool = False
+    """True if the place is a command that is run here."""
 
     def __str__(self) -> str:
         """Describe it: ``the model m at http://x/v1, which gets the key in OPENAI_API_KEY``."""
-        return f"{self.role} at {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
+        return f"{self.role} {'by running' if self.is_program else 'at'} {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
 
 
 def contacts_of(config: RunConfig) -> tuple[Contact, ...]:
@@ -53,15 +59,19 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, each in cast(Mapping[str, Any], value).items():
             yield from _texts(each, f"{name}_{key}" if name else key)
+    elif isinstance(value, list | tuple) and _COMMANDS.search(name):
+        yield name, shlex.join(map(str, cast(Sequence[object], value)))
     elif isinstance(value, list | tuple):
         for each in cast(Sequence[Any], value):
             yield from _texts(each, name)
 
 
 def _of_environment(config: RunConfig) -> Iterator[Contact]:
-    """Take every option of the environment that looks like an address, or like the name of a variable with a key."""
+    """Take every option of the environment that looks like an address, a program to run, or the name of a variable with a key."""
     for name, value in _texts(config.env_options):
-        if "://" in value or _PLACES.search(name):
+        if _COMMANDS.search(name) and not _ADDRESS.match(value):
+            yield Contact(value, f"the environment's {name}", is_program=True)
+        elif "://" in value or _PLACES.search(name):
             yield Contact(value, f"the environment's {name}")
         elif name == "retriever" and value == WEB:
             yield Contact(WEB, "the web search")
