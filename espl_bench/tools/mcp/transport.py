@@ -1,4 +1,4 @@
-"""The two ways to an MCP server, with a limit on what it may send. The official client's own have none, and keep what has come in memory."""
+"""The two ways to an MCP server, with a limit on what it may send: the official client's own would keep whatever comes in memory."""
 
 import asyncio
 import os
