@@ -175,6 +175,10 @@ def test_one_session_serves_all_instances_and_ends_with_the_last(stdio: Make, ma
     assert second.use("pid", {}) == str(pid)
     second.close()
     assert ended(pid) and mark.read_text().split() == [str(pid)]
+    again = Capitals(tools)
+    again.prepare()
+    assert again.use("pid", {}) != str(pid), "the next run has a session of its own"
+    again.close()
 
 
 @pytest.mark.slow
@@ -212,7 +216,7 @@ def test_an_address_that_fails_is_an_error_of_the_episode(http: Make):
 
 @pytest.mark.slow
 def test_a_server_that_keeps_failing_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mcp_tools, "MOST_STARTS", 3)
+    monkeypatch.setattr(mcp_tools, "MOST_FAILURES", 3)
     mark = tmp_path / "starts"
     script = f"open({str(mark)!r}, 'a').write('x'); raise SystemExit('\\x1b[31mno licence')"
     tools = McpTools(command=[sys.executable, "-c", script])
@@ -221,7 +225,7 @@ def test_a_server_that_keeps_failing_is_not_started_for_ever(tmp_path: Path, mon
             tools.offered()
         assert "\x1b" not in str(error.value)
     for _ in range(3):
-        with pytest.raises(EnvError, match="has failed 3 times, and is not started again"):
+        with pytest.raises(EnvError, match="has failed 3 times, and is not tried again"):
             tools.offered()
     assert mark.read_text() == "xxx"
 
