@@ -150,7 +150,7 @@ def test_a_family_is_one_line_of_the_list_and_is_not_taken_for_an_environment(ca
     [record] = [each for each in json.loads(capsys.readouterr().out) if each["name"] == "reasoning-gym:NAME"]
     assert "reasoning-gym:countdown" in record["members"]
     for asked, answer in (
-        ("reasoning-gym", "is a family of environments; name one of them, e.g. reasoning-gym:countdown"),
+        ("reasoning-gym", "is a family of environments; name one as reasoning-gym:NAME"),
         ("reasoning_gym", "did you mean 'reasoning-gym'?"),
         ("reasonig-gym:countdown", "unknown family of environments 'reasonig-gym'; did you mean 'reasoning-gym'?"),
     ):
