@@ -1,6 +1,7 @@
 """The tools of one MCP server: how it is reached, which of its tools are offered, and under which names."""
 
 import ipaddress
+import math
 import re
 import shlex
 import threading
@@ -15,7 +16,6 @@ from espl_bench.errors import EnvError, EsplError, UsageError, unknown
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_server import ToolServer
 from espl_bench.tools.tool_spec import ToolSpec
-from espl_bench.utils.numbers import is_whole
 from espl_bench.utils.redaction import holds_secret, mask_text
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class McpTools(ToolServer):
             raise UsageError("an MCP server is named by its command or by its url; give one of them")
         if self.url:
             _require_loopback(self.url)
-        if not (self.timeout_s > 0 and self.start_timeout_s > 0 and is_whole(self.max_bytes)):
-            raise UsageError("the limits of an MCP server must be above 0")
+        for limit in (self.timeout_s, self.start_timeout_s, self.max_bytes):
+            if not (isinstance(limit, int | float) and 0 < limit < math.inf):
+                raise UsageError(f"a limit of an MCP server must be a number above 0, not {limit!r}")
 
     @classmethod
     def of(cls, named: object, **limits: Any) -> Self:
@@ -92,7 +93,9 @@ class McpTools(ToolServer):
 
     def offered(self) -> tuple[ToolSpec, ...]:
         """Return the tools under names that calls can be written with; their schemas are the server's."""
-        return tuple(_connected(self).names.specs)
+        with _CHANGING:
+            known = _state(self).offered
+            return _connected(self).names.specs if known is None else known
 
     def use(self, holder: object, tool: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool. Raises BadArgumentsError for an error that the server reports, EnvError for a server that fails."""
@@ -129,14 +132,15 @@ class _Names:
         if not 1 <= len(chosen) <= MOST_TOOLS:
             raise UsageError(f"the MCP server {server} offers {len(chosen)} tools; name 1 to {MOST_TOOLS} of them with `only`")
         self._originals: dict[str, str] = {}
-        self.specs: list[ToolSpec] = []
+        specs: list[ToolSpec] = []
         for tool in chosen:
             name = _safe(tool.name, self._originals)
             self._originals[name] = tool.name
             try:
-                self.specs.append(ToolSpec.of_schema(name, sanitize(tool.about, MOST_ABOUT_CHARS), tool.schema))
+                specs.append(ToolSpec.of_schema(name, sanitize(tool.about, MOST_ABOUT_CHARS), tool.schema))
             except EnvError as error:
                 raise UsageError(f"the MCP server {server}: tool {name} cannot be offered: {error}; name others with `only`") from error
+        self.specs = tuple(specs)
 
     def original(self, name: str) -> str:
         """Return what the server calls a tool."""
@@ -168,6 +172,8 @@ class _State:
     """What this process has with a server."""
 
     connection: _Connection | None = None
+    offered: tuple[ToolSpec, ...] | None = None
+    """Its tools, as it had them first."""
     holders: weakref.WeakSet[Any] = field(default_factory=lambda: weakref.WeakSet[Any]())
     """Environments that are not closed yet."""
     failures: int = 0
@@ -193,18 +199,23 @@ def _connected(server: McpTools) -> _Connection:
             if state.failures >= MOST_FAILURES:
                 raise EnvError(f"the MCP server {server} has failed {MOST_FAILURES} times, and is not tried again")
             state.failures += 1
-            state.connection = _connect(server)
+            state.connection = _connect(server, state.offered)
             state.failures -= 1
+            state.offered = state.connection.names.specs
         return state.connection
 
 
-def _connect(server: McpTools) -> _Connection:
+def _connect(server: McpTools, offered: tuple[ToolSpec, ...] | None) -> _Connection:
+    """Begin a session. A server that comes back with other tools than it `offered` is an EnvError: no prompt speaks of them."""
     session = _session_class()(server)
     try:
-        return _Connection(session, _Names(server, session.tools))
-    except EsplError:
+        names = _Names(server, session.tools)
+        if offered not in (None, names.specs):
+            raise EnvError(f"the MCP server {server} came back with other tools")
+    except EsplError as error:
         session.close()
-        raise
+        raise error if offered is None else EnvError(str(error)) from error
+    return _Connection(session, names)
 
 
 def _session_class() -> type["McpSession"]:
