@@ -31,7 +31,7 @@ SAMPLES = 8
 """Items of each split on which a grader is tried."""
 DRAW_S = 30
 """For the items of a set, which a run draws before anything else."""
-CHECK_S = 180
+CHECK_S = 300
 """For all rules on one set."""
 OTHER_HASH_SEED = "7"
 COMPOSITE = "composite"

@@ -21,7 +21,7 @@ SCORE: Final = "score"
 """Measure: the score of the set's own grader."""
 REFUSED: Final = "refused"
 """Measure: share of the answers that its grader does not read: it raises an exception, or the answer would have it open a file."""
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 15.0
 MEMORY_MIB: Final = 512
 
 
