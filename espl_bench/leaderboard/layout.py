@@ -139,9 +139,30 @@ def table_sheet(table: Table, curves: bool) -> Sheet:
     best = next(index for index, row in enumerate(table.rows) if row.method == table.best)
     bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
     grids = [TableLayout(headings, rows, bold)]
+    if any(row.parts for row in table.rows):
+        grids.append(_parts(table))
     if curves and table.curve:
         grids.append(_curves(table))
     return Sheet(caption(table), tuple(grids), table.notes, PARTS)
+
+
+def _parts(table: Table) -> TableLayout:
+    """Lay out the score of each part, and their mean, in which each part has the same weight."""
+    names = list(dict.fromkeys(name for row in table.rows for name in row.parts))
+    rows = (
+        (
+            row.method,
+            DASH if row.mean_of_parts is None else points(row.mean_of_parts),
+            *(cell for name in names for cell in _part_cells(row, name)),
+        )
+        for row in table.rows
+    )
+    return TableLayout(("method", "mean of\nparts", *(cell for name in names for cell in (name, "95 % CI"))), tuple(rows), frozenset())
+
+
+def _part_cells(row: TableRow, name: str) -> tuple[str, str]:
+    part = row.parts.get(name)
+    return (DASH, DASH) if part is None else (points(part.score), interval_cell(part.ci95))
 
 
 def _curves(table: Table) -> TableLayout:

@@ -92,15 +92,16 @@ CSV_HEAD = (
 
 
 def to_csv(board: Board) -> str:
-    """Write one line per test and method; numbers are not rounded, missing ones are empty."""
+    """Write one line per test and method; numbers are not rounded, missing ones are empty. Parts, if any, are the last columns."""
+    parts = list(dict.fromkeys(name for table in board.tables for row in table.rows for name in row.parts))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    writer.writerows(map(csv_cells, _csv_rows(board)))
+    writer.writerow(csv_cells((*CSV_HEAD, *(["mean_of_parts"] if parts else []), *parts)))
+    writer.writerows(map(csv_cells, _csv_rows(board, parts)))
     return text.getvalue()
 
 
-def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
+def _csv_rows(board: Board, parts: Sequence[str]) -> Iterator[Sequence[object]]:
     for index, table in enumerate(board.tables):
         matched = board.matched[index] if board.matched else None
         at_budget = {row.method: row for row in matched.rows} if matched else {}
@@ -115,6 +116,8 @@ def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
                 *(cost.rollouts, cost.generated_tokens, cost.reflection_tokens, cost.eval_tokens, cost.wall_s),
                 *((matched.budget.value, matched.amount, equal.score, *(equal.ci95 or (None, None))) if matched and equal else (None,) * 5),
                 row.p_corrected,
+                *([row.mean_of_parts] if parts else []),
+                *(row.parts[name].score if name in row.parts else None for name in parts),
             )
 
 
