@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
+from espl_bench.leaderboard.measured import COLUMNS as MEASURES
+from espl_bench.leaderboard.measured import Measured, cell_text
 from espl_bench.leaderboard.overview import OverallRow, Overview
 from espl_bench.leaderboard.table import Table, TableRow
 from espl_bench.stats import Interval
@@ -132,8 +134,8 @@ def caption(table: Table) -> str:
     return f"{table.env} · {table.model} · avg@{table.k} over {table.n_items:,} test items · {noun} {seeds}"
 
 
-def table_sheet(table: Table, curves: bool) -> Sheet:
-    """Lay out one test; `curves` adds the score of every evaluation."""
+def table_sheet(table: Table, curves: bool, measured: Measured | None = None) -> Sheet:
+    """Lay out one test, with the measures of its rows; `curves` adds the score of every evaluation."""
     headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
     best = next(index for index, row in enumerate(table.rows) if row.method == table.best)
@@ -141,6 +143,8 @@ def table_sheet(table: Table, curves: bool) -> Sheet:
     grids = [TableLayout(headings, rows, bold)]
     if any(row.parts for row in table.rows):
         grids.append(_parts(table))
+    if measured is not None:
+        grids.append(_measures(measured))
     if curves and table.curve:
         grids.append(_curves(table))
     return Sheet(caption(table), tuple(grids), table.notes, PARTS)
@@ -158,6 +162,12 @@ def _parts(table: Table) -> TableLayout:
         for row in table.rows
     )
     return TableLayout(("method", "mean of\nparts", *(cell for name in names for cell in (name, "95 % CI"))), tuple(rows), frozenset())
+
+
+def _measures(measured: Measured) -> TableLayout:
+    headings = ("method", "measured", *(MEASURES[name].heading for name in measured.columns))
+    rows = ((row.method, str(row.runs), *(cell_text(name, cell, row.runs) for name, cell in row.cells.items())) for row in measured.rows)
+    return TableLayout(headings, tuple(rows), frozenset())
 
 
 def _part_cells(row: TableRow, name: str) -> tuple[str, str]:
