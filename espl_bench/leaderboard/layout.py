@@ -1,6 +1,6 @@
 """Layout of tables, whatever the format: headings and cells as text. markup.py writes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
@@ -28,6 +28,8 @@ BUDGETS = {
 
 AMOUNTS: dict[MatchAxis, Callable[[float], str]] = {MatchAxis.SECONDS: duration, MatchAxis.COST: lambda dollars: f"{dollars:.4g} USD"}
 """Formatters of amounts; the other axes are counts."""
+MEASURES_AT_ONCE = 8
+"""Columns of measures side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def table_sheet(table: Table, curves: bool, measured: Measured | None = None) ->
     if any(row.parts for row in table.rows):
         grids.append(_parts(table))
     if measured is not None:
-        grids.append(_measures(measured))
+        grids.extend(_measures(measured))
     if curves and table.curve:
         grids.append(_curves(table))
     return Sheet(caption(table), tuple(grids), table.notes, PARTS)
@@ -164,10 +166,13 @@ def _parts(table: Table) -> TableLayout:
     return TableLayout(("method", "mean of\nparts", *(cell for name in names for cell in (name, "95 % CI"))), tuple(rows), frozenset())
 
 
-def _measures(measured: Measured) -> TableLayout:
-    headings = ("method", "measured", *(MEASURES[name].heading for name in measured.columns))
-    rows = ((row.method, str(row.runs), *(cell_text(name, cell, row.runs) for name, cell in row.cells.items())) for row in measured.rows)
-    return TableLayout(headings, tuple(rows), frozenset())
+def _measures(measured: Measured) -> Iterator[TableLayout]:
+    """Lay out the measures, some columns at a time."""
+    for start in range(0, len(measured.columns), MEASURES_AT_ONCE):
+        names = measured.columns[start : start + MEASURES_AT_ONCE]
+        headings = ("method", "runs", *(MEASURES[name].heading for name in names))
+        rows = ((row.method, str(row.runs), *(cell_text(name, row.cells[name], row.runs) for name in names)) for row in measured.rows)
+        yield TableLayout(headings, tuple(rows), frozenset())
 
 
 def _part_cells(row: TableRow, name: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Print what a lab model was taught to write, in fresh worlds: `python -m espl_envs.lab.fresh_text [--course NAME] [--items N] > FILE`.
 
-For a model of 123 words this is general text: summaries, critiques and edits about worlds that no run is in. Its perplexity says how much of the
-model's other skills a training has cost (`espl-bench measure --text FILE`). The examples are never trained on: their seed is another one.
+For a model of 123 words this is general text: solutions, summaries, critiques and edits about worlds that no run is in. Its perplexity
+says how much of the model's other skills a training has cost (`espl-bench measure --text FILE`). The examples are never trained on: their
+seed is another one.
 """
 
 import argparse
