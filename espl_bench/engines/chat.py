@@ -245,7 +245,7 @@ class HfChat:
 
     def read(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a plain text; markers in it are text."""
-        return self._ids(self._whole(text))
+        return tuple(self._tokenizer(self._whole(text), add_special_tokens=False, verbose=False)["input_ids"])  # it may exceed the context
 
     @property
     def unknown(self) -> int | None:

@@ -18,7 +18,7 @@ from espl_bench.runs.run_dir import RunDir
 
 pytestmark = pytest.mark.slow
 Capture = pytest.CaptureFixture[str]
-SMALL: dict[str, Any] = SHAPE | {"steps": 2, "num_prompts": 2, "batch_size": 2, "group_size": 3, "engine": "hf"}
+SMALL: dict[str, Any] = SHAPE | {"steps": 2, "num_prompts": 2, "batch_size": 6, "group_size": 3, "engine": "hf"}
 SECOND = ["--env-option", "world=7", "--steps", "2", "--eval-every", "1"]
 METHODS = ("base", "evolution_only", "rl_only")
 
@@ -47,7 +47,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(tmp_path_factory: pytest.TempPathFactory, lab_model: Path, text: Path) -> Path:
     folder = tmp_path_factory.mktemp("study")
     for method in METHODS:
-        run(make_config(lab_model, method, **SMALL | {"lr": 0.02}), folder / method)
+        run(make_config(lab_model, method, **SMALL | {"lr": 0.005}), folder / method)
     before = {method: files_of(folder / method) for method in METHODS}
     assert invoke(["measure", *(str(folder / method) for method in METHODS), *SECOND, "--text", str(text), "--quiet"]) == 0
     assert {method: files_of(folder / method) for method in METHODS} == before
@@ -84,8 +84,8 @@ def test_the_test_under_the_shown_prompt_is_the_runs_own(study: Path):
 
 def test_what_measuring_cost_is_in_its_own_ledger(study: Path):
     ledger, own = stored(study / "rl_only")["ledger"], RunDir(study / "rl_only").summary().ledger
-    assert ledger["rollouts"] == 2 * 2 * 2 * 2 * 3, "two learnings of two steps"
-    assert stored(study / "base")["ledger"]["rollouts"] == ledger["rollouts"], "the first of the runs paid for that of the base"
+    assert ledger["rollouts"] == 2 * 2 * 6 * 3, "two steps of the second task"
+    assert stored(study / "base")["ledger"]["rollouts"] == 2 * ledger["rollouts"], "the first of the runs paid for the base's, too"
     assert ledger["eval_rollouts"] > own.eval_rollouts and ledger["train_tokens"] > own.train_tokens
 
 
@@ -96,7 +96,7 @@ def test_measuring_again_finds_the_same_and_the_run_still_agrees(study: Path, te
     told = json.loads(capsys.readouterr().out)[str(copy)]
     first = stored(study / "rl_only")
     assert {name: told[name] for name in first if name != "ledger"} == {name: first[name] for name in first if name != "ledger"}
-    assert stored(copy)["ledger"]["rollouts"] == first["ledger"]["rollouts"]
+    assert stored(copy)["ledger"]["rollouts"] == 2 * first["ledger"]["rollouts"], "alone, it pays for the base's"
     assert invoke(["verify", str(copy), "--quiet"]) == 0
 
 
