@@ -12,8 +12,11 @@ from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeWarning, curve_fit
-from scipy.stats import t
+from scipy.optimize import (  # pyright: ignore[reportMissingTypeStubs]
+    OptimizeWarning,
+    curve_fit,  # pyright: ignore[reportUnknownVariableType]
+)
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from espl_bench.errors import EsplError
 from espl_bench.runs.measures_file import Estimate, Sigmoid
@@ -21,10 +24,11 @@ from espl_bench.runs.summary import CurvePoint
 from espl_bench.utils.formatting import points
 
 FEWEST: Final = 6
-"""Evaluations after the first step: two more than a perfect fit of three parameters, and one of freedom besides."""
+"""Evaluations after the first step: two for each parameter."""
 WIDEST: Final = 0.25
 """Half width of the asymptote's interval from which it says too little, in score."""
 STEEPEST: Final = 20.0
+"""Rate from which a curve rises between two evaluations, so that its steepness is not seen."""
 Floats = NDArray[np.float64]
 
 
@@ -69,15 +73,16 @@ def _fitted(x: Floats, y: Floats, start: float) -> tuple[list[float], list[float
     def model(x: Floats, asymptote: float, rate: float, midpoint: float) -> Floats:
         return start + (asymptote - start) / (1.0 + (midpoint / x) ** rate)
 
-    guess = (float(min(1.0, y.max())), 1.5, float(np.median(x)))
-    bounds = ((start, 0.05, 1e-3 * float(x[0])), (1.0 + 1e-9, STEEPEST, 10 * float(x[-1])))
+    highest = float(y.max())
+    guess = (highest, 1.5, float(np.median(x)))
+    bounds = ((start, 0.05, 1e-3 * float(x[0])), (1.0 if highest <= 1.0 else 2 * highest, STEEPEST, 10 * float(x[-1])))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", OptimizeWarning)
             found, covariance = cast(tuple[Any, Any], curve_fit(model, x, y, p0=np.clip(guess, *bounds), bounds=bounds, maxfev=20_000))
     except (RuntimeError, OptimizeWarning) as error:
         raise NotIdentifiedError("no sigmoid fits the learning curve") from error
-    widths = np.sqrt(np.diag(covariance)) * float(t.ppf(0.975, len(x) - 3))
-    if not all(math.isfinite(width) for width in widths):
+    widths = np.sqrt(np.diag(covariance)) * float(stdtrit(len(x) - 3, 0.975))
+    if not all(math.isfinite(width) for width in widths) or found[1] > 0.99 * STEEPEST:
         raise NotIdentifiedError("the learning curve does not determine a sigmoid")
     return [float(value) for value in found], [float(width) for width in widths]

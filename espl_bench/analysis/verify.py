@@ -243,7 +243,7 @@ def _compare_summary(
 def _compare_parts(verification: Verification, summary: Summary, evaluations: Evaluations, examiner: Examiner) -> None:
     """Compare the parts of the test with the environment's, and their scores with the last test's, which was compared with its rollouts."""
     row = evaluations.get((summary.steps, Split.TEST))
-    scores = {} if row is None else row.parts
+    scores = dict[str, float]() if row is None else row.parts
     expected = [(name, len(items), scores.get(name)) for name, items in examiner.env.parts(Split.TEST).items()]
     verification.compare(SUMMARY, "parts", [(part.name, part.items, part.score) for part in summary.parts], expected)
 

@@ -33,6 +33,11 @@ def test_intervals_hold_the_truth_of_a_noisy_curve():
         assert estimate.low is not None and estimate.high is not None and estimate.low < truth < estimate.high
 
 
+def test_scores_above_one_are_fitted_too():
+    tripled = [point.model_copy(update={"score": 3 * point.score}) for point in bent(0.8, 2.5, 15.0)]
+    assert fit_sigmoid(tripled).asymptote.mean == pytest.approx(2.4, abs=1e-3)
+
+
 def test_the_longer_of_two_curves_is_read():
     points = [*bent(0.8, 2.5, 15.0), *curve({0: 0.1, 60: 0.7}, "test")]
     assert fit_sigmoid(points) == fit_sigmoid(points[:-2])
@@ -46,6 +51,7 @@ def test_the_longer_of_two_curves_is_read():
         (curve({0: 0.1, 10: 0.4, 20: 0.5}), "has 2 scores after the start, and 6 are needed; lower --eval-every"),
         (curve({step: 0.3 - step / 1000 for step in range(8)}), "never rises above its start, 30.0"),
         (curve({step: 0.1 + step / 200 for step in range(0, 60, 5)}), "ends before it bends"),
+        (curve({step: 0.8 if step >= 12 else 0.1 for step in range(0, 40, 4)}), "does not determine a sigmoid"),
         (curve({0: 0.1, **{step: 0.1 + 0.1 * (step % 3) for step in range(1, 12)}}), "learning curve"),
     ],
 )
