@@ -51,6 +51,8 @@ def fit_sigmoid(curve: Sequence[CurvePoint]) -> Sigmoid:
     asymptote, rate, midpoint = (
         Estimate(mean=value, low=value - half, high=value + half) for value, half in zip(values, halves, strict=True)
     )
+    if min(values[0] - halves[0] - start, values[1] - halves[1], values[2] - halves[2]) <= 0.0:
+        raise NotIdentifiedError("the learning curve does not determine a sigmoid: its rise is within the noise, or seen too seldom")
     if halves[0] > WIDEST or values[2] > x[-1]:
         raise NotIdentifiedError(f"the learning curve ends before it bends: its asymptote is {points(values[0])} ± {points(halves[0])}")
     return Sigmoid(

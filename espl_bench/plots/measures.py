@@ -30,6 +30,7 @@ def draw_measures(records: Sequence[RunRecord]) -> "Figure | None":
     axes[0].set_title("Score and drift of the weights")
     axes[0].set_xlabel("KL to the base, nats per token")
     axes[0].set_ylabel("test score, %")
+    axes[0].locator_params(axis="x", nbins=5)
     if learned:
         _draw_second(axes[1], learned, seen)
     for panel in axes:
@@ -46,7 +47,15 @@ def _measured(runs: Sequence[RunRecord]) -> list[Measures]:
 
 def _scatter(panel: Any, runs: Sequence[Measures], style: Style, label: str) -> None:
     known = [(each.drift.weights.mean, 100 * each.prompt.score.mean) for each in runs if each.drift and each.prompt]
-    panel.plot(*zip(*known, strict=True), linestyle="none", marker=style.marker, color=style.colour, markersize=5, label=clean(label))
+    panel.plot(
+        *zip(*known, strict=True),
+        linestyle="none",
+        marker=style.marker,
+        color=style.colour,
+        markersize=5,
+        label=clean(label),
+        clip_on=False,
+    )
 
 
 def _draw_second(panel: Any, learned: Mapping[str, Sequence[SecondTask]], seen: Mapping[str, Style]) -> None:

@@ -52,6 +52,7 @@ def test_the_longer_of_two_curves_is_read():
         (curve({step: 0.3 - step / 1000 for step in range(8)}), "never rises above its start, 30.0"),
         (curve({step: 0.1 + step / 200 for step in range(0, 60, 5)}), "ends before it bends"),
         (curve({step: 0.8 if step >= 12 else 0.1 for step in range(0, 40, 4)}), "does not determine a sigmoid"),
+        (curve({step: 0.04 + 0.004 * (step > 16) - 0.002 * (step % 3) for step in range(0, 26, 2)}), "its rise is within the noise"),
         (curve({0: 0.1, **{step: 0.1 + 0.1 * (step % 3) for step in range(1, 12)}}), "learning curve"),
     ],
 )
