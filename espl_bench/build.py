@@ -29,7 +29,6 @@ from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, Text
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
-from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec
@@ -108,7 +107,7 @@ def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> 
 def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
     if spec is not None and spec.name != config.env:
         raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
-    return make_environment(spec or find_environment(config.env), config.env_options)
+    return make_environment(spec or find_environment(config.env, config.env_options), config.env_options)
 
 
 def dialect_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Dialect:
@@ -118,7 +117,8 @@ def dialect_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Dialec
         config: names dialect and environment.
         spec: the environment itself, for one that is not registered.
     """
-    return replace(Dialect.load(config.prompts.dialect), wording=spec.wording if spec is not None else wording_of(config.env))
+    wording = wording_of(config.env, config.env_options) if spec is None else spec.wording
+    return replace(Dialect.load(config.prompts.dialect), wording=wording)
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -252,7 +252,7 @@ def open_run(
     _require_teacher(config, engine)
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
-    described = given.env or find_environment(config.env)
+    described = given.env or find_environment(config.env, config.env_options)
     wording = dialect_of(config, described)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
@@ -359,6 +359,8 @@ def data_facts(context: RunContext) -> dict[str, Any]:
 
 def loss_spec(config: RunConfig) -> LossSpec:
     """Return the configured loss, with its own clip range where the configuration leaves it open."""
+    from espl_bench.learning.losses import default_loss  # it loads torch, which whoever only reads a run can do without
+
     spec = default_loss(config.optimisation.loss)
     low = spec.clip_low if config.optimisation.clip_low is None else config.optimisation.clip_low
     high = spec.clip_high if config.optimisation.clip_high is None else config.optimisation.clip_high

@@ -10,6 +10,7 @@ from espl_bench.errors import EsplError, UsageError, first_line, unknown
 from espl_bench.registry import ENVIRONMENTS, FAMILIES, RegisteredCode, code_of, find, names, require
 
 
+<<<<<<< HEAD
 def find_environment(name: str) -> EnvironmentSpec:
     """Return an environment's spec, that of a family's member too. Raises UsageError with the nearest known name."""
     require_environment(name)
@@ -38,11 +39,29 @@ def code_behind(name: str) -> RegisteredCode | None:
     family, between, _ = name.partition(BETWEEN)
     seam, registered = (FAMILIES, family) if between else (ENVIRONMENTS, name)
     return code_of(seam, registered) if registered in names(seam) else None
+=======
+def find_environment(name: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
+    """Return an environment's spec. Raises UsageError with the nearest known name, or for options that no spec describes.
+
+    Args:
+        name: registered name.
+        options: the environment's; None: they are not known, and what depends on them is left open.
+    """
+    spec = find(ENVIRONMENTS, name)
+    if options is None or spec.described_by is None:
+        return spec
+    module, _, attribute = spec.described_by.partition(":")
+    return getattr(importlib.import_module(module), attribute)(options)
+>>>>>>> main
 
 
-def wording_of(name: str) -> Wording:
+def wording_of(name: str, options: Mapping[str, Any]) -> Wording:
     """Return an environment's own words; the usual ones for an environment that is not installed, e.g. one given from Python."""
+<<<<<<< HEAD
     return find_environment(name).wording if code_behind(name) is not None else Wording()
+=======
+    return find_environment(name, options).wording if name in names(ENVIRONMENTS) else Wording()
+>>>>>>> main
 
 
 def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextEnv:
