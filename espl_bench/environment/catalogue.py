@@ -10,12 +10,22 @@ from espl_bench.errors import EsplError, UsageError, first_line, unknown
 from espl_bench.registry import ENVIRONMENTS, FAMILIES, RegisteredCode, code_of, find, names, require
 
 
-<<<<<<< HEAD
-def find_environment(name: str) -> EnvironmentSpec:
-    """Return an environment's spec, that of a family's member too. Raises UsageError with the nearest known name."""
+def find_environment(name: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
+    """Return an environment's spec, that of a family's member too.
+
+    Args:
+        name: registered name, or ``family:member``.
+        options: the environment's; None: they are not known, and what depends on them is left open.
+
+    Raises UsageError with the nearest known name, or for options that no spec describes.
+    """
     require_environment(name)
     family, between, member = name.partition(BETWEEN)
-    return find_family(family).member(member) if between else find(ENVIRONMENTS, name)
+    spec: EnvironmentSpec = find_family(family).member(member) if between else find(ENVIRONMENTS, name)
+    if options is None or spec.described_by is None:
+        return spec
+    module, _, attribute = spec.described_by.partition(":")
+    return getattr(importlib.import_module(module), attribute)(options)
 
 
 def require_environment(name: str) -> None:
@@ -39,29 +49,11 @@ def code_behind(name: str) -> RegisteredCode | None:
     family, between, _ = name.partition(BETWEEN)
     seam, registered = (FAMILIES, family) if between else (ENVIRONMENTS, name)
     return code_of(seam, registered) if registered in names(seam) else None
-=======
-def find_environment(name: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
-    """Return an environment's spec. Raises UsageError with the nearest known name, or for options that no spec describes.
-
-    Args:
-        name: registered name.
-        options: the environment's; None: they are not known, and what depends on them is left open.
-    """
-    spec = find(ENVIRONMENTS, name)
-    if options is None or spec.described_by is None:
-        return spec
-    module, _, attribute = spec.described_by.partition(":")
-    return getattr(importlib.import_module(module), attribute)(options)
->>>>>>> main
 
 
 def wording_of(name: str, options: Mapping[str, Any]) -> Wording:
     """Return an environment's own words; the usual ones for an environment that is not installed, e.g. one given from Python."""
-<<<<<<< HEAD
-    return find_environment(name).wording if code_behind(name) is not None else Wording()
-=======
-    return find_environment(name, options).wording if name in names(ENVIRONMENTS) else Wording()
->>>>>>> main
+    return find_environment(name, options).wording if code_behind(name) is not None else Wording()
 
 
 def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextEnv:

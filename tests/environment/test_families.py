@@ -34,8 +34,8 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_member_is_found_and_its_spec_is_made_when_it_is_asked_for():
-    assert find_environment("tens:two").summary == "twenty" and wording_of("tens:two").task == "You count."
-    assert wording_of("tens-two") == Wording(), "a name that is not registered has the usual words"
+    assert find_environment("tens:two").summary == "twenty" and wording_of("tens:two", {}).task == "You count."
+    assert wording_of("tens-two", {}) == Wording(), "a name that is not registered has the usual words"
     code = code_behind("tens:two")
     assert code is not None and code.module == __name__ and code_behind("ones:two") is None
 
