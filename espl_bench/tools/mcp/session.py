@@ -5,11 +5,11 @@ import atexit
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import mcp_types as types
 from mcp import Client, MCPError
@@ -18,9 +18,6 @@ from espl_bench.errors import EnvError, first_line
 from espl_bench.tools.mcp.transport import address, program
 from espl_bench.tools.tool_spec import BadArgumentsError
 from espl_bench.utils.terminal_text import clean
-
-if TYPE_CHECKING:
-    from espl_bench.tools.mcp.tools import McpTools
 
 MOST_PAGES: Final = 16
 """Of a listing of tools."""
@@ -42,10 +39,25 @@ class OfferedTool:
     schema: Mapping[str, Any]
 
 
+class Described(Protocol):
+    """How a server is reached: `McpTools`, whose words these are."""
+
+    @property
+    def command(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def url(self) -> str: ...  # noqa: D102
+    @property
+    def start_timeout_s(self) -> float: ...  # noqa: D102
+    @property
+    def max_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def variables(self) -> Sequence[str]: ...  # noqa: D102
+
+
 class McpSession:
     """A session. Thread-safe."""
 
-    def __init__(self, server: "McpTools") -> None:
+    def __init__(self, server: Described) -> None:
         """Start or reach the server, and list its tools. Raises EnvError in one line."""
         self._server = server
         self.broken = False
