@@ -275,7 +275,7 @@ def test_an_environment_with_tools_of_a_server_keeps_the_contract(stdio: Make):
         ({}, "give one of them"),
         ({"url": "http://127.0.0.1/mcp", "command": ["x"]}, "give one of them"),
         ({"command": "python server.py"}, "is a list of texts"),
-        ({"command": ["x"], "timeout_s": 0}, "must be above 0"),
+        ({"command": ["x"], "timeout_s": 0}, "must be a number above 0"),
     ],
 )
 def test_a_server_elsewhere_or_none_is_refused_before_anything_is_reached(named: dict, complaint: str):
