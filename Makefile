@@ -56,7 +56,7 @@ test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
 
 # The documentation as a site in build/site; every link and anchor is checked.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
