@@ -80,6 +80,7 @@ class CommandGroup(typer.Typer):
 
 
 def _with_run_options(function: Callable[..., None]) -> tuple[Callable[..., None], type[TyperCommand]]:
-    from espl_bench.cli.options import RunOptionsCommand, takes_run_options  # not needed for the list of commands
+    from espl_bench.cli.options import takes_run_options  # not needed for the list of commands
+    from espl_bench.cli.run_options_command import RunOptionsCommand
 
     return takes_run_options(function), RunOptionsCommand
