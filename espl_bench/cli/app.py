@@ -117,10 +117,10 @@ def run(
     config = command.configure(method, env, seed, chosen)
     if not quiet:
         provide.tell_defaults([config], chosen.values)
+    command.confirm_file([config], chosen, "run")
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
-        command.confirm_file([config], chosen, "run")
         provide.provide(config, provide.Provision(not no_download, quiet))
         command.start(config, out or command.default_folder(config), quiet, as_json, chosen.budget(), chosen.trackers())
 

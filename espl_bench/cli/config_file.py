@@ -157,8 +157,11 @@ def _arguments(option: _Option, value: object, typed_keys: frozenset[str]) -> It
         if not isinstance(value, Mapping):
             raise UsageError(f"{option.path}: {option.key} is a table, as in: [{option.key}] and a line NAME = VALUE for each")
         for name, each in cast(Mapping[str, Any], value).items():
+            if "=" in name:
+                raise UsageError(f"{option.path}: {option.key} has the name {name!r}; a name holds no =")
+            text = _one(option, each) if option.name == "data" else _json(option, name, each)
             if name not in typed_keys:
-                yield f"{flag}={name}={each if option.name == 'data' else _json(option, name, each)}"
+                yield f"{flag}={name}={text}"
     elif isinstance(value, list) and option.param.multiple:
         yield from (f"{flag}={_one(option, each)}" for each in cast(list[object], value))
     elif isinstance(value, list) and option.name in JOINED:

@@ -115,6 +115,8 @@ def test_the_example_in_the_docs_is_one(configured):
         ("loss = ['ppo', 'cispo']", "loss takes a text, not ['ppo', 'cispo']"),
         ("env_option = 3", "env_option is a table, as in:"),
         ("[env_option]\nday = 2026-01-01", "env_option.day takes a value that JSON has, not 2026-01-01"),
+        ('[env_option]\n"a=b" = 1', "env_option has the name 'a=b'; a name holds no ="),
+        ("[data]\ntest = ['a', 'b']", "data takes a text, not ['a', 'b']"),
         ("num-prompts = 1\nnum_prompts = 2", "num_prompts and num-prompts are the same option; give one of them"),
         ("sampling_groups = 1\ncohorts = 2", "cohorts and sampling_groups are the same option; give one of them"),
         ("steps = ", "is no TOML file"),
@@ -177,6 +179,7 @@ def test_an_endpoint_that_a_file_names_is_confirmed(started, tmp_path, capsys):
     assert "would connect to the model m at http://127.0.0.1:9/v1, which gets the key in LAB_KEY" in error
     assert f"espl-bench run --config {config} --contact=http://127.0.0.1:9/v1 --send-key=LAB_KEY" in error
     assert started == []
+    assert invoke(["run", "--config", config, "--quiet", "--dry-run"]) == 2, "not even to see what it would cost"
     assert invoke(["run", "--config", config, "--quiet", "--contact=http://127.0.0.1:9/v1", "--send-key=LAB_KEY"]) == 0
     assert invoke(["run", "--config", config, "--quiet"]) == 0, "what was confirmed is remembered for this very file"
     written(tmp_path, ENDPOINT + 'api_key_env = "OTHER_KEY"\n')
