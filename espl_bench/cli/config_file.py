@@ -75,8 +75,8 @@ class _Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A command that a file gives options to."""
+class TakenOptions:
+    """The options that a command takes."""
 
     params: Sequence[Any]
     kinds: Mapping[str, type]
@@ -85,12 +85,12 @@ class Command:
     """Parameters that are options of the environment with a flag of their own: typed as KEY=VALUE, they go before the file too."""
 
 
-def read_config_file(path: Path, command: Command, typed: Mapping[str, Any]) -> ConfigFile:
+def read_config_file(path: Path, taken: TakenOptions, typed: Mapping[str, Any]) -> ConfigFile:
     """Read a file of options.
 
     Args:
         path: the file.
-        command: what it gives options to.
+        taken: the command's options.
         typed: what the command line gives, by parameter.
 
     Raises UsageError naming the file, and the option that is unknown or has a value of another kind.
@@ -99,13 +99,13 @@ def read_config_file(path: Path, command: Command, typed: Mapping[str, Any]) -> 
     given = {name: value for name, value in typed.items() if value is not None and value != ()}
     pairs = [str(pair).partition("=") for name in TABLES for pair in given.get(name, ())]
     keys = frozenset(name for name, _, _ in pairs)
-    replaced = (given.keys() | keys & command.env_flags).union(*(group for group in ALTERNATIVES if group & given.keys()))
+    replaced = (given.keys() | keys & taken.env_flags).union(*(group for group in ALTERNATIVES if group & given.keys()))
     arguments: list[str] = []
     met: dict[str, str] = {}
-    options = _options(command.params)
+    options = _options(taken.params)
     for key, value in values.items():
         param = _param(key, options, path)
-        option = _Option(key, param.name, param, command.kinds.get(param.name, str), path)
+        option = _Option(key, param.name, param, taken.kinds.get(param.name, str), path)
         if other := met.get(option.name):
             raise UsageError(f"{path}: {key} and {other} are the same option; give one of them")
         met[option.name] = key

@@ -4,9 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from espl_bench.cli import config_file
 from espl_bench.cli.command import Command
-from espl_bench.cli.config_file import CONFIG, META
+from espl_bench.cli.config_file import CONFIG, META, TakenOptions, read_config_file
 from espl_bench.cli.options import RETRIEVAL
 
 
@@ -21,8 +20,8 @@ class RunOptionsCommand(Command):
         if not ctx.resilient_parsing and any(arg.startswith("--config") for arg in args):
             typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             if typed.get(CONFIG):
-                taken = config_file.Command(self.params, self.kinds, frozenset(RETRIEVAL))
-                file = config_file.read_config_file(Path(typed[CONFIG]).expanduser(), taken, typed)
+                taken = TakenOptions(self.params, self.kinds, frozenset(RETRIEVAL))
+                file = read_config_file(Path(typed[CONFIG]).expanduser(), taken, typed)
                 ctx.meta[META] = file
                 args = [*file.arguments, *args]
         return super().parse_args(ctx, args)
