@@ -171,7 +171,7 @@ def _arguments(option: _Option, value: object, typed_keys: frozenset[str]) -> It
     elif value is False and option.kind is bool:
         yield from option.param.secondary_opts[:1]
     else:
-        text = _one(option, value)
+        text = _one(option, cast(object, value))
         yield flag if option.kind is bool else f"{flag}={text}"
 
 

@@ -47,9 +47,9 @@ class Commands(Group):
 class CommandGroup(typer.Typer):
     """Declares a group of commands."""
 
-    def __init__(self, **settings: Any) -> None:
-        """Take the same settings as `typer.Typer`."""
-        super().__init__(cls=Commands, rich_markup_mode=MARKUP, **({"add_completion": False} | settings))
+    def __init__(self, add_completion: bool = False, **settings: Any) -> None:
+        """Take the same settings as `typer.Typer`; a shell is completed by the outermost group alone."""
+        super().__init__(cls=Commands, add_completion=add_completion, rich_markup_mode=MARKUP, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
         """Declare a command, as `typer.Typer.command` does."""

@@ -48,8 +48,8 @@ class WatchedRun:
         self._paths = tuple(paths)
         self._lock = threading.Lock()
         self._known: Known = {}
-        self._seen = self._stamps()
-        self._study = self._gather()
+        self._seen: dict[Path, Stamp] = self._stamps()
+        self._study: Study = self._gather()
         self._tables: tuple[tuple[GroupEntry, ...], Mapping[str, Any] | None] = ((), None)
         self._rollout_indexes: dict[Path, RolloutIndex] = {}
         self._prompt_pages: dict[Path, PromptPages] = {}

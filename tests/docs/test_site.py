@@ -59,7 +59,7 @@ def said() -> list[str]:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))  # pyright: ignore[reportArgumentType]
+                found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
                 found.append(node.value if isinstance(node.value, str) else node.value.decode("utf-8", "replace"))
     return found
