@@ -23,8 +23,6 @@ STANDS_FOR = {
     "RUN|DIR…": "runs",
     "runs/first": "runs/study/base-s0",
     "runs/mine/espl-s0": "runs/study/base-s0",
-    "runs/study/evolution_only-s0": "runs/study/base-s0",
-    "runs/study/evolution_only-s1": "runs/study/base-s0",
 }
 """What the sandbox has in place of what a page names."""
 
