@@ -106,7 +106,7 @@ def data_identity_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> 
 def _untouched(config: RunConfig, spec: EnvironmentSpec | None) -> TextEnv:
     if spec is not None and spec.name != config.env:
         raise UsageError(f"the configuration is for environment '{config.env}', and env= is '{spec.name}'; give both the same")
-    return make_environment(spec or find_environment(config.env), config.env_options)
+    return make_environment(spec or find_environment(config.env, config.env_options), config.env_options)
 
 
 def dialect_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Dialect:
@@ -116,7 +116,8 @@ def dialect_of(config: RunConfig, spec: EnvironmentSpec | None = None) -> Dialec
         config: names dialect and environment.
         spec: the environment itself, for one that is not registered.
     """
-    return replace(Dialect.load(config.prompts.dialect), wording=spec.wording if spec is not None else wording_of(config.env))
+    wording = wording_of(config.env, config.env_options) if spec is None else spec.wording
+    return replace(Dialect.load(config.prompts.dialect), wording=wording)
 
 
 def open_engine(config: RunConfig) -> Engine:
@@ -250,7 +251,7 @@ def open_run(
     _require_teacher(config, engine)
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
-    described = given.env or find_environment(config.env)
+    described = given.env or find_environment(config.env, config.env_options)
     wording = dialect_of(config, described)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)

@@ -13,7 +13,7 @@ the same groups, side by side. How this departs from the paper and its reference
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from espl_bench.accounting.budgeted_client import BudgetedClients
@@ -264,6 +264,7 @@ async def evaluate_split(context: RunContext, state: LoopState, split: Split, re
         lambda done, total: recorder.reporter.evaluating(split, done, total),
         context.watchdog(recorder),
     )
+    result = replace(result, parts=context.env.parts(split))
     context.ledger.record_episodes(Purpose.EVALUATION, len(result.scores_IG) * context.config.evaluation.eval_samples)
     recorder.evaluation(result)
     return result

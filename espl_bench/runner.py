@@ -33,7 +33,7 @@ from espl_bench.runs.moved import NOT_MOVED, Moved
 from espl_bench.runs.provenance import collect
 from espl_bench.runs.provenance_file import BINDING, GIVEN_FACTS
 from espl_bench.runs.run_dir import CONFIG, RunDir
-from espl_bench.runs.summary import CurvePoint, Summary
+from espl_bench.runs.summary import CurvePoint, PartScore, Summary
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
 from espl_bench.utils.event_loop import run_to_end
@@ -265,6 +265,7 @@ def summarise(context: RunContext, state: LoopState, validation: Evaluation | No
         training_outcomes=mean_shares([row.outcomes for row in read_metrics(run_dir)]),
         sample_scores=test.scores_IG,
         measures=test.measures,
+        parts=tuple(PartScore(name=name, items=len(test.parts[name]), score=score) for name, score in test.part_scores.items()),
         ledger=totals,
         cost_usd=context.clients.cost_tracker.cost_of(totals),
         curve=learning_curve(run_dir, context.clients.cost_tracker),

@@ -1,22 +1,21 @@
 """GEPA (arXiv 2507.19457): the official package with this harness's rollouts, editor, ledger and budget; weights frozen.
 
 Pareto selection, minibatches, acceptance, merging and the choice of the result are the package's. What else differs from the paper is in
-docs/rivals.md. The package is synchronous, so it runs in a thread whose calls are answered on the run's event loop.
-
-A run is resumed by replay. The package is deterministic given its seed and the answers to its calls, so a checkpoint holds these answers
-(scores and proposed texts), and a resumed run asks for none of them again. The package's own checkpoint is a pickle, which is code to
-whoever opens the run, and restores neither its random generators nor its count of merges.
+docs/rivals.md. The package is synchronous and deterministic given its seed and the answers to its calls, so a run is resumed by replay
+(`evolution.replayed_calls`). The package's own checkpoint is a pickle, which is code to whoever opens the run, and restores neither its
+random generators nor its count of merges.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.mutation import mutate
 from espl_bench.evolution.operators.proposal import Birth, Child
 from espl_bench.evolution.optimizer import Harness
+from espl_bench.evolution.replayed_calls import ReplayedCalls
 from espl_bench.method import Method
 from espl_bench.seeding import seed_for
 from espl_bench.types import Lineage, Problem, Rating, Split, SystemPrompt, TrajectoryGroup
@@ -31,7 +30,6 @@ SEEN: Final = "seen"
 
 Candidate = dict[int, str]
 """Slot → principle, empty where there is none. Numbers, because sets of strings have another order in every process."""
-Answered = TypeVar("Answered")
 
 
 def candidate_of(principles: Sequence[str], before: Candidate | None = None) -> Candidate:
@@ -62,13 +60,8 @@ class Adapter:
     """What the package calls, in its thread: its adapter, its callbacks, and its test of when to stop."""
 
     harness: Harness
-    loop: asyncio.AbstractEventLoop
-    answers: list[Any]
-    """Answers to all calls so far: (prompt id, scores) of an evaluation, principles of a proposal (None: no child)."""
-    given: int = 0
-    """Calls of this process, replayed ones included."""
-    fault: Exception | None = None
-    """What a call raised; the package logs and retries some of it."""
+    calls: ReplayedCalls
+    """Their answers are (prompt id, scores) of an evaluation, principles of a proposal (None: no child)."""
     propose_new_texts: None = None
     """Proposals come from `propose`, which the package is given."""
     traces: Sequence[TrajectoryGroup] = ()
@@ -82,7 +75,7 @@ class Adapter:
         from gepa.core.adapter import EvaluationBatch
 
         principles = principles_of(candidate)
-        prompt_id, scores = self._answer(self._roll_out(batch, principles))
+        prompt_id, scores = self.calls.answer(self._roll_out(batch, principles))
         self.prompt_ids[principles] = prompt_id
         return EvaluationBatch(outputs=[None] * len(batch), scores=list(scores), trajectories=[SEEN] * len(batch))
 
@@ -92,17 +85,14 @@ class Adapter:
 
     def propose(self, candidate: Candidate, reflective_dataset: Any, components_to_update: list[int]) -> Candidate:
         """Let the editor mutate the candidate in the light of its minibatch; return the slots that changed, none without a child."""
-        principles = self._answer(self._mutate(principles_of(candidate)))
+        principles = self.calls.answer(self._mutate(principles_of(candidate)))
         child = candidate if principles is None else candidate_of(principles, candidate)
         return {slot: text for slot, text in child.items() if text != candidate[slot]}
 
     def stop(self, state: Any) -> bool:
         """Commit between two iterations, and stop before one that the budget may not last for."""
-        if self.fault is not None:
-            raise self.fault
-        if self.given < len(self.answers):
+        if not self.calls.commit():
             return False
-        self._on_loop(self.harness.checkpoint({"answers": self.answers}))
         return self.harness.rollouts_left < 2 * MINIBATCH * self.harness.group_size + len(held_out(self.harness))
 
     def on_evaluation_start(self, event: Mapping[str, Any]) -> None:
@@ -123,22 +113,6 @@ class Adapter:
         parent = SystemPrompt(self.traces[0].prompt_id, principles, Rating(), Lineage(NAME))
         child = await mutate(Birth(NAME, (parent,), 0), self.traces, await self.harness.editor(), self.harness.limits)
         return list(child.principles) if isinstance(child, Child) and len(child.principles) <= SLOTS else None
-
-    def _answer(self, call: Coroutine[Any, Any, Answered]) -> Answered:
-        """Return the recorded answer to this call, or make it."""
-        if self.given < len(self.answers):
-            call.close()
-        else:
-            self.answers.append(self._on_loop(call))
-        self.given += 1
-        return self.answers[self.given - 1]
-
-    def _on_loop(self, call: Coroutine[Any, Any, Answered]) -> Answered:
-        try:
-            return asyncio.run_coroutine_threadsafe(call, self.loop).result()
-        except Exception as fault:  # handed on, because the package keeps some to itself
-            self.fault = fault
-            raise
 
 
 class Quiet:
@@ -162,7 +136,7 @@ class Gepa:
             from gepa.api import optimize
         except ModuleNotFoundError as error:
             raise UsageError(f"method {NAME} needs {error.name}; install it with: pip install 'espl-bench[gepa]'") from error
-        adapter = Adapter(harness, asyncio.get_running_loop(), list((harness.restored or {}).get("answers", ())))
+        adapter = Adapter(harness, ReplayedCalls.of(harness))
         untyped: Any = optimize  # its protocols ask for what an adapter need not have
         result = await asyncio.to_thread(
             untyped,

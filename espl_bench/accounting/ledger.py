@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from espl_bench.accounting.usage import LedgerTotals
-from espl_bench.engines.engine import AdamParams, SamplingClient, ScoringEngine, TrainingClient
+from espl_bench.engines.engine import AdamParams, MeasurableEngine, SamplingClient, ScoringEngine, TrainingClient
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, SampleRequest
 
@@ -125,6 +125,16 @@ async def metered_score(engine: ScoringEngine, ledger: Ledger, data: Sequence[Da
         logprobs = await engine.score(data, reference=reference)
     ledger.record_training(data)
     return logprobs
+
+
+async def metered_divergence(
+    engine: MeasurableEngine, ledger: Ledger, data: Sequence[Datum], others: Sequence[Datum]
+) -> list[tuple[float, ...]]:
+    """Call `engine.divergence` and record it in the ledger: both readings count as tokens of training."""
+    with ledger.device():
+        values = await engine.divergence(data, others)
+    ledger.record_training([*data, *others])
+    return values
 
 
 async def metered_train_step(

@@ -11,7 +11,6 @@ Cells are written to RUN/attribution.json as they are finished; a second call co
 
 import asyncio
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,25 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
+from espl_bench.analysis.reopening import config_of, final_commit, reopened
+from espl_bench.build import OpenEngine
 from espl_bench.config.choices import unlike
-from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.engine import SamplingClient
-from espl_bench.environment.pool import close_env
 from espl_bench.errors import RunDirError, UsageError, reading
 from espl_bench.loop import RunContext
 from espl_bench.rollouts.batches import whole_split
 from espl_bench.rollouts.evaluate import evaluate
-from espl_bench.runs.binding import What, refuse
-from espl_bench.runs.consent import NO_CONSENT, Consent, confirm_run
-from espl_bench.runs.run_dir import PROVENANCE, RunDir
+from espl_bench.runs.consent import NO_CONSENT, Consent
+from espl_bench.runs.run_dir import RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.stats import Interval, difference_interval, ratio_interval
 from espl_bench.types import ROOT_ORIGIN, Lineage, Rating, Split, SystemPrompt
 from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
-from espl_bench.utils.foreign_json import InvalidJsonError, parse_object, parse_record
-from espl_bench.utils.hashing import fingerprint
+from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 FILE = "attribution.json"
@@ -182,9 +178,8 @@ async def measure(
 ) -> Cells:
     """Evaluate every missing pair of weights and words, writing the file after each. Returns all cells."""
     run = RunDir.open(folder)
-    summary, commit = run.summary(), run.last_commit()
-    if commit is None or commit.step != summary.steps:
-        raise RunDirError(f"{folder} has no final checkpoint, so its weights are not available; attribute a run that still has it")
+    summary = run.summary()
+    commit = final_commit(run, summary, "attribute")
     wanted = [(weights, kind) for kind in words for weights in Weights]
     cells = [cell for cell in _on_file(folder, summary.steps) if cell.principles == words.get(cell.words)]
     missing = [pair for pair in wanted if pair not in {(cell.weights, cell.words) for cell in cells}]
@@ -192,13 +187,8 @@ async def measure(
         with writing(folder / FILE, KEPT):  # before the cells are paid for
             foreign_files.require_own(folder)
             atomic_io.require_room(folder, _most_bytes(summary, [words[kind] for _, kind in wanted]))
-        config = _with_model(run, model)
-        confirm_run(run, config, consent, f"espl-bench attribute {shlex.quote(str(folder))}")
-        given = GivenObjects(engine=open_engine(config)) if open_engine else NOTHING_GIVEN
-        context = open_run(config, given=given, started=run.provenance.started())
-        try:
-            changes = run.known_binding(commit).changes(context.binding, (What.MODEL, What.ITEMS, What.TEMPLATES))
-            refuse(run.path, changes, "bring that back: its cells must be measured as its test was")
+        config = config_of(run, model, consent, "attribute")
+        async with reopened(run, commit, config, open_engine, "bring that back: its cells must be measured as its test was") as context:
             await context.engine.load(commit.folder)
             for weights, kind in missing:
                 client = await (context.engine.reference() if weights is Weights.BASE else context.engine.current())
@@ -206,10 +196,6 @@ async def measure(
                 cells.append(AttributionCell(weights=weights, words=kind, principles=words[kind], sample_scores=scores))
                 with writing(folder / FILE, KEPT):
                     atomic_io.write_atomic(folder / FILE, [Cells(step=summary.steps, cells=tuple(cells)).encoded()])
-        finally:
-            context.spec.pool.close()
-            close_env(context.env)
-            await context.engine.close()
     return Cells(step=summary.steps, cells=tuple(cells))
 
 
@@ -217,24 +203,6 @@ def _most_bytes(summary: Summary, prompts: Sequence[tuple[str, ...]]) -> int:
     """Return more than the bytes of a file of cells with these prompts."""
     words = sum(len(json.dumps(prompt)) for prompt in prompts)
     return words + len(prompts) * (CELL_BYTES + SCORE_BYTES * summary.n_items * summary.k)
-
-
-def _with_model(run: RunDir, model: Path | None) -> RunConfig:
-    """Return the run's configuration with its model taken from a folder. Raises UsageError if the folder holds another model."""
-    config = run.config()
-    if model is None:
-        return config
-    path = run.path / PROVENANCE
-    try:
-        recorded = parse_object(foreign_files.read_record(path))["model"]["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirError(f"{path} does not state the run's model ({type(error).__name__}); restore it from a copy") from error
-    folder_fingerprint = fingerprint(model)
-    if folder_fingerprint is None or (recorded and folder_fingerprint["sha256"] != recorded["sha256"]):
-        what = "it has no model files" if folder_fingerprint is None else "its files differ"
-        remedy = f"name the folder that {config.model} was moved or copied to"
-        raise UsageError(f"{model} does not hold the model of {run.path} ({what}); {remedy}")
-    return config.model_copy(update={"model": str(model)})
 
 
 async def _evaluate(

@@ -22,6 +22,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.pool import EnvPool, close_env
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.rollouts.episode import Ending, replay, side_by_side
+from espl_bench.rollouts.evaluate import part_scores
 from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.binding import Binding, What
 from espl_bench.runs.claims import names_and_settings, prompt_shown, spent_until
@@ -155,6 +156,7 @@ def _verify(run_dir: RunDir, examiner: Examiner, progress: Progress) -> Verifica
     progress(len(files), len(files))
     if verification.summary is not None:
         _compare_summary(verification, verification.summary, evaluations, last_test)
+        _compare_parts(verification, verification.summary, evaluations, examiner)
         _compare_claims(verification, verification.summary, examiner)
     return verification
 
@@ -208,6 +210,9 @@ def _compare_evaluation(verification: Verification, examiner: Examiner, row: Eva
     verification.compare(location, "outcomes", row.outcomes, _shares(regraded))
     verification.compare(location, f"{split} score", row.score, _mean(_item_scores(regraded)))
     env, samples = examiner.env, examiner.config.evaluation.eval_samples
+    parts = env.parts(split)
+    if not parts or len(regraded) == env.size(split) * samples:
+        verification.compare(location, f"{split} parts", dict(row.parts), part_scores(_item_scores(regraded), parts))
     expected = [(env.problem(split, index).id, sample) for index in range(env.size(split)) for sample in range(samples)]
     present = [(rollout.stored.problem_id, rollout.stored.sample) for rollout in regraded]
     if present != expected:
@@ -233,6 +238,14 @@ def _compare_summary(
     verification.compare(SUMMARY, "samples", {summary.k}, {len(samples) for samples in scores})
     for index, (recorded, again) in enumerate(zip(summary.sample_scores, scores, strict=False)):
         verification.compare(SUMMARY, f"rewards of item {index}", list(recorded), again)
+
+
+def _compare_parts(verification: Verification, summary: Summary, evaluations: Evaluations, examiner: Examiner) -> None:
+    """Compare the parts of the test with the environment's, and their scores with the last test's, which was compared with its rollouts."""
+    row = evaluations.get((summary.steps, Split.TEST))
+    scores = dict[str, float]() if row is None else row.parts
+    expected = [(name, len(items), scores.get(name)) for name, items in examiner.env.parts(Split.TEST).items()]
+    verification.compare(SUMMARY, "parts", [(part.name, part.items, part.score) for part in summary.parts], expected)
 
 
 def _compare_claims(verification: Verification, summary: Summary, examiner: Examiner) -> None:

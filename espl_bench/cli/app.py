@@ -16,7 +16,7 @@ import typer
 
 from espl_bench import __version__
 from espl_bench.cli.completion import listed, of_seam
-from espl_bench.cli.declare.analysis import attribute, contamination, plan, selectors
+from espl_bench.cli.declare.analysis import attribute, contamination, measure, plan, selectors
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.env import env_app
 from espl_bench.cli.declare.export import export
@@ -240,6 +240,16 @@ def table(
     at_splits: Annotated[
         bool, typer.Option("--at-splits", help="Also print the validation and test scores of every evaluated step.")
     ] = False,
+    measures: Annotated[
+        str | None,
+        typer.Option(
+            "--measures",
+            metavar="A,B,…",
+            help="Also print what [bold]measure[/] found: all, or kl, behaviour, unprompted, length, cost, other, steps, area, kept, "
+            "forgot, text, text_after, asymptote, rate, midpoint.",
+            show_default=False,
+        ),
+    ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Print the paper's table instead: its reported scores next to yours.")] = False,
 ) -> None:
     """Tabulate finished runs, with confidence intervals and paired differences."""
@@ -250,7 +260,8 @@ def table(
     if paper:
         command.print_paper(chosen, form)
     else:
-        command.print_table(chosen, against, command.choose_budget(budget), form, at_splits)
+        columns = command.choose_measures(measures)
+        command.print_table(chosen, against, command.choose_budget(budget), form, at_splits, columns)
 
 
 @app.command()
@@ -279,6 +290,7 @@ for viewer in (plot, report, view):
 app.command()(grade)
 app.command()(plan)
 app.command()(attribute)
+app.command()(measure)
 app.command()(contamination)
 app.command()(selectors)
 app.command()(export)

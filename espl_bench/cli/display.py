@@ -127,7 +127,7 @@ class PlainLines:
 
     def evaluated(self, report: EvalReport) -> None:
         """Print the score and the shares of the other outcomes."""
-        self._say(f"step {report.step}  {report.split.value} {percent(report.score)}  ({_rest(report.outcomes)})")
+        self._say(f"step {report.step}  {report.split.value} {percent(report.score)}  ({_rest(report.outcomes)}){_parts(report.parts)}")
         self._failures.evaluated(report)
 
     def stuck(self, message: str) -> None:
@@ -192,7 +192,7 @@ class LiveDisplay:
         """Print the score above the live lines and remove the evaluation's bar."""
         self._clear_evaluation()
         self._scores[report.split] = report
-        line = f"step {report.step:>4}  {report.split.value:<10} {percent(report.score):>7}  {_rest(report.outcomes)}"
+        line = f"step {report.step:>4}  {report.split.value:<10} {percent(report.score):>7}  {_rest(report.outcomes)}{_parts(report.parts)}"
         self._console.print(plain(line, "dim"), soft_wrap=True)
         self._failures.evaluated(report)
 
@@ -234,6 +234,10 @@ def result_panel(summary: Summary, folder: Path) -> RenderableType:
     low, high = summary.ci95
     score = Text.assemble((percent(summary.score), "bold"), f"  (95 % CI {points(low)} … {points(high)})")
     grid.add_row(f"test avg@{summary.k}", score.append(f" over {summary.n_items:,} items"))
+    for part in summary.parts:
+        grid.add_row(plain(part.name), percent(part.score))
+    if summary.parts:
+        grid.add_row("mean of parts", percent(fmean(part.score for part in summary.parts)))
     grid.add_row("validation", percent(summary.validation_score))
     for name, value in summary.measures.items():
         grid.add_row(plain(name), percent(value))
@@ -254,8 +258,9 @@ def result_line(summary: Summary, folder: Path) -> str:
     low, high = summary.ci95
     score = f"{percent(summary.score)} ({points(low)} … {points(high)})"
     spent = duration(summary.ledger.wall_s)
+    parts = "".join(f", {part.name} {percent(part.score)}" for part in summary.parts)
     name = f"{summary.row} {summary.env} s{summary.seed}"
-    return clean(f"{name}: {score}, validation {percent(summary.validation_score)}, {spent}, {shlex.quote(str(folder))}")
+    return clean(f"{name}: {score}{parts}, validation {percent(summary.validation_score)}, {spent}, {shlex.quote(str(folder))}")
 
 
 def principles_text(principles: Sequence[str], notes: Sequence[str] = ()) -> Text:
@@ -271,6 +276,11 @@ def principles_text(principles: Sequence[str], notes: Sequence[str] = ()) -> Tex
 def _rest(outcomes: Mapping[Outcome, float]) -> str:
     """List the shares of all outcomes except correct, which the score already states."""
     return _shares({kind.value: share for kind, share in outcomes.items() if kind is not Outcome.CORRECT})
+
+
+def _parts(scores: Mapping[str, float]) -> str:
+    """List the score of each part, if there are any."""
+    return "".join(f"  {name} {percent(score)}" for name, score in scores.items())
 
 
 def _shares(outcomes: Mapping[str, float]) -> str:

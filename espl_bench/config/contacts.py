@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from urllib.parse import parse_qsl
 
 from espl_bench.config.run_config import RunConfig
 from espl_bench.engines.model_source import ModelSource
@@ -47,9 +48,13 @@ def _of_source(source: ModelSource, role: str) -> Iterator[Contact]:
 
 
 def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the texts among the options, those in lists and objects too, with their names: ``server_url`` for url in server."""
+    """Yield the texts among the options, those in lists and objects too, with their names: ``server_url`` for url in server.
+
+    Options that stand behind a question mark, as in ``nq?retriever=ddgs``, are texts of their own.
+    """
     if isinstance(value, str) and value:
         yield name, value
+        yield from parse_qsl(value.partition("?")[2])
     elif isinstance(value, Mapping):
         for key, each in cast(Mapping[str, Any], value).items():
             yield from _texts(each, f"{name}_{key}" if name else key)

@@ -1,6 +1,6 @@
 """Resolve a configuration: defaults, the environment's, the preset's, then explicit choices."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
     Method and environment are given by registered name or as objects. Choices are flat: fields of the sections by their flat
     names, and those fields of Method that an option may override. Raises UsageError in one line.
     """
-    spec = find_environment(env) if isinstance(env, str) else env
+    spec = find_environment(env, choices.get("env_options") or {}) if isinstance(env, str) else env
     row = find_method(method) if isinstance(method, str) else method
     given = _present({name: value for name, value in choices.items() if value is not None})
     chosen = frozenset(given)
+    _require_decided(spec, chosen)
     own = {name: given.pop(name) for name in METHOD_CHOICES if name in given}
     values: dict[str, Any] = {"dialect": spec.dialect, **_present(spec.defaults)}
     if preset is not None:
@@ -67,6 +68,15 @@ def resolve(method: str | Method, env: str | EnvironmentSpec, choices: Mapping[s
     except ValidationError as error:
         raise UsageError(f"{OPTIONS}: {_flat_fault(error)}") from error
     return config
+
+
+def _require_decided(spec: EnvironmentSpec, chosen: Collection[str]) -> None:
+    """Raise OptionError for the first option that the environment leaves to its user, and that is not given."""
+    for name, told in spec.undecided.items():
+        if name not in chosen:
+            raise OptionError(
+                f"{{{name}}} must be given for environment '{spec.name}', whose parts differ in it: {{told}}", {"told": told}
+            ).within(OPTIONS)
 
 
 def _model(named: str | None, engine: str, spec: EnvironmentSpec) -> str:

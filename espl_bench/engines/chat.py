@@ -243,6 +243,15 @@ class HfChat:
         calls = {marker: marker for marker in MARKERS if marker in self.template or marker in (OPEN, CLOSE)}
         return TokenText(self._tokenizer, {**calls, **self._thoughts})
 
+    def read(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a plain text; markers in it are text."""
+        return tuple(self._tokenizer(self._whole(text), add_special_tokens=False, verbose=False)["input_ids"])  # it may exceed the context
+
+    @property
+    def unknown(self) -> int | None:
+        """Return the id of what the tokenizer does not know, if it has one."""
+        return self._tokenizer.unk_token_id
+
     def _render(self, messages: Sequence[Message], *, assistant_speaks: bool) -> tuple[int, ...]:
         return self._ids(self._text(messages, assistant_speaks=assistant_speaks))
 

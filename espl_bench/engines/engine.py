@@ -60,6 +60,20 @@ class Chat(Protocol):
 
 
 @runtime_checkable
+class ReadingChat(Protocol):
+    """A chat whose tokenizer reads plain text. Implementing it besides `Chat` is optional."""
+
+    def read(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text outside any conversation."""
+        ...
+
+    @property
+    def unknown(self) -> int | None:
+        """The id that stands for what the tokenizer does not know; None: it knows everything."""
+        ...
+
+
+@runtime_checkable
 class TemplateChat(Protocol):
     """A chat that is rendered on this machine, by a template. Implementing it besides `Chat` is optional."""
 
@@ -131,6 +145,24 @@ class ScoringEngine(Protocol):
 
     async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
         """Return the log-probability of each sampled token of each datum at its temperature, under base or current weights."""
+        ...
+
+
+@runtime_checkable
+class MeasurableEngine(Protocol):
+    """An engine whose weights can be compared with the base, and trained anew from a checkpoint. Implementing it is optional."""
+
+    async def divergence(self, data: Sequence[Datum], others: Sequence[Datum]) -> list[tuple[float, ...]]:
+        """Return KL(current || base) at each sampled token of each datum, over the whole vocabulary at its temperature, in nats.
+
+        Args:
+            data: trajectories as the current weights read them.
+            others: the same sampled tokens as the base reads them, e.g. under another prompt.
+        """
+        ...
+
+    async def load_weights(self, folder: Path) -> None:
+        """Take the weights that ``save`` wrote, with a fresh optimiser. Raises CheckpointError."""
         ...
 
 

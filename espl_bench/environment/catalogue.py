@@ -9,14 +9,23 @@ from espl_bench.errors import EsplError, UsageError, first_line
 from espl_bench.registry import ENVIRONMENTS, find, names
 
 
-def find_environment(name: str) -> EnvironmentSpec:
-    """Return an environment's spec. Raises UsageError with the nearest known name."""
-    return find(ENVIRONMENTS, name)
+def find_environment(name: str, options: Mapping[str, Any] | None = None) -> EnvironmentSpec:
+    """Return an environment's spec. Raises UsageError with the nearest known name, or for options that no spec describes.
+
+    Args:
+        name: registered name.
+        options: the environment's; None: they are not known, and what depends on them is left open.
+    """
+    spec = find(ENVIRONMENTS, name)
+    if options is None or spec.described_by is None:
+        return spec
+    module, _, attribute = spec.described_by.partition(":")
+    return getattr(importlib.import_module(module), attribute)(options)
 
 
-def wording_of(name: str) -> Wording:
+def wording_of(name: str, options: Mapping[str, Any]) -> Wording:
     """Return an environment's own words; the usual ones for an environment that is not installed, e.g. one given from Python."""
-    return find_environment(name).wording if name in names(ENVIRONMENTS) else Wording()
+    return find_environment(name, options).wording if name in names(ENVIRONMENTS) else Wording()
 
 
 def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextEnv:

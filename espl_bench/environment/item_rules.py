@@ -76,7 +76,7 @@ def duplicates(subject: Subject) -> Iterator[Broken]:
     for split in Split:
         own: dict[str, Problem] = {}
         for problem in subject.all_items(split):
-            said = _asked(subject.env, problem)
+            said = asked(subject.env, problem)
             if said in seen:
                 twice = seen[said].id
                 yield Broken(
@@ -86,8 +86,8 @@ def duplicates(subject: Subject) -> Iterator[Broken]:
         seen |= own
 
 
-def _asked(env: TextEnv, problem: Problem) -> str:
-    """Return what makes an item: its question, or, if that only opens a game of several turns, the truth too."""
+def asked(env: TextEnv, problem: Problem) -> str:
+    """Return what makes an item, regardless of case and spaces: its question, or, if that only opens a game, the truth too."""
     shown = problem.question if env.turns == 1 else f"{problem.question}\n{problem.answer}\n{problem.gold}"
     return " ".join(shown.casefold().split())
 

@@ -119,6 +119,13 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         """
         return tuple(Split)
 
+    def parts(self, split: Split) -> Mapping[str, range]:
+        """Return named stretches of a split's items, in order, each of which is also scored on its own; empty: there are none.
+
+        Those of TRAIN are trained on evenly: every stretch of an epoch has each part in its share.
+        """
+        return {}
+
     @property
     def turns(self) -> int:
         """Maximum turns of the policy in an episode; used to estimate a run's cost."""
@@ -225,3 +232,9 @@ class EnvironmentSpec:
     """`TextEnv.turns` with default options; used to plan without the data."""
     wording: Wording = USUAL_WORDING
     """Its own words, for the dialect task and for dialects that extend it."""
+    described_by: str | None = None
+    """``module:name`` of a function from options to the spec that holds with them, if more than items depends on options."""
+    parts: Mapping[str, "EnvironmentSpec"] = field(default_factory=dict[str, "EnvironmentSpec"])
+    """Specs of the environments that this one is made of, by part: their code is part of a run's identity."""
+    undecided: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Run options that have no default here and must be given, by flat name, with what speaks for which value."""

@@ -1,9 +1,11 @@
 """Layout of tables, whatever the format: headings and cells as text. markup.py writes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from espl_bench.leaderboard.match import MatchAxis, Matched, MatchedRow
+from espl_bench.leaderboard.measured import COLUMNS as MEASURES
+from espl_bench.leaderboard.measured import Measured, cell_text
 from espl_bench.leaderboard.overview import OverallRow, Overview
 from espl_bench.leaderboard.table import Table, TableRow
 from espl_bench.stats import Interval
@@ -26,6 +28,8 @@ BUDGETS = {
 
 AMOUNTS: dict[MatchAxis, Callable[[float], str]] = {MatchAxis.SECONDS: duration, MatchAxis.COST: lambda dollars: f"{dollars:.4g} USD"}
 """Formatters of amounts; the other axes are counts."""
+MEASURES_AT_ONCE = 8
+"""Columns of measures side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +136,48 @@ def caption(table: Table) -> str:
     return f"{table.env} · {table.model} · avg@{table.k} over {table.n_items:,} test items · {noun} {seeds}"
 
 
-def table_sheet(table: Table, curves: bool) -> Sheet:
-    """Lay out one test; `curves` adds the score of every evaluation."""
+def table_sheet(table: Table, curves: bool, measured: Measured | None = None) -> Sheet:
+    """Lay out one test, with the measures of its rows; `curves` adds the score of every evaluation."""
     headings = tuple(column.heading.format(reference=table.reference, k=table.k) for column in COLUMNS)
     rows = tuple(tuple(column.cell(row) for column in COLUMNS) for row in table.rows)
     best = next(index for index, row in enumerate(table.rows) if row.method == table.best)
     bold = frozenset({(best, 0), (best, 1)} if table.separated else set[tuple[int, int]]())
     grids = [TableLayout(headings, rows, bold)]
+    if any(row.parts for row in table.rows):
+        grids.append(_parts(table))
+    if measured is not None:
+        grids.extend(_measures(measured))
     if curves and table.curve:
         grids.append(_curves(table))
     return Sheet(caption(table), tuple(grids), table.notes, PARTS)
+
+
+def _parts(table: Table) -> TableLayout:
+    """Lay out the score of each part, and their mean, in which each part has the same weight."""
+    names = list(dict.fromkeys(name for row in table.rows for name in row.parts))
+    rows = (
+        (
+            row.method,
+            DASH if row.mean_of_parts is None else points(row.mean_of_parts),
+            *(cell for name in names for cell in _part_cells(row, name)),
+        )
+        for row in table.rows
+    )
+    return TableLayout(("method", "mean of\nparts", *(cell for name in names for cell in (name, "95 % CI"))), tuple(rows), frozenset())
+
+
+def _measures(measured: Measured) -> Iterator[TableLayout]:
+    """Lay out the measures, some columns at a time."""
+    for start in range(0, len(measured.columns), MEASURES_AT_ONCE):
+        names = measured.columns[start : start + MEASURES_AT_ONCE]
+        headings = ("method", "runs", *(MEASURES[name].heading for name in names))
+        rows = ((row.method, str(row.runs), *(cell_text(name, row.cells[name], row.runs) for name in names)) for row in measured.rows)
+        yield TableLayout(headings, tuple(rows), frozenset())
+
+
+def _part_cells(row: TableRow, name: str) -> tuple[str, str]:
+    part = row.parts.get(name)
+    return (DASH, DASH) if part is None else (points(part.score), interval_cell(part.ci95))
 
 
 def _curves(table: Table) -> TableLayout:

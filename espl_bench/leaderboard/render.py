@@ -16,6 +16,7 @@ from espl_bench.leaderboard import markup
 from espl_bench.leaderboard.board import Board
 from espl_bench.leaderboard.csv_text import csv_cells
 from espl_bench.leaderboard.layout import LEGEND, Sheet, TableLayout
+from espl_bench.leaderboard.measured import LEGEND as MEASURES_LEGEND
 from espl_bench.leaderboard.table import DRAWS, STATISTICS_SEED
 from espl_bench.stats import LEVEL
 from espl_bench.utils.formatting import plain
@@ -38,7 +39,12 @@ class Format(StrEnum):
 
 def to_screen(board: Board, width: int, curves: bool = False) -> RenderableType:
     """Render for a terminal of `width` columns; `curves` adds the score of every evaluation."""
-    return sheets_to_screen(board.sheets(curves), width, LEGEND)
+    return sheets_to_screen(board.sheets(curves), width, legend_of(board))
+
+
+def legend_of(board: Board) -> str:
+    """Return the legend, with that of measures if the board has any."""
+    return f"{LEGEND} {MEASURES_LEGEND}" if board.measured else LEGEND
 
 
 def sheets_to_screen(sheets: Sequence[Sheet], width: int, legend: str) -> RenderableType:
@@ -74,7 +80,7 @@ def _drawn(grid: TableLayout) -> RichTable:
 
 def to_markdown(board: Board, curves: bool = False) -> str:
     """Write GitHub Markdown."""
-    return markup.to_markdown(board.sheets(curves))
+    return markup.to_markdown(board.sheets(curves), legend_of(board))
 
 
 def to_json(board: Board) -> str:
@@ -92,17 +98,20 @@ CSV_HEAD = (
 
 
 def to_csv(board: Board) -> str:
-    """Write one line per test and method; numbers are not rounded, missing ones are empty."""
+    """Write one line per test and method; numbers are not rounded, missing ones are empty. Parts and measures, if any, come last."""
+    parts = list(dict.fromkeys(name for table in board.tables for row in table.rows for name in row.parts))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    writer.writerows(map(csv_cells, _csv_rows(board)))
+    columns = board.measured[0].columns if board.measured else ()
+    writer.writerow(csv_cells((*CSV_HEAD, *(["mean_of_parts"] if parts else []), *parts, *columns)))
+    writer.writerows(map(csv_cells, _csv_rows(board, parts)))
     return text.getvalue()
 
 
-def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
+def _csv_rows(board: Board, parts: Sequence[str]) -> Iterator[Sequence[object]]:
     for index, table in enumerate(board.tables):
         matched = board.matched[index] if board.matched else None
+        measured = {row.method: row.cells for row in board.measured[index].rows} if board.measured else {}
         at_budget = {row.method: row for row in matched.rows} if matched else {}
         for row in table.rows:
             gap, cost = row.difference, row.cost
@@ -115,6 +124,9 @@ def _csv_rows(board: Board) -> Iterator[Sequence[object]]:
                 *(cost.rollouts, cost.generated_tokens, cost.reflection_tokens, cost.eval_tokens, cost.wall_s),
                 *((matched.budget.value, matched.amount, equal.score, *(equal.ci95 or (None, None))) if matched and equal else (None,) * 5),
                 row.p_corrected,
+                *([row.mean_of_parts] if parts else []),
+                *(row.parts[name].score if name in row.parts else None for name in parts),
+                *(cell and cell.mean for cell in measured.get(row.method, {}).values()),
             )
 
 
@@ -122,8 +134,8 @@ def to_text(board: Board, wanted: Format, curves: bool) -> str:
     """Write the board in any format except the screen's. Raises ValueError for that one."""
     writers: dict[Format, Callable[[], str]] = {
         Format.MARKDOWN: lambda: to_markdown(board, curves),
-        Format.LATEX: lambda: markup.to_latex(board.sheets(curves)),
-        Format.HTML: lambda: markup.to_html(board.sheets(curves)),
+        Format.LATEX: lambda: markup.to_latex(board.sheets(curves), legend_of(board)),
+        Format.HTML: lambda: markup.to_html(board.sheets(curves), legend_of(board)),
         Format.CSV: lambda: to_csv(board),
         Format.JSON: lambda: to_json(board),
     }

@@ -5,7 +5,7 @@ score or interval of another row. What is claimed of all methods at once does de
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from espl_bench.leaderboard.comparisons import Comparisons, contender_comparisons, control_comparisons
 from espl_bench.leaderboard.control_notes import control_notes
@@ -38,6 +38,16 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCell:
+    """A method's test score on one part of an environment that has several."""
+
+    score: float
+    """Mean over the seeds."""
+    ci95: Interval
+    """Interval over seeds and the part's items."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableRow:
     """Row of one method. Scores are shares in 0..1."""
 
@@ -64,6 +74,10 @@ class TableRow:
     outcomes: dict[str, float]
     """Mean share of each outcome among the test samples."""
     cost: Cost
+    parts: dict[str, PartCell] = field(default_factory=dict[str, PartCell])
+    """By part of the environment; empty if it has none."""
+    mean_of_parts: float | None = None
+    """Mean over the parts, each with the same weight; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +168,18 @@ def _row(label: str, test: TestGroup, reference: str, compared: Comparisons, ran
         validation=mean(known) if known else None,
         outcomes={outcome: mean(run.outcomes.get(outcome, 0.0) for run in runs) for outcome in outcomes},
         cost=_cost(runs),
+        parts=(parts := _parts(method)),
+        mean_of_parts=mean(part.score for part in parts.values()) if parts else None,
     )
+
+
+def _parts(method: MethodRuns) -> dict[str, PartCell]:
+    """Score each part that all runs of a method have, which is every part: their tests are the same."""
+    first, *others = method.runs.values()
+    if any(run.part_items != first.part_items for run in others):
+        return {}
+    of_parts = {name: method.cells_RI[:, items.start : items.stop] for name, items in first.part_items.items()}
+    return {name: PartCell(float(cells_RI.mean()), mean_interval(cells_RI)) for name, cells_RI in of_parts.items()}
 
 
 def _difference(test: TestGroup, a: str, b: str, seeds: Sequence[int]) -> PairedDifference:

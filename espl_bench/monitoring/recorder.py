@@ -123,10 +123,11 @@ class RunRecorder:
             outcomes=result.outcomes,
             spent=LearningCost.of(self.ledger.totals()),
             measures=result.measures,
+            parts=result.part_scores,
             tools=tool_use([rollout for group in result.groups_I for rollout in group.trajectories_G]) if self.has_tools else {},
         )
         self.run_dir.append(Log.EVALUATIONS, row.encode())
-        self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id))
+        self.reporter.evaluated(EvalReport(result.step, result.split, result.score, result.outcomes, result.prompt_id, result.part_scores))
 
     async def commit(self, step: int, population: Population, save: Save) -> None:
         """Commit everything up to `step`."""

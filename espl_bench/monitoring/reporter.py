@@ -40,6 +40,8 @@ class EvalReport:
     score: float
     outcomes: Mapping[Outcome, float]
     prompt_id: int
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Score of each of the environment's parts, if it has any."""
 
 
 class Reporter(Protocol):

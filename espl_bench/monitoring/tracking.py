@@ -125,7 +125,8 @@ class Tracking:
     def evaluated(self, report: EvalReport) -> None:
         """Log score and outcomes of a held-out split."""
         outcomes = {f"{report.split}/outcome/{outcome.value}": share for outcome, share in report.outcomes.items()}
-        self._log(report.step, {f"{report.split}/score": report.score, **outcomes})
+        parts = {f"{report.split}/part/{name}": score for name, score in report.parts.items()}
+        self._log(report.step, {f"{report.split}/score": report.score, **parts, **outcomes})
         self._reporter.evaluated(report)
 
     def finished(self, summary: Summary, folder: Path) -> None:

@@ -9,6 +9,7 @@ from espl_bench.leaderboard.grouping import group
 from espl_bench.leaderboard.learning_curves import Axis, CurveSplit
 from espl_bench.plots.bars import draw_bars
 from espl_bench.plots.curves import draw_curves
+from espl_bench.plots.measures import draw_measures
 from espl_bench.plots.ratings import draw_ratings
 from espl_bench.plots.steps import draw_mismatch, draw_outcomes, draw_prompts
 from espl_bench.plots.tree import draw_tree
@@ -81,5 +82,10 @@ KINDS: dict[str, PlotKind] = {
         "trainer's against sampler's probabilities",
         "run directories whose weights learn",
         lambda s, _: _one("mismatch", draw_mismatch(s.records)),
+    ),
+    "measures": PlotKind(
+        "score against drift from the base, and how a second task is learned",
+        "run directories that were measured (espl-bench measure)",
+        lambda s, _: _one("measures", draw_measures(s.records)),
     ),
 }

@@ -11,8 +11,20 @@ def training_batch(env: TextEnv, run_seed: int, step: int, size: int) -> tuple[P
     size = min(size, total)
     per_epoch = total // size
     epoch, batch = divmod(step, per_epoch)
-    order = rng_for(run_seed, "epoch", epoch).permutation(total)
-    return tuple(env.problem(Split.TRAIN, int(index)) for index in order[batch * size : (batch + 1) * size])
+    order = _order(env, run_seed, epoch)
+    return tuple(env.problem(Split.TRAIN, index) for index in order[batch * size : (batch + 1) * size])
+
+
+def _order(env: TextEnv, run_seed: int, epoch: int) -> list[int]:
+    """Shuffle the training split; parts are shuffled one by one and merged, so that every stretch has each part in its share."""
+    parts = env.parts(Split.TRAIN)
+    if not parts:
+        return rng_for(run_seed, "epoch", epoch).permutation(env.size(Split.TRAIN)).tolist()
+    placed: list[tuple[float, int, int]] = []
+    for number, (name, items) in enumerate(parts.items()):
+        order = rng_for(run_seed, "epoch", epoch, "part", name).permutation(len(items)).tolist()
+        placed += [((place + 0.5) / len(items), number, items[own]) for place, own in enumerate(order)]
+    return [index for *_, index in sorted(placed)]
 
 
 def whole_split(env: TextEnv, split: Split) -> tuple[Problem, ...]:

@@ -4,8 +4,8 @@ The seeds name run seed, split, item and sample, and nothing else: two methods o
 same draws, which is what makes their difference a paired one.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from espl_bench.engines.engine import SamplingClient
 from espl_bench.rollouts.outcomes import outcome_rates
@@ -26,6 +26,8 @@ class Evaluation:
     prompt_id: int
     groups_I: tuple[TrajectoryGroup, ...]
     """One group of samples for each item, in order."""
+    parts: Mapping[str, range] = field(default_factory=dict[str, range])
+    """The environment's parts of the split (`TextEnv.parts`)."""
 
     @property
     def scores_IG(self) -> tuple[tuple[float, ...], ...]:
@@ -53,6 +55,16 @@ class Evaluation:
     def score(self) -> float:
         """Return avg@k: the mean over items of the mean over samples."""
         return sum(self.item_scores) / len(self.item_scores)
+
+    @property
+    def part_scores(self) -> dict[str, float]:
+        """Return the mean of the items of each part."""
+        return part_scores(self.item_scores, self.parts)
+
+
+def part_scores(item_scores: Sequence[float], parts: Mapping[str, range]) -> dict[str, float]:
+    """Return the mean score of each part's items."""
+    return {name: sum(item_scores[index] for index in items) / len(items) for name, items in parts.items()}
 
 
 async def evaluate(

@@ -107,7 +107,12 @@ def _model(source: ModelSource) -> dict[str, str]:
 
 
 def environment_identity(spec: EnvironmentSpec) -> dict[str, str]:
-    """Return an environment's id, and the package and the source it is made from."""
+    """Return an environment's id, and the package and the source it is made from, and those of its parts."""
+    own = _environment_code(spec)
+    return own | {f"{part} {name}": value for part, each in spec.parts.items() for name, value in _environment_code(each).items()}
+
+
+def _environment_code(spec: EnvironmentSpec) -> dict[str, str]:
     module = spec.entry_point.partition(":")[0]
     registered = spec.name in names(ENVIRONMENTS) and code_of(ENVIRONMENTS, spec.name)
     package = registered.package if registered else _package_of(module.partition(".")[0])

@@ -135,6 +135,8 @@ class EvaluationRow:
     """Further numbers from the environment, means over samples; not written if empty. None: not a finite number."""
     tools: Mapping[str, float] = field(default_factory=dict[str, float])
     """Shares of `rollouts.tool_use`; not written without tools, and absent from rows older than the field."""
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Score of each of the environment's parts; not written if it has none."""
 
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the row's line."""
@@ -147,6 +149,7 @@ class EvaluationRow:
             **({"spent": asdict(self.spent)} if self.spent else {}),
             **({"measures": dict(self.measures)} if self.measures else {}),
             **({"tools": dict(self.tools)} if self.tools else {}),
+            **({"parts": dict(self.parts)} if self.parts else {}),
         }
 
     @classmethod

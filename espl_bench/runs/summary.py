@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,6 +28,16 @@ class CurvePoint(FrozenRecord):
     split: Literal["validation", "test"]
     score: float
     spent: Spent
+
+
+class PartScore(FrozenRecord):
+    """The test of one part of an environment that has several."""
+
+    name: str
+    items: int
+    """Number of test items. Those of the first part come first in `Summary.sample_scores`, and so on."""
+    score: float
+    """Mean over these items, 0..1."""
 
 
 class Summary(BaseModel):
@@ -64,6 +75,8 @@ class Summary(BaseModel):
     """Rewards of the test, items x samples, items in order, for intervals, pairs and pass@k."""
     measures: dict[str, float] = Field(default_factory=dict)
     """Further numbers of the test from the environment, e.g. ``f1``; means over samples."""
+    parts: tuple[PartScore, ...] = Field(default=(), exclude_if=lambda parts: not parts)
+    """The environment's parts, if it has any; together they are the test."""
     ledger: LedgerTotals
     cost_usd: float | None = None
     """Price of the ledger's tokens at endpoints, at list prices; None if no endpoint was used, or a model has no price."""
@@ -126,6 +139,12 @@ class Summary(BaseModel):
         return environment_name(self.env, self.env_options)
 
     @property
+    def part_items(self) -> dict[str, range]:
+        """Return each part's items, as indices of `sample_scores`."""
+        ends = accumulate((part.items for part in self.parts), initial=0)
+        return {part.name: range(*each) for part, each in zip(self.parts, pairwise(ends), strict=True)}
+
+    @property
     def item_scores(self) -> tuple[float, ...]:
         """Return the mean reward of each test item."""
         return tuple(sum(row) / len(row) for row in self.sample_scores)
@@ -177,6 +196,8 @@ def in_shape(summary: Summary) -> Summary:
     shape = [len(row) for row in summary.sample_scores]
     if not shape or not summary.k or shape != [summary.k] * summary.n_items:
         raise MisshapenError(f"sample_scores: they are not {summary.n_items} items x {summary.k}")
+    if summary.parts and (sum(part.items for part in summary.parts) != summary.n_items or any(part.items < 1 for part in summary.parts)):
+        raise MisshapenError(f"parts: they are not {summary.n_items} items together")
     return summary
 
 

@@ -29,7 +29,7 @@ class Benchmark:
 
 def published_benchmark(summary: Summary) -> Benchmark | None:
     """Return the benchmark of a run's test if that is one data set of the hub."""
-    sets = [source for split, source in find_environment(summary.env).data if split is Split.TEST]
+    sets = [source for split, source in find_environment(summary.env, summary.env_options).data if split is Split.TEST]
     return Benchmark(sets[0].hub_id, revision=sets[0].revision) if len(sets) == 1 and "/" in sets[0].hub_id else None
 
 

@@ -35,7 +35,7 @@ def attribute(
 ) -> None:
     """Evaluate the missing cells, compute the effects and print them. Raises EsplError."""
     named = list(others) or (_siblings(folders[0]) if len(folders) == 1 else [])
-    with _progress(quiet) as progress:
+    with cell_progress(quiet) as progress:
         result = attribution.attribute(folders, named, progress, model, consent=consent)
     if as_json:
         write_json(json.dumps({"schema": "espl-bench/attribute/1", **asdict(result)}, indent=2) + "\n")
@@ -103,7 +103,7 @@ def _share(share: float) -> str:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Generator[attribution.Progress]:
+def cell_progress(quiet: bool) -> Generator[attribution.Progress]:
     """Show a progress bar on stderr if it is a terminal and `quiet` is off."""
     console = err_console()
     if quiet or not console.is_terminal:

@@ -202,9 +202,10 @@ def _keep(source: DataSource, intake: Intake, origin: DataOrigin, quiet: bool, r
 
 def check(env: str, against: tuple[str, ...], data: tuple[str, ...], env_options: tuple[str, ...], as_json: bool) -> None:
     """Check the items of an environment and print the report."""
-    spec = find_environment(env)
+    options = {**parse_pairs(env_options), **parse_data(data)}
+    spec = find_environment(env, options)
     others = [find_environment(name) for name in against]
-    made = make_environment(spec, {**parse_pairs(env_options), **parse_data(data)})
+    made = make_environment(spec, options)
     data_report = report(spec, made, others)
     if as_json:
         _json(asdict(data_report))

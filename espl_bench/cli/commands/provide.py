@@ -45,7 +45,7 @@ def tell_defaults(configs: Iterable[RunConfig], given: Container[str]) -> None:
 
 
 def _defaults(config: RunConfig, given: Container[str]) -> Iterator[str]:
-    spec = find_environment(config.env)
+    spec = find_environment(config.env, config.env_options)
     if "engine" not in given and not config.policy_source.is_remote:
         yield from _engine(config)
     if (corpus := default_corpus(spec.data, config.env_options)) is not None:
@@ -82,7 +82,7 @@ def provide(config: RunConfig, how: Provision = FETCH) -> None:
     """
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
-    corpus = default_corpus(find_environment(config.env).data, config.env_options)
+    corpus = default_corpus(find_environment(config.env, config.env_options).data, config.env_options)
     if corpus is not None:
         require_packages(config.env_options.get("retriever", "bm25"))
     faults = [fault] if (fault := _bring_data(config, how)) else []
@@ -162,7 +162,7 @@ def _bring_corpus(env: str, corpus: CorpusSource, how: Provision) -> list[str]:
 
 def absent_corpus(config: RunConfig) -> CorpusSource | None:
     """Return the corpus that a run would search and that the data home lacks; None if nothing is missing."""
-    corpus = default_corpus(find_environment(config.env).data, config.env_options)
+    corpus = default_corpus(find_environment(config.env, config.env_options).data, config.env_options)
     return None if corpus is None or is_stored(corpus) else corpus
 
 

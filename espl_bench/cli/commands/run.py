@@ -195,7 +195,7 @@ def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
     try:
         return environment_of(config), ""
     except DataError as error:
-        stand_in = described_environment(find_environment(config.env), error)
+        stand_in = described_environment(find_environment(config.env, config.env_options), error)
         return stand_in, f"counted from the description of the data, which are not stored here: {stand_in.assumes}"
 
 

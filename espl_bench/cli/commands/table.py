@@ -7,11 +7,15 @@ from pathlib import Path
 from espl_bench.cli.console import err_console, out_console, write, write_json
 from espl_bench.errors import RunDirError, UsageError, unknown
 from espl_bench.leaderboard import markup, paper
-from espl_bench.leaderboard.board import build_board
+from espl_bench.leaderboard.board import NOT_MEASURED, build_board
 from espl_bench.leaderboard.collect import FoundRun, collect
 from espl_bench.leaderboard.layout import Sheet
 from espl_bench.leaderboard.match import MatchAxis
+from espl_bench.leaderboard.measured import choose_columns
 from espl_bench.leaderboard.render import Format, sheets_to_screen, to_screen, to_text
+from espl_bench.runs.measures_file import Measures, read_measures
+from espl_bench.runs.run_dir import SUMMARY
+from espl_bench.runs.summary import read_summary
 from espl_bench.utils.formatting import plain
 
 PUBLISHED = Path("results")
@@ -52,13 +56,20 @@ def _format(wanted: str) -> Format:
     return Format(wanted)
 
 
-def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | None, wanted: Format, curves: bool) -> None:
+def choose_measures(wanted: str | None) -> tuple[str, ...]:
+    """Parse ``--measures``. Raises UsageError for an unknown one."""
+    return choose_columns(wanted) if wanted else ()
+
+
+def print_table(
+    paths: Sequence[Path], against: str | None, budget: MatchAxis | None, wanted: Format, curves: bool, columns: Sequence[str] = ()
+) -> None:
     """Find the runs, compute the table and print it. Raises UsageError or RunDirError."""
     runs = collect(paths)
     _tell_unfinished(runs)
     if not runs.entries:
         raise RunDirError(f"no finished run; continue with: espl-bench resume {shlex.quote(str(runs.unfinished[0]))}")
-    board = build_board(runs.entries, against, budget)
+    board = build_board(runs.entries, against, budget, columns, measures_of(runs) if columns else NOT_MEASURED)
     for matched in board.matched:
         for run in matched.left_out:
             missing = f"{runs.places[run]} has no {matched.split} scores from training"
@@ -68,6 +79,25 @@ def print_table(paths: Sequence[Path], against: str | None, budget: MatchAxis | 
         console.print(to_screen(board, console.width, curves))
     else:
         write(to_text(board, wanted, curves))
+
+
+def measures_of(runs: FoundRun) -> dict[str, Measures]:
+    """Read the measures of the runs that have any, by run id; a file that cannot be used is told and left out."""
+    found: dict[str, Measures] = {}
+    for entry in runs.entries:
+        folder = runs.places[entry.summary.run_id]
+        if not folder.is_dir():
+            continue
+        try:
+            measures = read_measures(folder, read_summary(folder / SUMMARY))
+        except RunDirError as error:
+            err_console().print(plain(f"! left out of the measures: {error}", "yellow"), soft_wrap=True)
+            continue
+        if measures is not None:
+            found[entry.summary.run_id] = measures
+    if not found:
+        raise RunDirError("none of these runs was measured; measure them first: espl-bench measure RUN…")
+    return found
 
 
 def print_paper(paths: Sequence[Path], wanted: Format) -> None:

@@ -1,4 +1,4 @@
-"""Declarations of the commands that analyse runs: `plan`, `attribute`, `contamination` and `selectors`. `cli/commands` implements them."""
+"""Declarations of the commands that analyse runs. `cli/commands` implements them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +66,58 @@ def attribute(
     from espl_bench.cli.commands import attribute as command
 
     command.attribute(runs, other or [], model, quiet, as_json, command.Consent.of(contact, send_key))
+
+
+def measure(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Finished runs of engine hf.", show_default=False)],
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="NAME", help="Environment of a second task. Default: the run's.", show_default=False)
+    ] = None,
+    env_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-option",
+            metavar="KEY=VALUE",
+            help="Option of the second task's environment, e.g. world=7; may be repeated. Without --env and --env-option no second task "
+            "is learned.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Iterations in which the second task is learned.")] = 20,
+    eval_every: Annotated[int, typer.Option("--eval-every", metavar="N", min=1, help="Iterations between its validations.")] = 2,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target",
+            metavar="POINTS",
+            min=0,
+            max=100,
+            help="Score of its validation to count the steps to. Default: where the base ends.",
+            show_default=False,
+        ),
+    ] = None,
+    learn_by: Annotated[str, typer.Option("--learn-by", metavar="METHOD", help="Method that learns it.")] = "rl_only",
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="FILE", help="Text whose perplexity is measured. Default: none is.", show_default=False),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
+    ] = None,
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure finished runs beyond their score: drift from the base, the test without the prompt, plasticity, forgetting, a sigmoid.
+
+    The results are stored as measures.json in each run's folder, which is otherwise unchanged; [bold]table --measures all[/] shows them.
+    """
+    from espl_bench.cli.commands import measure as command
+
+    second = command.choose_second(env, env_options or [], steps, eval_every, target, learn_by)
+    command.measure_runs(runs, second, text, model, quiet, as_json, command.Consent.of(contact, send_key))
 
 
 def contamination(run: Annotated[Path, typer.Argument(metavar="RUN")], as_json: AsJson = False) -> None:

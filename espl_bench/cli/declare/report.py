@@ -19,7 +19,7 @@ def plot(
         typer.Option(
             "--kinds",
             metavar="A,B,…",
-            help="Pictures to draw: curves, bars, tree, ratings, prompts, outcomes, mismatch. Default: all that have data.",
+            help="Pictures to draw: curves, bars, tree, ratings, prompts, outcomes, mismatch, measures. Default: all that have data.",
         ),
     ] = None,
     axis: Annotated[

@@ -76,6 +76,12 @@ def load(trainer: Trainer, folder: Path) -> None:
         trainer.optimizer.state[parameter][moment] = tensor.to(parameter.device)
 
 
+def load_weights(trainer: Trainer, folder: Path) -> None:
+    """Take the adapter of a checkpoint, to be trained from a fresh optimiser. Raises CheckpointError as `load`."""
+    load_adapter(trainer.model, folder)
+    trainer.optimizer.state.clear()
+
+
 def load_adapter(model: PeftModel, folder: Path) -> None:
     """Give a model the adapter of a checkpoint. Raises CheckpointError as `load`."""
     set_peft_model_state_dict(model, _read_adapter(model, folder))

@@ -55,9 +55,21 @@ class ChunkedLogprobs:
         logprobs, entropies = zip(*scored, strict=True)
         return torch.cat(logprobs), torch.cat(entropies)
 
-    def _piece(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
+    def divergences(self, rows_N: Tensor, others_N: Tensor, temperature_N: Tensor) -> Tensor:
+        """Compute KL(rows || others) of the whole distributions at each position, in nats, (N,), without gradients."""
+        pieces = zip(*(of_all.split(self._rows) for of_all in (rows_N, others_N, temperature_N)), strict=True)
+        return torch.cat([self._divergence(*piece) for piece in pieces])
+
+    def _divergence(self, rows_N: Tensor, others_N: Tensor, temperature_N: Tensor) -> Tensor:
+        own_NV, other_NV = (self._log_softmax(rows, temperature_N) for rows in (rows_N, others_N))
+        return (own_NV.exp() * (own_NV - other_NV)).sum(-1)
+
+    def _log_softmax(self, rows_N: Tensor, temperature_N: Tensor) -> Tensor:
         logits_NV: Tensor = self._head(rows_N) if self._head else rows_N
-        logprobs_NV = torch.log_softmax(logits_NV.float() / temperature_N[:, None], dim=-1)
+        return torch.log_softmax(logits_NV.float() / temperature_N[:, None], dim=-1)
+
+    def _piece(self, rows_N: Tensor, target_N: Tensor, temperature_N: Tensor) -> tuple[Tensor, Tensor]:
+        logprobs_NV = self._log_softmax(rows_N, temperature_N)
         with torch.no_grad():
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
         return logprobs_NV.gather(-1, target_N[:, None])[:, 0], entropy_N

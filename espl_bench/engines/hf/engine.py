@@ -143,6 +143,14 @@ class HfEngine:
         """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
         return await self._open().learner.score(data, reference=reference)
 
+    async def divergence(self, data: Sequence[Datum], others: Sequence[Datum]) -> list[tuple[float, ...]]:
+        """Return the divergence from the base at each sampled token (`engines.engine.MeasurableEngine`)."""
+        return await self._open().learner.divergence(data, others)
+
+    async def load_weights(self, folder: Path) -> None:
+        """Take the weights that ``save`` wrote, with a fresh optimiser. Raises CheckpointError as `load`."""
+        await self._open().learner.load_weights(folder)
+
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self._open().learner.save(folder)

@@ -43,6 +43,15 @@ class Learner:
         """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
         return await self.run(lambda: self._score(tuple(data), reference))
 
+    async def divergence(self, data: Sequence[Datum], others: Sequence[Datum]) -> list[tuple[float, ...]]:
+        """Return the divergence at each sampled token (`engines.engine.MeasurableEngine`)."""
+        pairs = tuple(zip(data, others, strict=True))
+        return await self.run(lambda: [tuple(self.trainer.divergence(own, other)) for own, other in pairs])
+
+    async def load_weights(self, folder: Path) -> None:
+        """Take the weights that ``save`` wrote, and a fresh optimiser. Raises CheckpointError as `load`."""
+        await self.run(lambda: adapter_files.load_weights(self.trainer, folder))
+
     async def save(self, folder: Path) -> None:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self.run(lambda: adapter_files.save(self.trainer, folder))

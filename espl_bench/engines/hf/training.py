@@ -113,6 +113,22 @@ class Trainer:
         [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
         return self._scores(batch)[0].tolist()
 
+    @torch.inference_mode()
+    def divergence(self, datum: Datum, other: Datum) -> list[float]:
+        """Return KL(current || base) at each sampled token of a trajectory, over the whole vocabulary, in nats.
+
+        Args:
+            datum: as the current weights read it.
+            other: the same sampled tokens as the base reads them, e.g. under another prompt.
+        """
+        own, reference = (
+            next(micro_batches([each], self._token_budget, share_prompts=False, device=self.model.device)) for each in (datum, other)
+        )
+        rows_N = self._predicting(own)
+        with self.model.disable_adapter():
+            others_N = self._predicting(reference)
+        return self._vocabulary.divergences(rows_N, others_N, _joined(own, "temperature_N")).tolist()
+
     def _update(self, adam: AdamParams) -> None:
         for group in self.optimizer.param_groups:
             group.update(lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps)

@@ -2,6 +2,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,50 @@ def test_logprobs_are_those_of_transformers_token_by_token(folder: Path) -> None
         start = len(request.prompt_T)
         expected = [logprobs_TV[start - 1 + t, token].item() for t, token in enumerate(completion.tokens_T)]
         assert completion.logprobs_T == pytest.approx(expected, abs=1e-4)
+
+
+def test_divergence_from_the_base_is_that_of_whole_distributions(folder: Path) -> None:
+    engine, asked = load(folder), requests(temperature=0.7)
+    rollouts = data(asked, sample(engine, asked))
+    assert all(value == 0.0 for values in wait(engine.divergence(rollouts, rollouts)) for value in values), "nothing was trained"
+    train(engine, rollouts, lr=0.05)
+    parts = engine._parts
+    assert parts is not None
+    others = [under_another_prompt(datum) for datum in rollouts]
+    for second in (rollouts, others):
+        for own, other, found in zip(rollouts, second, wait(engine.divergence(rollouts, second)), strict=True):
+            with torch.inference_mode():
+                logp = whole_distributions(parts.trainer.model, own)
+                with parts.trainer.model.disable_adapter():
+                    logq = whole_distributions(parts.trainer.model, other)
+            expected = (logp.exp() * (logp - logq)).sum(-1).tolist()
+            assert len(found) == sum(own.mask_T) and min(found) > 0.0
+            assert found == pytest.approx(expected, abs=1e-4)
+
+
+def under_another_prompt(datum: Datum) -> Datum:
+    """The same rollout with one more token before it."""
+    fields = {"tokens_T": (7, *datum.tokens_T), "mask_T": (False, *datum.mask_T), "logprobs_T": (0.0, *datum.logprobs_T)}
+    return replace(datum, **fields)
+
+
+def whole_distributions(model: PeftModel, datum: Datum) -> torch.Tensor:
+    """Log-probabilities of every word where a token was sampled."""
+    places = [index - 1 for index, sampled in enumerate(datum.mask_T) if sampled]
+    return torch.log_softmax(model(input_ids=torch.tensor([datum.tokens_T])).logits[0, places] / datum.temperature, dim=-1)
+
+
+def test_weights_alone_are_loaded_with_a_fresh_optimiser(folder: Path, tmp_path: Path) -> None:
+    engine, asked = load(folder), requests()
+    rollouts = data(asked, sample(engine, asked))
+    train(engine, rollouts, lr=0.05)
+    wait(engine.save(tmp_path))
+    trained = adapter(engine)
+    train(engine, rollouts, lr=0.05)
+    wait(engine.load_weights(tmp_path))
+    parts = engine._parts
+    assert parts is not None
+    assert same(adapter(engine), trained) and not parts.trainer.optimizer.state
 
 
 def test_the_order_of_the_requests_changes_nothing(folder: Path) -> None:
