@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-gpu test-tinker lint types options compare publish check-results constraints clean
+.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-gpu test-tinker docs lint types options compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -59,6 +59,10 @@ test-gpu:
 test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed
 	ESPL_BENCH_TINKER_PYTHON=$(TINKER_VENV)/bin/python $(BIN)/python -m pytest tests/engines/tinker $(PYTEST_ARGS)
 
+# The documentation as a site in build/site; every link and anchor is checked.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,6 +91,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 # vision, audio and video come with vLLM in builds that do not match its torch, and nothing here needs them.

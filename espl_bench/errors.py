@@ -66,6 +66,10 @@ class RunTakenError(RunDirError):
     """Another process is writing to the run directory."""
 
 
+class NoRunsError(RunDirError):
+    """A path holds no run that has begun."""
+
+
 class TemplateError(EsplError):
     """A prompt template does not render."""
 

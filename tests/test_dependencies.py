@@ -34,8 +34,8 @@ UNIMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
 }
 """Declared for another reason than an import in the packages."""
-TOOLS = ("dev",)
-"""Extras of which only the checks make use."""
+TOOLS = ("dev", "docs")
+"""Extras of which only the checks and the site make use."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 

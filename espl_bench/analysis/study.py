@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espl_bench.config.run_config import model_name
-from espl_bench.errors import EsplError, RunDirError
+from espl_bench.errors import EsplError, NoRunsError
 from espl_bench.leaderboard.collect import DEPTH, collect
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.rows import RowRun
@@ -97,7 +97,7 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     """Read everything under the paths; unchanged runs are taken from `known`.
 
     So are runs that cannot be read now but could be before: an active run may be in the middle of writing a line.
-    Raises RunDirError for a path without runs, or if none of its runs can be read.
+    Raises NoRunsError for a path without runs, and RunDirError if none of its runs can be read.
     """
     records: list[RunRecord] = []
     damaged: dict[Path, EsplError] = {}
@@ -115,7 +115,7 @@ def gather(paths: Sequence[Path], known: Known | None = None) -> Study:
     if not runs.entries and not records:
         if damaged:
             raise next(iter(damaged.values()))
-        raise RunDirError(unreadable[0] if unreadable else f"{paths[0]} holds no run that has begun; start one with espl-bench run")
+        raise NoRunsError(unreadable[0] if unreadable else f"{paths[0]} holds no run that has begun; start one with espl-bench run")
     labelled = [_called(record, runs.labels.get(record.run.path.resolve(), record.label), known) for record in records]
     ordered = sorted(labelled, key=lambda record: (record.label, record.view.config.seed, record.name))
     return Study(runs.entries, tuple(ordered), tuple(dict.fromkeys(unreadable)))

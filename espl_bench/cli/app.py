@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from espl_bench import __version__
+from espl_bench.cli.completion import listed, of_seam
 from espl_bench.cli.declare.analysis import attribute, contamination, measure, plan, selectors
 from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.env import env_app
@@ -32,6 +33,7 @@ from espl_bench.cli.group import CommandGroup
 from espl_bench.cli.run_option import flag_of
 from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, AsJson, ContactOption, NoDownload, Quiet, SendKeyOption
 from espl_bench.errors import EsplError, OptionError, UsageError
+from espl_bench.registry import ENVIRONMENTS, METHODS
 from espl_bench.utils.stop_signal import raising
 from espl_bench.utils.terminal_text import clean
 
@@ -43,7 +45,7 @@ STOPPED_BY_CTRL_C = 130
 """Exit code that Typer gives a KeyboardInterrupt."""
 
 
-app = CommandGroup(pretty_exceptions_enable=False)
+app = CommandGroup(pretty_exceptions_enable=False, add_completion=True)
 app.add_typer(data_app, name="data")
 app.add_typer(env_app, name="env")
 app.add_typer(model_app, name="model")
@@ -51,8 +53,26 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(retriever_app, name="retriever")
 app.add_typer(results_app, name="results")
 
-Method = Annotated[str, typer.Option("--method", help="Method; listed by [bold]methods[/].", rich_help_panel="What runs", metavar="NAME")]
-Env = Annotated[str, typer.Option("--env", help="Environment; listed by [bold]envs[/].", rich_help_panel="What runs", metavar="NAME")]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="Method; listed by [bold]methods[/].",
+        rich_help_panel="What runs",
+        metavar="NAME",
+        autocompletion=of_seam(METHODS),
+    ),
+]
+Env = Annotated[
+    str,
+    typer.Option(
+        "--env",
+        help="Environment; listed by [bold]envs[/].",
+        rich_help_panel="What runs",
+        metavar="NAME",
+        autocompletion=of_seam(ENVIRONMENTS),
+    ),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,6 +117,7 @@ def run(
     config = command.configure(method, env, seed, chosen)
     if not quiet:
         provide.tell_defaults([config], chosen.values)
+    command.confirm_file([config], chosen, "run")
     if dry_run:
         command.dry_run(config, as_json, chosen.budget())
     else:
@@ -164,6 +185,7 @@ def compare(
             rich_help_panel="What runs",
             metavar="A,B,…",
             show_default=False,
+            autocompletion=listed(METHODS, "all"),
         ),
     ] = None,
     env: Env = "rulebook",
@@ -249,12 +271,16 @@ def show(
     tree: Annotated[bool, typer.Option("--tree", help="Draw the whole lineage.")] = False,
     rollout: Annotated[int | None, typer.Option("--rollout", metavar="N", help="Print rollout N of a step. Default: 0.")] = None,
     step: Annotated[int | None, typer.Option("--step", metavar="S", help="Step of the rollout. Default: the last.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    all_prompts: Annotated[
+        bool,
+        typer.Option("--all", help="Print every prompt. Without it, of more than 2,000 prompts the newest 2,000 are printed."),
+    ] = False,
 ) -> None:
     """Show a run: its prompts, their ratings and lineage, and what the model wrote."""
     from espl_bench.cli.commands import show as command
 
-    command.show_run(folder, prompts, tree, rollout, step, as_json)
+    command.show_run(folder, prompts, tree, rollout, step, as_json, all_prompts)
 
 
 for viewer in (plot, report, view):

@@ -2,9 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, NoneType
 from typing import Any, get_args
 
 from typer.models import ArgumentInfo, OptionInfo
@@ -31,6 +32,20 @@ class PathNames:
         return cls(flags, any(isinstance(info, ArgumentInfo) for info in infos))
 
 
+def kinds_of(function: Callable[..., None]) -> dict[str, type]:
+    """Return the type of each parameter's value, or of each value of a list, by name, from a function's signature."""
+    annotated = {name: get_args(parameter.annotation)[:1] for name, parameter in inspect.signature(function).parameters.items()}
+    return {name: kind for name, annotations in annotated.items() for annotation in annotations for kind in _members(annotation)}
+
+
+def _members(annotation: Any) -> Iterator[type]:
+    """Yield the types among those that an annotation is made of, without None and lists."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield from () if annotation is NoneType else (annotation,)
+    for part in get_args(annotation):
+        yield from _members(part)
+
+
 def _path_infos(annotation: Any) -> Sequence[Any]:
     """Return Typer's description of a parameter that is a path, or may be one, or several."""
     kind, *infos = get_args(annotation) or (None,)
@@ -41,9 +56,13 @@ class Command(help_renderer.Command):
     """Command that refuses an empty path, which would else mean the current folder."""
 
     paths = PathNames()
+    kinds: Mapping[str, type] = MappingProxyType({})
+    """Type of each parameter's values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments. Raises UsageError for an empty path."""
+        if ctx.resilient_parsing:  # a shell completes what is not typed to its end
+            return super().parse_args(ctx, args)
         for name in _empty(args, self.paths.options):
             raise UsageError(f"{name} is empty; name a path, or leave it out")
         if "" in args and self.paths.arguments:

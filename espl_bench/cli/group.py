@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from espl_bench.cli.command import Command, PathNames, at_home
+from espl_bench.cli.command import Command, PathNames, at_home, kinds_of
 from espl_bench.cli.help_renderer import Group
 from espl_bench.errors import unknown
 
@@ -38,7 +38,7 @@ class Commands(Group):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the named command, with its options. Raises UsageError for an unknown name."""
-        if args and args[0] not in self.commands:
+        if args and args[0] not in self.commands and not ctx.resilient_parsing:
             raise unknown("command", args[0], [name for name, command in self.commands.items() if not command.hidden])
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.complete() if isinstance(command, Outline) else command, rest
@@ -47,9 +47,9 @@ class Commands(Group):
 class CommandGroup(typer.Typer):
     """Declares a group of commands."""
 
-    def __init__(self, **settings: Any) -> None:
-        """Take the same settings as `typer.Typer`."""
-        super().__init__(cls=Commands, add_completion=False, rich_markup_mode=MARKUP, **settings)
+    def __init__(self, add_completion: bool = False, **settings: Any) -> None:
+        """Take the same settings as `typer.Typer`; a shell is completed by the outermost group alone."""
+        super().__init__(cls=Commands, add_completion=add_completion, rich_markup_mode=MARKUP, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
         """Declare a command, as `typer.Typer.command` does."""
@@ -65,7 +65,7 @@ class CommandGroup(typer.Typer):
                 callback, kind = finish(function)
                 info = CommandInfo(name, cls=kind, callback=at_home(callback), **settings)
                 command: Any = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=MARKUP)
-                command.paths = PathNames.of(callback)
+                command.paths, command.kinds = PathNames.of(callback), kinds_of(callback)
                 return command
 
             def outline() -> None:
@@ -80,6 +80,7 @@ class CommandGroup(typer.Typer):
 
 
 def _with_run_options(function: Callable[..., None]) -> tuple[Callable[..., None], type[TyperCommand]]:
-    from espl_bench.cli.options import RunOptionsCommand, takes_run_options  # not needed for the list of commands
+    from espl_bench.cli.options import takes_run_options  # not needed for the list of commands
+    from espl_bench.cli.run_options_command import RunOptionsCommand
 
     return takes_run_options(function), RunOptionsCommand

@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
-from espl_bench.cli.command import Command
+from espl_bench.cli.completion import of_option
+from espl_bench.cli.config_file import CONFIG, META, ConfigFile
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
-from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES
+from espl_bench.cli.shared_options import ENDPOINTS, MAX_COST, MAX_TOKENS_TOTAL, PRICES, ContactOption, SendKeyOption
 from espl_bench.errors import UsageError, unknown
 from espl_bench.registry import require
 
@@ -30,6 +31,8 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 CHOSEN = "chosen"
 """The parameter through which a command gets the run options that were given."""
+CONTEXT = "context"
+"""The parameter through which Typer gives the context, which holds the file of options."""
 
 
 WHAT_RUNS = "What runs"
@@ -50,6 +53,13 @@ def _named(kind: Any, flag: str, metavar: str, panel: str, help: str) -> tuple[A
 
 
 NAMED: Mapping[str, tuple[Any, Any]] = {
+    "config": _named(
+        Path | None,
+        "--config",
+        "FILE",
+        WHAT_RUNS,
+        "TOML file of options, named as here without the dashes in front; what is typed goes before it. Default: none.",
+    ),
     "track": _named(
         str | None,
         "--track",
@@ -93,6 +103,17 @@ NAMED: Mapping[str, tuple[Any, Any]] = {
 """Options that are read by a rule of their own, by name."""
 
 
+def _at_endpoints(option: Any) -> tuple[Any, Any]:
+    kind, info = get_args(option)
+    shown = copy.copy(info)
+    shown.rich_help_panel = ENDPOINTS
+    return kind, shown
+
+
+CONFIRMED: Mapping[str, tuple[Any, Any]] = {"contact": _at_endpoints(ContactOption), "send_key": _at_endpoints(SendKeyOption)}
+"""What may be used although only a file names it."""
+
+
 def _retrieval(flag: str, metavar: str, help: str) -> tuple[Any, Any]:
     return _named(str | None, flag, metavar, "Retrieval", help)
 
@@ -124,6 +145,10 @@ class Chosen:
     """Trackers, with commas between: no part of a run's configuration either."""
     spending: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
     """The limits on what endpoints may be asked that were given, by parameter: no part of a run's configuration."""
+    file: ConfigFile | None = None
+    """The file that some of them were read from."""
+    confirmed: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Addresses, and variables with keys, that may be used although only the file names them."""
 
     def budget(self) -> "Budget":
         """Return the spending limits. Raises UsageError for one that is not above zero."""
@@ -203,10 +228,14 @@ def takes_run_options(command: Function) -> Function:
         values = {option.field: given.pop(option.field) for option in RUN_OPTIONS}
         spending = {name: value for name in SPENDING if (value := given.pop(name)) is not None}
         values = {name: value for name, value in values.items() if value is not None}
-        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset, track, spending)
+        confirmed = tuple(given.pop("contact") or ()), tuple(given.pop("send_key") or ())
+        file = given.pop(CONTEXT).meta.get(META)
+        del given[CONFIG]
+        chosen = Chosen(values, tuple(pairs), principles, tuple(files), preset, track, spending, file, confirmed)
         check_choices(chosen.values)
         command(**given, chosen=chosen)
 
+    parameters.append(inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     wrapper.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]  # read by inspect
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper  # pyright: ignore[reportReturnType]  # the same command to whoever calls it by keyword
@@ -290,6 +319,7 @@ def _parameter(option: RunOption) -> inspect.Parameter:
         rich_help_panel=option.panel,
         show_default=False,
         metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X", bool: None}[option.kind],
+        autocompletion=of_option(option),
     )
     kind = option.kind | None
     return inspect.Parameter(option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
@@ -299,25 +329,5 @@ def _others() -> list[inspect.Parameter]:
     """Return the options that do not set a single field of a run."""
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
-        for name, (kind, info) in {**NAMED, **RETRIEVAL, **SPENDING}.items()
+        for name, (kind, info) in {**NAMED, **RETRIEVAL, **SPENDING, **CONFIRMED}.items()
     ]
-
-
-class RunOptionsCommand(Command):
-    """A command with the options of a run. Its help shows an option by its present name alone.
-
-    With the --no- forms in a column of their own, 80 columns would cut the longest names.
-    """
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Format the help without former names."""
-        shown = copy.copy(self)
-        shown.params = [_by_one_name(param) for param in self.params]
-        Command.format_help(shown, ctx, formatter)
-
-
-def _by_one_name(param: Any) -> Any:
-    shown = copy.copy(param)
-    if param.param_type_name == "option":
-        shown.opts, shown.secondary_opts = param.opts[:1], []
-    return shown

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espl_bench.config.choices import choices_in
-from espl_bench.errors import EsplError, RunDirError
+from espl_bench.errors import EsplError, NoRunsError
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.leaderboard.rows import RowLabel, RowRun, label_rows
 from espl_bench.runs.published import SUFFIX, PublishedResult, read_result
@@ -56,7 +56,7 @@ def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE, 
         beside: unfinished runs by directory, whose rows are labelled together with those of the finished ones.
         without: run directories to leave out.
 
-    Raises RunDirError for a path without runs, and if no run under any path can be read.
+    Raises NoRunsError for a path without runs, and RunDirError if no run under any path can be read.
     """
     files: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
@@ -65,7 +65,7 @@ def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE, 
         found = _look(path)
         if not found.summaries and not found.begun:
             hint = "; ".join(found.left_out) or f"no {SUMMARY} there or two levels below"
-            raise RunDirError(f"{path} holds no run ({hint}); name a run or a folder of runs")
+            raise NoRunsError(f"{path} holds no run ({hint}); name a run or a folder of runs")
         files.update({_place(file): file for file in found.summaries})
         unfinished.update({_place(folder): folder for folder in found.begun})
         left_out += found.left_out
@@ -84,6 +84,15 @@ def collect(paths: Sequence[Path], beside: Mapping[Path, RowRun] = NONE_BESIDE, 
     places = {run.summary.run_id: run.location for run in runs}
     of_beside = {folder.resolve(): labels[folder].text for folder in beside}
     return FoundRun(entries, tuple(unfinished.values()), unreadable, places, {**of_folders, **of_beside})
+
+
+def holds_runs(path: Path) -> bool:
+    """Return whether a path holds a run, finished or not."""
+    try:
+        found = _look(path)
+    except NoRunsError:
+        return False
+    return bool(found.summaries or found.begun)
 
 
 def entries_of(summaries: Sequence[Summary]) -> tuple[GroupEntry, ...]:
@@ -148,7 +157,7 @@ def _look(path: Path) -> _Found:
     if path.is_file():
         return _Found([path.resolve() if path.is_symlink() else path], [], [])
     if not path.is_dir():
-        raise RunDirError(f"{path} does not exist; name a run directory, a {SUMMARY} or a folder of runs")
+        raise NoRunsError(f"{path} does not exist; name a run directory, a {SUMMARY} or a folder of runs")
     left_out: list[str] = []
     levels = list(foreign_files.folders_below(path, DEPTH, lambda folder, why: left_out.append(f"{folder}: {why}")))
     summaries: list[Path] = []

@@ -52,7 +52,7 @@ def tracked(reporter: Reporter, folder: Path, wanted: Sequence[str], consent: Co
         recorded = ()
     if recorded:
         consent |= Consent.of(wanted, None)
-        confirm([(Origin.of(folder / TRACKING), _contacts(recorded))], consent, f"espl-bench resume {shlex.quote(str(folder))}")
+        confirm([(Origin.of(folder / TRACKING), contacts_of_trackers(recorded))], consent, f"espl-bench resume {shlex.quote(str(folder))}")
     names = tuple(dict.fromkeys([*recorded, *wanted]))
     if not names:
         yield reporter
@@ -95,7 +95,7 @@ class Tracking:
         except OSError as error:
             self._reporter.stuck(f"{unwritten(folder / TRACKING, error)}, or a resume will not continue the trackers' curves")
         with suppress(OSError):
-            Origin.of(folder / TRACKING).remember(_contacts(self._names))
+            Origin.of(folder / TRACKING).remember(contacts_of_trackers(self._names))
         return record["id"]
 
     def evaluating(self, split: Split, done: int, total: int) -> None:
@@ -150,7 +150,7 @@ class Tracking:
                 self._reporter.stuck(f"tracker {tracker.name} has failed and gets no more numbers; the run goes on ({tracker.fault})")
 
 
-def _contacts(names: Sequence[str]) -> tuple[Contact, ...]:
+def contacts_of_trackers(names: Sequence[str]) -> tuple[Contact, ...]:
     """Return the trackers that send the numbers elsewhere."""
     return tuple(Contact(name, "the tracker") for name in names if KINDS[name].sends)
 

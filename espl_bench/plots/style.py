@@ -67,11 +67,13 @@ class Style:
 def styles(labels: Collection[str], reference: str) -> dict[str, Style]:
     """Assign a style to each label: grey to the reference, the others in order of their names."""
     others = sorted(label for label in labels if label != reference)
-    assigned = {
-        label: Style(PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
-        for index, label in enumerate(others)
-    }
-    return {**assigned, reference: Style(GREY, (0, (2, 1.5)), "x")}
+    return {**{label: style_at(index) for index, label in enumerate(others)}, reference: Style(GREY, (0, (2, 1.5)), "x")}
+
+
+def style_at(index: int) -> Style:
+    """Return the style of a place. Of thirty-six no two are the same: when the colours begin again, dashes and markers have moved on."""
+    turn = index // len(PALETTE)
+    return Style(PALETTE[index % len(PALETTE)], DASHES[(index + turn) % len(DASHES)], MARKERS[(index + 2 * turn) % len(MARKERS)])
 
 
 @contextmanager

@@ -18,43 +18,53 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from espl_bench.analysis.study import Known, RunRecord, Stamp, Study, gather, run_folders, stamp
-from espl_bench.errors import EsplError
+from espl_bench.errors import EsplError, NoRunsError
+from espl_bench.leaderboard.collect import holds_runs
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.learning.advantages import find_baseline
 from espl_bench.report.page import encode, page, policy
 from espl_bench.report.payload import run_json, study_json, tables_json
+from espl_bench.report.prompt_pages import PromptPages
 from espl_bench.report.rollout_index import RolloutIndex
 from espl_bench.report.rollout_pages import texts
+from espl_bench.report.run_state import state_of
 from espl_bench.utils.local_server import LocalHandler, LocalServer
 
 HOST = "127.0.0.1"
 CONNECT = "'self'"
 TOKEN = "token"
 """Name of the token in the address."""
+NO_RUNS = Study((), (), ())
 NO_HEADERS: Mapping[str, str] = {}
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
 class WatchedRun:
-    """Runs under some paths, read again when their files change. Thread-safe."""
+    """Runs under some paths, read again when their files change; paths may hold none yet. Thread-safe."""
 
     def __init__(self, paths: Sequence[Path], title: str) -> None:
-        """Read the runs. Raises RunDirError for a path without runs."""
+        """Read the runs that there are. Raises RunDirError if none of them can be read."""
         self.title = title
         self._paths = tuple(paths)
         self._lock = threading.Lock()
         self._known: Known = {}
-        self._seen = self._stamps()
-        self._study = gather(self._paths, self._known)
+        self._seen: dict[Path, Stamp] = self._stamps()
+        self._study: Study = self._gather()
         self._tables: tuple[tuple[GroupEntry, ...], Mapping[str, Any] | None] = ((), None)
         self._rollout_indexes: dict[Path, RolloutIndex] = {}
+        self._prompt_pages: dict[Path, PromptPages] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Return whether no run has begun."""
+        return not self._study.records and not self._study.entries
 
     def study(self) -> Study:
         """Return the current runs. If they cannot be read in the middle of a write, return the last state."""
         now = self._stamps()
         if now != self._seen:
             with suppress(EsplError):
-                self._study, self._seen = gather(self._paths, self._known), now
+                self._study, self._seen = self._gather(), now
         return self._study
 
     def document(self) -> tuple[str, bytes]:
@@ -63,7 +73,8 @@ class WatchedRun:
             study = self.study()
             if self._tables[0] != study.entries:
                 self._tables = study.entries, tables_json(study.entries)
-            name = hashlib.sha256(repr(sorted(self._seen.items())).encode()).hexdigest()[:32]
+            seen = (sorted(self._seen.items()), [state_of(record) for record in study.records])
+            name = hashlib.sha256(repr(seen).encode()).hexdigest()[:32]
             return f'"{name}"', encode(study_json(study, self._tables[1], self.title, live=True))
 
     def record(self, name: str) -> RunRecord | None:
@@ -82,6 +93,23 @@ class WatchedRun:
             rows = rollout_index.piece(piece)
         return None if rows is None else texts(rows)
 
+    def prompts(self, record: RunRecord, piece: str) -> Any:
+        """Return the prompts of one piece of a run; None if there is no such piece."""
+        if not (piece.isascii() and piece.isdecimal() and len(piece) < 10):
+            return None
+        with self._lock:
+            pages = self._prompt_pages.get(record.run.path)
+            if pages is None or pages.record is not record:
+                pages = self._prompt_pages[record.run.path] = PromptPages(record)
+            return pages.piece(int(piece))
+
+    def _gather(self) -> Study:
+        """Read the runs under the paths that hold any."""
+        begun = [path for path in self._paths if holds_runs(path)]
+        with suppress(NoRunsError):
+            return gather(begun, self._known) if begun else NO_RUNS
+        return NO_RUNS
+
     def _stamps(self) -> dict[Path, Stamp]:
         return {folder: stamp(folder) for folder in run_folders(self._paths)}
 
@@ -93,6 +121,8 @@ def find(watched: WatchedRun, path: str) -> Any:
     match kind, names:
         case "run", [_] if record:
             return run_json(record)
+        case "prompts", [_, piece] if record:
+            return watched.prompts(record, piece)
         case "index", [_] if record:
             return watched.rollouts(record)
         case "rollouts", [_, piece] if record:

@@ -17,8 +17,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 SCRIPTS: Final = (
-    "dom", "format", "colour", "store", "router", "chart", "table", "leaderboard", "curves", "diff", "prompt", "tree", "fold", "tokens",
-    "rollout", "list", "rollouts", "progress", "card", "runs", "theme", "main",
+    "dom", "format", "colour", "store", "router", "chart", "table", "state", "prompts", "diff", "prompt", "tree", "fold", "tokens",
+    "rollout", "list", "rollouts", "progress", "card", "runs", "leaderboard", "curves", "compare", "theme", "main",
 )  # fmt: skip
 """Modules of assets/, each after its imports; they become one script."""
 STYLES: Final = ("tokens", "page", "table", "charts", "tree", "rollouts")

@@ -9,6 +9,7 @@ from espl_bench.errors import EsplError, UsageError
 from espl_bench.learning.advantages import find_baseline
 from espl_bench.report.page import pack, page
 from espl_bench.report.payload import run_json, study_json, tables_json
+from espl_bench.report.prompt_pages import PromptPages
 from espl_bench.report.rollout_pages import Index, Listed, pieces, read_samples
 from espl_bench.utils import foreign_files
 
@@ -85,6 +86,7 @@ def _built(study: Study, title: str, limit: int, progress: Progress) -> BuiltRep
     for name, record in study.named.items():
         with _naming(record):
             runs[f"run/{name}"] = pack(run_json(record))
+            runs |= {f"prompts/{name}/{number}": pack(piece) for number, piece in PromptPages(record).pieces()}
     room = limit - len(page(title, document, runs))
     if room < SMALLEST:
         raise UsageError(f"{len(study.records)} runs do not fit into a page of {limit / MIB:.3g} MiB; name fewer, or raise --max-mib")

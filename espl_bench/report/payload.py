@@ -10,18 +10,18 @@ from typing import Any, cast
 
 from pydantic_core import to_jsonable_python
 
-from espl_bench.analysis.lineage_layout import lanes
 from espl_bench.analysis.prompt_length import words_over_time
-from espl_bench.analysis.rating_history import histories
 from espl_bench.analysis.study import RunRecord, Study
 from espl_bench.config.choices import without_folders
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import EsplError
 from espl_bench.leaderboard.grouping import GroupEntry
 from espl_bench.report.boards import boards
+from espl_bench.report.prompt_pages import PromptPages
+from espl_bench.report.run_state import state_of, written_at
 from espl_bench.types import Split
 
-SCHEMA = "espl-bench/report/1"
+SCHEMA = "espl-bench/report/2"
 SHOWN_OF_GIT = ("commit", "dirty")
 _FOLDERS = re.compile(r"(?<![\w.:/-])~?/(?:[^/\s=:;,'\"]+/)*(?=[^/\s])")
 """The folders of an absolute path."""
@@ -36,7 +36,7 @@ def study_json(study: Study, tables: Mapping[str, Any] | None, title: str, live:
         "live": live,
         "boards": tables,
         "unreadable": _without_paths(list(study.unreadable)),
-        "runs": [_header(name, record) for name, record in study.named.items()],
+        "runs": [_header(name, record, live) for name, record in study.named.items()],
     }
 
 
@@ -50,8 +50,8 @@ def tables_json(entries: Sequence[GroupEntry]) -> dict[str, Any] | None:
         return {"unknown": str(error), "tests": []}
 
 
-def _header(name: str, record: RunRecord) -> dict[str, Any]:
-    """Make the entry of a run in the list of runs."""
+def _header(name: str, record: RunRecord, live: bool) -> dict[str, Any]:
+    """Make the entry of a run in the list of runs. When it was last written is of interest while it is followed, and not to a copy."""
     config, summary = record.view.config, record.view.summary
     return {
         "id": name,
@@ -65,6 +65,8 @@ def _header(name: str, record: RunRecord) -> dict[str, Any]:
         "steps": record.view.steps,
         "iterations": config.iterations,
         "finished": summary is not None,
+        "state": state_of(record),
+        "written": written_at(record) if live else None,
         "score": summary.score if summary else None,
         "ci95": summary.ci95 if summary else None,
         "validation": next((row.score for row in reversed(record.view.evaluations) if row.split is Split.VALIDATION), None),
@@ -74,13 +76,13 @@ def _header(name: str, record: RunRecord) -> dict[str, Any]:
 
 
 def run_json(record: RunRecord) -> dict[str, Any]:
-    """Make the document of one run, without its rollouts."""
+    """Make the document of one run, without its rollouts and its prompts, which come in pieces."""
     view = record.view
     return {
         "shown": view.shown_id,
         "rejected": dict(view.rejected),
         "progress": _progress(record),
-        "prompts": _prompts(record),
+        "prompts": PromptPages(record).index(),
         "card": {
             "config": without_folders(to_jsonable_python(view.config.flat())),
             "provenance": _provenance(record),
@@ -112,20 +114,6 @@ def _progress(record: RunRecord) -> dict[str, Any]:
             for row in record.view.evaluations
         ],
     }
-
-
-def _prompts(record: RunRecord) -> list[dict[str, Any]]:
-    lane = lanes(record.view.prompts)
-    past = histories(record.events)
-    return [
-        {
-            **asdict(prompt),
-            "credit": record.view.credit_of(prompt),
-            "lane": lane[prompt.id],
-            "history": [[entry.step, entry.rating.mu, entry.rating.sigma, entry.mean] for entry in past[prompt.id]],
-        }
-        for prompt in record.view.prompts
-    ]
 
 
 def _summary(record: RunRecord) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ not to a descriptor, so `_held` is what refuses a second lock in the same proces
 
 import fcntl
 import os
+import struct
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ from espl_bench.utils import foreign_files
 from espl_bench.utils.disk_refusals import unwritten
 
 NAME = ".lock"
+_LAYOUT, _KIND = ("@qqihh", 3) if sys.platform == "darwin" else ("@hhqqi", 0)
+"""Members of C's ``struct flock`` in the order of the system, and the place of the kind of lock among them."""
 
 _held: set[tuple[int, int]] = set()
 """Device and inode of the folders that this process has locked."""
@@ -50,6 +54,23 @@ def held(folder: Path, otherwise: str = "") -> Generator[None]:
     finally:
         _held.discard(key)
         os.close(descriptor)
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process of this machine holds the lock of a run directory. Asking does not take it.
+
+    Raises OSError for a lock that is no regular file.
+    """
+    there = os.stat(folder)
+    if (there.st_dev, there.st_ino) in _held:  # closing a descriptor of the file would release it
+        return True
+    if not foreign_files.exists(folder / NAME):
+        return False
+    with foreign_files.open_file(folder / NAME) as file:
+        members = [0] * 5  # all zero: the whole file
+        members[_KIND] = fcntl.F_WRLCK
+        answer = fcntl.fcntl(file.fileno(), fcntl.F_GETLK, struct.pack(_LAYOUT, *members))
+    return struct.unpack(_LAYOUT, answer)[_KIND] != fcntl.F_UNLCK
 
 
 def _acquire(folder: Path, descriptor: int) -> None:

@@ -27,6 +27,7 @@ from espl_bench.report import page
 from espl_bench.report.live_server import Viewer, WatchedRun
 from espl_bench.report.page_writer import MIB, build
 from espl_bench.report.payload import run_json, study_json, tables_json
+from espl_bench.report.prompt_pages import PromptPages
 from espl_bench.report.rollout_pages import PIECE, Index, Listed, read_samples, texts
 from espl_bench.runs.run_dir import Log, RunDir
 from espl_bench.runs.view import replay
@@ -54,7 +55,14 @@ def parts_of(data: bytes) -> dict[str, Any]:
 def test_a_report_holds_tables_runs_and_rollouts(folder):
     made = build(gather([folder]), "t", 25 * MIB)
     parts = parts_of(made.page)
-    assert {"study", "run/espl-s0", "index/espl-s0", "rollouts/espl-s0/step_1", "rollouts/espl-s0/test_4"} <= parts.keys()
+    assert {
+        "study",
+        "run/espl-s0",
+        "prompts/espl-s0/0",
+        "index/espl-s0",
+        "rollouts/espl-s0/step_1",
+        "rollouts/espl-s0/test_4",
+    } <= parts.keys()
     assert parts["study"]["runs"][0]["name"] == "espl-s0"
     assert parts["study"]["boards"]["tests"][0]["rows"][0]["method"] == "espl"
     assert made.stored == made.kept == len(parts["index/espl-s0"]["outcome"]) == 57
@@ -140,8 +148,9 @@ def test_evaluations_have_no_advantage_and_old_rollouts_no_tokens(tmp_path):
 def test_a_run_is_told_with_its_tree_and_history(folder):
     [record] = gather([folder]).records
     told = run_json(record)
-    assert [prompt["lane"] for prompt in told["prompts"]] == [0, 0, 1]
-    assert told["prompts"][1]["history"] == [[1, 25.0, 8.0, None], [2, 28.0, 6.0, 0.6], [3, 26.0, 5.0, 0.4], [4, 25.0, 4.0, 0.4]]
+    prompts = PromptPages(record).piece(0) or []
+    assert [prompt["lane"] for prompt in prompts] == [0, 0, 1]
+    assert prompts[1]["history"] == [[1, 25.0, 8.0, None], [2, 28.0, 6.0, 0.6], [3, 26.0, 5.0, 0.4], [4, 25.0, 4.0, 0.4]]
     assert told["rejected"] == {"mutation: no_contrast": 1}
     assert told["progress"]["step"] == [1, 2, 3, 4]
     assert told["card"]["config"]["steps"] == 4
@@ -270,6 +279,7 @@ def test_the_viewer_serves_the_page_and_its_parts(viewer):
     assert (again.status, nothing) == (304, b"")
     assert len(json.loads(ask(viewer, "/index/espl-s0")[1])["outcome"]) == 57
     assert json.loads(ask(viewer, "/run/espl-s0")[1])["shown"] == 1
+    assert [prompt["id"] for prompt in json.loads(ask(viewer, "/prompts/espl-s0/0")[1])] == [0, 1, 2]
     assert len(json.loads(ask(viewer, "/rollouts/espl-s0/test_4")[1])) == 1
 
 
@@ -351,6 +361,7 @@ def test_a_damaged_rollout_is_named(viewer, folder):
     [
         *("/../../etc/passwd", "/run/", "/run/x", "/run/espl-s0/x", "/favicon.ico"),
         *(f"/rollouts/espl-s0/{name}" for name in ("..%2f", "step_99", "step_1+100", "step_1+1", "step_1+", "step_1+0", "step_1+-100")),
+        *(f"/prompts/espl-s0/{piece}" for piece in ("1", "-1", "x", "", "0/0", "9" * 5000, "%c2%b2")),
     ],
 )
 def test_the_viewer_has_nothing_else(viewer, path):

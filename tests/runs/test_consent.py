@@ -244,7 +244,7 @@ def test_a_stranger_s_run_tells_no_tracker_its_numbers(tmp_path: Path):
         tracking.tracked(Silent(), tmp_path, ()),
     ):
         pytest.fail("the tracker was opened")
-    Origin.of(tmp_path / tracking.TRACKING).remember(tracking._contacts(["wandb"]))
+    Origin.of(tmp_path / tracking.TRACKING).remember(tracking.contacts_of_trackers(["wandb"]))
     with tracking.tracked(Silent(), tmp_path, ()) as reporter:
         assert isinstance(reporter, tracking.Tracking)
     (tmp_path / tracking.TRACKING).write_text('{"id": "abd", "trackers": ["wandb"]}')

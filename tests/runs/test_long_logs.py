@@ -40,7 +40,8 @@ def views(run: Path) -> None:
     for options in (["--tree"], ["--prompts"], ["--json"], []):
         assert invoke(["show", str(run), *options]) == 0
     assert invoke(["table", str(run), "--match", "rollouts"]) == 0
-    assert find(WatchedRun([run], "title"), f"/run/{run.name}")
+    watched = WatchedRun([run], "title")
+    assert find(watched, f"/run/{run.name}") and find(watched, f"/prompts/{run.name}/0")
 
 
 def draw(run: Path) -> None:
@@ -68,22 +69,30 @@ def test_a_run_is_drawn_in_time_that_grows_with_its_logs(kind: str, few: None, t
     assert growth(draw, tmp_path, kind) < 2.7
 
 
-def test_of_very_many_prompts_some_are_printed_and_all_are_in_the_json(
+def test_of_very_many_prompts_the_newest_are_printed_and_all_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(show, "MOST_PROMPTS", 20)
     run = long_run(tmp_path / "run", "living", 60)
 
-    def shown(*options: str) -> str:
+    def told(*options: str) -> tuple[str, str]:
         assert invoke(["show", str(run), *options]) == 0
-        return capsys.readouterr().out
+        return capsys.readouterr()
 
-    assert (
-        shown("--prompts").startswith("the newest 20 of 60 prompts; --json holds all") and shown("--prompts").count("step 1, rating") == 20
-    )
-    assert "best rated (mu - 2 sigma) first; the first 20, --json holds all" in shown() and shown().count("mutation of #0") == 19
-    assert shown("--tree") == "lineage: 60 prompts; --json holds them\n"
-    assert len(json.loads(shown("--json"))["prompts"]) == 60
+    def shown(*options: str) -> str:
+        return told(*options)[0]
+
+    assert shown("--prompts").startswith("the newest 20 of 60 prompts; --all prints all")
+    assert shown("--prompts").count("step 1, rating") == 20
+    assert shown("--prompts", "--all").count(", rating") == 60
+    assert "best rated (mu - 2 sigma) first; the first 20, --all prints all" in shown() and shown().count("mutation of #0") == 19
+    assert shown("--tree") == "lineage: 60 prompts; --tree --all draws them\n"
+    assert shown("--tree", "--all").count("mutation of #0") == 59
+    out, err = told("--json")
+    some, whole = json.loads(out), json.loads(shown("--json", "--all"))
+    assert "the newest 20 of 60 prompts; --all prints all" in err
+    assert (some["older_prompts"], whole["older_prompts"]) == (40, 0)
+    assert len(whole["prompts"]) == 60 and some["prompts"] == whole["prompts"][-20:]
 
 
 class Counted(int):

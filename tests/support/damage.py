@@ -261,11 +261,10 @@ def look(study: Path) -> int:
     watched = WatchedRun([study], "t")
     _, document = watched.document()
     for header in json.loads(document)["runs"]:
-        for kind in ("run", "index", "rollouts"):
-            pieces = [f"/{piece}" for piece in ("step_1", "test_4")] if kind == "rollouts" else [""]
-            for piece in pieces:
-                with contextlib.suppress(EsplError):  # sent as an error of this part
-                    encode(find(watched, f"/{kind}/{header['id']}{piece}"))
+        parts = {"run": [""], "prompts": ["/0"], "index": [""], "rollouts": ["/step_1", "/test_4"]}
+        for kind, piece in [(kind, piece) for kind, pieces in parts.items() for piece in pieces]:
+            with contextlib.suppress(EsplError):  # sent as an error of this part
+                encode(find(watched, f"/{kind}/{header['id']}{piece}"))
     return 0
 
 

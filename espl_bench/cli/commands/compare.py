@@ -13,7 +13,7 @@ from espl_bench.cli.commands import batch
 from espl_bench.cli.commands.batch import BatchPlan, damage_of
 from espl_bench.cli.commands.compare_display import CompareDisplay
 from espl_bench.cli.commands.provide import FETCH, Provision, provide_all, tell_defaults
-from espl_bench.cli.commands.run import configure
+from espl_bench.cli.commands.run import configure, confirm_file
 from espl_bench.cli.console import err_console
 from espl_bench.cli.options import Chosen
 from espl_bench.config.contacts import contacts_of
@@ -63,6 +63,7 @@ def make_plan(methods: str | None, env: str, seeds: Sequence[int], chosen: Chose
     wanted = parse_methods(methods)
     named = [(f"--method={method}", f"--env={env}", f"--seed={seed}") for seed in seeds for method in wanted]
     configs = [configure(method, env, seed, chosen) for seed in seeds for method in wanted]
+    confirm_file(configs, chosen, "compare")
     damage = {config.folder_name: fault for config in configs if (fault := damage_of(out / config.folder_name))}
     pairs = [(choice, config) for choice, config in zip(named, configs, strict=True) if config.folder_name not in damage]
     plan = BatchPlan(out, tuple(_job(choice, config, chosen, out) for choice, config in pairs), tuple(damage.values()))

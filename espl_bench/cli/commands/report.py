@@ -49,7 +49,7 @@ def write_report(paths: Sequence[Path], out: Path, max_mib: float, title: str | 
 
 
 def serve(paths: Sequence[Path], port: int, title: str | None) -> None:
-    """Serve until Ctrl-C. Raises UsageError if the port is taken, RunDirError if there is no run."""
+    """Serve until Ctrl-C; the runs may begin later. Raises UsageError if the port is taken, RunDirError if none of the runs can be read."""
     watched = WatchedRun(paths, title or _named(paths))
     try:
         viewer = Viewer(watched, port)
@@ -57,6 +57,10 @@ def serve(paths: Sequence[Path], port: int, title: str | None) -> None:
         raise UsageError(f"{HOST}:{port} cannot be used ({error.strerror}); choose another --port") from error
     with viewer:
         out_console().print(plain(f"{viewer.url} (Ctrl-C stops it)"), soft_wrap=True)
+        if watched.waits:
+            err_console().print(
+                plain(f"! no run yet in {', '.join(map(str, paths))}; the page shows it when it begins", "yellow"), soft_wrap=True
+            )
         viewer.serve_forever()
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from espl_bench.cli.commands.provide import absent_corpus, absent_models
 from espl_bench.cli.console import err_console, facts_grid, out_console, write, write_json
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
+from espl_bench.config.contacts import ENDPOINT_KEY, SERVICE_KEY, contacts_of
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.data.store import HOME_VARIABLE
@@ -27,10 +28,10 @@ from espl_bench.environment.catalogue import find_environment
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import DataError, EsplError, UsageError
 from espl_bench.monitoring.reporter import Reporter
-from espl_bench.monitoring.tracking import tracked
+from espl_bench.monitoring.tracking import contacts_of_trackers, tracked
 from espl_bench.prompts.dialect import Dialect
 from espl_bench.rollouts.outcomes import warnings_of
-from espl_bench.runs.consent import NO_CONSENT, Consent
+from espl_bench.runs.consent import NO_CONSENT, Consent, Origin, confirm
 from espl_bench.runs.moved import Moved
 from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
@@ -48,6 +49,22 @@ def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
     config = resolve(method, env, {**chosen.choices(), "seed": seed}, chosen.preset)
     Dialect.load(config.prompts.dialect)
     return config
+
+
+def confirm_file(configs: Iterable[RunConfig], chosen: Chosen, command: str) -> None:
+    """Have the user confirm what only their file of options would connect to.
+
+    What was typed is confirmed by that, and so are the usual variables of keys, unless the file names others. Raises UsageError.
+    """
+    file = chosen.file
+    if file is None:
+        return
+    usual = () if file.options & {"api_key_env", "editor_api_key_env"} else (ENDPOINT_KEY, SERVICE_KEY)
+    typed = Consent.of(file.typed, [*file.typed, *usual])
+    every = [*(contact for config in configs for contact in contacts_of(config)), *contacts_of_trackers(chosen.trackers())]
+    foreign = [contact for contact in dict.fromkeys(every) if not typed.covers(contact)]
+    again = f"espl-bench {command} --config {shlex.quote(str(file.path))}"
+    confirm([(Origin(str(file.path.resolve()), file.content), foreign)], Consent.of(*chosen.confirmed), again)
 
 
 def default_folder(config: RunConfig) -> Path:

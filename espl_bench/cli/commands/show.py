@@ -1,4 +1,7 @@
-"""`show`: print one run. Model output is printed literally."""
+"""`show`: print one run. Model output is printed literally.
+
+Of a run of very many prompts the newest are printed, on the screen and as JSON: a hundred thousand are sixty-five megabytes.
+"""
 
 import json
 import shlex
@@ -13,7 +16,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from espl_bench.build import dialect_of
-from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
+from espl_bench.cli.console import err_console, facts_grid, out_console, plain_table, write_json
 from espl_bench.cli.display import LOUD, principles_text
 from espl_bench.config.run_config import model_name
 from espl_bench.errors import UsageError
@@ -28,7 +31,7 @@ from espl_bench.utils.formatting import DASH, fixed, percent, plain, points
 LONG_TREE = 30
 """Largest number of prompts for which the overview draws the lineage."""
 MOST_PROMPTS = 2_000
-"""Largest number of prompts that are printed one by one: nobody reads more, and a hundred thousand take minutes."""
+"""Largest number of prompts that are printed without --all: nobody reads more, and a hundred thousand take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,27 @@ class ShownRollout:
     row: RolloutRow
 
 
-def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool) -> None:
+def show_run(folder: Path, prompts: bool, tree: bool, rollout: int | None, step: int | None, as_json: bool, all_prompts: bool) -> None:
     """Print the overview, or only the requested parts. Raises UsageError or RunDirError."""
+    most = None if all_prompts else MOST_PROMPTS
     run = RunDir.open(folder)
     view = read_view(run)
     asked = rollout is not None or step is not None
     kind = _kind(run)
     sample = _sample(run, kind, step, rollout or 0) if asked or run.rollout_steps(kind) else None
     if as_json:
-        write_json(_as_json(folder, view, sample))
+        write_json(_as_json(folder, view, sample, most))
+        if most is not None and len(view.prompts) > most:
+            err_console().print(plain(f"! the newest {most} of {len(view.prompts)} prompts; --all prints all", "yellow"), soft_wrap=True)
         return
     console = out_console()
     overview = not (prompts or tree or asked)
     if overview:
-        _print_overview(console, folder, view)
+        _print_overview(console, folder, view, most)
     if prompts:
-        _print_prompts(console, view)
+        _print_prompts(console, view, most)
     if tree or overview:
-        _print_tree(console, view, whole=tree)
+        _print_tree(console, view, tree, most)
     if sample and (asked or overview):
         _print_rollout(console, view, sample)
 
@@ -80,7 +86,7 @@ def _sample(run: RunDir, kind: RolloutKind, step: int | None, index: int) -> Sho
     return ShownRollout(step, kind, index, rows[index])
 
 
-def _print_overview(console: Console, folder: Path, view: RunView) -> None:
+def _print_overview(console: Console, folder: Path, view: RunView, most: int | None) -> None:
     config, summary = view.config, view.summary
     console.print(plain(f"{config.row} · {config.env} · {model_name(config.model)} · seed {config.seed}", "bold"))
     grid = facts_grid()
@@ -103,7 +109,7 @@ def _print_overview(console: Console, folder: Path, view: RunView) -> None:
     for warning in view.warnings:
         console.print(plain(warning, LOUD), soft_wrap=True)
     console.print()
-    _print_population(console, view)
+    _print_population(console, view, most)
     shown = view.prompt(view.shown_id)
     said = principles_text(shown.principles, view.credit_of(shown))
     console.print(Panel(said, title=f"shown prompt: #{shown.id}", title_align="left", expand=False))
@@ -116,27 +122,27 @@ def _tools(view: RunView) -> str:
     return "; ".join(f"{name}: {use}" for name, use in parts.items() if use)
 
 
-def _print_population(console: Console, view: RunView) -> None:
+def _print_population(console: Console, view: RunView, most: int | None) -> None:
     living = by_rating(prompt for prompt in view.prompts if prompt.lives)
     grid = plain_table()
     for heading in ("prompt", "rating", "matches", "reward", "principles", "born"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("origin")
-    for prompt in living[:MOST_PROMPTS]:
+    for prompt in living[:most]:
         reward = DASH if prompt.mean_reward is None else fixed(prompt.mean_reward, 2)
         cells = (f"#{prompt.id}", _rating(prompt), str(prompt.matches), reward, str(len(prompt.principles)), str(prompt.born_step))
         style = "bold" if prompt.id == view.shown_id else ""
         grid.add_row(*(plain(cell, style) for cell in (*cells, _origin(prompt))))
-    first = f"; the first {MOST_PROMPTS}, --json holds all" if len(living) > MOST_PROMPTS else ""
+    first = f"; the first {most}, --all prints all" if most is not None and len(living) > most else ""
     console.print(plain(f"{len(living)} of {len(view.prompts)} prompts live; best rated (mu - 2 sigma) first{first}", "dim"))
     console.print(grid)
     console.print()
 
 
-def _print_prompts(console: Console, view: RunView) -> None:
-    if len(view.prompts) > MOST_PROMPTS:
-        console.print(plain(f"the newest {MOST_PROMPTS} of {len(view.prompts)} prompts; --json holds all", "dim"))
-    for prompt in view.prompts[-MOST_PROMPTS:]:
+def _print_prompts(console: Console, view: RunView, most: int | None) -> None:
+    if most is not None and len(view.prompts) > most:
+        console.print(plain(f"the newest {most} of {len(view.prompts)} prompts; --all prints all", "dim"))
+    for prompt in _newest(view, most):
         state = "" if prompt.lives else ", extinct"
         console.print(plain(f"#{prompt.id}  {_origin(prompt)}, step {prompt.born_step}, rating {_rating(prompt)}{state}", "bold"))
         console.print(principles_text(prompt.principles, view.credit_of(prompt)))
@@ -145,11 +151,17 @@ def _print_prompts(console: Console, view: RunView) -> None:
         console.print()
 
 
-def _print_tree(console: Console, view: RunView, whole: bool) -> None:
-    everything = whole and len(view.prompts) <= MOST_PROMPTS
-    drawn_ids = frozenset(prompt.id for prompt in view.prompts) if everything else ancestry(view.prompts)
-    remedy = "--json holds them" if whole or len(view.prompts) > MOST_PROMPTS else "--tree draws them"
-    if len(drawn_ids) > (MOST_PROMPTS if whole else LONG_TREE):
+def _newest(view: RunView, most: int | None) -> tuple[PromptView, ...]:
+    """Return the newest prompts, in order of birth; None: all."""
+    return view.prompts if most is None else view.prompts[-most:]
+
+
+def _print_tree(console: Console, view: RunView, whole: bool, most: int | None) -> None:
+    bounded = most is not None and len(view.prompts) > most
+    drawn_ids = frozenset(prompt.id for prompt in view.prompts) if whole and not bounded else ancestry(view.prompts)
+    remedy = "--tree --all draws them" if bounded else "--tree draws them"
+    largest = most if whole else LONG_TREE
+    if largest is not None and len(drawn_ids) > largest:
         console.print(plain(f"lineage: {len(view.prompts)} prompts; {remedy}", "dim"))
         return
     left_out = len(view.prompts) - len(drawn_ids)
@@ -231,14 +243,16 @@ def _rating(prompt: PromptView) -> str:
     return f"{fixed(prompt.rating.mu)} ± {fixed(prompt.rating.sigma)}"
 
 
-def _as_json(folder: Path, view: RunView, sample: ShownRollout | None) -> str:
+def _as_json(folder: Path, view: RunView, sample: ShownRollout | None, most: int | None) -> str:
+    newest = _newest(view, most)
     record = {
         "run": str(folder),
         "config": view.config.model_dump(mode="json"),
         "steps": view.steps,
         "summary": view.summary.model_dump(mode="json", by_alias=True) if view.summary else None,
         "shown_id": view.shown_id,
-        "prompts": [{**asdict(prompt), "credit": view.credit_of(prompt)} for prompt in view.prompts],
+        "prompts": [{**asdict(prompt), "credit": view.credit_of(prompt)} for prompt in newest],
+        "older_prompts": len(view.prompts) - len(newest),
         "rejected": view.rejected,
         "evaluations": [row.encode() for row in view.evaluations],
         "training_outcomes": view.training_outcomes,

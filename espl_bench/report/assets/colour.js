@@ -1,14 +1,21 @@
 // Colours that keep apart for colour-blind readers (after Okabe and Ito), as variables of the style sheet so that light and dark have their own.
 
-const METHODS = 6;
-export const DASHES = ["", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"];
+const COLOURS = 6;
+const DASHES = ["", "7 3", "2 3", "9 3 2 3", "16 4", "9 3 2 3 2 3"];
+export const MARKERS = ["circle", "square", "triangle", "diamond", "tip", "plus"];
 
-// The reference is grey; the others take their colours in the order of their names.
+// The reference is grey; the others take their colours in the order of their names. When the colours begin again, dashes and markers are
+// moved on against them, each by a different amount, so that thirty-six look different, and in one round each has all three of its own.
 export function methodStyles(labels, reference) {
   const others = [...labels].filter((label) => label !== reference).sort();
-  const styles = new Map(others.map((label, place) => [label, { colour: `var(--m${(place % METHODS) + 1})`, dash: DASHES[place % DASHES.length] }]));
-  if (labels.includes(reference)) styles.set(reference, { colour: "var(--m0)", dash: "3 2" });
+  const styles = new Map(others.map((label, place) => [label, styleAt(place)]));
+  if (labels.includes(reference)) styles.set(reference, { colour: "var(--m0)", dash: "3 2", marker: "circle" });
   return styles;
+}
+
+export function styleAt(place) {
+  const round = Math.floor(place / COLOURS);
+  return { colour: `var(--m${(place % COLOURS) + 1})`, dash: DASHES[(place + round) % DASHES.length], marker: MARKERS[(place + 2 * round) % MARKERS.length] };
 }
 
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];

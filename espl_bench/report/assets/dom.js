@@ -29,18 +29,31 @@ export function say(text) {
   document.getElementById("status").textContent = text;
 }
 
-// Draws again whenever the width of its place changes.
+// Draws again whenever the width of its place changes, and when its `redraw` is called.
 export function responsive(draw, props = {}) {
   const place = el("div", props);
   let width = 0;
+  place.redraw = () => { if (width) place.replaceChildren(...draw(width)); };
   new ResizeObserver(([entry]) => {
     const now = Math.floor(entry.contentRect.width);
     if (now && now !== width) {
       width = now;
-      place.replaceChildren(...draw(now));
+      place.redraw();
     }
   }).observe(place);
   return place;
+}
+
+// What may be wider than the window: it scrolls sideways, and shows on which side there is more.
+export function sideways(label, ...content) {
+  const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label, on: { scroll: () => look() } }, content);
+  const frame = el("div", { class: "sideways" }, el("p", { class: "hint", "aria-hidden": "true" }, "more to the right →"), box);
+  const look = () => {
+    frame.classList.toggle("before", box.scrollLeft > 1);
+    frame.classList.toggle("after", box.scrollWidth - box.clientWidth - box.scrollLeft > 1);
+  };
+  new ResizeObserver(look).observe(box);
+  return frame;
 }
 
 // One of several choices, as a row of radio buttons.

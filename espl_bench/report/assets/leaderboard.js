@@ -4,6 +4,7 @@ import { el, choice, notice, svg, link } from "./dom.js";
 import { DASH, decimals, duration, interval, known, pValue, points, signed, tally } from "./format.js";
 import { methodStyles } from "./colour.js";
 import { sortable } from "./table.js";
+import { noRuns } from "./runs.js";
 import { study } from "./store.js";
 
 const BUDGETS = [
@@ -15,14 +16,14 @@ const BUDGETS = [
   { value: "cost", text: "equal cost" },
 ];
 const WHAT = { rollouts: "training rollouts", generated_tokens: "generated tokens, the editor's included", train_tokens: "training tokens", seconds: "of iterations, reflections included", cost: "at list prices" };
+const WHISKER = 112;  // pixels of an interval's picture
 const AMOUNTS = { seconds: duration, cost: (dollars) => `${Number(dollars.toPrecision(4))} USD` };
 const shownAs = { budget: "final", sorting: new Map() };
 
 export function leaderboard(draw) {
   const { boards, runs } = study;
-  const going = runs.filter((run) => !run.finished).length;
-  const waiting = going ? notice(going === 1 ? "One run is not finished and is in no row: " : `${going} runs are not finished and are in no row: `, link("runs", {}, "see the runs"), ".") : null;
-  if (!boards) return [el("h1", {}, "Leaderboard"), notice("No run has finished yet."), waiting];
+  const waiting = unfinished(runs);
+  if (!boards) return [el("h1", {}, "Leaderboard"), runs.length ? notice("No run has finished yet.") : noRuns(), waiting];
   if (boards.unknown) return [el("h1", {}, "Leaderboard"), notice(boards.unknown), waiting];
   return [
     el("h1", {}, "Leaderboard"),
@@ -32,6 +33,14 @@ export function leaderboard(draw) {
     boards.tests.map((test, place) => testTable(test, place, draw)),
     el("p", { class: "fine" }, boards.legend),
   ];
+}
+
+function unfinished(runs) {
+  const going = runs.filter((run) => !run.finished);
+  if (!going.length) return null;
+  const stopped = going.filter((run) => run.state === "stopped").length;
+  const told = [going.length === 1 ? "One run has not finished and is in no row" : `${going.length} runs have not finished and are in no row`, stopped ? ` (${stopped === going.length ? "" : `${stopped} `}stopped)` : ""];
+  return notice(told, ": ", link("runs", {}, "see the runs"), ".");
 }
 
 function testTable(test, place, draw) {
@@ -53,7 +62,7 @@ function testTable(test, place, draw) {
 }
 
 function named(style, text) {
-  return [svg("svg", { width: 10, height: 10, class: "dot", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.2, fill: style.colour })), el("span", {}, text)];
+  return el("span", { class: "named" }, svg("svg", { width: 10, height: 10, class: "dot", "aria-hidden": "true" }, svg("circle", { cx: 5, cy: 5, r: 4.2, fill: style.colour })), el("span", {}, text));
 }
 
 function scored(row, best) {
@@ -61,9 +70,9 @@ function scored(row, best) {
 }
 
 function whisker(low, high, at, colour, top) {
-  const x = (share) => 4 + (share / top) * 152;
+  const x = (share) => 4 + (share / top) * (WHISKER - 8);
   const parts = known(low) ? [svg("line", { class: "whisker", x1: x(low), x2: x(high), y1: 9, y2: 9, stroke: colour }), [low, high].map((end) => svg("line", { class: "whisker", x1: x(end), x2: x(end), y1: 6, y2: 12, stroke: colour }))] : [];
-  return svg("svg", { width: 160, height: 18, role: "img", "aria-label": `score ${points(at)}, interval ${interval(low, high)}` }, svg("line", { class: "grid", x1: 4, x2: 156, y1: 9, y2: 9 }), parts, svg("circle", { cx: x(at), cy: 9, r: 4, fill: colour }));
+  return svg("svg", { width: WHISKER, height: 18, role: "img", "aria-label": `score ${points(at)}, interval ${interval(low, high)}` }, svg("line", { class: "grid", x1: 4, x2: WHISKER - 4, y1: 9, y2: 9 }), parts, svg("circle", { cx: x(at), cy: 9, r: 4, fill: colour }));
 }
 
 function finalColumns(test, styles) {

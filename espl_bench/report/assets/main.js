@@ -2,20 +2,29 @@
 
 import { el, link, notice, say } from "./dom.js";
 import { route } from "./router.js";
+import { tick } from "./state.js";
 import { live, refresh, study } from "./store.js";
 import { leaderboard } from "./leaderboard.js";
 import { curves } from "./curves.js";
+import { comparison } from "./compare.js";
 import { runList, runPage } from "./runs.js";
 import { themeChoice } from "./theme.js";
 
-const PAGES = { leaderboard, curves, runs: runList, run: runPage };
+const PAGES = { leaderboard, curves, runs: runList, run: runPage, compare: comparison };
 const EVERY = 2000;
 const main = document.getElementById("main");
 let turn_ = 0;
 
 function header(page) {
-  const entries = [["leaderboard", "Leaderboard"], ["curves", "Curves"], ["runs", "Runs"]].map(([name, text]) => link(name, { "aria-current": name === page || (name === "runs" && page === "run") ? "page" : null }, text));
-  return [el("span", { class: "brand" }, "espl-bench"), el("span", { class: "title" }, study.title), el("nav", { "aria-label": "Pages" }, entries), live ? el("span", { class: "live", id: "live" }, "live") : null, themeChoice()];
+  const entries = [["leaderboard", "Leaderboard"], ["curves", "Curves"], ["runs", "Runs"], ...(study.runs.length > 1 ? [["compare", "Two runs"]] : [])].map(([name, text]) => link(name, { "aria-current": name === page || (name === "runs" && page === "run") ? "page" : null }, text));
+  return [el("span", { class: "brand" }, "espl-bench"), el("span", { class: "title" }, study.title), el("nav", { "aria-label": "Pages" }, entries), live ? el("span", { class: "live", id: "live" }, liveText()) : null, themeChoice()];
+}
+
+// What is being followed: a server that answers is not yet a run that lives.
+function liveText() {
+  const going = study.runs.filter((run) => run.state === "running").length;
+  if (going) return `live, ${going} running`;
+  return study.runs.length || study.boards ? "live, nothing running" : "live, waiting for a run";
 }
 
 function firstPage() {
@@ -56,8 +65,9 @@ async function follow() {
   try {
     if (await refresh()) {
       await draw();
-      say(`updated: ${study.runs.filter((run) => !run.finished).length} runs going`);
+      say(`updated: ${liveText()}`);
     }
+    tick();
     badge()?.classList.remove("lost");
   } catch {  // the server was stopped: what is on the page stays
     badge()?.classList.add("lost");

@@ -7,7 +7,7 @@ import { lineChart, stackedSeries } from "./chart.js";
 
 export function progress(run, detail) {
   const told = detail.progress;
-  const x = { title: "step", write: String };
+  const x = { title: "step", write: String, whole: true };
   const over = (values) => told.step.map((step, place) => [step, values[place] ?? null]);
   const share = { write: (value) => points(value), tick: (value) => points(value, 0), min: 0 };
   const line = (title, series, y, height = 190) => lineChart({ label: `${title}, ${run.name}`, title, series, x, y, height });

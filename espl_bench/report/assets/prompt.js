@@ -4,12 +4,14 @@ import { el, folded, link } from "./dom.js";
 import { decimals, known, line, plural } from "./format.js";
 import { lineChart } from "./chart.js";
 import { principles, steps, words } from "./diff.js";
+import { parentsOf } from "./prompts.js";
 import { hash } from "./router.js";
 
 const SIGNS = { same: " ", gone: "−", new: "+", changed: "±" };
 const SPOKEN = { same: "kept", gone: "left out", new: "added", changed: "reworded" };
 
-export function promptPanel(run, detail, prompt) {
+export async function promptPanel(run, detail, prompt) {
+  const parents = await parentsOf(run, detail, prompt);
   const path = ["run", run.id];
   const rollouts = link(hash([...path, "rollouts"], { prompt: prompt.id }), { class: "button" }, `rollouts under #${prompt.id}`);
   return el("section", { class: "panel", "aria-label": `Prompt ${prompt.id}` },
@@ -23,7 +25,7 @@ export function promptPanel(run, detail, prompt) {
     el("p", {}, rollouts),
     el("h3", {}, "What it says"),
     prompt.principles.length ? el("ol", { class: "principles", start: 0 }, prompt.principles.map((text, place) => principle(text, place, prompt.credit[place]))) : el("p", { class: "soft" }, "Nothing: the root prompt has no principles."),
-    prompt.parents.map((id) => parentDiff(path, detail, prompt, id)),
+    parents.map((parent) => parentDiff(path, prompt, parent)),
     evidence(prompt),
     ratedOver(prompt));
 }
@@ -45,17 +47,20 @@ function fact(name, value) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, value));
 }
 
-function parentDiff(path, detail, prompt, id) {
-  const parent = detail.prompts.find((each) => each.id === id);
-  if (!parent) return null;
-  const changes = principles(parent.principles, prompt.principles);
+function parentDiff(path, prompt, { id, principles: before }) {
+  const { changes, told } = compared(before, prompt.principles);
+  return el("section", { class: "diff", "aria-label": `Difference to prompt ${id}` },
+    el("h3", {}, "Against ", link(hash([...path, "tree"], { prompt: id }), {}, `#${id}`), el("span", { class: "soft" }, ` · ${told}`)),
+    changes);
+}
+
+// What one list of principles has that the other has not, and the counts in words.
+export function compared(before, after) {
+  const changes = principles(before, after);
   const kept = changes.filter((step) => step.kind === "same");
   const counts = ["new", "changed", "gone", "same"].map((kind) => [kind, changes.filter((step) => step.kind === kind).length]).filter(([, number]) => number);
   const told = counts.map(([kind, number]) => `${number} ${SPOKEN[kind]}`).join(", ") || "nothing to compare";
-  return el("section", { class: "diff", "aria-label": `Difference to prompt ${id}` },
-    el("h3", {}, "Against ", link(hash([...path, "tree"], { prompt: id }), {}, `#${id}`), el("span", { class: "soft" }, ` · ${told}`)),
-    el("ul", {}, changes.filter((step) => step.kind !== "same").map(change)),
-    kept.length ? folded(`${kept.length} kept`, false, el("ul", {}, kept.map(change))) : null);
+  return { told, changes: [el("ul", {}, changes.filter((step) => step.kind !== "same").map(change)), kept.length ? folded(`${kept.length} kept`, false, el("ul", {}, kept.map(change))) : null] };
 }
 
 function change(step) {
@@ -83,7 +88,7 @@ function ratedOver(prompt) {
   ];
   const rewards = rated.filter(([, , , mean]) => known(mean));
   return [
-    lineChart({ label: `Rating of prompt ${prompt.id} over time`, title: "Rating over time", series, x: { title: "step", write: String }, y: { write: (mu) => decimals(mu, 0) }, height: 170 }),
-    lineChart({ label: `Mean reward under prompt ${prompt.id} over time`, title: "Mean reward", series: [{ name: "in each step it was rolled out", colour: "var(--m2)", points: rewards.map(([step, , , mean]) => [step, mean]) }], x: { title: "step", write: String }, y: { write: (mean) => decimals(mean), min: 0 }, height: 150 }),
+    lineChart({ label: `Rating of prompt ${prompt.id} over time`, title: "Rating over time", series, x: { title: "step", write: String, whole: true }, y: { write: (mu) => decimals(mu, 0) }, height: 170 }),
+    lineChart({ label: `Mean reward under prompt ${prompt.id} over time`, title: "Mean reward", series: [{ name: "in each step it was rolled out", colour: "var(--m2)", points: rewards.map(([step, , , mean]) => [step, mean]) }], x: { title: "step", write: String, whole: true }, y: { write: (mean) => decimals(mean), min: 0 }, height: 150 }),
   ];
 }

@@ -13,8 +13,7 @@ export function badge(outcome) {
   return el("span", { class: "badge", style: { "--tone": outcomeColour(outcome) } }, el("span", { "aria-hidden": "true" }, OUTCOME_SIGNS[outcome] ?? "?"), ` ${outcome.replace("_", " ")}`);
 }
 
-export function rolloutPanel(run, detail, item, text, draw) {
-  const prompt = detail.prompts.find((each) => each.id === item.prompt);
+export function rolloutPanel(run, prompt, item, text, draw) {
   const tokens = text.lengths.some((lengths) => lengths.length);
   const options = COLOURINGS.map((each) => ({ ...each, disabled: (each.value === "surprisal" && !tokens) || (each.value === "advantage" && !known(item.advantage)) }));
   const colouring = options.find((each) => each.value === look.colouring && !each.disabled) ? look.colouring : "none";
@@ -27,6 +26,7 @@ export function rolloutPanel(run, detail, item, text, draw) {
       el("p", {}, link(hash(["run", run.id, "tree"], { prompt: prompt.id }), {}, "in the tree"))) : null,
     el("h3", {}, "Problem"), el("pre", { class: "said" }, text.question),
     choice("colouring", "Tokens", options, colouring, (value) => { look.colouring = value; draw(); }),
+    colouring === "none" ? null : colourScale(colouring),
     colouring === "advantage" ? el("p", { class: "fine" }, "One rollout has one advantage: its reward minus the mean of the rollouts it is compared with.") : null,
     tokens ? null : el("p", { class: "fine" }, "Log-probabilities of this rollout's tokens are not stored: the run is older than them, or its engine knows none."),
     text.turns.map((said, place) => turn(text, said, place, colouring, item)),

@@ -5,10 +5,13 @@ import { decimals, known, line, whole } from "./format.js";
 import { OUTCOME_SIGNS, outcomeColour } from "./colour.js";
 import { virtualList } from "./list.js";
 import { rolloutPanel } from "./rollout.js";
+import { promptOf } from "./prompts.js";
 import { note, route } from "./router.js";
 import { part, study } from "./store.js";
 
 const places = new Map();
+const LISTED = 500;  // prompts that are offered by name; of more, the number is typed
+const [least, most] = [Math.min, Math.max].map((pick) => (values) => values.reduce((a, b) => pick(a, b)));
 const NARROW = "(max-width: 60rem)";
 
 // Columns → one object per rollout, with the piece of a file that its text is in and its place there.
@@ -62,8 +65,8 @@ export async function rollouts(run, detail) {
     const item = shown[place];
     filters.at = String(item.at);
     remember();
-    const loaded = (await part(`rollouts/${run.id}/${item.file}`))[item.within];
-    const draw = () => side.replaceChildren(rolloutPanel(run, detail, item, loaded, draw));
+    const [loaded, prompt] = await Promise.all([part(`rollouts/${run.id}/${item.file}`), promptOf(run, detail, item.prompt)]);
+    const draw = () => side.replaceChildren(rolloutPanel(run, prompt, item, loaded[item.within], draw));
     draw();
     if (!quiet && matchMedia(NARROW).matches) side.scrollIntoView({ block: "start" });
   };
@@ -119,15 +122,15 @@ function form(index, items, detail, filters, set) {
   const prompts = [...new Set(items.map((item) => item.prompt))].sort((a, b) => a - b);
   const select = (name, label, options) => el("label", { for: `filter-${name}` }, label, el("select", { id: `filter-${name}`, on: { change: (event) => set(name, event.target.value) } }, el("option", { value: "" }, "any"), options.map(([value, text]) => el("option", { value, selected: filters[name] === String(value) }, text))));
   const steps_ = index.files.map((file) => file.step);
-  const number = (name, label) => el("label", { for: `filter-${name}` }, label, el("input", { id: `filter-${name}`, type: "number", min: Math.min(...steps_), max: Math.max(...steps_), value: filters[name] ?? "", on: { change: (event) => set(name, event.target.value) } }));
+  const number = (name, label, range) => el("label", { for: `filter-${name}` }, label, el("input", { id: `filter-${name}`, type: "number", min: least(range), max: most(range), value: filters[name] ?? "", on: { change: (event) => set(name, event.target.value) } }));
   const problems = el("datalist", { id: "problems" }, index.problems.slice(0, 2000).map((name) => el("option", { value: name })));
   const chosen = () => filters.outcome?.split(",").filter(Boolean) ?? [];
   const toggle = (outcome) => (event) => set("outcome", (event.target.checked ? [...chosen(), outcome] : chosen().filter((each) => each !== outcome)).join(","));
   const present = index.outcomes.filter((_, place) => index.outcome.includes(place));
   const boxes = present.map((outcome) => el("label", { for: `outcome-${outcome}`, class: "chip", style: { "--tone": outcomeColour(outcome) } }, el("input", { type: "checkbox", id: `outcome-${outcome}`, checked: chosen().includes(outcome), on: { change: toggle(outcome) } }), el("span", {}, `${OUTCOME_SIGNS[outcome]} ${outcome.replace("_", " ")}`)));
   return el("form", { class: "filters", "aria-label": "Filter rollouts", on: { submit: (event) => event.preventDefault() } },
-    select("split", "of", splits.map((split) => [split, split === "train" ? "training" : split])), number("from", "from step"), number("to", "to step"),
-    select("prompt", "prompt", prompts.map((id) => [id, `#${id}${id === detail.shown ? " (shown)" : ""}`])),
+    select("split", "of", splits.map((split) => [split, split === "train" ? "training" : split])), number("from", "from step", steps_), number("to", "to step", steps_),
+    prompts.length > LISTED ? number("prompt", "prompt #", prompts) : select("prompt", "prompt", prompts.map((id) => [id, `#${id}${id === detail.shown ? " (shown)" : ""}`])),
     el("label", { for: "filter-problem" }, "problem", el("input", { id: "filter-problem", type: "search", list: "problems", value: filters.problem ?? "", placeholder: "any", on: { input: (event) => set("problem", event.target.value) } }), problems),
     el("fieldset", { class: "chips" }, el("legend", {}, "outcome"), boxes));
 }

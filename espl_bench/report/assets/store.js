@@ -38,11 +38,17 @@ export async function refresh() {
 // One part, e.g. `run/espl-s0`. What is embedded stays embedded until it is asked for.
 export function part(path) {
   if (!cache.has(path)) {
-    const found = live ? ask(path.split("/").map(encodeURIComponent).join("/")).then(({ data }) => data) : embeddedPart(path);
+    const found = glance(path);
     cache.set(path, found);
     found.catch(() => cache.delete(path));
   }
   return cache.get(path);
+}
+
+// The same without keeping it: for a search that goes through everything.
+export function glance(path) {
+  if (cache.has(path)) return cache.get(path);
+  return live ? ask(path.split("/").map(encodeURIComponent).join("/")).then(({ data }) => data) : embeddedPart(path);
 }
 
 async function embeddedPart(path) {

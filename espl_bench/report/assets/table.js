@@ -1,6 +1,6 @@
 // A table whose columns sort: the heading is a button, and says which way it is sorted.
 
-import { el, say } from "./dom.js";
+import { el, say, sideways } from "./dom.js";
 import { known } from "./format.js";
 
 // Columns { key, title, hint, value: row => sortable, cell: row => node or text, text: left-aligned }.
@@ -17,8 +17,8 @@ export function sortable({ label, columns, rows, sorting, onSort, rowKey }) {
     const button = el("button", { type: "button", id: `${rowKey}-sort-${each.key}`, title: each.hint, on: { click: sort } }, each.title, el("span", { class: "arrow", "aria-hidden": "true" }, chosen ? (sorting.down ? "↓" : "↑") : ""));
     return el("th", { scope: "col", class: each.text ? "text" : null, "aria-sort": chosen ? (sorting.down ? "descending" : "ascending") : "none" }, button);
   });
-  const body = ordered.map((row) => el("tr", {}, columns.map((each, place) => (place ? el("td", { class: each.text ? "text" : null }, each.cell(row)) : el("th", { scope: "row", class: "text" }, each.cell(row))))));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, el("table", { class: "board", "aria-label": label }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+  const body = ordered.map((row) => el("tr", {}, columns.map((each, place) => (place ? el("td", { class: each.text ? "text" : null }, each.cell(row)) : el("th", { scope: "row", class: "text" }, el("span", { class: "name" }, each.cell(row)))))));
+  return sideways(label, el("table", { class: "board", "aria-label": label }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
 }
 
 // Missing values stand last, whichever way the rest is sorted.

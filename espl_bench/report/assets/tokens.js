@@ -9,6 +9,8 @@ export const COLOURINGS = [
   { value: "advantage", text: "advantage" },
 ];
 const FULL = 400;
+const SURPRISAL_STEPS = [[0, "1"], [1, "0.37"], [2, "0.14"], [3, "0.05"], [4, "0.02"]];  // nats, probability
+const ADVANTAGE_STEPS = [-1, -0.5, 0, 0.5, 1];
 const MOST = 20000;
 
 // How strong the ground is, 0 to 1: surprisal in hundredths of a nat, full from 4 nats on.
@@ -40,6 +42,14 @@ function unitsOf(text) {
   const places = [0];
   for (const char of text) places.push(places.at(-1) + char.length);
   return (count) => places[Math.min(count, places.length - 1)];
+}
+
+// What the grounds mean, strongest to the right.
+export function colourScale(colouring) {
+  const steps = colouring === "surprisal" ? SURPRISAL_STEPS.map(([nats, told]) => ["step", nats * 100 / FULL, `${nats ? "−" : ""}${nats}`, told]) : ADVANTAGE_STEPS.map((value) => [value < 0 ? "step less" : "step more", Math.abs(value), value < 0 ? `−${-value}` : value ? `+${value}` : "0", null]);
+  const marks = steps.map(([kind, strong, value, told]) => el("span", { class: kind, style: { "--strength": Math.min(1, strong).toFixed(3) } }, value, told ? ` ${told}` : null));
+  const [name, end] = colouring === "surprisal" ? ["log p, and p", "and below"] : ["advantage", "and beyond"];
+  return el("p", { class: "scale", id: "colour-scale" }, el("span", { class: "soft" }, name), marks, el("span", { class: "soft" }, end));
 }
 
 function token(text, surprisal) {

@@ -249,6 +249,7 @@ VIEWS = {
     "run/espl-s0/tree": "#node-1",
     "run/espl-s0/rollouts": ".turn",
     "run/espl-s0/card": ".values",
+    "compare": "section[aria-label=Prompts]",
 }
 """Where each is, and what is there once it is drawn."""
 

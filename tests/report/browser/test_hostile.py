@@ -206,6 +206,20 @@ def test_names_and_values_stand_everywhere_else(hostile_page, canary):
     assert_nothing_happened(page, canary)
 
 
+def test_two_hostile_runs_side_by_side(open_page, canary, tmp_path):
+    texts = attacks(canary.server_port)
+    for name in ("a", "b"):
+        hostile_study(tmp_path / name, texts if name == "a" else texts[::-1])
+    made = build(gather([tmp_path / "a", tmp_path / "b"]), title="t", limit=25 * MIB)
+    (tmp_path / "report.html").write_bytes(made.page)
+    page = open_page(f"file://{tmp_path / 'report.html'}#/compare")
+    page.wait_for_selector("section[aria-label=Prompts] .principles")
+    shown = said(page, "section[aria-label=Prompts] .principles .said")
+    assert shown == [*texts, "one more", *texts[::-1], "one more"]
+    assert all(text in page.locator("main").text_content() for text in texts[:2])
+    assert_nothing_happened(page, canary)
+
+
 def test_scripts_that_got_into_the_page_would_not_run(open_page, canary, tmp_path):
     """The second line of defence: even markup that an error let through is stopped by the policy."""
     document = study_json(gather([hostile_study(tmp_path, ["a"] * 14)]), tables_json([GroupEntry("espl", make_summary())]), "t", live=False)
