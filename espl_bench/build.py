@@ -22,6 +22,7 @@ from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.catalogue import find_environment, make_environment, wording_of
 from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.pool import close_env
@@ -257,7 +258,8 @@ def open_run(
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
-    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=not isinstance(env, SingleTurnEnv))
+    replies = isinstance(env, AgentEnv) or not isinstance(env, SingleTurnEnv)
+    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=replies)
     if config.method.breeds:
         prove(editor_chat, system=False, replies=False)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
