@@ -46,12 +46,15 @@ class Sampling:
     _formats: dict[str, Chat] = field(default_factory=dict[str, Chat], init=False)
 
     def chat_of(self, asked: Asked) -> Chat:
-        """Return the chat with the tools of a request. Raises ModelError or UsageError if it has no format for them."""
+        """Return the chat with the tools of a request. Raises RefusedRequestError if it has no format for them."""
         if not asked.tools:
             return self.chat
         known = self._formats.get(asked.tools_key)
         if known is None:
-            known = self.chat.with_tools(asked.tools)
+            try:
+                known = self.chat.with_tools(asked.tools)
+            except EsplError as error:
+                raise RefusedRequestError(f"tools: {str(error).partition(';')[0]}; describe them in words") from error
             if len(self._formats) < MOST_FORMATS:
                 self._formats[asked.tools_key] = known
         return known
