@@ -1,6 +1,7 @@
 """What a run with a configuration would connect to, and which variable of the environment it would send there."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -11,6 +12,8 @@ from espl_bench.engines.model_source import ModelSource
 ENDPOINT_KEY: Final = "OPENAI_API_KEY"
 SERVICE_KEY: Final = "TINKER_API_KEY"
 """Variables that hold the key unless a configuration names another."""
+COMMAND: Final = "command"
+"""Option of an environment that names a program to run."""
 WEB: Final = "ddgs"
 """Name of the retriever that searches the live web."""
 _PLACES: Final = re.compile(r"(^|_)(url|uri|host|endpoint|address|server|base)$")
@@ -27,9 +30,13 @@ class Contact:
     """What is there, for a message."""
     key: str | None = None
     """Variable whose value is sent there, if it is set; None: nothing secret."""
+    is_program: bool = False
+    """True for a program that would be run here; the place is then its command line."""
 
     def __str__(self) -> str:
         """Describe it: ``the model m at http://x/v1, which gets the key in OPENAI_API_KEY``."""
+        if self.is_program:
+            return f"{self.role}, which runs `{self.place}` on this machine"
         return f"{self.role} at {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
 
 
@@ -60,6 +67,9 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _of_environment(config: RunConfig) -> Iterator[Contact]:
     """Take every option of the environment that looks like an address, or like the name of a variable with a key."""
+    if command := config.env_options.get(COMMAND):
+        words = [text for _, text in _texts(command)]
+        yield Contact(words[0] if isinstance(command, str) else shlex.join(words), "the environment", is_program=True)
     for name, value in _texts(config.env_options):
         if "://" in value or _PLACES.search(name):
             yield Contact(value, f"the environment's {name}")

@@ -95,6 +95,12 @@ class RolloutRow:
             submitted=trajectory.submitted,
         )
 
+    def before(self, turn: int) -> tuple[Observation, ...]:
+        """Return what the policy was told before a turn, besides prompt and question."""
+        if turn == 0:
+            return self.opening
+        return self.heard[turn - 1] if turn <= len(self.heard) else ()
+
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the row's line."""
         row: dict[str, Any] = {
