@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 TINKER_VENV := .venv-tinker
 BIN := $(VENV)/bin
+GPU_PYTHON ?= $(BIN)/python
 VLLM_VENV := .venv-vllm
 OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 # Some minutes on two cores: what a first look needs, not what a comparison does.
@@ -16,7 +17,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-tinker lint types options compare publish check-results constraints clean
+.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-gpu test-tinker lint types options compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -49,6 +50,10 @@ test-browser: $(VENV)/.installed-browser
 # Test engine vllm on the CPU; takes some minutes. vLLM pins an older transformers, so it has a separate environment.
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest tests/engines/vllm $(PYTEST_ARGS)
+
+# Test both engines on a CUDA device, with whatever Python has a CUDA build of torch: some minutes. Without one all tests are skipped.
+test-gpu:
+	$(GPU_PYTHON) -m pytest tests/engines/gpu $(PYTEST_ARGS)
 
 # Test engine tinker with a self-hosted server on the CPU; docs/tinker.md says how long it takes. The server pins other versions.
 test-tinker: $(VENV)/.installed-dev $(TINKER_VENV)/.installed

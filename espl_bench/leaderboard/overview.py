@@ -1,19 +1,20 @@
 """Overview of several environments: methods by environments, the IQM over them, and which method is better overall.
 
-The environments are taken as given, not as a sample: intervals cover other training runs and other items.
+The environments are taken as given, not as a sample: intervals cover other training runs and other items. Those without the
+reference are left out, so that a small study in one more environment does not take the IQM of every method that it lacks.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espl_bench.leaderboard.comparisons import FEWEST_SEEDS, PairResult, compare_all
 from espl_bench.leaderboard.control_notes import control_notes
-from espl_bench.leaderboard.grouping import TestGroup
+from espl_bench.leaderboard.grouping import REFERENCE, TestGroup
 from espl_bench.leaderboard.pairing import Aligned, align
 from espl_bench.leaderboard.row_notes import lengths
 from espl_bench.leaderboard.table import STATISTICS_SEED, Table
@@ -55,9 +56,13 @@ class Overview:
 
 
 def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | None) -> Overview | None:
-    """Compute the overview of two or more tests; None for fewer."""
+    """Compute the overview of two or more tests; None for fewer.
+
+    Where two tests or more hold the wanted reference (`base` if none is), the others are left out and named in a note.
+    """
     if len(tests) < 2:
         return None
+    tests, tables, left_out = _with_reference(tests, tables, wanted or REFERENCE)
     aligned = align(tests, tables)
     reference = _reference(tests, aligned, wanted)
     tests, tables = aligned.tests, aligned.tables
@@ -73,7 +78,19 @@ def overview(tests: Sequence[TestGroup], tables: Sequence[Table], wanted: str | 
     names = [f"{test.env} · {test.model}" if len(models) > 1 else test.env for test in tests]
     named = [name if names.count(name) == 1 else f"{name} avg@{test.k}/{test.n_items}" for name, test in zip(names, tests, strict=True)]
     ordered = sorted(rows, key=lambda row: (row.iqm is None, -(row.iqm or 0.0), row.method))
-    return Overview(tuple(named), reference, tuple(ordered), (*notes, *aligned.notes, *note, *lengths(tests)))
+    return Overview(tuple(named), reference, tuple(ordered), (*notes, *aligned.notes, *note, *left_out, *lengths(tests)))
+
+
+def _with_reference(
+    tests: Sequence[TestGroup], tables: Sequence[Table], name: str
+) -> tuple[Sequence[TestGroup], Sequence[Table], tuple[str, ...]]:
+    """Keep the tests that hold a method, and name the others; all if fewer than two hold it."""
+    held = [bool(test.named(name)) for test in tests]
+    if all(held) or sum(held) < 2:
+        return tests, tables, ()
+    others = ", ".join(dict.fromkeys(test.env for test, holds in zip(tests, held, strict=True) if not holds))
+    note = f"left out of this table, as {name} was not run there: {others}; --reference chooses another method"
+    return list(compress(tests, held)), list(compress(tables, held)), (note,)
 
 
 def _reference(tests: Sequence[TestGroup], aligned: Aligned, wanted: str | None) -> str:

@@ -110,6 +110,16 @@ def test_a_method_that_lacks_an_environment_has_no_iqm_and_is_named():
     assert overview.rows[-1] is row and "rl_only" in overview.notes[0]
 
 
+def test_an_environment_without_the_reference_takes_no_iqm_from_the_others():
+    world = [make_summary(method=method, seed=seed, env="elsewhere") for method in ("espl", "rl_only") for seed in range(2)]
+    whole = present(build_board(entries(two_environments())).overview)
+    overview = present(build_board(entries([*two_environments(), *world])).overview)
+    assert (overview.environments, overview.rows) == (whole.environments, whole.rows)
+    assert any("base was not run there: elsewhere" in note for note in overview.notes)
+    chosen = present(build_board(entries([*two_environments(), *world]), reference="espl").overview)
+    assert "elsewhere" in chosen.environments and chosen.reference == "espl"
+
+
 def test_only_a_separated_best_is_bold_and_gaps_within_noise_are_marked():
     def lines(second):
         runs = [make_summary("one", seed, [0.75] * 50 + [0.25] * 50) for seed in range(3)]
