@@ -37,6 +37,7 @@ from espl_bench.rollouts.rollout import RolloutSpec
 from espl_bench.runs.collect_binding import RunParts, collect_binding
 from espl_bench.runs.moved import NOT_MOVED, Moved
 from espl_bench.runs.provenance_file import DATA_FACTS, GIVEN_FACTS, IDENTITY
+from espl_bench.runs.recorded_tools import tool_facts
 from espl_bench.seeding import seed_for
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
@@ -323,8 +324,8 @@ def with_tools(dialect: Dialect, chat: Chat, env: TextEnv, tool_format: ToolForm
     if not isinstance(env, ToolEnv):
         return dialect, chat
     if tool_format == "native":
-        return dialect, chat.with_tools(env.tools)
-    return replace(dialect, tools=env.tools), chat
+        return dialect, chat.with_tools(tuple(env.tools))
+    return replace(dialect, tools=tuple(env.tools)), chat
 
 
 def source_facts(config: RunConfig, cost_tracker: CostTracker) -> dict[str, Any]:
@@ -355,7 +356,7 @@ def model_lines(context: RunContext) -> tuple[str, ...]:
 
 def data_facts(context: RunContext) -> dict[str, Any]:
     """Return the facts for provenance about a run's data."""
-    return {DATA_FACTS: {**context.env.data_facts(), IDENTITY: dict(context.data_identity)}}
+    return {DATA_FACTS: {**context.env.data_facts(), **tool_facts(context.env), IDENTITY: dict(context.data_identity)}}
 
 
 def loss_spec(config: RunConfig) -> LossSpec:

@@ -26,6 +26,7 @@ class Seam:
 
 
 ENVIRONMENTS = Seam("environment", "espl_bench.envs")
+FAMILIES = Seam("family of environments", "espl_bench.env_families")
 METHODS = Seam("method", "espl_bench.methods")
 SELECTORS = Seam("selector", "espl_bench.selectors")
 OPERATORS = Seam("operator", "espl_bench.operators")

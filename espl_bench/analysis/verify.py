@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 
 from pydantic_core import to_json
 
@@ -29,6 +29,7 @@ from espl_bench.runs.claims import names_and_settings, prompt_shown, spent_until
 from espl_bench.runs.collect_binding import bound_choices
 from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.population_events import read_events
+from espl_bench.runs.recorded_tools import give_recorded_tools
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
 from espl_bench.runs.run_dir import CONFIG, KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
@@ -81,17 +82,24 @@ class Verification:
 class Examiner:
     """Environment of the run and its items by id."""
 
+    run_dir: RunDir
     config: RunConfig
 
     @cached_property
     def pool(self) -> EnvPool:
         """Instances in which episodes are replayed."""
-        return EnvPool(partial(environment_of, self.config))
+        return EnvPool(self._environment)
 
     @cached_property
     def env(self) -> TextEnv:
         """Instance that is used to read items."""
-        return environment_of(self.config)
+        return self._environment()
+
+    def _environment(self) -> TextEnv:
+        """Make an instance, with the tools that the run recorded: no server is started or reached to read it."""
+        env = environment_of(self.config)
+        give_recorded_tools(env, self.run_dir)
+        return env
 
     def close(self) -> None:
         """Close the instances."""
@@ -133,7 +141,7 @@ def verify(run_dir: RunDir, progress: Progress) -> Verification:
         UsageError: the run's environment is not installed, or has other data.
         RunDirError: a log of the run, its configuration or its summary is damaged.
     """
-    with closing(Examiner(run_dir.config())) as examiner:
+    with closing(Examiner(run_dir, run_dir.config())) as examiner:
         return _verify(run_dir, examiner, progress)
 
 

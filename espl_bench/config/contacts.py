@@ -12,11 +12,12 @@ from espl_bench.engines.model_source import ModelSource
 ENDPOINT_KEY: Final = "OPENAI_API_KEY"
 SERVICE_KEY: Final = "TINKER_API_KEY"
 """Variables that hold the key unless a configuration names another."""
-COMMAND: Final = "command"
-"""Option of an environment that names a program to run."""
 WEB: Final = "ddgs"
 """Name of the retriever that searches the live web."""
 _PLACES: Final = re.compile(r"(^|_)(url|uri|host|endpoint|address|server|base)$")
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*$")
+_COMMANDS: Final = re.compile(r"(^|_)(command|cmd|mcp)$")
+"""Options that name a program to run, as a command line or as a list."""
 _KEYS: Final = re.compile(r"(key|token|secret|password|credential)s?(_env|_var|_variable|_name)$|^env_(key|token)")
 
 
@@ -31,13 +32,11 @@ class Contact:
     key: str | None = None
     """Variable whose value is sent there, if it is set; None: nothing secret."""
     is_program: bool = False
-    """True for a program that would be run here; the place is then its command line."""
+    """True if the place is a command that is run here."""
 
     def __str__(self) -> str:
         """Describe it: ``the model m at http://x/v1, which gets the key in OPENAI_API_KEY``."""
-        if self.is_program:
-            return f"{self.role}, which runs `{self.place}` on this machine"
-        return f"{self.role} at {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
+        return f"{self.role} {'by running' if self.is_program else 'at'} {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
 
 
 def contacts_of(config: RunConfig) -> tuple[Contact, ...]:
@@ -60,18 +59,19 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, each in cast(Mapping[str, Any], value).items():
             yield from _texts(each, f"{name}_{key}" if name else key)
+    elif isinstance(value, list | tuple) and _COMMANDS.search(name):
+        yield name, shlex.join(map(str, cast(Sequence[object], value)))
     elif isinstance(value, list | tuple):
         for each in cast(Sequence[Any], value):
             yield from _texts(each, name)
 
 
 def _of_environment(config: RunConfig) -> Iterator[Contact]:
-    """Take every option of the environment that looks like an address, or like the name of a variable with a key."""
-    if command := config.env_options.get(COMMAND):
-        words = [text for _, text in _texts(command)]
-        yield Contact(words[0] if isinstance(command, str) else shlex.join(words), "the environment", is_program=True)
+    """Take every option of the environment that looks like an address, a program to run, or the name of a variable with a key."""
     for name, value in _texts(config.env_options):
-        if "://" in value or _PLACES.search(name):
+        if _COMMANDS.search(name) and not _ADDRESS.match(value):
+            yield Contact(value, f"the environment's {name}", is_program=True)
+        elif "://" in value or _PLACES.search(name):
             yield Contact(value, f"the environment's {name}")
         elif name == "retriever" and value == WEB:
             yield Contact(WEB, "the web search")

@@ -4,19 +4,40 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from espl_bench.environment.family import BETWEEN, EnvironmentFamily
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Wording
-from espl_bench.errors import EsplError, UsageError, first_line
-from espl_bench.registry import ENVIRONMENTS, find, names
+from espl_bench.errors import EsplError, UsageError, first_line, unknown
+from espl_bench.registry import ENVIRONMENTS, FAMILIES, RegisteredCode, code_of, find, names
 
 
 def find_environment(name: str) -> EnvironmentSpec:
-    """Return an environment's spec. Raises UsageError with the nearest known name."""
+    """Return an environment's spec, that of a family's member too. Raises UsageError with the nearest known name."""
+    family, between, member = name.partition(BETWEEN)
+    if between:
+        return find_family(family).member(member)
+    if name in names(FAMILIES):
+        known = find_family(name)
+        raise UsageError(f"'{name}' is a family of environments; name one of them, e.g. {known.full(known.example)}")
+    if name not in names(ENVIRONMENTS):
+        raise unknown("environment", name, [*names(ENVIRONMENTS), *names(FAMILIES)])
     return find(ENVIRONMENTS, name)
+
+
+def find_family(name: str) -> EnvironmentFamily:
+    """Return a family of environments. Raises UsageError with the nearest known name."""
+    return find(FAMILIES, name)
+
+
+def code_behind(name: str) -> RegisteredCode | None:
+    """Return the code behind an environment's name; None if nothing is registered under it. Nothing is imported."""
+    family, between, _ = name.partition(BETWEEN)
+    seam, registered = (FAMILIES, family) if between else (ENVIRONMENTS, name)
+    return code_of(seam, registered) if registered in names(seam) else None
 
 
 def wording_of(name: str) -> Wording:
     """Return an environment's own words; the usual ones for an environment that is not installed, e.g. one given from Python."""
-    return find_environment(name).wording if name in names(ENVIRONMENTS) else Wording()
+    return find_environment(name).wording if code_behind(name) is not None else Wording()
 
 
 def make_environment(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TextEnv:

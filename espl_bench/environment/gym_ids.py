@@ -38,11 +38,11 @@ def _register_all(registry: _Registry) -> None:
     import gymnasium
 
     from espl_bench.errors import UsageError
-    from espl_bench.registry import ENVIRONMENTS, find, names
+    from espl_bench.registry import ENVIRONMENTS, FAMILIES, find, names
 
-    for name in names(ENVIRONMENTS):
+    for seam, name in [(seam, name) for seam in (ENVIRONMENTS, FAMILIES) for name in names(seam)]:
         try:
-            spec = find(ENVIRONMENTS, name)
+            spec = find(seam, name)
         except UsageError:
             continue
         if spec.gym_id not in registry:

@@ -8,7 +8,7 @@ from string import Template
 from typing import Final
 
 from espl_bench.errors import EnvError, UsageError, unknown
-from espl_bench.registry import ENVIRONMENTS, names
+from espl_bench.registry import ENVIRONMENTS, FAMILIES, names
 
 STARTER: Final = Path(__file__).parent / "starter"
 """The texts, with ``${…}`` where a name goes."""
@@ -86,7 +86,7 @@ def write_package(name: str, kind: str, folder: Path) -> tuple[Path, ...]:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be the name of an environment; use small letters, digits and hyphens, e.g. word-games")
-    if name in names(ENVIRONMENTS):
+    if name in (*names(ENVIRONMENTS), *names(FAMILIES)):
         raise UsageError(f"environment '{name}' is installed already; choose another name")
 
 

@@ -111,7 +111,7 @@ def _obituary(code: int) -> GraderReply:
     if code == -signal.SIGPROF:
         return GraderReply(GraderFinding.CPU, OUT_OF_CPU)
     if code == FORBIDDEN_EXIT:
-        return GraderReply(GraderFinding.DIED, "grading it led to a forbidden system call")
+        return GraderReply(GraderFinding.FORBIDDEN, "grading it led to a forbidden system call")
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     return GraderReply(GraderFinding.DIED, f"the grading process {ended}")
 

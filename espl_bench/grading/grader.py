@@ -41,6 +41,7 @@ _OUTCOMES: Final = {
     GraderFinding.CPU: Outcome.TIMEOUT,
     GraderFinding.CLOCK: Outcome.TIMEOUT,
     GraderFinding.MEMORY: Outcome.ERROR,
+    GraderFinding.FORBIDDEN: Outcome.ERROR,
     GraderFinding.DIED: Outcome.ERROR,
 }
 _DETAILS: Final = {

@@ -67,13 +67,18 @@ class GraderFinding(StrEnum):
     """The attempt took too long by the clock."""
     MEMORY = "memory"
     """The attempt took too much memory."""
+    FORBIDDEN = "forbidden"
+    """It led to something that the process may not do, such as opening a file."""
     DIED = "died"
     """The process ended in another way."""
 
     @property
     def interrupted(self) -> bool:
         """True if the question was not answered, so that a second attempt may end differently."""
-        return self in (GraderFinding.CPU, GraderFinding.CLOCK, GraderFinding.MEMORY, GraderFinding.DIED)
+        return self in _INTERRUPTED
+
+
+_INTERRUPTED = (GraderFinding.CPU, GraderFinding.CLOCK, GraderFinding.MEMORY, GraderFinding.FORBIDDEN, GraderFinding.DIED)
 
 
 @dataclass(frozen=True, slots=True)

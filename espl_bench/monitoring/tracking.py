@@ -30,6 +30,7 @@ from espl_bench.types import Split
 from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import unwritten
 from espl_bench.utils.foreign_json import parse_json
+from espl_bench.utils.names import in_file_names
 
 TRACKING = "tracking.json"
 PROJECT = "espl-bench"
@@ -77,7 +78,7 @@ class Tracking:
     def started(self, config: RunConfig, folder: Path, step: int) -> None:
         """Open the trackers."""
         self._reporter.started(config, folder, step)
-        name = f"{config.env}-{config.folder_name}"
+        name = f"{in_file_names(config.env)}-{config.folder_name}"
         chosen = without_folders(to_jsonable_python(first_form(config)))
         run = Tracked(self._identify(folder), PROJECT, name, folder, chosen, step)
         for each in self._names:

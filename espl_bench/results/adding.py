@@ -24,7 +24,7 @@ from espl_bench.utils import atomic_io, foreign_files
 from espl_bench.utils.disk_refusals import writing
 from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.hashing import SHOWN_HASH
-from espl_bench.utils.names import fault_of_name
+from espl_bench.utils.names import fault_of_name, in_file_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def add(results: Sequence[PublishedResult], root: Path, study: str | None, repla
     and if a file cannot be written.
     """
     for result in results:
-        if fault := fault_of_name(study or result.summary.env):
+        if fault := fault_of_name(study or in_file_names(result.summary.env)):
             raise RunDirError(f"{result.summary.run_id} cannot be published in a study of that name: {fault}; name one with --study")
     steps = [step for folder, group in _by_study(results, root, study).items() for step in _planned(group, folder, replace)]
     for step in steps:
@@ -221,7 +221,7 @@ def _same_run(old: PublishedResult, new: PublishedResult) -> bool:
 def _by_study(results: Sequence[PublishedResult], root: Path, study: str | None) -> dict[Path, list[PublishedResult]]:
     by_study: dict[Path, list[PublishedResult]] = {}
     for result in results:
-        by_study.setdefault(root / (study or result.summary.env), []).append(result)
+        by_study.setdefault(root / (study or in_file_names(result.summary.env)), []).append(result)
     return by_study
 
 

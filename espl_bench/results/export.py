@@ -24,11 +24,13 @@ from espl_bench.errors import RunDirError, UsageError
 from espl_bench.results.model_card import model_card
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.moved import Moved
+from espl_bench.runs.recorded_tools import give_recorded_tools
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.scores.export_hub import published_benchmark, to_eval_results
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Message
 from espl_bench.utils.disk_refusals import writing
+from espl_bench.utils.names import in_file_names
 
 QUESTION = "{question}"
 """Stands for the problem in the exported messages."""
@@ -66,7 +68,9 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
     config = Moved(model).applied(recorded)
     if config.method.learns_weights and find_engine(config.engine).location != "local":
         raise UsageError(f"the weights of {folder} are at the service that trained them; download its last checkpoint there")
-    messages = shown_messages(config, environment_of(config), summary.shown_prompt)
+    env = environment_of(config)
+    give_recorded_tools(env, run)
+    messages = shown_messages(config, env, summary.shown_prompt)
     with writing(out, "name another place with --out", UsageError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
@@ -79,7 +83,7 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
             (made / "README.md").write_text(model_card(run, gap), encoding="utf-8")
             if (benchmark := published_benchmark(summary)) is not None:
                 (made / ".eval_results").mkdir()
-                (made / ".eval_results" / f"{config.env}.yaml").write_text(to_eval_results(run, benchmark), encoding="utf-8")
+                (made / ".eval_results" / f"{in_file_names(config.env)}.yaml").write_text(to_eval_results(run, benchmark), encoding="utf-8")
             made.rename(out)
     return Exported(out, gap)
 
@@ -88,7 +92,7 @@ def shown_messages(config: RunConfig, env: TextEnv, principles: tuple[str, ...])
     """Return the messages that a problem was tested with, `QUESTION` in its place."""
     dialect = dialect_of(config)
     if isinstance(env, ToolEnv) and config.sampling.tool_format == "text":
-        dialect = replace(dialect, tools=env.tools)
+        dialect = replace(dialect, tools=tuple(env.tools))
     seen = find_control(config.control).principles(principles, dialect)
     return dialect.prompt_messages(seen, QUESTION, config.prompts.placement)
 

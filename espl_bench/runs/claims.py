@@ -20,12 +20,13 @@ from espl_bench.config.version_1 import first_form
 from espl_bench.runs.binding import EDITORS, Binding, What
 from espl_bench.runs.log_rows import EvaluationRow, LearningCost
 from espl_bench.runs.population_events import BornEvent, PopulationEvent
+from espl_bench.utils.names import in_file_names
 
 
 def run_id(config: RunConfig) -> str:
     """Name a configuration: method, environment, seed, and eight digits of its hash."""
     digest = hashlib.sha256(to_json(first_form(config))).hexdigest()[:8]
-    return f"{config.env}-{config.method.name}-s{config.seed}-{digest}"
+    return f"{in_file_names(config.env)}-{config.method.name}-s{config.seed}-{digest}"
 
 
 def names_and_settings(config: RunConfig, binding: Binding) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.config.version_1 import first_form
 from espl_bench.engines.engine import Chat, TemplateChat
 from espl_bench.engines.model_source import ModelSource
+from espl_bench.environment.catalogue import code_behind
 from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv
 from espl_bench.prompts.dialect import Dialect
-from espl_bench.registry import CONTROLS, ENGINES, ENVIRONMENTS, LOSSES, Seam, code_of, names
+from espl_bench.registry import CONTROLS, ENGINES, LOSSES, Seam, code_of
 from espl_bench.runs.binding import EDITORS, Binding, leaves
 from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.utils.hashing import model_identity
@@ -109,8 +110,8 @@ def _model(source: ModelSource) -> dict[str, str]:
 def environment_identity(spec: EnvironmentSpec) -> dict[str, str]:
     """Return an environment's id, and the package and the source it is made from."""
     module = spec.entry_point.partition(":")[0]
-    registered = spec.name in names(ENVIRONMENTS) and code_of(ENVIRONMENTS, spec.name)
-    package = registered.package if registered else _package_of(module.partition(".")[0])
+    registered = code_behind(spec.name)
+    package = registered.package if registered is not None else _package_of(module.partition(".")[0])
     source = source_hash(module)
     return {"id": spec.gym_id, "package": package, **({} if source is None else {"source": source})}
 

@@ -19,6 +19,7 @@ from espl_bench.types import Outcome
 from espl_bench.utils import foreign_files
 from espl_bench.utils.content_hash import content_sha256
 from espl_bench.utils.foreign_json import parse_record
+from espl_bench.utils.names import in_file_names
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/result/1"
@@ -145,7 +146,7 @@ class PublishedResult(BaseModel):
             yield "summary and configuration differ in method"
         if str(self.config.get("model")).rpartition("/")[2] != run.model.rpartition("/")[2]:
             yield "summary and configuration differ in model"
-        if not run.run_id.startswith(f"{run.env}-{run.method}-s{run.seed}-"):
+        if not run.run_id.startswith(f"{in_file_names(run.env)}-{run.method}-s{run.seed}-"):
             yield f"the id {run.run_id} is not that of seed {run.seed} of {run.method} on {run.env}"
         own = choices_in(self.config)
         if run.choices is not None and own is not None and (changed := changes(completed(run.choices), own)):

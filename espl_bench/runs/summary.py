@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator, model_validator
 
@@ -14,10 +14,12 @@ from espl_bench.errors import RunDirError, reading
 from espl_bench.utils import foreign_files
 from espl_bench.utils.content_hash import content_sha256
 from espl_bench.utils.foreign_json import InvalidJsonError, parse_record
-from espl_bench.utils.names import fault_of_line, fault_of_name
+from espl_bench.utils.names import fault_of_environment, fault_of_line, fault_of_name
 from espl_bench.utils.validation import FrozenRecord, first_fault
 
 SCHEMA = "espl-bench/summary/2"
+_NAMES_OF_FILES: Final = {"run_id": fault_of_name, "env": fault_of_environment}
+"""What is wrong with a name that becomes a part of a file's, by field."""
 
 
 class CurvePoint(FrozenRecord):
@@ -88,7 +90,7 @@ class Summary(BaseModel):
         """Refuse what is not one printable line, and what cannot be the name of a file where it becomes one."""
         if name is None:
             return None
-        fault = fault_of_name(name) if info.field_name in ("run_id", "env") else fault_of_line(name)
+        fault = _NAMES_OF_FILES.get(info.field_name or "", fault_of_line)(name)
         if fault is not None:
             raise ValueError(f"not a name: {fault}")
         return name

@@ -16,6 +16,7 @@ from espl_bench.environment.text_env import Info, TextEnv, Verdict
 from espl_bench.errors import EnvError, UsageError
 from espl_bench.tools.calls import Reading, Request, read_calls
 from espl_bench.tools.sanitize import sanitize
+from espl_bench.tools.tool_server import ToolServer
 from espl_bench.tools.tool_spec import BadArgumentsError, ToolSpec
 from espl_bench.types import Limit, Observation, Outcome, Problem, ToolCall
 from espl_bench.utils.numbers import is_whole
@@ -64,8 +65,8 @@ class Exchange:
 class ToolEnv(TextEnv):
     """Episodes of several turns: calls of tools, then an answer."""
 
-    tools: ClassVar[tuple[ToolSpec, ...]]
-    """Tools that the policy may call."""
+    tools: ClassVar[Any]
+    """Tools that the policy may call: a tuple of `ToolSpec`, or a `ToolServer` that offers them, such as `espl_bench.tools.mcp.McpTools`."""
 
     def __init__(self, limits: ToolLimits) -> None:
         super().__init__()
@@ -73,14 +74,28 @@ class ToolEnv(TextEnv):
         self._turns = self._calls = self._heard = 0
         self._recalled: Iterator[Sequence[Observation]] | None = None
 
+    def offer(self, tools: Sequence[ToolSpec]) -> None:
+        """Let this instance have tools of its own, in place of its class's."""
+        vars(self)["tools"] = tools
+
     @property
     def turns(self) -> int:
         """Maximum number of turns."""
         return self.limits.turns
 
-    @abstractmethod
+    def prepare(self) -> None:
+        """Connect with the server of the tools, if they have one. Raises EsplError if it cannot be used."""
+        if isinstance(self.tools, ToolServer):
+            self.tools.hold(self)
+
+    def close(self) -> None:
+        """Let go of the server of the tools."""
+        if isinstance(self.tools, ToolServer):
+            self.tools.release(self)
+        super().close()
+
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Return a tool's reply: foreign text, which the caller sanitizes and truncates.
+        """Return a tool's reply: foreign text, which the caller sanitizes and truncates. By default the server of the tools gives it.
 
         Args:
             tool: one of the `tools`.
@@ -90,6 +105,9 @@ class ToolEnv(TextEnv):
             BadArgumentsError: the tool cannot do that; the message is shown to the policy.
             EnvError: the tool failed. The episode ends as an error, which says nothing about the policy.
         """
+        if not isinstance(self.tools, ToolServer):
+            raise EnvError(f"{type(self).__name__} has tools and no server of them; write its method `use`")
+        return self.tools.use(self, tool, arguments)
 
     @abstractmethod
     def grade(self, problem: Problem, response: str) -> Verdict:

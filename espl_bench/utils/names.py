@@ -32,6 +32,17 @@ def fault_of_name(name: str, taken: frozenset[str] = frozenset()) -> str | None:
     return None
 
 
+def fault_of_environment(name: str) -> str | None:
+    """Say why a text cannot be the name of an environment, alone or as ``family:member``; None if it can."""
+    family, between, member = name.partition(":")
+    return fault_of_name(family) or (fault_of_name(member) if between else None)
+
+
+def in_file_names(environment: str) -> str:
+    """Return the name of an environment as names of files have it: with a hyphen between family and member."""
+    return environment.replace(":", "-")
+
+
 def fault_of_line(text: str) -> str | None:
     """Say why a text cannot stand for a name in a table or a list; None if it can."""
     if not text or text != text.strip():

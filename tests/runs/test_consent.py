@@ -130,7 +130,7 @@ def test_a_program_that_a_file_names_is_confirmed_too():
         choices = {"model": "m", "engine": "hf", "env_options": {"command": command}}
         return [(contact.place, str(contact)) for contact in contacts_of(resolve("rl_only", "rulebook", choices))]
 
-    told = "the environment, which runs `python 'my agent.py'` on this machine"
+    told = "the environment's command by running python 'my agent.py'"
     assert named(["python", "my agent.py"]) == named("python 'my agent.py'") == [("python 'my agent.py'", told)]
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from espl_bench.cli.console import out_console, plain_table, write_json
 from espl_bench.config.run_config import model_name
-from espl_bench.environment.catalogue import find_environment, make_environment
+from espl_bench.environment.catalogue import find_environment, find_family, make_environment
 from espl_bench.errors import EsplError
 from espl_bench.method import Method, find_method
-from espl_bench.registry import ENVIRONMENTS, METHODS, names
+from espl_bench.registry import ENVIRONMENTS, FAMILIES, METHODS, names
 from espl_bench.types import Split
 from espl_bench.utils.formatting import DASH, plain
 
@@ -27,7 +27,8 @@ def list_methods(as_json: bool) -> None:
 def list_environments(as_json: bool) -> None:
     """Print every registered environment."""
     columns = {"name": "name", "gym_id": "gymnasium id", "items": "train / validation / test", "model": "default model"}
-    _show([_environment_record(name) for name in names(ENVIRONMENTS)], columns, "environments", as_json)
+    records = [*map(_environment_record, names(ENVIRONMENTS)), *map(_family_record, names(FAMILIES))]
+    _show(records, columns, "environments", as_json)
 
 
 def _method_record(name: str) -> Record:
@@ -69,6 +70,23 @@ def _environment_record(name: str) -> Record:
     except EsplError as error:  # data are missing or an option is required
         return {**record, "needs": str(error)}
     return {**record, "items": {split.value: env.size(split) for split in Split}}
+
+
+def _family_record(name: str) -> Record:
+    """Describe a family of environments in one record: its members may be many, and have other sizes with other options."""
+    try:
+        family = find_family(name)
+    except EsplError as error:
+        return {"name": name, "error": str(error)}
+    members = [family.full(member) for member in family.members()]
+    return {
+        "name": family.full("NAME"),
+        "gym_id": family.gym_id,
+        "items": None,
+        "model": None,
+        "members": members,
+        "summary": f"{family.summary}; {len(members)} names, e.g. {family.full(family.example)} (--json lists them)",
+    }
 
 
 def _show(records: Sequence[Record], columns: Mapping[str, str], kind: str, as_json: bool) -> None:

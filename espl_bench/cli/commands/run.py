@@ -37,6 +37,7 @@ from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
 from espl_bench.utils import foreign_files
 from espl_bench.utils.formatting import count, duration, plain
+from espl_bench.utils.names import in_file_names
 
 if TYPE_CHECKING:
     from espl_bench.dry_run.probe import Speed
@@ -51,7 +52,7 @@ def configure(method: str, env: str, seed: int, chosen: Chosen) -> RunConfig:
 
 def default_folder(config: RunConfig) -> Path:
     """Return the run directory used without `--out`."""
-    return Path("runs") / f"{config.env}-{config.folder_name}"
+    return Path("runs") / f"{in_file_names(config.env)}-{config.folder_name}"
 
 
 def start(config: RunConfig, folder: Path, quiet: bool, as_json: bool, budget: Budget, trackers: Sequence[str]) -> None:
