@@ -225,3 +225,5 @@ class EnvironmentSpec:
     """`TextEnv.turns` with default options; used to plan without the data."""
     wording: Wording = USUAL_WORDING
     """Its own words, for the dialect task and for dialects that extend it."""
+    note: str = ""
+    """What a user should know before a run begins, in a few words; empty: nothing."""

@@ -70,7 +70,15 @@ def run(tmp_path: Path, questions: Path, mark: Path, capsys: pytest.CaptureFixtu
         folder, server = tmp_path / "run", json.dumps([sys.executable, str(SERVER), "stdio", str(mark)])
         with serving(LooksUp) as url:
             command = ["run", "--method=base", "--env=mcp-qa", f"--env-option=mcp={server}", f"--data=test={questions}", f"--out={folder}"]
-            options = ["--engine=openai", f"--base-url={url}", "--model=m", "--eval-samples=1", "--request-tries=1", "--env-option=mcp_timeout=1", "--json"]
+            options = [
+                "--engine=openai",
+                f"--base-url={url}",
+                "--model=m",
+                "--eval-samples=1",
+                "--request-tries=1",
+                "--env-option=mcp_timeout=1",
+                "--json",
+            ]
             assert invoke([*command, *options]) == 0, capsys.readouterr().err
         return folder, json.loads(capsys.readouterr().out)
 
@@ -90,7 +98,10 @@ def test_a_run_uses_the_tools_records_the_calls_and_is_verified_without_the_serv
     run: Callable[[], tuple[Path, dict]], mark: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder, summary = run()
-    assert summary["score"] == pytest.approx(2 / 3) and summary["outcomes"] == {"correct": pytest.approx(2 / 3), "error": pytest.approx(1 / 3)}
+    assert summary["score"] == pytest.approx(2 / 3) and summary["outcomes"] == {
+        "correct": pytest.approx(2 / 3),
+        "error": pytest.approx(1 / 3),
+    }
     started = mark.read_text().split()
     assert len(started) == 1 and all(map(ended, started)), "one session, closed at the end of the run"
     rows = {row["problem_id"]: row for row in RunDir(folder).read_rollouts(0, decode, Split.TEST)}

@@ -46,6 +46,8 @@ def tell_defaults(configs: Iterable[RunConfig], given: Container[str]) -> None:
 
 def _defaults(config: RunConfig, given: Container[str]) -> Iterator[str]:
     spec = find_environment(config.env)
+    if spec.note:
+        yield f"environment {spec.name}: {spec.note}"
     if "engine" not in given and not config.policy_source.is_remote:
         yield from _engine(config)
     if (corpus := default_corpus(spec.data, config.env_options)) is not None:
