@@ -250,7 +250,7 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    _require_teacher(config, engine)
+    _require_teacher(config, engine, env)
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     described = given.env or find_environment(config.env)
@@ -283,8 +283,13 @@ def open_run(
     )
 
 
-def _require_teacher(config: RunConfig, engine: Engine) -> None:
-    """Raise UsageError for a method with a teacher and an engine that it cannot read with."""
+def _require_teacher(config: RunConfig, engine: Engine, env: TextEnv) -> None:
+    """Raise UsageError for a method with a teacher, and an engine that it cannot read with or episodes that it cannot be shown."""
+    if config.method.teacher is not None and isinstance(env, AgentEnv):
+        raise UsageError(
+            f"{config.method.name} shows a teacher each episode under another prompt, and an agent words its conversations itself; "
+            "use a method without a teacher, e.g. --method espl"
+        )
     if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
         raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
 

@@ -91,6 +91,12 @@ def test_a_run_without_a_program_does_not_begin(options: dict, said: str):
         made(**options).prepare()
 
 
+def test_a_teacher_is_not_shown_conversations_that_it_cannot_be_shown(tmp_path: Path):
+    config = resolve("distill", "agent:rulebook", SCRIPTED_SHAPE | {"env_options": {"command": sys.executable}})
+    with pytest.raises(UsageError, match="an agent words its conversations itself"):
+        runner.run(config, tmp_path / "run", engine=ScriptedEngine())
+
+
 @pytest.mark.slow
 def test_a_program_s_episodes_are_trained_on(finished: Path):
     run = RunDir(finished)

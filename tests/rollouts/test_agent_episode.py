@@ -26,6 +26,7 @@ from espl_bench.environment.agent_env import AgentEnv, AgentTask
 from espl_bench.environment.checker import check_environment
 from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import EndpointError, EnvError
+from espl_bench.evolution.operators.editor import transcript
 from espl_bench.learning.datums import to_datums
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.agent_episode import _is_over
@@ -365,6 +366,14 @@ def test_a_row_of_an_environment_without_an_agent_is_as_it_was():
 
 def test_the_checker_grades_what_would_be_handed_in():
     check_environment(SumsByAgent(), twin=SumsByAgent())
+
+
+def test_the_editor_reads_what_was_handed_in_where_that_is_not_what_was_said_last():
+    def shouts(task: AgentTask) -> str:
+        return asks_once(task).replace("answer", "so : answer")
+
+    [plain], [shouted] = rolled(asks_once), rolled(shouts)
+    assert (transcript(plain), transcript(shouted)) == ("answer 4", "answer 4\n[handed in: so : answer 4]")
 
 
 # Training
