@@ -30,7 +30,6 @@ from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, Text
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.learning.loss_spec import LossSpec
-from espl_bench.learning.losses import default_loss
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect, Placement
 from espl_bench.rollouts.rollout import RolloutSpec
@@ -366,6 +365,8 @@ def data_facts(context: RunContext) -> dict[str, Any]:
 
 def loss_spec(config: RunConfig) -> LossSpec:
     """Return the configured loss, with its own clip range where the configuration leaves it open."""
+    from espl_bench.learning.losses import default_loss  # it loads torch, which whoever only reads a run can do without
+
     spec = default_loss(config.optimisation.loss)
     low = spec.clip_low if config.optimisation.clip_low is None else config.optimisation.clip_low
     high = spec.clip_high if config.optimisation.clip_high is None else config.optimisation.clip_high

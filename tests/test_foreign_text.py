@@ -1,6 +1,7 @@
 """Any text that a model, an endpoint or a page can write is survived by every function that reads one, in bounded time and memory."""
 
 import json
+import os
 import time
 import tracemalloc
 from collections import Counter
@@ -12,7 +13,8 @@ from foreign_texts import ENDLESS, READERS, texts
 from espl_bench.utils.foreign_text import MAX_DEPTH, ForeignJsonError, parse_json, readable
 from espl_bench.utils.reasoning import strip_reasoning
 
-CASES = 100_000
+CASES = 100_000 if os.environ.get("CI_LONG") else 10_000
+"""Texts of the long reading: a tenth where time is short."""
 SOME = 1_500
 PARTS = frozenset(
     {"after thinking", "reasoning", "principle", "integer", "words", "item", *(name for name in READERS if name.startswith("extract"))}

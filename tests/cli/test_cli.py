@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,7 @@ from espl_bench.sweep.processes import Job, run_all, with_threads
 from espl_bench.types import Split
 
 HEAVY = ("torch", "transformers", "numpy", "gymnasium", "pydantic", "trueskill", "jinja2", "safetensors")
+OLD_RUN = Path(__file__).parents[1] / "support" / "old_run"
 SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
 
 
@@ -73,6 +75,13 @@ def test_a_list_of_commands_makes_no_options():
 @pytest.mark.parametrize("arguments", [["run", "--help"], ["compare", "--help"], ["run", "--loss", "pp"], ["rnu"]])
 def test_help_of_a_command_and_mistakes_import_nothing_heavy_of_ours(arguments: list[str]):
     assert not imported_by(arguments) & set(HEAVY) - {"pydantic"}, "typer itself reads a command's options with pydantic"
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "table", "report"])
+def test_what_only_reads_a_run_loads_no_model_library(command: str, tmp_path: Path):
+    copied = shutil.copytree(OLD_RUN, tmp_path / "run")
+    more = ["-o", str(tmp_path / "page.html")] if command == "report" else []
+    assert not imported_by([command, str(copied), *more]) & {"torch", "transformers"}
 
 
 @pytest.mark.parametrize(
