@@ -18,13 +18,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import reasoning_gym  # noqa: F401  # once, before the processes are forked
+from espl_envs.reasoning_gym.env import serve
+from espl_envs.reasoning_gym.sets import FAMILY, LIST
 from reasoning_gym.factory import DATASETS
 
 from espl_bench.environment.check_subject import Level, Subject
 from espl_bench.environment.checker import examine
 from espl_bench.types import Split
-from espl_envs.reasoning_gym.env import serve
-from espl_envs.reasoning_gym.sets import FAMILY, LIST
 
 SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
 SAMPLES = 8

@@ -23,6 +23,8 @@ DISTRIBUTIONS = {
     "faiss-cpu": "faiss",
     "huggingface-hub": "huggingface_hub",
     "math-verify": "math_verify",
+    "mcp-types": "mcp_types",
+    "reasoning-gym": "reasoning_gym",
     "sentence-transformers": "sentence_transformers",
 }
 """What is imported of distributions that are named otherwise."""
@@ -89,7 +91,7 @@ def test_everything_declared_is_imported():
 
 def test_what_is_optional_is_not_imported_with_a_module_of_the_core():
     """Only the folder or file of an engine, a back end or a kind of pictures imports its packages at the top."""
-    homes = ("engines/openai/", "engines/tinker/", "engines/vllm/", "plots/", "sweep/ray_pool.py", "utils/exchange.py")
+    homes = ("engines/openai/", "engines/tinker/", "engines/vllm/", "plots/", "sweep/ray_pool.py", "tools/mcp/", "utils/exchange.py")
     at_top = {
         str(path.relative_to(ROOT / "espl_bench"))
         for path in (ROOT / "espl_bench").rglob("*.py")

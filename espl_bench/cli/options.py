@@ -76,7 +76,7 @@ NAMED: Mapping[str, tuple[Any, Any]] = {
         "--data",
         "SPLIT=FILE",
         WHAT_RUNS,
-        "Problems of your own for an environment that takes them (jsonl, qa): a file, a pattern or a folder of shards; may be repeated.",
+        "Problems of your own for an environment that takes them (jsonl, qa, mcp-qa): a file, a pattern or a folder; may be repeated.",
     ),
     "principle": _named(list[str] | None, "--principle", "TEXT", WORDS, "Principle of the root prompt; may be repeated. Default: none."),
     "root_prompt": _named(

@@ -36,7 +36,8 @@ class Contact:
 
     def __str__(self) -> str:
         """Describe it: ``the model m at http://x/v1, which gets the key in OPENAI_API_KEY``."""
-        return f"{self.role} {'by running' if self.is_program else 'at'} {self.place}" + (f", which gets the key in {self.key}" if self.key else "")
+        sends = f", which gets the key in {self.key}" if self.key else ""
+        return f"{self.role} {'by running' if self.is_program else 'at'} {self.place}{sends}"
 
 
 def contacts_of(config: RunConfig) -> tuple[Contact, ...]:

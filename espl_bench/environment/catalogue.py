@@ -7,20 +7,25 @@ from typing import Any
 from espl_bench.environment.family import BETWEEN, EnvironmentFamily
 from espl_bench.environment.text_env import EnvironmentSpec, TextEnv, Wording
 from espl_bench.errors import EsplError, UsageError, first_line, unknown
-from espl_bench.registry import ENVIRONMENTS, FAMILIES, RegisteredCode, code_of, find, names
+from espl_bench.registry import ENVIRONMENTS, FAMILIES, RegisteredCode, code_of, find, names, require
 
 
 def find_environment(name: str) -> EnvironmentSpec:
     """Return an environment's spec, that of a family's member too. Raises UsageError with the nearest known name."""
+    require_environment(name)
     family, between, member = name.partition(BETWEEN)
+    return find_family(family).member(member) if between else find(ENVIRONMENTS, name)
+
+
+def require_environment(name: str) -> None:
+    """Raise UsageError, with the nearest known name, unless an environment, or a member's family, is registered. Nothing is imported."""
+    family, between, _ = name.partition(BETWEEN)
     if between:
-        return find_family(family).member(member)
-    if name in names(FAMILIES):
-        known = find_family(name)
-        raise UsageError(f"'{name}' is a family of environments; name one of them, e.g. {known.full(known.example)}")
-    if name not in names(ENVIRONMENTS):
+        require(FAMILIES, family)
+    elif name in names(FAMILIES):
+        raise UsageError(f"'{name}' is a family of environments; name one as {name}{BETWEEN}NAME; `espl-bench envs --json` lists them")
+    elif name not in names(ENVIRONMENTS):
         raise unknown("environment", name, [*names(ENVIRONMENTS), *names(FAMILIES)])
-    return find(ENVIRONMENTS, name)
 
 
 def find_family(name: str) -> EnvironmentFamily:

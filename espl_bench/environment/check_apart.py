@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from espl_bench.environment.catalogue import find_environment
+from espl_bench.environment.catalogue import require_environment
 from espl_bench.environment.check_subject import MAX_ITEMS, Finding, Level
 from espl_bench.environment.checker import RULES, SAMPLES
 from espl_bench.environment.pulse import Pulse
@@ -75,7 +75,7 @@ def check_apart(request: CheckRequest, progress: Callable[[str], None] = lambda 
         UsageError: there is no such environment, or it does not take the options.
         EsplError: it cannot be made, e.g. because its data are missing.
     """
-    find_environment(request.env)
+    require_environment(request.env)
     report = CheckReport(request)
     waiting = [rule.name for rule in RULES]
     while waiting:

@@ -40,7 +40,8 @@ def _register_all(registry: _Registry) -> None:
     from espl_bench.errors import UsageError
     from espl_bench.registry import ENVIRONMENTS, FAMILIES, find, names
 
-    for seam, name in [(seam, name) for seam in (ENVIRONMENTS, FAMILIES) for name in names(seam)]:
+    registered = [(seam, name) for seam in (ENVIRONMENTS, FAMILIES) for name in names(seam)]
+    for seam, name in registered:
         try:
             spec = find(seam, name)
         except UsageError:

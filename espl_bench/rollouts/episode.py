@@ -57,9 +57,9 @@ def begin(env: TextEnv, problem: Problem) -> str | Ending:
 
 def answer(env: TextEnv, text: str, stop: StopReason) -> EnvReply | Ending:
     """Step the environment with a turn of the policy: return its reply, or the ending. Blocking, with no time limit of its own."""
-    if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
-        return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # the policy would not see the reply
     try:
+        if stop is StopReason.LENGTH and isinstance(env, ToolEnv) and env.is_called_by(text):
+            return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TURN)  # the policy would not see the reply
         observation, reward, terminated, truncated, info = env.step(text)
     except EnvError as fault:
         return Ending(0.0, Outcome.ERROR, str(fault))

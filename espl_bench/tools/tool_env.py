@@ -66,7 +66,7 @@ class ToolEnv(TextEnv):
     """Episodes of several turns: calls of tools, then an answer."""
 
     tools: ClassVar[Any]
-    """Tools that the policy may call: a tuple of `ToolSpec`, or a `ToolServer` that offers them, such as `espl_bench.tools.mcp.McpTools`."""
+    """Tools that the policy may call: a tuple of `ToolSpec`, or a server that offers them, such as `espl_bench.tools.mcp.McpTools`."""
 
     def __init__(self, limits: ToolLimits) -> None:
         super().__init__()

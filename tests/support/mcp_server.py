@@ -51,7 +51,8 @@ def slow(seconds: float) -> str:
 @server.tool()
 def leave() -> str:
     """End the server."""
-    print("\x1b[31mI leave", file=sys.stderr, flush=True)
+    sys.stderr.write("\x1b[31mI leave")
+    sys.stderr.flush()
     os._exit(3)
 
 

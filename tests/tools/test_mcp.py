@@ -1,5 +1,6 @@
 """Tools of real MCP servers, over standard streams and over HTTP on this machine: schemas, results, and everything that can fail."""
 
+import json
 import os
 import pickle
 import socket
@@ -8,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from patience import PATIENCE_S
@@ -16,7 +16,8 @@ from patience import PATIENCE_S
 from espl_bench.environment.checker import check_environment
 from espl_bench.environment.text_env import Verdict
 from espl_bench.errors import EnvError, UsageError
-from espl_bench.tools.mcp import McpTools, tools as mcp_tools
+from espl_bench.tools.mcp import McpTools
+from espl_bench.tools.mcp import tools as mcp_tools
 from espl_bench.tools.tool_env import ToolEnv, ToolLimits
 from espl_bench.tools.tool_spec import BadArgumentsError
 from espl_bench.types import Outcome, Problem, Split
@@ -87,9 +88,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 class Capitals(ToolEnv):
-    """An environment whose tools are a server's: two lines."""
-
-    tools: ClassVar[McpTools]
+    """An environment whose tools are a server's."""
 
     def __init__(self, tools: McpTools) -> None:
         super().__init__(ToolLimits(turns=4, calls=3, reply_chars=200))
@@ -111,8 +110,6 @@ class Capitals(ToolEnv):
 
 
 def call(name: str, **arguments: object) -> str:
-    import json
-
     return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
 
@@ -178,6 +175,10 @@ def test_one_session_serves_all_instances_and_ends_with_the_last(stdio: Make, ma
     assert second.use("pid", {}) == str(pid)
     second.close()
     assert ended(pid) and mark.read_text().split() == [str(pid)]
+    again = Capitals(tools)
+    again.prepare()
+    assert again.use("pid", {}) != str(pid), "the next run has a session of its own"
+    again.close()
 
 
 @pytest.mark.slow
@@ -215,16 +216,16 @@ def test_an_address_that_fails_is_an_error_of_the_episode(http: Make):
 
 @pytest.mark.slow
 def test_a_server_that_keeps_failing_is_not_started_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mcp_tools, "MOST_STARTS", 3)
+    monkeypatch.setattr(mcp_tools, "MOST_FAILURES", 3)
     mark = tmp_path / "starts"
     script = f"open({str(mark)!r}, 'a').write('x'); raise SystemExit('\\x1b[31mno licence')"
     tools = McpTools(command=[sys.executable, "-c", script])
     for _ in range(3):
-        with pytest.raises(EnvError, match="its program ended: .*no licence") as error:
+        with pytest.raises(EnvError, match=r"its program ended: .*no licence") as error:
             tools.offered()
         assert "\x1b" not in str(error.value)
     for _ in range(3):
-        with pytest.raises(EnvError, match="has failed 3 times, and is not started again"):
+        with pytest.raises(EnvError, match="has failed 3 times, and is not tried again"):
             tools.offered()
     assert mark.read_text() == "xxx"
 
@@ -234,6 +235,21 @@ def test_a_program_gets_no_variable_that_was_not_named(stdio: Make, monkeypatch:
     monkeypatch.setenv("SOME_KEY", "secret")
     assert stdio().use(Holder(), "variable", {"name": "SOME_KEY"}) == "(not set)"
     assert stdio(variables=["SOME_KEY"]).use(Holder(), "variable", {"name": "SOME_KEY"}) == "secret"
+
+
+@pytest.mark.slow
+def test_an_author_names_a_server_in_two_lines(mark: Path):
+    class TwoLines(Capitals):
+        tools = McpTools(command=[sys.executable, str(SERVER), "stdio", str(mark)])
+
+        def __init__(self) -> None:
+            ToolEnv.__init__(self, ToolLimits())
+
+    env = TwoLines()
+    env.prepare()
+    env.reset(options={"split": "train", "index": 0})
+    assert "Lima" in env.step(call("capital_of", country="Peru"))[0]
+    env.close()
 
 
 @pytest.mark.slow
@@ -277,7 +293,7 @@ def test_an_option_names_a_server_in_three_ways():
 
 
 def test_a_program_that_there_is_not_is_one_line():
-    with pytest.raises(EnvError, match="the MCP server /no/such/program cannot be used: .*No such file"):
+    with pytest.raises(EnvError, match=r"the MCP server /no/such/program cannot be used: .*No such file"):
         McpTools(command=["/no/such/program"]).offered()
 
 

@@ -19,7 +19,7 @@ MCP_QA = EnvironmentSpec(
     name="mcp-qa",
     gym_id="espl/McpQA-v1",
     entry_point="espl_envs.qa.with_tools:make",
-    summary="your own questions, answered with the tools of an MCP server: --env-option 'mcp=[\"python\", \"server.py\"]' --data test=FILE",
+    summary='your own questions, answered with the tools of an MCP server: --env-option \'mcp=["python", "server.py"]\' --data test=FILE',
     wording=Wording(
         task="You answer questions with short, exact answers. Use your tools to find out what you do not know for certain.",
         answer_form="Once you know the answer, end with a line that holds it and nothing else:\nAnswer: …",

@@ -93,7 +93,7 @@ def make(
 ) -> QaWithToolsEnv:
     """Make an environment; for the arguments see `QaWithToolsEnv`. Raises as `espl_envs.qa.env.own_files`, UsageError without a server."""
     if not mcp:
-        wanted = "--env-option 'mcp=[\"python\", \"server.py\"]' or mcp=http://127.0.0.1:8000/mcp"
+        wanted = '--env-option \'mcp=["python", "server.py"]\' or mcp=http://127.0.0.1:8000/mcp'
         raise UsageError(f"mcp-qa needs an MCP server for its tools: {wanted}")
     tools = McpTools.of(mcp, only=mcp_only, timeout_s=mcp_timeout)
     return QaWithToolsEnv(own_files(**questions), tools, ToolLimits(max_turns, max_calls, max_reply_chars, max_heard_chars))

@@ -107,7 +107,8 @@ def package_version() -> str:
     try:
         return version(FAMILY)
     except PackageNotFoundError as error:
-        raise UsageError(f"environments {FAMILY}:… need the package {FAMILY}; install it with: pip install 'espl-bench[{FAMILY}]'") from error
+        remedy = f"install it with: pip install 'espl-bench[{FAMILY}]'"
+        raise UsageError(f"environments {FAMILY}:… need the package {FAMILY}; {remedy}") from error
 
 
 def _score(item: Item, wanted: Wanted, answer: str) -> ConfinedResult:

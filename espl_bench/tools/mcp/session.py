@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +53,7 @@ class McpSession:
         self._end: Exception | None = None
         """How it went, as far as the transport knows."""
         self._loop = asyncio.new_event_loop()
-        self._leave = asyncio.Event()
+        self._task = self._loop.create_task(self._hold_open())
         self._ready: Future[tuple[OfferedTool, ...]] = Future()
         self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="mcp", daemon=True)
@@ -93,9 +94,9 @@ class McpSession:
         """End the session and the server's program. A second call does nothing."""
         atexit.unregister(self.close)
         self.broken = True
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._loop.call_soon_threadsafe(self._leave.set)
-            self._thread.join(2 * GRACE_S)
+        with suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(2 * GRACE_S)
 
     def _failed(self, tool: str, error: BaseException) -> EnvError:
         return EnvError(f"the tool {tool[:80]} of the MCP server {self._server} failed: {_said(self._end or error)}")
@@ -103,7 +104,9 @@ class McpSession:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._hold_open())
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass  # closed
         except Exception as error:  # noqa: BLE001  # whatever a server makes the client raise is told to whoever waits
             if not self._ready.done():
                 self._ready.set_exception(error)
@@ -124,7 +127,7 @@ class McpSession:
                 tools = await _listed(client)
             self._client = client
             self._ready.set_result(tools)
-            await self._leave.wait()
+            await asyncio.Event().wait()  # until it is closed
 
     async def _noticed(self, message: object) -> None:
         """Take note of a transport that has failed."""

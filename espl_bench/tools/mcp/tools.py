@@ -1,6 +1,7 @@
 """The tools of one MCP server: how it is reached, which of its tools are offered, and under which names."""
 
 import ipaddress
+import math
 import re
 import shlex
 import threading
@@ -11,11 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
-from espl_bench.errors import EnvError, UsageError, unknown
+from espl_bench.errors import EnvError, EsplError, UsageError, unknown
 from espl_bench.tools.sanitize import sanitize
 from espl_bench.tools.tool_server import ToolServer
 from espl_bench.tools.tool_spec import ToolSpec
-from espl_bench.utils.numbers import is_whole
 from espl_bench.utils.redaction import holds_secret, mask_text
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ MOST_TOOLS: Final = 64
 MOST_ABOUT_CHARS: Final = 2_000
 MOST_SHOWN: Final = 80
 """Characters of its address or command in messages."""
-MOST_STARTS: Final = 8
-"""Times that a server is started, or reached, on behalf of one process: one that ends at every call would be started for each."""
+MOST_FAILURES: Final = 8
+"""Times that a server may go, or not come up, before it is given up: one that ends at every call would be started for each."""
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST_NAME: Final = 64
 
@@ -55,7 +55,7 @@ class McpTools(ToolServer):
     """Bytes of one message; a server that sends a longer one is cut off."""
     only: Sequence[str] = ()
     """Names of the tools to offer, as the server has them; empty: all."""
-    variables: Sequence[str] = field(default=())
+    variables: Sequence[str] = ()
     """Names of further variables that the program is given, e.g. of a key."""
 
     def __post_init__(self) -> None:
@@ -69,8 +69,9 @@ class McpTools(ToolServer):
             raise UsageError("an MCP server is named by its command or by its url; give one of them")
         if self.url:
             _require_loopback(self.url)
-        if not (self.timeout_s > 0 and self.start_timeout_s > 0 and is_whole(self.max_bytes)):
-            raise UsageError("the limits of an MCP server must be above 0")
+        for limit in (self.timeout_s, self.start_timeout_s, self.max_bytes):
+            if not (isinstance(limit, int | float) and 0 < limit < math.inf):
+                raise UsageError(f"a limit of an MCP server must be a number above 0, not {limit!r}")
 
     @classmethod
     def of(cls, named: object, **limits: Any) -> Self:
@@ -92,29 +93,32 @@ class McpTools(ToolServer):
 
     def offered(self) -> tuple[ToolSpec, ...]:
         """Return the tools under names that calls can be written with; their schemas are the server's."""
-        return tuple(_opened(self).names.specs)
+        with _CHANGING:
+            known = _state(self).offered
+            return _connected(self).names.specs if known is None else known
 
     def use(self, holder: object, tool: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool. Raises BadArgumentsError for an error that the server reports, EnvError for a server that fails."""
-        connection = _opened(self)
-        connection.holders.add(holder)
+        self.hold(holder)
+        connection = _connected(self)
         return connection.session.call(connection.names.original(tool), arguments, self.timeout_s)
 
     def hold(self, holder: object) -> None:
         """Connect, if nobody has."""
-        _opened(self).holders.add(holder)
+        _connected(self)
+        with _CHANGING:
+            _state(self).holders.add(holder)
 
     def release(self, holder: object) -> None:
         """Let go; the last to do so ends the connection."""
-        with _OPENING:
-            connection = _CONNECTIONS.get(self)
-            if connection is None:
+        with _CHANGING:
+            state = _state(self)
+            state.holders.discard(holder)
+            if state.holders:
                 return
-            connection.holders.discard(holder)
-            if connection.holders:
-                return
-            del _CONNECTIONS[self]
-        connection.session.close()
+            del _STATES[self]
+        if state.connection is not None:
+            state.connection.session.close()
 
 
 class _Names:
@@ -128,14 +132,15 @@ class _Names:
         if not 1 <= len(chosen) <= MOST_TOOLS:
             raise UsageError(f"the MCP server {server} offers {len(chosen)} tools; name 1 to {MOST_TOOLS} of them with `only`")
         self._originals: dict[str, str] = {}
-        self.specs: list[ToolSpec] = []
+        specs: list[ToolSpec] = []
         for tool in chosen:
             name = _safe(tool.name, self._originals)
             self._originals[name] = tool.name
             try:
-                self.specs.append(ToolSpec.of_schema(name, sanitize(tool.about, MOST_ABOUT_CHARS), tool.schema))
+                specs.append(ToolSpec.of_schema(name, sanitize(tool.about, MOST_ABOUT_CHARS), tool.schema))
             except EnvError as error:
                 raise UsageError(f"the MCP server {server}: tool {name} cannot be offered: {error}; name others with `only`") from error
+        self.specs = tuple(specs)
 
     def original(self, name: str) -> str:
         """Return what the server calls a tool."""
@@ -154,41 +159,63 @@ def _safe(name: str, taken: Mapping[str, str]) -> str:
     return unique
 
 
+@dataclass(frozen=True)
 class _Connection:
-    """A session, its tools, and the environments that hold it."""
+    """A session, and its tools."""
 
-    def __init__(self, server: McpTools, session: "McpSession") -> None:
-        self.session = session
-        self.names = _Names(server, session.tools)
-        self.holders: weakref.WeakSet[Any] = weakref.WeakSet()
+    session: "McpSession"
+    names: _Names
 
 
-_OPENING: Final = threading.RLock()
-_CONNECTIONS: Final[dict[McpTools, _Connection]] = {}
-_STARTS: Final[dict[McpTools, int]] = {}
+@dataclass
+class _State:
+    """What this process has with a server."""
+
+    connection: _Connection | None = None
+    offered: tuple[ToolSpec, ...] | None = None
+    """Its tools, as it had them first."""
+    holders: weakref.WeakSet[Any] = field(default_factory=lambda: weakref.WeakSet[Any]())
+    """Environments that are not closed yet."""
+    failures: int = 0
 
 
-def _opened(server: McpTools) -> _Connection:
+_CHANGING: Final = threading.RLock()
+_STATES: Final[dict[McpTools, _State]] = {}
+
+
+def _state(server: McpTools) -> _State:
+    return _STATES.setdefault(server, _State())
+
+
+def _connected(server: McpTools) -> _Connection:
     """Return the connection of this process to a server; one that broke is made anew. Raises EnvError or UsageError."""
-    with _OPENING:  # episodes ask all at once for the first time
-        connection = _CONNECTIONS.get(server)
-        if connection is not None and not connection.session.broken:
-            return connection
-        if connection is not None:
-            connection.session.close()
-        if _STARTS.get(server, 0) >= MOST_STARTS:
-            raise EnvError(f"the MCP server {server} has failed {MOST_STARTS} times, and is not started again")
-        _STARTS[server] = _STARTS.get(server, 0) + 1
-        session = _session_class()(server)
-        try:
-            made = _Connection(server, session)
-        except BaseException:
-            session.close()
-            raise
-        if connection is not None:
-            made.holders = connection.holders
-        _CONNECTIONS[server] = made
-        return made
+    with _CHANGING:  # episodes ask all at once for the first time
+        state = _state(server)
+        if state.connection is not None and state.connection.session.broken:
+            state.connection.session.close()
+            state.connection = None
+            state.failures += 1
+        if state.connection is None:
+            if state.failures >= MOST_FAILURES:
+                raise EnvError(f"the MCP server {server} has failed {MOST_FAILURES} times, and is not tried again")
+            state.failures += 1
+            state.connection = _connect(server, state.offered)
+            state.failures -= 1
+            state.offered = state.connection.names.specs
+        return state.connection
+
+
+def _connect(server: McpTools, offered: tuple[ToolSpec, ...] | None) -> _Connection:
+    """Begin a session. A server that comes back with other tools than it `offered` is an EnvError: no prompt speaks of them."""
+    session = _session_class()(server)
+    try:
+        names = _Names(server, session.tools)
+        if offered not in (None, names.specs):
+            raise EnvError(f"the MCP server {server} came back with other tools")
+    except EsplError as error:
+        session.close()
+        raise error if offered is None else EnvError(str(error)) from error
+    return _Connection(session, names)
 
 
 def _session_class() -> type["McpSession"]:

@@ -1,4 +1,4 @@
-"""The two ways to an MCP server, with a limit on what it may send. The official client's own have none, and keep what has come in memory."""
+"""The two ways to an MCP server, with a limit on what it may send: the official client's own would keep whatever comes in memory."""
 
 import asyncio
 import os
@@ -65,17 +65,16 @@ async def _read(output: asyncio.StreamReader, to_client: Any, errors: asyncio.St
             while line := await output.readline():
                 if line.strip():
                     await to_client.send(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
-            fault = "its program ended"
+            await asyncio.wait({draining}, timeout=LAST_WORDS_S)
+            fault = f"its program ended: {' '.join(kept.decode('utf-8', errors='replace').split())}"
         except ValueError as error:  # a line that is too long, or no message
             fault = "it sent a message that is too long" if "limit" in str(error) else "it sent what is no message"
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return
         finally:
-            await asyncio.wait({draining}, timeout=LAST_WORDS_S)
             draining.cancel()
-        last = " ".join(kept.decode("utf-8", errors="replace").split())
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await to_client.send(ProgramEndedError(f"{fault}: {last}" if last else fault))
+            await to_client.send(ProgramEndedError(fault))
 
 
 async def _keep_last(errors: asyncio.StreamReader, kept: bytearray) -> None:
