@@ -107,17 +107,17 @@ class Conversations:
         appended_T = chat.continuation(node.messages, replies, node.ended) if node.is_whole else None
         tokens_T = chat.encode(messages) if appended_T is None else (*node.tokens_T, *appended_T)
         is_tip = node is next(other for other in reversed(self.nodes) if other.branch == node.branch)
-        goes_on = appended_T is not None and is_tip
+        goes_on_T = appended_T if is_tip else None
         return Context(
             asked,
             chat,
             messages,
             tokens_T,
-            appended_T if appended_T is not None and is_tip else tokens_T,
-            _in_words(replies, chat),
-            opened_by(chat, messages),
+            observation_T=tokens_T if goes_on_T is None else goes_on_T,
+            observations=_in_words(replies, chat),
+            thought=opened_by(chat, messages),
             branch=node.branch if is_tip else None,
-            starts_segment=is_tip and not goes_on,
+            starts_segment=is_tip and goes_on_T is None,
         )
 
     def keep(self, context: Context, sampled: Sampled) -> Reply:
