@@ -22,7 +22,7 @@ class DataIdentity:
     def of(cls, env: TextEnv) -> "DataIdentity":
         """Read the items. The environment must not be one that a control has changed."""
         served = env.items_identity()
-        agent = env.agent_identity() if isinstance(env, AgentEnv) else {}
+        agent: Mapping[str, str] = env.agent_identity() if isinstance(env, AgentEnv) else {}
         return cls(served, served if type(env).data_identity is TextEnv.data_identity else env.data_identity(), agent)
 
     @property

@@ -234,8 +234,8 @@ def stream_bodies(reply: Reply, session: str, created: int, asked: Asked) -> lis
     said: dict[str, Any] = {"index": 0, "delta": message, "finish_reason": None, "logprobs": None}
     if asked.logprobs:
         said["logprobs"] = {"content": _logprobs(reply.completion), "refusal": None}
-    ended = {"index": 0, "delta": {}, "finish_reason": _finish_reason(reply), "logprobs": None}
-    usage = [{**head, "choices": [], "usage": _usage(reply)}] if asked.include_usage else []
+    ended: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": _finish_reason(reply), "logprobs": None}
+    usage: list[dict[str, Any]] = [{**head, "choices": [], "usage": _usage(reply)}] if asked.include_usage else []
     return [{**head, "choices": [said]}, {**head, "choices": [ended]}, *usage]
 
 

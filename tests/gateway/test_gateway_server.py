@@ -129,7 +129,7 @@ def test_without_its_key_a_session_answers_nothing(key: str, policy: Policy):
 def test_a_page_of_another_site_samples_nothing(headers: dict[str, str], policy: Policy):
     with served(policy) as server:
         endpoint = server.open(session(policy))
-        assert ask(server, chat_path(endpoint), endpoint.api_key, **headers)[0] == 403
+        assert ask(server, chat_path(endpoint), endpoint.api_key, "POST", body([user("a")]), **headers)[0] == 403
     assert policy.requests == []
 
 
@@ -163,7 +163,7 @@ def test_an_open_server_begins_a_session_for_each_name(policy: Policy):
 def test_a_body_is_bounded_before_it_is_read(headers: dict[str, str], status: int, policy: Policy):
     with served(policy) as server:
         endpoint = server.open(session(policy))
-        assert ask(server, chat_path(endpoint), endpoint.api_key, content=b"", **headers)[0] == status
+        assert ask(server, chat_path(endpoint), endpoint.api_key, "POST", b"", **headers)[0] == status
 
 
 def test_a_session_answers_one_request_at_a_time_and_so_many_wait():

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import openai
@@ -187,7 +188,7 @@ def test_an_agent_that_fails_is_an_error_in_one_line():
 
 
 def test_an_agent_that_hands_in_no_text_is_an_error():
-    def odd(task: AgentTask):
+    def odd(task: AgentTask) -> Any:
         asks_once(task)
         return ["answer 4"]
 
