@@ -54,6 +54,8 @@ if TYPE_CHECKING:  # what follows for type checkers is what `_PUBLIC` loads; a t
     from espl_bench.engines.engine import SamplingClient as SamplingClient
     from espl_bench.engines.engine import TrainingClient as TrainingClient
     from espl_bench.engines.engine_spec import EngineSpec as EngineSpec
+    from espl_bench.environment.agent_env import AgentEnv as AgentEnv
+    from espl_bench.environment.agent_env import AgentTask as AgentTask
     from espl_bench.environment.checker import check_environment as check_environment
     from espl_bench.environment.text_env import EnvironmentSpec as EnvironmentSpec
     from espl_bench.environment.text_env import SingleTurnEnv as SingleTurnEnv
@@ -160,6 +162,7 @@ else:
         "data.dataset_spec": ("DataSource", "DataSpec"),
         "engines.engine": ("AdamParams", "Chat", "Engine", "SamplingClient", "TrainingClient"),
         "engines.engine_spec": ("EngineSpec",),
+        "environment.agent_env": ("AgentEnv", "AgentTask"),
         "environment.checker": ("check_environment",),
         "environment.text_env": ("EnvironmentSpec", "SingleTurnEnv", "TextEnv", "Verdict", "Wording"),
         "errors": ("EnvError", "EsplError", "UsageError"),

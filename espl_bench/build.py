@@ -22,6 +22,7 @@ from espl_bench.engines.engine_spec import find_engine
 from espl_bench.engines.model_source import ModelSource
 from espl_bench.engines.model_use import WatchingEngine
 from espl_bench.engines.rendered_chat import dated, prove, with_thinking
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.catalogue import find_environment, make_environment, wording_of
 from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.pool import close_env
@@ -249,7 +250,7 @@ def open_run(
     clients = BudgetedClients(open_cost_tracker(config, budget), config.endpoint.concurrency, services)
     engine = given.engine or open_engine(config)
     editor = given.editor or open_editor(config, engine)
-    _require_teacher(config, engine)
+    _require_teacher(config, engine, env)
     policy_chat, editor_chat = _chats(config, engine, editor, started or datetime.now(UTC))
     identity = data_identity_of(config, given.env)
     described = given.env or find_environment(config.env, config.env_options)
@@ -258,7 +259,8 @@ def open_run(
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
-    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=not isinstance(env, SingleTurnEnv))
+    replies = isinstance(env, AgentEnv) or not isinstance(env, SingleTurnEnv)
+    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=replies)
     if config.method.breeds:
         prove(editor_chat, system=False, replies=False)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
@@ -281,8 +283,13 @@ def open_run(
     )
 
 
-def _require_teacher(config: RunConfig, engine: Engine) -> None:
-    """Raise UsageError for a method with a teacher and an engine that it cannot read with."""
+def _require_teacher(config: RunConfig, engine: Engine, env: TextEnv) -> None:
+    """Raise UsageError for a method with a teacher, and an engine that it cannot read with or episodes that it cannot be shown."""
+    if config.method.teacher is not None and isinstance(env, AgentEnv):
+        raise UsageError(
+            f"{config.method.name} shows a teacher each episode under another prompt, and an agent words its conversations itself; "
+            "use a method without a teacher, e.g. --method espl"
+        )
     if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
         raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
 

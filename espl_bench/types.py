@@ -161,10 +161,16 @@ class Turn:
     """In the first turn of a segment: the whole rendered conversation. Later: only the appended part. Never re-tokenised."""
     completion: Completion
     observations: tuple[Observation, ...] = ()
-    """The appended part in words; empty before the first turn, which is preceded by the problem."""
+    """The appended part in words; empty before the first turn, which is preceded by the problem, unless an agent worded it otherwise."""
     starts_segment: bool = False
     """True if a later turn begins a new segment: the chat template would have changed earlier text, so that the conversation was
-    rendered from scratch instead of extended."""
+    rendered from scratch instead of extended, or an agent began another conversation."""
+
+
+def segments_of(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], ...]:
+    """Group turns into token sequences."""
+    starts = [index for index, turn in enumerate(turns) if index == 0 or turn.starts_segment]
+    return tuple(tuple(turns[start:end]) for start, end in zip(starts, [*starts[1:], len(turns)][: len(starts)], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,8 @@ class Trajectory:
     """Set if the outcome is TRUNCATED: the limit that was reached."""
     measures: Mapping[str, float] = field(default_factory=dict[str, float])
     """Further numbers that the environment reports, e.g. ``f1``; they are not learned from."""
+    submitted: str | None = None
+    """What an agent handed in, which was graded; None: no agent played, or it handed in nothing."""
 
     @property
     def text(self) -> str:
@@ -193,8 +201,7 @@ class Trajectory:
     @property
     def segments(self) -> tuple[tuple[Turn, ...], ...]:
         """Group the turns into token sequences; there is one sequence unless the chat template could not be extended."""
-        starts = [index for index, turn in enumerate(self.turns) if index == 0 or turn.starts_segment]
-        return tuple(self.turns[start:end] for start, end in zip(starts, [*starts[1:], len(self.turns)], strict=True))
+        return segments_of(self.turns)
 
     @property
     def was_cut(self) -> bool:

@@ -1,4 +1,4 @@
-"""The example in one file trains weights and breeds prompts, in few steps here."""
+"""The examples: one file that trains weights and breeds prompts, and the training of a model behind an agent; in few steps here."""
 
 import ast
 import importlib
@@ -33,3 +33,18 @@ def test_the_example_trains_weights_and_breeds_prompts(monkeypatch: pytest.Monke
     assert children and any(child.principles for child in children) and not root.principles
     assert root.rating.sigma < 25 / 3, "it was ranked"
     assert all(p.abs().sum() > 0 for name, p in policy.model.named_parameters() if "lora_B" in name), "every adapter left zero"
+
+
+@pytest.mark.slow
+def test_the_model_behind_a_stranger_s_agent_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.syspath_prepend(EXAMPLE.parent / "agents")
+    for name in ("train", "majority"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    example = importlib.import_module("train")
+    monkeypatch.setitem(example.RulebookEnv.sizes, example.Split.TEST, 8)
+    example.train(tmp_path / "run", steps=2, method="rl_only")
+    *steps, result = capsys.readouterr().out.splitlines()
+    assert len(steps) == 2 and result.startswith("test score")
+    assert all(float(line.rsplit(maxsplit=1)[1]) < 1e-4 for line in steps), "the trainer sees what the sampler saw"

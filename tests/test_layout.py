@@ -17,6 +17,7 @@ LAYERS = (
     {"environment", "retrieval"},
     {"tools"},
     {"engines", "prompts"},
+    {"gateway"},
     {"controls", "evolution", "rollouts"},
     {"method", "espl_envs"},
     {"evolve", "espl_baselines"},

@@ -19,9 +19,10 @@ from espl_bench.analysis.contamination import ContaminationIndex, short_form
 from espl_bench.build import data_identity_of, environment_of
 from espl_bench.config.choices import completed
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.pool import EnvPool, close_env
 from espl_bench.environment.text_env import TextEnv
-from espl_bench.rollouts.episode import Ending, replay, side_by_side
+from espl_bench.rollouts.episode import Ending, hand_in_again, replay, side_by_side
 from espl_bench.rollouts.evaluate import part_scores
 from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.binding import Binding, What
@@ -128,6 +129,9 @@ class Examiner:
         problem = self.problems[stored.problem_id]
         stop = stored.stop_reason or StopReason.STOP
         with self.pool.lent() as env:
+            if isinstance(env, AgentEnv):
+                recorded = Ending(stored.reward, stored.outcome, stored.error, stored.limit)
+                return RegradedRollout(stored, hand_in_again(env, problem, stored.submitted, recorded, stop))
             return RegradedRollout(stored, replay(env, problem, stored.turns, stop, stored.heard, stored.limit))
 
 

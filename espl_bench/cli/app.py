@@ -21,6 +21,7 @@ from espl_bench.cli.declare.data import data_app
 from espl_bench.cli.declare.env import env_app
 from espl_bench.cli.declare.export import export
 from espl_bench.cli.declare.export_scores import export_scores
+from espl_bench.cli.declare.gateway import gateway
 from espl_bench.cli.declare.grade import grade
 from espl_bench.cli.declare.model import model_app
 from espl_bench.cli.declare.report import plot, report, view
@@ -288,6 +289,7 @@ for viewer in (plot, report, view):
 
 
 app.command()(grade)
+app.command()(gateway)
 app.command()(plan)
 app.command()(attribute)
 app.command()(measure)

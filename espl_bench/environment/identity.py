@@ -1,8 +1,9 @@
 """Identity of an environment's data: what its items are, and what it declares about them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.text_env import TextEnv
 
 
@@ -14,12 +15,15 @@ class DataIdentity:
     """By split, of everything that the items hold."""
     declared: Mapping[str, str]
     """As returned by `TextEnv.data_identity`."""
+    agent: Mapping[str, str] = field(default_factory=dict[str, str])
+    """As returned by `AgentEnv.agent_identity`; empty for an environment without an agent."""
 
     @classmethod
     def of(cls, env: TextEnv) -> "DataIdentity":
         """Read the items. The environment must not be one that a control has changed."""
         served = env.items_identity()
-        return cls(served, served if type(env).data_identity is TextEnv.data_identity else env.data_identity())
+        agent: Mapping[str, str] = env.agent_identity() if isinstance(env, AgentEnv) else {}
+        return cls(served, served if type(env).data_identity is TextEnv.data_identity else env.data_identity(), agent)
 
     @property
     def compared(self) -> dict[str, str]:
@@ -30,7 +34,7 @@ class DataIdentity:
     def every(self) -> dict[str, str]:
         """Return everything that a resume requires to be the same."""
         differing = {name: hashed for name, hashed in self.declared.items() if self.served.get(name) != hashed}
-        return {**self.served, **{f"{DECLARED}{name}": hashed for name, hashed in differing.items()}}
+        return {**self.served, **{f"{DECLARED}{name}": hashed for name, hashed in differing.items()}, **self.agent}
 
 
 DECLARED = "declared "

@@ -26,10 +26,11 @@ def to_datums(trajectory: Trajectory, advantage: float, temperature: float) -> t
     """
     if temperature <= 0:
         raise UsageError(f"training needs a sampling temperature above 0, not {temperature}; set it to e.g. 1.0")
-    return tuple(_joined(segment, advantage, temperature) for segment in trajectory.segments)
+    return tuple(joined(segment, advantage, temperature) for segment in trajectory.segments)
 
 
-def _joined(turns: Sequence[Turn], advantage: float, temperature: float) -> Datum:
+def joined(turns: Sequence[Turn], advantage: float, temperature: float) -> Datum:
+    """Convert the turns of one segment."""
     return Datum(
         tokens_T=tuple(chain.from_iterable((*turn.observation_T, *turn.completion.tokens_T) for turn in turns)),
         mask_T=tuple(

@@ -13,7 +13,7 @@ from typing import Any
 from espl_bench.learning.advantages import Baseline, differences
 from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import TRAINING, RunDir
-from espl_bench.types import Outcome, Split
+from espl_bench.types import Observation, Outcome, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +162,18 @@ def _text(row: RolloutRow) -> dict[str, Any]:
         "question": row.question,
         "answer": row.answer,
         "turns": list(row.turns),
-        "heard": [[{"tool": observation.tool, "text": observation.text} for observation in observations] for observations in row.heard],
+        "heard": [_heard(observations) for observations in row.heard],
+        **({"opening": _heard(row.opening)} if row.opening else {}),
+        **({} if row.submitted is None else {"submitted": row.submitted}),
         "lengths": _per_turn(row.lengths, len(row.turns)),
         "surprisals": _per_turn(row.surprisals, len(row.turns)),
         "stop": row.stop_reason,
         "error": row.error,
     }
+
+
+def _heard(observations: Iterable[Observation]) -> list[dict[str, Any]]:
+    return [{"tool": observation.tool, "text": observation.text} for observation in observations]
 
 
 def _per_turn(values: Sequence[Sequence[int]], turns: int) -> list[list[int]]:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import EnvError
 from espl_bench.tools.tool_env import Exchange, ToolEnv
@@ -119,6 +120,21 @@ def replay(
     if isinstance(answered, Ending):
         return with_earned(answered, earned)
     return Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
+
+
+def hand_in(env: AgentEnv, submitted: str, stop: StopReason) -> Ending:
+    """Have what an agent handed in graded, the last of whose completions ended by `stop`. Blocking."""
+    answered = answer(env, submitted, stop)
+    return answered if isinstance(answered, Ending) else Ending(0.0, Outcome.ERROR, "the episode has not ended with what was handed in")
+
+
+def hand_in_again(env: AgentEnv, problem: Problem, submitted: str | None, recorded: Ending, stop: StopReason) -> Ending:
+    """Grade an agent's stored episode again. One in which nothing was handed in keeps its ending, if that was no grade."""
+    if submitted is None:
+        ungraded = recorded.outcome is Outcome.TRUNCATED or not recorded.outcome.graded
+        return replace(recorded, reward=0.0) if ungraded else Ending(0.0, Outcome.ERROR, "nothing was handed in")
+    begun = begin(env, problem)
+    return begun if isinstance(begun, Ending) else hand_in(env, submitted, stop)
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> Iterator[Result]:

@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from espl_bench.engines.engine import Chat, SamplingClient
 from espl_bench.engines.rendered_chat import opened_by
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.pool import EnvPool
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import ModelError
+from espl_bench.gateway.session import Sampling, placing
 from espl_bench.prompts.dialect import Dialect, Placement
-from espl_bench.rollouts.episode import Ending, EnvReply, answer, begin, with_earned
+from espl_bench.rollouts.agent_episode import AgentHost
+from espl_bench.rollouts.episode import Ending, EnvReply, answer, begin, hand_in, with_earned
 from espl_bench.rollouts.scheduling import GroupedLockstep, Immediate, RequestScheduler
 from espl_bench.rollouts.watchdog import RolloutState, Watchdog, stop
 from espl_bench.seeding import seed_for
@@ -93,6 +96,8 @@ class _Episode:
     """Lent by the pool while the episode is under way."""
     earned: float = 0.0
     """Sum of the rewards of the turns before the last."""
+    submitted: str | None = None
+    """What an agent handed in."""
     turns: list[Turn] = field(default_factory=list[Turn])
     state: RolloutState = RolloutState.WAITING
     since: float = field(default_factory=time.monotonic)
@@ -110,12 +115,16 @@ class _Episode:
         """Build the next sampling request."""
         return SampleRequest(
             prompt_T=context.tokens_T,
-            seed=seed_for(self.spec.run_seed, *self.seed_keys, self.sample, len(self.turns)),
+            seed=self.seed(len(self.turns)),
             max_tokens=min(self.spec.max_tokens, context.room),
             temperature=self.spec.temperature,
             top_p=self.spec.top_p,
             messages=context.messages,
         )
+
+    def seed(self, turn: int) -> int:
+        """Return the seed of a turn."""
+        return seed_for(self.spec.run_seed, *self.seed_keys, self.sample, turn)
 
     def begun(self) -> str | Ending:
         """Take an instance and begin. Blocking."""
@@ -128,7 +137,7 @@ class _Episode:
             self.spec.pool.give_back(self.env, usable=ending.outcome.graded)
             self.env = None
         ending = with_earned(ending, self.earned)
-        result = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures)
+        result = (ending.reward, ending.outcome, ending.error, ending.limit, ending.measures, self.submitted)
         return Trajectory(self.problem, self.prompt.id, self.sample, tuple(self.turns), *result)
 
 
@@ -188,10 +197,11 @@ def _room(spec: RolloutSpec, used: int) -> int:
 class _Stage:
     """State shared by the episodes of one round: scheduler, environment threads, places, and rendered prompts."""
 
-    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor, places: int) -> None:
+    def __init__(self, spec: RolloutSpec, pace: RequestScheduler, threads: ThreadPoolExecutor, places: int, agents: AgentHost) -> None:
         self._spec = spec
         self._pace = pace
         self._threads = threads
+        self._agents = agents
         self._places = asyncio.Semaphore(places)
         self._rendered: dict[tuple[int, str], _Context] = {}
 
@@ -207,17 +217,35 @@ class _Stage:
         question = await self._off_the_loop(episode, episode.begun)
         if isinstance(question, Ending):
             return question
+        if isinstance(episode.env, AgentEnv):
+            return await self._agent_plays(index, episode, episode.env, question)
         context = self._opening(episode, question)
         while True:
             if context.room < 1:
                 return Ending(0.0, Outcome.TRUNCATED, limit=Limit.TOKENS)
-            episode.goes(RolloutState.ENGINE)
-            completion = _readable((await self._pace.ask(index, episode.request(context))).after(context.thought))
+            completion = _readable((await self._ask(index, episode, episode.request(context))).after(context.thought))
             episode.turns.append(Turn(context.observation_T, completion, context.observations, context.starts_segment))
             answered = await self._off_the_loop(episode, _go_on, episode, context, completion)
             if isinstance(answered, Ending):
                 return answered
             context = answered
+
+    async def _agent_plays(self, index: int, episode: _Episode, env: AgentEnv, question: str) -> Ending:
+        """Let an agent play, and grade what it hands in."""
+        spec, ask = self._spec, partial(self._ask, index, episode)
+        led, worded = spec.dialect.prompt_messages(spec.show(episode.prompt.principles), question, Placement.SYSTEM, spec.chat.harmless)
+        played = await self._agents.play(env, worded, placing(led.content, spec.placement), ask, episode.seed)
+        episode.turns.extend(played.turns)
+        if isinstance(played.result, Ending):
+            return played.result
+        episode.submitted = played.result
+        return await self._off_the_loop(episode, hand_in, env, played.result, played.turns[-1].completion.stop_reason)
+
+    async def _ask(self, index: int, episode: _Episode, request: SampleRequest) -> Completion:
+        episode.goes(RolloutState.ENGINE)
+        completion = await self._pace.ask(index, request)
+        episode.goes(RolloutState.ENVIRONMENT)
+        return completion
 
     async def _off_the_loop(self, episode: _Episode, work: Callable[..., Said], *arguments: Any) -> Said:
         """Run the environment's work in a thread, while the event loop continues."""
@@ -283,14 +311,16 @@ async def roll_out(
     places = max(1, min(allowed.episodes or len(episodes), len(episodes)))
     threads = ThreadPoolExecutor(max(1, min(allowed.steps, places)), thread_name_prefix="episode")
     watching = asyncio.create_task((watchdog or _NOBODY).watch(episodes))
+    agents = AgentHost(Sampling(spec.chat, spec.max_tokens, spec.temperature, spec.top_p, spec.max_episode_tokens))
     results: list[Trajectory] = []
     try:
         for round_ in _rounds(episodes, len(episodes) if spec.continuous else places):
             pace = Immediate(client) if spec.continuous else GroupedLockstep(client, len(round_), spec.sampling_groups)
-            stage = _Stage(spec, pace, threads, places)
+            stage = _Stage(spec, pace, threads, places, agents)
             results += await _together([stage.play(index, episode) for index, episode in enumerate(round_)])
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
+        agents.close()
         await stop(watching)
     return tuple(
         TrajectoryGroup(results[start].problem, results[start].prompt_id, tuple(results[start : start + group_size]))

@@ -63,6 +63,10 @@ class RolloutRow:
     """The limit that ended it, if one did."""
     measures: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     """Further numbers from the environment. None: not a finite number."""
+    opening: tuple[Observation, ...] = ()
+    """What an agent said before the first turn; empty if that was the question alone."""
+    submitted: str | None = None
+    """What an agent handed in. None: no agent played, or it handed in nothing."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, slot: int) -> "RolloutRow":
@@ -87,7 +91,15 @@ class RolloutRow:
             segments=len(trajectory.segments) if len(turns) > 1 else 1,
             limit=trajectory.limit,
             measures=trajectory.measures,
+            opening=turns[0].observations if turns else (),
+            submitted=trajectory.submitted,
         )
+
+    def before(self, turn: int) -> tuple[Observation, ...]:
+        """Return what the policy was told before a turn, besides prompt and question."""
+        if turn == 0:
+            return self.opening
+        return self.heard[turn - 1] if turn <= len(self.heard) else ()
 
     def encode(self) -> dict[str, Any]:
         """Return the JSON object of the row's line."""
@@ -112,16 +124,22 @@ class RolloutRow:
         if self.measures:
             row["measures"] = dict(self.measures)
         if len(self.turns) > 1:
-            row["heard"] = [
-                [{"tool": observation.tool, "text": observation.text} for observation in observations] for observations in self.heard
-            ]
+            row["heard"] = [_heard(observations) for observations in self.heard]
             row["segments"] = self.segments
+        if self.opening:
+            row["opening"] = _heard(self.opening)
+        if self.submitted is not None:
+            row["submitted"] = self.submitted
         return row
 
     @classmethod
     def parse(cls, line: bytes) -> "RolloutRow":
         """Read one line. Raises InvalidRowError."""
         return parse_row(_ADAPTER, line)
+
+
+def _heard(observations: Sequence[Observation]) -> list[dict[str, str | None]]:
+    return [{"tool": observation.tool, "text": observation.text} for observation in observations]
 
 
 _ADAPTER = TypeAdapter(RolloutRow)

@@ -96,6 +96,7 @@ class InspectLog:
 
     def _sample(self, row: RolloutRow, opening: Sequence[Message], model: str) -> dict[str, Any]:
         said = row.turns[-1] if row.turns else ""
+        graded = said if row.submitted is None else row.submitted
         sample: dict[str, Any] = {
             "id": row.problem_id,
             "epoch": row.sample + 1,
@@ -111,7 +112,7 @@ class InspectLog:
             "metadata": {"outcome": row.outcome.value, "generated_tokens": row.generated_tokens, **_measures(row)},
         }
         if row.outcome.graded:
-            sample["scores"] = {SCORER: {"value": row.reward, "answer": said, "explanation": row.outcome.value}}
+            sample["scores"] = {SCORER: {"value": row.reward, "answer": graded, "explanation": row.outcome.value}}
         else:
             fault = row.error or row.outcome.value
             sample["error"] = {"message": fault, "traceback": fault, "traceback_ansi": fault}
@@ -121,7 +122,7 @@ class InspectLog:
 def _turns(row: RolloutRow, model: str) -> Iterator[dict[str, Any]]:
     """Yield what was said, and between turns what the environment replied."""
     for index, said in enumerate(row.turns):
-        for reply in row.heard[index - 1] if 0 < index <= len(row.heard) else ():
+        for reply in row.before(index):
             yield {"role": "user", "content": reply.text if reply.tool is None else f"{reply.tool}: {reply.text}"}
         yield {"role": "assistant", "content": said, "model": model, "source": "generate"}
 

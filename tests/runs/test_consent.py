@@ -125,6 +125,15 @@ def test_the_editor_the_retriever_and_what_looks_like_an_address_are_contacts_to
     assert [contact.place for contact in contacts_of(live)] == ["ddgs"]
 
 
+def test_a_program_that_a_file_names_is_confirmed_too():
+    def named(command: str | list[str]) -> list[tuple[str, str]]:
+        choices = {"model": "m", "engine": "hf", "env_options": {"command": command}}
+        return [(contact.place, str(contact)) for contact in contacts_of(resolve("rl_only", "rulebook", choices))]
+
+    told = "the environment's command by running python 'my agent.py'"
+    assert named(["python", "my agent.py"]) == named("python 'my agent.py'") == [("python 'my agent.py'", told)]
+
+
 @pytest.fixture
 def mine(tmp_path: Path, heard) -> Path:
     """A run that this user started, and that ended before its end."""

@@ -46,6 +46,8 @@ def tell_defaults(configs: Iterable[RunConfig], given: Container[str]) -> None:
 
 def _defaults(config: RunConfig, given: Container[str]) -> Iterator[str]:
     spec = find_environment(config.env, config.env_options)
+    if spec.note:
+        yield f"environment {spec.name}: {spec.note}"
     if "engine" not in given and not config.policy_source.is_remote:
         yield from _engine(config)
     if (corpus := default_corpus(spec.data, config.env_options)) is not None:
@@ -80,14 +82,28 @@ def provide(config: RunConfig, how: Provision = FETCH) -> None:
         ModelError: the hub gives no such model.
         UsageError: a package is missing, or the method learns and the environment is for evaluation only.
     """
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
     corpus = default_corpus(find_environment(config.env, config.env_options).data, config.env_options)
     if corpus is not None:
         require_packages(config.env_options.get("retriever", "bm25"))
     faults = [fault] if (fault := _bring_data(config, how)) else []
     if corpus is not None and not is_stored(corpus):
         faults += _bring_corpus(config.env, corpus, how if not faults else replace(how, download=False))
+    faults += _bring_models(config, how if not faults else replace(how, download=False))
+    if faults:
+        raise DataError("; and ".join(faults))
+
+
+def bring_models(config: RunConfig, how: Provision = FETCH) -> None:
+    """Fetch the models that are not here. Raises DataError or ModelError as `provide`."""
+    if faults := _bring_models(config, how):
+        raise DataError("; and ".join(faults))
+
+
+def _bring_models(config: RunConfig, how: Provision) -> list[str]:
+    """Fetch the models that are missing. Returns what is in the way."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    faults: list[str] = []
     for model in absent_models(config):
         if faults or not how.download or HF_HUB_OFFLINE:
             faults.append(
@@ -96,8 +112,7 @@ def provide(config: RunConfig, how: Provision = FETCH) -> None:
         else:
             _say(f"fetching model {model} from the hub, licence {licence_of(model)}; --no-download fetches nothing")
             fetch_model(model, progress=not how.quiet)
-    if faults:
-        raise DataError("; and ".join(faults))
+    return faults
 
 
 def provide_all(runs: Iterable[tuple[str, RunConfig]], how: Provision = FETCH) -> None:

@@ -204,19 +204,22 @@ def _print_rollout(console: Console, view: RunView, sample: ShownRollout) -> Non
     tokens = f"{row.generated_tokens} tokens, ended by {row.stop_reason or 'a fault before the first'}"
     title = f"assistant: {row.outcome}, reward {row.reward:g}, {tokens}"
     for index, said in enumerate(row.turns):
-        for reply in row.heard[index - 1] if 0 < index <= len(row.heard) else ():
+        for reply in row.before(index):
             console.print(Panel(plain(reply.text), title=plain(reply.tool or "user"), title_align="left", expand=False))
         last = index + 1 == len(row.turns)
         console.print(Panel(plain(said), title=plain(title if last else "assistant"), title_align="left", expand=False))
     if not row.turns:
         console.print(Panel(plain(""), title=plain(title), title_align="left", expand=False))
+    if row.submitted is not None:
+        console.print(Panel(plain(row.submitted), title="handed in by the agent", title_align="left", expand=False))
     console.print(plain(f"answer: {row.answer}" + (f"; error: {row.error}" if row.error else "") + _met(row)))
 
 
 def _met(row: RolloutRow) -> str:
     """Name the limit that ended a rollout, and its number of token sequences if there are several."""
     limit = f"; ended by the limit on {row.limit}" if row.limit else ""
-    split = f"; {row.segments} segments, because the chat template would not extend what stood before" if row.segments > 1 else ""
+    why = "because the chat template would not extend what stood before" if row.submitted is None else "as the agent's conversations part"
+    split = f"; {row.segments} segments, {why}" if row.segments > 1 else ""
     return limit + split
 
 

@@ -105,11 +105,16 @@ HEARD_CHARS: Final = 800
 
 
 def transcript(trajectory: Trajectory) -> str:
-    """Render an episode for the editor: what was said, and between turns the truncated replies. A single turn is shown as it is."""
+    """Render an episode for the editor: what was said, and between turns the truncated replies. A single turn is shown as it is.
+
+    What an agent handed in ends it, unless that is what was said last.
+    """
     parts: list[str] = []
     for turn in trajectory.turns:
         parts.extend(f"[{observation.tool or 'reply'}: {truncate(observation.text, HEARD_CHARS)}]" for observation in turn.observations)
         parts.append(strip_reasoning(turn.completion.text) if len(trajectory.turns) > 1 else turn.completion.text)
+    if trajectory.submitted is not None and trajectory.submitted != parts[-1].strip():
+        parts.append(f"[handed in: {truncate(trajectory.submitted, HEARD_CHARS)}]")
     return "\n".join(parts)
 
 

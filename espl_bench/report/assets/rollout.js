@@ -29,7 +29,9 @@ export function rolloutPanel(run, prompt, item, text, draw) {
     colouring === "none" ? null : colourScale(colouring),
     colouring === "advantage" ? el("p", { class: "fine" }, "One rollout has one advantage: its reward minus the mean of the rollouts it is compared with.") : null,
     tokens ? null : el("p", { class: "fine" }, "Log-probabilities of this rollout's tokens are not stored: the run is older than them, or its engine knows none."),
+    (text.opening ?? []).map((said) => folded(`the agent begins${said.tool === null ? "" : `, as ${line(said.tool, 40)}`}, ${plural(said.text.length, "character")}`, false, el("pre", { class: "said reply" }, said.text))),
     text.turns.map((said, place) => turn(text, said, place, colouring, item)),
+    text.submitted === undefined ? null : [el("h3", {}, "Handed in by the agent"), el("pre", { class: "said" }, text.submitted)],
     el("h3", {}, "True answer"), el("pre", { class: "said" }, text.answer));
 }
 

@@ -1,0 +1,1 @@
+"""Single-turn environments whose episodes are played by a program of yours."""

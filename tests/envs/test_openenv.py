@@ -1,0 +1,204 @@
+"""The client of OpenEnv servers: frames, sessions, and whatever a server may do instead of answering."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from espl_envs.openenv.client import MAX_FRAME, FullError, OpenEnvSession, address_of
+from espl_envs.openenv.env import _QUESTIONS, APART, OpenEnvEnv
+
+from espl_bench.environment.checker import check_environment
+from espl_bench.errors import EnvError, UsageError
+from espl_bench.rollouts.episode import Ending, answer, begin
+from espl_bench.types import Limit, Outcome, Split, StopReason
+
+websockets = pytest.importorskip("websockets.sync.server")
+
+
+class Adder:
+    """A sound server: add 1 to the seed, in three steps at most."""
+
+    def __init__(self, places: int = 8, consolation: float = 0.25) -> None:
+        self.places, self.consolation, self.open, self.seeds = places, consolation, 0, []
+
+    def __call__(self, connection: Any) -> None:
+        self.open += 1
+        try:
+            if self.open > self.places:
+                return connection.send(frame("error", {"code": "CAPACITY_REACHED", "message": f"{self.places} sessions"}))
+            seed = steps = 0
+            for message in connection:
+                asked = json.loads(message)
+                if asked["type"] == "close":
+                    return None
+                if asked["type"] == "reset":
+                    seed, steps = asked["data"]["seed"], 0
+                    self.seeds.append(seed)
+                    connection.send(observed(f"{seed} + 1 = ?"))
+                elif asked["type"] == "state":
+                    connection.send(frame("state", {"step_count": steps}))
+                else:
+                    steps += 1
+                    right = asked["data"]["message"] == f"answer {seed + 1}"
+                    connection.send(observed("no", 1.0 if right else self.consolation, right or steps >= 3))
+        finally:
+            self.open -= 1
+
+
+def frame(kind: str, data: Any) -> str:
+    return json.dumps({"type": kind, "data": data})
+
+
+def observed(text: str, reward: Any = None, done: bool = False) -> str:
+    return frame("observation", {"observation": {"text": text}, "reward": reward, "done": done})
+
+
+@contextmanager
+def served(behave: Callable[[Any], None], port: int = 0) -> Iterator[str]:
+    with websockets.serve(behave, "127.0.0.1", port, compression=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    _QUESTIONS.clear()
+
+
+def env_at(url: str, **options: Any) -> OpenEnvEnv:
+    return OpenEnvEnv(url, **{"observation": "text", "timeout": 20.0, "train": 4, "validation": 2, "test": 3, **options})
+
+
+def test_an_episode_is_the_server_s():
+    adder = Adder()
+    with served(adder) as url:
+        env = env_at(url)
+        problem = env.problem(Split.TEST, 1)
+        assert problem.question == f"{2 * APART + 1} + 1 = ?" and begin(env, problem) == problem.question
+        reply = answer(env, "<think>hm</think>answer 3", StopReason.STOP)
+        assert not isinstance(reply, Ending) and (reply.observations[0].text, reply.reward) == ("no", 0.25)
+        ending = answer(env, f"answer {2 * APART + 2}", StopReason.STOP)
+        assert isinstance(ending, Ending) and (ending.reward, ending.outcome) == (1.0, Outcome.CORRECT)
+        begin(env, problem)
+        assert [type(answer(env, "?", StopReason.STOP)) for _ in range(3)][-1] is Ending
+        for _ in range(200):
+            if adder.open == 0:
+                break
+            time.sleep(0.05)
+        assert adder.open == 0, "a session is held only while an episode is under way"
+
+
+def test_the_contract_holds():
+    with served(Adder(consolation=0.0)) as url:
+        check_environment(env_at(url), twin=env_at(url))
+
+
+def test_turns_are_bounded():
+    with served(Adder()) as url:
+        env = env_at(url, max_turns=2)
+        begin(env, env.problem(Split.TRAIN, 0))
+        answer(env, "?", StopReason.STOP)
+        ending = answer(env, "?", StopReason.STOP)
+        assert isinstance(ending, Ending) and (ending.outcome, ending.limit) == (Outcome.TRUNCATED, Limit.TURNS)
+
+
+def test_a_full_server_is_waited_for():
+    with served(Adder(places=1)) as url:
+        held, waiting, hurried = env_at(url), env_at(url), env_at(url, timeout=0.3)
+        problem = held.problem(Split.TRAIN, 0)
+        begin(held, problem)
+        with pytest.raises(FullError, match="CAPACITY_REACHED"):
+            hurried.reset(options={"index": 0})
+        threading.Timer(0.5, held.close).start()
+        assert begin(waiting, problem) == problem.question
+        waiting.close()
+
+
+def test_a_server_that_restarts_is_waited_for():
+    with served(Adder()) as url:
+        port = int(url.rpartition(":")[2])
+    late = threading.Event()
+
+    def again() -> None:
+        time.sleep(0.6)
+        with served(Adder(), port):
+            late.wait(60)
+
+    thread = threading.Thread(target=again, daemon=True)
+    thread.start()
+    env = env_at(url)
+    assert begin(env, env.problem(Split.TRAIN, 0)) == "0 + 1 = ?"
+    env.close()
+    late.set()
+    thread.join(60)
+
+
+HOSTILE: dict[str, Callable[[Any], Any]] = {
+    "nothing": lambda connection: time.sleep(2),
+    "the end": lambda connection: connection.close(),
+    "no JSON": lambda connection: connection.send("x"),
+    "bytes": lambda connection: connection.send(b"\xff"),
+    "brackets": lambda connection: connection.send("[" * 1000),
+    "a list": lambda connection: connection.send("[]"),
+    "another frame": lambda connection: connection.send(frame("state", {})),
+    "no observation": lambda connection: connection.send(frame("observation", {"observation": 3})),
+    "an odd reward": lambda connection: connection.send(observed("x", "much")),
+    "an endless reward": lambda connection: connection.send('{"type":"observation","data":{"observation":{},"reward":1e999,"done":true}}'),
+    "too much": lambda connection: connection.send(observed("x" * (MAX_FRAME + 1))),
+    "an error": lambda connection: connection.send(frame("error", {"code": "EXECUTION_ERROR", "message": "it\nbroke"})),
+    "an error without words": lambda connection: connection.send(frame("error", None)),
+}
+
+
+@pytest.mark.parametrize("does", HOSTILE)
+def test_whatever_a_server_does_is_an_error_of_the_episode(does: str):
+    def behave(connection: Any) -> None:
+        for message in connection:
+            if json.loads(message)["type"] == "reset":
+                connection.send(observed("go"))
+            elif json.loads(message)["type"] == "step":
+                return HOSTILE[does](connection)
+
+    with served(behave) as url:
+        env = env_at(url, timeout=1.0)
+        begin(env, env.problem(Split.TRAIN, 0))
+        ending = answer(env, "x", StopReason.STOP)
+        assert isinstance(ending, Ending) and ending.outcome is Outcome.ERROR and "\n" not in (ending.error or "\n")
+
+
+def test_an_item_that_is_another_the_second_time_is_an_error():
+    said: list[int] = []
+
+    def behave(connection: Any) -> None:
+        for message in connection:
+            if json.loads(message)["type"] == "reset":
+                said.append(1)
+                connection.send(observed(f"number {len(said)}"))
+
+    with served(behave) as url, pytest.raises(EnvError, match="the same every time"):
+        env_at(url).reset(options={"index": 0})
+
+
+def test_the_state_can_be_asked_for():
+    with served(Adder()) as url:
+        session, _ = OpenEnvSession.begun(address_of(url), 20.0, 5)
+        session.step({"message": "?"})
+        assert session.state() == {"step_count": 1}
+        session.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{"url": "here"}, {"url": "ftp://x"}, {"url": "http://"}, {"sessions": 0}, {"max_turns": "3"}, {"timeout": 0}, {"test": 0}]
+)
+def test_options_that_make_no_sense_are_one_line(options: dict[str, Any]):
+    with pytest.raises(UsageError, match="openenv: "):
+        OpenEnvEnv(**{"url": "http://127.0.0.1:1", **options})
+
+
+def test_addresses_are_those_of_the_socket():
+    assert [address_of(url) for url in ("http://h:1", "https://h/env/", "ws://h:1/ws")] == ["ws://h:1/ws", "wss://h/env/ws", "ws://h:1/ws"]
