@@ -16,6 +16,7 @@ from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import UsageError
 from espl_bench.runs.run_dir import RunDir
+from espl_bench.tools.tool_env import ToolEnv
 from espl_bench.types import Split
 from espl_bench.utils.jsonl import decode
 
@@ -144,5 +145,8 @@ def test_what_mcp_qa_needs_is_said_in_one_line(questions: Path):
 def test_mcp_qa_keeps_the_contract(questions: Path, mark: Path):
     options = {"test": str(questions), "mcp": [sys.executable, str(SERVER), "stdio", str(mark)]}
     spec = find_environment("mcp-qa")
+    held = make_environment(spec, options)
+    assert isinstance(held, ToolEnv)
+    held.tools.hold(held)  # the last instance that is closed ends the session
     check_environment(make_environment(spec, options), twin=make_environment(spec, options))
     assert len(mark.read_text().split()) == 1, "all instances share a session"

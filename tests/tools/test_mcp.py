@@ -61,8 +61,8 @@ def free_port() -> int:
 def http(mark: Path) -> Iterator[Make]:
     """Tools of an address."""
     port = free_port()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, str(SERVER), "http", str(mark), str(port)], **quiet)
+    command = [sys.executable, str(SERVER), "http", str(mark), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import mcp_types as types
 from mcp import Client, MCPError
@@ -184,7 +184,7 @@ def _text(block: object) -> str:
 def _said(error: BaseException) -> str:
     """Return what an error says, in one line without control characters: a server may have written it."""
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     if isinstance(error, TimeoutError) or (isinstance(error, MCPError) and error.code == types.REQUEST_TIMEOUT):
         return "it did not answer in time"
     return clean(first_line(error))[:400]

@@ -69,7 +69,8 @@ class McpTools(ToolServer):
             raise UsageError("an MCP server is named by its command or by its url; give one of them")
         if self.url:
             _require_loopback(self.url)
-        for limit in (self.timeout_s, self.start_timeout_s, self.max_bytes):
+        for name in ("timeout_s", "start_timeout_s", "max_bytes"):
+            limit = getattr(self, name)
             if not (isinstance(limit, int | float) and 0 < limit < math.inf):
                 raise UsageError(f"a limit of an MCP server must be a number above 0, not {limit!r}")
 
