@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checked import present
-from cli_fixtures import make_study, write_run
+from cli_fixtures import make_study, make_summary, write_run
 
 from espl_bench.analysis.attribution import AttributionCell, Cells, PromptChoice, Weights, compute
 from espl_bench.cli.app import invoke
@@ -59,6 +59,16 @@ def test_a_plan_is_printed_from_runs_and_names_the_cheapest_first(tmp_path, caps
     assert (found["a"], found["b"], found["seeds"], found["gap"]) == ("espl", "base", 3, 0.1)
     assert invoke(["plan", str(tmp_path), "--env", "rulebok"]) == 2
     assert "did you mean 'rulebook'?" in capsys.readouterr().err
+
+
+def test_a_plain_name_means_the_default_options_where_there_are_such_runs(tmp_path, capsys):
+    for summary in make_study():
+        write_run(tmp_path / summary.run_id, summary)
+    write_run(tmp_path / "elsewhere", make_summary(method="espl_contrast", env_options={"world": 7}))
+    assert invoke(["plan", str(tmp_path), "--env", "rulebook", "--detect", "5pp", "--methods", "espl,rl_only"]) == 0
+    assert "world=7" not in capsys.readouterr().out
+    assert invoke(["plan", str(tmp_path), "--env", "rulebook(world=7)", "--detect", "5pp"]) == 2
+    assert "rulebook(world=7) has runs of one method only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "gap"), [("3pp", 0.03), ("3", 0.03), ("0.03", 0.03), ("2.5 points", 0.025)])

@@ -52,12 +52,16 @@ def print_plan(paths: Sequence[Path], env: str, gap: float, methods: str | None,
 def plans(paths: Sequence[Path], env: str, gap: float, methods: str | None, items: int | None) -> Iterator[PowerPlan]:
     """Plan for each test of an environment, and for each pair of like configurations of the two methods.
 
+    An environment is named as tables name it, e.g. ``rulebook(world=7)``. A plain name means the tests with default options, and those with
+    any options only where there are none.
+
     Raises EsplError for unknown names or too few runs.
     """
     entries = collect(paths).entries
-    tests = [test for test in group(entries) if env in (test.env, _env_of(test))]
+    groups = group(entries)
+    tests = [test for test in groups if test.env == env] or [test for test in groups if _env_of(test) == env]
     if not tests:
-        raise unknown("environment with runs", env, {test.env for test in group(entries)}) if entries else RunDirError("no finished run")
+        raise unknown("environment with runs", env, {test.env for test in groups}) if entries else RunDirError("no finished run")
     for test in tests:
         pairs = _pairs(test, methods)
         enough = [(a, b) for a, b in pairs if len(test.shared(a, b)) > 1]
