@@ -16,7 +16,7 @@ from espl_bench.analysis.measure_bench import Bench, Tell
 from espl_bench.analysis.reopening import config_of, final_commit, reopened
 from espl_bench.analysis.second_task import FromBase, SecondChoice, opened_second, second_task
 from espl_bench.analysis.sigmoid import NotIdentifiedError, fit_sigmoid
-from espl_bench.analysis.text_fit import Text, perplexity, read_text
+from espl_bench.analysis.text_fit import Text, perplexity, tokenized_text
 from espl_bench.build import OpenEngine
 from espl_bench.loop import RunContext
 from espl_bench.runs.consent import NO_CONSENT, Consent
@@ -89,7 +89,7 @@ async def _measure(
 
 
 async def _measured(bench: Bench, choices: MeasureChoices, known: FromBase) -> Measures:
-    text = None if choices.text is None else read_text(choices.text, bench.context.spec.chat)
+    text = None if choices.text is None else tokenized_text(choices.text, bench.context.spec.chat)
     with opened_second(bench, choices.second) as second:  # before anything is paid for
         return await _all_of(bench, choices, text, second, known)
 

@@ -33,7 +33,7 @@ class Text:
         return sum(sum(window.mask_T) for window in self.windows)
 
 
-def read_text(path: Path, chat: Chat) -> Text:
+def tokenized_text(path: Path, chat: Chat) -> Text:
     """Read a text file. Raises UsageError if it cannot be read, is too short, or consists of words that the model does not know."""
     try:
         text = read_named_text(path)

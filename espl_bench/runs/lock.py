@@ -61,7 +61,8 @@ def is_held(folder: Path) -> bool:
 
     Raises OSError for a lock that is no regular file.
     """
-    there = os.stat(folder)
+    with foreign_files.open_folder(folder) as opened:
+        there = os.fstat(opened.descriptor)
     if (there.st_dev, there.st_ino) in _held:  # closing a descriptor of the file would release it
         return True
     if not foreign_files.exists(folder / NAME):
