@@ -100,7 +100,7 @@ def test_get_fetches_what_is_missing_and_keeps_what_is_there(
         split_rule=rows.HELD_OUT,
     )
     near = replace(specs.BEYONDAIME, data=data)
-    monkeypatch.setattr("espl_bench.cli.commands.data.find_environment", lambda name: near)
+    monkeypatch.setattr("espl_bench.cli.commands.data.find_environment", lambda *_: near)
     assert [each["items"] for each in record(capsys, "get", "beyondaime")["sets"]] == [20, 20]
     assert record(capsys, "get", "beyondaime")["sets"] == [], "both are there"
     assert len(record(capsys, "get", "beyondaime", "--again", "--source", "beyondaime")["sets"]) == 1
