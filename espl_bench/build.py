@@ -259,10 +259,7 @@ def open_run(
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
     if config.method.operators:
         require_shown(dialect, config.limits)
-    replies = isinstance(env, AgentEnv) or not isinstance(env, SingleTurnEnv)
-    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=replies)
-    if config.method.breeds:
-        prove(editor_chat, system=False, replies=False)
+    _prove_templates(config, env, chat, editor_chat)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
     parts = RunParts(described, env, identity, wording, chats, loads_model=given.engine is None)
@@ -292,6 +289,14 @@ def _require_teacher(config: RunConfig, engine: Engine, env: TextEnv) -> None:
         )
     if config.method.teacher is not None and not isinstance(engine, ScoringEngine):
         raise UsageError(f"{config.method.name} needs an engine that a teacher can read with, and {config.engine} is none; use --engine hf")
+
+
+def _prove_templates(config: RunConfig, env: TextEnv, chat: Chat, editor_chat: Chat) -> None:
+    """Raise ModelError for a chat template that loses what the policy, or an editor that breeds, is to read."""
+    replies = isinstance(env, AgentEnv) or not isinstance(env, SingleTurnEnv)
+    prove(chat, system=config.prompts.placement is Placement.SYSTEM, replies=replies)
+    if config.method.breeds:
+        prove(editor_chat, system=False, replies=False)
 
 
 def _chats(config: RunConfig, engine: Engine, editor: Engine, started: datetime) -> tuple[Chat, Chat]:

@@ -1,7 +1,7 @@
 """Errors a user may meet. Each is one line that names the problem and the remedy; the CLI prints it without a traceback."""
 
 import difflib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,13 @@ class EnvError(EsplError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for an unknown name: ``unknown method 'esp'; did you mean 'espl'? known: base, espl, …``."""
     known = sorted(known)
+    return UsageError(f"unknown {kind} '{name}'; {did_you_mean(name, known)}known: {', '.join(known) or 'none'}")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return a question with the nearest known name, ``did you mean 'espl'? ``; empty if none is near."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ";"
-    return UsageError(f"unknown {kind} '{name}'{hint} known: {', '.join(known) or 'none'}")
+    return f"did you mean '{close[0]}'? " if close else ""
 
 
 @contextmanager

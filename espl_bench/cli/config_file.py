@@ -15,7 +15,6 @@ A file may not choose where secrets go: an endpoint, or a variable with a key, t
 grid (`runs/consent.py`).
 """
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from espl_bench.errors import UsageError
+from espl_bench.errors import UsageError, did_you_mean
 
 CONFIG: Final = "config"
 """The parameter that names the file."""
@@ -144,9 +143,8 @@ def _param(key: str, options: Mapping[str, Any], path: Path) -> Any:
     if name in TYPED_ONLY:
         raise UsageError(f"{path}: {key} is said on the command line, not in a file; leave it out there")
     if name not in options:
-        close = difflib.get_close_matches(name, sorted(options.keys() - TYPED_ONLY), n=1, cutoff=0.5)
-        hint = f"; did you mean '{close[0]}'?" if close else ";"
-        raise UsageError(f"{path}: unknown option '{key}'{hint} its names are those of --help, without the dashes in front")
+        nearest = did_you_mean(name, sorted(options.keys() - TYPED_ONLY))
+        raise UsageError(f"{path}: unknown option '{key}'; {nearest}its names are those of --help, without the dashes in front")
     return options[name]
 
 

@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ OwnFiles = Annotated[
     typer.Option(
         "--data", metavar="SPLIT=FILE", help="Your own file, pattern or folder, for [bold]jsonl[/] and [bold]qa[/]; may be repeated."
     ),
+]
+MovedModel = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
 ]
 
 ContactOption = Annotated[

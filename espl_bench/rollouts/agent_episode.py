@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from inspect import isawaitable
 
@@ -40,7 +40,7 @@ class AgentHost:
         """Take how the policy is sampled."""
         self._sampling = sampling
         self._server: GatewayServer | None = None
-        self._serving: AbstractContextManager[GatewayServer] | None = None
+        self._serving = ExitStack()
 
     async def play(self, env: AgentEnv, question: Message, place: Place, ask: Ask, seed_of: Callable[[int], int]) -> Played:
         """Let an agent play one episode.
@@ -71,13 +71,11 @@ class AgentHost:
 
     def close(self) -> None:
         """Stop the server."""
-        if self._serving is not None:
-            self._serving.__exit__(None, None, None)
+        self._serving.close()
 
     def _started(self) -> GatewayServer:
         if self._server is None:
-            self._serving = GatewayServer().serving()
-            self._server = self._serving.__enter__()
+            self._server = self._serving.enter_context(GatewayServer().serving())
         return self._server
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from loop_fixtures import SHAPE, make_config, make_scripted_config, run
 from scripted_engine import ScriptedEngine
+from typer.main import get_command
 
-from espl_bench.analysis.measuring import MeasureChoices, measure
-from espl_bench.cli.app import invoke
+from espl_bench.analysis.measures.measure import MeasureChoices, measure
+from espl_bench.cli.app import app, invoke
 from espl_bench.errors import UsageError
+from espl_bench.leaderboard.measured import COLUMNS
 from espl_bench.runs.measures_file import FILE, Progress
 from espl_bench.runs.run_dir import RunDir
 
@@ -174,3 +176,11 @@ def test_area_and_steps_are_read_off_a_curve():
     curve = Progress(steps=(0, 2, 6), scores=(0.2, 0.4, 0.8))
     assert curve.area == pytest.approx((2 * 0.3 + 4 * 0.6) / 6)
     assert [curve.steps_to(score) for score in (0.1, 0.2, 0.3, 0.4, 0.7, 0.8, 0.9)] == pytest.approx([0, 0, 1, 2, 5, 6, None])
+
+
+def test_the_help_of_a_table_names_every_measure():
+    program: Any = get_command(app)
+    table = program.commands["table"].complete()
+    [option] = [option for option in table.params if option.name == "measures"]
+    named = option.help.partition(": all, or ")[2].rstrip(".").split(", ")
+    assert named == list(COLUMNS)

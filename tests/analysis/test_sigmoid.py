@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espl_bench.accounting.usage import Spent
-from espl_bench.analysis.sigmoid import NotIdentifiedError, fit_sigmoid
+from espl_bench.analysis.measures.sigmoid import NotIdentifiedError, fit_sigmoid
 from espl_bench.runs.summary import CurvePoint
 
 SPENT = Spent(rollouts=0, generated_tokens=0, reflection_tokens=0, train_tokens=0, seconds=0.0)

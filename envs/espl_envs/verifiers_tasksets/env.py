@@ -99,7 +99,26 @@ class _Items:
         return Problem(f"{split}/{index}", split, index, shown, answer if isinstance(answer, str) else "")
 
 
-class OneTurnTasks(SingleTurnEnv):
+class _OfItems(TextEnv):
+    """An environment of these tasks."""
+
+    items: _Items
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Return those that have items."""
+        return self.items.splits
+
+    def size(self, split: Split) -> int:
+        """Count the items of a split."""
+        return self.items.size(split)
+
+    def problem(self, split: Split, index: int) -> Problem:
+        """Return an item."""
+        return self.items.problem(split, index)
+
+
+class OneTurnTasks(_OfItems, SingleTurnEnv):
     """Tasks of one turn of a taskset of verifiers.
 
     Description:
@@ -126,19 +145,6 @@ class OneTurnTasks(SingleTurnEnv):
         super().__init__()
         self.items = items
 
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Return those that have items."""
-        return self.items.splits
-
-    def size(self, split: Split) -> int:
-        """Count the items of a split."""
-        return self.items.size(split)
-
-    def problem(self, split: Split, index: int) -> Problem:
-        """Return an item."""
-        return self.items.problem(split, index)
-
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Score the response."""
         conversation = Conversation(self.items.task(problem))
@@ -146,7 +152,7 @@ class OneTurnTasks(SingleTurnEnv):
         return conversation.verdict()
 
 
-class ToolTasks(ToolEnv):
+class ToolTasks(_OfItems, ToolEnv):
     """Tasks of a taskset of verifiers whose tools run in this process. As `OneTurnTasks`, with calls of tools before the answer."""
 
     def __init__(self, items: _Items, limits: ToolLimits) -> None:
@@ -161,19 +167,6 @@ class ToolTasks(ToolEnv):
         self.tools = tuple(spec for own in described for spec, _ in own)  # pyright: ignore[reportAttributeAccessIssue]  # of this taskset
         self._is_set_up = False
         self._conversation: Conversation | None = None
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Return those that have items."""
-        return self.items.splits
-
-    def size(self, split: Split) -> int:
-        """Count the items of a split."""
-        return self.items.size(split)
-
-    def problem(self, split: Split, index: int) -> Problem:
-        """Return an item."""
-        return self.items.problem(split, index)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         """Start an episode, with fresh state in the tools."""

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from espl_bench.analysis.measuring import MeasureChoices, measure
-from espl_bench.analysis.second_task import SecondChoice
+from espl_bench.analysis.measures.measure import MeasureChoices, measure
+from espl_bench.analysis.measures.second_task import SecondChoice
 from espl_bench.cli.commands.attribute import cell_progress
 from espl_bench.cli.console import out_console, write_json
 from espl_bench.cli.options import parse_pairs

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espl_bench.cli.shared_options import AsJson, ContactOption, Quiet, SendKeyOption
+from espl_bench.cli.shared_options import AsJson, ContactOption, MovedModel, Quiet, SendKeyOption
 
 
 def plan(
@@ -50,10 +50,7 @@ def attribute(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
-    ] = None,
+    model: MovedModel = None,
     contact: ContactOption = None,
     send_key: SendKeyOption = None,
     quiet: Quiet = False,
@@ -101,10 +98,7 @@ def measure(
         Path | None,
         typer.Option("--text", metavar="FILE", help="Text whose perplexity is measured. Default: none is.", show_default=False),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", metavar="FOLDER", help="Current location of the runs' model, if it was moved.", show_default=False),
-    ] = None,
+    model: MovedModel = None,
     contact: ContactOption = None,
     send_key: SendKeyOption = None,
     quiet: Quiet = False,

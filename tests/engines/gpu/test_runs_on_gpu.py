@@ -24,8 +24,11 @@ def test_every_method_runs(name: str, device: str, lab_model: Path, tmp_path: Pa
     assert (summary.method, summary.n_items) == (name, 100)
     assert (summary.ledger.train_tokens > 0) == find_method(name).learns_weights
     check_population(tmp_path)
-    for row in rows(tmp_path, Log.METRICS):
-        assert (row.get("train") or {}).get("logprob_gap", 0.0) < 0.05
+    trained = [row["train"] for row in rows(tmp_path, Log.METRICS) if row.get("train")]
+    assert bool(trained) == find_method(name).learns_weights
+    gaps = [metrics["logprob_gap"] for metrics in trained if "logprob_gap" in metrics]
+    assert gaps or name not in ("espl", "rl_only"), "sampler and trainer are compared"
+    assert all(gap < 0.05 for gap in gaps)
 
 
 def command(folder: Path, engine: str, device: str, *more: str) -> list[str]:

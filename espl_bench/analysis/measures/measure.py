@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from espl_bench.analysis.drift import drift_of, prompt_use
-from espl_bench.analysis.measure_bench import Bench, Tell
+from espl_bench.analysis.measures.bench import Bench, Tell
+from espl_bench.analysis.measures.drift import drift_of, prompt_use
+from espl_bench.analysis.measures.second_task import FromBase, SecondChoice, opened_second, second_task
+from espl_bench.analysis.measures.sigmoid import NotIdentifiedError, fit_sigmoid
+from espl_bench.analysis.measures.text_fit import Text, perplexity, tokenized_text
 from espl_bench.analysis.reopening import config_of, final_commit, reopened
-from espl_bench.analysis.second_task import FromBase, SecondChoice, opened_second, second_task
-from espl_bench.analysis.sigmoid import NotIdentifiedError, fit_sigmoid
-from espl_bench.analysis.text_fit import Text, perplexity, tokenized_text
 from espl_bench.build import OpenEngine
 from espl_bench.loop import RunContext
 from espl_bench.runs.consent import NO_CONSENT, Consent

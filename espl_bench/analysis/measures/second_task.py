@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from espl_bench.accounting.ledger import Ledger
-from espl_bench.analysis.measure_bench import Bench, Tell, over_items, score_of
+from espl_bench.analysis.measures.bench import Bench, Tell, over_items, score_of
 from espl_bench.build import GivenObjects, open_run
 from espl_bench.config.resolve import resolve
 from espl_bench.config.run_config import RunConfig

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from espl_bench.accounting.ledger import metered_divergence
-from espl_bench.analysis.measure_bench import Bench, over_items, score_of
+from espl_bench.analysis.measures.bench import Bench, over_items, score_of
 from espl_bench.errors import RunDirError
 from espl_bench.learning.datums import to_datums
 from espl_bench.learning.distillation import seen_under
