@@ -1,23 +1,36 @@
-"""Open a finished run again, to measure its final weights on what it was tested on."""
+"""Open what a run was made of again: its environment, to read what it recorded, or all of it, to measure its final weights."""
 
 import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, open_run
+from espl_bench.build import NOTHING_GIVEN, GivenObjects, OpenEngine, environment_of, open_run
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.pool import close_env
+from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import RunDirError, UsageError
 from espl_bench.loop import RunContext
 from espl_bench.runs.binding import What, refuse
 from espl_bench.runs.checkpoints import Checkpoint
-from espl_bench.runs.consent import Consent, confirm_run
+from espl_bench.runs.consent import NO_CONSENT, Consent, confirm_items, confirm_run
+from espl_bench.runs.recorded_tools import give_recorded_tools
 from espl_bench.runs.run_dir import PROVENANCE, RunDir
 from espl_bench.runs.summary import Summary
 from espl_bench.utils import foreign_files
 from espl_bench.utils.foreign_json import parse_object
 from espl_bench.utils.hashing import fingerprint
+
+
+def recorded_environment(run: RunDir, config: RunConfig, consent: Consent = NO_CONSENT) -> TextEnv:
+    """Make a run's environment, to read what it recorded, with the tools that it recorded: no server of tools is started or reached.
+
+    Raises UsageError for an environment that is not installed, or asks for its items where the user has not confirmed that.
+    """
+    confirm_items(run, config, consent)
+    env = environment_of(config)
+    give_recorded_tools(env, run)
+    return env
 
 
 def final_commit(run: RunDir, summary: Summary, command: str) -> Checkpoint:

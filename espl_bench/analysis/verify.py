@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from pydantic_core import to_json
 
 from espl_bench.analysis.contamination import ContaminationIndex, short_form
-from espl_bench.build import data_identity_of, environment_of
+from espl_bench.analysis.reopening import recorded_environment
+from espl_bench.build import data_identity_of
 from espl_bench.config.choices import completed
 from espl_bench.config.run_config import RunConfig
 from espl_bench.environment.agent_env import AgentEnv
@@ -28,9 +29,9 @@ from espl_bench.rollouts.outcomes import mean_shares
 from espl_bench.runs.binding import Binding, What
 from espl_bench.runs.claims import names_and_settings, prompt_shown, spent_until
 from espl_bench.runs.collect_binding import bound_choices
+from espl_bench.runs.consent import NO_CONSENT, Consent, confirm_items
 from espl_bench.runs.log_rows import EvaluationRow, MetricsRow, read_evaluations, read_metrics, read_timing
 from espl_bench.runs.population_events import read_events
-from espl_bench.runs.recorded_tools import give_recorded_tools
 from espl_bench.runs.rollout_rows import RolloutRow, read_stored
 from espl_bench.runs.run_dir import CONFIG, KINDS, SUMMARY, Log, RolloutKind, RunDir
 from espl_bench.runs.summary import Summary
@@ -85,22 +86,17 @@ class Examiner:
 
     run_dir: RunDir
     config: RunConfig
+    consent: Consent
 
     @cached_property
     def pool(self) -> EnvPool:
         """Instances in which episodes are replayed."""
-        return EnvPool(self._environment)
+        return EnvPool(partial(recorded_environment, self.run_dir, self.config, self.consent))
 
     @cached_property
     def env(self) -> TextEnv:
         """Instance that is used to read items."""
-        return self._environment()
-
-    def _environment(self) -> TextEnv:
-        """Make an instance, with the tools that the run recorded: no server is started or reached to read it."""
-        env = environment_of(self.config)
-        give_recorded_tools(env, self.run_dir)
-        return env
+        return recorded_environment(self.run_dir, self.config, self.consent)
 
     def close(self) -> None:
         """Close the instances."""
@@ -135,14 +131,16 @@ class Examiner:
             return RegradedRollout(stored, replay(env, problem, stored.turns, stop, stored.heard, stored.limit))
 
 
-def verify(run_dir: RunDir, progress: Progress) -> Verification:
+def verify(run_dir: RunDir, progress: Progress, consent: Consent = NO_CONSENT) -> Verification:
     """Verify a finished or unfinished run.
 
     Raises:
-        UsageError: the run's environment is not installed, or has other data.
+        UsageError: the run's environment is not installed, has other data, or asks for them where the user has not confirmed that.
         RunDirError: a log of the run, its configuration or its summary is damaged.
     """
-    with closing(Examiner(run_dir, run_dir.config())) as examiner:
+    config = run_dir.config()
+    confirm_items(run_dir, config, consent)
+    with closing(Examiner(run_dir, config, consent)) as examiner:
         return _verify(run_dir, examiner, progress)
 
 

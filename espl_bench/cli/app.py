@@ -302,11 +302,17 @@ app.command("quotes", hidden=True)(contamination)  # its name in earlier version
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(metavar="RUN")], quiet: Quiet = False, as_json: AsJson = False) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    contact: ContactOption = None,
+    send_key: SendKeyOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Re-grade a run's stored rollouts and compare them with its recorded results."""
     from espl_bench.cli.commands import verify as command
 
-    raise typer.Exit(command.verify_run(folder, as_json, quiet))
+    raise typer.Exit(command.verify_run(folder, as_json, quiet, command.Consent.of(contact, send_key)))
 
 
 @app.command()

@@ -45,7 +45,7 @@ def contacts_of(config: RunConfig) -> tuple[Contact, ...]:
     """Return every contact of a run, without its trackers; empty for one that stays on this machine."""
     editor = config.editor_source
     found = [*_of_source(config.policy_source, "the model"), *(_of_source(editor, "the editor") if editor else ())]
-    return tuple(dict.fromkeys([*found, *_of_environment(config)]))
+    return tuple(dict.fromkeys([*found, *contacts_of_environment(config)]))
 
 
 def _of_source(source: ModelSource, role: str) -> Iterator[Contact]:
@@ -72,7 +72,7 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(each, name)
 
 
-def _of_environment(config: RunConfig) -> Iterator[Contact]:
+def contacts_of_environment(config: RunConfig) -> Iterator[Contact]:
     """Take every option of the environment that looks like an address, a program to run, or the name of a variable with a key."""
     for name, value in _texts(config.env_options):
         if _COMMANDS.search(name) and not _ADDRESS.match(value):

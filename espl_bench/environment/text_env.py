@@ -238,5 +238,7 @@ class EnvironmentSpec:
     """Specs of the environments that this one is made of, by part: their code is part of a run's identity."""
     undecided: Mapping[str, str] = field(default_factory=dict[str, str])
     """Run options that have no default here and must be given, by flat name, with what speaks for which value."""
+    asks_for_items: bool = False
+    """True if items are asked for at an address that an option names: whoever reads the items of a run connects there."""
     note: str = ""
     """What a user should know before a run begins, in a few words; empty: nothing."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from espl_bench.build import adapter_spec, dialect_of, environment_of
+from espl_bench.analysis.reopening import recorded_environment
+from espl_bench.build import adapter_spec, dialect_of
 from espl_bench.config.run_config import RunConfig, model_name
 from espl_bench.controls import find_control
 from espl_bench.engines.engine_spec import find_engine
@@ -24,7 +25,6 @@ from espl_bench.errors import RunDirError, UsageError
 from espl_bench.results.model_card import model_card
 from espl_bench.runs.checkpoints import Checkpoint
 from espl_bench.runs.moved import Moved
-from espl_bench.runs.recorded_tools import give_recorded_tools
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.scores.export_hub import published_benchmark, to_eval_results
 from espl_bench.tools.tool_env import ToolEnv
@@ -68,9 +68,7 @@ def export(folder: Path, out: Path, model: Path | None, progress: Progress) -> E
     config = Moved(model).applied(recorded)
     if config.method.learns_weights and find_engine(config.engine).location != "local":
         raise UsageError(f"the weights of {folder} are at the service that trained them; download its last checkpoint there")
-    env = environment_of(config)
-    give_recorded_tools(env, run)
-    messages = shown_messages(config, env, summary.shown_prompt)
+    messages = shown_messages(config, recorded_environment(run, config), summary.shown_prompt)
     with writing(out, "name another place with --out", UsageError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:

@@ -18,8 +18,9 @@ from typing import Any, Final, cast
 
 import platformdirs
 
-from espl_bench.config.contacts import Contact, contacts_of
+from espl_bench.config.contacts import Contact, contacts_of, contacts_of_environment
 from espl_bench.config.run_config import RunConfig
+from espl_bench.environment.catalogue import find_environment
 from espl_bench.errors import UsageError
 from espl_bench.runs.run_dir import CONFIG, RunDir
 from espl_bench.utils import atomic_io, foreign_files, key_names
@@ -156,6 +157,16 @@ def confirm(chosen: Iterable[tuple[Origin, Sequence[Contact]]], consent: Consent
 def confirm_run(run_dir: RunDir, config: RunConfig, consent: Consent, command: str) -> None:
     """`confirm` what the configuration of a run chooses. Raises UsageError."""
     confirm([(Origin.of(run_dir.path / CONFIG, run_dir.path), contacts_of(config))], consent, command)
+
+
+def confirm_items(run_dir: RunDir, config: RunConfig, consent: Consent = NO_CONSENT) -> None:
+    """`confirm` what reading a run's items connects to, if its environment asks for them. Nothing else is reached to read a run.
+
+    Raises UsageError.
+    """
+    if find_environment(config.env, config.env_options).asks_for_items:
+        chosen = list(contacts_of_environment(config))
+        confirm([(Origin.of(run_dir.path / CONFIG, run_dir.path), chosen)], consent, f"espl-bench verify {shlex.quote(str(run_dir.path))}")
 
 
 def allow_keys_of(contacts: Iterable[Contact]) -> None:

@@ -62,6 +62,11 @@ def test_a_mixture_of_environments_that_reply_keeps_it_too():
     check_environment(made(), twin=made())
 
 
+def test_an_environment_that_an_agent_plays_is_no_part():
+    with pytest.raises(UsageError, match=r"mixture: 'agent:rulebook.*' is played by an agent"):
+        mixture(["rulebook", "agent:rulebook?command=python agent.py"])
+
+
 def test_an_item_is_its_parts_item_under_a_name_of_its_own():
     env, other = mixture(WORLDS), find_environment("rulebook")
     assert env.size(Split.TEST) == 200

@@ -1,19 +1,25 @@
 """The client of OpenEnv servers: frames, sessions, and whatever a server may do instead of answering."""
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from espl_envs.openenv.client import MAX_FRAME, FullError, OpenEnvSession, address_of
 from espl_envs.openenv.env import _QUESTIONS, APART, OpenEnvEnv
+from tiny_qwen import make_tiny_qwen
 
+from espl_bench.cli.app import invoke
+from espl_bench.config.resolve import resolve
 from espl_bench.environment.checker import check_environment
 from espl_bench.errors import EnvError, UsageError
 from espl_bench.rollouts.episode import Ending, answer, begin
+from espl_bench.runner import run
 from espl_bench.types import Limit, Outcome, Split, StopReason
 
 websockets = pytest.importorskip("websockets.sync.server")
@@ -96,6 +102,24 @@ def test_an_episode_is_the_server_s():
 def test_the_contract_holds():
     with served(Adder(consolation=0.0)) as url:
         check_environment(env_at(url), twin=env_at(url))
+
+
+@pytest.mark.slow
+def test_a_strangers_run_is_read_only_where_the_user_confirms_its_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    adder, model = Adder(), make_tiny_qwen(tmp_path / "model", ["0 + 1 = ? answer 1"])
+    with served(adder) as url:
+        options = {"url": url, "observation": "text", "train": 4, "validation": 2, "test": 3}
+        choices = {"model": str(model), "env_options": options, "max_tokens": 4, "eval_samples": 1}
+        run(resolve("base", "openenv", choices), tmp_path / "own")
+        copied = str(shutil.copytree(tmp_path / "own", tmp_path / "copied"))
+        _QUESTIONS.clear()
+        adder.seeds.clear()
+        for command in ("verify", "contamination", f"export --out {tmp_path / 'out'}", f"results add --results {tmp_path / 'results'}"):
+            assert invoke([*command.split(), copied]) != 0
+            assert f"the environment's url at {url}; if you mean that: espl-bench verify" in capsys.readouterr().err
+        assert adder.seeds == [], "nothing was connected to"
+        assert invoke(["verify", copied, f"--contact={url}"]) == 0 and adder.seeds
+        assert invoke(["verify", copied]) == 0, "what was confirmed is remembered"
 
 
 def test_turns_are_bounded():

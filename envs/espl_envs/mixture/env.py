@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Any
 
+from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.catalogue import find_environment, make_environment
 from espl_bench.environment.identity import DataIdentity
 from espl_bench.environment.item_rules import asked
@@ -66,7 +67,8 @@ class Mixture(TextEnv):
     def parts(self, split: Split) -> Mapping[str, range]:
         """Return the stretch of each part that has items there."""
         ends = list(accumulate(self._served[split], initial=0))
-        return {part.name: range(*ends_) for part, ends_ in zip(self._parts, pairwise(ends), strict=True) if ends_[0] < ends_[1]}
+        stretches = zip(self._parts, pairwise(ends), strict=True)
+        return {part.name: range(start, end) for part, (start, end) in stretches if start < end}
 
     def problem(self, split: Split, index: int) -> Problem:
         """Return item `index` of the split: the part's, under a name that says which part it is."""
@@ -209,6 +211,9 @@ def mixture(parts: object = None, shares: object = None) -> TextEnv:
     """Make a mixture. Raises UsageError for parts that no policy could play with the same means."""
     listed = read_parts(parts, shares)
     envs = [make_environment(find_environment(part.env, part.options), part.options) for part in listed]
+    for part, env in zip(listed, envs, strict=True):
+        if isinstance(env, AgentEnv):
+            raise UsageError(f"mixture: '{part.name}' is played by an agent, and a mixture by the policy; run it by itself")
     kinds = [_kind(env) for env in envs]
     for part, kind in zip(listed, kinds, strict=True):
         if kind[1] != kinds[0][1]:

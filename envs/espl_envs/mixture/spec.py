@@ -39,6 +39,7 @@ def describe(options: Mapping[str, Any]) -> EnvironmentSpec:
         turns=max(spec.turns for spec in every),
         wording=every[0].wording,
         parts=specs,
+        asks_for_items=any(spec.asks_for_items for spec in every),
     )
 
 

@@ -10,4 +10,5 @@ OPENENV = EnvironmentSpec(
     wording=Wording(task="You act in an environment. Each of your messages is one action; the environment replies until the episode ends."),
     defaults={"max_tokens": 256},
     turns=8,
+    asks_for_items=True,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from espl_bench.analysis.contamination import ContaminationIndex, Quote
-from espl_bench.build import environment_of
+from espl_bench.analysis.reopening import recorded_environment
 from espl_bench.cli.console import out_console, plain_table, write_json
 from espl_bench.runs.population_events import BornEvent, read_events
 from espl_bench.runs.run_dir import RunDir
@@ -21,7 +21,7 @@ SHOWN = 40
 def print_quotes(folder: Path, as_json: bool) -> int:
     """Check every prompt of the run. Returns 1 if one quotes an item, else 0. Raises EsplError."""
     run = RunDir.open(folder)
-    known = ContaminationIndex.of(environment_of(run.config()))
+    known = ContaminationIndex.of(recorded_environment(run, run.config()))
     born = [event for event in read_events(run) if isinstance(event, BornEvent)]
     quotes = [(prompt, quote) for prompt in born for quote in known.in_prompt(prompt.principles)]
     if as_json:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from espl_bench.analysis import verify
 from espl_bench.cli.console import err_console, out_console, plain_table, write_json
+from espl_bench.runs.consent import Consent
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.utils.formatting import percent, plain
 
@@ -18,11 +19,11 @@ SHOWN: Final = 40
 """Number of differences in the table; --json prints all."""
 
 
-def verify_run(folder: Path, as_json: bool, quiet: bool) -> int:
+def verify_run(folder: Path, as_json: bool, quiet: bool, consent: Consent) -> int:
     """Print the findings; return 0 if everything agrees, else 1. Raises EsplError for a missing run or other data."""
     run_dir = RunDir.open(folder)
     with grading_progress(quiet) as progress:
-        verification = verify.verify(run_dir, progress)
+        verification = verify.verify(run_dir, progress, consent)
     if as_json:
         record = {
             "run": str(folder),
