@@ -131,6 +131,11 @@ def test_turns_are_bounded():
         assert isinstance(ending, Ending) and (ending.outcome, ending.limit) == (Outcome.TRUNCATED, Limit.TURNS)
 
 
+def test_a_server_that_is_not_there_is_named_with_the_remedy():
+    with pytest.raises(EnvError, match=r"no OpenEnv server answers at ws://127\.0\.0\.1:9/ws .*--env-option url="):
+        env_at("http://127.0.0.1:9", timeout=0.2).problem(Split.TEST, 0)
+
+
 def test_a_full_server_is_waited_for():
     with served(Adder(places=1)) as url:
         held, waiting, hurried = env_at(url), env_at(url), env_at(url, timeout=0.3)

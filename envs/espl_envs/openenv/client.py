@@ -60,7 +60,8 @@ class OpenEnvSession:
         try:
             self._socket = self._connected.enter_context(connect(address, **limits, user_agent_header=None, proxy=None, compression=None))
         except self._failures as error:
-            raise EnvError(f"the server does not answer ({first_line(error)})") from error
+            told = f"no OpenEnv server answers at {address} ({first_line(error)}); start it, or name another with --env-option url=ADDRESS"
+            raise EnvError(told) from error
 
     @classmethod
     def begun(cls, address: str, timeout_s: float, seed: int) -> "tuple[OpenEnvSession, Observed]":
