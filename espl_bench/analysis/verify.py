@@ -200,7 +200,7 @@ def _regrade_file(verification: Verification, examiner: Examiner, step: int, spl
     verification.rollouts += len(regraded)
     for number, rollout in zip(sound, regraded, strict=True):
         location, item = f"{name} line {number}", rollout.stored.problem_id
-        verification.compare(location, f"outcome of {item}", rollout.stored.outcome.value, rollout.ending.outcome.value)
+        verification.compare(location, f"outcome of {item}", rollout.stored.outcome.value, _outcome(rollout))
         verification.compare(location, f"reward of {item}", rollout.stored.reward, rollout.ending.reward)
     return regraded if len(sound) == len(lines) else None
 
@@ -309,6 +309,13 @@ def _compare_costs(verification: Verification, summary: Summary) -> None:
     if final is not None:
         for name, amount in asdict(final).items():
             verification.compare(SUMMARY, f"ledger's {name}", getattr(summary.ledger, name), amount)
+
+
+def _outcome(rollout: RegradedRollout) -> str:
+    """Return the outcome of a replay; of an error that the stored episode did not end in, also what failed."""
+    ending = rollout.ending
+    said = f": {ending.error}" if ending.error and ending.outcome is not rollout.stored.outcome else ""
+    return f"{ending.outcome.value}{said}"
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,7 @@ describe it by an `EnvironmentSpec`, and name the spec under the entry point gro
 
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -19,7 +19,7 @@ from gymnasium.spaces import Text
 from espl_bench.data.dataset_spec import DataSpec
 from espl_bench.data.served_identity import served_identity
 from espl_bench.errors import EnvError
-from espl_bench.types import Limit, Outcome, Problem, Split
+from espl_bench.types import Limit, Observation, Outcome, Problem, Split
 from espl_bench.utils.foreign_text import readable
 
 Info = dict[str, Any]
@@ -97,6 +97,8 @@ class TextEnv(gymnasium.Env[str, str], ABC):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # gymnasium's own attribute
 
+    _recalled: Iterator[Sequence[Observation]] | None = None
+
     def __init__(self) -> None:
         self.observation_space = text_space(MAX_OBSERVATION_CHARS)
         self.action_space = text_space(self.max_response_chars)
@@ -173,6 +175,28 @@ class TextEnv(gymnasium.Env[str, str], ABC):
     @abstractmethod
     def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
         """Take one step within the limits; set `self.current` to None when the episode ends."""
+
+    def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
+        """Take the replies of a stored episode, turn by turn, which the next episode repeats. Called before its `reset`."""
+        self._recalled = iter(observations)
+
+    @property
+    def repeats(self) -> bool:
+        """True in the repetition of a stored episode, where recorded replies take the place of asking whatever is outside."""
+        return self._recalled is not None
+
+    def recalled(self) -> str | None:
+        """Return the stored reply to this turn, in the repetition of an episode; None in any other, and after the last reply.
+
+        An environment whose replies come from outside (a server, a clock, a draw) gives this one instead, and so can be verified:
+        ``reply = self.recalled() or self.ask(action)``. One whose replies follow from the item and the turns has no use for it.
+        """
+        replies = self.recalled_replies()
+        return replies[0].text if replies else None
+
+    def recalled_replies(self) -> Sequence[Observation] | None:
+        """Return the stored replies to this turn, several if it called several tools; None outside a repetition. Call it once a turn."""
+        return None if self._recalled is None else next(self._recalled, ())
 
 
 class SingleTurnEnv(TextEnv):

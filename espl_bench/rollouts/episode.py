@@ -11,6 +11,7 @@ from typing import TypeVar
 from espl_bench.environment.agent_env import AgentEnv
 from espl_bench.environment.text_env import TextEnv
 from espl_bench.errors import EnvError
+from espl_bench.tools.markers import is_same_reading
 from espl_bench.tools.tool_env import Exchange, ToolEnv
 from espl_bench.types import Limit, Observation, Outcome, Problem, StopReason, ToolCall
 from espl_bench.utils.numbers import is_bounded
@@ -102,12 +103,12 @@ def replay(
 ) -> Ending:
     """Replay an episode in which the policy said these texts, the last of which ended by `stop`; return its ending.
 
-    Tools are not called: their recorded replies are used (`observations`, turn by turn). An episode that ends earlier or later than the
-    texts is an error: the environment is not the one they were recorded in. An episode ended by its token limit (`limit`) keeps that
-    ending, since the environment gave none; the reply to its last text was left out.
+    The environment recalls its recorded replies (`observations`, turn by turn), so no tool is called. An episode that ends earlier or
+    later than the texts, or in which the environment replies otherwise, is an error: the environment is not the one they were recorded in.
+    An episode ended by its token limit (`limit`) keeps that ending, since the environment gave none; the reply to its last text was left
+    out.
     """
-    if isinstance(env, ToolEnv):
-        env.recall(observations)
+    env.recall(observations)
     answered: str | EnvReply | Ending = begin(env, problem)
     earned = 0.0
     for turn, text in enumerate(texts, start=1):
@@ -116,10 +117,19 @@ def replay(
         if limit is Limit.TOKENS and turn == len(texts):
             return with_earned(Ending(0.0, Outcome.TRUNCATED, limit=limit), earned)
         answered = answer(env, text, stop if turn == len(texts) else StopReason.STOP)
-        earned += answered.reward if isinstance(answered, EnvReply) else 0.0
+        if isinstance(answered, EnvReply):
+            if turn <= len(observations) and not _as_recorded(answered.observations, observations[turn - 1]):
+                return Ending(0.0, Outcome.ERROR, f"the environment's reply to turn {turn} is not the recorded one")
+            earned += answered.reward
     if isinstance(answered, Ending):
         return with_earned(answered, earned)
     return Ending(0.0, Outcome.ERROR, f"the episode has not ended after turn {len(texts)}")
+
+
+def _as_recorded(replies: Sequence[Observation], recorded: Sequence[Observation]) -> bool:
+    """Compare replies with those that were rendered for the policy, whose markers were broken up."""
+    pairs = list(zip(replies, recorded, strict=False))
+    return len(replies) == len(recorded) and all(is_same_reading(stored.text, reply.text) for reply, stored in pairs)
 
 
 def hand_in(env: AgentEnv, submitted: str, stop: StopReason) -> Ending:

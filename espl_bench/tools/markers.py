@@ -10,6 +10,7 @@ its tokenizer and the markers in its template.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,6 +100,22 @@ class MarkerFilter:
         first = marker[0]
         other = chr(ord(first) + 0xFEE0) if "!" <= first <= "~" else LOOK_ALIKES.get(first, FILLER)
         return FILLER if self.normalised(other) == first else other
+
+
+def is_same_reading(rendered: str, text: str) -> bool:
+    """Return whether a rendered text is this one, perhaps with markers broken up by the filter of a model that is not at hand."""
+    text = readable(text)
+    if len(rendered) == len(text):
+        return all(shown == char or _replaces(shown, char) for shown, char in zip(rendered, text, strict=True))
+    return FILLER in rendered and _letters(rendered) == _letters(text)  # a normalised text may be longer or shorter
+
+
+def _replaces(shown: str, char: str) -> bool:
+    return shown == FILLER or shown == LOOK_ALIKES.get(char) or ("!" <= char <= "~" and ord(shown) == ord(char) + 0xFEE0)
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
 
 
 def _one_of(markers: frozenset[str]) -> re.Pattern[str] | None:

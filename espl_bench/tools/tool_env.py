@@ -8,7 +8,7 @@ A subclass names its `tools` and says how they are used (`use`) and how an answe
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -72,7 +72,6 @@ class ToolEnv(TextEnv):
         super().__init__()
         self.limits = limits
         self._turns = self._calls = self._heard = 0
-        self._recalled: Iterator[Sequence[Observation]] | None = None
 
     def offer(self, tools: Sequence[ToolSpec]) -> None:
         """Let this instance have tools of its own, in place of its class's."""
@@ -113,10 +112,6 @@ class ToolEnv(TextEnv):
     def grade(self, problem: Problem, response: str) -> Verdict:
         """Grade the answer: pure, bounded in time, never evaluating what a model wrote."""
 
-    def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
-        """Replay the tools' replies of a stored episode in the next one, turn by turn, instead of using the tools."""
-        self._recalled = iter(observations)
-
     def is_called_by(self, action: str) -> bool:
         """Return True if a turn calls a tool, or tries to, and so is not an answer."""
         return bool(read_calls(strip_reasoning(action), self.tools).requests)
@@ -153,7 +148,7 @@ class ToolEnv(TextEnv):
         return Limit.TURNS if self._turns >= self.limits.turns else None  # no turn is left for an answer
 
     def _replies(self, requests: Sequence[Request]) -> tuple[Observation, ...]:
-        recalled = None if self._recalled is None else next(self._recalled, ())
+        recalled = self.recalled_replies()
         replies = [self._reply(request, recalled, index) for index, request in enumerate(requests)]
         if self._calls == self.limits.calls:
             last = replies[-1]
@@ -161,13 +156,13 @@ class ToolEnv(TextEnv):
         return tuple(replies)
 
     def _reply(self, request: Request, recalled: Sequence[Observation] | None, index: int) -> Observation:
-        if request.call is None:
-            return Observation(sanitize(f"{FAILURE}{request.problem}", self.limits.reply_chars), FAULTS)
-        tool = request.call.tool
+        tool = FAULTS if request.call is None else request.call.tool
         if recalled is not None:
             if index >= len(recalled):
                 raise EnvError(f"the stored episode has no reply of {tool} to this call")
             return Observation(recalled[index].text, tool)
+        if request.call is None:
+            return Observation(sanitize(f"{FAILURE}{request.problem}", self.limits.reply_chars), FAULTS)
         try:
             return Observation(sanitize(self.use(tool, request.arguments), self.limits.reply_chars), tool)
         except BadArgumentsError as fault:

@@ -13,7 +13,7 @@ from espl_bench.environment.item_rules import asked
 from espl_bench.environment.text_env import Info, SingleTurnEnv, TextEnv, Verdict
 from espl_bench.errors import UsageError
 from espl_bench.tools.tool_env import ToolEnv
-from espl_bench.types import Problem, Split
+from espl_bench.types import Observation, Problem, Split
 from espl_envs.mixture.parts import Part, read_parts
 
 
@@ -144,6 +144,12 @@ class Mixture(TextEnv):
         question, _ = self._playing.reset(seed=seed, options={"split": own.split, "index": own.index})
         self._playing.current = own
         return question, info
+
+    def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
+        """Have every part take the replies: the next episode is one of them's."""
+        super().recall(observations)
+        for env in self._envs:
+            env.recall(observations)
 
     def close(self) -> None:
         """Close the parts."""

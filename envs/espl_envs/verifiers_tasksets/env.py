@@ -201,7 +201,7 @@ class ToolTasks(_OfItems, ToolEnv):
         exchange = reply[4].get("exchange")
         if isinstance(exchange, Exchange) and self._conversation is not None:
             self._conversation.say(action, exchange)
-            if self._recalled is not None:
+            if self.repeats:
                 self._repeat(exchange)
         return reply
 
