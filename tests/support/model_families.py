@@ -27,6 +27,7 @@ COMMON: Mapping[str, Any] = {
     "bos_token_id": None,
 }
 MLA = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8, "num_key_value_heads": 4}
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 LOCAL = {"num_local_experts": 4, "num_experts_per_tok": 2}
 ROUTED = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_group": 1, "topk_group": 1}
@@ -52,6 +53,11 @@ class Family:
     config: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     """To `COMMON`."""
+
+    @property
+    def routes(self) -> bool:
+        """True if a router sends every token to a few of several experts."""
+        return any(self.changes.get(name) for name in EXPERT_COUNTS)
 
 
 FAMILIES: Mapping[str, Family] = {
