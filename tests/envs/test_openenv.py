@@ -136,6 +136,15 @@ def test_a_server_that_is_not_there_is_named_with_the_remedy():
         env_at("http://127.0.0.1:9", timeout=0.2).problem(Split.TEST, 0)
 
 
+def test_a_check_of_a_server_that_is_not_there_waits_for_it_once(capsys: pytest.CaptureFixture[str]):
+    begun = time.monotonic()
+    options = ["--env-option=url=http://127.0.0.1:9", "--env-option=timeout=2"]
+    assert invoke(["env", "check", "openenv", *options]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and "no OpenEnv server answers" in said.err
+    assert time.monotonic() - begun < 20, "a rule after the other waited for it"
+
+
 def test_a_full_server_is_waited_for():
     with served(Adder(places=1)) as url:
         held, waiting, hurried = env_at(url), env_at(url), env_at(url, timeout=0.3)

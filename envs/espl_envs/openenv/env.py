@@ -90,6 +90,10 @@ class OpenEnvEnv(TextEnv):
         """Maximum number of turns."""
         return self.max_turns
 
+    def prepare(self) -> None:
+        """Ask for an item. Raises EnvError for a server that is not there, before models are loaded or anything waits for it again."""
+        self.problem(self.splits[0], 0)
+
     def size(self, split: Split) -> int:
         """Return the number of items."""
         return self._sizes[split]
