@@ -99,9 +99,12 @@ def test_an_episode_is_the_server_s():
         assert adder.open == 0, "a session is held only while an episode is under way"
 
 
-def test_the_contract_holds():
-    with served(Adder(consolation=0.0)) as url:
-        check_environment(env_at(url), twin=env_at(url))
+@pytest.mark.parametrize("sessions", [1, 2, 8])
+def test_the_contract_holds_within_the_sessions_that_a_server_offers(sessions: int):
+    with served(Adder(sessions, consolation=0.0)) as url:
+        made = [env_at(url, sessions=sessions, timeout=3.0) for _ in range(2)]
+        check_environment(made[0], twin=made[1])
+        assert [env._session for env in made] == [None, None], "a session is held only while an episode is under way"
 
 
 @pytest.mark.slow

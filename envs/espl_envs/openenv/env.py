@@ -136,6 +136,13 @@ class OpenEnvEnv(TextEnv):
             return "", reward, False, True, {"outcome": Outcome.TRUNCATED, "limit": Limit.TURNS}
         return self._text(observed), reward, False, False, {}
 
+    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+        """Take a step, and give the session back at the end, also where the action is too long for the server to see it."""
+        told = super().step(action)
+        if told[2] or told[3]:
+            self.close()
+        return told
+
     def data_facts(self) -> Mapping[str, Any]:
         """Return the server's address."""
         return {"server": self.address}
