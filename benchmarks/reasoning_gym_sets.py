@@ -9,6 +9,8 @@ tried again, and the others keep their lines.
 import json
 import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -24,15 +26,18 @@ from reasoning_gym.factory import DATASETS
 
 from espl_bench.environment.check_subject import Level, Subject
 from espl_bench.environment.checker import examine
+from espl_bench.errors import EsplError
 from espl_bench.types import Split
 
 SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
 SAMPLES = 8
 """Items of each split on which a grader is tried."""
 DRAW_S = 30
-"""For the items of a set, which a run draws before anything else."""
+"""Of processor time for the items of a set, which a run draws before anything else."""
 CHECK_S = 300
-"""For all rules on one set."""
+"""The same for all rules on one set."""
+PATIENCE = 10
+"""By how much the clock may exceed processor time: on a busy machine a set is not slower than it is."""
 OTHER_HASH_SEED = "7"
 COMPOSITE = "composite"
 """Mixes sets by itself; `+` does that here."""
@@ -57,8 +62,11 @@ def forked(work: Callable[[str], Any], name: str, seconds: int) -> tuple[Any, st
     def call(pipe: Connection) -> None:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # some print
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         try:
             pipe.send((work(name), ""))
+        except EsplError as error:
+            pipe.send((None, str(error).partition("; ")[0]))
         except Exception as error:  # noqa: BLE001  # a set may raise anything; that is what is to be found out
             pipe.send((None, f"{type(error).__name__}: {error}"))
 
@@ -66,10 +74,12 @@ def forked(work: Callable[[str], Any], name: str, seconds: int) -> tuple[Any, st
     process = multiprocessing.get_context("fork").Process(target=call, args=(there,))
     process.start()
     there.close()
+    slow = None, f"it is slow: {work.__name__} takes more than {seconds} s of processor time"
     try:
-        return here.recv() if here.poll(seconds) else (None, f"it is slow: {work.__name__} takes more than {seconds} s")
+        return here.recv() if here.poll(PATIENCE * seconds) else slow
     except EOFError:
-        return None, "it ends its process"
+        process.join()
+        return slow if process.exitcode == -signal.SIGXCPU else (None, "it ends its process")
     finally:
         process.kill()
         process.join()

@@ -1,8 +1,8 @@
 """Serve a policy's sessions over the chat completions API, on 127.0.0.1 alone.
 
-Each session has an address of its own, ``/s/NAME/v1``, and a key, without which nothing is answered: other users of the machine may
-connect, and so may a page of another site (`utils/local_server.py`). Requests are bounded in size and number. They arrive in threads, a
-connection each, and are answered in the event loop that the server was made in.
+Each session has an address of its own, ``/s/NAME/v1``, or is named by a header. It has a key, without which nothing is answered: other
+users of the machine may connect, and so may a page of another site (`utils/local_server.py`). Requests are bounded in size and number.
+They arrive in threads, a connection each, and are answered in the event loop that the server was made in.
 """
 
 import asyncio
@@ -37,6 +37,9 @@ MAX_BODY: Final = 2**23
 MAX_CONNECTIONS: Final = 1_024
 """Each agent of a batch has one, or a few."""
 JSON: Final = "application/json"
+SESSION_HEADER: Final = "X-Session-ID"
+"""Names the session where the path names none. Harnesses that know one address for all rollouts send it, so that a router keeps each
+rollout on one engine."""
 Result = TypeVar("Result")
 
 
@@ -191,9 +194,10 @@ class _Handler(LocalHandler):
     def _place(self) -> tuple[str, str]:
         """Return the session's name and the path in it."""
         path = self.path.partition("?")[0]
-        if not path.startswith("/s/"):
-            return "default", path
-        name, slash, rest = path.removeprefix("/s/").partition("/")
+        if path.startswith("/s/"):
+            name, slash, rest = path.removeprefix("/s/").partition("/")
+        else:
+            name, slash, rest = self.headers.get(SESSION_HEADER) or "default", "", path
         if not (0 < len(name) <= 128 and name.isascii() and all(sign.isalnum() or sign in "-_." for sign in name)):
             raise RefusedRequestError("a session's name has letters, digits, -, _ and ., at most 128", HTTPStatus.NOT_FOUND, "no_session")
         return name, f"{slash}{rest}"

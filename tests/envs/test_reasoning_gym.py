@@ -18,10 +18,12 @@ from espl_bench.errors import UsageError
 from espl_bench.registry import FAMILIES, names
 from espl_bench.types import Outcome, Split
 
-pytest.importorskip("reasoning_gym")
+graders = pytest.importorskip("espl_envs.reasoning_gym.graders")
 SMALL = {"train_items": 12, "validation_items": 4, "test_items": 6}
 EVALUATES = "countdown"
 """Its grader parses the answer with sympy, which evaluates it."""
+EVALUATING = (EVALUATES, "binary_matrix", "n_queens", "simple_integration", "spiral_matrix", "string_insertion")
+"""The served sets whose graders evaluate the answer, by sympy or by `eval`."""
 
 
 def small(name: str, **options: object) -> ReasoningGymEnv:
@@ -31,18 +33,21 @@ def small(name: str, **options: object) -> ReasoningGymEnv:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["chain_sum", EVALUATES, "caesar_cipher", "countdown+chain_sum+gcd"])
+@pytest.mark.parametrize("name", ["chain_sum", "caesar_cipher", "spiral_matrix", EVALUATES, "countdown+chain_sum+gcd"])
 def test_served_sets_keep_the_contract(name: str):
     check_environment(small(name), twin=small(name), samples=3)
 
 
 @pytest.mark.slow
-def test_what_a_model_wrote_is_never_run(tmp_path: Path):
-    env = small(EVALUATES)
+@pytest.mark.parametrize("name", EVALUATING)
+def test_what_a_model_wrote_is_never_run(name: str, tmp_path: Path):
+    env = small(name)
     problem = env.problem(Split.TEST, 0)
     mark = tmp_path / "mark"
     shell = env.grade(problem, f"<answer>__import__('os').mkdir({str(mark)!r})</answer>")
-    assert (shell.outcome, shell.reward, shell.measures) == (Outcome.WRONG, 0.0, {SCORE: 0.0, REFUSED: 1.0})
+    assert not graders.compares_texts(name), "it is confined"
+    assert (shell.outcome, shell.reward) == (Outcome.WRONG, 0.0)
+    assert name != EVALUATES or shell.measures == {SCORE: 0.0, REFUSED: 1.0}
     assert env.grade(problem, "<answer>9**9**9**9**9</answer>").outcome in (Outcome.TIMEOUT, Outcome.WRONG)
     assert env.grade(problem, problem.gold).outcome is Outcome.CORRECT
     assert not mark.exists()
@@ -119,6 +124,8 @@ def test_the_list_names_every_set_of_the_package_and_a_reason_for_each_that_is_n
 
     listed = json.loads(LIST.read_text())
     assert listed["sets"].keys() == DATASETS.keys() and listed["package"].startswith("reasoning-gym 0.1.")
+    assert not any("not tried" in refusal for refusal in listed["sets"].values())
+    assert (len(served_sets()), len(listed["sets"])) == (78, 106), "the numbers of docs/environments-from-elsewhere.md"
     assert {"countdown", "chain_sum", "gcd", "sudoku"} <= set(served_sets()) and all(parse_sets(name) == (name,) for name in served_sets())
 
 

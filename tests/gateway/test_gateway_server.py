@@ -5,47 +5,19 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import openai
 import pytest
 from chat_models import make_chat
-from gateway_fixtures import Policy, body, tool, user
+from gateway_fixtures import HANG_S, Policy, body, served, session, tool, user
 
-from espl_bench.gateway.conversations import Conversations
 from espl_bench.gateway.gathering import Gathering
 from espl_bench.gateway.server import MAX_BODY, Endpoint, GatewayServer
-from espl_bench.gateway.session import MOST_WAITING, Sampling, Session
+from espl_bench.gateway.session import MOST_WAITING
 from espl_bench.types import Completion, SampleRequest
 
-HANG_S = 60.0
 CHAT = make_chat("qwen25")
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
-
-
-@contextmanager
-def served(policy: Policy, *, open_to_all: bool = False) -> Iterator[GatewayServer]:
-    """A server in an event loop of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def made() -> GatewayServer:
-        return GatewayServer(begin=(lambda name: session(policy)) if open_to_all else None)
-
-    server = asyncio.run_coroutine_threadsafe(made(), loop).result(HANG_S)
-    try:
-        with server.serving():
-            yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(HANG_S)
-        loop.close()
-
-
-def session(policy: Policy) -> Session:
-    return Session(Sampling(policy.chat, 100), policy.ask, lambda turn: turn, Conversations(tuple), 10)
 
 
 @pytest.fixture
@@ -151,6 +123,18 @@ def test_an_open_server_begins_a_session_for_each_name(policy: Policy):
         assert ask(server, "/s/../v1/chat/completions", "wrong")[0] == 401
         assert ask(server, "/s//v1/chat/completions", server.key)[0] == 404
         assert ask(server, "/v1/embeddings", server.key)[0] == 404
+
+
+def test_a_harness_that_knows_one_address_names_its_rollouts_by_a_header(policy: Policy):
+    named, path = {"X-Session-ID": "f00d"}, "/v1/chat/completions"
+    with served(policy, open_to_all=True) as server:
+        for headers in (named, named, {}):
+            assert ask(server, path, server.key, "POST", None, **headers)[0] == 200
+        assert ask(server, f"/s/mine{path}", server.key, "POST", None, **named)[0] == 200, "the path names another"
+        traces = {name: json.loads(ask(server, f"/s/{name}/trace", server.key, "GET")[1]) for name in ("f00d", "default", "mine")}
+        assert {name: len(told["segments"]) for name, told in traces.items()} == {"f00d": 2, "default": 1, "mine": 1}
+        assert ask(server, path, server.key, "POST", None, **{"X-Session-ID": "../etc"})[0] == 404
+        assert len(server) == 3
 
 
 # Bounds

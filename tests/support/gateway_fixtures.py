@@ -1,7 +1,9 @@
 """A session whose policy says what it is told to, in any family's chat format."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +11,13 @@ from espl_bench.engines.chat import HfChat
 from espl_bench.engines.sampled import Sampled
 from espl_bench.gateway.chat_wire import Reply, completion_body, read_request
 from espl_bench.gateway.conversations import Conversations, Place
+from espl_bench.gateway.server import GatewayServer
 from espl_bench.gateway.session import Sampling, Session
 from espl_bench.types import Completion, Message, SampleRequest, StopReason
 from espl_bench.utils.jsonl import encode
 
 Body = dict[str, Any]
+HANG_S = 60.0
 
 
 def said(chat: HfChat, text: str, *, cut: bool = False) -> Completion:
@@ -76,3 +80,27 @@ def user(text: str) -> Body:
 def tool(name: str, **properties: str) -> Body:
     shape = {"type": "object", "properties": {key: {"type": kind} for key, kind in properties.items()}, "required": list(properties)}
     return {"type": "function", "function": {"name": name, "description": f"the tool {name}", "parameters": shape}}
+
+
+@contextmanager
+def served(policy: Policy, *, open_to_all: bool = False) -> Iterator[GatewayServer]:
+    """A server in an event loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def made() -> GatewayServer:
+        return GatewayServer(begin=(lambda name: session(policy)) if open_to_all else None)
+
+    server = asyncio.run_coroutine_threadsafe(made(), loop).result(HANG_S)
+    try:
+        with server.serving():
+            yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(HANG_S)
+        loop.close()
+
+
+def session(policy: Policy) -> Session:
+    return Session(Sampling(policy.chat, 100), policy.ask, lambda turn: turn, Conversations(tuple), 10)

@@ -90,6 +90,10 @@ class OpenEnvEnv(TextEnv):
         """Maximum number of turns."""
         return self.max_turns
 
+    def prepare(self) -> None:
+        """Ask for an item. Raises EnvError for a server that is not there, before models are loaded or anything waits for it again."""
+        self.problem(self.splits[0], 0)
+
     def size(self, split: Split) -> int:
         """Return the number of items."""
         return self._sizes[split]
@@ -131,6 +135,13 @@ class OpenEnvEnv(TextEnv):
             self._end()
             return "", reward, False, True, {"outcome": Outcome.TRUNCATED, "limit": Limit.TURNS}
         return self._text(observed), reward, False, False, {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+        """Take a step, and give the session back at the end, also where the action is too long for the server to see it."""
+        told = super().step(action)
+        if told[2] or told[3]:
+            self.close()
+        return told
 
     def data_facts(self) -> Mapping[str, Any]:
         """Return the server's address."""
