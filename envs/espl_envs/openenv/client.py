@@ -106,7 +106,9 @@ class OpenEnvSession:
         try:
             frame = self._socket.recv(timeout=self._timeout_s)
         except self._failures as error:
-            raise EnvError(f"the server does not answer to '{kind}' ({type(error).__name__}: {first_line(error)})") from error
+            remedy = f"; if it may take longer than {self._timeout_s:g} s: --env-option timeout=" if isinstance(error, TimeoutError) else ""
+            fault = f"{type(error).__name__}: {first_line(error)}"
+            raise EnvError(f"the OpenEnv server does not answer to '{kind}' ({fault}){remedy}") from error
         try:
             reply = parse_json(frame)
         except ForeignJsonError as error:
