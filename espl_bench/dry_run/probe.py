@@ -6,7 +6,6 @@ Completions are cut at `MOST_TOKENS`, or a dry run with long ones would take as 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from espl_bench import runner
 from espl_bench.config.run_config import RunConfig
@@ -67,22 +66,21 @@ class _Watch(Silent):
         self.seconds += time.monotonic() - self._began
 
 
-def probe(config: RunConfig, largest: int) -> Speed:
-    """Run a shortened copy of a configuration in a temporary folder. Raises EsplError as the run itself would.
+def probe(config: RunConfig, largest: int, folder: Path) -> Speed:
+    """Run a shortened copy of a configuration. Raises EsplError as the run itself would.
 
     Args:
         config: the configuration.
         largest: items of the largest split that is evaluated.
+        folder: of the shortened run; the caller removes it.
     """
     limits = {"max_tokens": config.sampling.max_tokens, "editor_max_tokens": config.editor.max_tokens}
     cut = {name: min(limit, MOST_TOKENS) for name, limit in limits.items()}
     samples = max(1, min(config.evaluation.eval_samples, CHUNK // max(1, largest)))  # as many at a time as in the run
     short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=samples, **cut)
-    with TemporaryDirectory(prefix="espl-bench-") as folder:
-        path = Path(folder) / "probe"
-        watch = _Watch()
-        spent = runner.run(short, path, reporter=watch).ledger
-        steps = [row.seconds for row in read_timing(RunDir.open(path))]
+    watch = _Watch()
+    spent = runner.run(short, folder, reporter=watch).ledger
+    steps = [row.seconds for row in read_timing(RunDir.open(folder))]
     return Speed(
         step_s=steps[-1] if steps else 0.0,
         eval_rollout_s=watch.seconds / spent.eval_rollouts,
