@@ -90,7 +90,7 @@ def build_chat(name: str, family: Family, template: str) -> HfChat:
     return HfChat(fast, frozenset({integer(fast.eos_token_id)}), name)
 
 
-MARKER = re.compile(r"<[|｜]?[^<>\s'\"{}]{1,40}>|\[/?[A-Z_]{2,30}\]")
+MARKER = re.compile(r"<[|｜]?[^<>\s'\"{}]{1,40}>|\[/?[A-Z_]{2,30}\]|\[e~\[|\]~!?b[\[\]]")
 
 
 def build_real(name: str, template: str, *, special: bool = True) -> HfChat | None:

@@ -24,6 +24,17 @@ ELEMENTS = (
     '<parameter=names>\n["a", "it\'s"]\n</parameter>\n</function>'
 )
 PYTHON = 'look(query=\'say "7", <b>\', n=3, names=["a", "it\'s"])'
+INVOKED = (
+    '<invoke name="look">\n<parameter name="query">say "7", <b></parameter>\n<parameter name="n">3</parameter>\n'
+    '<parameter name="names">["a", "it\'s"]</parameter>\n</invoke>'
+)
+DSML = (
+    INVOKED.replace("</", "</｜DSML｜")
+    .replace("<i", "<｜DSML｜i")
+    .replace("<p", "<｜DSML｜p")
+    .replace('"query"', '"query" string="true"')
+    .replace('"n"', '"n" string="false"')
+)
 WRITTEN = {
     "ours": f"<tool_call>{OBJECT}</tool_call>",
     "qwen3.5": f"<tool_call>\n{ELEMENTS}\n</tool_call>",
@@ -55,6 +66,8 @@ WRITTEN = {
     "granite": f"<|tool_call|>[{OBJECT}]",
     "deepseek v3": f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>look\n```json\n{JSON}\n```<｜tool▁call▁end｜>",
     "deepseek v3.1": f"<｜tool▁call▁begin｜>look<｜tool▁sep｜>{JSON}<｜tool▁call▁end｜>",
+    "minimax": f"<minimax:tool_call>\n{INVOKED}\n</minimax:tool_call>",
+    "deepseek v3.2": f"<｜DSML｜function_calls>\n{DSML}\n</｜DSML｜function_calls>",
     "openai": json.dumps({"type": "function", "function": {"name": "look", "arguments": JSON}}),
 }
 SEVERAL = {
@@ -68,6 +81,7 @@ SEVERAL = {
     "kimi": WRITTEN["kimi"] * 2,
     "phi4": f"<|tool_call|>[{OBJECT}, {OBJECT}]<|/tool_call|>",
     "deepseek": WRITTEN["deepseek v3.1"] * 2,
+    "minimax": f"<minimax:tool_call>\n{INVOKED}\n{INVOKED}\n</minimax:tool_call>",
 }
 
 
