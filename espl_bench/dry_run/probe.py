@@ -12,7 +12,7 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.monitoring.reporter import EvalReport, Silent
 from espl_bench.rollouts.evaluate import CHUNK
-from espl_bench.runs.log_rows import read_timing
+from espl_bench.runs.log_rows import read_metrics, read_timing
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
 
@@ -37,6 +37,8 @@ class Speed:
     """Tokens generated per episode by the untrained policy."""
     cut_at: int | None
     """Tokens at which completions were cut for the measurement; None if the configuration's own limit was used."""
+    same_rewards: bool
+    """Whether all rollouts of the measured step earned nothing, or all everything: it then neither trained nor reflected."""
 
     def seconds(self, work: Estimate) -> float:
         """Estimate the seconds of the whole run, if it continues as measured."""
@@ -80,11 +82,13 @@ def probe(config: RunConfig, largest: int, folder: Path) -> Speed:
     short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=samples, **cut)
     watch = _Watch()
     spent = runner.run(short, folder, reporter=watch).ledger
-    steps = [row.seconds for row in read_timing(RunDir.open(folder))]
+    run_dir = RunDir.open(folder)
+    steps = [row.seconds for row in read_timing(run_dir)]
     return Speed(
         step_s=steps[-1] if steps else 0.0,
         eval_rollout_s=watch.seconds / spent.eval_rollouts,
         once_s=max(0.0, spent.wall_s - sum(steps) - watch.seconds),
         rollout_tokens=(spent.generated_tokens + spent.eval_tokens) / (spent.rollouts + spent.eval_rollouts),
         cut_at=None if cut["max_tokens"] == limits["max_tokens"] else cut["max_tokens"],
+        same_rewards=any(row.reward in (0.0, 1.0) for row in read_metrics(run_dir)[-1:]),
     )

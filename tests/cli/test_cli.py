@@ -374,6 +374,14 @@ def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: p
     assert "cut at 256 to measure" in capsys.readouterr().out
 
 
+def test_a_dry_run_whose_rollouts_earn_the_same_says_that_steps_may_take_longer(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    size = ("--steps=3", "--batch-size=2", "--group-size=2", "--num-prompts=1", "--max-tokens=4", "--eval-samples=1")
+    assert invoke(["run", "--dry-run", *size, f"--model={make_model(tmp_path / 'random')}"]) == 0
+    assert "so it neither trained nor reflected; a step that does takes longer" in " ".join(capsys.readouterr().out.split())
+    assert invoke(["run", "--dry-run", "--steps=3"]) == 0
+    assert "takes longer" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["words", "json"])
 def test_ctrl_c_ends_a_dry_run_in_the_middle_of_a_step(form: tuple[str, ...], tmp_path: Path):
     """One step of this takes a minute; the step is not waited for, and its folder is removed."""

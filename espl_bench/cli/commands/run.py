@@ -244,6 +244,11 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
 
 
 def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
+    alike = "all rollouts of the measured step earned the same, so it neither trained nor reflected; a step that does takes longer"
+    return [*_time(speed, work), *([("besides", alike)] if speed.same_rewards else [])]
+
+
+def _time(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
     if speed.cut_at is None:
         return [
             ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),
