@@ -35,16 +35,13 @@ from espl_bench.cli.run_option import flag_of
 from espl_bench.cli.shared_options import MAX_COST, MAX_TOKENS_TOTAL, PRICES, AsJson, ContactOption, NoDownload, Quiet, SendKeyOption
 from espl_bench.errors import EsplError, OptionError, UsageError
 from espl_bench.registry import ENVIRONMENTS, METHODS
-from espl_bench.utils.stop_signal import raising
+from espl_bench.utils.stop_signal import STOPPED_BY_CTRL_C, raising
 from espl_bench.utils.terminal_text import clean
 
 if TYPE_CHECKING:
     from espl_bench.cli.options import Chosen
 
 PROGRAM = "espl-bench"
-STOPPED_BY_CTRL_C = 130
-"""Exit code that Typer gives a KeyboardInterrupt."""
-
 
 app = CommandGroup(pretty_exceptions_enable=False, add_completion=True)
 app.add_typer(data_app, name="data")

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, TextIO, cast
+from typing import IO, NoReturn, TextIO, cast
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -26,6 +26,14 @@ def out_console() -> Console:
 def err_console() -> Console:
     """Open the console for progress and notes, on stderr."""
     return _console(stderr=True)
+
+
+def end_at_once(reason: str, code: int) -> NoReturn:
+    """End the process with one line on stderr, without waiting for what its threads are at."""
+    err_console().print(f"espl-bench: {reason}", markup=False, highlight=False, soft_wrap=True)
+    with suppress(OSError, ValueError):  # nobody reads the output any more
+        sys.stdout.flush()
+    os._exit(code)
 
 
 class _Progress(io.TextIOBase):

@@ -6,14 +6,13 @@ Completions are cut at `MOST_TOKENS`, or a dry run with long ones would take as 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from espl_bench import runner
 from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.monitoring.reporter import EvalReport, Silent
 from espl_bench.rollouts.evaluate import CHUNK
-from espl_bench.runs.log_rows import read_timing
+from espl_bench.runs.log_rows import read_metrics, read_timing
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
 
@@ -38,6 +37,8 @@ class Speed:
     """Tokens generated per episode by the untrained policy."""
     cut_at: int | None
     """Tokens at which completions were cut for the measurement; None if the configuration's own limit was used."""
+    same_rewards: bool
+    """Whether all rollouts of the measured step earned nothing, or all everything: it then neither trained nor reflected."""
 
     def seconds(self, work: Estimate) -> float:
         """Estimate the seconds of the whole run, if it continues as measured."""
@@ -67,26 +68,27 @@ class _Watch(Silent):
         self.seconds += time.monotonic() - self._began
 
 
-def probe(config: RunConfig, largest: int) -> Speed:
-    """Run a shortened copy of a configuration in a temporary folder. Raises EsplError as the run itself would.
+def probe(config: RunConfig, largest: int, folder: Path) -> Speed:
+    """Run a shortened copy of a configuration. Raises EsplError as the run itself would.
 
     Args:
         config: the configuration.
         largest: items of the largest split that is evaluated.
+        folder: of the shortened run; the caller removes it.
     """
     limits = {"max_tokens": config.sampling.max_tokens, "editor_max_tokens": config.editor.max_tokens}
     cut = {name: min(limit, MOST_TOKENS) for name, limit in limits.items()}
     samples = max(1, min(config.evaluation.eval_samples, CHUNK // max(1, largest)))  # as many at a time as in the run
     short = config.varied(steps=STEPS, eval_every=0, test_every=0, eval_samples=samples, **cut)
-    with TemporaryDirectory(prefix="espl-bench-") as folder:
-        path = Path(folder) / "probe"
-        watch = _Watch()
-        spent = runner.run(short, path, reporter=watch).ledger
-        steps = [row.seconds for row in read_timing(RunDir.open(path))]
+    watch = _Watch()
+    spent = runner.run(short, folder, reporter=watch).ledger
+    run_dir = RunDir.open(folder)
+    steps = [row.seconds for row in read_timing(run_dir)]
     return Speed(
         step_s=steps[-1] if steps else 0.0,
         eval_rollout_s=watch.seconds / spent.eval_rollouts,
         once_s=max(0.0, spent.wall_s - sum(steps) - watch.seconds),
         rollout_tokens=(spent.generated_tokens + spent.eval_tokens) / (spent.rollouts + spent.eval_rollouts),
         cut_at=None if cut["max_tokens"] == limits["max_tokens"] else cut["max_tokens"],
+        same_rewards=any(row.reward in (0.0, 1.0) for row in read_metrics(run_dir)[-1:]),
     )

@@ -6,6 +6,7 @@ completion run on to its limit. Each of these is one line, with the remedy that 
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,8 @@ SYSTEM, ASKED, SAID, REPLIED = (f'qzx{word} Alpha,\n\n  3 < 4 & "beta" ü' for w
 """What no template holds, over lines, with what some would escape."""
 TOOL_REPLY: Final = "qzxFound"
 """A tool's reply is one word, since some templates write replies as JSON."""
+_BEGUN: Final = re.compile(r"[<\[][^<>\[\]]*\Z")
+"""A marker without its end."""
 CORRECT: Final = "correct its chat_template.jinja, or use another model"
 
 
@@ -69,8 +72,8 @@ class TemplateProof:
         called = Message("assistant", "", (ToolCall(tool.name, json.dumps(tool.probe(), ensure_ascii=False)),))
         asked, unasked = self.render(opening, True), self.render(opening, False)
         written = self.render((*opening, called), False).removeprefix(unasked)
-        spoken = written[common_start(written, asked.removeprefix(unasked)) :]
-        said = strip_reasoning(decode(self.ids(spoken)))
+        same = _BEGUN.sub("", written[: common_start(written, asked.removeprefix(unasked))])  # <think> and <tool_call> both begin with "<t"
+        said = strip_reasoning(decode(self.ids(written.removeprefix(same))))
         read, probe = read_calls(said, [tool]).requests, tool.probe()
         if [each.arguments for each in read] != [probe] or (not probe and read[0].call is None):
             raise ModelError(f"the chat template of '{self.model}' writes calls in a form that is not read here; use --tool-format text")

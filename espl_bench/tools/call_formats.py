@@ -212,15 +212,19 @@ def _read_deepseek(body: str) -> Sequence[Fields]:
     return _read_named(body.removeprefix("function<｜tool▁sep｜>"))
 
 
+_INVOKED_PARAMETER = re.compile(r'<(?:\w+:|｜\w+｜)?parameter name="')
+
+
 def _read_invoked(body: str) -> Sequence[Fields]:
     """Read ``"name"><parameter name="key">value</parameter>``, what stands in an element that invokes a tool."""
     name, named, rest = body.partition('">')
     if not named:
         raise UnreadableError("a call has no name")
     arguments: dict[str, Any] = {}
-    for part in re.split(r'<(?:\w+:)?parameter name="', rest)[1:]:
-        key, keyed, behind = part.partition('">')
-        value, closed, _ = behind.partition("</")
+    for part in _INVOKED_PARAMETER.split(rest)[1:]:
+        key, _, behind = part.partition('"')
+        _, keyed, inside = behind.partition(">")  # behind other attributes, which tell what the tool's parameters tell
+        value, closed, _ = inside.partition("</")
         if not closed or not keyed:
             raise UnreadableError("a parameter is not closed")
         arguments[key] = Untyped(value)
@@ -239,7 +243,7 @@ FORMATS: Final = (
     CallFormat("<|tool_call|>", "<|/tool_call|>", read_json, may_end=True),  # Phi-4, Granite
     CallFormat("<|python_tag|>", "<|eom_id|>", _read_named, may_end=True),  # Llama 3
     CallFormat("to=functions.", "<|call|>", _read_named, may_end=True),  # gpt-oss
-    CallFormat('invoke name="', "invoke>", _read_invoked),
+    CallFormat('invoke name="', "invoke>", _read_invoked),  # MiniMax, DeepSeek 3.2
     CallFormat(_FUNCTION, "</function>", _read_function),  # Qwen coder, Llama 3.1
 )
 """Every form that has markers. Where two begin at the same place in a text, the first row counts."""

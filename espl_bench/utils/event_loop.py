@@ -1,4 +1,4 @@
-"""Run a coroutine to its end from synchronous code, even inside a running event loop, as in a notebook."""
+"""Run work to its end from synchronous code: a coroutine even inside a running event loop, as in a notebook, or what Ctrl-C may leave."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -28,6 +28,14 @@ def run_to_end(work: Coroutine[Any, Any, Result], on_interrupt: Callable[[], Non
         except KeyboardInterrupt:
             on_interrupt()
             return _result(done)
+
+
+def run_apart(work: Callable[[], Result]) -> Result:
+    """Return what `work` returns, which runs in another thread.
+
+    Ctrl-C is raised here at once, whatever the work is at. Its thread then goes on, and a process that ends as usual waits for it.
+    """
+    return _result(ThreadPoolExecutor(1, thread_name_prefix="espl-bench").submit(work))
 
 
 def _result(done: Future[Result]) -> Result:

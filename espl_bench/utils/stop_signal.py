@@ -10,6 +10,8 @@ from espl_bench.errors import EsplError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler's notice, and the end of the terminal."""
+STOPPED_BY_CTRL_C = 130
+"""Exit code that Typer gives a KeyboardInterrupt."""
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:

@@ -374,14 +374,33 @@ def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: p
     assert "cut at 256 to measure" in capsys.readouterr().out
 
 
-def test_a_dry_run_need_not_measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def impatient(config: RunConfig, largest: int) -> None:
-        raise KeyboardInterrupt
+def test_a_dry_run_whose_rollouts_earn_the_same_says_that_steps_may_take_longer(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    size = ("--steps=3", "--batch-size=2", "--group-size=2", "--num-prompts=1", "--max-tokens=4", "--eval-samples=1")
+    assert invoke(["run", "--dry-run", *size, f"--model={make_model(tmp_path / 'random')}"]) == 0
+    assert "so it neither trained nor reflected; a step that does takes longer" in " ".join(capsys.readouterr().out.split())
+    assert invoke(["run", "--dry-run", "--steps=3"]) == 0
+    assert "takes longer" not in capsys.readouterr().out
 
-    monkeypatch.setattr("espl_bench.dry_run.probe.probe", impatient)
-    assert invoke(["run", "--dry-run", "--steps=10"]) == 0
-    out, err = capsys.readouterr()
-    assert "1,500" in out and "not measured" in err
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["words", "json"])
+def test_ctrl_c_ends_a_dry_run_in_the_middle_of_a_step(form: tuple[str, ...], tmp_path: Path):
+    """One step of this takes a minute; the step is not waited for, and its folder is removed."""
+    minute = ["--num-prompts=8", "--batch-size=64", "--group-size=32", "--max-tokens=200"]
+    command = [sys.executable, "-m", "espl_bench", "run", "--dry-run", *minute, *form]
+    variables = {**os.environ, "TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=variables)
+    until = time.monotonic() + PATIENCE_S
+    while not list(tmp_path.glob("espl-bench-*/probe/config.json")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1.0)  # into the sampling
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    struck = time.monotonic()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert time.monotonic() - struck < 5.0, "at once, on a busy machine too"
+    assert (process.returncode, err) == (130, "espl-bench: interrupted; the time was not measured\n")
+    assert ("983,040" in out) is not bool(form), "counts are printed first, or no half of a record"
+    assert list(tmp_path.glob("espl-bench-*")) == []
 
 
 def test_methods_and_environments_are_listed(capsys: pytest.CaptureFixture[str]):

@@ -50,7 +50,7 @@ def sampled(chat, conversation, text) -> tuple[int, ...]:
     asked = chat._text(conversation, assistant_speaks=True)
     answered = chat._text((*conversation, Message("assistant", text)), assistant_speaks=False)
     end = chat._ends[0]
-    inside = answered[len(asked) : answered.rfind(end)] if answered.startswith(asked) else text
+    inside = answered[len(asked) : answered.find(end, len(asked))] if answered.startswith(asked) else text
     return (*chat._ids(inside if inside.strip() == text else text), *chat.eos_ids)
 
 
@@ -204,12 +204,16 @@ def test_every_marker_of_the_tokenizer_is_taken_apart(name):
 
 @pytest.mark.parametrize(("name", "template"), list(real_templates()))
 def test_a_real_template_is_extended_exactly_or_rendered_anew(name, template):
-    chat = build_real(name, template)
+    try:
+        chat = build_real(name, template)
+    except ModelError as error:
+        pytest.skip(str(error))
     if chat is None:
         pytest.skip("words no plain chat, or ends no turn")
     rng = random.Random(name)
+    thoughts_open = bool(chat.opened((Message("user", "a"),)))  # what is said without a thought is then all thought
     for _ in range(20):
-        thought = rng.choice((None, "hm"))
+        thought = "hm" if thoughts_open else rng.choice((None, "hm"))
         dialogue = (None, "who was born", [(thought, "a book", "a film", rng.random() < 0.5) for _ in range(rng.randint(1, 3))])
         trajectory, messages, tokens_T = play(chat, dialogue, lambda conversation, text: sampled(chat, conversation, text))
         assert tokens_T == chat.encode(messages)

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_models import NATIVE, QWEN, SPEAKING, build_chat, make_chat
+from chat_models import NATIVE, QWEN, SPEAKING, build_chat, make_chat, real_templates
 from checked import integer, present
 from marker_attacks import SEARCH
+from template_fates import NO_CHAT, Fate, fate
 from tiny_qwen import make_tiny_qwen
 
 from espl_bench.build import open_run
@@ -138,6 +139,22 @@ def test_a_template_that_raises_is_one_line(template: str, message: str):
     with pytest.raises(ModelError, match=message) as caught:
         build_chat("raising", QWEN, template)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "template"), list(real_templates()))
+def test_a_real_template_is_proved_or_refused_in_one_line(name: str, template: str):
+    each = fate(name, template)
+    assert "\n" not in each.reason and bool(each.reason) == (each.principles != "in the system message" or each.tools == "refused")
+
+
+def test_what_becomes_of_a_template_is_told():
+    assert fate("qwen3", make_chat("qwen3").template) == Fate("in the system message", "read")
+    assert fate("chatml", CHATML) == Fate("in the system message", "none")
+    assert fate("once", REFUSES_SYSTEM).principles == "in the user message"
+    parts = fate("parts", PARTS)
+    assert (parts.principles, parts.tools) == ("refused", "none") and "expect content in parts" in parts.reason
+    assert fate("endless", make_chat("endless").template) == Fate("refused", "none", NO_CHAT)
+    assert fate("raises", "{{ raise_exception('never') }}").reason.startswith("the chat template of 'raises' refuses the roles user")
 
 
 def test_a_run_proves_its_template_with_its_placement(tmp_path: Path):

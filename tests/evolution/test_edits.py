@@ -189,6 +189,12 @@ UNPARSEABLE = {
 }
 
 
+def test_an_empty_text_is_told_from_one_that_cannot_be_read():
+    for text in ("", " \n"):
+        with pytest.raises(UnparseableEditsError, match="the editor wrote nothing; its prompt may leave no room in the model's context"):
+            parse(text)
+
+
 @pytest.mark.parametrize("text", UNPARSEABLE.values(), ids=UNPARSEABLE)
 def test_text_without_a_complete_object_is_unparseable_in_one_line(text):
     with pytest.raises(UnparseableEditsError) as caught:

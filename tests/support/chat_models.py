@@ -6,7 +6,7 @@ package `trl` ships many) names it by ESPL_BENCH_CHAT_TEMPLATES, and the same pr
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,20 +90,30 @@ def build_chat(name: str, family: Family, template: str) -> HfChat:
     return HfChat(fast, frozenset({integer(fast.eos_token_id)}), name)
 
 
-MARKER = re.compile(r"<[|｜]?[^<>\s'\"{}]{1,40}>|\[/?[A-Z_]{2,30}\]")
+MARKER = re.compile(r"<[|｜]?[^<>\s'\"{}]{1,40}>|\[/?[A-Z_]{2,30}\]|\[e~\[|\]~!?b[\[\]]")
 
 
-def build_real(name: str, template: str) -> HfChat | None:
-    """A chat of a real template: its markers are the special tokens, and what it writes behind an assistant's words ends a turn."""
+def build_real(name: str, template: str, *, special: bool = True) -> HfChat | None:
+    """A chat of a real template: what it writes behind an assistant's words ends a turn, or what opens the user's next one, as in GLM.
+
+    Its markers are special tokens, or plain text; which of the two they are, its model's tokenizer knows. None if it words no plain chat.
+    """
     markers = tuple(dict.fromkeys(MARKER.findall(template)))
     plain = build_chat(name, Family("<|bos|>", ("<|bos|>", *markers, "<|nothing|>")), template)
+    talk = (Message("user", "a"), Message("assistant", "SAID"))
+    ends = (_end_of(plain, messages) for messages in (talk, (*talk, Message("user", "b"))))
+    end = next(filter(None, ends), None)
+    others = tuple(marker for marker in markers if marker != end) if special else ()
+    return build_chat(name, Family("<|bos|>", ("<|bos|>", *others, end)), template) if end else None
+
+
+def _end_of(chat: HfChat, messages: Sequence[Message]) -> str | None:
     try:
-        text = plain._text((Message("user", "a"), Message("assistant", "SAID")), assistant_speaks=False)
+        text = chat._text(messages, assistant_speaks=False)
     except ModelError:
         return None
     end = MARKER.search(text, text.rfind("SAID"))
-    special = ("<|bos|>", *(marker for marker in markers if end is None or marker != end[0]))
-    return build_chat(name, Family("<|bos|>", (*special, end[0])), template) if end else None
+    return end and end[0]
 
 
 def real_templates() -> Iterator[tuple[str, str]]:

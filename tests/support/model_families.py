@@ -53,6 +53,8 @@ class Family:
     config: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     """To `COMMON`."""
+    seed: int = 0
+    """Of its weights. Not 0 where with 0 two experts tie for a token to the last bit: which one is taken then depends on the machine."""
 
     @property
     def routes(self) -> bool:
@@ -117,6 +119,7 @@ FAMILIES: Mapping[str, Family] = {
             "top_k_experts": 2,
             "moe_intermediate_size": 16,
         },
+        seed=1,
     ),
     "gemma4 (shared caches)": Family(
         "gemma4",
@@ -252,13 +255,13 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def make_family(name: str, folder: Path, seed: int = 0) -> Path:
+def make_family(name: str, folder: Path) -> Path:
     """Write a family's model and a tokenizer into a folder, as transformers writes them."""
     family = FAMILIES[name]
     configs = importlib.import_module(f"transformers.models.{family.module}.configuration_{family.module}")
     config = getattr(configs, family.config)(**{**COMMON, **family.changes})
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(family.seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval().save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)

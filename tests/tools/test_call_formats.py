@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from chat_models import QWEN, Family, build_chat, make_chat
+from chat_models import MARKER, QWEN, Family, build_chat, make_chat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +24,17 @@ ELEMENTS = (
     '<parameter=names>\n["a", "it\'s"]\n</parameter>\n</function>'
 )
 PYTHON = 'look(query=\'say "7", <b>\', n=3, names=["a", "it\'s"])'
+INVOKED = (
+    '<invoke name="look">\n<parameter name="query">say "7", <b></parameter>\n<parameter name="n">3</parameter>\n'
+    '<parameter name="names">["a", "it\'s"]</parameter>\n</invoke>'
+)
+DSML = (
+    INVOKED.replace("</", "</｜DSML｜")
+    .replace("<i", "<｜DSML｜i")
+    .replace("<p", "<｜DSML｜p")
+    .replace('"query"', '"query" string="true"')
+    .replace('"n"', '"n" string="false"')
+)
 WRITTEN = {
     "ours": f"<tool_call>{OBJECT}</tool_call>",
     "qwen3.5": f"<tool_call>\n{ELEMENTS}\n</tool_call>",
@@ -55,6 +66,8 @@ WRITTEN = {
     "granite": f"<|tool_call|>[{OBJECT}]",
     "deepseek v3": f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>look\n```json\n{JSON}\n```<｜tool▁call▁end｜>",
     "deepseek v3.1": f"<｜tool▁call▁begin｜>look<｜tool▁sep｜>{JSON}<｜tool▁call▁end｜>",
+    "minimax": f"<minimax:tool_call>\n{INVOKED}\n</minimax:tool_call>",
+    "deepseek v3.2": f"<｜DSML｜function_calls>\n{DSML}\n</｜DSML｜function_calls>",
     "openai": json.dumps({"type": "function", "function": {"name": "look", "arguments": JSON}}),
 }
 SEVERAL = {
@@ -68,6 +81,7 @@ SEVERAL = {
     "kimi": WRITTEN["kimi"] * 2,
     "phi4": f"<|tool_call|>[{OBJECT}, {OBJECT}]<|/tool_call|>",
     "deepseek": WRITTEN["deepseek v3.1"] * 2,
+    "minimax": f"<minimax:tool_call>\n{INVOKED}\n{INVOKED}\n</minimax:tool_call>",
 }
 
 
@@ -148,6 +162,23 @@ def test_a_template_whose_calls_are_read_is_taken_whether_or_not_its_markers_are
     chat = build_chat("own", Family(None, (*QWEN.special[:2], *markers, "<|im_end|>")), template(MISTRAL))
     chat.with_tools(TOOLS)  # an engine decodes with its own chat, which knows no tools
     assert chat.decode(chat._ids(f"[TOOL_CALLS]look[ARGS]{JSON}<|im_end|>")) == f"[TOOL_CALLS]look[ARGS]{JSON}"
+
+
+@pytest.mark.parametrize(
+    ("opened", "call"),
+    [
+        ("<think>\n</think>", "<tool_call>\n{{ {'name': f.name, 'arguments': f.arguments} | tojson }}\n</tool_call>"),
+        ("<|channel>thought\n<channel|>", "<|tool_call>call:{{ f.name }}{{ f.arguments | tojson }}<tool_call|>"),
+        ("<|START_THINKING|>", "<|START_ACTION|>[{{ {'tool_name': f.name, 'parameters': f.arguments} | tojson }}]<|END_ACTION|>"),
+        ("[THINK]", MISTRAL),
+    ],
+    ids=["QwQ", "Gemma 4", "Command-A", "Mistral"],
+)
+@pytest.mark.parametrize("special", [True, False])
+def test_a_call_is_read_that_begins_like_the_thoughts_that_a_prompt_opens(opened: str, call: str, special: bool):
+    markers = MARKER.findall(opened + call) if special else []
+    written = template(call).replace("assistant\n{% endif %}", f"assistant\n{opened}{{% endif %}}")
+    build_chat("own", Family(None, (*QWEN.special[:2], *dict.fromkeys(markers), "<|im_end|>")), written).with_tools(TOOLS)
 
 
 @pytest.mark.parametrize(

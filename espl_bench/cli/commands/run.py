@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,7 +15,7 @@ from rich.table import Table
 from espl_bench.accounting.cost_tracker import Budget, Price
 from espl_bench.build import environment_of
 from espl_bench.cli.commands.provide import absent_corpus, absent_models
-from espl_bench.cli.console import err_console, facts_grid, out_console, write, write_json
+from espl_bench.cli.console import end_at_once, err_console, facts_grid, out_console, write, write_json
 from espl_bench.cli.display import LOUD, result_line, result_panel, watching
 from espl_bench.cli.options import Chosen
 from espl_bench.config.contacts import ENDPOINT_KEY, SERVICE_KEY, contacts_of
@@ -37,8 +38,10 @@ from espl_bench.runs.run_dir import CONFIG
 from espl_bench.runs.summary import Summary
 from espl_bench.types import Split
 from espl_bench.utils import foreign_files
+from espl_bench.utils.event_loop import run_apart
 from espl_bench.utils.formatting import count, duration, plain
 from espl_bench.utils.names import in_file_names
+from espl_bench.utils.stop_signal import STOPPED_BY_CTRL_C
 
 if TYPE_CHECKING:
     from espl_bench.dry_run.probe import Speed
@@ -159,7 +162,7 @@ def _watch(
 def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     """Print what the run would cost.
 
-    Counts are computed and printed first. The time is measured on two steps in a temporary folder (Ctrl-C skips this). For an
+    Counts are computed and printed first. The time is measured on two steps in a temporary folder (Ctrl-C ends the command at once). For an
     endpoint or a service nothing is measured: the number of requests and their price are printed instead. Counts need neither the
     model nor the data, if their description states the number of rows; nothing is fetched.
     """
@@ -172,7 +175,8 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
     unmeasured = [*missing, *(f"model {model}" for model in absent_models(config))]
     if as_json:
         record = {**asdict(work), "items": {split.value: size for split, size in sizes.items()}, "items_are_described": bool(described)}
-        if speed := None if bill or unmeasured else _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
+        if not (bill or unmeasured):
+            speed = _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST]))
             record["measured"] = {**asdict(speed), "seconds": speed.seconds(work), "most_seconds": speed.most_seconds(work)}
         if bill:
             record["endpoints"] = {**asdict(bill), "prices": {model: price.model_dump() for model, price in bill.prices.items()}}
@@ -187,8 +191,8 @@ def dry_run(config: RunConfig, as_json: bool, budget: Budget) -> None:
         console.print(_grid(_billed(bill)))
     elif unmeasured:
         console.print(plain(f"the time was not measured; not on this machine: {', '.join(unmeasured)}"))
-    elif speed := _speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])):
-        console.print(_grid(_measured(speed, work)))
+    else:
+        console.print(_grid(_measured(_speed(config, max(sizes[Split.VALIDATION], sizes[Split.TEST])), work)))
 
 
 def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
@@ -200,17 +204,19 @@ def _planned_environment(config: RunConfig) -> tuple[TextEnv, str]:
         return stand_in, f"counted from the description of the data, which are not stored here: {stand_in.assumes}"
 
 
-def _speed(config: RunConfig, largest: int) -> "Speed | None":
-    """Measure the speed; None if the user pressed Ctrl-C."""
+def _speed(config: RunConfig, largest: int) -> "Speed":
+    """Measure the speed. Ctrl-C ends the process at once: a step of a large model may take minutes."""
     from espl_bench.dry_run.probe import probe
 
     console = err_console()
     try:
-        with console.status("measuring the time on two real steps; Ctrl-C skips this") if console.is_terminal else nullcontext():
-            return probe(config, largest)
+        with (
+            TemporaryDirectory(prefix="espl-bench-", ignore_cleanup_errors=True) as folder,
+            console.status("measuring the time on two real steps; Ctrl-C ends this") if console.is_terminal else nullcontext(),
+        ):
+            return run_apart(lambda: probe(config, largest, Path(folder) / "probe"))
     except KeyboardInterrupt:
-        console.print(plain("the time was not measured"))
-        return None
+        end_at_once("interrupted; the time was not measured", STOPPED_BY_CTRL_C)
 
 
 def _grid(facts: list[tuple[str, str]]) -> Table:
@@ -238,6 +244,11 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
 
 
 def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
+    alike = "all rollouts of the measured step earned the same, so it neither trained nor reflected; a step that does takes longer"
+    return [*_time(speed, work), *([("besides", alike)] if speed.same_rewards else [])]
+
+
+def _time(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
     if speed.cut_at is None:
         return [
             ("tokens per rollout", f"about {speed.rollout_tokens:,.0f}, measured before any training"),

@@ -142,6 +142,8 @@ def parse_edits(
     """
     if len(text) > MAX_CHARACTERS:
         raise UnparseableEditsError(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
+    if not text.strip():
+        raise UnparseableEditsError("the editor wrote nothing; its prompt may leave no room in the model's context")
     recovered = recover_objects(text)
     if not recovered.objects and not recovered.empty_list:
         raise UnparseableEditsError(f"no complete JSON object in: {quote(text, 200)}")
