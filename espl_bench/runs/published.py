@@ -137,12 +137,13 @@ class PublishedResult(BaseModel):
             "label": run.label,
             "eval_samples": run.k,
         }
-        if run.steps == 0:  # for a method that learns nothing, whatever its configuration says
+        configured: object = self.config.get("method")
+        method = cast(dict[str, Any], configured) if isinstance(configured, dict) else {}
+        if run.steps == 0 or method.get("optimizer"):  # a method that learns nothing has none, and an optimizer counts its own calls
             said.pop("steps")
         if differing := [name for name, value in said.items() if self.config.get(name) != value]:
             yield f"summary and configuration differ in {', '.join(differing)}"
-        method: object = self.config.get("method")
-        if not isinstance(method, dict) or cast(dict[str, Any], method).get("name") != run.method:
+        if method.get("name") != run.method:
             yield "summary and configuration differ in method"
         if str(self.config.get("model")).rpartition("/")[2] != run.model.rpartition("/")[2]:
             yield "summary and configuration differ in model"

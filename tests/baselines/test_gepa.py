@@ -182,13 +182,14 @@ def test_a_budget_that_holds_no_validation_pass_is_refused(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_real_model_learns_by_it_and_its_run_is_verified_and_tabulated(
+def test_the_real_model_learns_by_it_and_its_run_is_verified_tabulated_and_published(
     lab_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "run"
     done = run(make_config(lab_model, "gepa", steps=6), folder)
     assert 64 < done.ledger.rollouts <= 6 * 3 * 4 * 4 and done.ledger.reflection_calls > 0
     assert invoke(["verify", str(folder), "--quiet"]) == 0
+    assert invoke(["results", "add", str(folder), f"--results={tmp_path / 'results'}", "--quiet"]) == 0
     capsys.readouterr()
     assert invoke(["table", str(folder), "--json"]) == 0
     assert "gepa" in json.dumps(json.loads(capsys.readouterr().out))

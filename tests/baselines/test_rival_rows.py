@@ -38,7 +38,7 @@ def test_stopped_after_any_step_it_ends_the_same(method: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("method", RIVALS)
-def test_the_real_model_learns_by_it_and_its_run_is_verified_and_tabulated(
+def test_the_real_model_learns_by_it_and_its_run_is_verified_tabulated_and_published(
     method: str, lab_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "run"
@@ -46,6 +46,7 @@ def test_the_real_model_learns_by_it_and_its_run_is_verified_and_tabulated(
     assert (done.ledger.rollouts, done.steps) == (4 * 3 * 4 * 4, 4), "the budget of every method"
     assert (done.ledger.train_tokens > 0) == (method != "tf_grpo") and done.ledger.reflection_calls > 0
     assert invoke(["verify", str(folder), "--quiet"]) == 0
+    assert invoke(["results", "add", str(folder), f"--results={tmp_path / 'results'}", "--quiet"]) == 0
     capsys.readouterr()
     assert invoke(["table", str(folder), "--json"]) == 0
     assert method in json.dumps(json.loads(capsys.readouterr().out))
