@@ -25,6 +25,8 @@ MINIBATCH: Final = 3
 """Problems of a minibatch (the package's default)."""
 SLOTS: Final = 64
 """Components of a candidate: principles at most. Each has a slot of its own, so that a merge can take them one by one."""
+ABOVE_ZERO: Final = 1e-9
+"""Added to every score, which leaves their order: the package draws an ancestor in proportion to its score, and fails if all have 0."""
 SEEN: Final = "seen"
 """Stands for a trace whose proposal is already known."""
 
@@ -77,7 +79,9 @@ class Adapter:
         principles = principles_of(candidate)
         prompt_id, scores = self.calls.answer(self._roll_out(batch, principles))
         self.prompt_ids[principles] = prompt_id
-        return EvaluationBatch(outputs=[None] * len(batch), scores=list(scores), trajectories=[SEEN] * len(batch))
+        return EvaluationBatch(
+            outputs=[None] * len(batch), scores=[score + ABOVE_ZERO for score in scores], trajectories=[SEEN] * len(batch)
+        )
 
     def make_reflective_dataset(self, candidate: Candidate, eval_batch: Any, components_to_update: list[int]) -> Any:
         """Return no records: the editor reads the rollouts themselves."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from espl_baselines import gepa
@@ -96,6 +98,23 @@ def test_a_merge_takes_the_principles_of_both(monkeypatch: pytest.MonkeyPatch):
     assert set(best) == {"rule 0", "rule 1"}
     parents = {harness.ids["rule 0",], harness.ids["rule 1",]}
     assert set(harness.lineage[tuple(best)]) == parents, "it descends from both"
+
+
+def test_a_common_ancestor_without_a_point_can_be_drawn():
+    """Where the root and its children never earned anything, the package drew by weights that were all 0, and the run ended."""
+    from gepa.proposer.merge import find_common_ancestor_pair
+
+    class Answered:
+        def answer(self, work):
+            work.close()
+            return 0, [0.0, 0.0]
+
+    adapter = gepa.Adapter(cast(Any, TwoRules()), cast(Any, Answered()))
+    root = candidate_of(())
+    candidates: list[Any] = [root, candidate_of(("d",), root), candidate_of(("e",), root)]
+    scores = [sum(adapter.evaluate(list(adapter.harness.training[:2]), candidate).scores) / 2 for candidate in candidates]
+    drawn = find_common_ancestor_pair(random.Random(0), [[None], [0], [0]], [1, 2], ([], []), scores, candidates)
+    assert drawn == (1, 2, 0) and scores[0] == scores[1] == scores[2] < 1e-8
 
 
 def test_a_validation_pass_and_a_minibatch_are_paid_as_rollouts(tmp_path: Path):
