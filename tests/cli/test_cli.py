@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -395,9 +396,12 @@ def test_ctrl_c_ends_a_dry_run_in_the_middle_of_a_step(form: tuple[str, ...], tm
         time.sleep(0.05)
     time.sleep(1.0)  # into the sampling
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    struck = time.monotonic()
+    while process.poll() is None:
+        assert time.monotonic() < until
+        with suppress(FileNotFoundError):  # it is being removed
+            assert not any(path.read_bytes() for path in tmp_path.glob("espl-bench-*/probe/timing.jsonl")), "the step was waited for"
+        time.sleep(0.05)
     out, err = process.communicate(timeout=PATIENCE_S)
-    assert time.monotonic() - struck < 5.0, "at once, on a busy machine too"
     assert (process.returncode, err) == (130, "espl-bench: interrupted; the time was not measured\n")
     assert ("983,040" in out) is not bool(form), "counts are printed first, or no half of a record"
     assert list(tmp_path.glob("espl-bench-*")) == []
