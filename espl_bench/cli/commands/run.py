@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -105,8 +104,6 @@ class NewPlaces:
 
 
 HERE = NewPlaces()
-CLEANINGS = 5
-"""Times that the folder of a dry run is removed after Ctrl-C."""
 
 
 def go_on(
@@ -211,7 +208,7 @@ def _speed(config: RunConfig, largest: int) -> "Speed":
     """Measure the speed. Ctrl-C ends the process at once: a step of a large model may take minutes."""
     from espl_bench.dry_run.probe import probe
 
-    console, folder = err_console(), ""
+    console = err_console()
     try:
         with (
             TemporaryDirectory(prefix="espl-bench-", ignore_cleanup_errors=True) as folder,
@@ -219,8 +216,6 @@ def _speed(config: RunConfig, largest: int) -> "Speed":
         ):
             return run_apart(lambda: probe(config, largest, Path(folder) / "probe"))
     except KeyboardInterrupt:
-        for _ in range(CLEANINGS):  # the step's thread may have written into it meanwhile
-            shutil.rmtree(folder, ignore_errors=True)
         end_at_once("interrupted; the time was not measured", STOPPED_BY_CTRL_C)
 
 
