@@ -186,13 +186,12 @@ class TextEnv(gymnasium.Env[str, str], ABC):
         return self._recalled is not None
 
     def recalled(self) -> str | None:
-        """Return the stored reply to this turn, in the repetition of an episode; None in any other, and after the last reply.
+        """Return the stored reply to this turn in the repetition of an episode, empty after the last one; None in any other episode.
 
-        An environment whose replies come from outside (a server, a clock, a draw) gives this one instead, and so can be verified:
-        ``reply = self.recalled() or self.ask(action)``. One whose replies follow from the item and the turns has no use for it.
+        An environment whose replies come from outside (a server, a clock, a draw) asks there only for None, and so can be verified.
         """
         replies = self.recalled_replies()
-        return replies[0].text if replies else None
+        return None if replies is None else "".join(reply.text for reply in replies[:1])
 
     def recalled_replies(self) -> Sequence[Observation] | None:
         """Return the stored replies to this turn, several if it called several tools; None outside a repetition. Call it once a turn."""

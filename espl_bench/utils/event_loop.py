@@ -1,4 +1,4 @@
-"""Run work to its end from synchronous code: a coroutine even inside a running event loop, as in a notebook, or what Ctrl-C may leave."""
+"""Run work from synchronous code: a coroutine, even inside the event loop of a notebook, or a call that Ctrl-C does not wait for."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

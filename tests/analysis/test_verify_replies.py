@@ -1,12 +1,14 @@
 """`espl-bench verify` of episodes with several turns: an environment recalls what it replied, or has to reply the same again."""
 
 import json
-import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from espl_envs.mixture.env import TurnMixture
+from espl_envs.mixture.parts import Part
 from says_two import SaysTwo
 from small_envs import AskTwice
 
@@ -14,8 +16,9 @@ from espl_bench import registry, runner
 from espl_bench.cli.app import invoke
 from espl_bench.config.resolve import resolve
 from espl_bench.environment.text_env import EnvironmentSpec, Info
+from espl_bench.rollouts.episode import replay
 from espl_bench.tools.markers import MarkerFilter, is_same_reading
-from espl_bench.types import Problem
+from espl_bench.types import Observation, Outcome, Problem, Split, StopReason
 
 ASKED: list[str] = []
 """What was asked of the oracle."""
@@ -40,7 +43,8 @@ class Recalling(AskTwice):
 
     def respond(self, problem: Problem, action: str) -> tuple[str, float, bool, bool, Info]:
         _, reward, terminated, truncated, info = super().respond(problem, action)
-        return self.recalled() or ("" if self.repeats else oracle()), reward, terminated, truncated, info
+        reply = self.recalled()
+        return oracle() if reply is None else reply, reward, terminated, truncated, info
 
 
 SPECS = {
@@ -57,7 +61,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: replies\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[espl_bench.envs]\n" + "".join(f"{name} = {__name__}:{name}\n" for name in SPECS))
     monkeypatch.syspath_prepend(info.parent)
-    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     registry._points.cache_clear()
     yield
     monkeypatch.undo()
@@ -74,6 +77,17 @@ def test_an_environment_that_recalls_its_replies_asks_nothing_and_agrees(tmp_pat
     run = played("recalling", tmp_path / "run")
     asked = len(ASKED)
     assert asked and invoke(["verify", str(run)]) == 0, capsys.readouterr()
+    assert len(ASKED) == asked
+
+
+def test_a_mixture_lets_its_parts_recall():
+    parts = [Part(name, name, {}, Fraction(1, 2)) for name in "ab"]
+    env = TurnMixture(parts, [Recalling(), Recalling()])
+    asked = len(ASKED)
+    for index in range(env.size(Split.TEST)):
+        problem = env.problem(Split.TEST, index)
+        heard = [[Observation("as it was said")]]
+        assert replay(env, problem, ["hm", problem.gold], StopReason.STOP, heard).outcome is Outcome.CORRECT
     assert len(ASKED) == asked
 
 

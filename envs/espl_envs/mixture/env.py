@@ -146,7 +146,7 @@ class Mixture(TextEnv):
         return question, info
 
     def recall(self, observations: Sequence[Sequence[Observation]]) -> None:
-        """Have every part take the replies: the next episode is one of them's."""
+        """Have every part take the replies: the next episode belongs to one of them."""
         super().recall(observations)
         for env in self._envs:
             env.recall(observations)
