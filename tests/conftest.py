@@ -1,4 +1,5 @@
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,20 @@ from espl_envs.lab import MODEL
 
 from espl_bench.grading import VerifierPool
 
+PRIVATE = pytest.StashKey[str]()
+"""Folder that stands for a user's own: what those hold is no part of a test, and the other way round."""
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """What is printed has the width of a pipe, whatever terminal the tests were started from."""
     os.environ.pop("COLUMNS", None)
-    private = tempfile.mkdtemp(prefix="espl-bench-tests-")  # what a user's own folders hold is no part of a test, and the other way round
+    private = config.stash[PRIVATE] = tempfile.mkdtemp(prefix="espl-bench-tests-")
     os.environ["XDG_STATE_HOME"], os.environ["XDG_CONFIG_HOME"] = f"{private}/state", f"{private}/config"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing of it behind."""
+    shutil.rmtree(config.stash[PRIVATE], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
