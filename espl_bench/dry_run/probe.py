@@ -4,6 +4,8 @@ Completions are cut at `MOST_TOKENS`, or a dry run with long ones would take as 
 """
 
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from espl_bench.config.run_config import RunConfig
 from espl_bench.dry_run.work import Estimate
 from espl_bench.monitoring.reporter import EvalReport, Silent
 from espl_bench.rollouts.evaluate import CHUNK
-from espl_bench.runs.log_rows import read_metrics, read_timing
+from espl_bench.runs.log_rows import read_timing
+from espl_bench.runs.rollout_rows import RolloutRow
 from espl_bench.runs.run_dir import RunDir
 from espl_bench.types import Split
 
@@ -37,8 +40,8 @@ class Speed:
     """Tokens generated per episode by the untrained policy."""
     cut_at: int | None
     """Tokens at which completions were cut for the measurement; None if the configuration's own limit was used."""
-    same_rewards: bool
-    """Whether all rollouts of the measured step earned nothing, or all everything: it then neither trained nor reflected."""
+    without_contrast: bool
+    """Whether no problem of the measured step had rollouts of different rewards: the step then neither trained nor reflected."""
 
     def seconds(self, work: Estimate) -> float:
         """Estimate the seconds of the whole run, if it continues as measured."""
@@ -90,5 +93,14 @@ def probe(config: RunConfig, largest: int, folder: Path) -> Speed:
         once_s=max(0.0, spent.wall_s - sum(steps) - watch.seconds),
         rollout_tokens=(spent.generated_tokens + spent.eval_tokens) / (spent.rollouts + spent.eval_rollouts),
         cut_at=None if cut["max_tokens"] == limits["max_tokens"] else cut["max_tokens"],
-        same_rewards=any(row.reward in (0.0, 1.0) for row in read_metrics(run_dir)[-1:]),
+        without_contrast=any(without_contrast(run_dir.read_rollouts(last, RolloutRow.parse)) for last in run_dir.rollout_steps()[-1:]),
     )
+
+
+def without_contrast(rows: Iterable[RolloutRow]) -> bool:
+    """Return whether the graded rollouts of each problem all earned the same, under whatever prompt."""
+    rewards: defaultdict[str, set[float]] = defaultdict(set)
+    for row in rows:
+        if row.outcome.graded:
+            rewards[row.problem_id].add(row.reward)
+    return all(len(earned) == 1 for earned in rewards.values())

@@ -18,9 +18,11 @@ from espl_baselines.rl_only import RL_ONLY
 from patience import PATIENCE_S
 
 from espl_bench.cli.app import invoke
+from espl_bench.dry_run.probe import without_contrast
 from espl_bench.dry_run.work import estimate, evaluated
 from espl_bench.method import ESPL
-from espl_bench.types import Split
+from espl_bench.runs.rollout_rows import RolloutRow
+from espl_bench.types import Outcome, Split
 
 SIZES = {Split.TRAIN: 256, Split.VALIDATION: 64, Split.TEST: 100}
 
@@ -72,6 +74,23 @@ def test_a_dry_run_of_long_completions_measures_short_ones_and_says_so(capsys: p
     assert measured["most_seconds"] > measured["seconds"] > 0
     assert invoke(options) == 0
     assert "cut at 256 to measure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("earned", "learns"),
+    [
+        ([("a", 0.0), ("a", 0.0), ("b", 0.0)], False),
+        ([("a", 1.0), ("a", 1.0), ("b", 0.0), ("b", 0.0)], False),
+        ([("a", 0.3), ("a", 0.3)], False),
+        ([("a", 1.0), ("a", 0.0), ("b", 0.0)], True),
+        ([("a", 1.0), ("a", -1.0)], True),
+    ],
+    ids=["all wrong", "a problem right, a problem wrong", "partial", "one right, one wrong", "a mean of 0"],
+)
+def test_a_step_teaches_by_rewards_that_differ_within_a_problem(earned: list[tuple[str, float]], learns: bool):
+    rows = [RolloutRow(problem, "q", "a", 0, 0, 0, ("t",), reward, Outcome.WRONG, None, 1, None) for problem, reward in earned]
+    failed = RolloutRow("a", "q", "a", 0, 0, 0, (), 7.0, Outcome.ERROR, None, 0, "down")
+    assert without_contrast([*rows, failed]) == (not learns)
 
 
 def test_a_dry_run_whose_rollouts_earn_the_same_says_that_steps_may_take_longer(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -244,8 +244,10 @@ def _facts(config: RunConfig, sizes: dict[Split, int], work: Estimate) -> list[t
 
 
 def _measured(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
-    alike = "all rollouts of the measured step earned the same, so it neither trained nor reflected; a step that does takes longer"
-    return [*_time(speed, work), *([("besides", alike)] if speed.same_rewards else [])]
+    alike = (
+        "in the measured step no problem's rollouts differed in reward, so it neither trained nor reflected; a step that does takes longer"
+    )
+    return [*_time(speed, work), *([("besides", alike)] if speed.without_contrast else [])]
 
 
 def _time(speed: "Speed", work: Estimate) -> list[tuple[str, str]]:
