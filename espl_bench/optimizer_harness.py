@@ -97,7 +97,7 @@ class OptimizerHarness:
     @property
     def limits(self) -> EditLimits:
         """Return the configured bounds of operators."""
-        return self.context.config.limits
+        return self.context.limits
 
     @property
     def training(self) -> Sequence[Problem]:

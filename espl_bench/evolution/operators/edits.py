@@ -110,6 +110,7 @@ class _Rules:
     """The principles the model was shown, white space folded."""
     max_words: int | None
     clean: Callable[[str], str]
+    examples: Collection[str]
 
 
 class _RefusedEditError(Exception):
@@ -123,6 +124,7 @@ def parse_edits(
     max_edits: int | None,
     max_words: int | None,
     clean: Callable[[str], str] = clean_principle,
+    examples: Collection[str] = (),
 ) -> ParsedEdits:
     """Read the edits a model wrote.
 
@@ -133,6 +135,7 @@ def parse_edits(
         max_edits: valid edits beyond this many are dropped (the paper's K_ops); None for no limit.
         max_words: a principle with more words is dropped, never cut (paper: 32); None for no limit.
         clean: converts a text as written to the prompt's form (`forms.Form.clean`); texts it refuses are left out.
+        examples: texts of the edits by which the instructions show the form, as `bare` gives them. An edit that repeats one is left out.
 
     Returns:
         The valid edits in the order written. There may be none: an empty list is a valid answer, and so are problems alone.
@@ -147,7 +150,7 @@ def parse_edits(
     recovered = recover_objects(text)
     if not recovered.objects and not recovered.empty_list:
         raise UnparseableEditsError(f"no complete JSON object in: {quote(text, 200)}")
-    rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words, clean)
+    rules = _Rules(frozenset(allowed), [fold(principle) for principle in principles], max_words, clean, examples)
     problems = list(recovered.damaged)
     edits: list[Edit] = []
     for number, proposed in enumerate(proposals(recovered.objects), start=1):
@@ -219,6 +222,8 @@ def _typed(fields: JsonObject, rules: _Rules) -> tuple[Edit, list[str]]:
     edit = build(fields, rules, notes)
     if edit.op not in rules.allowed:
         raise _RefusedEditError(f"{edit.op} is not allowed here, only {', '.join(sorted(rules.allowed))}")
+    if repeated := [text for text in _said(edit) if bare(text) in rules.examples]:
+        raise _RefusedEditError(f"{edit.op} repeats the example of its instructions: {quote(repeated[0])}")
     return edit, notes
 
 
@@ -311,6 +316,22 @@ def _evidence(fields: JsonObject) -> str:
     if value is None:
         return ""
     return fold(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def bare(text: str) -> str:
+    """Fold a text for a comparison that minds neither case nor a final stop."""
+    return fold(text).casefold().rstrip(" .")
+
+
+def _said(edit: Edit) -> tuple[str, ...]:
+    """Return what an edit says in words of its own."""
+    match edit:
+        case Rewrite():
+            return edit.blocks
+        case Remove():
+            return (edit.evidence,)
+        case Add() | Modify() | Merge():
+            return (edit.principle,)
 
 
 def _targets(edit: Edit) -> tuple[int, ...]:

@@ -54,6 +54,8 @@ class EditLimits:
     crossover_prob: float = 1.0
     """Probability that a step has a crossover."""
     rules: ReflectionRules = ReflectionRules()
+    examples: frozenset[str] = frozenset()
+    """Texts of the edits by which the editor's instructions show the form (`form_examples`). A weak editor hands them back."""
 
     @property
     def edits(self) -> Form:
@@ -73,7 +75,7 @@ class EditLimits:
             aggregates: whether this stage aggregates the proposals of others.
         """
         enforced = self.rules.word_limit == "every_edit" or (aggregates and self.rules.word_limit == "aggregation")
-        return parse_edits(text, allowed, principles, most, self.max_words if enforced else None, self.edits.clean)
+        return parse_edits(text, allowed, principles, most, self.max_words if enforced else None, self.edits.clean, self.examples)
 
     def overlong(self, principles: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
         """Return the principles that an aggregation may not leave, because they are new and longer than the limit."""
