@@ -24,8 +24,8 @@ def form_examples(dialect: Dialect, limits: EditLimits) -> frozenset[str]:
 
     Raises TemplateError for a template that does not render.
     """
-    texts = [dialect.render(template, **context) for template, context in _contexts(limits)]
-    return frozenset(bare(part) for text in texts for part in _examples(text)) - {"", PROBE}
+    messages = [message for template, context in _contexts(limits) for message in dialect.reflection_messages(template, context)]
+    return frozenset(bare(part) for message in messages for part in _examples(message.content)) - {"", PROBE}
 
 
 def _examples(text: str) -> Iterator[str]:
