@@ -159,7 +159,7 @@ def test_specs_are_complete_and_the_entry_points_name_them():
     for spec in specs.SEARCHING:
         path, _, attribute = points[spec.name].partition(":")
         assert path == "espl_envs.search.spec" and getattr(specs, attribute) is spec
-        assert spec.gym_id in gymnasium.registry and f"`{spec.gym_id}`" in sheet
+        assert gymnasium.spec(spec.gym_id).id == spec.gym_id and f"`{spec.gym_id}`" in sheet
         for _, source in spec.data:
             assert source.name in sheet and source.hub_id in sheet and source.licence.name in sheet
             assert source.identity is None or len(source.identity) == 64

@@ -255,7 +255,7 @@ def test_a_clone_ranks_espl_where_it_belongs(capsys: pytest.CaptureFixture[str])
     assert invoke(["table", str(RESULTS), "--json"]) == 0
     overview = json.loads(capsys.readouterr().out)["overview"]
     ranked = [row["method"] for row in overview["rows"] if row["iqm"] is not None]
-    assert ranked[0] == "espl · steps 60" and {"reflection_only", "base"} < set(ranked) and len(ranked) == 5
+    assert ranked[0] == "espl · steps 60/6" and {"reflection_only", "base"} < set(ranked) and len(ranked) == 5
 
 
 # Notes
