@@ -30,6 +30,7 @@ from espl_bench.environment.text_env import EnvironmentSpec, SingleTurnEnv, Text
 from espl_bench.errors import UsageError
 from espl_bench.evolution.operators.editor import require_shown
 from espl_bench.evolution.operators.form_examples import form_examples
+from espl_bench.evolution.operators.proposal import EditLimits
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.loop import RunContext
 from espl_bench.prompts.dialect import Dialect, Placement
@@ -258,10 +259,6 @@ def open_run(
     wording = dialect_of(config, described)
     dialect, chat = with_tools(wording, policy_chat, env, config.sampling.tool_format)
     spec = _rollout_spec(config, given, env, control, dialect, chat, engine.batches_continuously)
-    limits = config.limits
-    if config.method.breeds:
-        require_shown(dialect, limits)
-        limits = replace(limits, examples=form_examples(dialect, limits))
     _prove_templates(config, env, chat, editor_chat)
     spec.prompt_tokens(config.evolution.root_principles, env.problem(env.splits[0], 0).question)  # a broken template fails now
     chats = {ModelRole.POLICY: policy_chat} | ({} if editor is engine else {ModelRole.EDITOR: editor_chat})
@@ -277,10 +274,18 @@ def open_run(
         clients=clients,
         ledger=Ledger(),
         loss=loss_spec(config),
-        limits=limits,
+        limits=_edit_limits(config, dialect),
         data_identity=identity.compared,
         binding=collect_binding(recorded, config, parts),
     )
+
+
+def _edit_limits(config: RunConfig, dialect: Dialect) -> EditLimits:
+    """Return the bounds of the operators, with the examples of the editor's instructions. Raises UsageError as `require_shown`."""
+    if not config.method.breeds:
+        return config.limits
+    require_shown(dialect, config.limits)
+    return replace(config.limits, examples=form_examples(dialect, config.limits))
 
 
 def _require_teacher(config: RunConfig, engine: Engine, env: TextEnv) -> None:

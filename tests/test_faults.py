@@ -130,20 +130,10 @@ def test_a_prompt_that_does_not_render_is_found_before_anything_is_spent(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["critique", "aggregate", "crossover"])
-def test_a_reflection_that_does_not_render_is_found_before_anything_is_spent(
-    name: str, espl_bench: CommandLine, dialect: Path, model: Path, tmp_path: Path
-):
-    (dialect / f"{name}.jinja").write_text("{{ score }}")
-    said = espl_bench.fails("run", *options(model, tmp_path / "run", dialect=dialect))
-    assert f"{dialect / name}.jinja does not render: 'score' is undefined" in said
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_template_that_breaks_in_mid_run_costs_no_commit(espl_bench: CommandLine, dialect: Path, model: Path, tmp_path: Path):
-    """It refers to what only real questions hold."""
+    """It refers to what only some reflections hold."""
     sound = (dialect / "crossover.jinja").read_text()
-    (dialect / "crossover.jinja").write_text(sound + "{% if '?' in parents[1].best_on[0] %}{{ parents[1].score }}{% endif %}")
+    (dialect / "crossover.jinja").write_text(sound + "{% if parents[1].best_on %}{{ parents[1].score }}{% endif %}")
     shape = {"dialect": dialect, "steps": 12, "crossover_prob": 1.0, "checkpoint_every": 1}
     said = espl_bench.fails("run", *options(model, tmp_path / "run", **shape))
     assert f"{dialect / 'crossover.jinja'}" in said and "has no attribute 'score'" in said

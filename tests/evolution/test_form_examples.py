@@ -65,6 +65,13 @@ def test_the_examples_of_a_dialect_of_ones_own_are_found_in_it_whatever_it_calls
     assert limits.parse('[{"op": "add", "principle": "the new principle"}]', ALL, []).edits == (), "of the crossover, which it extends"
 
 
+def test_a_template_that_another_package_s_operator_gives_more_is_not_in_its_way(tmp_path: Path):
+    (tmp_path / "extends.txt").write_text("full")
+    (tmp_path / "critique.jinja").write_text("{{ question }} {{ history[0] }}")
+    limits = limits_of(str(tmp_path))
+    assert limits.parse('[{"op": "add", "principle": "the new principle"}]', ALL, []).edits == (), "of the crossover"
+
+
 def test_instructions_without_an_example_refuse_nothing():
     assert limits_of("compact").examples == frozenset()
 

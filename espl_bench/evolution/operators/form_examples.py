@@ -5,8 +5,10 @@ any other, so what the instructions themselves say is known here and refused whe
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
+from espl_bench.errors import TemplateError
 from espl_bench.evolution.operators.edit_fields import proposals
 from espl_bench.evolution.operators.editor import AttemptView, ParentView, Proposal, aggregate_context, critique_context, crossover_context
 from espl_bench.evolution.operators.edits import bare
@@ -20,12 +22,16 @@ PROBE: Final = "a probe"
 
 
 def form_examples(dialect: Dialect, limits: EditLimits) -> frozenset[str]:
-    """Return the texts of the example edits in a dialect's instructions, as `edits.bare` gives them.
+    """Return the texts of the example edits in a dialect's instructions, as `edits.bare` gives them."""
+    texts = [text for template, context in _contexts(limits) for text in _rendered(dialect, template, context)]
+    return frozenset(bare(part) for text in texts for part in _examples(text)) - {"", PROBE}
 
-    Raises TemplateError for a template that does not render.
-    """
-    messages = [message for template, context in _contexts(limits) for message in dialect.reflection_messages(template, context)]
-    return frozenset(bare(part) for message in messages for part in _examples(message.content)) - {"", PROBE}
+
+def _rendered(dialect: Dialect, template: TemplateName, context: Mapping[str, object]) -> Iterator[str]:
+    """Yield what an editor would be sent; nothing of a template that needs more, which an operator of another package may give it."""
+    with suppress(TemplateError):
+        for message in dialect.reflection_messages(template, context):
+            yield message.content
 
 
 def _examples(text: str) -> Iterator[str]:
