@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.errors import UsageError, did_you_mean
 
 CONFIG: Final = "config"
@@ -42,6 +43,8 @@ KINDS: Final[Mapping[type, tuple[tuple[type, ...], str]]] = {
     bool: ((bool,), "true or false"),
 }
 """Types of TOML that an option takes, by the type of its values; one of another type takes a text."""
+
+_WORDS: Final[Mapping[str, str]] = {option.field: option.word for option in RUN_OPTIONS if option.word}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +178,12 @@ def _arguments(option: _Option, value: object, typed_keys: frozenset[str]) -> It
 
 def _one(option: _Option, value: object) -> str:
     """Write a value, unless it is of another type than the option's: a number is not cut, and a text is not read as one."""
+    word = _WORDS.get(option.name)
+    if word is not None and value == word:
+        return word
     kinds, told = KINDS.get(option.kind, ((str,), "a text"))
     if not isinstance(value, kinds) or (isinstance(value, bool) and option.kind is not bool):
-        raise UsageError(f"{option.path}: {option.key} takes {told}, not {value!r}")
+        raise UsageError(f"{option.path}: {option.key} takes {told}{f' or {word!r}' if word else ''}, not {value!r}")
     return str(value)
 
 

@@ -54,7 +54,7 @@ def _option(name: str, info: FieldInfo, annotation: Any, panel: str) -> RunOptio
     choices = _choices(value)
     kind = str if choices else value
     assert kind in (str, int, float, bool), f"{name} has no plain type; declare it with Flag(typed=False)"
-    return RunOption(name, kind, panel, _help(info, flag, choices), _default(info, flag), choices, flag.seam, flag.formerly)
+    return RunOption(name, kind, panel, _help(info, flag, choices), _default(info, flag), choices, flag.seam, flag.formerly, flag.word)
 
 
 def _without_none(annotation: Any) -> Any:
@@ -100,6 +100,8 @@ def _arguments(option: RunOption) -> Iterator[str]:
         yield f"seam=registry.{_SEAMS[option.seam]}"
     if option.formerly:
         yield f"formerly={option.formerly!r}"
+    if option.word:
+        yield f"word={option.word!r}"
 
 
 if __name__ == "__main__":

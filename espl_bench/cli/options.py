@@ -17,6 +17,7 @@ import typer
 
 from espl_bench.cli.completion import of_option
 from espl_bench.cli.config_file import CONFIG, META, ConfigFile
+from espl_bench.cli.number_or_word import number_or
 from espl_bench.cli.options_table import RUN_OPTIONS
 from espl_bench.cli.run_option import RunOption, flag_of
 from espl_bench.cli.shared_options import ENDPOINTS, MAX_COST, MAX_TOKENS_TOTAL, PRICES, ContactOption, SendKeyOption
@@ -319,6 +320,7 @@ def _parameter(option: RunOption) -> inspect.Parameter:
         rich_help_panel=option.panel,
         show_default=False,
         metavar="NAME" if option.choices else {str: "TEXT", int: "N", float: "X", bool: None}[option.kind],
+        parser=number_or(option.word) if option.word else None,
         autocompletion=of_option(option),
     )
     kind = option.kind | None

@@ -24,6 +24,8 @@ class RunOption:
     """What installed packages may add to the values."""
     formerly: str = ""
     """Earlier name, whose flag is still accepted."""
+    word: str = ""
+    """What may stand for the number that the program works out, which is the default."""
 
     @property
     def flag(self) -> str:

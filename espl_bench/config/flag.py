@@ -37,6 +37,8 @@ class Flag:
     """What installed packages may add to the values; the command line then knows a wrong name before anything is loaded."""
     formerly: str = ""
     """Earlier name. It is still read from files and accepted as a flag."""
+    word: str = ""
+    """What may be typed in place of a number for None, the number that the program works out."""
     typed: bool = True
     """True if the field has a plain flag: one flag, one value."""
     axis: bool = False

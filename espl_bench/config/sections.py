@@ -122,7 +122,15 @@ class OptimisationSection(Section):
     """Rank of the LoRA adapter."""
     lora_alpha: Annotated[float, Flag(decided_by_service=True)] = Field(default=32.0, gt=0)
     """Scale of the LoRA adapter."""
-    token_budget: Annotated[int, Flag(decided_by_service=True, affects=Affects.NOTHING)] = Field(default=4_096, ge=1)
+    token_budget: Annotated[
+        int | None,
+        Flag(
+            default="auto: 4096 on a CPU, on a GPU as many as its free memory holds",
+            word="auto",
+            decided_by_service=True,
+            affects=Affects.NOTHING,
+        ),
+    ] = Field(default=None, ge=1)
     """Tokens of one training micro-batch, padding included."""
     gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True, affects=Affects.NOTHING)] = False
     """Train with less memory, in more time: activations are recomputed."""

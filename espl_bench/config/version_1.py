@@ -25,6 +25,8 @@ _FIELDS = (
 )
 _IF_CHOSEN = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "distributed_executor_backend")
 """Fields that version 1 wrote only where they differ from their defaults."""
+_INSTEAD_OF_NONE = {"token_budget": 4_096}
+"""The default of version 1 where a number may now be worked out."""
 
 
 def first_form(config: RunConfig) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def first_form(config: RunConfig) -> dict[str, Any]:
         info = known[name].info
         optional = name in _IF_CHOSEN or name in later
         if not optional or values[name] != info.get_default(call_default_factory=True):
-            written[known[name].flag.formerly or name] = values[name]
+            value = values[name]
+            written[known[name].flag.formerly or name] = _INSTEAD_OF_NONE.get(name) if value is None else value
     return written
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 RANK = 32
 """Of an adapter, unless another is asked for."""
 MICRO_BATCH = 4_096
-"""Tokens of a training micro-batch, unless another number is asked for."""
+"""Tokens of a training micro-batch on a CPU, and of the first one on a GPU, unless another number is asked for."""
 PIECE = 2**25
 """Logits of a training step that are held at once: 128 MiB in float32 (`hf.chunked_logprobs`)."""
 
@@ -21,7 +21,7 @@ class AdapterSpec:
     """Names the initial weights, the same in every local engine; the global random state is left as it was."""
     device: str | None = None
     """Where weights are trained, e.g. ``cpu`` or ``cuda:1``; None: cuda, else mps, else cpu."""
-    token_budget: int = MICRO_BATCH
-    """Tokens of a micro-batch, padding included."""
+    token_budget: int | None = None
+    """Tokens of a micro-batch, padding included; None: `MICRO_BATCH` on a CPU, what the free memory holds on a GPU."""
     gradient_checkpointing: bool = False
     """Train with less memory, in more time."""

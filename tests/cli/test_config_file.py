@@ -1,5 +1,6 @@
 """`--config FILE.toml`: options as on the command line, by the same rules; what is typed goes before; no file chooses contacts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ def test_an_alternative_that_is_typed_replaces_the_one_in_the_file(configured, t
     assert configured[0][3].principles == ("from a file",)
 
 
+@pytest.mark.parametrize(("text", "budget"), [('"auto"', None), ("512", 512)])
+def test_a_word_may_stand_for_a_number_that_is_worked_out(configured, tmp_path, text, budget):
+    assert invoke(["run", "--config", written(tmp_path, f"token_budget = {text}"), "--dry-run"]) == 0
+    assert invoke(["run", f"--token-budget={json.loads(text)}", "--dry-run"]) == 0
+    assert [chosen.values.get("token_budget") for _, _, _, chosen in configured] == [budget, budget]
+
+
 def test_the_example_in_the_docs_is_one(configured):
     assert invoke(["run", "--config", str(EXAMPLE), "--dry-run"]) == 0
     assert configured[0][3].choices()["env_options"] == {"world": 3}
@@ -105,6 +113,8 @@ def test_the_example_in_the_docs_is_one(configured):
         ("qqqqqqqq = 3", "unknown option 'qqqqqqqq'; its names are those of --help"),
         ("steps = 3.5", "steps takes a whole number, not 3.5"),
         ('steps = "3"', "steps takes a whole number, not '3'"),
+        ('steps = "auto"', "steps takes a whole number, not 'auto'"),
+        ('token_budget = "much"', "token_budget takes a whole number or 'auto', not 'much'"),
         ("steps = true", "steps takes a whole number, not True"),
         ("lr = 2026-01-01", "lr takes a number, not"),
         ("method = 3", "method takes a text, not 3"),

@@ -52,6 +52,9 @@ def test_a_flat_file_of_the_first_version_is_read_and_keeps_its_id(tmp_path: Pat
 def test_ids_are_those_of_the_first_version():
     named = {"method": ESPL, "env": "rulebook", "model": "lab"}
     assert run_id(RunConfig.model_validate(named | {"concurrency": 3})) == "rulebook-espl-s0-2627467c", "it was written with engine hf, too"
+    assert run_id(RunConfig.model_validate(named | {"concurrency": 3, "token_budget": 4_096})) == "rulebook-espl-s0-2627467c", (
+        "the default then"
+    )
     spread = {"engine": "vllm", "vllm": {"tensor_parallel_size": 2, "sleep": True}}
     assert run_id(RunConfig.model_validate(named | spread)) == "rulebook-espl-s0-3a37fc89"
 

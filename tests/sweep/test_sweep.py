@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from checked import present
 from loop_fixtures import make_scripted_config, run
 from patience import PATIENCE_S
@@ -21,6 +22,7 @@ from espl_bench.cli.app import invoke
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.sections import OptimisationSection
 from espl_bench.engines import machine_fit
+from espl_bench.engines.hf.token_budget import TokenBudget
 from espl_bench.engines.machine_fit import GIB, SIZES, Device, Machine, fits, recommended
 from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter, Silent
@@ -319,7 +321,8 @@ def test_what_a_machine_can_run():
 
 def test_doctor_reckons_with_the_defaults_of_a_run():
     fields = OptimisationSection.model_fields
-    assert (fields["lora_rank"].default, fields["token_budget"].default) == (machine_fit.RANK, machine_fit.MICRO_BATCH)
+    assert (fields["lora_rank"].default, fields["token_budget"].default) == (machine_fit.RANK, None)
+    assert TokenBudget(None, torch.device("cpu")).tokens == machine_fit.MICRO_BATCH
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]):

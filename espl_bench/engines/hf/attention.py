@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from espl_bench.engines.hf import block_attention
 from espl_bench.engines.hf.forward import forward
 
 NAME = "espl_shared_prompts"
@@ -108,14 +110,19 @@ def _attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Tensor | BlockMask | None,
     *,
     scaling: float | None = None,
     shared_prompts: SharedPrompts | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Serve plain decode steps with shared prompts; leave every other call to transformers' own function."""
-    if shared_prompts is None or any(others.get(name) is not None for name in _CHANGE_SCORES):
+    """Serve plain decode steps with shared prompts, and masks of blocks; leave every other call to transformers' own function."""
+    bent = any(others.get(name) is not None for name in _CHANGE_SCORES)
+    if isinstance(attention_mask, BlockMask):
+        if bent:
+            raise NotImplementedError("blocks are only served with plain scores")
+        return block_attention.attend(query, key, value, attention_mask, scaling), None
+    if shared_prompts is None or bent:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     layer: Any = module.layer_idx
     return shared_prompts.attend(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling), None

@@ -2,8 +2,12 @@
 
 A micro-batch of a few thousand tokens over a vocabulary of 150,000 is gigabytes in float32, several times over while
 gradients are computed, and more than everything else in a training step. So where a micro-batch may be larger than a chunk, the
-model returns the inputs of its output layer, and the output layer and the softmax are computed for some tokens at a time, and
-again in the backward pass (`torch.utils.checkpoint`): one more product with the output layer, for memory that does not grow.
+model returns the inputs of its output layer, and the output layer and the softmax are computed for some tokens at a time.
+
+The log-probability of a target is one number per token, and the output layer is frozen. So its gradient with respect to the layer's input
+is known at once, up to a factor per token that the loss decides later: it is computed beside the log-probability, while the logits are
+there, and only it is kept. That takes two products with the output layer; keeping nothing and computing the logits again takes three.
+(Liger-Kernel, arXiv 2410.10989, does likewise for the cross-entropy.)
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -12,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 from espl_bench.engines.adapter_spec import PIECE
@@ -23,7 +29,7 @@ class ChunkedLogprobs:
     def __init__(self, model: Any, most_rows: int) -> None:
         """Take the output layer out of the model's forward if that saves memory, which changes what its forward returns.
 
-        A model that transforms its logits (a cap, a scale) keeps its output layer.
+        A model that transforms its logits (a cap, a scale), or whose output layer is not a plain linear one, keeps it.
 
         Args:
             model: a peft model without an adapter on its output layer.
@@ -32,8 +38,8 @@ class ChunkedLogprobs:
         base = model.get_base_model()
         head = base.get_output_embeddings()
         self._rows = max(1, PIECE // head.weight.shape[0])
-        self._head: nn.Module | None = None
-        if most_rows > self._rows and _is_last(base, head):
+        self._head: nn.Linear | None = None
+        if most_rows > self._rows and type(head) is nn.Linear and _is_last(base, head):
             base.set_output_embeddings(nn.Identity())
             self._head = head
 
@@ -50,6 +56,9 @@ class ChunkedLogprobs:
         """
         if len(rows_N) <= self._rows:
             return self._piece(rows_N, target_N, temperature_N)
+        if self._head is not None:
+            logprobs_N, entropy_N = _TargetScores.apply(rows_N, self._head.weight, self._head.bias, target_N, temperature_N, self._rows)
+            return logprobs_N, entropy_N
         pieces = zip(*(of_all.split(self._rows) for of_all in (rows_N, target_N, temperature_N)), strict=True)
         scored = [checkpoint(self._piece, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         logprobs, entropies = zip(*scored, strict=True)
@@ -73,6 +82,40 @@ class ChunkedLogprobs:
         with torch.no_grad():
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
         return logprobs_NV.gather(-1, target_N[:, None])[:, 0], entropy_N
+
+
+class _TargetScores(torch.autograd.Function):
+    """Log-probabilities of targets, with their gradients, and entropies: a piece of the rows at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_N: Tensor, temperature_N: Tensor, size: int
+    ) -> tuple[Tensor, Tensor]:
+        logprobs_N, entropy_N = (torch.empty(len(rows_NH), device=rows_NH.device) for _ in range(2))
+        slope_NH = torch.empty_like(rows_NH) if ctx.needs_input_grad[0] else None
+        for start in range(0, len(rows_NH), size):
+            piece = slice(start, start + size)
+            temperature_N1 = temperature_N[piece, None]
+            logits_NV = linear(rows_NH[piece], weight_VH, bias_V)
+            scores_NV = torch.log_softmax(logits_NV.float() / temperature_N1, dim=-1)
+            logprobs_N[piece] = scores_NV.gather(-1, target_N[piece, None])[:, 0]
+            probs_NV = scores_NV.exp()
+            entropy_N[piece] = -scores_NV.mul_(probs_NV).sum(-1)
+            if slope_NH is not None:
+                slope_NV = probs_NV.neg_().scatter_add_(-1, target_N[piece, None], torch.ones_like(temperature_N1)).div_(temperature_N1)
+                slope_NH[piece] = slope_NV.to(weight_VH.dtype) @ weight_VH
+        if slope_NH is not None:
+            ctx.save_for_backward(slope_NH)
+        ctx.mark_non_differentiable(entropy_N)
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorator hides the names
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        [slope_NH] = ctx.saved_tensors
+        return (slope_NH * gradients[0][:, None]).to(slope_NH.dtype), None, None, None, None, None
 
 
 @torch.inference_mode()

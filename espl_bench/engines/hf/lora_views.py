@@ -23,6 +23,8 @@ from peft import LoraConfig, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from espl_bench.engines.hf.half_precision import HalfPrecisionLora
+
 ADAPTER = "default"
 """The name that peft gives to an engine's only adapter."""
 
@@ -35,7 +37,8 @@ def share_weights(model: Any) -> Any:
 def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) -> Any:
     """Wrap a model by peft: a fresh adapter on the linear layers of these names, float32, without dropout.
 
-    Its weights are drawn from torch's global generator on the CPU; B is zero, so the outputs do not change yet.
+    Its weights are drawn from torch's global generator on the CPU; B is zero, so the outputs do not change yet. A model in half precision
+    multiplies in it (`hf.half_precision`).
     """
     config = LoraConfig(
         r=rank,
@@ -44,6 +47,10 @@ def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) ->
         target_modules=list(targets),
         task_type=TaskType.CAUSAL_LM,
     )
+    if model.dtype in (torch.bfloat16, torch.float16):
+        config._register_custom_module(  # pyright: ignore[reportPrivateUsage]  # documented, and marked as experimental
+            {nn.Linear: HalfPrecisionLora}
+        )
     with warnings.catch_warnings():  # peft asks for an attribute that transformers is renaming
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         with _of_no_known_type(model):

@@ -1,9 +1,4 @@
-"""Pack trajectories into micro-batches of tensors that fit a token budget.
-
-The rollouts of a group share their prompt, so a trajectory is cut in two: its *prefix* (the prompt without its last token) and
-its *rest*: that last token, then everything before the last sampled token, which is predicted and need not be read. A
-micro-batch reads each different prefix once, and a beginning that prefixes share once (`hf.prefix_sharing`), then the rests. Every token to
-be predicted follows one of a rest. On rollouts shorter than their prompt this is most of the work of a training step saved.
+"""Lay out a micro-batch in levels of padded rows: prefixes, each read once, then rests that continue them through a KV cache.
 
 Rests are of different lengths, and padding costs as much as tokens do. Where it pays they are read in two levels: the first w
 tokens of all, then the remainder of those that are longer.
@@ -13,36 +8,19 @@ Everything is padded on the right; positions are counted without padding.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf.prefix_sharing import WORTH, Level, SplitPrompt, Tokens, level, prompt_levels, split_prefixes
+from espl_bench.engines.hf.micro_batch import Targets
+from espl_bench.engines.hf.prefix_sharing import WORTH, Level, SplitPrompt, forward_levels, level, prompt_levels
+from espl_bench.engines.hf.split_trajectories import SplitTrajectory, fill, split_trajectories, whole_trajectories
 from espl_bench.types import Datum
-
-
-@dataclass(frozen=True, slots=True)
-class SharedPrefix:
-    """A trajectory in three parts: a shared beginning and suffix of its prompt, and the rest."""
-
-    prefix: SplitPrompt
-    rest: Tokens
-    datum: Datum
-
-    @property
-    def start(self) -> int:
-        """Position of the rest's first token."""
-        return len(self.prefix.shared) + len(self.prefix.suffix)
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sort key under which neighbours share their prefix or have similar lengths; total, as far as order matters."""
-        shared, suffix = self.prefix
-        return len(shared), shared, len(suffix), suffix, len(self.rest), self.rest, self.datum.advantage, self.datum.advantages_T
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,60 +31,56 @@ class Chunk:
     row_N: Tensor
     column_N: Tensor
     """Index into ``level.keep``: the columns that predict a sampled token in some row."""
-    target_N: Tensor
-    sampler_N: Tensor
-    advantage_N: Tensor
-    temperature_N: Tensor
+    targets: Targets
 
 
 @dataclass(frozen=True, slots=True)
-class MicroBatch:
+class LevelBatch:
     """Prefixes, if any, and one or two levels of rests."""
 
     prompts: tuple[Level, ...]
     chunks: tuple[Chunk, ...]
 
+    @property
+    def targets(self) -> Targets:
+        """Concatenate those of all chunks."""
+        parts = [chunk.targets for chunk in self.chunks]
+        return Targets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Targets)))
 
-def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, device: torch.device) -> Iterator[MicroBatch]:
-    """Pack the data, longest prompts first.
+    @property
+    def tokens(self) -> int:
+        """Count the tokens to read, padding included."""
+        return sum(level.ids_RT.numel() for level in self._levels)
+
+    @property
+    def _levels(self) -> tuple[Level, ...]:
+        return *self.prompts, *(chunk.level for chunk in self.chunks)
+
+    def read(self, model: Any) -> Tensor:
+        """Return the rows that predict the targets, (N, …). The rests attend to their prefixes through a KV cache."""
+        cache = DynamicCache(config=model.config) if len(self._levels) > 1 else None
+        read_RS, _ = forward_levels(model, self._levels, cache)
+        chunks = zip(self.chunks, read_RS[len(self.prompts) :], strict=True)
+        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in chunks])
+
+
+def sharing_prompts(data: Sequence[Datum], budget: Callable[[], int], device: torch.device) -> Iterator[LevelBatch]:
+    """Pack the data, longest prompts first, and read every different prompt once.
 
     Args:
         data: each with at least one sampled token. A sampled first token cannot be predicted and is left out.
-        budget: upper bound of the tokens of a micro-batch with more than one row, padding included.
-        share_prompts: False keeps every trajectory whole: all prefixes are empty.
+        budget: returns the upper bound of the tokens of a micro-batch with more than one row, padding included.
         device: where to put the tensors.
     """
-    splits = sorted(_splits(data) if share_prompts else _whole(data), key=lambda split: split.order, reverse=True)
-    batch: list[SharedPrefix] = []
-    for split in splits:
-        if batch and _cost([*batch, split]) > budget:
-            yield _collate(batch, device)
-            batch = []
-        batch.append(split)
-    if batch:
-        yield _collate(batch, device)
+    return (_collate(batch, device) for batch in fill(split_trajectories(data), budget, _cost))
 
 
-def _whole(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
-    return (SharedPrefix(SplitPrompt((), ()), datum.tokens_T[: _end(datum)], datum) for datum in data)
+def reading_whole(data: Sequence[Datum], budget: Callable[[], int], device: torch.device) -> Iterator[LevelBatch]:
+    """Pack the data as `sharing_prompts` does, and keep every trajectory whole: all prefixes are empty."""
+    return (_collate(batch, device) for batch in fill(whole_trajectories(data), budget, _cost))
 
 
-def _splits(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
-    starts = [max(datum.mask_T.index(True) - 1, 0) for datum in data]
-    prefixes = list(dict.fromkeys(datum.tokens_T[:start] for datum, start in zip(data, starts, strict=True)))
-    cuts = dict(zip(prefixes, split_prefixes(prefixes), strict=True))
-    return (
-        SharedPrefix(cuts[datum.tokens_T[:start]], datum.tokens_T[start : _end(datum)], datum)
-        for datum, start in zip(data, starts, strict=True)
-    )
-
-
-def _end(datum: Datum) -> int:
-    """Return the index of the last sampled token."""
-    return len(datum.mask_T) - 1 - datum.mask_T[::-1].index(True)
-
-
-def _cost(splits_B: Sequence[SharedPrefix]) -> int:
+def _cost(splits_B: Sequence[SplitTrajectory]) -> int:
     """Count the tokens to read, padding included, if the rests are one level."""
     prefixes = {split.prefix for split in splits_B}
     shared = {prefix.shared for prefix in prefixes}
@@ -114,7 +88,7 @@ def _cost(splits_B: Sequence[SharedPrefix]) -> int:
     return sum(len(rows) * max(map(len, rows)) for rows in levels)
 
 
-def _collate(splits_B: Sequence[SharedPrefix], device: torch.device) -> MicroBatch:
+def _collate(splits_B: Sequence[SplitTrajectory], device: torch.device) -> LevelBatch:
     unique: dict[SplitPrompt, int] = {}
     index = [unique.setdefault(split.prefix, len(unique)) for split in splits_B]
     bounds = _bounds([len(split.rest) for split in splits_B])
@@ -123,7 +97,7 @@ def _collate(splits_B: Sequence[SharedPrefix], device: torch.device) -> MicroBat
         longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]
         chunks.append(_chunk([splits_B[row] for row in longer], longer, start, stop, device))
     prompts = prompt_levels(list(unique), "right", device) if any(prefix.suffix for prefix in unique) else ()
-    return MicroBatch(prompts, tuple(chunks))
+    return LevelBatch(prompts, tuple(chunks))
 
 
 def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
@@ -138,28 +112,21 @@ def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:
     return (width, longest) if saved >= max(WORTH, tokens(longest) / 4) else (longest,)
 
 
-def _chunk(splits_B: Sequence[SharedPrefix], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
+def _chunk(splits_B: Sequence[SplitTrajectory], index: Sequence[int], start: int, stop: int, device: torch.device) -> Chunk:
     """Collate columns ``start`` to ``stop`` of rests; column t predicts token t + 1."""
     mask_BT = torch.zeros(len(splits_B), stop - start, dtype=torch.bool)
     predicted: list[tuple[int, float, float, float]] = []
     for row, split in enumerate(splits_B):
-        for t in range(start, min(stop, len(split.rest))):
-            token = split.start + t + 1
-            if split.datum.mask_T[token]:
-                mask_BT[row, t - start] = True
-                predicted.append(
-                    (split.datum.tokens_T[token], split.datum.logprobs_T[token], split.datum.advantage_at(token), split.datum.temperature)
-                )
+        for t, target in split.predicted(start, stop):
+            mask_BT[row, t - start] = True
+            predicted.append(target)
     keep_S = mask_BT.any(0).nonzero()[:, 0]
     row_N, t_N = mask_BT.nonzero(as_tuple=True)
-    target_N, sampler_N, advantage_N, temperature_N = zip(*predicted, strict=True) if predicted else ((),) * 4
-    rows = [split.rest[start:stop] for split in splits_B]
     return Chunk(
-        level=level(rows, [split.start + start for split in splits_B], index, device, keep=keep_S),
+        level=level(
+            [split.rest[start:stop] for split in splits_B], [split.start + start for split in splits_B], index, device, keep=keep_S
+        ),
         row_N=row_N.to(device),
         column_N=torch.searchsorted(keep_S, t_N).to(device),
-        target_N=torch.tensor(target_N, dtype=torch.long, device=device),
-        sampler_N=torch.tensor(sampler_N, device=device),
-        advantage_N=torch.tensor(advantage_N, device=device),
-        temperature_N=torch.tensor(temperature_N, device=device),
+        targets=Targets.of(row_N if start == 0 else torch.tensor(index)[row_N], predicted, device),
     )

@@ -8,19 +8,22 @@ numbers (the adapter has no dropout, and the model stays in eval mode), so a che
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.engine import AdamParams
+from espl_bench.engines.hf import attention
 from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
 from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.packing import MicroBatch, micro_batches
-from espl_bench.engines.hf.prefix_sharing import forward_levels
+from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
+from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
+from espl_bench.engines.hf.packing_trial import agrees
+from espl_bench.engines.hf.token_budget import LARGEST, TokenBudget
+from espl_bench.engines.hf.tree_packing import as_trees
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import mismatch, summed_loss
@@ -47,7 +50,8 @@ NOTHING_TRAINED: Mapping[str, float] = {
 class _Measured:
     """Results of one micro-batch, without gradients; N sampled tokens of B trajectories."""
 
-    loss: float
+    loss: Tensor
+    """A scalar, left on the device: reading it would wait for the whole micro-batch."""
     logprobs_N: Tensor
     sampler_N: Tensor
     entropy_N: Tensor
@@ -58,14 +62,15 @@ class _Measured:
 class Trainer:
     """Optimises the adapter of one module tree. Not thread-safe: the engine holds a lock around it."""
 
-    def __init__(self, model: Any, *, token_budget: int, gradient_checkpointing: bool, reading: Reading) -> None:
+    def __init__(self, model: Any, *, token_budget: int | None, gradient_checkpointing: bool, reading: Reading) -> None:
         """Set up the optimiser.
 
         Args:
             model: a peft model; the parameters that require gradients are trained.
-            token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows.
-            gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and prompts are
-                read once per trajectory instead of once per group.
+            token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows; None: what the free memory of a
+                GPU holds (`hf.token_budget`).
+            gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and where micro-batches are padded
+                prompts are read once per trajectory instead of once per group.
             reading: what the model allows.
         """
         self.model = model
@@ -73,12 +78,25 @@ class Trainer:
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
-        self._token_budget = 0 if reading is Reading.EQUAL else token_budget
-        self._share_prompts = reading is Reading.SHARED and not gradient_checkpointing  # a forward that runs twice cannot fill a cache
+        self._budget = TokenBudget(token_budget, model.device)
+        self._one_by_one = reading is Reading.EQUAL
         model.eval()
-        self._vocabulary = ChunkedLogprobs(model, token_budget)
+        self._vocabulary = ChunkedLogprobs(model, self._budget.largest)
         if gradient_checkpointing:
             _checkpoint_activations(model)
+        self._pack = self._packing(reading, gradient_checkpointing)
+
+    def _packing(self, reading: Reading, gradient_checkpointing: bool) -> Packing:
+        """Choose the fastest layout that the model and the device allow."""
+        if reading is not Reading.SHARED:
+            return reading_whole
+        padded = reading_whole if gradient_checkpointing else sharing_prompts  # a forward that runs twice cannot fill a cache
+        if self.model.device.type != "cuda" or not attention.adopt(self.model.get_base_model()):
+            return padded
+        if agrees(as_trees, padded, self._log_probabilities, self.parameters.values(), self.model):
+            return as_trees
+        attention.leave(self.model.get_base_model())
+        return padded
 
     def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
         """Take one optimiser step on the sum over data and tokens.
@@ -91,10 +109,9 @@ class Trainer:
         trainable = [datum for datum in data if any(datum.mask_T[1:])]
         if not trainable:
             return dict(NOTHING_TRAINED)
-        self.optimizer.zero_grad(set_to_none=True)
-        batches = micro_batches(trainable, self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
-        measured = [self._backward(batch, loss) for batch in batches]
-        total = math.fsum(part.loss for part in measured)
+        while (measured := self._gradient(trainable, loss)) is None:
+            pass  # in smaller micro-batches
+        total = math.fsum(torch.stack([part.loss for part in measured]).tolist())
         bound = adam.grad_clip if adam.grad_clip > 0 else math.inf
         grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), bound).item()
         finite = math.isfinite(total) and math.isfinite(grad_norm)
@@ -107,10 +124,24 @@ class Trainer:
         metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **off_policy_metrics(logprobs_N, sampler_N, gap_B, loss)}
         return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
 
+    def _gradient(self, data: Sequence[Datum], loss: LossSpec) -> list[_Measured] | None:
+        """Add up the gradient of all data; None if it did not fit into the memory and the budget could be lowered."""
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            return [self._backward(batch, loss) for batch in self._batches(data)]
+        except torch.OutOfMemoryError:
+            self.optimizer.zero_grad(set_to_none=True)
+            if not self._budget.lower():
+                raise
+        return None
+
+    def _batches(self, data: Sequence[Datum]) -> Iterator[MicroBatch]:
+        return self._pack(data, lambda: 0 if self._one_by_one else self._budget.tokens, self.model.device)
+
     @torch.inference_mode()
     def score(self, datum: Datum) -> list[float]:
         """Return the current log-probability of each sampled token of one trajectory, at its temperature."""
-        [batch] = micro_batches([datum], self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
+        [batch] = self._batches([datum])
         return self._scores(batch)[0].tolist()
 
     @torch.inference_mode()
@@ -121,13 +152,11 @@ class Trainer:
             datum: as the current weights read it.
             other: the same sampled tokens as the base reads them, e.g. under another prompt.
         """
-        own, reference = (
-            next(micro_batches([each], self._token_budget, share_prompts=False, device=self.model.device)) for each in (datum, other)
-        )
-        rows_N = self._predicting(own)
+        own, reference = (next(reading_whole([each], lambda: LARGEST, self.model.device)) for each in (datum, other))
+        rows_N = own.read(self.model)
         with self.model.disable_adapter():
-            others_N = self._predicting(reference)
-        return self._vocabulary.divergences(rows_N, others_N, _joined(own, "temperature_N")).tolist()
+            others_N = reference.read(self.model)
+        return self._vocabulary.divergences(rows_N, others_N, own.targets.temperature_N).tolist()
 
     def _update(self, adam: AdamParams) -> None:
         for group in self.optimizer.param_groups:
@@ -136,37 +165,23 @@ class Trainer:
 
     def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
         """Add one micro-batch's gradient."""
-        sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
-        row_N = _rollouts(batch)
-        logprobs_N, entropy_N = self._scores(batch)
-        loss = summed_loss(logprobs_N, sampler_N, advantage_N * importance_weights(logprobs_N, sampler_N, row_N, spec), spec)
-        loss.backward()
+        targets = batch.targets
+        with self._budget.observing(batch.tokens):
+            logprobs_N, entropy_N = self._scores(batch)
+            weight_N = importance_weights(logprobs_N, targets.sampler_N, targets.row_N, spec)
+            loss = summed_loss(logprobs_N, targets.sampler_N, targets.advantage_N * weight_N, spec)
+            loss.backward()
         with torch.no_grad():
-            gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
-        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
+            gap_B = rollout_sums(logprobs_N - targets.sampler_N, targets.row_N)
+        return _Measured(loss.detach(), logprobs_N.detach(), targets.sampler_N, entropy_N, gap_B)
+
+    def _log_probabilities(self, batch: MicroBatch) -> Tensor:
+        return self._scores(batch)[0]
 
     def _scores(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Compute log-probabilities of the sampled tokens and entropies, each (N,)."""
-        return self._vocabulary.scores(self._predicting(batch), _joined(batch, "target_N"), _joined(batch, "temperature_N"))
-
-    def _predicting(self, batch: MicroBatch) -> Tensor:
-        """Compute the rows that predict the sampled tokens, (N, …). The rests attend to their prefixes through a KV cache."""
-        levels = (*batch.prompts, *(chunk.level for chunk in batch.chunks))
-        cache = DynamicCache(config=self.model.config) if len(levels) > 1 else None
-        read_RS, _ = forward_levels(self.model, levels, cache)
-        chunks = zip(batch.chunks, read_RS[len(batch.prompts) :], strict=True)
-        return torch.cat([rows_RS[chunk.row_N, chunk.column_N] for chunk, rows_RS in chunks])
-
-
-def _joined(batch: MicroBatch, name: str) -> Tensor:
-    """Concatenate a field of all chunks, (N,)."""
-    return torch.cat([getattr(chunk, name) for chunk in batch.chunks])
-
-
-def _rollouts(batch: MicroBatch) -> Tensor:
-    """Return the trajectory index of each predicted token, (N,): a second level continues rows of the first."""
-    first, *later = batch.chunks
-    return torch.cat([first.row_N, *(chunk.level.index_R[chunk.row_N] for chunk in later)])
+        targets = batch.targets
+        return self._vocabulary.scores(batch.read(self.model), targets.target_N, targets.temperature_N)
 
 
 def _checkpoint_activations(model: Any) -> None:

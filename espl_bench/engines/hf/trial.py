@@ -37,7 +37,7 @@ _PADDABLE: tuple[type, ...] = tuple(getattr(cache_utils, name) for name in _PADD
 """Kinds of cache layers, as far as the installed version has them, that padding in front was seen to leave alone at every length.
 Others, such as those that pick the most relevant of many tokens, do their own thing only beyond a number of tokens that a trial does not
 reach."""
-_FAILURES = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+FAILURES = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What a model's own code raises where it is read in a way that it does not support."""
 _LENGTHS = (7, 7, 4, 9)
 """Of the prompts of a trial; the first two are one prompt."""
@@ -61,7 +61,7 @@ def understand(model: Any, name: str, words: Sequence[int]) -> Reading:
         trial.read_alone()
     except torch.OutOfMemoryError:
         raise
-    except _FAILURES as error:
+    except FAILURES as error:
         raise ModelError(f"model '{name}' cannot read text: {first_line(error)}; use a causal language model") from error
     if attention.adopt(model):
         if trial.agrees(trial.shared):
@@ -112,7 +112,7 @@ class _Trial:
             gaps = [self._gap(row, column, logits_V) for row, column, logits_V in way()]
         except torch.OutOfMemoryError:
             raise
-        except _FAILURES as error:
+        except FAILURES as error:
             self.fault = f"{type(error).__name__}: {first_line(error)}"
             return False
         self.fault = f"read in a batch, its log-probabilities are {max(gaps):.2g} nats off those read alone"

@@ -19,6 +19,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from espl_bench.engines.engine import Engine
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.hf.packing import reading_whole
 from espl_bench.engines.hf.sampling import draw, uniforms
 from espl_bench.errors import CheckpointError, EsplError, ModelError, UsageError
 from espl_bench.learning.losses import default_loss
@@ -329,7 +330,7 @@ def test_gradient_checkpointing_takes_the_same_step(folder: Path) -> None:
 def test_sharing_prompts_and_reading_them_whole_give_the_same_step(folder: Path) -> None:
     shared, whole = load(folder), load(folder)
     assert whole._parts is not None
-    whole._parts.trainer._share_prompts = False
+    whole._parts.trainer._pack = reading_whole
     asked = requests(30)
     rollouts = data(asked, sample(shared, asked), advantages=(0.3, -0.2, 0.1))
     assert train(shared, rollouts, lr=1e-3) == pytest.approx(train(whole, rollouts, lr=1e-3), rel=1e-4, abs=1e-5)

@@ -1,0 +1,129 @@
+"""One sequence without padding is read as padded rows are, whatever tree the trajectories form."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checked import present
+from engine_calls import data, sample
+from engines_fixtures import make_model
+from hf_calls import load, requests, train
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.hf.micro_batch import Packing
+from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
+from espl_bench.engines.hf.packing_trial import agrees
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.tree_packing import BLOCK, Ancestry, TreeBatch, as_trees
+from espl_bench.types import Datum
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"), context=1_024)
+
+
+def trainer(engine: HfEngine) -> Trainer:
+    assert engine._parts is not None
+    return engine._parts.trainer
+
+
+def laid_out(folder: Path, pack: Packing, **settings: Any) -> HfEngine:
+    engine = load(folder, **settings)
+    trainer(engine)._pack = pack
+    return engine
+
+
+def forest(seed: int, longest: int = 300) -> list[Datum]:
+    """Prompts with and without a common beginning, groups of one to four, rests of one to many tokens, and several turns."""
+    rng = random.Random(seed)
+
+    def words(count: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(5, 95) for _ in range(count))
+
+    stems = [words(rng.randint(1, 200)) for _ in range(2)]
+    made: list[Datum] = []
+    for _ in range(6):
+        prompt = rng.choice(stems) + words(rng.randint(0, 30))
+        for _ in range(rng.randint(1, 4)):
+            turns = [words(rng.choice((1, 2, 9, longest))), words(rng.randint(1, 5)), words(rng.randint(1, 20))]
+            mask = [False] * len(prompt) + [sampled for turn, sampled in zip(turns, (True, False, True), strict=True) for _ in turn]
+            said = tuple(token for turn in turns for token in turn)
+            logprobs = tuple(-4.0 if sampled else 0.0 for sampled in mask)
+            made.append(Datum(prompt + said, tuple(mask), logprobs, rng.uniform(-1, 1), rng.choice((1.0, 0.7))))
+    return made
+
+
+@pytest.mark.parametrize("budget", [1, 300, 100_000])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_is_that_of_padded_rows(folder: Path, budget: int, checkpointing: bool) -> None:
+    padded = load(folder, token_budget=100_000)
+    tree = laid_out(folder, as_trees, token_budget=budget, gradient_checkpointing=checkpointing)
+    for seed in range(2):
+        rollouts = forest(seed)
+        assert train(tree, rollouts, lr=1e-3) == pytest.approx(train(padded, rollouts, lr=1e-3), rel=1e-4, abs=1e-5)
+    for name, weights in trainer(padded).parameters.items():
+        assert torch.allclose(weights, trainer(tree).parameters[name], atol=1e-5)
+    for datum in forest(3)[:3]:
+        assert trainer(tree).score(datum) == pytest.approx(trainer(padded).score(datum), abs=1e-5)
+
+
+def test_every_token_stands_once(folder: Path) -> None:
+    engine = load(folder)
+    asked = requests(12)
+    rollouts = data(asked, sample(engine, asked))
+    [tree], [padded] = (list(pack(rollouts, lambda: 100_000, CPU)) for pack in (as_trees, sharing_prompts))
+    prompts = {datum.tokens_T[: datum.mask_T.index(True) - 1] for datum in rollouts}
+    different = sum(map(len, prompts)) + sum(sum(datum.mask_T) for datum in rollouts)
+    assert tree.tokens == -(-different // BLOCK) * BLOCK, "nothing is read twice, and only the last block is filled up"
+    assert sorted(tree.targets.target_N.tolist()) == sorted(padded.targets.target_N.tolist())
+
+
+def trees(seed: int) -> TreeBatch:
+    [batch] = as_trees(forest(seed), lambda: 100_000, CPU)
+    return batch
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_are_those_of_the_mask(seed: int) -> None:
+    ancestry = trees(seed).ancestry
+    tokens = len(ancestry.node_T)
+    blocks = ancestry.blocks()
+    every = create_block_mask(blocks.mask_mod, None, None, tokens, tokens, device="cpu", BLOCK_SIZE=BLOCK)
+    assert torch.equal(blocks.to_dense(), every.to_dense())
+    assert shown(blocks) == shown(every), "and the same ones are full"
+    ours, theirs = torch.randn(2, 1, 2, tokens, 16, generator=torch.Generator().manual_seed(seed)).unbind()
+    sparse = flex_attention(ours, theirs, ours, block_mask=blocks)
+    assert torch.allclose(sparse, scaled_dot_product_attention(ours, theirs, ours, attn_mask=ancestry.dense()), atol=1e-5)
+
+
+def shown(blocks: BlockMask) -> list[list[list[int]]]:
+    """Return the partial and the full blocks of each row of blocks."""
+    kinds = ((blocks.kv_num_blocks, blocks.kv_indices), (present(blocks.full_kv_num_blocks), present(blocks.full_kv_indices)))
+    rows = range(blocks.kv_num_blocks.shape[-1])
+    return [[sorted(index[0, 0, row, : count[0, 0, row]].tolist()) for count, index in kinds] for row in rows]
+
+
+def test_the_trial_finds_a_layout_that_says_something_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = trainer(load(folder))
+
+    def agree() -> bool:
+        return agrees(as_trees, sharing_prompts, tried._log_probabilities, tried.parameters.values(), tried.model)
+
+    assert agree()
+    assert agrees(reading_whole, sharing_prompts, tried._log_probabilities, tried.parameters.values(), tried.model)
+    dense = Ancestry.dense
+    monkeypatch.setattr(Ancestry, "dense", lambda self: dense(self) | torch.ones_like(dense(self)).tril())
+    assert not agree(), "every token sees all before it"
+
+    def refuse(self: Ancestry) -> torch.Tensor:
+        raise RuntimeError("no kernel for this device")
+
+    monkeypatch.setattr(Ancestry, "dense", refuse)
+    assert not agree()
