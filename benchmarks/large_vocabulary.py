@@ -16,6 +16,7 @@ import time
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.engines.hf.examination import examine
@@ -60,8 +61,8 @@ def child(whole: bool, steps: int) -> None:
         chunked_logprobs.PIECE = sys.maxsize
     model = small(device).eval().requires_grad_(False)
     opened = examine(model, "random", range(64))
-    adapted = with_adapter(model, 8, 32.0, opened.targets)
-    trainer = Trainer(adapted, token_budget=ROLLOUTS * (PROMPT + SAMPLED), gradient_checkpointing=False, reading=opened.reading)
+    adapter = AdapterSpec(rank=8, alpha=32.0, seed=0, token_budget=ROLLOUTS * (PROMPT + SAMPLED))
+    trainer = Trainer(with_adapter(model, adapter.rank, adapter.alpha, opened.targets), adapter, opened.reading)
     data, before, seconds = rollouts(), gigabytes(device), list[float]()
     for _ in range(steps):
         began = time.perf_counter()

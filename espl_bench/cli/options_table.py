@@ -33,6 +33,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('lora_alpha', float, 'Learning weights', 'Scale of the LoRA adapter.', '32'),
     RunOption('token_budget', int, 'Learning weights', 'Tokens of one training micro-batch, padding included.', 'auto: 4096 on a CPU, on a GPU as many as its free memory holds', word='auto'),
     RunOption('gradient_checkpointing', bool, 'Learning weights', 'Train with less memory, in more time: activations are recomputed.', 'off'),
+    RunOption('compile_layers', bool, 'Learning weights', 'Compile the layers that are trained: faster steps, after a start that takes a minute or more.', 'off'),
     RunOption('correction', str, 'Learning weights', "What of the importance ratio between trainer and sampler is truncated: each token's, the whole sequence's, or nothing. Losses that bound the ratio themselves take none. Choices: token, sequence, none.", 'token for importance_sampling, else none', choices=('token', 'sequence', 'none')),
     RunOption('correction_cap', float, 'Learning weights', 'Value at which that ratio is truncated.', '2'),
     RunOption('mask_truncated', bool, 'Learning weights', 'Leave rollouts that hit the token limit out of the loss; they still count in the baseline.', 'off'),

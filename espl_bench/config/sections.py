@@ -134,6 +134,8 @@ class OptimisationSection(Section):
     """Tokens of one training micro-batch, padding included."""
     gradient_checkpointing: Annotated[bool, Flag(decided_by_service=True, affects=Affects.NOTHING)] = False
     """Train with less memory, in more time: activations are recomputed."""
+    compile_layers: Annotated[bool, Flag(decided_by_service=True, affects=Affects.NOTHING)] = False
+    """Compile the layers that are trained: faster steps, after a start that takes a minute or more."""
     correction: Annotated[CorrectionLevel, Flag(default="token for importance_sampling, else none", decided_by_service=True)] = (
         DEFAULT_CORRECTION
     )

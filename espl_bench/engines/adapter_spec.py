@@ -25,3 +25,5 @@ class AdapterSpec:
     """Tokens of a micro-batch, padding included; None: `MICRO_BATCH` on a CPU, what the free memory holds on a GPU."""
     gradient_checkpointing: bool = False
     """Train with less memory, in more time."""
+    compile_layers: bool = False
+    """Train in less time, after a start that takes longer."""

@@ -13,7 +13,8 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scaling: float | None) -> Tensor:
     """Compute attention, (1, T, query heads, head size), from queries, keys and values of (1, heads, T, head size)."""
     grouped = query.shape[1] != key.shape[1]
-    out: Tensor = _compiled()(query, key, value, block_mask=mask, scale=scaling, enable_gqa=grouped)
+    fused: Any = flex_attention if torch.compiler.is_compiling() else _compiled()
+    out: Tensor = fused(query, key, value, block_mask=mask, scale=scaling, enable_gqa=grouped)
     return out.transpose(1, 2).contiguous()
 
 

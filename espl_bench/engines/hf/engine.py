@@ -116,9 +116,7 @@ class HfEngine:
             sampler = BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens, reading=opened.reading)
             return HfSamplingClient(sampler, chat)
 
-        trainer = Trainer(
-            trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing, reading=opened.reading
-        )
+        trainer = Trainer(trained, adapter, opened.reading)
         return cls(_Parts(Learner(trainer), client(policy), client(reference)), chat, opened.use)
 
     async def current(self) -> HfSamplingClient:

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf import attention
 from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
@@ -62,15 +64,13 @@ class _Measured:
 class Trainer:
     """Optimises the adapter of one module tree. Not thread-safe: the engine holds a lock around it."""
 
-    def __init__(self, model: Any, *, token_budget: int | None, gradient_checkpointing: bool, reading: Reading) -> None:
+    def __init__(self, model: Any, adapter: AdapterSpec, reading: Reading) -> None:
         """Set up the optimiser.
 
         Args:
             model: a peft model; the parameters that require gradients are trained.
-            token_budget: upper bound of the tokens of a micro-batch, padding included, if it has two rows; None: what the free memory of a
-                GPU holds (`hf.token_budget`).
-            gradient_checkpointing: recompute activations in the backward pass: less memory, more time, and where micro-batches are padded
-                prompts are read once per trajectory instead of once per group.
+            adapter: how they are trained. With gradient checkpointing, padded micro-batches read prompts once per trajectory instead of
+                once per group.
             reading: what the model allows.
         """
         self.model = model
@@ -78,13 +78,15 @@ class Trainer:
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
-        self._budget = TokenBudget(token_budget, model.device)
+        self._budget = TokenBudget(adapter.token_budget, model.device)
         self._one_by_one = reading is Reading.EQUAL
         model.eval()
         self._vocabulary = ChunkedLogprobs(model, self._budget.largest)
-        if gradient_checkpointing:
+        if adapter.gradient_checkpointing:
             _checkpoint_activations(model)
-        self._pack = self._packing(reading, gradient_checkpointing)
+        if adapter.compile_layers:
+            _compile_layers(model)
+        self._pack = self._packing(reading, adapter.gradient_checkpointing)
 
     def _packing(self, reading: Reading, gradient_checkpointing: bool) -> Packing:
         """Choose the fastest layout that the model and the device allow."""
@@ -196,3 +198,10 @@ def _checkpoint_activations(model: Any) -> None:
     for module in model.modules():
         if getattr(module, "gradient_checkpointing", False):
             module.training = True
+
+
+def _compile_layers(model: Any) -> None:
+    """Compile every decoder layer, for all lengths at once; layers of one kind are compiled once."""
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.compile(dynamic=True)

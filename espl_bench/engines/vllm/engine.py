@@ -117,9 +117,7 @@ class VllmEngine:
             chat = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model)
             opened = examine(plain, model, model_loading.ordinary_ids(plain, tokenizer))
             trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha, opened.targets)
-        trainer = Trainer(
-            trained, token_budget=adapter.token_budget, gradient_checkpointing=adapter.gradient_checkpointing, reading=opened.reading
-        )
+        trainer = Trainer(trained, adapter, opened.reading)
         learner = Learner(trainer)
         serving = Serving(
             model=model,
