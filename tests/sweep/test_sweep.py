@@ -19,6 +19,7 @@ from scripted_engine import ScriptedEngine
 from sweep_fixtures import CELLS, attempts, command, outcomes, results, sweep, timeless, write_grid
 
 from espl_bench.cli.app import invoke
+from espl_bench.cli.commands import doctor
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.sections import OptimisationSection
 from espl_bench.engines import machine_fit
@@ -331,6 +332,15 @@ def test_doctor(capsys: pytest.CaptureFixture[str]):
     assert invoke(["doctor", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["cores"] == len(os.sched_getaffinity(0)) and record["versions"]["torch"] and len(record["models"]) == len(SIZES)
+
+
+@pytest.mark.parametrize(("card", "told"), [("NVIDIA H200", "torch 2.11"), ("NVIDIA L4", "not yet on this card (only on H200)")])
+def test_doctor_says_what_was_verified_on_a_card(card: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    machine = replace(machine_fit.examine(), devices=(Device("cuda", card, 80 * GIB, 80 * GIB),))
+    monkeypatch.setattr(doctor, "examine", lambda: machine)
+    assert invoke(["doctor"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert told in said and "make test-gpu" in said
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from rich.table import Table
 from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.engines.adapter_spec import MICRO_BATCH, RANK
 from espl_bench.engines.machine_fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
+from espl_bench.engines.verified_cards import verified_on
 from espl_bench.utils.formatting import DASH, plain
 
 
@@ -35,6 +36,8 @@ def _facts(machine: Machine) -> Table:
     grid = facts_grid()
     for device in machine.devices:
         grid.add_row(plain(device.kind, "dim"), plain(f"{device.name}, {_gib(device.memory)} GiB, {_gib(device.free)} free"))
+        if device.kind == "cuda":
+            grid.add_row(plain("verified", "dim"), plain(verified_on(device.name)))
     grid.add_row(plain("cores", "dim"), plain(str(machine.cores)))
     grid.add_row(plain("disk", "dim"), plain(f"{_gib(machine.disk_free)} GiB free here"))
     for name, version in machine.versions.items():

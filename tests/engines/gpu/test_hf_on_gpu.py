@@ -9,6 +9,8 @@ from engines_fixtures import make_model
 from hf_calls import load, requests, train
 
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.tree_packing import as_trees
 from espl_bench.errors import DeviceMemoryError
 from espl_bench.types import SampleRequest, StopReason
 
@@ -87,6 +89,55 @@ def test_a_checkpoint_goes_to_the_cpu_and_back(folder: Path, device: str, tmp_pa
     assert first == second
     after = [train(engine, rollouts)["grad_norm"] for engine in (trained, back)]
     assert after[0] == pytest.approx(after[1], rel=1e-3), "the optimiser's state came along"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_without_padding_is_the_step_on_the_cpu(tmp_path: Path, device: str, dtype: str, checkpointing: bool) -> None:
+    folder = make_model(tmp_path, width=64)  # heads as wide as the smallest that FlexAttention takes
+    engine, exact = load(folder, dtype, device=device, gradient_checkpointing=checkpointing), load(folder, "float32", device="cpu")
+    if device == "cuda":
+        assert trainer(engine)._pack is as_trees, "the trial found that it agrees"
+    for count in (12, 60, 30):
+        asked = requests(count)
+        rollouts = data(asked, sample(exact, asked))
+        ours, theirs = (train(each, rollouts, lr=0.0) for each in (engine, exact))
+        bound = 1e-3 if dtype == "float32" else 5e-2
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=bound)
+        assert ours["entropy"] == pytest.approx(theirs["entropy"], rel=bound)
+
+
+def test_micro_batches_grow_to_the_memory_and_shrink_where_a_step_does_not_fit(folder: Path, device: str) -> None:
+    if device != "cuda":
+        pytest.skip("only CUDA tells its free memory")
+    engine = load(make_wide(folder), "float32", device=device)
+    budget = trainer(engine)._budget
+    asked = [SampleRequest((2, 7, 8, 4), seed, 200, 1.0) for seed in range(256)]
+    rollouts = data(asked, sample(engine, asked))
+    first = budget.tokens
+    whole = train(engine, rollouts, lr=0.0)
+    assert budget.tokens > first
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 512 * 2**20) / total)
+    try:
+        assert train(engine, rollouts, lr=0.0)["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-3)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def trainer(engine: HfEngine) -> Trainer:
+    assert engine._parts is not None
+    return engine._parts.trainer
+
+
+def test_compiled_layers_take_the_steps_of_plain_ones(tmp_path: Path, device: str) -> None:
+    folder = make_model(tmp_path, width=64)
+    plain, compiled = load(folder, "float32", device=device), load(folder, "float32", device=device, compile_layers=True)
+    for count in (12, 30):
+        asked = requests(count)
+        rollouts = data(asked, sample(plain, asked))
+        assert train(compiled, rollouts, lr=1e-3) == pytest.approx(train(plain, rollouts, lr=1e-3), rel=1e-3, abs=1e-4)
 
 
 def test_too_little_memory_is_one_line_and_the_engine_lives_on(folder: Path, device: str) -> None:
