@@ -72,12 +72,12 @@ def sharing_prompts(data: Sequence[Datum], budget: Callable[[], int], device: to
         budget: returns the upper bound of the tokens of a micro-batch with more than one row, padding included.
         device: where to put the tensors.
     """
-    return (_collate(batch, device) for batch in fill(split_trajectories(data), budget, _cost))
+    return (_collate(batch, _bounds(_rests(batch)), device) for batch in fill(split_trajectories(data), budget, _cost))
 
 
 def reading_whole(data: Sequence[Datum], budget: Callable[[], int], device: torch.device) -> Iterator[LevelBatch]:
-    """Pack the data as `sharing_prompts` does, and keep every trajectory whole: all prefixes are empty."""
-    return (_collate(batch, device) for batch in fill(whole_trajectories(data), budget, _cost))
+    """Pack the data as `sharing_prompts` does, and read every trajectory whole, in one level: for what has no cache that can be trusted."""
+    return (_collate(batch, (max(_rests(batch)),), device) for batch in fill(whole_trajectories(data), budget, _cost))
 
 
 def _cost(splits_B: Sequence[SplitTrajectory]) -> int:
@@ -88,10 +88,13 @@ def _cost(splits_B: Sequence[SplitTrajectory]) -> int:
     return sum(len(rows) * max(map(len, rows)) for rows in levels)
 
 
-def _collate(splits_B: Sequence[SplitTrajectory], device: torch.device) -> LevelBatch:
+def _rests(splits_B: Sequence[SplitTrajectory]) -> list[int]:
+    return [len(split.rest) for split in splits_B]
+
+
+def _collate(splits_B: Sequence[SplitTrajectory], bounds: tuple[int, ...], device: torch.device) -> LevelBatch:
     unique: dict[SplitPrompt, int] = {}
     index = [unique.setdefault(split.prefix, len(unique)) for split in splits_B]
-    bounds = _bounds([len(split.rest) for split in splits_B])
     chunks = [_chunk(splits_B, index, 0, bounds[0], device)]
     for start, stop in pairwise(bounds):
         longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]

@@ -8,7 +8,7 @@ numbers (the adapter has no dropout, and the model stays in eval mode), so a che
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ NOTHING_TRAINED: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """Results of one micro-batch, without gradients; N sampled tokens of B trajectories."""
 
     loss: Tensor
@@ -126,11 +126,11 @@ class Trainer:
         metrics = {**mismatch(logprobs_N, sampler_N, entropy_N, loss), **off_policy_metrics(logprobs_N, sampler_N, gap_B, loss)}
         return {"loss": total, "grad_norm": grad_norm, **metrics, "skipped_steps": 0.0 if finite else 1.0}
 
-    def _gradient(self, data: Sequence[Datum], loss: LossSpec) -> list[_Measured] | None:
+    def _gradient(self, data: Sequence[Datum], loss: LossSpec) -> list[Measured] | None:
         """Add up the gradient of all data; None if it did not fit into the memory and the budget could be lowered."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            return [self._backward(batch, loss) for batch in self._batches(data)]
+            return self._accumulate(self._batches(data), loss)
         except torch.OutOfMemoryError:
             self.optimizer.zero_grad(set_to_none=True)
             if not self._budget.lower():
@@ -165,7 +165,11 @@ class Trainer:
             group.update(lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps)
         self.optimizer.step()
 
-    def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
+    def _accumulate(self, batches: Iterable[MicroBatch], loss: LossSpec) -> list[Measured]:
+        """Add the gradients of all micro-batches; return what was measured on each, in order."""
+        return [self._backward(batch, loss) for batch in batches]
+
+    def _backward(self, batch: MicroBatch, spec: LossSpec) -> Measured:
         """Add one micro-batch's gradient."""
         targets = batch.targets
         with self._budget.observing(batch.tokens):
@@ -175,7 +179,7 @@ class Trainer:
             loss.backward()
         with torch.no_grad():
             gap_B = rollout_sums(logprobs_N - targets.sampler_N, targets.row_N)
-        return _Measured(loss.detach(), logprobs_N.detach(), targets.sampler_N, entropy_N, gap_B)
+        return Measured(loss.detach(), logprobs_N.detach(), targets.sampler_N, entropy_N, gap_B)
 
     def _log_probabilities(self, batch: MicroBatch) -> Tensor:
         return self._scores(batch)[0]

@@ -110,6 +110,13 @@ def test_every_trajectory_is_packed_once_within_the_budget(pack: Packing, budget
         assert len(batches) == 1
 
 
+def test_trajectories_that_are_read_whole_are_one_level_however_long_they_are() -> None:
+    """The second level would read the first through a cache: gradient checkpointing has none, nor do models that must not use theirs."""
+    data = [*(datum((5, 6, 7), (9,)) for _ in range(8)), datum((5, 6, 8), tuple(range(20, 90)))]
+    [shared], [whole] = sharing_prompts(data, lambda: 1_000, CPU), reading_whole(data, lambda: 1_000, CPU)
+    assert (len(shared.chunks), len(whole.chunks), whole.prompts) == (2, 1, ())
+
+
 def test_the_order_of_the_data_changes_nothing() -> None:
     data = ragged(0)
     ours = list(sharing_prompts(data, lambda: 100, CPU))
