@@ -12,7 +12,7 @@ transformers passes keyword arguments of a model's forward down to its attention
 # (the libraries below are partly untyped)
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,14 @@ from espl_bench.engines.hf.forward import forward
 NAME = "espl_shared_prompts"
 _CHANGE_SCORES = ("softcap", "s_aux", "position_bias", "sliding_window")
 """Arguments of transformers' attention functions that change the scores beyond scaled dot products."""
+
+
+class Attends(Protocol):
+    """What computes the attention of a decode step."""
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """See `SharedPrompts.attend`."""
+        ...
 
 
 class SharedPrompts:
@@ -111,7 +119,7 @@ def _attention(
     attention_mask: Tensor | None,
     *,
     scaling: float | None = None,
-    shared_prompts: SharedPrompts | None = None,
+    shared_prompts: Attends | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Serve plain decode steps with shared prompts; leave every other call to transformers' own function."""

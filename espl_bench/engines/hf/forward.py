@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache
 
 _CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Of the argument that takes a KV cache; transformers renamed it in 5.24, and recurrent models have a name of their own."""
@@ -36,7 +36,7 @@ def forward(
     *,
     seen_RL: Tensor | None,
     position_RT: Tensor,
-    cache: DynamicCache | None,
+    cache: Cache | None,
     keep: Tensor | int,
     **others: Any,
 ) -> Tensor:
