@@ -6,6 +6,7 @@ nothing in it depends on a value that Python saw. Where there is no CUDA, the st
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
@@ -21,34 +22,32 @@ Step = Callable[[], Tensor]
 
 
 class CapturedStep:
-    """A step that is captured once it is worth it, and again after its tensors were replaced."""
+    """A step that is captured once it is worth it, and again after its tensors were replaced.
 
-    def __init__(self, step: Step, device: torch.device) -> None:
-        """Prepare; nothing is run yet.
+    It does not hold the step: a cycle would keep the caches of a batch until Python happens to look for cycles.
+    """
 
-        Args:
-            step: may be run twice on the same inputs without changing its result.
-            device: where it runs.
-        """
-        self._step = step
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._captured: Graph | None = None
+        self._graph: Graph | None = None
         self._stale = True
 
-    def run(self, to_come: int) -> Tensor:
-        """Run the step, of which at most ``to_come`` follow with the same tensors, this one included.
+    def run(self, step: Step, to_come: int) -> Tensor:
+        """Run the step; the result holds until the next call.
 
-        The result holds until the next call.
+        Args:
+            step: always the same; may be run twice on the same inputs without changing its result.
+            to_come: how often it is run with the same tensors at most, this time included.
         """
         if not captures_on(self._device):
-            return self._step()
+            return step()
         if self._stale:
             if to_come < WORTH:
-                return self._step()
-            self._captured = Graph(self._step, self._device, self._captured)
+                return step()
+            self._graph = Graph(step, self._device, self._graph)
             self._stale = False
-        assert self._captured is not None
-        return self._captured.replay()
+        assert self._graph is not None
+        return self._graph.replay()
 
     def tensors_replaced(self) -> None:
         """Say that the step reads or writes other tensors than before."""
@@ -67,7 +66,9 @@ def no_waiting(device: torch.device) -> Generator[None]:
         yield
         return
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():  # torch says that it does not detect all of them
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

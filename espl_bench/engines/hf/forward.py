@@ -45,7 +45,7 @@ def forward(
     Args:
         model: a causal LM of transformers, or one wrapped by peft.
         ids_RT: tokens.
-        seen_RL: attention mask over the cached tokens and these; None: nothing is padded.
+        seen_RL: attention mask over the cached tokens and these, or one of four dimensions that is handed down; None: nothing is padded.
         position_RT: of the tokens.
         cache: has the tokens before, and takes these; None: there are none before, and none is kept.
         keep: columns, or the number of last columns.

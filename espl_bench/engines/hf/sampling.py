@@ -72,7 +72,8 @@ class BatchSampler:
         self._eos = torch.tensor(sorted(eos_ids), device=model.device)
         self._max_batch_tokens = max_batch_tokens
         self._shares_prompts = reading is Reading.SHARED and attention.adopt(model)
-        self._replays = may_replay and self._shares_prompts
+        self.replays = may_replay and self._shares_prompts
+        """Its decode steps are captured and replayed."""
         self._reading = reading
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._last_position = sys.maxsize if self._context is None else self._context - 1
@@ -114,7 +115,7 @@ class BatchSampler:
         rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
         prompts_B = [request.prompt_T for request in requests_B]
-        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading, replay=self._replays)
+        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading, replay=self.replays)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)

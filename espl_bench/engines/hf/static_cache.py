@@ -54,7 +54,7 @@ class StaticCache:
         self._mask_BL = torch.cat([mask_UP[prompt_B], mask_UP.new_full((rows, room), -torch.inf)], 1)
         self._place_rows(prompt_B)
         self._show(min(room, FIRST_BUCKET))
-        self._captured = CapturedStep(self._read, device)
+        self._captured = CapturedStep(device)
 
     def step(self, token_B1: Tensor, position_B1: Tensor) -> Tensor:
         """Read one token per row; return the logits after it, (B, V). They hold until the next step."""
@@ -65,7 +65,7 @@ class StaticCache:
         self._position_B1.copy_(position_B1)
         self._column_1.fill_(self._held)
         self._held += 1
-        return self._captured.run(to_come=self._shown - self._held + 1)
+        return self._captured.run(self._read, to_come=self._shown - self._held + 1)
 
     def sheds(self, alive: int, rows: int) -> bool:
         """Return True if it is worth it to keep only the rows that are alive."""
@@ -96,10 +96,11 @@ class StaticCache:
     def _read(self) -> Tensor:
         """Read the tokens at their addresses; return the logits after them. Doing it twice does no harm."""
         self._mask_BL.index_fill_(1, self._column_1 + self._width, 0.0)
-        logits = forward(
-            self._model, self._token_B1, seen_RL=None, position_RT=self._position_B1, cache=self._cache, keep=1, shared_prompts=self
+        mask_B11L = self._mask_BL[:, None, None]  # `attend` masks by itself; without one, some models look for padding among the tokens
+        logits_B1V = forward(
+            self._model, self._token_B1, seen_RL=mask_B11L, position_RT=self._position_B1, cache=self._cache, keep=1, shared_prompts=self
         )
-        return logits[:, -1]
+        return logits_B1V[:, -1]
 
     def _show(self, columns: int) -> None:
         """Let steps read that many columns of the buffers."""
