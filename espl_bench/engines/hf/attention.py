@@ -138,6 +138,8 @@ def adopt(model: Any) -> bool:
 
     It can if it attends by plain scaled dot products over all its tokens in every layer, and passes our argument down.
     """
+    if model.config._attn_implementation == NAME:
+        return True
     cache = DynamicCache(config=model.config)
     if model.config._attn_implementation != "sdpa" or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return False

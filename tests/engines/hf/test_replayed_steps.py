@@ -5,6 +5,7 @@ import random
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hf_calls import load, requests, train
 from model_families import FAMILIES, make_family
 from recorded_steps import RecordedStep, replay_on_the_cpu
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from espl_bench.engines.hf import static_cache
@@ -97,6 +99,28 @@ def test_a_fuller_bucket_and_leaving_rows_are_captured_again(replayed: HfEngine,
     assert made == [1, 3, 3, 4], "16 columns; 16, 32 and 64; likewise; and when five of eight had ended"
 
 
+def test_python_launches_few_operations_beside_a_replayed_step(replayed: HfEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordedStep, "replay", lambda graph: graph._result)
+    reads, counts = sampler(replayed), list[int]()
+    for tokens in (16, 32):
+        asked = [SampleRequest(endless(seed), seed, tokens, 0.0) for seed in range(8)]
+        with Counter() as counter:
+            reads.sample(asked)
+        counts.append(counter.operations)
+    assert (counts[1] - counts[0]) / 16 < 50, "views included; the model alone has hundreds"
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations, views included."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one."""
+        self.operations += 1
+        return func(*args, **(kwargs or {}))
+
+
 def endless(seed: int) -> tuple[int, ...]:
     """A prompt that the model continues greedily without an end."""
     return (7 + seed, 8, 9)
@@ -153,6 +177,7 @@ def test_rows_that_have_ended_stay_within_the_context(replay: bool, monkeypatch:
     model = gpt2(context=32)
     assert understand(model, "gpt2", WORDS) is Reading.SHARED
     reads = BatchSampler(model, eos_ids=frozenset(), max_batch_tokens=10_000, reading=Reading.SHARED, may_replay=replay)
+    assert reads.replays == replay
     asked = [SampleRequest((5,) * 28, 0, 24, 1.0), *(SampleRequest((5, 6), seed, 24, 1.0) for seed in range(12))]
     assert [len(sampled.tokens_T) for sampled in reads.sample(asked)] == [4, *[24] * 12]
 
