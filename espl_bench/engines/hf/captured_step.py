@@ -61,7 +61,10 @@ def captures_on(device: torch.device) -> bool:
 
 @contextmanager
 def no_waiting(device: torch.device) -> Generator[None]:
-    """Make every operation fail that waits for a GPU, on all threads. In a capture it would fail, too, and the allocator not recover."""
+    """Make every operation fail that waits for a GPU, on all threads.
+
+    In a capture it would fail, too, but torch's allocator does not recover from a capture that failed.
+    """
     if not captures_on(device):
         yield
         return
@@ -88,18 +91,15 @@ class Graph:
         Args:
             step: what to capture.
             device: where it runs.
-            before: a graph that is never replayed again, whose memory this one may use; it must be alive until here.
+            before: a graph that is never replayed again, whose memory this one takes over; it must be alive until here.
         """
         self._graph = torch.cuda.CUDAGraph()
         stream = _capture_stream(device)
         pool = torch.cuda.graph_pool_handle() if before is None else before.pool()
-        with _ONE_AT_A_TIME:
-            stream.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(stream):  # a capture that fails does not leave its stream by itself
-                step()  # loads kernels, and allocates the workspace of this stream's matrix products outside the graph
-                with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-                    self._result = step()
-            torch.cuda.current_stream(device).wait_stream(stream)
+        step()  # loads the kernels, which a capture must not; on the stream of everybody, so that nothing runs beside a replay
+        capture = torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local")
+        with _ONE_AT_A_TIME, torch.cuda.stream(stream), capture:  # a capture that fails does not leave its stream by itself
+            self._result = step()
 
     def pool(self) -> Any:
         """Return the handle of the graph's memory."""
