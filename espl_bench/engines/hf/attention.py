@@ -12,7 +12,7 @@ transformers passes keyword arguments of a model's forward down to its attention
 # (the libraries below are partly untyped)
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,14 @@ from espl_bench.engines.hf.forward import forward
 NAME = "espl_shared_prompts"
 _CHANGE_SCORES = ("softcap", "s_aux", "position_bias", "sliding_window")
 """Arguments of transformers' attention functions that change the scores beyond scaled dot products."""
+
+
+class Attends(Protocol):
+    """What computes the attention of a decode step."""
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """See `SharedPrompts.attend`."""
+        ...
 
 
 class SharedPrompts:
@@ -113,7 +121,7 @@ def _attention(
     attention_mask: Tensor | BlockMask | None,
     *,
     scaling: float | None = None,
-    shared_prompts: SharedPrompts | None = None,
+    shared_prompts: Attends | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Serve plain decode steps with shared prompts, and masks of blocks; leave every other call to transformers' own function."""
@@ -137,6 +145,8 @@ def adopt(model: Any) -> bool:
 
     It can if it attends by plain scaled dot products over all its tokens in every layer, and passes our argument down.
     """
+    if model.config._attn_implementation == NAME:
+        return True
     cache = DynamicCache(config=model.config)
     if model.config._attn_implementation != "sdpa" or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return False

@@ -113,7 +113,9 @@ class HfEngine:
         chat = HfChat(tokenizer, eos_ids, str(model))
 
         def client(tree: Any) -> HfSamplingClient:
-            sampler = BatchSampler(tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens, reading=opened.reading)
+            sampler = BatchSampler(
+                tree, eos_ids=eos_ids, max_batch_tokens=max_batch_tokens, reading=opened.reading, may_replay=opened.replays
+            )
             return HfSamplingClient(sampler, chat)
 
         trainer = Trainer(trained, adapter, opened.reading)

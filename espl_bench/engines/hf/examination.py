@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from espl_bench.engines.hf.captured_step import captures_on
 from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.lora_views import share_weights
 from espl_bench.engines.hf.reach import survey
-from espl_bench.engines.hf.trial import understand
+from espl_bench.engines.hf.trial import replays, understand
 from espl_bench.engines.model_use import ModelUse
 
 
@@ -16,6 +17,8 @@ class Examination:
     """What was found out about a model."""
 
     reading: Reading
+    replays: bool
+    """Its decode steps may be captured and replayed; tried where there are CUDA graphs only."""
     targets: tuple[str, ...]
     """Full names of the linear layers to adapt."""
     use: ModelUse
@@ -32,7 +35,9 @@ def examine(model: Any, name: str, words: Sequence[int]) -> Examination:
     Raises:
         ModelError: it cannot be sampled, or not be adapted.
     """
-    reading = understand(share_weights(model), name, words)
+    tree = share_weights(model)
+    reading = understand(tree, name, words)
+    may_replay = captures_on(model.device) and reading is Reading.SHARED and replays(tree, words)
     reach = survey(share_weights(model), name, words, caches=reading is not Reading.REREAD)
     use = ModelUse(len(reach.targets), reach.share, reach.fixed, reading.name.lower())
-    return Examination(reading, reach.targets, use)
+    return Examination(reading, may_replay, reach.targets, use)

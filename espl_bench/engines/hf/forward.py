@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache
 
 _CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Of the argument that takes a KV cache; transformers renamed it in 5.24, and recurrent models have a name of their own."""
@@ -36,7 +36,7 @@ def forward(
     *,
     seen_RL: Tensor | None,
     position_RT: Tensor,
-    cache: DynamicCache | None,
+    cache: Cache | None,
     keep: Tensor | int,
     **others: Any,
 ) -> Tensor:
@@ -45,7 +45,7 @@ def forward(
     Args:
         model: a causal LM of transformers, or one wrapped by peft.
         ids_RT: tokens.
-        seen_RL: attention mask over the cached tokens and these; None: nothing is padded.
+        seen_RL: attention mask over the cached tokens and these, or one of four dimensions that is handed down; None: nothing is padded.
         position_RT: of the tokens.
         cache: has the tokens before, and takes these; None: there are none before, and none is kept.
         keep: columns, or the number of last columns.

@@ -1,7 +1,8 @@
 """KV caches of the rows of a running batch: the prefill, then one decode step at a time.
 
 Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf.attention`);
-else every row has a copy. A model that has no use for a cache reads its rows again (`Reread`).
+else every row has a copy. A model that has no use for a cache reads its rows again (`Reread`). On a GPU, decode steps may be captured
+and replayed (`hf.static_cache`).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -17,9 +18,24 @@ from transformers.cache_utils import DynamicCache
 from espl_bench.engines.hf.attention import SharedPrompts
 from espl_bench.engines.hf.forward import Reading, forward
 from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, prompt_levels, select_rows, split_prefixes
+from espl_bench.engines.hf.static_cache import StaticCache
+
+_KEEP = 0.75
+"""Rows are dropped once fewer than this share of them are alive: dropping copies the whole KV cache."""
 
 
-class KVCache:
+class _DropsSoon:
+    """A memory for which it costs little to see which rows are alive, and to drop the others."""
+
+    look_every = 1
+    """Steps from one look at the rows that are alive to the next."""
+
+    def sheds(self, alive: int, rows: int) -> bool:
+        """Return True if it is worth it to keep only the rows that are alive."""
+        return alive < _KEEP * rows
+
+
+class KVCache(_DropsSoon):
     """The caches of B rows. Made by `prefill`."""
 
     def __init__(self, model: Any, cache: DynamicCache, seen_BL: Tensor, shared: SharedPrompts | None, room: int, padded: bool) -> None:
@@ -54,7 +70,7 @@ class KVCache:
         self._shared = {name: shared.select(index) for name, shared in self._shared.items()}
 
 
-class Reread:
+class Reread(_DropsSoon):
     """What KVCache is, for a model that decodes without one: every step reads all tokens of its rows again."""
 
     def __init__(self, model: Any, prompts_B: Sequence[Tokens], room: int) -> None:
@@ -86,10 +102,12 @@ class Reread:
         self._ids_BL, self._length_B = self._ids_BL[index], self._length_B[index]
 
 
-Memory = KVCache | Reread
+Memory = KVCache | StaticCache | Reread
 
 
-def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, reading: Reading = Reading.SHARED) -> tuple[Tensor, Memory]:
+def prefill(
+    model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, reading: Reading = Reading.SHARED, replay: bool = False
+) -> tuple[Tensor, Memory]:
     """Read the prompts of a batch; equal prompts that are adjacent are read once, and so may be a beginning that several share.
 
     Args:
@@ -98,6 +116,7 @@ def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, 
         room: tokens to come, per row.
         share: keep equal prompts once in memory, too; the model must have been adopted by `hf.attention`.
         reading: what the model allows.
+        replay: decode at fixed addresses, and with captured steps on a GPU; only where ``share`` may be.
 
     Returns:
         Logits after each prompt, (B, V), and the rows' memory.
@@ -116,6 +135,8 @@ def prefill(model: Any, prompts_B: Sequence[Tokens], room: int, *, share: bool, 
     cuts = split_prefixes(unique) if reading is Reading.SHARED else [SplitPrompt((), prompt) for prompt in unique]
     logits, seen_UL = forward_levels(model, prompt_levels(cuts, "left", model.device), cache)
     logits_BV, padded = logits[-1][index_B, -1], reading is not Reading.EQUAL
+    if replay:
+        return logits_BV, StaticCache(model, cache, seen_UL, index_B, room)
     if len(unique) == len(prompts_B):
         return logits_BV, KVCache(model, cache, seen_UL, None, room, padded)
     if share:

@@ -6,7 +6,8 @@ Differences from ``generate``:
    its cache (`hf.kv_cache`), and prompts with the same beginning (one system message before many problems) share that.
 2. *A row's randomness is its own.* Each request's seed names a stream of uniforms, drawn before the loop; tokens come
    from them by inverse CDF. A row draws the same numbers at any position in a batch.
-3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped.
+3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped. On a GPU it is fewer than
+   half, and only every few steps somebody looks (`hf.static_cache`).
 4. *The log-probabilities are the trainer's.* They are log_softmax(logits / temperature) over the whole vocabulary. Where
    top_p < 1 the token is drawn from the renormalised nucleus, but this is still what is reported: the quantity that the
    trainer recomputes. A greedy row (temperature 0) reports those of temperature 1.
@@ -16,6 +17,7 @@ Requests are sorted into one canonical order before they are batched, so results
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -29,9 +31,6 @@ from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.kv_cache import prefill
 from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
-
-_KEEP = 0.75
-"""Rows are dropped once fewer than this share of them are alive: dropping copies the whole KV cache."""
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class _Rows:
 class BatchSampler:
     """Samples from one module tree. Not thread-safe: the engine holds a lock around it."""
 
-    def __init__(self, model: Any, *, eos_ids: frozenset[int], max_batch_tokens: int, reading: Reading) -> None:
+    def __init__(self, model: Any, *, eos_ids: frozenset[int], max_batch_tokens: int, reading: Reading, may_replay: bool = False) -> None:
         """Prepare to sample.
 
         Args:
@@ -66,14 +65,19 @@ class BatchSampler:
             eos_ids: ids that end a completion.
             max_batch_tokens: upper bound of rows * (longest prompt + longest completion) of a batch, if it has two rows.
             reading: what the model allows.
+            may_replay: its decode steps may be captured and replayed.
         """
         self.model = model
         self.eos_ids = eos_ids
         self._eos = torch.tensor(sorted(eos_ids), device=model.device)
         self._max_batch_tokens = max_batch_tokens
         self._shares_prompts = reading is Reading.SHARED and attention.adopt(model)
+        self.replays = may_replay and self._shares_prompts
+        """Its decode steps are captured and replayed."""
         self._reading = reading
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._last_position = sys.maxsize if self._context is None else self._context - 1
+        """Where rows that have ended stay while others go on: a learned embedding has no later position."""
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[SampleRequest]) -> list[Sampled]:
@@ -111,7 +115,7 @@ class BatchSampler:
         rows = self._rows(requests_B)
         longest = rows.uniform_BT.shape[1]
         prompts_B = [request.prompt_T for request in requests_B]
-        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading)
+        logits_BV, memory = prefill(self.model, prompts_B, longest, share=self._shares_prompts, reading=self._reading, replay=self.replays)
         tokens_BT = torch.zeros(len(requests_B), longest, dtype=torch.long, device=logits_BV.device)
         logprobs_BT = torch.zeros(len(requests_B), longest, device=logits_BV.device)
         count_B = torch.zeros(len(requests_B), dtype=torch.long, device=logits_BV.device)
@@ -125,14 +129,17 @@ class BatchSampler:
             logprobs_BT[rows.output_B, t] = logprobs_BV.gather(-1, token_B1)[:, 0]
             count_B[rows.output_B] += rows.alive_B
             rows.alive_B &= ~torch.isin(token_B1[:, 0], self._eos) & (rows.limit_B > t + 1)
-            alive = int(rows.alive_B.sum())
-            if alive == 0:
+            if t + 1 == longest:
                 break
-            if alive < _KEEP * len(rows.alive_B):
-                index = rows.alive_B.nonzero()[:, 0]
-                rows, token_B1 = rows.select(index), token_B1[index]
-                memory.select(index)
-            logits_BV = memory.step(token_B1, rows.length_B1 + t)
+            if (t + 1) % memory.look_every == 0:
+                alive = int(rows.alive_B.sum())
+                if alive == 0:
+                    break
+                if memory.sheds(alive, len(rows.alive_B)):
+                    index = rows.alive_B.nonzero()[:, 0]
+                    rows, token_B1 = rows.select(index), token_B1[index]
+                    memory.select(index)
+            logits_BV = memory.step(token_B1, (rows.length_B1 + t).clamp(max=self._last_position))
         return self._collect(tokens_BT, logprobs_BT, count_B)
 
     def _rows(self, requests_B: Sequence[SampleRequest]) -> _Rows:

@@ -18,6 +18,7 @@ from transformers import cache_utils
 from transformers.cache_utils import DynamicCache
 
 from espl_bench.engines.hf import attention
+from espl_bench.engines.hf.captured_step import WORTH, no_waiting
 from espl_bench.engines.hf.forward import Reading, forward
 from espl_bench.engines.hf.kv_cache import prefill
 from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, level, prompt_levels
@@ -79,6 +80,18 @@ def understand(model: Any, name: str, words: Sequence[int]) -> Reading:
     )
 
 
+def replays(model: Any, words: Sequence[int]) -> bool:
+    """Return True if a model's decode steps may be captured and replayed (`hf.static_cache`).
+
+    Args:
+        model: left by `understand` as one that allows `Reading.SHARED`.
+        words: some ordinary ids of its tokenizer.
+    """
+    trial = _Trial(model, words)
+    trial.read_alone()
+    return trial.agrees(trial.replayed)
+
+
 class _Trial:
     """A few rows: prompts and the tokens that follow them."""
 
@@ -129,6 +142,17 @@ class _Trial:
                     yield row, len(self._rows[row]) - 1, logits[-1][place, -1]
         yield from self._decoded(range(len(_LENGTHS)), Reading.SHARED)
 
+    def replayed(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Decoding at fixed addresses, where nothing may wait for the GPU; then with captured steps, if this is one."""
+        said = torch.tensor([[row[length]] for row, length in zip(self._rows, _LENGTHS, strict=True)], device=self._model.device)
+        _, memory = prefill(self._model, self._prompts, 1, share=True, replay=True)
+        position = torch.tensor(_LENGTHS, device=self._model.device)[:, None]
+        with no_waiting(self._model.device):
+            logits_BV = memory.step(said, position)
+        for row, logits_V in enumerate(logits_BV):
+            yield row, _LENGTHS[row], logits_V
+        yield from self._decoded(range(len(_LENGTHS)), Reading.SHARED, room=_NEW + WORTH)
+
     def padded(self) -> Iterator[tuple[int, int, Tensor]]:
         """Padding in front for sampling, behind for training."""
         yield from self._trained(range(len(_LENGTHS)))
@@ -149,11 +173,11 @@ class _Trial:
             for column in range(len(self._rows[row])):
                 yield row, column, logits_TV[column]
 
-    def _decoded(self, rows: Sequence[int], reading: Reading) -> Iterator[tuple[int, int, Tensor]]:
-        """Prefill, and decode; the first row leaves on the way."""
+    def _decoded(self, rows: Sequence[int], reading: Reading, *, room: int | None = None) -> Iterator[tuple[int, int, Tensor]]:
+        """Prefill, and decode; the first row leaves on the way. With room for that many tokens, steps are replayed."""
         device = self._model.device
-        prompts = [self._prompts[row] for row in rows]
-        logits_BV, memory = prefill(self._model, prompts, _NEW, share=reading is Reading.SHARED, reading=reading)
+        prompts, share = [self._prompts[row] for row in rows], reading is Reading.SHARED
+        logits_BV, memory = prefill(self._model, prompts, room or _NEW, share=share, reading=reading, replay=room is not None)
         for t in range(_NEW):
             for row, logits_V in zip(rows, logits_BV, strict=True):
                 yield row, _LENGTHS[row] + t - 1, logits_V

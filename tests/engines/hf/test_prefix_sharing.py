@@ -142,6 +142,11 @@ def test_a_shared_prompt_is_held_once() -> None:
     assert [present(layer.keys).shape[2] for layer in kept] == [1, 1] and len(kept) == len(memory._cache.layers)
 
 
+def test_an_adopted_model_may_be_adopted_again() -> None:
+    model = qwen()
+    assert adopt(model) and adopt(model)
+
+
 def test_a_model_of_another_kind_of_attention_is_left_as_it_was() -> None:
     config = MistralConfig(
         hidden_size=32,
