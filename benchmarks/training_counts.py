@@ -97,19 +97,29 @@ def layers_of_peft() -> Iterator[None]:
         HalfPrecisionLora.forward = ours
 
 
-def one_layer(size: Size) -> Trainer:
-    """Return a trainer of one decoder layer of a shape."""
-    config = Qwen3Config(
+def shape(size: Size, layers: int) -> Qwen3Config:
+    """Return the configuration of a model of a size, with so many layers."""
+    return Qwen3Config(
         vocab_size=size.vocabulary,
         hidden_size=size.hidden,
         intermediate_size=INNER[size.billions],
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=HEADS[size.billions],
         num_key_value_heads=8,
         head_dim=128,
         tie_word_embeddings=True,
     )
-    model = Qwen3ForCausalLM(config).to(torch.bfloat16).requires_grad_(False).eval()
+
+
+def weights_of(size: Size, layers: int) -> int:
+    """Count the weights that multiply every token: those of the layers, without embeddings."""
+    attention = size.hidden * 128 * (2 * HEADS[size.billions] + 16)
+    return layers * (attention + 3 * size.hidden * INNER[size.billions])
+
+
+def one_layer(size: Size) -> Trainer:
+    """Return a trainer of one decoder layer of a shape."""
+    model = Qwen3ForCausalLM(shape(size, 1)).to(torch.bfloat16).requires_grad_(False).eval()
     names = [name for name, _ in model.named_modules() if name.endswith(TARGETS)]
     adapter = AdapterSpec(alpha=32.0, seed=0, token_budget=10**6)
     return Trainer(with_adapter(model, adapter.rank, adapter.alpha, names), adapter, Reading.SHARED)
@@ -145,10 +155,7 @@ def one_step(size: Size, tokens: int) -> None:
 
         with context() if context else _nothing(), counter:
             held = kept(trainer, step)
-        width = size.hidden
-        inner = INNER[size.billions]
-        layer = width * 128 * (2 * HEADS[size.billions] + 16) + 3 * width * inner
-        least = 4 * (layer * read + size.vocabulary * width * predicted)
+        least = 4 * (weights_of(size, 1) * read + size.vocabulary * size.hidden * predicted)
         work = counter.get_total_flops()
         print(f"{size.example:<18}{name:<8}{held / read / 1024:>16.1f}{work / 1e12:>12.2f}{100 * work / least:>14.0f} %")
 
