@@ -156,6 +156,7 @@ def adapter_spec(config: RunConfig) -> AdapterSpec:
         device=config.optimisation.train_device,
         token_budget=config.optimisation.token_budget,
         gradient_checkpointing=config.optimisation.gradient_checkpointing,
+        quantization=config.optimisation.train_quantization,
     )
 
 

@@ -25,3 +25,5 @@ class AdapterSpec:
     """Tokens of a micro-batch, padding included."""
     gradient_checkpointing: bool = False
     """Train with less memory, in more time."""
+    quantization: str | None = None
+    """How the base is held in 4 bits (``nf4``); None: in its own dtype."""

@@ -29,7 +29,9 @@ ADAPTER = "default"
 
 def share_weights(model: Any) -> Any:
     """Return a second module tree over the same parameters: no weight is copied, tied weights stay tied."""
-    return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    scales = (getattr(parameter, "quant_state", None) for parameter in model.parameters())  # of a base in 4 bits, which its layer has too
+    shared = (*model.parameters(), *(scale for scale in scales if scale is not None))
+    return copy.deepcopy(model, {id(part): part for part in shared})
 
 
 def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) -> Any:

@@ -3,7 +3,9 @@
 # (the libraries below are partly untyped)
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.hf.quantization import keep_differentiable, loading_arguments
 from espl_bench.errors import ModelError, UsageError, first_line, unknown
 from espl_bench.utils.model_folder import NO_CODE, ONLY_SAFETENSORS, refusal_of, refuse_unsafe
 
@@ -79,8 +83,35 @@ def limit_threads(model: Any) -> int | None:
     return None
 
 
-def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def load_base(model: str, adapter: AdapterSpec, device: torch.device, dtype: str | None = None) -> tuple[Any, Any]:
+    """Load the frozen base of an adapter onto a device, in eval mode, and its tokenizer. Raises as `load_model`.
+
+    Args:
+        model: folder or hub id.
+        adapter: says whether the base is held in 4 bits.
+        device: where it is trained.
+        dtype: name; None: as `pick_dtype` chooses.
+
+    Raises:
+        UsageError: the base cannot be held in that way.
+    """
+    held = pick_dtype(dtype, device)
+    plain, tokenizer = load_model(model, held, loading_arguments(model, adapter.quantization, held, device))
+    if adapter.quantization is None:
+        plain.to(device)
+    else:
+        keep_differentiable(plain)
+    plain.requires_grad_(False).eval()
+    return plain, tokenizer
+
+
+def load_model(model: str, dtype: torch.dtype, arguments: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, Any]:
     """Load the causal LM and the tokenizer of a local folder or hub id; both untyped, as transformers' types are not strict.
+
+    Args:
+        model: folder or hub id.
+        dtype: of the weights.
+        arguments: further ones of ``from_pretrained`` (`hf.quantization`).
 
     Raises:
         ModelError: there is no such folder or hub id, or it cannot be loaded, also because it would run code or unpickle.
@@ -92,7 +123,9 @@ def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **NO_CODE)
-        pair: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS)
+        pair: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS, **arguments
+        )
         loaded, report = pair
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if refusal := refusal_of(model, error):

@@ -110,8 +110,7 @@ class VllmEngine:
         model_loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = model_loading.load_model(model, model_loading.pick_dtype(None, device))
-            plain.to(device).requires_grad_(False).eval()
+            plain, tokenizer = model_loading.load_base(model, adapter, device)
             threads = model_loading.limit_threads(plain)
             dtype = str(plain.dtype).removeprefix("torch.")
             chat = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model)
