@@ -67,7 +67,9 @@ class MicroBatch:
     chunks: tuple[Chunk, ...]
 
 
-def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, device: torch.device) -> Iterator[MicroBatch]:
+def micro_batches(
+    data: Sequence[Datum], budget: int, *, share_prompts: bool, device: torch.device, one_level: bool = False
+) -> Iterator[MicroBatch]:
     """Pack the data, longest prompts first.
 
     Args:
@@ -75,16 +77,17 @@ def micro_batches(data: Sequence[Datum], budget: int, *, share_prompts: bool, de
         budget: upper bound of the tokens of a micro-batch with more than one row, padding included.
         share_prompts: False keeps every trajectory whole: all prefixes are empty.
         device: where to put the tensors.
+        one_level: read rests in one level, which without shared prompts needs no KV cache.
     """
     splits = sorted(_splits(data) if share_prompts else _whole(data), key=lambda split: split.order, reverse=True)
     batch: list[SharedPrefix] = []
     for split in splits:
         if batch and _cost([*batch, split]) > budget:
-            yield _collate(batch, device)
+            yield _collate(batch, device, one_level)
             batch = []
         batch.append(split)
     if batch:
-        yield _collate(batch, device)
+        yield _collate(batch, device, one_level)
 
 
 def _whole(data: Sequence[Datum]) -> Iterator[SharedPrefix]:
@@ -114,10 +117,11 @@ def _cost(splits_B: Sequence[SharedPrefix]) -> int:
     return sum(len(rows) * max(map(len, rows)) for rows in levels)
 
 
-def _collate(splits_B: Sequence[SharedPrefix], device: torch.device) -> MicroBatch:
+def _collate(splits_B: Sequence[SharedPrefix], device: torch.device, one_level: bool) -> MicroBatch:
     unique: dict[SplitPrompt, int] = {}
     index = [unique.setdefault(split.prefix, len(unique)) for split in splits_B]
-    bounds = _bounds([len(split.rest) for split in splits_B])
+    lengths = [len(split.rest) for split in splits_B]
+    bounds = (max(lengths),) if one_level else _bounds(lengths)
     chunks = [_chunk(splits_B, index, 0, bounds[0], device)]
     for start, stop in pairwise(bounds):
         longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]

@@ -8,7 +8,7 @@ numbers (the adapter has no dropout, and the model stays in eval mode), so a che
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ NOTHING_TRAINED: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """Results of one micro-batch, without gradients; N sampled tokens of B trajectories."""
 
     loss: float
@@ -75,6 +75,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=0.0, fused=True)
         self._token_budget = 0 if reading is Reading.EQUAL else token_budget
         self._share_prompts = reading is Reading.SHARED and not gradient_checkpointing  # a forward that runs twice cannot fill a cache
+        self._one_level = gradient_checkpointing  # for the same reason
         model.eval()
         self._vocabulary = ChunkedLogprobs(model, token_budget)
         if gradient_checkpointing:
@@ -92,8 +93,10 @@ class Trainer:
         if not trainable:
             return dict(NOTHING_TRAINED)
         self.optimizer.zero_grad(set_to_none=True)
-        batches = micro_batches(trainable, self._token_budget, share_prompts=self._share_prompts, device=self.model.device)
-        measured = [self._backward(batch, loss) for batch in batches]
+        batches = micro_batches(
+            trainable, self._token_budget, share_prompts=self._share_prompts, device=self.model.device, one_level=self._one_level
+        )
+        measured = self._accumulate(batches, loss)
         total = math.fsum(part.loss for part in measured)
         bound = adam.grad_clip if adam.grad_clip > 0 else math.inf
         grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), bound).item()
@@ -134,7 +137,11 @@ class Trainer:
             group.update(lr=adam.lr, betas=(adam.beta1, adam.beta2), eps=adam.eps)
         self.optimizer.step()
 
-    def _backward(self, batch: MicroBatch, spec: LossSpec) -> _Measured:
+    def _accumulate(self, batches: Iterable[MicroBatch], loss: LossSpec) -> list[Measured]:
+        """Add the gradients of all micro-batches; return what was measured on each, in order."""
+        return [self._backward(batch, loss) for batch in batches]
+
+    def _backward(self, batch: MicroBatch, spec: LossSpec) -> Measured:
         """Add one micro-batch's gradient."""
         sampler_N, advantage_N = (_joined(batch, name) for name in ("sampler_N", "advantage_N"))
         row_N = _rollouts(batch)
@@ -143,7 +150,7 @@ class Trainer:
         loss.backward()
         with torch.no_grad():
             gap_B = rollout_sums(logprobs_N - sampler_N, row_N)
-        return _Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
+        return Measured(loss.item(), logprobs_N.detach(), sampler_N, entropy_N, gap_B)
 
     def _scores(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Compute log-probabilities of the sampled tokens and entropies, each (N,)."""

@@ -1,5 +1,8 @@
 """A base in 4 bits. Without bitsandbytes (`make test-quantized`) only what refuses it is tested."""
 
+# pyright: reportMissingImports=false
+# (bitsandbytes is an optional package)
+
 import json
 import math
 import sys
