@@ -66,7 +66,7 @@ RUN_OPTIONS: tuple[RunOption, ...] = (
     RunOption('editor_max_tokens', int, 'Learning words', 'Maximum tokens of one reflection.', '1024'),
     RunOption('editor_thinking', str, 'Learning words', 'Thinking before a reflection, for models whose chat template has a switch for it. Thoughts count in editor_max_tokens. Choices: on, off.', 'as the policy, if it is the same model', choices=('on', 'off')),
     RunOption('stuck_after', float, 'Devices', 'Seconds without progress after which a rollout is reported as stuck; 0: never.', '600'),
-    RunOption('train_device', str, 'Devices', 'Device on which weights are trained, e.g. cuda:1.', "the fastest for the model's size"),
+    RunOption('train_device', str, 'Devices', 'Device on which weights are trained, e.g. cuda:1; with engine vllm also several, e.g. cuda:2,cuda:3, which share the layers.', "the fastest for the model's size"),
     RunOption('train_quantization', str, 'Devices', 'Hold the base on which weights are trained in 4 bits, by bitsandbytes. Engine hf samples from it too, vllm from the full weights. Choices: nf4.', 'none', choices=('nf4',)),
     RunOption('gpu_memory_utilization', float, 'Devices', "Share of its device's memory that vLLM takes.", '0.9, or 0.45 on a card shared with the trainer'),
     RunOption('sleep', bool, 'Devices', 'Let vLLM free its memory while weights are trained, on one card. Reflections are then written before the weights change.', 'off'),

@@ -140,7 +140,7 @@ class OptimisationSection(Section):
         str | None,
         Flag(default="the fastest for the model's size", panel=DEVICES, decided_by_service=True, affects=Affects.NOTHING),
     ] = None
-    """Device on which weights are trained, e.g. cuda:1."""
+    """Device on which weights are trained, e.g. cuda:1; with engine vllm also several, e.g. cuda:2,cuda:3, which share the layers."""
     train_quantization: Annotated[
         Quantization | None, Flag(default="none", panel=DEVICES, decided_by_service=True, affects=Affects.RESULT)
     ] = Field(default=None, exclude_if=_is_none)

@@ -3,7 +3,8 @@
 # (the libraries below are partly untyped)
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -116,25 +117,38 @@ def load_model(model: str, dtype: torch.dtype, arguments: Mapping[str, Any] = Ma
     Raises:
         ModelError: there is no such folder or hub id, or it cannot be loaded, also because it would run code or unpickle.
     """
-    folder = Path(model)
-    if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
-        raise ModelError(f"model folder '{model}' does not exist; give a folder with a config.json, or a hub id")
-    refuse_unsafe(model)
     transformers_logging.disable_progress_bar()
-    try:
+    with _naming(model):
         tokenizer = AutoTokenizer.from_pretrained(model, **NO_CODE)
         pair: Any = AutoModelForCausalLM.from_pretrained(
             model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS, **arguments
         )
         loaded, report = pair
+    if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
+        raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
+    return loaded, tokenizer
+
+
+def load_tokenizer(model: str) -> Any:
+    """Load the tokenizer alone. Raises ModelError as `load_model`."""
+    with _naming(model):
+        return AutoTokenizer.from_pretrained(model, **NO_CODE)
+
+
+@contextmanager
+def _naming(model: str) -> Generator[None]:
+    """Turn what goes wrong inside the block into one line about the model, and refuse what would run code before it."""
+    folder = Path(model)
+    if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
+        raise ModelError(f"model folder '{model}' does not exist; give a folder with a config.json, or a hub id")
+    refuse_unsafe(model)
+    try:
+        yield
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if refusal := refusal_of(model, error):
             raise ModelError(refusal) from error
         remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
         raise ModelError(f"cannot load model '{model}': {first_line(error)}; {remedy}") from error
-    if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
-        raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
-    return loaded, tokenizer
 
 
 def stored_dtype(model: str) -> torch.dtype:
