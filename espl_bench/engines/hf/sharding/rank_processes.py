@@ -31,6 +31,8 @@ GRACE_S: Final = 20.0
 SYMPATHY_S: Final = 2.0
 """Seconds for which ranks may take to end because another has: the one that was killed is then named."""
 _ERROR: Final = re.compile(r"^(?:\[rank\d+\]: )?([\w.]*(?:Error|Exception)\b.*)$", re.M)
+PROGRAM: Final = "espl_bench.engines.hf.sharding.rank"
+"""Module that a rank runs."""
 _PREFIX: Final = "espl-bench-ranks-"
 _OURS: Final = Path(__file__).resolve().parents[4]
 """Root of this package: a rank runs the code that started it."""
@@ -55,8 +57,8 @@ class RankProcesses:
         self._log = Path(name)
         ranks = [_start(number, device, len(devices)) for device in devices]
         os.close(number)
-        self._processes, self._parents = zip(*ranks, strict=True)
-        self._end = weakref.finalize(self, _end, self._processes, self._parents, self._folder)
+        self.processes, self._parents = zip(*ranks, strict=True)
+        self._end = weakref.finalize(self, _end, self.processes, self._parents, self._folder)
         meeting = self._folder.path / "meeting"
         try:
             for rank, device in enumerate(devices):
@@ -134,9 +136,9 @@ class RankProcesses:
     def _died(self, rank: int) -> EngineError:
         """End the other ranks, and say what became of one: the first that was killed, else this one."""
         deadline = time.monotonic() + SYMPATHY_S
-        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
+        while time.monotonic() < deadline and any(process.poll() is None for process in self.processes):
             time.sleep(0.05)
-        codes = {each: process.poll() for each, process in enumerate(self._processes)}
+        codes = {each: process.poll() for each, process in enumerate(self.processes)}
         self._stop()
         rank, code = next(((each, code) for each, code in codes.items() if code is not None and code < 0), (rank, codes[rank]))
         if code is not None and code < 0:
@@ -155,7 +157,7 @@ def _start(log: int, device: str, ranks: int) -> tuple["subprocess.Popen[bytes]"
     ours, theirs = socketpair()
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "espl_bench.engines.hf.sharding.rank", str(theirs.fileno())],
+            [sys.executable, "-m", PROGRAM, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
