@@ -86,4 +86,4 @@ def _on_several(model: str, adapter: AdapterSpec, devices: tuple[torch.device, .
     tokenizer = model_loading.load_tokenizer(model)
     ranks = RankProcesses(model, adapter, [str(device) for device in devices])
     found = ranks.greeting
-    return OpenedLearner(ShardedLearner(ranks), devices, tokenizer, found.eos_ids, found.dtype, found.threads, found.use)
+    return OpenedLearner(ShardedLearner(ranks), devices, tokenizer, found.eos_ids, found.dtype, None, found.use)

@@ -30,7 +30,6 @@ class Greeting:
     eos_ids: frozenset[int]
     dtype: str
     use: ModelUse
-    threads: int | None
 
 
 @dataclass(frozen=True, slots=True)

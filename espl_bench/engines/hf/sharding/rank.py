@@ -90,8 +90,7 @@ def _open(opening: Opening) -> tuple[ShardedTrainer, Greeting]:
             f"model '{opening.model}' does not fit into the memory of {opening.ranks} devices ({device} is full); name more of them in "
             "--train-device"
         ) from error
-    threads = model_loading.limit_threads(adapted.get_base_model())
-    return trainer, Greeting(found.eos_ids, str(found.dtype).removeprefix("torch."), found.examination.use, threads)
+    return trainer, Greeting(found.eos_ids, str(found.dtype).removeprefix("torch."), found.examination.use)
 
 
 def _score(trainer: ShardedTrainer, data: Sequence[Datum], reference: bool) -> list[tuple[float, ...]]:

@@ -53,12 +53,15 @@ class RankProcesses:
         self._devices = tuple(devices)
         self._lock = threading.Lock()
         self._ended: str | None = None
+        """Why there are no ranks any more."""
+        self._keeps_log = False
+        """True once an error has named the log."""
         number, name = tempfile.mkstemp(prefix="espl-bench-trainer-", suffix=".log")
         self._log = Path(name)
         ranks = [_start(number, device, len(devices)) for device in devices]
         os.close(number)
         self.processes, self._parents = zip(*ranks, strict=True)
-        self._end = weakref.finalize(self, _end, self.processes, self._parents, self._folder)
+        self._end = weakref.finalize(self, _end, os.getpid(), self.processes, self._parents, self._folder)
         meeting = self._folder.path / "meeting"
         try:
             for rank, device in enumerate(devices):
@@ -82,19 +85,19 @@ class RankProcesses:
                 self._send(rank, (action, arguments))
             first, *others = self._answers()
             if any(repr(other) != repr(first) for other in others):
-                self._stop()
-                raise EngineError("the trainer's devices no longer hold the same adapter; resume the run from its last checkpoint")
+                self._stop("the trainer's devices no longer hold the same adapter; resume the run from its last checkpoint")
+                raise EngineError(self._ended)
             return first
 
     def close(self) -> None:
         """End the ranks. A second call does nothing. The log is deleted, unless an error has named it."""
-        self._stop()
-        if self._ended is None:
+        self._stop("the trainer is closed")
+        if not self._keeps_log:
             self._log.unlink(missing_ok=True)
-        self._ended = self._ended or "the trainer is closed"
 
-    def _stop(self) -> None:
+    def _stop(self, why: str) -> None:
         self._end()
+        self._ended = self._ended or why
 
     def _answers(self) -> list[Any]:
         """Wait for the answer of every rank."""
@@ -113,11 +116,11 @@ class RankProcesses:
                 if refusal is None and answer.refusal is not None:
                     refusal, deadline = answer.refusal, time.monotonic() + GRACE_S
             if isinstance(refusal, DeviceMemoryError):
-                break  # the others wait for that rank's part of a layer
+                self._stop(str(refusal))  # the others wait for that rank's part of a layer
+                raise refusal
         if refusal is not None:
             if len(results) < len(self._parents):
-                self._stop()
-                self._ended = str(refusal)
+                self._stop(str(refusal))
             raise refusal
         return [results[rank] for rank in sorted(results)]
 
@@ -139,13 +142,13 @@ class RankProcesses:
         while time.monotonic() < deadline and any(process.poll() is None for process in self.processes):
             time.sleep(0.05)
         codes = {each: process.poll() for each, process in enumerate(self.processes)}
-        self._stop()
         rank, code = next(((each, code) for each, code in codes.items() if code is not None and code < 0), (rank, codes[rank]))
         if code is not None and code < 0:
             how = f"signal {-code}" + (", which is what a system sends that runs out of memory" if code == -signal.SIGKILL else "")
         else:
             how = _reason(self._log) or f"status {code}"
-        self._ended = (
+        self._keeps_log = True
+        self._stop(
             f"the trainer's process for {self._devices[rank]} (rank {rank}) has ended ({how}); all that it said is in {self._log}; "
             "resume the run from its last checkpoint"
         )
@@ -182,12 +185,14 @@ def _environment(device: str, ranks: int) -> Mapping[str, str]:
     }
 
 
-def _end(processes: Sequence["subprocess.Popen[bytes]"], parents: Sequence[Connection], folder: LivingFolder) -> None:
-    for parent in parents:
-        parent.close()
+def _end(owner: int, processes: Sequence["subprocess.Popen[bytes]"], parents: Sequence[Connection], folder: LivingFolder) -> None:
+    if os.getpid() != owner:  # a fork of it
+        return
     for process in processes:
         process.kill()
         process.wait()
+    for parent in parents:
+        parent.close()
     folder.close()
 
 

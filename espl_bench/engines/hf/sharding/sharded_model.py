@@ -150,7 +150,7 @@ def _receive(part: Any, device: torch.device, *, skipped: frozenset[int]) -> Non
     received: dict[int, tuple[Tensor, Tensor]] = {}
     for module, name, tensor in list(_owned(part, skipped)):
         if id(tensor) not in received:
-            sent = torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.detach().to(device)
+            sent = torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.detach().to(device).contiguous()
             distributed.broadcast(sent, 0)
             trains = tensor.requires_grad
             received[id(tensor)] = tensor, nn.Parameter(sent, trains) if isinstance(tensor, nn.Parameter) else sent
