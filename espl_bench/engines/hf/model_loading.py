@@ -97,7 +97,9 @@ def load_base(model: str, adapter: AdapterSpec, device: torch.device, dtype: str
         UsageError: the base cannot be held in that way.
     """
     held = pick_dtype(dtype, device)
-    plain, tokenizer = load_model(model, held, loading_arguments(model, adapter.quantization, held, device))
+    with _naming(model):
+        arguments = loading_arguments(model, adapter.quantization, held, device)
+    plain, tokenizer = load_model(model, held, arguments)
     if adapter.quantization is None:
         plain.to(device)
     else:

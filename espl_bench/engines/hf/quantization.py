@@ -32,9 +32,9 @@ def loading_arguments(model: str, kind: str | None, dtype: torch.dtype, device: 
         return {}
     if kind not in KINDS:
         raise unknown("quantisation", kind, KINDS)
-    _require_kernels(kind, device)
     if getattr(AutoConfig.from_pretrained(model, **NO_CODE), "quantization_config", None) is not None:
         raise UsageError(f"model '{model}' is stored quantised; leave --train-quantization out")
+    _require_kernels(kind, device)
     settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
     return {"quantization_config": settings, "device_map": {"": str(device)}}
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.merging import export_weights
-from espl_bench.errors import UsageError
+from espl_bench.errors import ModelError, UsageError
 from espl_bench.types import Datum, Message
 
 needs_bitsandbytes = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
@@ -87,6 +87,13 @@ def test_a_model_that_is_stored_quantised_is_refused(tmp_path: Path) -> None:
     config = make_model(tmp_path) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "fp8"}}))
     with pytest.raises(UsageError, match="is stored quantised; leave --train-quantization out"):
+        load(tmp_path, quantization="nf4")
+
+
+def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    config = make_model(tmp_path) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "nothing_known"}))
+    with pytest.raises(ModelError, match="cannot load model"):
         load(tmp_path, quantization="nf4")
 
 
