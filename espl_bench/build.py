@@ -157,6 +157,7 @@ def adapter_spec(config: RunConfig) -> AdapterSpec:
         token_budget=config.optimisation.token_budget,
         gradient_checkpointing=config.optimisation.gradient_checkpointing,
         compile_layers=config.optimisation.compile_layers,
+        quantization=config.optimisation.train_quantization,
     )
 
 

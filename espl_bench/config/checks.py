@@ -35,6 +35,8 @@ def check_sources(config: RunConfig, given: Collection[str]) -> None:
         )
     if policy.is_endpoint and "model" not in given:
         raise OptionError("{engine} openai needs {model}, the name under which the endpoint serves it")
+    if config.optimisation.train_quantization is not None and policy.is_endpoint:
+        raise OptionError("{train_quantization} is about weights on this machine, and {engine} openai has none; leave it out")
     _check_thinking(config, policy, editor)
     if policy.is_service:
         for name in _decided_by_service():

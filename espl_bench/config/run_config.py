@@ -103,6 +103,11 @@ class RunConfig(Section):
             raise OptionError(f"{{{chosen[0]}}} is about vLLM; add {{engine}} vllm, or leave it out")
         if self.vllm.sleep and self.optimisation.train_device is not None:
             raise OptionError("{sleep} shares one device, {train_device} takes another; give one of them")
+        if "," in (self.optimisation.train_device or ""):
+            if "hf" in engines:
+                raise OptionError("{train_device} names several devices, and engine hf uses one; name one, or use {engine} vllm")
+            if self.optimisation.train_quantization is not None:
+                raise OptionError("{train_quantization} holds the base on one device, {train_device} names several; leave one of them out")
         for name in ("base_url", "api_key_env"):
             if getattr(self.endpoint, name) is not None and not policy.is_remote:
                 raise OptionError(f"{{{name}}} is for an endpoint; add {{engine}} openai or tinker")

@@ -30,6 +30,7 @@ from espl_bench.utils.redaction import holds_secret
 ToolFormat = Literal["text", "native"]
 Thinking = Literal["on", "off"]
 Executor = Literal["mp", "ray"]
+Quantization = Literal["nf4"]
 
 RUNS = "What runs"
 ROLLOUTS = "Rollouts"
@@ -149,7 +150,11 @@ class OptimisationSection(Section):
         str | None,
         Flag(default="the fastest for the model's size", panel=DEVICES, decided_by_service=True, affects=Affects.NOTHING),
     ] = None
-    """Device on which weights are trained, e.g. cuda:1."""
+    """Device on which weights are trained, e.g. cuda:1; with engine vllm also several, e.g. cuda:2,cuda:3, which share the layers."""
+    train_quantization: Annotated[
+        Quantization | None, Flag(default="none", panel=DEVICES, decided_by_service=True, affects=Affects.RESULT)
+    ] = Field(default=None, exclude_if=_is_none)
+    """Hold the base on which weights are trained in 4 bits, by bitsandbytes. Engine hf samples from it too, vllm from the full weights."""
 
     @model_validator(mode="before")
     @classmethod

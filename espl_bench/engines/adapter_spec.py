@@ -27,3 +27,5 @@ class AdapterSpec:
     """Train with less memory, in more time."""
     compile_layers: bool = False
     """Train in less time, after a start that takes longer."""
+    quantization: str | None = None
+    """How the base is held in 4 bits (``nf4``); None: in its own dtype."""

@@ -20,6 +20,8 @@ GIB = 2**30
 USABLE = 0.8
 """Share of a device's memory that estimates may use."""
 PACKAGES = ("espl-bench", "torch", "transformers", "peft", "vllm", "ray", "tinker")
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+"""Of a weight in 4 bits: its own, its part of a scale in 8 bits for 64 weights, and of the scale of 256 scales."""
 CONTEXT = 2048
 """Tokens of prompt and answer together assumed for a rollout."""
 AT_ONCE = 50
@@ -53,7 +55,12 @@ class Size:
         """Return the bytes of weights and cache while rollouts are sampled; `width` is the bytes of a weight."""
         return self.parameters * width + AT_ONCE * CONTEXT * 2 * self.layers * self.kv_width * width
 
-    def learning(self, width: int, checkpointing: bool = False) -> float:
+    def held(self, width: int, quantized: bool) -> float:
+        """Return the bytes of the base weights; in 4 bits (`hf.quantization`) embeddings and output layer stay as they are."""
+        ends = 2 * self.vocabulary * self.hidden
+        return (self.parameters - ends) * NF4_BYTES + ends * width if quantized else self.parameters * width
+
+    def learning(self, width: int, checkpointing: bool = False, quantized: bool = False) -> float:
         """Return the bytes of a trainer without a sampler: the adapter with its optimiser, and one micro-batch.
 
         With gradient checkpointing, only the inputs of layers are kept, and the activations inside them for one layer at a time.
@@ -62,7 +69,7 @@ class Size:
         block = 17 * inputs  # one layer's for the backward pass (arXiv 2205.05198: 34 bytes at two a number)
         activations = self.layers * inputs + block if checkpointing else self.layers * block
         logits = 4 * min(MICRO_BATCH * self.vocabulary, PIECE) * 4  # softmax and gradients, in float32
-        return self.adapter * 4 * 4 + self.parameters * width + activations + logits
+        return self.adapter * 4 * 4 + self.held(width, quantized) + activations + logits
 
     def training(self, width: int) -> float:
         """Return the peak bytes of an iteration: adapter and optimiser throughout, and sampling or a micro-batch."""
@@ -200,6 +207,22 @@ def _over_devices(machine: Machine, results: Sequence[Fit]) -> str | None:
             slower = " --gradient-checkpointing" if checkpointing else ""
             return f"--model {fit.size.example} --engine vllm{parallel} --train-device cuda:{group * sizes['data']}{slower}"
     return None
+
+
+def in_4_bits(machine: Machine, results: Sequence[Fit]) -> str | None:
+    """Say what a trainer on a device of its own can hold in 4 bits; None without CUDA, or where that is no larger model."""
+    room, width = machine.device.memory * USABLE, machine.device.weight_bytes
+
+    def largest(quantized: bool) -> Size | None:
+        return next((fit.size for fit in reversed(results) if fit.size.learning(width, True, quantized) <= room), None)
+
+    size = largest(quantized=True)
+    if machine.device.kind != "cuda" or size is None or size == largest(quantized=False):
+        return None
+    return (
+        f"a trainer on a device of its own holds up to {size.example} in 4 bits: --engine vllm --train-device cuda:N "
+        "--train-quantization nf4 --gradient-checkpointing (pip install 'espl-bench[quantized]')"
+    )
 
 
 def main_memory() -> tuple[int, int]:

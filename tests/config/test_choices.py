@@ -34,6 +34,7 @@ def chosen(method: str = "espl", **choices: Any) -> dict[str, Any]:
         ("espl", {"selector": "ucb"}, True),
         ("espl", {"root_principles": ("dax larger",)}, True),
         ("base", {"root_principles": ("dax larger",)}, True),
+        ("base", {"train_quantization": "nf4"}, True),
         ("espl", {"seed": 4}, False),
         ("espl", {"label": "warm"}, False),
         ("espl", {"checkpoint_every": 3, "eval_every": 2, "eval_samples": 1, "stuck_after": 3.0, "token_budget": 512}, False),

@@ -203,6 +203,9 @@ def test_vllm_is_chosen_where_it_is_faster(
         ({"engine": "vllm", "tensor_parallel_size": 0}, "tensor_parallel_size: Input should be greater than or equal to 1"),
         ({"engine": "vllm", "distributed_executor_backend": "slurm"}, "distributed_executor_backend: Input should be 'mp' or 'ray'"),
         ({"engine": "vllm", "sleep": True, "train_device": "cuda:1"}, "sleep shares one device, train_device takes another"),
+        ({"engine": "hf", "train_device": "cuda:0,cuda:1"}, "train_device names several devices, and engine hf uses one"),
+        ({"engine": "vllm", "train_device": "cpu,cpu", "train_quantization": "nf4"}, "train_quantization holds the base on one device"),
+        ({"engine": "hf", "train_quantization": "int3"}, "train_quantization: Input should be 'nf4'"),
         ({"engine": "vllm", "gpu_memory_utilization": 1.5}, "gpu_memory_utilization: Input should be less than or equal to 1"),
         ({"correction_cap": 0.5}, "correction_cap: Input should be greater than or equal to 1"),
     ],
@@ -211,6 +214,12 @@ def test_options_of_devices_that_cannot_be_are_refused_in_one_line(choices: dict
     with pytest.raises(UsageError) as refusal:
         resolve("espl", "rulebook", choices)
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_an_endpoint_holds_its_weights_as_it_does():
+    served = {"engine": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "train_quantization": "nf4"}
+    with pytest.raises(UsageError, match="train_quantization is about weights on this machine, and engine openai has none"):
+        resolve("base", "rulebook", served)
 
 
 def test_sizes_reach_vllm_under_its_own_names():

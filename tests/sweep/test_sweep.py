@@ -24,7 +24,7 @@ from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.sections import OptimisationSection
 from espl_bench.engines import machine_fit
 from espl_bench.engines.hf.token_budget import TokenBudget
-from espl_bench.engines.machine_fit import GIB, SIZES, Device, Machine, fits, recommended
+from espl_bench.engines.machine_fit import GIB, SIZES, Device, Machine, fits, in_4_bits, recommended
 from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter, Silent
 from espl_bench.runs.run_dir import CONFIG, SUMMARY, RunDir
@@ -307,6 +307,7 @@ def test_what_a_machine_can_run():
     assert found[14.8].trains and not found[32.8].trains and "Qwen/Qwen3-14B" in recommended(node, fits(node))
     assert not found[70.6].samples and found[70.6].spread == 4
     assert all(fit.training >= fit.sampling > fit.size.parameters * 2 for fit in fits(node))
+    assert "Llama-3.3-70B-Instruct in 4 bits" in (in_4_bits(node, fits(node)) or "") and in_4_bits(laptop, fits(laptop)) is None
     with_vllm = replace(node, versions={**versions, "vllm": "0.32.0"})
     alone = replace(with_vllm, devices=node.devices[:1])
     assert recommended(alone, fits(alone)).endswith("--model Qwen/Qwen3-14B")

@@ -33,7 +33,7 @@ from espl_bench.utils.stop_signal import StopSignal
 
 CARRIED: Final = (
     *("num_prompts", "batch_size", "group_size", "lr", "lora_rank", "lora_alpha", "train_device", "token_budget"),
-    *("gradient_checkpointing", "eval_samples", "temperature", "top_p", "sampling_groups"),
+    *("train_quantization", "gradient_checkpointing", "eval_samples", "temperature", "top_p", "sampling_groups"),
 )
 """Options that the second run takes from the first, by flat name: none that defines a method."""
 OF_THE_TASK: Final = ("max_tokens", "max_episode_tokens", "dialect", "placement", "tool_format", "root_principles")

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from espl_bench.cli.console import facts_grid, out_console, plain_table, write_json
 from espl_bench.engines.adapter_spec import MICRO_BATCH, RANK
-from espl_bench.engines.machine_fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, recommended
+from espl_bench.engines.machine_fit import CONTEXT, GIB, USABLE, Fit, Machine, examine, fits, in_4_bits, recommended
 from espl_bench.engines.verified_cards import verified_on
 from espl_bench.utils.formatting import DASH, plain
 
@@ -28,6 +28,8 @@ def diagnose(as_json: bool) -> None:
     console.print(_sizes(machine, sizes))
     shape = f"LoRA of rank {RANK}, micro-batches of {MICRO_BATCH:,} tokens, rollouts of {CONTEXT:,} tokens"
     console.print(plain(f"Estimates for engine hf on one device: {shape}; {1 - USABLE:.0%} of the memory is left free.", "dim"))
+    if larger := in_4_bits(machine, sizes):
+        console.print(plain(f"{larger[0].upper()}{larger[1:]}.", "dim"), soft_wrap=True)
     console.print()
     console.print(plain("start with: ").append_text(plain(recommended(machine, sizes), "bold")), soft_wrap=True)
 

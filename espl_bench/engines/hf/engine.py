@@ -102,8 +102,7 @@ class HfEngine:
         model_loading.require_determinism(device)
         with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
             torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = model_loading.load_model(str(model), model_loading.pick_dtype(dtype, device))
-            plain.to(device).requires_grad_(False).eval()
+            plain, tokenizer = model_loading.load_base(str(model), adapter, device, dtype)
             model_loading.limit_threads(plain)
             policy, reference = lora_views.share_weights(plain), lora_views.share_weights(plain)
             opened = examine(plain, str(model), model_loading.ordinary_ids(plain, tokenizer))

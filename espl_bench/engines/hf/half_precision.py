@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from peft.tuners import lora
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
@@ -24,10 +24,10 @@ class HalfPrecisionLora(lora.Linear):
 
     def forward(self, x: Tensor, *args: Any, **others: Any) -> Tensor:
         """Map (…, in) to (…, out) in the dtype of the input."""
-        if self.disable_adapters or self.merged:
+        base: Any = self.get_base_layer()
+        if self.disable_adapters or self.merged or type(base) is not nn.Linear:
             return super().forward(x, *args, **others)
         [name] = self.active_adapters
-        base: Any = self.get_base_layer()
         down_RI, up_OR = (adapters[name].weight.to(x.dtype) for adapters in (self.lora_A, self.lora_B))
         return _AdaptedProduct.apply(x, base.weight, base.bias, down_RI, up_OR, self.scaling[name])
 

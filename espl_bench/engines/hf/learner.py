@@ -1,6 +1,7 @@
 """The training half of an engine: a transformers + peft trainer off the event loop, one action at a time.
 
-The embedded engine and engine vllm differ in the sampler; both train and checkpoint with this class.
+The embedded engine and engine vllm differ in the sampler; both train and checkpoint with this class. Where engine vllm trains on several
+devices, another one with the same interface stands in for it (`hf.sharding`).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (torch is partly untyped)
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -22,6 +23,34 @@ from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
 
 Result = TypeVar("Result")
+
+
+class WeightsLearner(Protocol):
+    """What trains weights, on one device or on several. Its methods are described at `Learner`."""
+
+    async def train_step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+        """Take one optimiser step."""
+        ...
+
+    async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the sampled tokens, under base or current weights."""
+        ...
+
+    async def save(self, folder: Path) -> None:
+        """Write adapter and optimiser."""
+        ...
+
+    async def save_adapter(self, folder: Path) -> None:
+        """Write the adapter alone."""
+        ...
+
+    async def load(self, folder: Path) -> None:
+        """Restore what ``save`` wrote."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds beyond this process."""
+        ...
 
 
 class Learner:
@@ -37,7 +66,7 @@ class Learner:
         Raises:
             DeviceMemoryError: the step does not fit; no weight has changed.
         """
-        return await self.run(lambda: self._step(tuple(data), loss, adam))
+        return await self.run(lambda: take_step(self.trainer, tuple(data), loss, adam))
 
     async def score(self, data: Sequence[Datum], *, reference: bool) -> list[tuple[float, ...]]:
         """Return the log-probabilities of the sampled tokens (`engines.engine.ScoringEngine`)."""
@@ -56,6 +85,10 @@ class Learner:
         """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
         await self.run(lambda: adapter_files.save(self.trainer, folder))
 
+    async def save_adapter(self, folder: Path) -> None:
+        """Write the adapter alone into an existing empty folder."""
+        await self.run(lambda: adapter_files.save_adapter(self.trainer, folder))
+
     async def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote; training continues bit for bit.
 
@@ -63,6 +96,9 @@ class Learner:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
         """
         await self.run(lambda: adapter_files.load(self.trainer, folder))
+
+    def close(self) -> None:
+        """Do nothing: the weights go with this object."""
 
     async def run(self, action: Callable[[], Result]) -> Result:
         """Run an action that needs exclusive use of the trainer, in a thread."""
@@ -76,12 +112,14 @@ class Learner:
         with self.trainer.model.disable_adapter() if reference else nullcontext():
             return [tuple(self.trainer.score(datum)) for datum in data]
 
-    def _step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
-        try:
-            return self.trainer.step(data, loss, adam)
-        except torch.OutOfMemoryError as error:
-            self.trainer.optimizer.zero_grad(set_to_none=True)
-            raise DeviceMemoryError(
-                f"the training step does not fit into the memory of {self.trainer.model.device}; lower --token-budget, add "
-                "--gradient-checkpointing, or with vLLM on the same card lower --gpu-memory-utilization or add --sleep"
-            ) from error
+
+def take_step(trainer: Trainer, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:
+    """Take one optimiser step. Raises DeviceMemoryError if it does not fit; no weight has changed then."""
+    try:
+        return trainer.step(data, loss, adam)
+    except torch.OutOfMemoryError as error:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        raise DeviceMemoryError(
+            f"the training step does not fit into the memory of {trainer.model.device}; lower --token-budget, add "
+            "--gradient-checkpointing, or with vLLM on the same card lower --gpu-memory-utilization or add --sleep"
+        ) from error

@@ -34,7 +34,9 @@ _HALF = (torch.bfloat16, torch.float16)
 
 def share_weights(model: Any) -> Any:
     """Return a second module tree over the same parameters: no weight is copied, tied weights stay tied."""
-    return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    scales = (getattr(parameter, "quant_state", None) for parameter in model.parameters())  # of a base in 4 bits, which its layer has too
+    shared = (*model.parameters(), *(scale for scale in scales if scale is not None))
+    return copy.deepcopy(model, {id(part): part for part in shared})
 
 
 def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) -> Any:
@@ -50,7 +52,7 @@ def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) ->
         target_modules=list(targets),
         task_type=TaskType.CAUSAL_LM,
     )
-    if model.dtype in (torch.bfloat16, torch.float16):
+    if model.dtype in _HALF and not getattr(model, "is_quantized", False):
         config._register_custom_module(  # pyright: ignore[reportPrivateUsage]  # documented, and marked as experimental
             {nn.Linear: HalfPrecisionLora}
         )

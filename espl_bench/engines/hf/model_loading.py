@@ -3,7 +3,10 @@
 # (the libraries below are partly untyped)
 
 import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +14,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from espl_bench.engines.adapter_spec import AdapterSpec
+from espl_bench.engines.hf.quantization import keep_differentiable, loading_arguments
 from espl_bench.errors import ModelError, UsageError, first_line, unknown
 from espl_bench.utils.model_folder import NO_CODE, ONLY_SAFETENSORS, refusal_of, refuse_unsafe
 
@@ -79,29 +84,73 @@ def limit_threads(model: Any) -> int | None:
     return None
 
 
-def load_model(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def load_base(model: str, adapter: AdapterSpec, device: torch.device, dtype: str | None = None) -> tuple[Any, Any]:
+    """Load the frozen base of an adapter onto a device, in eval mode, and its tokenizer. Raises as `load_model`.
+
+    Args:
+        model: folder or hub id.
+        adapter: says whether the base is held in 4 bits.
+        device: where it is trained.
+        dtype: name; None: as `pick_dtype` chooses.
+
+    Raises:
+        UsageError: the base cannot be held in that way.
+    """
+    held = pick_dtype(dtype, device)
+    with _naming(model):
+        arguments = loading_arguments(model, adapter.quantization, held, device)
+    plain, tokenizer = load_model(model, held, arguments)
+    if adapter.quantization is None:
+        plain.to(device)
+    else:
+        keep_differentiable(plain)
+    plain.requires_grad_(False).eval()
+    return plain, tokenizer
+
+
+def load_model(model: str, dtype: torch.dtype, arguments: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, Any]:
     """Load the causal LM and the tokenizer of a local folder or hub id; both untyped, as transformers' types are not strict.
+
+    Args:
+        model: folder or hub id.
+        dtype: of the weights.
+        arguments: further ones of ``from_pretrained`` (`hf.quantization`).
 
     Raises:
         ModelError: there is no such folder or hub id, or it cannot be loaded, also because it would run code or unpickle.
     """
+    transformers_logging.disable_progress_bar()
+    with _naming(model):
+        tokenizer = AutoTokenizer.from_pretrained(model, **NO_CODE)
+        pair: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS, **arguments
+        )
+        loaded, report = pair
+    if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
+        raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
+    return loaded, tokenizer
+
+
+def load_tokenizer(model: str) -> Any:
+    """Load the tokenizer alone. Raises ModelError as `load_model`."""
+    with _naming(model):
+        return AutoTokenizer.from_pretrained(model, **NO_CODE)
+
+
+@contextmanager
+def _naming(model: str) -> Generator[None]:
+    """Turn what goes wrong inside the block into one line about the model, and refuse what would run code before it."""
     folder = Path(model)
     if not folder.is_dir() and (model.startswith((".", "/", "~")) or len(folder.parts) > 2):
         raise ModelError(f"model folder '{model}' does not exist; give a folder with a config.json, or a hub id")
     refuse_unsafe(model)
-    transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, **NO_CODE)
-        pair: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, output_loading_info=True, **NO_CODE, **ONLY_SAFETENSORS)
-        loaded, report = pair
+        yield
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if refusal := refusal_of(model, error):
             raise ModelError(refusal) from error
         remedy = "check the folder's files" if folder.is_dir() else "check the hub id and the network, or give a local folder"
         raise ModelError(f"cannot load model '{model}': {first_line(error)}; {remedy}") from error
-    if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
-        raise ModelError(f"model '{model}' lacks {len(missing)} weights, e.g. {missing[0]}; use a complete causal language model")
-    return loaded, tokenizer
 
 
 def stored_dtype(model: str) -> torch.dtype:

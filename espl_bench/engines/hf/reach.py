@@ -8,6 +8,7 @@ of this depends on what a model or a layer is called.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -93,7 +94,7 @@ def _reach(model: Any, targets: tuple[str, ...]) -> Reach:
     adapted = {f"{path}.weight" for path in targets}
     counted = {path: weight for path, weight in model.named_parameters() if id(weight) not in outside}
     fixed = {path: weight for path, weight in counted.items() if path not in adapted and weight.squeeze().dim() >= MATRIX}
-    share = sum(counted[path].numel() for path in adapted) / sum(weight.numel() for weight in counted.values())
+    share = sum(_size(counted[path]) for path in adapted) / sum(_size(weight) for weight in counted.values())
     return Reach(targets, round(share, 4), _kinds(fixed))
 
 
@@ -103,8 +104,14 @@ def _kinds(fixed: Mapping[str, Tensor]) -> tuple[str, ...]:
     for path, weight in fixed.items():
         layer = kind(path).removesuffix(".weight")
         short = layer.partition(".*.")[2] or layer
-        sizes[short] = sizes.get(short, 0) + weight.numel()
+        sizes[short] = sizes.get(short, 0) + _size(weight)
     return tuple(sorted(sizes, key=lambda name: (-sizes[name], name)))
+
+
+def _size(weight: Tensor) -> int:
+    """Count the weights of a tensor, in which several may be packed into one number (`hf.quantization`)."""
+    packed: Any = getattr(weight, "quant_state", None)
+    return weight.numel() if packed is None else math.prod(packed.shape)
 
 
 def _is_product(module: Any, inputs: tuple[Any, ...], result: Any) -> bool:

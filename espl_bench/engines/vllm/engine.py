@@ -16,15 +16,13 @@ import torch
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
-from espl_bench.engines.hf import lora_views, model_loading
-from espl_bench.engines.hf.examination import examine
-from espl_bench.engines.hf.learner import Learner
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.learner import WeightsLearner
+from espl_bench.engines.hf.opening import open_learner
 from espl_bench.engines.model_use import ModelUse
 from espl_bench.engines.vllm.adapters import Adapters
 from espl_bench.engines.vllm.server import Server
 from espl_bench.engines.vllm.setup import ONE_DEVICE, Serving, Spread
-from espl_bench.errors import UsageError
+from espl_bench.errors import EsplError, UsageError
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Completion, Datum, Message, SampleRequest
 
@@ -57,7 +55,7 @@ class VllmSamplingClient:
 class _Parts:
     """Everything that holds memory or processes, released by ``close``."""
 
-    learner: Learner
+    learner: WeightsLearner
     server: Server
     adapters: Adapters
     stale: bool = True
@@ -104,35 +102,30 @@ class VllmEngine:
             UsageError: a device does not exist, or does not support an option.
             DeviceMemoryError: there is too little memory.
         """
-        device = model_loading.pick_device(adapter.device)
         on_cpu = not torch.cuda.is_available()
         _require_devices(spread, sleep, deterministic, on_cpu)
-        model_loading.require_determinism(device)
-        with torch.random.fork_rng(devices=[]):  # peft draws the adapter on the CPU
-            torch.default_generator.manual_seed(adapter.seed)
-            plain, tokenizer = model_loading.load_model(model, model_loading.pick_dtype(None, device))
-            plain.to(device).requires_grad_(False).eval()
-            threads = model_loading.limit_threads(plain)
-            dtype = str(plain.dtype).removeprefix("torch.")
-            chat = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model)
-            opened = examine(plain, model, model_loading.ordinary_ids(plain, tokenizer))
-            trained = lora_views.with_adapter(plain, adapter.rank, adapter.alpha, opened.targets)
-        trainer = Trainer(trained, adapter, opened.reading)
-        learner = Learner(trainer)
+        opened = open_learner(model, adapter)
+        learner = opened.learner
         serving = Serving(
             model=model,
             lora_rank=adapter.rank,
-            dtype=dtype,
+            dtype=opened.dtype,
             on_cpu=on_cpu,
-            shares_device=on_cpu or (device.index or 0) < spread.devices,
+            shares_device=on_cpu or any((device.index or 0) < spread.devices for device in opened.devices),
             gpu_memory_utilization=gpu_memory_utilization,
             sleep=sleep,
             deterministic=deterministic,
-            threads=threads,
+            threads=opened.threads,
             spread=spread,
         )
-        server = Server(serving)
-        adapters = Adapters(server, learner, dtype, chat.encode(_FIRST_PROBE), in_memory=not spread.over_machines)
+        try:
+            chat = HfChat(opened.tokenizer, opened.eos_ids, model)
+            server = Server(serving)
+        except EsplError:
+            learner.close()
+            raise
+        held = adapter.quantization or opened.dtype
+        adapters = Adapters(server, learner, held, chat.encode(_FIRST_PROBE), in_memory=not spread.over_machines)
         return cls(_Parts(learner, server, adapters), chat, sleep, replace(opened.use, reading="vllm"))
 
     async def current(self) -> VllmSamplingClient:
@@ -186,6 +179,7 @@ class VllmEngine:
         if parts is not None:
             parts.server.close()
             parts.adapters.close()
+            parts.learner.close()
 
     async def _resting(self) -> _Parts:
         """Return the parts once the trainer may compute: vLLM sleeps if the two share a card that is too small for both."""

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams, Engine
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.vllm import adapters, setup
+from espl_bench.engines.vllm import setup
 from espl_bench.engines.vllm.engine import VllmEngine
 from espl_bench.errors import CheckpointError, EngineError
 from espl_bench.learning.losses import default_loss
@@ -44,10 +44,9 @@ def learn(engine: VllmEngine, asked: list[SampleRequest]) -> None:
 
 def off(engine: VllmEngine, asked: list[SampleRequest], completions: list[Completion], *, adapted: bool) -> float:
     """Mean |log-probability difference| to the trainer, with its adapter or without; the worst completion's."""
-    trainer = present(engine._parts).learner.trainer
+    drawn = data(asked, completions)
     found = []
-    for datum in data(asked, completions):
-        scored = adapters._scores(trainer, datum)[0 if adapted else 1]
+    for datum, scored in zip(drawn, wait(engine.score(drawn, reference=not adapted)), strict=True):
         sampled = [logprob for logprob, mask in zip(datum.logprobs_T, datum.mask_T, strict=True) if mask]
         found.append(fmean(abs(ours - theirs) for ours, theirs in zip(sampled, scored, strict=True)))
     return max(found)
