@@ -60,6 +60,7 @@ PLAIN = {
     "environment/scaffold.py": "the package's own files for a new environment",
     "engines/machine_fit.py": "/proc/meminfo and the limits of this container",
     "engines/smollm2.py": "the folder that this process has just filled, compared with known hashes",
+    "engines/hf/sharding/rank_processes.py": "the log that this process has just made",
     "engines/vllm/setup.py": "the log that this process has just made",
     "grading/confinement.py": "/proc/self/statm",
     "grading/grade_worker.py": "the null device",
