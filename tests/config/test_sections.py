@@ -93,7 +93,7 @@ def test_what_a_file_cannot_hold_is_named(change: dict, words: str, tmp_path: Pa
 def test_flat_names_are_those_of_the_flags_and_lead_back():
     config = resolve("espl", "rulebook", {"editor_temperature": 0.4, "cohorts": 3, "tie": 0.0})
     flat = config.flat()
-    assert set(flat) == set(flat_fields(RunConfig)) and len(flat) == 73
+    assert set(flat) == set(flat_fields(RunConfig)) and len(flat) == 74
     assert (flat["editor_temperature"], flat["sampling_groups"], flat["tie"]) == (0.4, 3, 0.0)
     assert RunConfig.model_validate(flat) == config
     assert config.varied(tie=0.5, steps=1).flat() == flat | {"tie": 0.5, "steps": 1}
