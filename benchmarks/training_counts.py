@@ -11,7 +11,7 @@ bfloat16, with peft's layers and with ours: bytes kept for the backward pass, an
 import argparse
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from peft.tuners import lora
@@ -143,7 +143,7 @@ def kept(trainer: Trainer, step: Callable[[], object]) -> int:
 def one_step(size: Size, tokens: int) -> None:
     """Print the second table's rows of a shape."""
     data = iteration(1, 4, 64, tokens // 4)
-    for name, context in (("peft", layers_of_peft), ("ours", None)):
+    for name, context in (("peft", layers_of_peft), ("ours", nullcontext)):
         torch.manual_seed(0)
         trainer = one_layer(size)
         read = sum(batch.tokens for batch in sharing_prompts(data, lambda: 10**6, CPU))
@@ -153,16 +153,11 @@ def one_step(size: Size, tokens: int) -> None:
         def step(one: Trainer = trainer) -> None:
             one.step(data, default_loss("importance_sampling"), AdamParams(lr=1e-4))
 
-        with context() if context else _nothing(), counter:
+        with context(), counter:
             held = kept(trainer, step)
         least = 4 * (weights_of(size, 1) * read + size.vocabulary * size.hidden * predicted)
         work = counter.get_total_flops()
         print(f"{size.example:<18}{name:<8}{held / read / 1024:>16.1f}{work / 1e12:>12.2f}{100 * work / least:>14.0f} %")
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def main() -> None:

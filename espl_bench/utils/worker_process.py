@@ -105,11 +105,16 @@ def _environment() -> dict[str, str]:
     """Return a minimal environment with our module paths. Hashes are fixed, since sympy's order of terms depends on them."""
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return passed_on | {
-        "PYTHONPATH": os.pathsep.join([str(_OURS), *(os.path.abspath(folder) for folder in sys.path if folder)]),
-        "PYTHONSAFEPATH": "1",
+        **where_our_code_is(),
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def where_our_code_is() -> dict[str, str]:
+    """Return the variables with which an interpreter finds the modules that this one finds, ours first."""
+    folders = (str(_OURS), *(os.path.abspath(folder) for folder in sys.path if folder))
+    return {"PYTHONPATH": os.pathsep.join(folders), "PYTHONSAFEPATH": "1"}

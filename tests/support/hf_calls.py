@@ -4,11 +4,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+from checked import present
 from engine_calls import wait
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.hf.training import Trainer
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum, SampleRequest
 
@@ -19,6 +21,10 @@ ADAM = AdamParams(lr=0.02)
 def load(folder: Path, dtype: str | None = None, max_batch_tokens: int = 32_768, **settings: Any) -> HfEngine:
     spec = AdapterSpec(**{"rank": 4, "alpha": 8.0, "seed": 0, "device": "cpu"} | settings)
     return HfEngine.from_pretrained(folder, spec, dtype=dtype, max_batch_tokens=max_batch_tokens)
+
+
+def trainer(engine: HfEngine) -> Trainer:
+    return present(engine._parts).trainer
 
 
 def requests(count: int = 12, *, temperature: float = 1.0, top_p: float = 1.0, max_tokens: int = 12) -> list[SampleRequest]:

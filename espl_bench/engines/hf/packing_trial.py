@@ -11,6 +11,7 @@ from torch import Tensor
 
 from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
 from espl_bench.engines.hf.trial import FAILURES, TOLERANCE
+from espl_bench.errors import first_line
 from espl_bench.types import Datum
 
 _GRADIENT_GAP = {torch.float32: 1e-3}
@@ -18,10 +19,10 @@ _GRADIENT_GAP = {torch.float32: 1e-3}
 _HALF_GAP = 0.1
 
 
-def agrees(
+def disagreement(
     tried: Packing, known: Packing, log_probabilities: Callable[[MicroBatch], Tensor], parameters: Collection[Tensor], model: Any
-) -> bool:
-    """Return True if a packing gives what a known one gives, in several micro-batches of different lengths.
+) -> str | None:
+    """Return None if a packing gives what a known one gives, in several micro-batches of different lengths, else what is wrong.
 
     Args:
         tried: the packing in question.
@@ -36,11 +37,13 @@ def agrees(
         found_N, other = _read(tried, data, log_probabilities, parameters, model.device)
     except torch.OutOfMemoryError:
         raise
-    except FAILURES:
-        return False
+    except FAILURES as error:
+        return f"{type(error).__name__}: {first_line(error)}"
     gap = (found_N - expected_N).abs().mean() / max(1.0, float(expected_N.abs().max()))
     turn = (slope - other).norm() / slope.norm().clamp(min=1e-12)
-    return bool(gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]) and turn <= _GRADIENT_GAP.get(model.dtype, _HALF_GAP))
+    if gap <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]) and turn <= _GRADIENT_GAP.get(model.dtype, _HALF_GAP):
+        return None
+    return f"its log-probabilities are {float(gap):.2g} off, relative to the largest, and its gradient {float(turn):.2g}"
 
 
 def _read(

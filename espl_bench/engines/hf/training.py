@@ -23,7 +23,7 @@ from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
 from espl_bench.engines.hf.forward import Reading
 from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
 from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
-from espl_bench.engines.hf.packing_trial import agrees
+from espl_bench.engines.hf.packing_trial import disagreement
 from espl_bench.engines.hf.token_budget import LARGEST, TokenBudget
 from espl_bench.engines.hf.tree_packing import as_trees
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
@@ -95,9 +95,11 @@ class Trainer:
         padded = reading_whole if gradient_checkpointing else sharing_prompts  # a forward that runs twice cannot fill a cache
         if self.model.device.type != "cuda" or not attention.adopt(self.model.get_base_model()):
             return padded
-        if agrees(as_trees, padded, self._log_probabilities, self.parameters.values(), self.model):
+        fault = disagreement(as_trees, padded, self._log_probabilities, self.parameters.values(), self.model)
+        if fault is None:
             return as_trees
         attention.leave(self.model.get_base_model())
+        warnings.warn(f"micro-batches are padded, which takes longer: without padding, {fault}", RuntimeWarning, stacklevel=2)
         return padded
 
     def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:

@@ -6,10 +6,9 @@ import pytest
 import torch
 from engine_calls import data, sample, sample_reference, wait
 from engines_fixtures import make_model
-from hf_calls import load, requests, train
+from hf_calls import load, requests, train, trainer
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.training import Trainer
 from espl_bench.engines.hf.tree_packing import as_trees
 from espl_bench.errors import DeviceMemoryError
 from espl_bench.types import SampleRequest, StopReason
@@ -124,11 +123,6 @@ def test_micro_batches_grow_to_the_memory_and_shrink_where_a_step_does_not_fit(f
         assert train(engine, rollouts, lr=0.0)["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-3)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def trainer(engine: HfEngine) -> Trainer:
-    assert engine._parts is not None
-    return engine._parts.trainer
 
 
 def test_compiled_layers_take_the_steps_of_plain_ones(tmp_path: Path, device: str) -> None:

@@ -7,25 +7,19 @@ import pytest
 import torch
 from engine_calls import data, sample, wait
 from engines_fixtures import make_model
-from hf_calls import ADAM, LOSS, load, requests, train
+from hf_calls import ADAM, LOSS, load, requests, train, trainer
 from peft.tuners import lora
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.half_precision import HalfPrecisionLora
-from espl_bench.engines.hf.training import Trainer
 from espl_bench.types import Datum
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"), spread=0.1)
-
-
-def trainer(engine: HfEngine) -> Trainer:
-    assert engine._parts is not None
-    return engine._parts.trainer
 
 
 def away_from_zero(engine: HfEngine) -> HfEngine:

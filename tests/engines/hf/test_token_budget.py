@@ -7,12 +7,11 @@ import pytest
 import torch
 from engine_calls import data, sample
 from engines_fixtures import make_model
-from hf_calls import load, requests, train
+from hf_calls import load, requests, train, trainer
 
 from espl_bench.engines.adapter_spec import MICRO_BATCH
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.token_budget import TokenBudget
-from espl_bench.engines.hf.training import Trainer
 from espl_bench.errors import DeviceMemoryError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -30,11 +29,6 @@ def test_it_is_halved_as_far_as_makes_sense() -> None:
     while budget.lower():
         bounds.append(budget.tokens)
     assert bounds == [MICRO_BATCH // 2**power for power in range(5)]
-
-
-def trainer(engine: HfEngine) -> Trainer:
-    assert engine._parts is not None
-    return engine._parts.trainer
 
 
 def limited(engine: HfEngine, tokens: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

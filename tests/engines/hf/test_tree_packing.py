@@ -9,15 +9,14 @@ import torch
 from checked import present
 from engine_calls import data, sample
 from engines_fixtures import make_model
-from hf_calls import load, requests, train
+from hf_calls import load, requests, train, trainer
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.micro_batch import Packing
 from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
-from espl_bench.engines.hf.packing_trial import agrees
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.packing_trial import disagreement
 from espl_bench.engines.hf.tree_packing import BLOCK, Ancestry, TreeBatch, as_trees
 from espl_bench.types import Datum
 
@@ -27,11 +26,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"), context=1_024)
-
-
-def trainer(engine: HfEngine) -> Trainer:
-    assert engine._parts is not None
-    return engine._parts.trainer
 
 
 def laid_out(folder: Path, pack: Packing, **settings: Any) -> HfEngine:
@@ -113,17 +107,16 @@ def shown(blocks: BlockMask) -> list[list[list[int]]]:
 def test_the_trial_finds_a_layout_that_says_something_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = trainer(load(folder))
 
-    def agree() -> bool:
-        return agrees(as_trees, sharing_prompts, tried._log_probabilities, tried.parameters.values(), tried.model)
+    def fault(pack: Packing = as_trees) -> str:
+        return disagreement(pack, sharing_prompts, tried._log_probabilities, tried.parameters.values(), tried.model) or ""
 
-    assert agree()
-    assert agrees(reading_whole, sharing_prompts, tried._log_probabilities, tried.parameters.values(), tried.model)
+    assert (fault(), fault(reading_whole)) == ("", "")
     dense = Ancestry.dense
     monkeypatch.setattr(Ancestry, "dense", lambda self: dense(self) | torch.ones_like(dense(self)).tril())
-    assert not agree(), "every token sees all before it"
+    assert "gradient" in fault(), "every token sees all before it"
 
     def refuse(self: Ancestry) -> torch.Tensor:
         raise RuntimeError("no kernel for this device")
 
     monkeypatch.setattr(Ancestry, "dense", refuse)
-    assert not agree()
+    assert fault() == "RuntimeError: no kernel for this device"

@@ -25,6 +25,7 @@ from espl_bench.engines.hf.sharding.messages import Answer, Greeting, Opening
 from espl_bench.errors import DeviceMemoryError, EngineError, EsplError
 from espl_bench.utils.living_folder import LivingFolder, remove_dead
 from espl_bench.utils.system import usable_cores
+from espl_bench.utils.worker_process import where_our_code_is
 
 GRACE_S: Final = 20.0
 """Seconds for which the other ranks may take to refuse what one has refused, before all are ended."""
@@ -34,8 +35,6 @@ _ERROR: Final = re.compile(r"^(?:\[rank\d+\]: )?([\w.]*(?:Error|Exception)\b.*)$
 PROGRAM: Final = "espl_bench.engines.hf.sharding.rank"
 """Module that a rank runs."""
 _PREFIX: Final = "espl-bench-ranks-"
-_OURS: Final = Path(__file__).resolve().parents[4]
-"""Root of this package: a rank runs the code that started it."""
 
 
 class RankProcesses:
@@ -178,8 +177,7 @@ def _environment(device: str, ranks: int) -> Mapping[str, str]:
     return {
         **threads,
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(_OURS), *(os.path.abspath(folder) for folder in sys.path if folder)]),
-        "PYTHONSAFEPATH": "1",
+        **where_our_code_is(),
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
