@@ -16,10 +16,11 @@ class Verified:
 
 VERIFIED = (
     Verified(
-        "H200",
-        "November 2026",
-        "torch 2.11, vllm 0.32",
-        "engines hf and vllm (eager): runs of espl with the lab model, training of a 0.6B shape",
+        card="H200",
+        when="November 2026",
+        versions="torch 2.11, vllm 0.32",
+        what="engines hf and vllm (eager), espl with the lab model and training of a 0.6B shape, before captured decode steps and training "
+        "without padding",
     ),
 )
 
