@@ -10,9 +10,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from espl_bench.engines.hf import lora_views
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.sampling import BatchSampler
+from espl_bench.engines.hf.adapter import lora_views
+from espl_bench.engines.hf.decoding.sampling import BatchSampler
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.types import SampleRequest
 
 LAYERS = 28

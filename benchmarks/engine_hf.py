@@ -24,9 +24,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
+from espl_bench.engines.hf.decoding.sampling import BatchSampler
 from espl_bench.engines.hf.engine import HfEngine, HfSamplingClient
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.sampling import BatchSampler
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.engines.machine_fit import SIZES, Size
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Completion, Datum, SampleRequest

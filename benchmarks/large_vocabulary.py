@@ -18,10 +18,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf import chunked_logprobs
+from espl_bench.engines.hf.adapter.lora_views import with_adapter
 from espl_bench.engines.hf.examination import examine
-from espl_bench.engines.hf.lora_views import with_adapter
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training import chunked_logprobs
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum
 

@@ -1,10 +1,10 @@
 """What a training step reads, multiplies and keeps, counted without a GPU: `python benchmarks/training_counts.py`.
 
 Times on a GPU cannot be had from a CPU, but tokens, operations and bytes can. First table: tokens that a forward reads for two kinds of
-iterations, laid out as padded rows (what a plain loop does), as levels of shared prompts, and as one tree (`hf.tree_packing`), with the
-pairs of tokens that attention looks at. Second table: one decoder layer of a real shape and an output layer over a real vocabulary, in
-bfloat16, with peft's layers and with ours: bytes kept for the backward pass, and floating-point operations of a step by the share of
-4 x weights x tokens, the least that frozen weights with an adapter need.
+iterations, laid out as padded rows (what a plain loop does), as levels of shared prompts, and as one tree
+(`hf.training.tree_packing`), with the pairs of tokens that attention looks at. Second table: one decoder layer of a real shape and an
+output layer over a real vocabulary, in bfloat16, with peft's layers and with ours: bytes kept for the backward pass, and floating-point
+operations of a step by the share of 4 x weights x tokens, the least that frozen weights with an adapter need.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -21,12 +21,12 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.half_precision import HalfPrecisionLora
-from espl_bench.engines.hf.lora_views import with_adapter
-from espl_bench.engines.hf.packing import LevelBatch, reading_whole, sharing_prompts
-from espl_bench.engines.hf.training import Trainer
-from espl_bench.engines.hf.tree_packing import BLOCK, TreeBatch, as_trees
+from espl_bench.engines.hf.adapter.half_precision import HalfPrecisionLora
+from espl_bench.engines.hf.adapter.lora_views import with_adapter
+from espl_bench.engines.hf.reading.forward import Reading
+from espl_bench.engines.hf.training.packing import LevelBatch, reading_whole, sharing_prompts
+from espl_bench.engines.hf.training.trainer import Trainer
+from espl_bench.engines.hf.training.tree_packing import BLOCK, TreeBatch, as_trees
 from espl_bench.engines.machine_fit import SIZES, Size
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum

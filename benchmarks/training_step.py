@@ -24,9 +24,9 @@ from transformers import Qwen3ForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
+from espl_bench.engines.hf.adapter.lora_views import with_adapter
 from espl_bench.engines.hf.examination import examine
-from espl_bench.engines.hf.lora_views import with_adapter
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.engines.machine_fit import SIZES, Size
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum

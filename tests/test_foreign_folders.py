@@ -37,7 +37,13 @@ from espl_bench.utils.foreign_json import InvalidJsonError, parse_json
 
 BASHRC = "alias ls='ls --color'\n"
 ROOMS = ("runs", "analysis", "results", "report", "leaderboard", "sweep", "monitoring", "plots", "cli/commands")
-FILES = ("optimizer_harness.py", "runner.py", "accounting/response_cache.py", "engines/hf/adapter_files.py", "engines/tinker/engine.py")
+FILES = (
+    "optimizer_harness.py",
+    "runner.py",
+    "accounting/response_cache.py",
+    "engines/hf/adapter/checkpoints.py",
+    "engines/tinker/engine.py",
+)
 OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "glob", "rglob", "iterdir", "unlink", "stat", "rmtree", "mkstemp"}
 SAFE = ("foreign_files.", "named_files.", "atomic_io.", "cls.", "self.cache.")
 OWN = {

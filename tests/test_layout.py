@@ -34,6 +34,9 @@ LAYERS = (
     {"__main__"},
 )
 """Rooms of `espl_bench` and its root modules, lowest first: a layer imports lower layers only."""
+HF = "espl_bench.engines.hf"
+BELOW = {"reading": set[str](), "decoding": {"reading"}, "training": {"reading"}, "adapter": {"reading", "training"}}
+"""Rooms of engine hf that know nothing of the modules above them, and the rooms that each imports."""
 
 
 def name_of(path: Path, root: Path) -> str:
@@ -74,6 +77,14 @@ def test_arrows_point_down(module: str):
     level = {room: number for number, layer in enumerate(LAYERS) for room in layer}
     up = {other for other in ARROWS[module] if room_of(other) != room_of(module) and level[room_of(other)] >= level[room_of(module)]}
     assert not up
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_the_rooms_of_engine_hf_know_what_is_below_them(room: str):
+    modules = [module for module in MODULES if module.startswith(f"{HF}.{room}.")]
+    others = {other for module in modules for other in ARROWS[module] if other.startswith(f"{HF}.")}
+    assert modules
+    assert {other.removeprefix(f"{HF}.").split(".")[0] for other in others} <= {room, *BELOW[room]}
 
 
 def test_the_project_holds_no_run_of_its_own():

@@ -7,7 +7,7 @@ RANK = 32
 MICRO_BATCH = 4_096
 """Tokens of a training micro-batch on a CPU, and of the first one on a GPU, unless another number is asked for."""
 PIECE = 2**25
-"""Logits of a training step that are held at once: 128 MiB in float32 (`hf.chunked_logprobs`)."""
+"""Logits of a training step that are held at once: 128 MiB in float32 (`hf.training.chunked_logprobs`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

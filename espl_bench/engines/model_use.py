@@ -19,7 +19,7 @@ class ModelUse:
     fixed: tuple[str, ...]
     """Kinds of weights that stay as they were loaded, e.g. experts that are kept in one tensor, the largest first; ``*`` is a number."""
     reading: str
-    """Name of the member of `hf.forward.Reading` by which rows are sampled, in small letters, or ``vllm``."""
+    """Name of the member of `hf.reading.forward.Reading` by which rows are sampled, in small letters, or ``vllm``."""
 
     def lines(self, *, trains: bool) -> tuple[str, ...]:
         """Say what a user should know, each in a line; nothing of a model that is adapted in full and read with a cache."""

@@ -11,7 +11,7 @@ from model_families import FAMILIES, make_family
 from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.errors import ModelError
 from espl_bench.types import Completion, Datum, SampleRequest
 

@@ -4,13 +4,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import torch
 from checked import present
 from engine_calls import wait
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training.trainer import Trainer
+from espl_bench.errors import EsplError
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum, SampleRequest
 
@@ -36,3 +38,22 @@ def requests(count: int = 12, *, temperature: float = 1.0, top_p: float = 1.0, m
 
 def train(engine: HfEngine, rollouts: list[Datum], **settings: Any) -> dict[str, float]:
     return dict(wait(engine.train_step(rollouts, LOSS, ADAM if not settings else AdamParams(**settings))))
+
+
+def adapter(engine: HfEngine) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer(engine).parameters.items()}
+
+
+def base_weights(engine: HfEngine) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in trainer(engine).model.named_parameters() if not p.requires_grad}
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def one_line(error: EsplError, *parts: str) -> None:
+    """Check that an error is one line that names these parts."""
+    text = str(error)
+    assert "\n" not in text
+    assert not [part for part in parts if part not in text]

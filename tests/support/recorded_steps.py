@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from espl_bench.engines.hf import captured_step, examination, trial
+from espl_bench.engines.hf import examination, trial
+from espl_bench.engines.hf.decoding import captured_step
 
 WAITS = ("_local_scalar_dense", "item", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal")
 """Operations whose result the CPU needs."""

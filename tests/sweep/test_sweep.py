@@ -23,7 +23,7 @@ from espl_bench.cli.commands import doctor
 from espl_bench.cli.commands.sweep import Means
 from espl_bench.config.sections import OptimisationSection
 from espl_bench.engines import machine_fit
-from espl_bench.engines.hf.token_budget import TokenBudget
+from espl_bench.engines.hf.training.token_budget import TokenBudget
 from espl_bench.engines.machine_fit import GIB, SIZES, Device, Machine, fits, in_4_bits, recommended
 from espl_bench.errors import RunTakenError, UsageError
 from espl_bench.monitoring.reporter import Reporter, Silent

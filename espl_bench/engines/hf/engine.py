@@ -18,11 +18,12 @@ import torch
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
-from espl_bench.engines.hf import lora_views, model_loading
+from espl_bench.engines.hf import model_loading
+from espl_bench.engines.hf.adapter import lora_views
+from espl_bench.engines.hf.decoding.sampling import BatchSampler
 from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.learner import Learner
-from espl_bench.engines.hf.sampling import BatchSampler
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.engines.model_source import is_tiny
 from espl_bench.engines.model_use import ModelUse
 from espl_bench.learning.loss_spec import LossSpec

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espl_bench.engines.hf.captured_step import captures_on
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.lora_views import share_weights
-from espl_bench.engines.hf.reach import survey
+from espl_bench.engines.hf.adapter.lora_views import share_weights
+from espl_bench.engines.hf.adapter.reach import survey
+from espl_bench.engines.hf.decoding.captured_step import captures_on
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.engines.hf.trial import replays, understand
 from espl_bench.engines.model_use import ModelUse
 

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 import torch
 
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf import adapter_files
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.adapter import checkpoints
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.errors import DeviceMemoryError
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
@@ -79,15 +79,15 @@ class Learner:
 
     async def load_weights(self, folder: Path) -> None:
         """Take the weights that ``save`` wrote, and a fresh optimiser. Raises CheckpointError as `load`."""
-        await self.run(lambda: adapter_files.load_weights(self.trainer, folder))
+        await self.run(lambda: checkpoints.load_weights(self.trainer, folder))
 
     async def save(self, folder: Path) -> None:
-        """Write adapter and optimiser into an existing empty folder (`hf.checkpoint` names the files)."""
-        await self.run(lambda: adapter_files.save(self.trainer, folder))
+        """Write adapter and optimiser into an existing empty folder (`hf.adapter.checkpoints` names the files)."""
+        await self.run(lambda: checkpoints.save(self.trainer, folder))
 
     async def save_adapter(self, folder: Path) -> None:
         """Write the adapter alone into an existing empty folder."""
-        await self.run(lambda: adapter_files.save_adapter(self.trainer, folder))
+        await self.run(lambda: checkpoints.save_adapter(self.trainer, folder))
 
     async def load(self, folder: Path) -> None:
         """Restore what ``save`` wrote; training continues bit for bit.
@@ -95,7 +95,7 @@ class Learner:
         Raises:
             CheckpointError: a file is missing, damaged, or belongs to another model or adapter.
         """
-        await self.run(lambda: adapter_files.load(self.trainer, folder))
+        await self.run(lambda: checkpoints.load(self.trainer, folder))
 
     def close(self) -> None:
         """Do nothing: the weights go with this object."""

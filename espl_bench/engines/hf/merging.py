@@ -10,7 +10,8 @@ import torch
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.chat import HfChat
-from espl_bench.engines.hf import adapter_files, lora_views, model_loading
+from espl_bench.engines.hf import model_loading
+from espl_bench.engines.hf.adapter import checkpoints, lora_views
 from espl_bench.engines.hf.examination import examine
 from espl_bench.errors import ModelError
 from espl_bench.types import Message
@@ -47,9 +48,9 @@ def export_weights(
     targets = examine(plain, model, model_loading.ordinary_ids(plain, tokenizer)).targets
     ids = HfChat(tokenizer, model_loading.eos_ids(plain, tokenizer), model).encode(probe)
     adapted = lora_views.with_adapter(plain, spec.rank, spec.alpha, targets)
-    adapter_files.load_adapter(adapted, checkpoint)
+    checkpoints.load_adapter(adapted, checkpoint)
     adapted.peft_config[lora_views.ADAPTER].base_model_name_or_path = base
-    adapter_files.write_adapter(adapted, adapter_out)
+    checkpoints.write_adapter(adapted, adapter_out)
     before = _read(adapted, ids)
     merged = adapted.merge_and_unload()
     gap = (_read(merged, ids) - before).abs().max().item()

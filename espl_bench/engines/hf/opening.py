@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.hf import lora_views, model_loading
+from espl_bench.engines.hf import model_loading
+from espl_bench.engines.hf.adapter import lora_views
 from espl_bench.engines.hf.examination import examine
 from espl_bench.engines.hf.learner import Learner, WeightsLearner
 from espl_bench.engines.hf.sharding.rank_processes import RankProcesses
 from espl_bench.engines.hf.sharding.sharded_learner import ShardedLearner
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.engines.model_use import ModelUse
 from espl_bench.errors import UsageError
 

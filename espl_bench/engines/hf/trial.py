@@ -18,15 +18,13 @@ from torch import Tensor
 from transformers import cache_utils
 from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf import attention
-from espl_bench.engines.hf.captured_step import WORTH, no_waiting
-from espl_bench.engines.hf.forward import Reading, forward
-from espl_bench.engines.hf.kv_cache import prefill
-from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, level, prompt_levels
+from espl_bench.engines.hf.decoding.captured_step import WORTH, no_waiting
+from espl_bench.engines.hf.decoding.kv_cache import prefill
+from espl_bench.engines.hf.reading import attention
+from espl_bench.engines.hf.reading.forward import FAILURES, TOLERANCE, Reading, forward
+from espl_bench.engines.hf.reading.prefix_sharing import SplitPrompt, Tokens, forward_levels, level, prompt_levels
 from espl_bench.errors import ModelError, first_line
 
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 5e-3, torch.bfloat16: 2e-2}
-"""Mean |difference| of log-probabilities that rounding can explain, as a part of the largest logit (at least 1)."""
 _PADDABLE_NAMES = (
     "DummyLayer",
     "DynamicLayer",
@@ -39,8 +37,6 @@ _PADDABLE: tuple[type, ...] = tuple(getattr(cache_utils, name) for name in _PADD
 """Kinds of cache layers, as far as the installed version has them, that padding in front was seen to leave alone at every length.
 Others, such as those that pick the most relevant of many tokens, do their own thing only beyond a number of tokens that a trial does not
 reach."""
-FAILURES = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What a model's own code raises where it is read in a way that it does not support."""
 _LENGTHS = (7, 7, 4, 9)
 """Of the prompts of a trial; the first two are one prompt."""
 _NEW = 4
@@ -48,7 +44,7 @@ _NEW = 4
 
 
 def understand(model: Any, name: str, words: Sequence[int]) -> Reading:
-    """Return the most that a model allows. A model that allows `SHARED` is left adopted by `hf.attention`.
+    """Return the most that a model allows. A model that allows `SHARED` is left adopted by `hf.reading.attention`.
 
     Args:
         model: a causal LM in eval mode.
@@ -82,7 +78,7 @@ def understand(model: Any, name: str, words: Sequence[int]) -> Reading:
 
 
 def replays(model: Any, words: Sequence[int]) -> bool:
-    """Return True if a model's decode steps may be captured and replayed (`hf.static_cache`).
+    """Return True if a model's decode steps may be captured and replayed (`hf.decoding.static_cache`).
 
     Args:
         model: left by `understand` as one that allows `Reading.SHARED`.

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from espl_bench.engines.chat import HfChat
 from espl_bench.engines.engine import AdamParams, Chat
-from espl_bench.engines.hf.training import NOTHING_TRAINED
+from espl_bench.engines.hf.training.trainer import NOTHING_TRAINED
 from espl_bench.engines.tinker import conversion
 from espl_bench.engines.tinker.service import Service, find_access
 from espl_bench.engines.tinker.tokenizer import load_chat

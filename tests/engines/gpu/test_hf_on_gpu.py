@@ -9,7 +9,7 @@ from engines_fixtures import make_model
 from hf_calls import load, requests, train, trainer
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.tree_packing import as_trees
+from espl_bench.engines.hf.training.tree_packing import as_trees
 from espl_bench.errors import DeviceMemoryError
 from espl_bench.types import SampleRequest, StopReason
 

@@ -10,10 +10,10 @@ from engines_fixtures import make_model
 from hf_calls import ADAM, LOSS, load, requests, train
 from model_families import FAMILIES, make_family
 
-from espl_bench.engines.hf import captured_step
+from espl_bench.engines.hf.decoding import captured_step
+from espl_bench.engines.hf.decoding.sampling import BatchSampler
 from espl_bench.engines.hf.engine import HfEngine, HfSamplingClient
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.sampling import BatchSampler
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.types import Completion, SampleRequest
 
 pytestmark = pytest.mark.gpu

@@ -21,7 +21,8 @@ import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
-from espl_bench.engines.hf import adapter_files, model_loading
+from espl_bench.engines.hf import model_loading
+from espl_bench.engines.hf.adapter import checkpoints
 from espl_bench.engines.hf.learner import take_step
 from espl_bench.engines.hf.sharding.messages import Answer, Greeting, Opening
 from espl_bench.engines.hf.sharding.sharded_model import open_sharded
@@ -95,12 +96,12 @@ def _score(trainer: ShardedTrainer, data: Sequence[Datum], reference: bool) -> l
 
 def _save(trainer: ShardedTrainer, folder: Path) -> None:
     if distributed.get_rank() == 0:
-        adapter_files.save(trainer, folder)
+        checkpoints.save(trainer, folder)
 
 
 def _save_adapter(trainer: ShardedTrainer, folder: Path) -> None:
     if distributed.get_rank() == 0:
-        adapter_files.save_adapter(trainer, folder)
+        checkpoints.save_adapter(trainer, folder)
 
 
 ACTIONS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -109,8 +110,8 @@ ACTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "divergence": ShardedTrainer.divergence_all,
     "save": _save,
     "save_adapter": _save_adapter,
-    "load": adapter_files.load,
-    "load_weights": adapter_files.load_weights,
+    "load": checkpoints.load,
+    "load_weights": checkpoints.load_weights,
 }
 """What a rank does with its trainer, by the name of the learner's method."""
 

@@ -5,7 +5,7 @@ know its shape only. Then one layer after another goes onto the devices, sent by
 holds more than its part and one whole layer. When a layer is read, forwards or backwards, its parts are gathered, and dropped again.
 
 Embeddings and output layer are small beside the layers and stay whole on every device, so that log-probabilities are computed from the
-output layer as on one device (`hf.chunked_logprobs`). FSDP2 leaves them and the adapter alone.
+output layer as on one device (`hf.training.chunked_logprobs`). FSDP2 leaves them and the adapter alone.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -21,7 +21,8 @@ from torch.distributed.fsdp import fully_shard
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
-from espl_bench.engines.hf import lora_views, model_loading
+from espl_bench.engines.hf import model_loading
+from espl_bench.engines.hf.adapter import lora_views
 from espl_bench.engines.hf.examination import Examination, examine
 from espl_bench.errors import EsplError, ModelError, first_line
 from espl_bench.utils.model_folder import NO_CODE

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, distributed
 
 from espl_bench.engines.adapter_spec import MICRO_BATCH, AdapterSpec
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
-from espl_bench.engines.hf.packing import reading_whole
-from espl_bench.engines.hf.training import Measured, Trainer
+from espl_bench.engines.hf.reading.forward import Reading
+from espl_bench.engines.hf.training.micro_batch import MicroBatch, Packing
+from espl_bench.engines.hf.training.packing import reading_whole
+from espl_bench.engines.hf.training.trainer import Measured, Trainer
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
 

@@ -11,7 +11,7 @@ from hf_calls import load, requests, train, trainer
 
 from espl_bench.engines.adapter_spec import MICRO_BATCH
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.token_budget import TokenBudget
+from espl_bench.engines.hf.training.token_budget import TokenBudget
 from espl_bench.errors import DeviceMemoryError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -53,7 +53,7 @@ def test_a_step_that_does_not_fit_is_taken_in_smaller_micro_batches(tmp_path: Pa
     rollouts = data(asked, sample(usual, asked), advantages=(0.3, -0.2, 0.1))
     budget = TokenBudget(None, CUDA)
     monkeypatch.setattr(budget, "_bytes_per_token", 1.0)
-    monkeypatch.setattr("espl_bench.engines.hf.token_budget._free", lambda _device: 1_500)
+    monkeypatch.setattr("espl_bench.engines.hf.training.token_budget._free", lambda _device: 1_500)
     trainer(tight)._budget = budget
     begun = limited(tight, 300, monkeypatch)
     assert train(tight, rollouts) == pytest.approx(train(usual, rollouts), rel=1e-4, abs=1e-5), "nothing of the failed attempt is left"

@@ -1,8 +1,8 @@
 """Lay out a micro-batch as one sequence without padding, in which a token sees itself and its ancestors.
 
-Trajectories form a tree: shared beginnings, the remainders of prompts, and rests (`hf.split_trajectories`). Every node of the tree stands
-once, behind its ancestors, and a mask says which tokens see which. So nothing is padded, shared prompts are read once without a KV
-cache, and layers may be computed again in the backward pass (gradient checkpointing).
+Trajectories form a tree: shared beginnings, the remainders of prompts, and rests (`hf.training.split_trajectories`). Every node of the
+tree stands once, behind its ancestors, and a mask says which tokens see which. So nothing is padded, shared prompts are read once
+without a KV cache, and layers may be computed again in the backward pass (gradient checkpointing).
 
 The mask has T x T entries. On CUDA it goes to FlexAttention (arXiv 2412.05496), which skips blocks that nothing sees; which blocks these
 are follows from where nodes begin, without looking at entries. Elsewhere the mask is dense: for tests and trials, not for speed.
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
-from espl_bench.engines.hf.forward import forward
-from espl_bench.engines.hf.micro_batch import Targets
-from espl_bench.engines.hf.prefix_sharing import Tokens
-from espl_bench.engines.hf.split_trajectories import SplitTrajectory, fill, split_trajectories
+from espl_bench.engines.hf.reading.forward import forward
+from espl_bench.engines.hf.reading.prefix_sharing import Tokens
+from espl_bench.engines.hf.training.micro_batch import Targets
+from espl_bench.engines.hf.training.split_trajectories import SplitTrajectory, fill, split_trajectories
 from espl_bench.types import Datum
 
 BLOCK = 128

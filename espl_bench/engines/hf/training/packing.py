@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf.micro_batch import Targets
-from espl_bench.engines.hf.prefix_sharing import WORTH, Level, SplitPrompt, forward_levels, level, prompt_levels
-from espl_bench.engines.hf.split_trajectories import SplitTrajectory, fill, split_trajectories, whole_trajectories
+from espl_bench.engines.hf.reading.prefix_sharing import WORTH, Level, SplitPrompt, forward_levels, level, prompt_levels
+from espl_bench.engines.hf.training.micro_batch import Targets
+from espl_bench.engines.hf.training.split_trajectories import SplitTrajectory, fill, split_trajectories, whole_trajectories
 from espl_bench.types import Datum
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
-from espl_bench.engines.hf.trial import FAILURES, TOLERANCE
+from espl_bench.engines.hf.reading.forward import FAILURES, TOLERANCE
+from espl_bench.engines.hf.training.micro_batch import MicroBatch, Packing
 from espl_bench.errors import first_line
 from espl_bench.types import Datum
 

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf import chunked_logprobs
 from espl_bench.engines.hf.engine import HfEngine
+from espl_bench.engines.hf.training import chunked_logprobs
 from espl_bench.learning.losses import default_loss
 from espl_bench.types import Datum
 

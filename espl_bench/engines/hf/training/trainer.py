@@ -18,14 +18,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf import attention
-from espl_bench.engines.hf.chunked_logprobs import ChunkedLogprobs
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.micro_batch import MicroBatch, Packing
-from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
-from espl_bench.engines.hf.packing_trial import disagreement
-from espl_bench.engines.hf.token_budget import LARGEST, TokenBudget
-from espl_bench.engines.hf.tree_packing import as_trees
+from espl_bench.engines.hf.reading import attention
+from espl_bench.engines.hf.reading.forward import Reading
+from espl_bench.engines.hf.training.chunked_logprobs import ChunkedLogprobs
+from espl_bench.engines.hf.training.micro_batch import MicroBatch, Packing
+from espl_bench.engines.hf.training.packing import reading_whole, sharing_prompts
+from espl_bench.engines.hf.training.packing_trial import disagreement
+from espl_bench.engines.hf.training.token_budget import LARGEST, TokenBudget
+from espl_bench.engines.hf.training.tree_packing import as_trees
 from espl_bench.learning.correction import importance_weights, off_policy_metrics, rollout_sums
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.learning.losses import mismatch, summed_loss

@@ -18,13 +18,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from espl_bench.engines.hf import static_cache
-from espl_bench.engines.hf.captured_step import WORTH
+from espl_bench.engines.hf.decoding import static_cache
+from espl_bench.engines.hf.decoding.captured_step import WORTH
+from espl_bench.engines.hf.decoding.kv_cache import prefill
+from espl_bench.engines.hf.decoding.sampling import BatchSampler
+from espl_bench.engines.hf.decoding.static_cache import StaticCache
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.kv_cache import prefill
-from espl_bench.engines.hf.sampling import BatchSampler
-from espl_bench.engines.hf.static_cache import StaticCache
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.engines.hf.trial import replays, understand
 from espl_bench.types import Completion, SampleRequest, StopReason
 

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from espl_bench.engines.hf.lora_views import ADAPTER
-from espl_bench.engines.hf.training import Trainer
+from espl_bench.engines.hf.adapter.lora_views import ADAPTER
+from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.errors import CheckpointError
 from espl_bench.utils import foreign_files
 from espl_bench.utils.foreign_json import parse_object

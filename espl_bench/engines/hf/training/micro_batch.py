@@ -1,4 +1,4 @@
-"""What a trainer asks of a micro-batch, however it is laid out (`hf.packing`, `hf.tree_packing`)."""
+"""What a trainer asks of a micro-batch, however it is laid out (`hf.training.packing`, `hf.training.tree_packing`)."""
 # pyright: reportUnknownMemberType=false
 # (torch is partly untyped)
 

@@ -9,7 +9,7 @@ from engines_fixtures import make_model
 from hf_calls import load, requests, train
 from torch._dynamo.utils import counters
 
-from espl_bench.engines.hf.tree_packing import as_trees
+from espl_bench.engines.hf.training.tree_packing import as_trees
 
 
 @pytest.mark.slow

@@ -14,10 +14,10 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import scaled_dot_product_attention
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.micro_batch import Packing
-from espl_bench.engines.hf.packing import reading_whole, sharing_prompts
-from espl_bench.engines.hf.packing_trial import disagreement
-from espl_bench.engines.hf.tree_packing import BLOCK, Ancestry, TreeBatch, as_trees
+from espl_bench.engines.hf.training.micro_batch import Packing
+from espl_bench.engines.hf.training.packing import reading_whole, sharing_prompts
+from espl_bench.engines.hf.training.packing_trial import disagreement
+from espl_bench.engines.hf.training.tree_packing import BLOCK, Ancestry, TreeBatch, as_trees
 from espl_bench.types import Datum
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from peft.tuners import lora
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from espl_bench.engines.hf.adapter.half_precision import HalfPrecisionLora
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.half_precision import HalfPrecisionLora
 from espl_bench.types import Datum
 
 

@@ -3,11 +3,11 @@
 Differences from ``generate``:
 
 1. *Shared prompts are read once.* Rows of a batch with the same prompt (the G rollouts of a group) share one prefill and
-   its cache (`hf.kv_cache`), and prompts with the same beginning (one system message before many problems) share that.
+   its cache (`hf.decoding.kv_cache`), and prompts with the same beginning (one system message before many problems) share that.
 2. *A row's randomness is its own.* Each request's seed names a stream of uniforms, drawn before the loop; tokens come
    from them by inverse CDF. A row draws the same numbers at any position in a batch.
 3. *Finished rows leave.* When fewer than three quarters of the rows are still alive, the others are dropped. On a GPU it is fewer than
-   half, and only every few steps somebody looks (`hf.static_cache`).
+   half, and only every few steps somebody looks (`hf.decoding.static_cache`).
 4. *The log-probabilities are the trainer's.* They are log_softmax(logits / temperature) over the whole vocabulary. Where
    top_p < 1 the token is drawn from the renormalised nucleus, but this is still what is reported: the quantity that the
    trainer recomputes. A greedy row (temperature 0) reports those of temperature 1.
@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espl_bench.engines.hf import attention
-from espl_bench.engines.hf.forward import Reading
-from espl_bench.engines.hf.kv_cache import prefill
+from espl_bench.engines.hf.decoding.kv_cache import prefill
+from espl_bench.engines.hf.reading import attention
+from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.engines.sampled import CUT, Sampled
 from espl_bench.types import SampleRequest, StopReason
 

@@ -10,9 +10,9 @@ from engines_fixtures import make_model
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM
 from transformers.cache_utils import CacheLayerMixin, DynamicCache
 
-from espl_bench.engines.hf.attention import SharedPrompts, adopt
-from espl_bench.engines.hf.kv_cache import KVCache, prefill
-from espl_bench.engines.hf.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
+from espl_bench.engines.hf.decoding.kv_cache import KVCache, prefill
+from espl_bench.engines.hf.reading.attention import SharedPrompts, adopt
+from espl_bench.engines.hf.reading.prefix_sharing import Tokens, forward_levels, prompt_levels, split_prefixes
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def whole_logits(model: torch.nn.Module, prompt: Tokens) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_no_way_to_cut_reads_fewer_tokens(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("espl_bench.engines.hf.prefix_sharing.WORTH", 0)
+    monkeypatch.setattr("espl_bench.engines.hf.reading.prefix_sharing.WORTH", 0)
     rng = random.Random(seed)
     prompts = list({tuple(rng.choice((1, 2)) for _ in range(rng.randint(2, 6))) for _ in range(6)})
     cuts = split_prefixes(prompts)
@@ -164,7 +164,7 @@ def test_a_model_of_another_kind_of_attention_is_left_as_it_was() -> None:
 
 def with_attention_arguments(monkeypatch: pytest.MonkeyPatch, change: dict[str, object]) -> None:
     """Have the model's attention layers call with other arguments than Qwen's do."""
-    from espl_bench.engines.hf.attention import NAME, AttentionInterface, _attention
+    from espl_bench.engines.hf.reading.attention import NAME, AttentionInterface, _attention
 
     def called(*args, scaling, **others):
         return _attention(*args, **{"scaling": scaling, **others, **change})

@@ -2,15 +2,16 @@
 
 The rollouts of a group share their prompt, so a trajectory is cut in two: its *prefix* (the prompt without its last token) and
 its *rest*: that last token, then everything before the last sampled token, which is predicted and need not be read. A
-micro-batch reads each different prefix once, and a beginning that prefixes share once (`hf.prefix_sharing`), then the rests. Every token to
-be predicted follows one of a rest. On rollouts shorter than their prompt this is most of the work of a training step saved.
+micro-batch reads each different prefix once, and a beginning that prefixes share once (`hf.reading.prefix_sharing`), then the
+rests. Every token to be predicted follows one of a rest. On rollouts shorter than their prompt this is most of the work of a
+training step saved.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, split_prefixes
+from espl_bench.engines.hf.reading.prefix_sharing import SplitPrompt, Tokens, split_prefixes
 from espl_bench.types import Datum
 
 

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
-from espl_bench.engines.hf.forward import forward
+from espl_bench.engines.hf.reading.forward import forward
 from espl_bench.errors import ModelError
 
 _LINEAR = (nn.Linear, Conv1D)

@@ -1,11 +1,11 @@
-"""Decode at fixed addresses, so that a step can be captured once and replayed (`hf.captured_step`).
+"""Decode at fixed addresses, so that a step can be captured once and replayed (`hf.decoding.captured_step`).
 
-What `hf.kv_cache.KVCache` is, with three differences:
+What `hf.decoding.kv_cache.KVCache` is, with three differences:
 
 1. *Nothing grows.* A row's keys and values are written into buffers with room for all tokens to come, at a column that a tensor names;
    columns that were not written yet are masked. A step reads the first columns only: 256, then twice as many whenever they are full.
 2. *Prompts are always apart*, shared or not: queries of all rows of a prompt are multiplied with its keys in one product, as in
-   `hf.attention`.
+   `hf.reading.attention`.
 3. *Rows leave late.* To see who is alive the CPU must wait for the GPU, and another number of rows needs another capture.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
-from espl_bench.engines.hf.captured_step import WORTH, CapturedStep
-from espl_bench.engines.hf.forward import forward
+from espl_bench.engines.hf.decoding.captured_step import WORTH, CapturedStep
+from espl_bench.engines.hf.reading.forward import forward
 
 FIRST_BUCKET = 256
 """Columns that the first steps read, of those with room."""
@@ -35,7 +35,7 @@ class StaticCache:
         """Take over a prefill.
 
         Args:
-            model: a causal LM adopted by `hf.attention`.
+            model: a causal LM adopted by `hf.reading.attention`.
             prompts: keys and values of the prompts.
             seen_UP: 1 where a prompt's token is, 0 on padding.
             prompt_B: which prompt a row continues; never decreases.
@@ -81,7 +81,7 @@ class StaticCache:
         self._captured.tensors_replaced()
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Compute what `hf.attention.SharedPrompts.attend` does, where columns of ``keys`` may be masked."""
+        """Compute what `hf.reading.attention.SharedPrompts.attend` does, where columns of ``keys`` may be masked."""
         held, width = self._layers[layer], self._width
         B, H = query.shape[0], keys.shape[1]
         query_BHRD = query.view(B, H, -1, query.shape[-1]) * scaling  # R query heads per key head

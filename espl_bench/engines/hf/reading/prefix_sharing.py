@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf.forward import forward
+from espl_bench.engines.hf.reading.forward import forward
 
 Tokens = tuple[int, ...]
 
@@ -157,7 +157,7 @@ def forward_levels(model: Any, levels: Sequence[Level], cache: DynamicCache | No
     """Read the levels in turn; gradients flow through the cache.
 
     Args:
-        model: a causal LM of transformers, or one without its output layer (`hf.chunked_logprobs`).
+        model: a causal LM of transformers, or one without its output layer (`hf.training.chunked_logprobs`).
         levels: at least one.
         cache: an empty one, filled with the last level's rows; may be None for a single level.
 

@@ -22,8 +22,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from espl_bench.engines.hf import block_attention
-from espl_bench.engines.hf.forward import forward
+from espl_bench.engines.hf.reading import block_attention
+from espl_bench.engines.hf.reading.forward import forward
 
 NAME = "espl_shared_prompts"
 _CHANGE_SCORES = ("softcap", "s_aux", "position_bias", "sliding_window")

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM
 
-from espl_bench.engines.hf.lora_views import AdaptedLinear, with_adapter
+from espl_bench.engines.hf.adapter.lora_views import AdaptedLinear, with_adapter
 
 HALF = (torch.bfloat16, torch.float16)
 

@@ -25,7 +25,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from espl_bench.engines.hf.half_precision import HalfPrecisionLora
+from espl_bench.engines.hf.adapter.half_precision import HalfPrecisionLora
 
 ADAPTER = "default"
 """The name that peft gives to an engine's only adapter."""
@@ -43,7 +43,7 @@ def with_adapter(model: Any, rank: int, alpha: float, targets: Sequence[str]) ->
     """Wrap a model by peft: a fresh adapter on the linear layers of these names, float32, without dropout.
 
     Its weights are drawn from torch's global generator on the CPU; B is zero, so the outputs do not change yet. A model in half precision
-    multiplies in it (`hf.half_precision`).
+    multiplies in it (`hf.adapter.half_precision`).
     """
     config = LoraConfig(
         r=rank,
@@ -67,7 +67,7 @@ def _of_no_known_type(model: Any) -> Generator[None]:
     """Keep peft from deciding by the name of a model's type.
 
     It would turn dense layers into targets among fused experts where an old version of the type had a layer of that name, and refuse
-    others. Our targets were seen at work in this model (`hf.reach`).
+    others. Our targets were seen at work in this model (`hf.adapter.reach`).
     """
     config = model.config
     known = config.model_type

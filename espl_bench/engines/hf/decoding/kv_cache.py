@@ -1,8 +1,8 @@
 """KV caches of the rows of a running batch: the prefill, then one decode step at a time.
 
-Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf.attention`);
+Where several rows continue one prompt and the model allows it, the prompt's keys and values are kept once (`hf.reading.attention`);
 else every row has a copy. A model that has no use for a cache reads its rows again (`Reread`). On a GPU, decode steps may be captured
-and replayed (`hf.static_cache`).
+and replayed (`hf.decoding.static_cache`).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (the libraries below are partly untyped)
@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
-from espl_bench.engines.hf.attention import SharedPrompts
-from espl_bench.engines.hf.forward import Reading, forward
-from espl_bench.engines.hf.prefix_sharing import SplitPrompt, Tokens, forward_levels, prompt_levels, select_rows, split_prefixes
-from espl_bench.engines.hf.static_cache import StaticCache
+from espl_bench.engines.hf.decoding.static_cache import StaticCache
+from espl_bench.engines.hf.reading.attention import SharedPrompts
+from espl_bench.engines.hf.reading.forward import Reading, forward
+from espl_bench.engines.hf.reading.prefix_sharing import SplitPrompt, Tokens, forward_levels, prompt_levels, select_rows, split_prefixes
 
 _KEEP = 0.75
 """Rows are dropped once fewer than this share of them are alive: dropping copies the whole KV cache."""
@@ -114,7 +114,7 @@ def prefill(
         model: a causal LM.
         prompts_B: one per row.
         room: tokens to come, per row.
-        share: keep equal prompts once in memory, too; the model must have been adopted by `hf.attention`.
+        share: keep equal prompts once in memory, too; the model must have been adopted by `hf.reading.attention`.
         reading: what the model allows.
         replay: decode at fixed addresses, and with captured steps on a GPU; only where ``share`` may be.
 

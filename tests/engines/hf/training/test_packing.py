@@ -4,8 +4,8 @@ from typing import cast
 import pytest
 import torch
 
-from espl_bench.engines.hf.micro_batch import Packing
-from espl_bench.engines.hf.packing import LevelBatch, reading_whole, sharing_prompts
+from espl_bench.engines.hf.training.micro_batch import Packing
+from espl_bench.engines.hf.training.packing import LevelBatch, reading_whole, sharing_prompts
 from espl_bench.types import Datum
 
 CPU = torch.device("cpu")

@@ -10,11 +10,16 @@ import inspect
 from enum import Enum
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
 _CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Of the argument that takes a KV cache; transformers renamed it in 5.24, and recurrent models have a name of their own."""
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 5e-3, torch.bfloat16: 2e-2}
+"""Mean |difference| of log-probabilities that rounding can explain, as a part of the largest logit (at least 1)."""
+FAILURES = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What a model's own code raises where it is read in a way that it does not support."""
 
 
 class Reading(Enum):

@@ -1,0 +1,1 @@
+"""Sampling: a batch of rows, their caches, and one step after the other."""

@@ -1,0 +1,1 @@
+"""A training step: micro-batches laid out, read, and their gradients added up."""
