@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 from espl_bench.engines.hf import examination, trial
 from espl_bench.engines.hf.decoding import captured_step
 
-WAITS = ("_local_scalar_dense", "item", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal")
-"""Operations whose result the CPU needs."""
+WAITS = ("_local_scalar_dense", "item", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero", "equal", "lift_fresh")
+"""Operations whose result the CPU needs, or that bring a value of Python to the device."""
 
 
 class Recorder(TorchDispatchMode):

@@ -16,8 +16,7 @@ from torch import Tensor, distributed
 
 from espl_bench.engines.adapter_spec import MICRO_BATCH, AdapterSpec
 from espl_bench.engines.hf.reading.forward import Reading
-from espl_bench.engines.hf.training.micro_batch import MicroBatch, Packing
-from espl_bench.engines.hf.training.packing import reading_whole
+from espl_bench.engines.hf.training.micro_batch import MicroBatch
 from espl_bench.engines.hf.training.trainer import Measured, Trainer
 from espl_bench.learning.loss_spec import LossSpec
 from espl_bench.types import Datum
@@ -31,10 +30,8 @@ class ShardedTrainer(Trainer):
 
     def __init__(self, model: Any, adapter: AdapterSpec, reading: Reading) -> None:
         """Set up the optimiser. Arguments are those of `Trainer`; an automatic token budget is a constant, the same on every rank."""
-        super().__init__(model, replace(adapter, token_budget=adapter.token_budget or MICRO_BATCH), reading)
-
-    def _packing(self, reading: Reading, gradient_checkpointing: bool) -> Packing:
-        return reading_whole
+        budget = adapter.token_budget or MICRO_BATCH
+        super().__init__(model, replace(adapter, token_budget=budget), Reading.PADDED if reading is Reading.SHARED else reading)
 
     def score_all(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
         """Score trajectories (`Trainer.score`), each on one rank."""

@@ -16,7 +16,9 @@ from espl_bench.types import Datum
 
 _GRADIENT_GAP = {torch.float32: 1e-3}
 """Norm of the difference of two gradients that rounding can explain, as a part of the gradient's."""
-_HALF_GAP = 0.1
+_HALF_GAP = 0.2
+"""In half precision. Of small models in bfloat16 that were tried, rounding moved the gradient by up to 0.12, where it turns the choice of
+an expert, else by 0.02; a mask that shows every token moved it by 0.3 to 0.8."""
 
 
 def disagreement(

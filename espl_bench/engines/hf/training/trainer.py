@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from espl_bench.engines.adapter_spec import AdapterSpec
 from espl_bench.engines.engine import AdamParams
-from espl_bench.engines.hf.reading import attention
+from espl_bench.engines.hf.reading import attention, block_attention
 from espl_bench.engines.hf.reading.forward import Reading
 from espl_bench.engines.hf.training.chunked_logprobs import ChunkedLogprobs
 from espl_bench.engines.hf.training.micro_batch import MicroBatch, Packing
@@ -69,8 +69,8 @@ class Trainer:
 
         Args:
             model: a peft model; the parameters that require gradients are trained.
-            adapter: how they are trained. With gradient checkpointing, padded micro-batches read prompts once per trajectory instead of
-                once per group.
+            adapter: how they are trained. With gradient checkpointing or compiled layers, padded micro-batches read prompts once per
+                trajectory instead of once per group.
             reading: what the model allows.
         """
         self.model = model
@@ -82,25 +82,24 @@ class Trainer:
         self._one_by_one = reading is Reading.EQUAL
         model.eval()
         self._vocabulary = ChunkedLogprobs(model, self._budget.largest)
-        if adapter.gradient_checkpointing:
+        shares = reading is Reading.SHARED
+        takes_blocks = shares and block_attention.trains_on(model.device) and attention.adopt(model.get_base_model())
+        if adapter.gradient_checkpointing:  # after the model was adopted, which fills a cache
             _checkpoint_activations(model)
-        if adapter.compile_layers:
+        fills_caches = not (adapter.gradient_checkpointing or adapter.compile_layers)  # which it would twice, or compile for every layer
+        self._pack_padded = sharing_prompts if shares and fills_caches else reading_whole
+        self._pack = self._without_padding() if takes_blocks else self._pack_padded
+        if adapter.compile_layers:  # after the trial, which reads in two ways
             _compile_layers(model)
-        self._pack = self._packing(reading, adapter.gradient_checkpointing)
 
-    def _packing(self, reading: Reading, gradient_checkpointing: bool) -> Packing:
-        """Choose the fastest layout that the model and the device allow."""
-        if reading is not Reading.SHARED:
-            return reading_whole
-        padded = reading_whole if gradient_checkpointing else sharing_prompts  # a forward that runs twice cannot fill a cache
-        if self.model.device.type != "cuda" or not attention.adopt(self.model.get_base_model()):
-            return padded
-        fault = disagreement(as_trees, padded, self._log_probabilities, self.parameters.values(), self.model)
+    def _without_padding(self) -> Packing:
+        """Return the layout as trees, or the padded one where a trial of trees says something else."""
+        fault = disagreement(as_trees, self._pack_padded, self._log_probabilities, self.parameters.values(), self.model)
         if fault is None:
             return as_trees
         attention.leave(self.model.get_base_model())
         warnings.warn(f"micro-batches are padded, which takes longer: without padding, {fault}", RuntimeWarning, stacklevel=2)
-        return padded
+        return self._pack_padded
 
     def step(self, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> dict[str, float]:
         """Take one optimiser step on the sum over data and tokens.
@@ -132,20 +131,20 @@ class Trainer:
         """Add up the gradient of all data; None if it did not fit into the memory and the budget could be lowered."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            return self._accumulate(self._batches(data), loss)
+            return self._accumulate(self._batches(data, self._pack), loss)
         except torch.OutOfMemoryError:
             self.optimizer.zero_grad(set_to_none=True)
             if not self._budget.lower():
                 raise
         return None
 
-    def _batches(self, data: Sequence[Datum]) -> Iterator[MicroBatch]:
-        return self._pack(data, lambda: 0 if self._one_by_one else self._budget.tokens, self.model.device)
+    def _batches(self, data: Sequence[Datum], pack: Packing) -> Iterator[MicroBatch]:
+        return pack(data, lambda: 0 if self._one_by_one else self._budget.tokens, self.model.device)
 
     @torch.inference_mode()
     def score(self, datum: Datum) -> list[float]:
         """Return the current log-probability of each sampled token of one trajectory, at its temperature."""
-        [batch] = self._batches([datum])
+        [batch] = self._batches([datum], self._pack_padded)  # one trajectory has no padding, and needs no mask
         return self._scores(batch)[0].tolist()
 
     @torch.inference_mode()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
+from espl_bench.engines.hf.reading import block_attention
 from espl_bench.engines.hf.reading.forward import forward
 from espl_bench.engines.hf.reading.prefix_sharing import Tokens
 from espl_bench.engines.hf.training.micro_batch import Targets
@@ -48,7 +49,7 @@ class Ancestry:
         return (related_TT & (place_T[:, None] >= place_T))[None, None]
 
     def blocks(self) -> BlockMask:
-        """Return the mask for FlexAttention. T must be whole blocks."""
+        """Return the mask for FlexAttention. T must be whole blocks, at least two."""
         node_T = self.node_T
         lineage_AT = self.lineage_MA[node_T].t().contiguous()
 
@@ -60,9 +61,11 @@ class Ancestry:
         some, all_of = self._visible_blocks()
         partial = (some & ~all_of)[None, None]
         full = all_of[None, None]
-        return BlockMask.from_kv_blocks(
+        mask = BlockMask.from_kv_blocks(
             *_ordered(partial), *_ordered(full), BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(len(node_T), len(node_T))
         )
+        block_attention.compile_for_any_length(mask)
+        return mask
 
     def _visible_blocks(self) -> tuple[Tensor, Tensor]:
         """Return which blocks (query, key) have an entry that is True, and which have no other."""
@@ -100,7 +103,7 @@ class TreeBatch:
 
     def read(self, model: Any) -> Tensor:
         """Return the rows that predict the targets, (N, …)."""
-        mask: Any = self.ancestry.blocks() if self.ids_T.is_cuda else self.ancestry.dense()
+        mask: Any = self.ancestry.blocks() if block_attention.trains_on(self.ids_T.device) else self.ancestry.dense()
         return forward(model, self.ids_T[None], seen_RL=mask, position_RT=self.position_T[None], cache=None, keep=self.keep_N)[0]
 
 
@@ -158,7 +161,8 @@ def _lay_out(splits_B: Sequence[SplitTrajectory], device: torch.device) -> TreeB
             keep.append(first + t)
             rows.append(row)
             predicted.append(target)
-    whole.append((0,) * (-len(whole.ids) % BLOCK), 0, ())
+    # a length of one block would be compiled by itself, as every dimension of size 1
+    whole.append((0,) * (max(-len(whole.ids) % BLOCK, 2 * BLOCK - len(whole.ids))), 0, ())
     return TreeBatch(
         ids_T=torch.tensor(whole.ids, device=device),
         position_T=torch.tensor(whole.positions, device=device),

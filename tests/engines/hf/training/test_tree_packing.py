@@ -1,6 +1,5 @@
 """One sequence without padding is read as padded rows are, whatever tree the trajectories form."""
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from engines_fixtures import make_model
 from hf_calls import load, requests, train, trainer
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
+from trajectories import forest
 
 from espl_bench.engines.hf.engine import HfEngine
 from espl_bench.engines.hf.training.micro_batch import Packing
 from espl_bench.engines.hf.training.packing import reading_whole, sharing_prompts
 from espl_bench.engines.hf.training.packing_trial import disagreement
 from espl_bench.engines.hf.training.tree_packing import BLOCK, Ancestry, TreeBatch, as_trees
-from espl_bench.types import Datum
 
 CPU = torch.device("cpu")
 
@@ -34,26 +33,6 @@ def laid_out(folder: Path, pack: Packing, **settings: Any) -> HfEngine:
     return engine
 
 
-def forest(seed: int, longest: int = 300) -> list[Datum]:
-    """Prompts with and without a common beginning, groups of one to four, rests of one to many tokens, and several turns."""
-    rng = random.Random(seed)
-
-    def words(count: int) -> tuple[int, ...]:
-        return tuple(rng.randrange(5, 95) for _ in range(count))
-
-    stems = [words(rng.randint(1, 200)) for _ in range(2)]
-    made: list[Datum] = []
-    for _ in range(6):
-        prompt = rng.choice(stems) + words(rng.randint(0, 30))
-        for _ in range(rng.randint(1, 4)):
-            turns = [words(rng.choice((1, 2, 9, longest))), words(rng.randint(1, 5)), words(rng.randint(1, 20))]
-            mask = [False] * len(prompt) + [sampled for turn, sampled in zip(turns, (True, False, True), strict=True) for _ in turn]
-            said = tuple(token for turn in turns for token in turn)
-            logprobs = tuple(-4.0 if sampled else 0.0 for sampled in mask)
-            made.append(Datum(prompt + said, tuple(mask), logprobs, rng.uniform(-1, 1), rng.choice((1.0, 0.7))))
-    return made
-
-
 @pytest.mark.parametrize("budget", [1, 300, 100_000])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_step_is_that_of_padded_rows(folder: Path, budget: int, checkpointing: bool) -> None:
@@ -64,8 +43,6 @@ def test_a_step_is_that_of_padded_rows(folder: Path, budget: int, checkpointing:
         assert train(tree, rollouts, lr=1e-3) == pytest.approx(train(padded, rollouts, lr=1e-3), rel=1e-4, abs=1e-5)
     for name, weights in trainer(padded).parameters.items():
         assert torch.allclose(weights, trainer(tree).parameters[name], atol=1e-5)
-    for datum in forest(3)[:3]:
-        assert trainer(tree).score(datum) == pytest.approx(trainer(padded).score(datum), abs=1e-5)
 
 
 def test_every_token_stands_once(folder: Path) -> None:
