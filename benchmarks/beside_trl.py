@@ -67,6 +67,7 @@ def theirs(python: str, steps: int, folder: Path) -> dict[str, Any]:
 
 def child(folder: Path, model: str, steps: int) -> None:
     """TRL's side."""
+    import torch
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import TrainerCallback
@@ -90,8 +91,8 @@ def child(folder: Path, model: str, steps: int) -> None:
 
     arguments = GRPOConfig(
         output_dir=str(folder / "trl"),
-        use_cpu=True,
-        bf16=False,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_available(),  # as ours
         max_steps=steps,
         learning_rate=LR,
         lr_scheduler_type="constant",
