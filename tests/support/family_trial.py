@@ -1,17 +1,17 @@
 """Try one family of models in engine hf from its folder to a resumed run, and put what happened into a row of docs/models.md."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from engine_calls import data, sample, sample_reference, wait
-from hf_calls import load, requests, train
+from hf_calls import load, requests, train, trainer
 from model_families import FAMILIES, make_family
 from transformers import AutoModelForCausalLM
 
 from espl_bench.engines.hf.engine import HfEngine
-from espl_bench.engines.hf.training.trainer import Trainer
 from espl_bench.errors import ModelError
 from espl_bench.types import Completion, Datum, SampleRequest
 
@@ -90,15 +90,9 @@ def _resumes(engine: HfEngine, model: Path, checkpoint: Path, asked: list[Sample
     return same and train(other, data(asked, after), lr=5e-3) == train(engine, data(asked, after), lr=5e-3)
 
 
-def _trainer(engine: HfEngine) -> Trainer:
-    assert engine._parts is not None
-    return engine._parts.trainer
-
-
-def _scores(engine: HfEngine, rollouts: list[Datum]) -> list[list[float]]:
+def _scores(engine: HfEngine, rollouts: list[Datum]) -> list[tuple[float, ...]]:
     """The trainer's log-probabilities, all rollouts in micro-batches together."""
-    trainer = _trainer(engine)
-    return [trainer.score(rollout) for rollout in rollouts]
+    return trainer(engine).score_all(rollouts)
 
 
 @torch.inference_mode()
@@ -113,7 +107,7 @@ def _alone(folder: Path, rollouts: list[Datum]) -> list[list[float]]:
     return scores
 
 
-def _gap(scores: list[list[float]], completions: list[Completion], turned: float) -> float:
+def _gap(scores: Sequence[Sequence[float]], completions: list[Completion], turned: float) -> float:
     """The largest difference, apart from those of this share of the tokens."""
     pairs = [
         abs(ours - theirs)

@@ -35,7 +35,7 @@ class ShardedTrainer(Trainer):
 
     def score_all(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
         """Score trajectories (`Trainer.score`), each on one rank."""
-        return _spread(data, lambda datum: tuple(self.score(datum)), lambda: self.score(data[0]))
+        return _spread(data, self.score, lambda: self.score(data[0]))
 
     def divergence_all(self, pairs: Sequence[tuple[Datum, Datum]]) -> list[tuple[float, ...]]:
         """Compare pairs (`Trainer.divergence`), each on one rank."""

@@ -41,6 +41,11 @@ class MicroBatch(Protocol):
     """Some trajectories as tensors."""
 
     @property
+    def data(self) -> tuple[Datum, ...]:
+        """The trajectories, by row."""
+        ...
+
+    @property
     def targets(self) -> Targets:
         """What is predicted, in the order of `read`."""
         ...

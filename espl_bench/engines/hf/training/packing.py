@@ -38,6 +38,7 @@ class Chunk:
 class LevelBatch:
     """Prefixes, if any, and one or two levels of rests."""
 
+    data: tuple[Datum, ...]
     prompts: tuple[Level, ...]
     chunks: tuple[Chunk, ...]
 
@@ -100,7 +101,7 @@ def _collate(splits_B: Sequence[SplitTrajectory], bounds: tuple[int, ...], devic
         longer = [row for row, split in enumerate(splits_B) if len(split.rest) > start]
         chunks.append(_chunk([splits_B[row] for row in longer], longer, start, stop, device))
     prompts = prompt_levels(list(unique), "right", device) if any(prefix.suffix for prefix in unique) else ()
-    return LevelBatch(prompts, tuple(chunks))
+    return LevelBatch(tuple(split.datum for split in splits_B), prompts, tuple(chunks))
 
 
 def _bounds(lengths: Sequence[int]) -> tuple[int, ...]:

@@ -89,6 +89,7 @@ def _ordered(visible: Tensor) -> tuple[Tensor, Tensor]:
 class TreeBatch:
     """One sequence of T tokens."""
 
+    data: tuple[Datum, ...]
     ids_T: Tensor
     position_T: Tensor
     ancestry: Ancestry
@@ -164,6 +165,7 @@ def _lay_out(splits_B: Sequence[SplitTrajectory], device: torch.device) -> TreeB
     # a length of one block would be compiled by itself, as every dimension of size 1
     whole.append((0,) * (max(-len(whole.ids) % BLOCK, 2 * BLOCK - len(whole.ids))), 0, ())
     return TreeBatch(
+        data=tuple(split.datum for split in splits_B),
         ids_T=torch.tensor(whole.ids, device=device),
         position_T=torch.tensor(whole.positions, device=device),
         ancestry=whole.ancestry(device),

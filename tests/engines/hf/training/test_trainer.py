@@ -8,8 +8,9 @@ import pytest
 import torch
 from engine_calls import data, sample, sample_reference, wait
 from engines_fixtures import make_model
-from hf_calls import ADAM, LOSS, adapter, base_weights, load, requests, same, train
+from hf_calls import ADAM, LOSS, adapter, base_weights, load, requests, same, train, trainer
 from peft import PeftModel
+from trajectories import forest
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from espl_bench.engines.hf.training.packing import reading_whole
@@ -232,3 +233,14 @@ def whole_distributions(model: PeftModel, datum: Datum) -> torch.Tensor:
     """Log-probabilities of every word where a token was sampled."""
     places = [index - 1 for index, sampled in enumerate(datum.mask_T) if sampled]
     return torch.log_softmax(model(input_ids=torch.tensor([datum.tokens_T])).logits[0, places] / datum.temperature, dim=-1)
+
+
+@pytest.mark.parametrize("budget", [1, 200, 100_000])
+def test_trajectories_are_scored_together_as_alone_and_in_order(tmp_path: Path, budget: int) -> None:
+    engine = load(make_model(tmp_path, context=1_024), token_budget=budget)
+    several = [*forest(0), *forest(0)[:2], *forest(1)]
+    train(engine, several, lr=1e-2)
+    together = wait(engine.score(several, reference=False))
+    assert [len(scores) for scores in together] == [sum(datum.mask_T) for datum in several]
+    for datum, scores in zip(several, together, strict=True):
+        assert scores == pytest.approx(trainer(engine).score(datum), abs=1e-5)
