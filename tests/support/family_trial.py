@@ -92,7 +92,7 @@ def _resumes(engine: HfEngine, model: Path, checkpoint: Path, asked: list[Sample
 
 def _scores(engine: HfEngine, rollouts: list[Datum]) -> list[tuple[float, ...]]:
     """The trainer's log-probabilities, all rollouts in micro-batches together."""
-    return trainer(engine).score_all(rollouts)
+    return trainer(engine).score(rollouts)
 
 
 @torch.inference_mode()

@@ -110,7 +110,7 @@ class Learner:
 
     def _score(self, data: Sequence[Datum], reference: bool) -> list[tuple[float, ...]]:
         with self.trainer.model.disable_adapter() if reference else nullcontext():
-            return self.trainer.score_all(data)
+            return self.trainer.score(data)
 
 
 def take_step(trainer: Trainer, data: Sequence[Datum], loss: LossSpec, adam: AdamParams) -> Mapping[str, float]:

@@ -91,7 +91,7 @@ def _open(opening: Opening) -> tuple[ShardedTrainer, Greeting]:
 
 def _score(trainer: ShardedTrainer, data: Sequence[Datum], reference: bool) -> list[tuple[float, ...]]:
     with trainer.model.disable_adapter() if reference else nullcontext():
-        return trainer.score_all(data)
+        return trainer.score(data)
 
 
 def _save(trainer: ShardedTrainer, folder: Path) -> None:

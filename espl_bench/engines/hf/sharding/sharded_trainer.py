@@ -33,10 +33,6 @@ class ShardedTrainer(Trainer):
         budget = adapter.token_budget or MICRO_BATCH
         super().__init__(model, replace(adapter, token_budget=budget), Reading.PADDED if reading is Reading.SHARED else reading)
 
-    def score_all(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
-        """Score trajectories (`Trainer.score`), each on one rank."""
-        return _spread(data, self.score, lambda: self.score(data[0]))
-
     def divergence_all(self, pairs: Sequence[tuple[Datum, Datum]]) -> list[tuple[float, ...]]:
         """Compare pairs (`Trainer.divergence`), each on one rank."""
         return _spread(pairs, lambda pair: tuple(self.divergence(*pair)), lambda: self.divergence(*pairs[0]))
@@ -47,6 +43,12 @@ class ShardedTrainer(Trainer):
         measured = _spread(every, lambda batch: _on_cpu(self._backward(batch, loss)), lambda: self._keep_step(shortest))
         self._add_gradients()
         return measured
+
+    def _score_each(self, batches: Sequence[MicroBatch]) -> list[list[float]]:
+        def read(batch: MicroBatch) -> list[float]:
+            return self._log_probabilities(batch).tolist()
+
+        return _spread(batches, read, lambda: read(min(batches, key=lambda batch: batch.tokens)))
 
     def _keep_step(self, batch: MicroBatch) -> None:
         """Read a micro-batch forwards and backwards without adding to any gradient."""

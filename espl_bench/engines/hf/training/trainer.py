@@ -141,22 +141,18 @@ class Trainer:
     def _batches(self, data: Sequence[Datum], pack: Packing) -> Iterator[MicroBatch]:
         return pack(data, lambda: 0 if self._one_by_one else self._budget.tokens, self.model.device)
 
-    def score(self, datum: Datum) -> tuple[float, ...]:
-        """Return the current log-probability of each sampled token of one trajectory, at its temperature."""
-        [scores] = self._read([datum])
-        return scores
-
-    def score_all(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
-        """Score trajectories, many at a time."""
-        return self._read(data)
-
     @torch.inference_mode()
-    def _read(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
+    def score(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
+        """Return the current log-probabilities of the sampled tokens of each trajectory, at its temperature."""
+        batches = list(self._batches(data, self._pack_padded))  # without gradients, blocks would have to be compiled again
         found: dict[int, list[float]] = {id(datum): [] for datum in data}
-        for batch in self._batches(data, self._pack_padded):  # without gradients, blocks would have to be compiled again
-            for row, logprob in zip(batch.targets.row_N.tolist(), self._scores(batch)[0].tolist(), strict=True):
+        for batch, logprobs_N in zip(batches, self._score_each(batches), strict=True):
+            for row, logprob in zip(batch.targets.row_N.tolist(), logprobs_N, strict=True):
                 found[id(batch.data[row])].append(logprob)
         return [tuple(found[id(datum)]) for datum in data]
+
+    def _score_each(self, batches: Sequence[MicroBatch]) -> list[list[float]]:
+        return [self._log_probabilities(batch).tolist() for batch in batches]
 
     @torch.inference_mode()
     def divergence(self, datum: Datum, other: Datum) -> list[float]:

@@ -47,7 +47,7 @@ def test_steps_are_those_of_padded_rows_and_little_is_compiled(
     assert counters["stats"]["unique_graphs"] <= graphs
     assert not counters["graph_break"]
     for datum in (*forest(3), SHORT):
-        assert trainer(tree).score(datum) == pytest.approx(trainer(padded).score(datum), abs=1e-5)
+        assert trainer(tree).score([datum])[0] == pytest.approx(trainer(padded).score([datum])[0], abs=1e-5)
     assert counters["stats"]["unique_graphs"] <= graphs + 2 * compiled, "a score reads without blocks"
 
 

@@ -98,7 +98,7 @@ def test_pieces_take_the_step_of_the_whole(model: str, request: pytest.FixtureRe
     for name, weights in trainer(whole).parameters.items():
         assert torch.allclose(weights, trainer(pieces).parameters[name], atol=1e-5)
     for datum in rollouts():
-        assert trainer(pieces).score(datum) == pytest.approx(trainer(whole).score(datum), abs=1e-5)
+        assert trainer(pieces).score([datum])[0] == pytest.approx(trainer(whole).score([datum])[0], abs=1e-5)
 
 
 def test_only_a_model_whose_logits_are_its_output_layers_gives_it_away(llama: Path, capped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,4 +243,4 @@ def test_trajectories_are_scored_together_as_alone_and_in_order(tmp_path: Path, 
     together = wait(engine.score(several, reference=False))
     assert [len(scores) for scores in together] == [sum(datum.mask_T) for datum in several]
     for datum, scores in zip(several, together, strict=True):
-        assert scores == pytest.approx(trainer(engine).score(datum), abs=1e-5)
+        assert scores == pytest.approx(trainer(engine).score([datum])[0], abs=1e-5)
