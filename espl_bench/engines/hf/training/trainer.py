@@ -144,8 +144,9 @@ class Trainer:
     @torch.inference_mode()
     def score(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
         """Return the current log-probabilities of the sampled tokens of each trajectory, at its temperature."""
-        batches = list(self._batches(data, self._pack_padded))  # without gradients, blocks would have to be compiled again
-        found: dict[int, list[float]] = {id(datum): [] for datum in data}
+        different = {id(datum): datum for datum in data}
+        batches = list(self._batches([*different.values()], self._pack_padded))  # blocks would be compiled again for no gradients
+        found: dict[int, list[float]] = {key: [] for key in different}
         for batch, logprobs_N in zip(batches, self._score_each(batches), strict=True):
             for row, logprob in zip(batch.targets.row_N.tolist(), logprobs_N, strict=True):
                 found[id(batch.data[row])].append(logprob)

@@ -239,6 +239,7 @@ def whole_distributions(model: PeftModel, datum: Datum) -> torch.Tensor:
 def test_trajectories_are_scored_together_as_alone_and_in_order(tmp_path: Path, budget: int) -> None:
     engine = load(make_model(tmp_path, context=1_024), token_budget=budget)
     several = [*forest(0), *forest(0)[:2], *forest(1)]
+    several.append(several[0])  # the same object
     train(engine, several, lr=1e-2)
     together = wait(engine.score(several, reference=False))
     assert [len(scores) for scores in together] == [sum(datum.mask_T) for datum in several]
