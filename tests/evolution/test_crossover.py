@@ -8,10 +8,7 @@ from scripted_operators import FAILED, GAP, LARGER, LIMITS, RIGHT, SUM, WRONG, A
 
 from espl_bench.evolution.operators.crossover import score_matrix, unique_wins
 from espl_bench.evolution.operators.proposal import ReflectionRules
-from espl_bench.types import (
-    Lineage,
-    Rejected,
-)
+from espl_bench.types import Lineage, Rejected
 
 
 def test_the_score_matrix_pools_a_prompt_that_was_sampled_twice():

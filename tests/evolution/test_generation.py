@@ -38,9 +38,7 @@ from espl_bench.evolve import evolve, mean_rewards
 from espl_bench.method import ESPL
 from espl_bench.prompts.dialect import Dialect, TemplateName
 from espl_bench.seeding import rng_for
-from espl_bench.types import (
-    TrajectoryGroup,
-)
+from espl_bench.types import TrajectoryGroup
 
 
 def test_failures_of_ours_enter_no_mean_and_a_prompt_that_only_failed_has_none():

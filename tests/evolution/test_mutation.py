@@ -29,11 +29,7 @@ from scripted_operators import (
 from espl_bench.evolution.operators.edits import Add, Modify
 from espl_bench.evolution.operators.mutation import Critique, contrasts, count_votes, mutate
 from espl_bench.evolution.operators.proposal import Birth
-from espl_bench.types import (
-    Lineage,
-    Outcome,
-    Rejected,
-)
+from espl_bench.types import Lineage, Outcome, Rejected
 
 
 def test_only_problems_with_contrast_are_reflected_on():

@@ -86,8 +86,9 @@ class Trainer:
         takes_blocks = shares and block_attention.trains_on(model.device) and attention.adopt(model.get_base_model())
         if adapter.gradient_checkpointing:  # after the model was adopted, which fills a cache
             _checkpoint_activations(model)
-        fills_caches = not (adapter.gradient_checkpointing or adapter.compile_layers)  # which it would twice, or compile for every layer
-        self._pack_padded = sharing_prompts if shares and fills_caches else reading_whole
+        # A layer that runs twice would fill its cache twice, and one that is compiled would be compiled for its own cache.
+        reads_caches = not (adapter.gradient_checkpointing or adapter.compile_layers)
+        self._pack_padded = sharing_prompts if shares and reads_caches else reading_whole
         self._pack = self._without_padding() if takes_blocks else self._pack_padded
         if adapter.compile_layers:  # after the trial, which reads in two ways
             _compile_layers(model)
@@ -145,7 +146,7 @@ class Trainer:
     def score(self, data: Sequence[Datum]) -> list[tuple[float, ...]]:
         """Return the current log-probabilities of the sampled tokens of each trajectory, at its temperature."""
         different = {id(datum): datum for datum in data}
-        batches = list(self._batches([*different.values()], self._pack_padded))  # blocks would be compiled again for no gradients
+        batches = list(self._batches([*different.values()], self._pack_padded))  # blocks would be compiled again, without gradients
         found: dict[int, list[float]] = {key: [] for key in different}
         for batch, logprobs_N in zip(batches, self._score_each(batches), strict=True):
             for row, logprob in zip(batch.targets.row_N.tolist(), logprobs_N, strict=True):
